@@ -1,0 +1,3 @@
+//! Authentication: from a bearer token to a [`principal::Principal`].
+
+pub mod principal;

@@ -1,0 +1,4 @@
+//! Configuration: the schema, its loader, its validation.
+
+pub mod schema;
+pub mod units;

@@ -1,0 +1,710 @@
+//! The configuration as types: every key, its safe default, and what it means.
+//!
+//! The doc comments here are the reference of the configuration file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{ByteSize, Period, Rate};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where Airlock listens and how it runs.
+    pub server: Server,
+    /// Whose tokens are believed.
+    pub auth: Auth,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Virtual roots offered to servers and clients.
+    pub roots: Vec<Root>,
+    /// Data loss prevention.
+    pub dlp: Dlp,
+    /// Quotas.
+    pub rate_limiting: RateLimiting,
+    /// The MCP servers behind this door.
+    pub upstreams: Vec<Upstream>,
+    /// The audit log.
+    pub audit: Audit,
+    /// Logs, metrics, traces.
+    pub observability: Observability,
+    /// The kernel half.
+    pub kernel: Kernel,
+}
+
+/// `server`: where Airlock listens and how it runs.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// TCP addresses to listen on. Loopback only by default.
+    pub listen: Vec<SocketAddr>,
+    /// A unix socket to listen on as well.
+    pub unix_socket: Option<PathBuf>,
+    /// The URL under which clients reach this host, without a path; names the resource in OAuth metadata.
+    pub public_url: Option<String>,
+    /// Certificate and key of the TLS listener.
+    pub tls: Option<Tls>,
+    /// Proxies whose forwarding headers are believed (CIDR).
+    pub trusted_proxies: Vec<String>,
+    /// Values of `Origin` that browsers may send; none by default.
+    pub allowed_origins: Vec<String>,
+    /// Which kind of socket I/O to use.
+    pub io: Io,
+    /// Worker threads.
+    pub workers: Workers,
+    /// Largest request body in bytes.
+    pub max_request_bytes: ByteSize,
+    /// Largest message an upstream may send, in bytes.
+    pub max_response_bytes: ByteSize,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// `server.tls`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub cert_file: PathBuf,
+    /// PEM file with the private key.
+    pub key_file: PathBuf,
+}
+
+/// `server.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Io {
+    /// `io_uring` where a probe succeeds, otherwise epoll; the log says which and why.
+    #[default]
+    Auto,
+    /// `io_uring`, or refuse to start.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `server.workers`: `auto` (one a core) or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Workers {
+    /// One a core.
+    #[default]
+    Auto,
+    /// Exactly this many, at least 1.
+    Count(usize),
+}
+
+/// `server.timeouts`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To connect to an upstream.
+    pub connect: Period,
+    /// For one call to an upstream.
+    pub upstream: Period,
+    /// A session or connection without traffic ends after this.
+    pub idle: Period,
+    /// For a client to send its request head.
+    pub header: Period,
+    /// For calls in flight to finish at shutdown.
+    pub drain: Period,
+}
+
+/// `auth`: whose tokens are believed.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Trusted identity providers.
+    pub issuers: Vec<Issuer>,
+    /// Groups of which a principal must have at least one; none required when empty.
+    pub required_groups: Vec<String>,
+    /// An issuer inside the daemon, for development on loopback only.
+    pub development_issuer: Option<DevelopmentIssuer>,
+}
+
+/// `auth.issuers[]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// The issuer identifier, https (or http to loopback); discovery starts here.
+    pub issuer: String,
+    /// Accepted values of `aud`; a token must carry one of them.
+    pub audience: Vec<String>,
+    /// How long fetched keys are used before they are fetched again.
+    #[serde(default = "Issuer::default_ttl")]
+    pub jwks_cache_ttl: Period,
+    /// Tolerance for `exp` and `nbf`.
+    #[serde(default = "Issuer::default_skew")]
+    pub clock_skew: Period,
+    /// Signature algorithms that are accepted.
+    #[serde(default = "Issuer::default_algorithms")]
+    pub algorithms: Vec<SignatureAlgorithm>,
+    /// Which claims carry what.
+    #[serde(default)]
+    pub claims: ClaimNames,
+}
+
+/// `auth.issuers[].algorithms[]`: asymmetric signatures only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum SignatureAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+/// `auth.issuers[].claims`: which claims carry what.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClaimNames {
+    /// The claim that names the tenant.
+    pub tenant: Option<String>,
+    /// The claim that lists groups; `groups` when absent.
+    pub groups: Option<String>,
+}
+
+/// `auth.development_issuer`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevelopmentIssuer {
+    /// A loopback address for its discovery, keys and token endpoint.
+    pub listen: SocketAddr,
+}
+
+/// `policy`: who may do what.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// A directory of `.rego` and data files (`data.yaml`, `data.json`).
+    pub path: PathBuf,
+    /// Whether a refusal is carried out.
+    pub mode: PolicyMode,
+    /// How long an allowed decision may be reused.
+    pub decision_cache_ttl: Option<Period>,
+}
+
+/// `policy.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyMode {
+    /// A refusal is a refusal.
+    #[default]
+    Enforce,
+    /// Decisions are recorded, not carried out.
+    Shadow,
+}
+
+/// `roots[]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    /// A unique name.
+    pub name: String,
+    /// Where the root really is.
+    #[serde(rename = "type")]
+    pub kind: RootKind,
+    /// The URI prefix that clients see.
+    pub r#virtual: String,
+    /// The path or `s3://` URL behind it.
+    pub real: String,
+    /// Whether writes are refused.
+    #[serde(default = "yes")]
+    pub read_only: bool,
+    /// Prefixes below which writes are allowed.
+    #[serde(default)]
+    pub write_prefixes: Vec<String>,
+}
+
+/// `roots[].type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootKind {
+    /// A directory of this host.
+    Fs,
+    /// An S3 bucket.
+    S3,
+}
+
+/// `dlp`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dlp {
+    /// Detector packs to switch on.
+    pub packs: Vec<String>,
+    /// Detectors of one's own.
+    pub detectors: Vec<Detector>,
+}
+
+/// `dlp.detectors[]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detector {
+    /// A unique name.
+    pub name: String,
+    /// A regular expression.
+    pub pattern: String,
+    /// What happens to a match.
+    pub action: DlpAction,
+    /// Which way it looks.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// `dlp.detectors[].action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DlpAction {
+    /// Replaced by the detector's name.
+    Redact,
+    /// All but the last characters are hidden.
+    Mask,
+    /// Replaced by a keyed digest.
+    Hash,
+    /// The message is refused.
+    Block,
+    /// Only recorded.
+    Report,
+}
+
+/// `dlp.detectors[].direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// What clients send.
+    Request,
+    /// What servers send.
+    Response,
+    /// Both ways.
+    #[default]
+    Both,
+}
+
+/// `rate_limiting`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimiting {
+    /// Requests of one token.
+    pub per_token: Option<Rate>,
+    /// Requests of one client address.
+    pub per_address: Option<Rate>,
+    /// How many requests above the rate may come at once.
+    pub burst: Option<u32>,
+    /// Quotas of one tenant.
+    pub per_tenant: Option<TenantQuota>,
+    /// Failed authentications of one address.
+    pub failed_auth: Option<Rate>,
+    /// When an address earns a drop in the kernel.
+    pub kernel_drop: Option<KernelDrop>,
+}
+
+/// `rate_limiting.per_tenant`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantQuota {
+    /// Requests.
+    pub requests: Option<Rate>,
+    /// Concurrent streams.
+    pub streams: Option<u32>,
+}
+
+/// `rate_limiting.kernel_drop`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelDrop {
+    /// Violations before the first drop.
+    pub after: u32,
+    /// How long the first drop lasts; each next one doubles.
+    pub r#for: Period,
+    /// The longest drop.
+    pub at_most: Period,
+}
+
+/// `upstreams[]`: one MCP server.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// A unique name, `[a-z0-9-]{1,32}`; the path segment of its endpoint and the prefix of its tools.
+    pub name: String,
+    /// How it is reached.
+    #[serde(rename = "type")]
+    pub kind: UpstreamKind,
+    /// `stdio`: the program and its arguments; the program is an absolute path or is looked up in `/usr/local/bin:/usr/bin:/bin`.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// `stdio`: the server's whole environment, besides `PATH`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// `stdio`: its working directory, `/` by default.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+    /// `stdio`: the user it runs as.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// `unix`: the socket.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
+    /// `unix`: what is spoken on the socket.
+    #[serde(default)]
+    pub framing: Framing,
+    /// `http`: the endpoint.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// What Airlock presents to the server.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+    /// Who shares one process of this server.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
+    /// Which protocol era it speaks.
+    #[serde(default)]
+    pub era: EraChoice,
+    /// Deadline of one call; `server.timeouts.upstream` when absent.
+    #[serde(default)]
+    pub timeout: Option<Period>,
+    /// The only tools that may be called; all that the policy allows when absent.
+    #[serde(default)]
+    pub allow_tools: Option<Vec<String>>,
+    /// How the process is confined.
+    #[serde(default)]
+    pub pin: Pin,
+}
+
+/// `upstreams[].type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamKind {
+    /// A program that Airlock starts, on its standard input and output.
+    Stdio,
+    /// A unix socket.
+    Unix,
+    /// Streamable HTTP.
+    Http,
+}
+
+/// `upstreams[].framing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Framing {
+    /// Found out by asking.
+    #[default]
+    Auto,
+    /// One JSON message a line.
+    Ndjson,
+    /// HTTP over the socket.
+    Http,
+}
+
+/// `upstreams[].isolation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// One process a client session.
+    Session,
+    /// One process a principal.
+    Subject,
+    /// One process a tenant.
+    Tenant,
+    /// One process for all; only for servers of the modern era.
+    Shared,
+}
+
+/// `upstreams[].era`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EraChoice {
+    /// Found out by asking, then remembered.
+    #[default]
+    Auto,
+    /// 2026-07-28 and later: no sessions.
+    Modern,
+    /// Up to 2025-11-25: `initialize` and sessions.
+    Legacy,
+}
+
+/// `upstreams[].credential`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// A file with a bearer token.
+    pub bearer_file: PathBuf,
+}
+
+/// `upstreams[].pin`: how the process is confined.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pin {
+    /// What it may reach by network: nothing (the default) or, explicitly, the host's network.
+    pub network: PinNetwork,
+    /// Memory limit of its cgroup.
+    pub memory: Option<ByteSize>,
+    /// Limit of processes and threads of its cgroup.
+    pub tasks: Option<u32>,
+}
+
+/// `upstreams[].pin.network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinNetwork {
+    /// Nothing.
+    #[default]
+    None,
+    /// The host's network: the server is not pinned.
+    Host,
+}
+
+/// `audit`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Directory of the log's segments.
+    pub dir: PathBuf,
+    /// Whether records also go to journald, where there is one.
+    pub journald: bool,
+    /// How long sealed segments are kept; for ever when absent.
+    pub retention: Option<Period>,
+    /// Signed checkpoints.
+    pub checkpoint: Option<Checkpoint>,
+    /// What happens when the store fails.
+    pub on_failure: OnAuditFailure,
+}
+
+/// `audit.checkpoint`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// How often.
+    pub every: Period,
+    /// File with the Ed25519 signing key.
+    pub key_file: PathBuf,
+}
+
+/// `audit.on_failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAuditFailure {
+    /// Buffer a bounded number of records, then refuse calls.
+    #[default]
+    Buffer,
+    /// Refuse calls at once.
+    Refuse,
+}
+
+/// `observability`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Observability {
+    /// Unix socket of the admin interface.
+    pub admin_listen: Option<PathBuf>,
+    /// Address of `/metrics`; not served when absent.
+    pub metrics_listen: Option<SocketAddr>,
+    /// OTLP collector for traces.
+    pub otlp_endpoint: Option<String>,
+    /// Logs.
+    pub log: Log,
+}
+
+/// `observability.log`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: LogLevel,
+    /// Where and how logs are written.
+    pub format: LogFormat,
+}
+
+/// `observability.log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only errors.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what an operator wants to know.
+    #[default]
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `observability.log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// journald under systemd, text otherwise.
+    #[default]
+    Auto,
+    /// journald's native protocol.
+    Journald,
+    /// Text on standard error.
+    Text,
+    /// JSON lines on standard error.
+    Json,
+}
+
+/// `kernel`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kernel {
+    /// Whether the kernel half must work.
+    pub mode: KernelMode,
+    /// The weakest pinning under which a server may be started in mode `required`.
+    pub minimum_rung: Option<Rung>,
+    /// The early drop.
+    pub xdp: Xdp,
+}
+
+/// `kernel.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelMode {
+    /// Refuse to start without it.
+    #[default]
+    Required,
+    /// Start without it, and say so loudly.
+    Preferred,
+    /// Do not use it.
+    Off,
+}
+
+/// A rung of the pinning ladder, from weakest to strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// No IP sockets.
+    NoIp,
+    /// No IP, no unix connections.
+    NoNetwork,
+    /// Only Airlock's socket, whatever the process does.
+    Sealed,
+}
+
+/// `kernel.xdp`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Xdp {
+    /// Interfaces to attach to; none by default.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub mode: XdpMode,
+    /// Sources that are never dropped (CIDR).
+    pub allow: Vec<String>,
+}
+
+/// `kernel.xdp.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum XdpMode {
+    /// Native where the driver can, otherwise generic; the log says which.
+    #[default]
+    Auto,
+    /// In the driver, or refuse.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Issuer {
+    fn default_ttl() -> Period {
+        Period::secs(300)
+    }
+
+    fn default_skew() -> Period {
+        Period::secs(120)
+    }
+
+    fn default_algorithms() -> Vec<SignatureAlgorithm> {
+        vec![SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA]
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            unix_socket: None,
+            public_url: None,
+            tls: None,
+            trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
+            io: Io::Auto,
+            workers: Workers::Auto,
+            max_request_bytes: ByteSize::kib(256),
+            max_response_bytes: ByteSize::kib(16 * 1024),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Period::secs(2),
+            upstream: Period::secs(30),
+            idle: Period::secs(120),
+            header: Period::secs(5),
+            drain: Period::secs(30),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { path: PathBuf::from("/etc/airlock/policies"), mode: PolicyMode::Enforce, decision_cache_ttl: None }
+    }
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self { network: PinNetwork::None, memory: None, tasks: Some(64) }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("/var/lib/airlock/audit"),
+            journald: true,
+            retention: None,
+            checkpoint: None,
+            on_failure: OnAuditFailure::Buffer,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Text {
+            Number(u16),
+            Word(String),
+        }
+        match Text::deserialize(deserializer) {
+            Ok(Text::Number(count)) if count > 0 => Ok(Self::Count(count.into())),
+            Ok(Text::Word(word)) if word == "auto" => Ok(Self::Auto),
+            _ => Err(serde::de::Error::custom("expected `auto` or a number of at least 1")),
+        }
+    }
+}
+
+impl Serialize for Workers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => serializer.collect_str(count),
+        }
+    }
+}

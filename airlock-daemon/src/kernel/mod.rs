@@ -1,0 +1,1 @@
+//! The kernel half: cgroups, eBPF programs, probes.

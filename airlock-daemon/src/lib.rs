@@ -1,0 +1,10 @@
+//! MCP Airlock: a zero-trust gateway for the Model Context Protocol.
+//!
+//! The modules follow a call from the socket to the audit record; `pipeline` reads as the list of the checks.
+
+pub mod audit;
+pub mod auth;
+pub mod config;
+pub mod kernel;
+pub mod observe;
+pub mod policy;

@@ -1,0 +1,1 @@
+//! Policy: Rego through regorus.

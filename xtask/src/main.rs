@@ -1,0 +1,2 @@
+//! `cargo xtask`: everything this workspace can do to itself.
+fn main() {}
