@@ -4,6 +4,10 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cli {
+    //! The commands.
+    pub mod check;
+}
 pub mod config;
 pub mod kernel;
 pub mod observe;
