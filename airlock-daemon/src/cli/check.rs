@@ -85,3 +85,61 @@ fn summary(config: &Config) -> String {
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "auth: {development_issuer: {listen: \"127.0.0.1:0\"}}\n\
+                        upstreams: [{name: a, type: stdio, command: [x]}]\n";
+
+    /// Writes the file, checks it, and gives exit code, standard output and standard error.
+    fn outcome(text: &str, json: bool, deeper: Result<(), Vec<Diagnostic>>) -> (u8, String, String) {
+        let dir = tempfile::tempdir().expect("directory");
+        let config = dir.path().join("airlock.yaml");
+        let text = format!("{text}policy: {{path: {:?}}}\n", dir.path());
+        std::fs::write(&config, text).expect("write");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(&Args { config, json }, |_| deeper, &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    }
+
+    #[test]
+    fn a_good_file_is_said_to_be_good() {
+        let (code, out, err) = outcome(GOOD, false, Ok(()));
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(
+            out.ends_with("airlock.yaml: ok (1 upstream, 0 issuers, listening on 127.0.0.1:8080)\n"),
+            "{out}"
+        );
+        assert_eq!(outcome(GOOD, true, Ok(())), (0, "[]\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn all_mistakes_go_to_standard_error() {
+        let (code, out, err) = outcome("sever: {}\nupstreams: 5\n", false, Ok(()));
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.contains("airlock.yaml:1:1") && err.contains("airlock.yaml:2:12"), "{err}");
+        assert!(err.ends_with("airlock.yaml: 3 mistakes\n"), "{err}");
+    }
+
+    #[test]
+    fn json_is_an_array_of_mistakes() {
+        let (code, out, err) = outcome("auth: {development_issuer: {listen: nowhere}}\n", true, Ok(()));
+        assert_eq!((code, err.as_str()), (1, ""));
+        let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        let [one] = told.as_array().expect("array").as_slice() else { panic!("{out}") };
+        assert_eq!((&one["line"], &one["column"]), (&1.into(), &37.into()));
+        assert!(one["file"].as_str().is_some_and(|file| file.ends_with("airlock.yaml")));
+        assert!(one["message"].as_str().is_some_and(|message| message.contains("nowhere")));
+        assert!(one["expected"].as_str().is_some_and(|expected| expected.contains("port")));
+    }
+
+    #[test]
+    fn what_lies_deeper_is_told_as_well() {
+        let mistake = Diagnostic::of_file("authz.rego", "no rule", "a rule", "write one");
+        let (code, _, err) = outcome(GOOD, false, Err(vec![mistake]));
+        assert_eq!(code, 1);
+        assert!(err.contains("no rule") && err.contains("--> authz.rego"), "{err}");
+    }
+}

@@ -8,6 +8,7 @@ use serde::Deserialize as _;
 
 use super::de::{Cause, Fault, Reader, nearest, one_of};
 use super::diagnostics::{Diagnostic, Diagnostics, Issue};
+use super::parse;
 use super::schema::Config;
 use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
 use super::validate::{self, Files};
@@ -79,7 +80,7 @@ fn too_large(name: &str) -> Diagnostic {
 }
 
 fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> {
-    let mut parsed = tree::parse(text);
+    let mut parsed = parse::parse(text);
     let mut config = None;
     if let Some(root) = &mut parsed.root {
         config = settle(root, &mut parsed.issues);
@@ -157,7 +158,7 @@ fn mend_absence(root: &mut Node, id: NodeId, key: &'static str) -> Option<Option
             Some(None)
         }
         Kind::Map(entries) => {
-            let value = Node { id: fresh, at, kind: Kind::Blank(Blank::default()) };
+            let value = Node::blank(fresh, at);
             entries.push(Entry { key: key.to_owned(), key_at: at, value });
             Some(Some(
                 Issue::new(at, format!("the key `{key}` is missing"))

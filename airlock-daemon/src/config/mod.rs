@@ -3,6 +3,7 @@
 mod de;
 mod diagnostics;
 mod load;
+mod parse;
 pub mod schema;
 mod tree;
 pub mod units;

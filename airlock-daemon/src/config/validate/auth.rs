@@ -29,7 +29,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
             let first = checks.whereabouts(at!["auth", "issuers", first, "issuer"]);
             checks.value(
                 at!["auth", "issuers", index, "issuer"],
-                format!("the issuer `{}` is given twice; first on {first}", issuer.issuer.escape_debug()),
+                format!("{} is given twice; first on {first}", net::shown(&issuer.issuer)),
                 "each issuer once",
                 "put all its audiences into one entry",
             );
@@ -55,7 +55,7 @@ fn one(index: usize, issuer: &Issuer, checks: &mut Checks<'_>) {
     if let Err(reason) = net::check_url(&issuer.issuer) {
         checks.value(
             at!["auth", "issuers", index, "issuer"],
-            format!("`{}` cannot be an issuer: {reason}", issuer.issuer.escape_debug()),
+            format!("{} cannot be an issuer: {reason}", net::shown(&issuer.issuer)),
             "an `https` URL, or an `http` URL to loopback",
             "write the issuer exactly as it stands in `iss` of its tokens",
         );

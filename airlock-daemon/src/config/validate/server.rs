@@ -20,7 +20,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         if let Err(reason) = net::check_origin(origin) {
             checks.value(
                 at!["server", "allowed_origins", index],
-                format!("`{}` is not an origin: {reason}", origin.escape_debug()),
+                format!("{} is not an origin: {reason}", net::shown(origin)),
                 "scheme, host and port as browsers send them, such as `https://app.example.com`",
                 "write the origin without path and without a slash at its end",
             );
@@ -50,7 +50,7 @@ fn public_url(config: &Config, checks: &mut Checks<'_>) {
             if let Err(reason) = net::check_bare_url(url) {
                 checks.value(
                     path,
-                    format!("`{}` cannot be the public URL: {reason}", url.escape_debug()),
+                    format!("{} cannot be the public URL: {reason}", net::shown(url)),
                     "`https://HOST` or `https://HOST:PORT` without a path (`http` to loopback only)",
                     "write the URL under which clients reach this host, without a slash at its end",
                 );

@@ -105,7 +105,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     {
         checks.value(
             at!["upstreams", index, "url"],
-            format!("`{}` cannot be the URL of a server: {reason}", url.escape_debug()),
+            format!("{} cannot be the URL of a server: {reason}", net::shown(url)),
             "an `https` URL, or an `http` URL to loopback",
             "write the URL of its MCP endpoint",
         );
