@@ -112,7 +112,8 @@ impl Diagnostics {
     /// Gives issues their file and their lines. `hidden` are byte ranges of `text` that are shown as asterisks.
     pub(super) fn new(name: &str, text: &str, hidden: &[Range<usize>], mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| issue.at);
-        let shown = hide(text, hidden);
+        // YAML ends a line at a lone carriage return too.
+        let shown = hide(text, hidden).replace("\r\n", "\n").replace('\r', "\n");
         let lines: Vec<&str> = shown.lines().collect();
         let diagnostics = issues.into_iter().map(|issue| Diagnostic {
             file: name.to_owned(),

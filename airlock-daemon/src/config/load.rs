@@ -26,7 +26,7 @@ const MAX_ATTEMPTS: usize = 20 * MAX_DIAGNOSTICS;
 /// All mistakes at once, each with place, reason and remedy.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
     let name = path.display().to_string();
-    let text = read(path, &name).map_err(Diagnostics::single)?;
+    let text = read(path, &name)?;
     checked(&name, &text, Files::Check)
 }
 
@@ -36,12 +36,12 @@ pub fn load(path: &Path) -> Result<Config, Diagnostics> {
 /// All mistakes at once, each with place, reason and remedy.
 pub fn from_text(name: &str, text: &str) -> Result<Config, Diagnostics> {
     if text.len() > MAX_BYTES {
-        return Err(Diagnostics::single(too_large(name)));
+        return Err(too_large(name));
     }
     checked(name, text, Files::Ignore)
 }
 
-fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
+fn read(path: &Path, name: &str) -> Result<String, Diagnostics> {
     let unreadable = |error: std::io::Error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "create it, or name the right one with `--config FILE`",
@@ -49,7 +49,8 @@ fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
             std::io::ErrorKind::IsADirectory => "name the file, not its directory",
             _ => "check the file and its file system",
         };
-        Diagnostic::of_file(name, format!("cannot read the configuration: {error}"), "a readable file", help)
+        let message = format!("cannot read the configuration: {error}");
+        Diagnostics::single(Diagnostic::of_file(name, message, "a readable file", help))
     };
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too large without reading all of it.
@@ -60,23 +61,23 @@ fn read(path: &Path, name: &str) -> Result<String, Diagnostic> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
-        Diagnostic::of_file(
+        let line = memchr::memchr_iter(b'\n', valid).count() + 1;
+        Diagnostics::single(Diagnostic::of_file(
             name,
             format!("the configuration is not UTF-8 text: line {line} holds other bytes"),
             "UTF-8",
             "save the file as UTF-8",
-        )
+        ))
     })
 }
 
-fn too_large(name: &str) -> Diagnostic {
-    Diagnostic::of_file(
+fn too_large(name: &str) -> Diagnostics {
+    Diagnostics::single(Diagnostic::of_file(
         name,
         "the configuration is too large",
         format!("at most {MAX_BYTES} bytes"),
         "name the configuration, not another file; data of the policy belongs beside the policy",
-    )
+    ))
 }
 
 fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> {

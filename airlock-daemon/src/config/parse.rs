@@ -184,7 +184,7 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(Open::Seq(id, at, items)) => {
-                    self.attach(Node { id, at, kind: Kind::Seq(items), secret: false })
+                    self.attach(Node { id, at, kind: Kind::Seq(items), secret: false });
                 }
                 Some(Open::Map { id, at, entries, .. }) => {
                     self.attach(Node { id, at, kind: Kind::Map(entries), secret: false });
@@ -205,20 +205,19 @@ impl Builder<'_> {
                 Key::Read(key, key_at) => entries.push(Entry { key, key_at, value: node }),
                 Key::Refused => {}
                 Key::Awaited => match node.kind {
-                    Kind::Plain(text) | Kind::Quoted(text) => match seen.get(&text) {
-                        Some(first) => {
+                    Kind::Plain(text) | Kind::Quoted(text) => {
+                        if let Some(first) = seen.get(&text) {
                             self.issues.push(
                                 Issue::new(node.at, format!("the key `{}` is given twice", brief(&text)))
                                     .expected(format!("each key once; it stands on line {first} already"))
                                     .help("remove one of the two"),
                             );
                             *key = Key::Refused;
-                        }
-                        None => {
+                        } else {
                             seen.insert(text.clone(), node.at.line);
                             *key = Key::Read(text, node.at);
                         }
-                    },
+                    }
                     _ => {
                         self.issues.push(
                             Issue::new(node.at, format!("found {} where a key belongs", node.describe()))
@@ -242,11 +241,12 @@ impl Builder<'_> {
 
     fn syntax_error(&mut self, mark: Marker, info: &str) {
         if self.in_env() {
-            // The value that could not be read is unknown, so the rest of its line is hidden.
-            let line = self.text.lines().nth(mark.line().saturating_sub(1)).unwrap_or_default();
-            let start = line.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
-            let value = line.find(':').map_or(0, |colon| colon + 1);
-            self.hidden.push(start + value..start + line.len());
+            // What could not be read may be the secret itself, so its whole line is hidden.
+            let (before, after) =
+                self.text.split_at_checked(mark.byte_offset().unwrap_or(0)).unwrap_or_default();
+            let start = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);
+            let end = before.len() + after.find(['\n', '\r']).unwrap_or(after.len());
+            self.hidden.push(start..end);
         }
         let tab = info.contains("tab");
         self.issues.push(

@@ -45,7 +45,7 @@ impl ByteSize {
 impl Rate {
     /// `count` events a minute.
     pub const fn per_minute(count: u32) -> Self {
-        Self { count, per: Duration::from_secs(60) }
+        Self { count, per: Duration::from_mins(1) }
     }
 }
 

@@ -131,10 +131,7 @@ fn kernel(config: &Config, checks: &mut Checks<'_>) {
 
 fn policy_path(config: &Config, checks: &mut Checks<'_>) {
     let path = &config.policy.path;
-    let reason = match std::fs::read_dir(path) {
-        Ok(_) => return,
-        Err(error) => error,
-    };
+    let Err(reason) = std::fs::read_dir(path) else { return };
     let default =
         if checks.whereabouts(at!["policy", "path"]).starts_with("line") { "" } else { " (the default)" };
     checks.value(

@@ -164,7 +164,7 @@ fn what_is_not_yaml_is_told_with_its_line() {
 fn billion_laughs_deep_nesting_and_floods_are_refused() {
     let mut laughs = String::from("a: &a [x, x]\n");
     for (one, two) in "abcdefghijklmnopqrstuvwxy".chars().zip("bcdefghijklmnopqrstuvwxyz".chars()) {
-        laughs.push_str(&format!("{two}: &{two} [*{one}, *{one}, *{one}, *{one}]\n"));
+        laughs.extend([format!("{two}: &{two} [*{one}, *{one}, *{one}, *{one}]\n")]);
     }
     assert!(super::mistakes(&laughs).to_string().contains("not allowed"));
     for deep in ["[".repeat(5_000), "{a: ".repeat(5_000), "- ".repeat(5_000)] {
@@ -172,7 +172,7 @@ fn billion_laughs_deep_nesting_and_floods_are_refused() {
     }
     let flood = format!("auth: {{required_groups: [{}]}}", "a, ".repeat(30_000));
     assert!(super::mistakes(&flood).to_string().contains("too many"));
-    let unknown: String = (0..5_000).map(|n| format!("k{n}: 1\n")).collect();
+    let unknown: String = (0..5_000).flat_map(|n| [format!("k{n}"), ": 1\n".to_owned()]).collect();
     let told = super::mistakes(&unknown);
     assert_eq!(told.entries().len(), crate::config::MAX_DIAGNOSTICS);
     assert!(told.to_string().contains("there are more mistakes"));

@@ -25,10 +25,12 @@ fn a_minimal_file_gives_the_documented_defaults() {
     let secs = [times.connect, times.upstream, times.idle, times.header].map(|period| period.0.as_secs());
     assert_eq!(secs, [2, 30, 120, 5]);
     let issuer = &config.auth.issuers[0];
-    assert_eq!(issuer.jwks_cache_ttl.0, Duration::from_secs(300));
-    assert_eq!(issuer.clock_skew.0, Duration::from_secs(120));
-    use SignatureAlgorithm::{ES256, EdDSA, RS256};
-    assert_eq!(issuer.algorithms, [RS256, ES256, EdDSA]);
+    assert_eq!(issuer.jwks_cache_ttl.0, Duration::from_mins(5));
+    assert_eq!(issuer.clock_skew.0, Duration::from_mins(2));
+    assert_eq!(
+        issuer.algorithms,
+        [SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA]
+    );
     assert_eq!(config.policy.mode, PolicyMode::Enforce);
     assert_eq!(config.audit.on_failure, OnAuditFailure::Buffer);
     assert!(config.audit.journald && config.upstreams.is_empty());
@@ -191,6 +193,8 @@ fn values_of_variables_are_never_shown() {
         "upstreams:\n- name: a\n  env: {TOKEN: hunter2, LIST: [hunter2]\n",
         "upstreams:\n- name: a\n  env: {TOKEN: \"hunter2\\0\"}\n",
         "upstreams:\n- name: a\n  env: hunter2\n",
+        "upstreams:\r- name: a\r  env:\r    A: 'hun: hunter2\r",
+        "upstreams:\n- name: a\n  env:\n    A: \"x\n      y: hunter2 \\q\"\n",
         "upstreams:\n- name: a\n  env: {A: &hunter2 , B: *hunter2 , C: !hunter2 x}\n",
         "upstreams:\n- name: a\n  env: &hunter2\n",
         "upstreams:\n- {name: a, evn: {TOKEN: hunter2}}\n",

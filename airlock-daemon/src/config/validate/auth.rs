@@ -6,7 +6,7 @@ use super::{Checks, at, net};
 use crate::config::schema::{Config, DevelopmentIssuer, Issuer};
 
 /// Greatest tolerance for clocks that differ.
-const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
+const MAX_SKEW: Duration = Duration::from_mins(5);
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let auth = &config.auth;
