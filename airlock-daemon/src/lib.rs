@@ -10,5 +10,7 @@ pub mod cli {
 }
 pub mod config;
 pub mod kernel;
+pub mod mcp;
 pub mod observe;
 pub mod policy;
+pub mod runtime;
