@@ -8,3 +8,8 @@ pub mod config;
 pub mod kernel;
 pub mod observe;
 pub mod policy;
+
+/// The commands.
+pub mod cli {
+    pub mod token;
+}
