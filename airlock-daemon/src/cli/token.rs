@@ -42,8 +42,9 @@ pub struct Args {
 }
 
 /// Runs the command. The token goes to standard output, errors to standard error; exit code 1 where there is no token.
-pub fn run(args: &Args) -> ExitCode {
-    match token(args) {
+#[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
+pub fn run(args: Args) -> ExitCode {
+    match token(&args) {
         Ok(token) => {
             println!("{token}");
             ExitCode::SUCCESS
@@ -138,5 +139,101 @@ async fn ask(url: &Uri, form: String) -> Result<String, String> {
     match serde_json::from_slice(&body) {
         Ok(Refused { error_description }) => Err(format!("refused: {}", error_description.escape_debug())),
         Err(_) => Err(format!("{url} answered {status}: that is not Airlock's development issuer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::auth::development::DevelopmentIssuer;
+    use crate::config::schema;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(words: &[&str]) -> Args {
+        Cli::try_parse_from([&["token"], words].concat()).expect("valid arguments").args
+    }
+
+    /// Runs `body` while a development issuer serves on a thread of its own.
+    fn with_issuer(body: impl FnOnce(&DevelopmentIssuer)) {
+        let config = schema::DevelopmentIssuer { listen: "127.0.0.1:0".parse().expect("an address") };
+        let issuer = DevelopmentIssuer::start(&config, "airlock".into()).expect("a free port");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let served = Arc::clone(&issuer);
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    result = served.run() => panic!("ended by itself: {result:?}"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        body(&issuer);
+        drop(stop);
+        thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn the_running_issuer_gives_the_token_that_was_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        with_issuer(|issuer| {
+            let file = dir.path().join("airlock.yaml");
+            let text = format!("auth:\n  development_issuer:\n    listen: {}\n", issuer.address());
+            std::fs::write(&file, text).expect("written");
+            let words = ["--config", file.to_str().expect("UTF-8"), "--subject", "alice", "--tenant", "acme"];
+            let more = ["--group", "dev", "--group", "a&b", "--scope", "read", "--lifetime", "5m"];
+            let token = token(&args(&[&words[..], &more].concat())).expect("a token");
+            let claims = crate::auth::jwt::inspect(&token).expect("well formed").claims;
+            assert_eq!((&claims["sub"], &claims["tenant"]), (&"alice".into(), &"acme".into()));
+            assert_eq!(claims["groups"], serde_json::json!(["dev", "a&b"]));
+            assert_eq!((&claims["scope"], &claims["aud"]), (&"read".into(), &"airlock".into()));
+            let lifetime = claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(exp, iat)| exp - iat);
+            assert_eq!(lifetime, Some(300));
+            let refused =
+                super::token(&args(&["--issuer", &issuer.url(), "--subject", "a", "--lifetime", "99d"]));
+            assert!(refused.expect_err("too long").contains("refused: `lifetime` must be"));
+        });
+    }
+
+    #[test]
+    fn what_cannot_work_says_what_to_do() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("UTF-8").to_owned()
+        };
+        // A port that was free a moment ago, and that nobody listens on while this socket holds it without listening.
+        let unused = tokio::net::TcpSocket::new_v4().expect("a socket");
+        unused.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let away = format!("http://{}", unused.local_addr().expect("an address"));
+        for (words, expected) in [
+            (["--issuer", away.as_str()], "start `airlock serve` with"),
+            (["--issuer", "https://idp.example"], "is not on this host"),
+            (["--issuer", "http://10.0.0.1:1"], "must be https"),
+            (["--issuer", "nonsense"], "is not"),
+            (["--config", "/nonexistent/airlock.yaml"], "cannot read /nonexistent"),
+            (["--config", &file("none.yaml", "server: {}\n")], "has no `auth.development_issuer`"),
+            (
+                ["--config", &file("any.yaml", "auth: {development_issuer: {listen: '127.0.0.1:0'}}\n")],
+                "use --issuer",
+            ),
+            (["--config", &file("bad.yaml", "auth: [\n")], "bad.yaml"),
+        ] {
+            let problem = token(&args(&[&words[..], &["--subject", "alice"]].concat())).expect_err(expected);
+            assert!(problem.contains(expected), "{words:?}: {problem}");
+        }
+        assert!(Cli::try_parse_from(["token", "--subject", "alice"]).is_err(), "neither file nor URL");
+        assert!(Cli::try_parse_from(["token", "--issuer", "http://127.0.0.1:1"]).is_err(), "nobody");
     }
 }
