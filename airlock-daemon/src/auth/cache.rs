@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::jwks::{Key, KeySet};
+use super::jwk::Key;
+use super::jwks::KeySet;
 use super::principal::Principal;
 
 /// How many tokens are remembered, in the whole process.

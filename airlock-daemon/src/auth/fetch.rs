@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,6 +20,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = Full<Bytes>;
+type TlsClient = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +39,7 @@ pub(crate) enum FetchError {
 pub(crate) struct Fetcher {
     plain: Client<HttpConnector, Body>,
     /// Made when first needed: a host without root certificates can still use a loopback issuer.
-    tls: OnceLock<Result<Client<HttpsConnector<HttpConnector>, Body>, String>>,
+    tls: OnceLock<Result<TlsClient, String>>,
 }
 
 impl fmt::Debug for Fetcher {
@@ -105,18 +107,20 @@ impl Fetcher {
         Ok((head.status, body.to_bytes()))
     }
 
-    fn tls(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Body>, FetchError> {
+    fn tls(&self) -> Result<&TlsClient, FetchError> {
         let made = self.tls.get_or_init(|| {
-            let connector = HttpsConnectorBuilder::new()
+            let builder = HttpsConnectorBuilder::new()
                 .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-                .map_err(|error| error.to_string())?
-                .https_only()
-                .enable_http1()
-                .build();
-            Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+                .map_err(|error| error.to_string())?;
+            Ok(tls_client(builder))
         });
         made.as_ref().map_err(|error| FetchError::Roots(error.clone()))
     }
+}
+
+fn tls_client(builder: HttpsConnectorBuilder<WantsSchemes>) -> TlsClient {
+    let connector = builder.https_only().enable_http1().build();
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
 
 /// An error with its causes in one line: the outermost alone often says only "client error (Connect)".
@@ -157,7 +161,76 @@ pub(crate) fn checked_url(text: &str, allow_loopback: bool) -> Result<Uri, Strin
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    // Made for this test by a throw-away authority, for the name `localhost` only.
+    const AUTHORITY: &[u8] = include_bytes!("testdata/authority.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
+    const KEY: &[u8] = include_bytes!("testdata/localhost.key.pem");
+
+    /// A fetcher that trusts the test's authority instead of the host's.
+    fn trusting() -> Fetcher {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(AUTHORITY).expect("a certificate")).expect("an authority");
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let fetcher = Fetcher::new();
+        let client = tls_client(HttpsConnectorBuilder::new().with_tls_config(config));
+        assert!(fetcher.tls.set(Ok(client)).is_ok());
+        fetcher
+    }
+
+    /// Serves one fixed answer over TLS; the port.
+    async fn serve_tls() -> u16 {
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .expect("a pair");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Clients that do not trust us hang up in the handshake.
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let mut head = [0; 1024];
+                    let _ = stream.read(&mut head).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn certificates_are_checked() {
+        let port = serve_tls().await;
+        let url = |host: &str| format!("https://{host}:{port}/").parse::<Uri>().expect("a URL");
+        let body = trusting().get(&url("localhost")).await.expect("a trusted certificate");
+        assert_eq!(body, "{}");
+        let error = trusting().get(&url("127.0.0.1")).await.expect_err("another name").to_string();
+        assert!(error.contains("certificate"), "{error}");
+        let error =
+            Fetcher::new().get(&url("localhost")).await.expect_err("an unknown authority").to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
 
     #[test]
     fn only_https_and_loopback_are_fetched() {

@@ -104,8 +104,8 @@ fn check_header(header: &Map<String, Value>) -> Result<(SignatureAlgorithm, Opti
     }
 }
 
-/// RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ` of their own, DPoP
-/// proofs, logout tokens) is not an access token. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
+/// RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ` of their own, proofs
+/// of possession, logout tokens) is not an access token. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
 fn is_access_token(kind: &str) -> bool {
     let bare = match kind.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,

@@ -35,7 +35,7 @@ impl Default for Tuning {
         Self {
             floor: Duration::from_secs(10),
             first_retry: Duration::from_secs(1),
-            last_retry: Duration::from_secs(60),
+            last_retry: Duration::from_mins(1),
             round: Duration::from_secs(10),
             stale_limit: Duration::from_hours(24),
         }
@@ -208,17 +208,14 @@ impl TrustedIssuer {
                 Ok(outcome) => outcome,
                 Err(_) => Err(format!("no keys within {} s", self.tuning.round.as_secs_f32())),
             };
-            let pause = match self.finish_round(outcome) {
-                Ok(()) => {
-                    retry = self.tuning.first_retry;
-                    // Before the keys expire, so that no call waits for them.
-                    (self.ttl * 4 / 5).max(Duration::from_secs(1))
-                }
-                Err(()) => {
-                    let pause = retry;
-                    retry = (retry * 2).min(self.tuning.last_retry);
-                    pause
-                }
+            let pause = if self.finish_round(outcome) {
+                retry = self.tuning.first_retry;
+                // Before the keys expire, so that no call waits for them.
+                (self.ttl / 5 * 4).max(Duration::from_secs(1))
+            } else {
+                let pause = retry;
+                retry = (retry * 2).min(self.tuning.last_retry);
+                pause
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -237,12 +234,11 @@ impl TrustedIssuer {
         }
     }
 
-    fn finish_round(&self, outcome: Result<Parsed, String>) -> Result<(), ()> {
-        let result = match outcome {
-            Ok(parsed) => {
-                self.install(parsed);
-                Ok(())
-            }
+    /// Whether the round brought keys.
+    fn finish_round(&self, outcome: Result<Parsed, String>) -> bool {
+        let is_good = outcome.is_ok();
+        match outcome {
+            Ok(parsed) => self.install(parsed),
             Err(problem) => {
                 let usable = self.has_usable_keys(unix_now());
                 tracing::warn!(
@@ -252,16 +248,15 @@ impl TrustedIssuer {
                     "cannot fetch the issuer's keys"
                 );
                 self.rounds().error = Some(problem);
-                Err(())
             }
-        };
+        }
         let number = {
             let mut rounds = self.rounds();
             rounds.fetching = false;
             rounds.started
         };
         self.finished.send_replace(number);
-        result
+        is_good
     }
 
     fn install(&self, parsed: Parsed) {

@@ -109,9 +109,8 @@ fn refuse<T>(status: StatusCode, problem: &str) -> Result<T, (StatusCode, String
 /// Keeps web pages out: a name of theirs that resolves to loopback shows in `Host`, a form they post brings an `Origin`.
 fn check_origin(headers: &HeaderMap) -> Result<(), (StatusCode, String)> {
     let mut hosts = headers.get_all(header::HOST).iter();
-    let host = match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
-        (Some(host), None) => host,
-        _ => return refuse(StatusCode::BAD_REQUEST, "one `Host` header is needed"),
+    let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
+        return refuse(StatusCode::BAD_REQUEST, "one `Host` header is needed");
     };
     let authority: Result<http::uri::Authority, _> = host.parse();
     if !authority.is_ok_and(|authority| !host.contains('@') && is_loopback_host(authority.host())) {
@@ -230,7 +229,7 @@ mod tests {
         assert_eq!(request.tenant.as_deref(), Some("acme"));
         assert_eq!(request.groups, ["a", "b c"]);
         assert_eq!(request.scopes, ["x", "y", "z"]);
-        assert_eq!((request.lifetime, request.audience), (Duration::from_secs(300), None));
+        assert_eq!((request.lifetime, request.audience), (Duration::from_mins(5), None));
         for text in
             ["", "tenant=acme", "subject=a&subject=b", "subject=a&lifetime=soon", "subject=a&role=admin"]
         {
