@@ -14,3 +14,8 @@ pub mod mcp;
 pub mod observe;
 pub mod policy;
 pub mod runtime;
+
+/// The commands.
+pub mod cli {
+    pub mod token;
+}
