@@ -4,6 +4,10 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cli {
+    //! The command line, one file a command.
+    pub mod audit;
+}
 pub mod config;
 pub mod kernel;
 pub mod observe;
