@@ -21,7 +21,8 @@ pub fn digest(bytes: &[u8]) -> Hash {
 
 /// A hash as 64 hexadecimal digits, lower case.
 pub fn hex(hash: &Hash) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     hash.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }
 
@@ -129,6 +130,7 @@ impl Chain {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(
             first,
             concat!(
-                r#"{"v":1,"seq":0,"time":"2026-11-22T13:30:00.000001Z","event":"call.outcome","correlation_id":"c1","#,
+                r#"{"v":1,"seq":0,"time":"2026-11-22T11:30:00.000001Z","event":"call.outcome","correlation_id":"c1","#,
                 r#""trace_id":"t1","tenant":"acme","subject":"alice","client":"203.0.113.7","upstream":"docs","#,
                 r#""method":"tools/call","target":"read\n\"file\"","decision":"allow","rule_id":"reader","reason":"because","#,
                 r#""input_digest":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","#,
@@ -176,8 +178,9 @@ mod tests {
         assert_eq!(chain.append(Record::new(Event::Stop), time, &mut out), 1);
         let second = String::from_utf8(out).unwrap().split_off(first.len());
         let prev = hex(&digest(first.trim_end_matches('\n').as_bytes()));
-        let expected =
-            format!("{{\"v\":1,\"seq\":1,\"time\":\"2026-11-22T13:30:00.000001Z\",\"event\":\"stop\",\"prev\":\"{prev}\"}}\n");
+        let expected = format!(
+            "{{\"v\":1,\"seq\":1,\"time\":\"2026-11-22T11:30:00.000001Z\",\"event\":\"stop\",\"prev\":\"{prev}\"}}\n"
+        );
         assert_eq!(second, expected);
     }
 

@@ -54,6 +54,7 @@ events! {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -65,7 +66,10 @@ mod tests {
         let ids: BTreeSet<_> = Event::ALL.iter().map(|event| event.message_id()).collect();
         assert_eq!((names.len(), ids.len()), (Event::ALL.len(), Event::ALL.len()));
         for id in ids {
-            assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+            assert!(
+                id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+                "{id}"
+            );
         }
         for event in Event::ALL {
             assert_eq!(serde_json::to_string(event).unwrap(), format!("\"{}\"", event.name()));

@@ -38,7 +38,9 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free space there, or point audit.dir at a larger file system"
         }
-        io::ErrorKind::PermissionDenied => "; the user that runs airlock must own the directory and be able to write there",
+        io::ErrorKind::PermissionDenied => {
+            "; the user that runs airlock must own the directory and be able to write there"
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
             "; remount it writable, or list it in ReadWritePaths= of airlock.service"
         }
@@ -126,15 +128,12 @@ impl Segments {
         let lock = lock(dir)?;
         let names = segments(dir).map_err(|e| StoreError::new("list the audit directory", dir, e))?;
         let (chain, last) = recover(&names)?;
-        let (path, file, len, torn) = match last {
-            Some(Last { path, file, end, len }) => {
-                let torn = if end < len { Some(set_apart(dir, &path, &file, end, len)?) } else { None };
-                (path, file, end, torn)
-            }
-            None => {
-                let (path, file) = create(dir, chain.next_seq)?;
-                (path, file, 0, None)
-            }
+        let (path, file, len, torn) = if let Some(Last { path, file, end, len }) = last {
+            let torn = if end < len { Some(set_apart(dir, &path, &file, end, len)?) } else { None };
+            (path, file, end, torn)
+        } else {
+            let (path, file) = create(dir, chain.next_seq)?;
+            (path, file, 0, None)
         };
         let segments = Self {
             dir: dir.to_owned(),
@@ -162,7 +161,9 @@ impl Segments {
         }
         let meta = self.file.metadata().map_err(|e| fail("look at", e))?;
         if meta.nlink() == 0 || meta.len() != self.len {
-            let changed = io::Error::other("somebody removed or changed it while it was in use; restart airlock and verify");
+            let changed = io::Error::other(
+                "somebody removed or changed it while it was in use; restart airlock and verify",
+            );
             return Err(fail("append to", changed));
         }
         self.dirty = true;
@@ -222,7 +223,9 @@ fn create(dir: &Path, first_seq: u64) -> Result<(PathBuf, File), StoreError> {
 
 /// A new name is durable only when its directory is.
 fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::new("sync the audit directory", dir, e))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|e| StoreError::new("sync the audit directory", dir, e))
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -255,7 +258,8 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 
 /// Whether a daemon writes to `dir` just now.
 pub(super) fn is_locked(dir: &Path) -> bool {
-    File::open(dir.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    File::open(dir.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 struct Last {
@@ -281,14 +285,16 @@ fn recover(names: &[PathBuf]) -> Result<(Chain, Option<Last>), OpenError> {
         if last.is_some() && tail.end < tail.len {
             return Err(doubtful("its last line is cut, and a later segment exists"));
         }
-        if tail.len > 0 && tail.end == 0 && tail.len > MAX_LINE as u64 {
+        let endless = tail.end == 0 && tail.len > MAX_LINE as u64;
+        if endless || (tail.end > 0 && tail.lines.is_empty()) {
             return Err(doubtful("its end is not a line"));
         }
         let (end, len) = (tail.end, tail.len);
         let line = tail.lines.into_iter().next();
         last.get_or_insert(Last { path: path.clone(), file, end, len });
         if let Some(line) = line {
-            let parsed = parse_line(&line).map_err(|what| doubtful(&format!("its last line is not a record: {what}")))?;
+            let parsed = parse_line(&line)
+                .map_err(|what| doubtful(&format!("its last line is not a record: {what}")))?;
             if first_seq(path).is_none_or(|first| first > parsed.seq) {
                 return Err(doubtful("its name does not fit its last line"));
             }
@@ -321,7 +327,9 @@ fn set_apart(dir: &Path, path: &Path, file: &File, end: u64, len: u64) -> Result
     let fail = |action, error| StoreError::new(action, path, error);
     let mut bytes = vec![0; usize::try_from(len - end).unwrap_or(usize::MAX).min(MAX_LINE * 4)];
     file.read_exact_at(&mut bytes, end).map_err(|e| fail("read the cut last line of", e))?;
-    torn.write_all(&bytes).and_then(|()| torn.sync_all()).map_err(|e| fail("set apart the cut last line of", e))?;
+    torn.write_all(&bytes)
+        .and_then(|()| torn.sync_all())
+        .map_err(|e| fail("set apart the cut last line of", e))?;
     file.set_len(end).and_then(|()| file.sync_all()).map_err(|e| fail("cut off the torn last line of", e))?;
     sync_dir(dir)?;
     Ok(Torn { name, bytes: len - end })
@@ -354,8 +362,13 @@ pub(super) fn tail(file: &File, count: usize) -> io::Result<Tail> {
     let Some(last) = memchr::memrchr(b'\n', &bytes) else {
         return Ok(Tail { lines: Vec::new(), end: 0, len });
     };
-    let mut lines: Vec<Vec<u8>> =
-        bytes.get(..last).unwrap_or_default().rsplit(|b| *b == b'\n').take(count + 1).map(Vec::from).collect();
+    let mut lines: Vec<Vec<u8>> = bytes
+        .get(..last)
+        .unwrap_or_default()
+        .rsplit(|b| *b == b'\n')
+        .take(count + 1)
+        .map(Vec::from)
+        .collect();
     // The oldest piece is a whole line only if the file begins there.
     if lines.len() > count || start > 0 {
         lines.pop();

@@ -32,7 +32,9 @@ impl Journal for Journald {
     fn send(&mut self, fields: &[String]) -> Result<(), String> {
         // libsystemd reports success when nobody listens.
         if !present() {
-            return Err(format!("{SOCKET} does not exist; start systemd-journald, or set audit.journald: false"));
+            return Err(format!(
+                "{SOCKET} does not exist; start systemd-journald, or set audit.journald: false"
+            ));
         }
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         systemd::journal::send(&fields).map_err(|error| error.to_string())
@@ -88,6 +90,7 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::audit::{GENESIS, Verdict};
@@ -128,19 +131,27 @@ mod tests {
         ] {
             assert!(fields.iter().any(|field| field == expected), "{expected} in {fields:#?}");
         }
-        assert!(!fields.iter().any(|field| field.starts_with("AIRLOCK_UPSTREAM")), "absent fields are not sent");
+        assert!(
+            !fields.iter().any(|field| field.starts_with("AIRLOCK_UPSTREAM")),
+            "absent fields are not sent"
+        );
     }
 
     #[test]
     fn priorities_and_names_are_what_journald_accepts() {
-        let priority = |record: &Record| fields(record, 0, &GENESIS, "").into_iter().find(|f| f.starts_with("PRIORITY="));
+        let priority = |record: &Record| {
+            fields(record, 0, &GENESIS, "").into_iter().find(|f| f.starts_with("PRIORITY="))
+        };
         assert_eq!(priority(&Record::new(Event::CallIntent)).as_deref(), Some("PRIORITY=6"));
         assert_eq!(priority(&Record::kernel_denied("docs", 1, "x", "y", "z")).as_deref(), Some("PRIORITY=4"));
         assert_eq!(priority(&Record::gap(1, "full", None)).as_deref(), Some("PRIORITY=3"));
         for field in fields(&Record::gap(1, "full", Some("x")), 0, &GENESIS, "") {
             let (name, _) = field.split_once('=').unwrap();
             assert!(name.len() <= 64 && !name.starts_with('_'), "{name}");
-            assert!(name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
         }
     }
 }

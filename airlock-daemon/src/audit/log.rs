@@ -125,7 +125,10 @@ impl AuditLog {
     pub fn open(config: &schema::Audit) -> Result<(Self, AuditWriter), AuditError> {
         let (segments, chain, torn) = Segments::open(&config.dir)?;
         let first = torn.map(|torn| {
-            let reason = format!("the last line was cut by a crash; its {} bytes are kept in {}", torn.bytes, torn.name);
+            let reason = format!(
+                "the last line was cut by a crash; its {} bytes are kept in {}",
+                torn.bytes, torn.name
+            );
             tracing::warn!(dir = %config.dir.display(), torn = %torn.name, "{reason}");
             Record::gap(1, &reason, Some(&torn.name))
         });

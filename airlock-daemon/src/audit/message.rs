@@ -90,6 +90,7 @@ fn figures(record: &Record) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -108,7 +109,10 @@ mod tests {
 
     #[test]
     fn records_read_as_sentences() {
-        assert_eq!(message(&call(Event::CallIntent)), "alice (acme) called docs/read_file: allowed by rule reader");
+        assert_eq!(
+            message(&call(Event::CallIntent)),
+            "alice (acme) called docs/read_file: allowed by rule reader"
+        );
         let outcome = Record { status: Some(200), latency_us: Some(812), ..call(Event::CallOutcome) };
         assert_eq!(message(&outcome), "docs/read_file answered alice (acme): status 200 after 812 µs");
         let refusal = Record {
@@ -117,7 +121,10 @@ mod tests {
             reason: Some("readers may not write".into()),
             ..call(Event::Refusal)
         };
-        assert_eq!(message(&refusal), "alice (acme) was refused docs/read_file: rule no-writes: readers may not write");
+        assert_eq!(
+            message(&refusal),
+            "alice (acme) was refused docs/read_file: rule no-writes: readers may not write"
+        );
         let unknown = Record {
             client: Some("203.0.113.7".into()),
             reason: Some("the token has expired".into()),
@@ -129,12 +136,16 @@ mod tests {
             message(&denied),
             "the kernel denied connect4 of server docs (pid 4711 (python3)) to reach 192.0.2.1:443"
         );
-        assert_eq!(message(&Record::gap(3, "the queue was full", None)), "3 audit records are missing: the queue was full");
+        assert_eq!(
+            message(&Record::gap(3, "the queue was full", None)),
+            "3 audit records are missing: the queue was full"
+        );
     }
 
     #[test]
     fn control_characters_cannot_forge_a_line() {
-        let forged = Record { subject: Some("eve\u{1b}[2J\nalice\u{202e}".into()), ..call(Event::CallIntent) };
+        let forged =
+            Record { subject: Some("eve\u{1b}[2J\nalice\u{202e}".into()), ..call(Event::CallIntent) };
         assert!(message(&forged).starts_with("eve?[2J?alice? (acme) called"));
     }
 

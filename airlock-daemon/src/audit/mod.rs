@@ -11,6 +11,9 @@ mod journal;
 mod log;
 mod message;
 mod record;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 pub mod verify;
 mod writer;
 

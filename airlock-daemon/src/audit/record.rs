@@ -172,6 +172,7 @@ fn clip(text: &str, max: usize) -> Option<Arc<str>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

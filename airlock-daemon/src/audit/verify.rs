@@ -5,6 +5,7 @@
 
 mod finding;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::borrow::Cow;
@@ -136,8 +137,8 @@ pub fn verify(dir: &Path, expected_head: Option<Hash>) -> Result<Report, VerifyE
     let mut walk = Walk::new(expected_head);
     for path in &paths {
         let file = File::open(path).map_err(|e| read(path, e))?;
-        let live = path == last && is_locked(dir);
-        walk.segment(path, BufReader::with_capacity(256 * 1024, file), live).map_err(|e| read(path, e))?;
+        let in_use = path == last && is_locked(dir);
+        walk.segment(path, BufReader::with_capacity(256 * 1024, file), in_use).map_err(|e| read(path, e))?;
     }
     Ok(walk.finish(paths.len(), last))
 }
@@ -175,7 +176,7 @@ impl Walk {
         }
     }
 
-    fn segment(&mut self, path: &Path, mut lines: impl BufRead, live: bool) -> io::Result<()> {
+    fn segment(&mut self, path: &Path, mut reader: impl BufRead, in_use: bool) -> io::Result<()> {
         let mut line = Vec::new();
         let mut place = Place { path: path.to_owned(), line: 0 };
         loop {
@@ -183,9 +184,9 @@ impl Walk {
             let mut retries = 0;
             loop {
                 let room = (MAX_LINE + 1).saturating_sub(line.len());
-                lines.by_ref().take(room as u64).read_until(b'\n', &mut line)?;
+                reader.by_ref().take(room as u64).read_until(b'\n', &mut line)?;
                 let unfinished = line.last().is_some_and(|b| *b != b'\n') && line.len() <= MAX_LINE;
-                if !unfinished || !live || retries >= TAIL_RETRIES {
+                if !unfinished || !in_use || retries >= TAIL_RETRIES {
                     break;
                 }
                 // The daemon is writing this very line.
@@ -200,7 +201,7 @@ impl Walk {
                 self.line(&place, &line);
             } else if line.len() > MAX_LINE {
                 self.not_a_record(&place, "longer than any record".to_owned(), GENESIS);
-                skip_line(&mut lines)?;
+                skip_line(&mut reader)?;
             } else {
                 self.find(&place, Doubt::Cut);
             }
@@ -241,7 +242,11 @@ impl Walk {
             // The rubbish before this line was put between two good ones.
             self.report.chain = inserted.chain;
         } else if follows && parsed.seq != chain.next_seq {
-            let how = format!("seq says {}, but this is the line after record {}", parsed.seq, chain.next_seq.wrapping_sub(1));
+            let how = format!(
+                "seq says {}, but this is the line after record {}",
+                parsed.seq,
+                chain.next_seq.wrapping_sub(1)
+            );
             self.find(place, Doubt::Edited(how));
             damaged = true;
         } else if !follows && parsed.seq == chain.next_seq {
@@ -274,7 +279,12 @@ impl Walk {
             self.find(&first, Doubt::Edited(format!("its hash is not what {} says", second.line_of(&first))));
         } else if next.seq == before.seq.saturating_add(1) {
             before.damaged = true;
-            self.find(&second, Doubt::Edited("prev is not the hash of the line before, nor does its own hash fit".to_owned()));
+            self.find(
+                &second,
+                Doubt::Edited(
+                    "prev is not the hash of the line before, nor does its own hash fit".to_owned(),
+                ),
+            );
         } else {
             before.unsure_of = Some(first);
             self.unsettled();

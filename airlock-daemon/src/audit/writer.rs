@@ -28,6 +28,10 @@ const JITTER: Duration = Duration::from_secs(1);
 
 /// What travels through the queue.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are records, which would each cost an allocation if boxed"
+)]
 pub(super) enum Queued {
     /// A record and when it was made.
     Record(Bounded, SystemTime),
@@ -116,7 +120,8 @@ impl Writer {
             }
             if gone || self.closed() {
                 // A worker between counting its record and sending it (or counting it as lost) is waited for.
-                let idle = self.shared.queued.load(Ordering::SeqCst) == 0 && self.shared.lost.load(Ordering::SeqCst) == 0;
+                let idle = self.shared.queued.load(Ordering::SeqCst) == 0
+                    && self.shared.lost.load(Ordering::SeqCst) == 0;
                 if gone || idle {
                     return Ok(());
                 }

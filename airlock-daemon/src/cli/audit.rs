@@ -54,11 +54,15 @@ pub fn run(args: Args) -> ExitCode {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let code = match args.command {
         Command::Verify { dir, head } => run_verify(&dir, head, &mut out, &mut err),
-        Command::Tail { dir, lines } => run_tail(&dir, usize::try_from(lines).unwrap_or(usize::MAX), &mut out, &mut err),
+        Command::Tail { dir, lines } => {
+            run_tail(&dir, usize::try_from(lines).unwrap_or(usize::MAX), &mut out, &mut err)
+        }
     };
     // Only writing can fail here: a reader such as `head` that has seen enough is no error.
     code.map_or_else(
-        |e| if e.kind() == io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::from(UNREADABLE) },
+        |e| {
+            if e.kind() == io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::from(UNREADABLE) }
+        },
         ExitCode::from,
     )
 }
@@ -89,23 +93,20 @@ fn run_verify(dir: &Path, head: Option<Hash>, out: &mut impl Write, err: &mut im
 
 fn summary(report: &Report) -> String {
     let counted = |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    let mut text = format!(
-        "{} in {}",
-        counted(report.records, "record"),
-        counted(report.segments as u64, "segment")
-    );
-    if let (Some(first), Some(last)) = (report.first_seq, report.last_seq) {
-        text += &format!(", seq {first}..{last}");
-    }
-    text += &match (report.intact(), report.records) {
-        (true, 0) => ", nothing recorded yet".to_owned(),
-        (true, _) => format!(", chain intact, head {}", hex(&report.chain.head)),
+    let range = match (report.first_seq, report.last_seq) {
+        (Some(first), Some(last)) => format!(", seq {first}..{last}"),
+        _ => String::new(),
+    };
+    let verdict = match (report.intact(), report.records) {
+        (true, 0) => "nothing recorded yet".to_owned(),
+        (true, _) => format!("chain intact, head {}", hex(&report.chain.head)),
         (false, _) => {
             let found = report.findings.len() as u64 + report.more_findings;
-            format!(", NOT INTACT: {}", counted(found, "finding"))
+            format!("NOT INTACT: {}", counted(found, "finding"))
         }
     };
-    text + "\n"
+    let (records, segments) = (counted(report.records, "record"), counted(report.segments as u64, "segment"));
+    format!("{records} in {segments}{range}, {verdict}\n")
 }
 
 /// What `tail` shows of a record.
@@ -134,7 +135,9 @@ fn run_tail(dir: &Path, count: usize, out: &mut impl Write, err: &mut impl Write
             return Ok(UNREADABLE);
         }
     };
-    let rows = lines.iter().map(|line| serde_json::from_slice(line).map_or_else(|_| damaged(), |row: Row| row.cells()));
+    let rows = lines
+        .iter()
+        .map(|line| serde_json::from_slice(line).map_or_else(|_| damaged(), |row: Row| row.cells()));
     let mut table = vec![["TIME", "EVENT", "DECISION", "SUBJECT", "TARGET", "RULE"].map(str::to_owned)];
     table.extend(rows);
     let mut widths = [0; 5];
@@ -182,6 +185,7 @@ impl Row {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
     use std::time::{Duration, SystemTime};
@@ -192,7 +196,7 @@ mod tests {
     fn log() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let (mut chain, mut bytes) = (Chain::default(), Vec::new());
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_347_000);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_mins(29_922_450);
         chain.append(Record::new(Event::Start), time, &mut bytes);
         let call = Record {
             subject: Some("alice\u{1b}[2J".into()),

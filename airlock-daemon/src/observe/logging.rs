@@ -14,7 +14,9 @@ use crate::config::schema::{Log, LogFormat, LogLevel};
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// `format: journald` on a host without it.
-    #[error("logs: cannot reach journald: {0}; start systemd-journald, or set observability.log.format to auto, text or json")]
+    #[error(
+        "logs: cannot reach journald: {0}; start systemd-journald, or set observability.log.format to auto, text or json"
+    )]
     Journald(io::Error),
     /// A subscriber is set already.
     #[error("logs: set up twice: {0}")]
@@ -64,7 +66,8 @@ fn text<S>() -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(io::stderr).boxed()
 }
 
@@ -96,6 +99,7 @@ fn filter(level: LogLevel) -> Targets {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::process::Command;
 
@@ -107,7 +111,9 @@ mod tests {
     fn journald_is_chosen_only_when_standard_error_leads_there() {
         let stderr = Some((9, 12_345));
         assert_eq!(choose(LogFormat::Auto, Some("9:12345"), stderr), Sink::Journald);
-        for other in [None, Some("9:12346"), Some("8:12345"), Some(""), Some("9"), Some("a:b"), Some("9:12345:1")] {
+        for other in
+            [None, Some("9:12346"), Some("8:12345"), Some(""), Some("9"), Some("a:b"), Some("9:12345:1")]
+        {
             assert_eq!(choose(LogFormat::Auto, other, stderr), Sink::Text, "{other:?}");
         }
         assert_eq!(choose(LogFormat::Auto, None, None), Sink::Text);
@@ -144,7 +150,8 @@ mod tests {
             .unwrap();
         let err = String::from_utf8(child.stderr).unwrap();
         assert!(child.status.success(), "{err}");
-        let lines: Vec<serde_json::Value> = err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines: Vec<serde_json::Value> =
+            err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         assert_eq!(lines.len(), 1, "{err}");
         assert_eq!((&lines[0]["message"], &lines[0]["upstream"]), (&"hello".into(), &"docs".into()));
     }

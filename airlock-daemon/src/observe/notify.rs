@@ -37,6 +37,7 @@ fn line(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::process::Command;
@@ -64,7 +65,7 @@ mod tests {
             .unwrap();
         assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
         socket.set_nonblocking(true).unwrap();
-        let mut next = || {
+        let next = || {
             let mut buffer = [0; 512];
             let length = socket.recv(&mut buffer).unwrap();
             String::from_utf8_lossy(&buffer[..length]).into_owned()

@@ -64,19 +64,28 @@ impl fmt::Display for Finding {
             Doubt::Missing { from, to, moved } => {
                 let all = to - from + 1;
                 match all - moved.min(&all) {
-                    0 => write!(f, "reordered: records {from}..{to} should stand before this line and stand further down"),
+                    0 => write!(
+                        f,
+                        "reordered: records {from}..{to} should stand before this line and stand further down"
+                    ),
                     gone if self.place.line == 1 => write!(
                         f,
                         "removed: {gone} of the records {from}..{to} should stand before this segment: lines or whole segments are missing"
                     ),
-                    gone => write!(f, "removed: {gone} of the records {from}..{to} should stand before this line"),
+                    gone => {
+                        write!(f, "removed: {gone} of the records {from}..{to} should stand before this line")
+                    }
                 }
             }
             Doubt::OutOfPlace(seq) => write!(f, "reordered or repeated: record {seq} does not belong here"),
             Doubt::Cut => write!(f, "cut: the last line has no end (a crash, or somebody cut the file)"),
             Doubt::Name => write!(f, "renamed: the segment's name is not the number of its first record"),
             Doubt::HeadNotFound(hash) => {
-                write!(f, "cut or replaced: no line of the log has the hash {} that was to be found", hex(hash))
+                write!(
+                    f,
+                    "cut or replaced: no line of the log has the hash {} that was to be found",
+                    hex(hash)
+                )
             }
         }
     }
