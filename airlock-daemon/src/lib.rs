@@ -7,6 +7,8 @@ pub mod auth;
 pub mod cli {
     //! The commands.
     pub mod check;
+    //! The command line, one file a command.
+    pub mod audit;
 }
 pub mod config;
 pub mod kernel;
