@@ -4,6 +4,10 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cli {
+    //! One file a command.
+    pub mod policy;
+}
 pub mod config;
 pub mod kernel;
 pub mod observe;
