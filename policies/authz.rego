@@ -14,7 +14,10 @@ default allow := false
 # ------------------------------------------------------------------ who is calling
 
 # The roles of the caller, by the groups in the token.
-roles contains data.bindings[group] if some group in input.subject.groups
+roles contains role if {
+	some group in input.subject.groups
+	role := data.bindings[group]
+}
 
 tenant := data.tenants[input.subject.tenant]
 
@@ -36,23 +39,15 @@ is_protocol if input.call.method in protocol_methods
 
 is_protocol if startswith(input.call.method, "notifications/")
 
-# The caller's grants that speak about this upstream, under the role that has them.
-grants[role] contains grant if {
+# The caller's roles that grant this call.
+granting contains role if {
 	some role in roles
 	some grant in data.roles[role].grants
 	matches(grant.upstreams, input.call.upstream)
-}
-
-granting contains role if {
-	some role, _ in grants
-	is_protocol
-}
-
-granting contains role if {
-	some role, list in grants
-	some grant in list
 	covers(grant)
 }
+
+covers(_) if is_protocol
 
 covers(grant) if {
 	input.call.method == "tools/call"
@@ -103,16 +98,20 @@ deny contains {
 	input.call.method == "tools/call"
 	matches(data.write_tools, input.call.tool)
 	count(roles) > 0
-	every role in roles {
-		data.roles[role].read_only
-	}
+	not may_write
+}
+
+may_write if {
+	some role in roles
+	not data.roles[role].read_only
 }
 
 deny contains {
 	"rule_id": "path-protected",
 	"reason": "this folder is not served to anybody",
 } if {
-	some segment in [part | some part in split(input.call.arguments.path, "/"); part != ""]
+	is_string(input.call.arguments.path)
+	some segment in split(input.call.arguments.path, "/")
 	segment in data.protected_folders
 }
 
@@ -124,6 +123,7 @@ deny contains {
 unclear_path(path) if not is_string(path)
 
 unclear_path(path) if {
+	is_string(path)
 	some segment in split(path, "/")
 	segment in {".", ".."}
 }
@@ -134,6 +134,7 @@ unclear_path(path) if {
 matches(patterns, name) if name in patterns
 
 matches(patterns, name) if {
+	is_string(name)
 	some pattern in patterns
 	contains(pattern, "*")
 	glob.match(pattern, null, name)

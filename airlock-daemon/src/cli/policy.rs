@@ -35,9 +35,16 @@ pub fn run(args: Args) -> ExitCode {
             }
             println!("{} passed, {} failed", report.passed.len(), report.failed.len());
             if report.passed.is_empty() && report.failed.is_empty() {
-                eprintln!("{}: no test found; a test is a rule `test_…` in a file `…_test.rego`", path.display());
+                eprintln!(
+                    "{}: no test found; a test is a rule `test_…` in a file `…_test.rego`",
+                    path.display()
+                );
             }
-            if report.failed.is_empty() && !report.passed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.failed.is_empty() && !report.passed.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             eprintln!("{error}");

@@ -154,11 +154,7 @@ fn read_text(path: &Path) -> Result<String, PolicyError> {
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.split(|byte| *byte == b'\n').count().saturating_sub(1);
-        PolicyError::new(
-            format!("{}:{line}", path.display()),
-            "is not UTF-8 text",
-            "save the file as UTF-8",
-        )
+        PolicyError::new(format!("{}:{line}", path.display()), "is not UTF-8 text", "save the file as UTF-8")
     })
 }
 
@@ -302,7 +298,10 @@ mod tests {
             assert!(!error.remedy.is_empty());
         }
         let missing = Bundle::read(Path::new("/nonexistent/policies")).unwrap_err();
-        assert!(missing.reason.contains("cannot be read") && missing.remedy.contains("policy.path"), "{missing}");
+        assert!(
+            missing.reason.contains("cannot be read") && missing.remedy.contains("policy.path"),
+            "{missing}"
+        );
         let (_folder, nested) = bundle(&[POLICY, ("sub/data.yaml", b"a: 1\n")]);
         assert!(nested.unwrap_err().reason.contains("ignored"));
     }

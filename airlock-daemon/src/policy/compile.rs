@@ -12,7 +12,7 @@ use regorus::{Engine, Value};
 use super::bundle::{Bundle, Source};
 use super::cycles::CallGraph;
 use super::error::PolicyError;
-use super::{hazards, syntax};
+use super::{hazards, syntax, undefined};
 
 /// The package of the contract.
 pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
@@ -50,6 +50,17 @@ pub(super) fn compile(bundle: &Bundle) -> Result<(Compiled, Option<String>), Pol
     })
 }
 
+/// The same bundle for the interpreter, to compare the two.
+#[cfg(test)]
+pub(super) fn interpreted(bundle: &Bundle) -> Result<Compiled, PolicyError> {
+    let mut engine = parse(bundle.policies.iter())?;
+    gate(&bundle.root, &mut engine)?;
+    let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
+    engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+    engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
+    Ok(Compiled::Interpreter(Box::new(engine)))
+}
+
 /// Parses sources into a fresh engine.
 pub(super) fn parse<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<Engine, PolicyError> {
     let mut engine = Engine::new();
@@ -77,7 +88,10 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
         modules.iter().any(|module| {
             let package = syntax::static_path(&module.package.refr);
             module.policy.iter().any(|rule| {
-                package.iter().chain(&syntax::static_path(syntax::head(rule))).eq(PACKAGE.iter().chain([&output]))
+                package
+                    .iter()
+                    .chain(&syntax::static_path(syntax::head(rule)))
+                    .eq(PACKAGE.iter().chain([&output]))
                     && syntax::parameters(rule).is_empty()
             })
         })
@@ -90,6 +104,7 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
         ));
     }
     hazards::refuse(modules)?;
+    undefined::refuse(modules)?;
     let graph = CallGraph::new(modules);
     graph.check()?;
     let entry = entry_module(&OUTPUTS.map(|output| (output, declares(output))));
@@ -105,12 +120,20 @@ fn compile_unguarded(bundle: &Bundle) -> Result<(Compiled, Option<String>), Poli
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
     let compiled = engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
-    if let Some(reason) = hazards::needs_interpreter(engine.get_modules(), &graph) {
-        return Ok((Compiled::Interpreter(Box::new(engine)), Some(reason)));
+    let program = Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]).map_err(|error| error.to_string());
+    if let Err(error) = &program
+        && error.contains("Unknown function")
+    {
+        // The interpreter would find out only when a call comes.
+        return Err(fail(error));
     }
-    let program = match Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]) {
-        Ok(program) => program,
-        Err(error) => return Ok((Compiled::Interpreter(Box::new(engine)), Some(error.to_string()))),
+    let modules = engine.get_modules();
+    let program = match (hazards::needs_interpreter(modules, &graph), program) {
+        (None, Ok(program)) => program,
+        (Some(reason), _) | (None, Err(reason)) => {
+            undefined::refuse_in_interpreter(modules, &reason)?;
+            return Ok((Compiled::Interpreter(Box::new(engine)), Some(reason)));
+        }
     };
     let mut vm = RegoVM::new();
     vm.load_program(program.clone());

@@ -63,7 +63,9 @@ impl CallGraph {
     /// Whether any rule other than those below `except` may read the rule `path`.
     pub(super) fn is_read(&self, path: &[&str], except: &str) -> bool {
         let Some(target) = self.nodes.iter().position(|node| node.path == path) else { return false };
-        self.nodes.iter().any(|node| node.path[0] != except && node.edges.contains_key(&target))
+        self.nodes.iter().any(|node| {
+            node.path.first().is_none_or(|name| name != except) && node.edges.contains_key(&target)
+        })
     }
 
     /// Refuses cycles and chains too long for the stack.
@@ -99,7 +101,10 @@ impl CallGraph {
                         if chain > MAX_CHAIN {
                             return Err(PolicyError::new(
                                 self.nodes[node].place.clone(),
-                                format!("`{}` starts a chain of more than {MAX_CHAIN} rules", self.name(node)),
+                                format!(
+                                    "`{}` starts a chain of more than {MAX_CHAIN} rules",
+                                    self.name(node)
+                                ),
                                 "flatten the policy; each link of the chain takes stack while a call waits",
                             ));
                         }
@@ -260,7 +265,10 @@ mod tests {
     fn the_error_shows_the_cycle_and_where() {
         let error = check(&["package a\n\nallow if {\n    b\n}\n\nb if { allow }\n"]).unwrap_err();
         assert_eq!(error.place, "0.rego:3:1");
-        assert_eq!(error.reason, "recursion: `a.allow` needs `a.b` at 0.rego:4:5, `a.b` needs `a.allow` at 0.rego:7:8");
+        assert_eq!(
+            error.reason,
+            "recursion: `a.allow` needs `a.b` at 0.rego:4:5, `a.b` needs `a.allow` at 0.rego:7:8"
+        );
     }
 
     #[test]
@@ -288,6 +296,6 @@ mod tests {
         };
         chain(MAX_CHAIN).unwrap();
         assert!(chain(MAX_CHAIN + 1).unwrap_err().reason.contains("chain"));
-        assert!(chain(20_000).unwrap_err().reason.contains("chain"));
+        assert!(chain(15_000).unwrap_err().reason.contains("chain"));
     }
 }

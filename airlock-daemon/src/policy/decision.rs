@@ -97,7 +97,12 @@ pub struct Decision {
 
 impl Decision {
     pub(super) fn refused(rule_id: &str, reason: &str) -> Self {
-        Self { allow: false, rule_id: rule_id.into(), reason: reason.into(), obligations: Obligations::default() }
+        Self {
+            allow: false,
+            rule_id: rule_id.into(),
+            reason: reason.into(),
+            obligations: Obligations::default(),
+        }
     }
 
     /// The refusal of a call that the policy could not judge. The detail belongs in the log, not in the answer.
@@ -130,7 +135,8 @@ impl Decision {
         }
         Ok(Self {
             allow: true,
-            rule_id: optional_text("rule_id", rule_id, MAX_RULE_ID_BYTES)?.unwrap_or_else(|| DEFAULT_RULE.into()),
+            rule_id: optional_text("rule_id", rule_id, MAX_RULE_ID_BYTES)?
+                .unwrap_or_else(|| DEFAULT_RULE.into()),
             reason: optional_text("reason", reason, MAX_REASON_BYTES)?.unwrap_or_else(|| "allowed".into()),
             obligations: parse_obligations(obligations)?,
         })
@@ -286,7 +292,8 @@ mod tests {
 
     #[test]
     fn obligations_are_read() {
-        let text = r#"[true, false, "r", "because", {"redact": ["pii"], "scopes": ["a", "b"], "durable": true}]"#;
+        let text =
+            r#"[true, false, "r", "because", {"redact": ["pii"], "scopes": ["a", "b"], "durable": true}]"#;
         let obligations = output(text).unwrap().obligations;
         assert_eq!(obligations.redact, [Arc::from("pii")]);
         assert_eq!(obligations.scopes.len(), 2);

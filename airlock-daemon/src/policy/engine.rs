@@ -72,6 +72,17 @@ impl PolicyEngine {
         Ok(Self::new(compiled, bundle.digest.clone(), fallback))
     }
 
+    /// The bundle at `path` in the interpreter, whether it needs it or not.
+    #[cfg(test)]
+    pub(super) fn load_interpreted(path: &Path) -> Result<Self, PolicyError> {
+        let bundle = Bundle::read(path)?;
+        Ok(Self::new(
+            super::compile::interpreted(&bundle)?,
+            bundle.digest,
+            Some("a test asked for it".into()),
+        ))
+    }
+
     fn new(compiled: Compiled, digest: String, fallback: Option<String>) -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);

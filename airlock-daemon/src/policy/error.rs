@@ -43,6 +43,10 @@ impl PolicyError {
                 text
             },
         );
-        Self::new(place, reason, "correct the Rego source at this place; `airlock policy test --path DIR` checks it")
+        Self::new(
+            place,
+            reason,
+            "correct the Rego source at this place; `airlock policy test --path DIR` checks it",
+        )
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use regorus::Value;
-use regorus::unstable::{Expr, Module, Ref, Rule, RuleBody, RuleHead};
+use regorus::unstable::{Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
 
 use super::compile::{ENTRY_PACKAGE, PACKAGE};
 use super::cycles::CallGraph;
 use super::error::PolicyError;
-use super::syntax;
+use super::{syntax, undefined};
 
 /// Builtins that allocate as much as their arguments say before any limit is looked at.
 const UNBOUNDED: [&str; 2] = ["numbers.range", "numbers.range_step"];
@@ -49,6 +49,7 @@ pub(super) fn refuse(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
 /// Why a policy must run in the interpreter, if it must.
 pub(super) fn needs_interpreter(modules: &[Ref<Module>], graph: &CallGraph) -> Option<String> {
     let mut reason = None;
+    let names = undefined::rule_names(modules);
     let mut definitions: BTreeMap<Vec<String>, Vec<&Rule>> = BTreeMap::new();
     for module in modules {
         let package = syntax::static_path(&module.package.refr);
@@ -59,20 +60,55 @@ pub(super) fn needs_interpreter(modules: &[Ref<Module>], graph: &CallGraph) -> O
             let mut path = package.clone();
             path.extend(syntax::static_path(syntax::head(rule)));
             definitions.entry(path).or_default().push(rule);
+            // Bytecode loses the key of `p[k] contains v`, and keeps either value where `p[k] := v` contradicts itself.
+            if !matches!(syntax::head(rule), Expr::Var { .. }) {
+                let span = rule.span();
+                reason.get_or_insert_with(|| {
+                    format!("the rule at {} has more than a name", syntax::place(span))
+                });
+            }
+            // Bytecode takes `every` for true where its body looks something up.
+            syntax::queries(rule, &mut |query| {
+                let found =
+                    query.stmts.iter().find(|statement| matches!(statement.literal, Literal::Every { .. }));
+                if let Some(statement) = found {
+                    let place = syntax::place(&statement.span);
+                    reason.get_or_insert_with(|| format!("`every` at {place} is not reliable in bytecode"));
+                }
+            });
             syntax::every(rule, &mut |expr| {
+                // Bytecode never leaves a comprehension that has no loop and a condition that fails.
+                if let Expr::ArrayCompr { query, span, .. }
+                | Expr::SetCompr { query, span, .. }
+                | Expr::ObjectCompr { query, span, .. } = expr
+                    && !undefined::iterates(query)
+                {
+                    let place = syntax::place(span);
+                    reason.get_or_insert_with(|| format!("the comprehension at {place} has no loop"));
+                }
                 if let Some((what, span)) = can_fail(expr) {
                     reason.get_or_insert_with(|| format!("{what} at {} can fail", syntax::place(span)));
+                }
+                if let Some(span) = undefined::in_comprehension(expr, &names) {
+                    let place = syntax::place(span);
+                    reason.get_or_insert_with(|| {
+                        format!("the comprehension at {place} may collect an undefined value")
+                    });
                 }
             });
         }
     }
     for (path, rules) in definitions {
         let harmless = HARMLESS.iter().any(|name| {
-            path.iter().eq(PACKAGE.iter().chain([name])) && !graph.is_read(&[PACKAGE[0], PACKAGE[1], name], ENTRY_PACKAGE)
+            path.iter().eq(PACKAGE.iter().chain([name]))
+                && !graph.is_read(&[PACKAGE[0], PACKAGE[1], name], ENTRY_PACKAGE)
         });
         if reason.is_none() && !harmless && can_conflict(&rules) {
             let place = rules.last().map_or_else(String::new, |rule| syntax::place(rule.span()));
-            reason = Some(format!("the definitions of `{}` (one at {place}) can contradict each other", path.join(".")));
+            reason = Some(format!(
+                "the definitions of `{}` (one at {place}) can contradict each other",
+                path.join(".")
+            ));
         }
     }
     reason
@@ -83,7 +119,9 @@ fn can_fail(expr: &Expr) -> Option<(&'static str, &regorus::unstable::Span)> {
     match expr {
         Expr::ArithExpr { span, .. } => Some(("arithmetic", span)),
         Expr::BinExpr { span, .. } => Some(("a set operation", span)),
-        Expr::UnaryExpr { span, expr, .. } if !matches!(&**expr, Expr::Number { .. }) => Some(("negation", span)),
+        Expr::UnaryExpr { span, expr, .. } if !matches!(&**expr, Expr::Number { .. }) => {
+            Some(("negation", span))
+        }
         _ => None,
     }
 }
@@ -99,7 +137,8 @@ fn can_conflict(rules: &[&Rule]) -> bool {
             RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => assign.as_ref(),
         };
         let otherwise = |body: &RuleBody| body.is_else;
-        let several = bodies.iter().filter(|body| !otherwise(body)).count() > 1 || bodies.iter().any(otherwise);
+        let several =
+            bodies.iter().filter(|body| !otherwise(body)).count() > 1 || bodies.iter().any(otherwise);
         let value = match assign {
             None => Some(Value::Bool(true)),
             Some(assign) => constant(&assign.value),

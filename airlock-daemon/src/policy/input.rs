@@ -161,7 +161,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
         if !number.is_finite() || number.abs() >= EXACT {
-            return Err(E::custom(format!("the number {number} is too large to be read exactly; send it as a string")));
+            return Err(E::custom(format!(
+                "the number {number} is too large to be read exactly; send it as a string"
+            )));
         }
         Ok(Value::from(number))
     }
@@ -216,7 +218,9 @@ mod tests {
 
     #[test]
     fn the_document_is_the_contract() {
-        let raw = serde_json::value::RawValue::from_string(r#"{"path": "/a", "n": 18446744073709551615}"#.into()).unwrap();
+        let raw =
+            serde_json::value::RawValue::from_string(r#"{"path": "/a", "n": 18446744073709551615}"#.into())
+                .unwrap();
         let principal = principal();
         let question = Question {
             subject: &principal,

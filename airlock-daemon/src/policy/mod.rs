@@ -12,6 +12,7 @@ mod error;
 mod hazards;
 mod input;
 mod syntax;
+mod undefined;
 mod unit_tests;
 
 pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};

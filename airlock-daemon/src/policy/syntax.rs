@@ -98,7 +98,9 @@ pub(super) fn roots<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
         Rule::Default { value, .. } => visit(value),
         Rule::Spec { head, bodies, .. } => {
             match head {
-                RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => assigned(assign.as_ref(), visit),
+                RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => {
+                    assigned(assign.as_ref(), visit)
+                }
                 RuleHead::Set { key, .. } => {
                     if let Some(key) = key {
                         visit(key);
@@ -120,7 +122,7 @@ fn assigned<'a>(assign: Option<&'a RuleAssign>, visit: &mut dyn FnMut(&'a Expr))
 }
 
 /// Every outermost expression of a query.
-fn in_query<'a>(query: &'a Query, visit: &mut dyn FnMut(&'a Expr)) {
+pub(super) fn in_query<'a>(query: &'a Query, visit: &mut dyn FnMut(&'a Expr)) {
     for statement in &query.stmts {
         match &statement.literal {
             Literal::SomeVars { .. } => {}
@@ -208,4 +210,19 @@ pub(super) fn every<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
         visit(expr);
         children(expr, &mut |child| pending.push(child));
     }
+}
+
+/// Every query of a rule: its bodies, its comprehensions, and what `every` repeats.
+pub(super) fn queries<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Query)) {
+    if let Rule::Spec { bodies, .. } = rule {
+        bodies.iter().for_each(|body| visit(&body.query));
+    }
+    every(rule, &mut |expr| {
+        if let Expr::ArrayCompr { query, .. }
+        | Expr::SetCompr { query, .. }
+        | Expr::ObjectCompr { query, .. } = expr
+        {
+            visit(query);
+        }
+    });
 }

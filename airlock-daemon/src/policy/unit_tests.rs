@@ -41,7 +41,10 @@ pub fn run_tests(path: &Path) -> Result<TestReport, PolicyError> {
     engine
         .add_data(bundle.data.clone())
         .map_err(|error| PolicyError::from_rego(&bundle.root, &error.to_string()))?;
-    engine.set_execution_timer_config(ExecutionTimerConfig { limit: TIME_LIMIT, check_interval: NonZeroU32::MIN });
+    engine.set_execution_timer_config(ExecutionTimerConfig {
+        limit: TIME_LIMIT,
+        check_interval: NonZeroU32::MIN,
+    });
     let files: BTreeSet<String> = bundle.tests.iter().map(|test| test.path.display().to_string()).collect();
     let mut names = BTreeSet::new();
     for module in engine.get_modules() {
