@@ -9,6 +9,8 @@ pub mod cli {
     pub mod check;
     //! The command line, one file a command.
     pub mod audit;
+    //! One file a command.
+    pub mod policy;
 }
 pub mod config;
 pub mod kernel;
