@@ -4,6 +4,10 @@
 
 pub mod audit;
 pub mod auth;
+/// The commands.
+pub mod cli {
+    pub mod kernel;
+}
 pub mod config;
 pub mod kernel;
 pub mod observe;

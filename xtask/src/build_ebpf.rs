@@ -78,7 +78,8 @@ fn find_compiler() -> Result<Compiler, String> {
     let listed = output_of(Command::new("rustup").args(["toolchain", "list", "--quiet"]))
         .or_else(|| output_of(Command::new("rustup").args(["toolchain", "list"])))
         .unwrap_or_default();
-    let mut toolchains: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let mut toolchains: Vec<&str> =
+        listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     toolchains.sort_by_key(|name| !name.starts_with("nightly"));
     for toolchain in toolchains {
         let path = output_of(Command::new("rustup").args(["which", "rustc", "--toolchain", toolchain]));
@@ -140,14 +141,8 @@ fn find_linker() -> Result<PathBuf, String> {
 }
 
 /// Runs cargo for the eBPF target; the path of what it linked.
-fn compile(
-    workspace: &Path,
-    target: &Path,
-    compiler: &Compiler,
-    linker: &Path,
-) -> Result<PathBuf, String> {
-    let triple =
-        if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
+fn compile(workspace: &Path, target: &Path, compiler: &Compiler, linker: &Path) -> Result<PathBuf, String> {
+    let triple = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
     // A directory of its own: the flags differ from the host's, and cargo would wait for its own lock on the shared one.
     let build_dir = target.join("bpf-build");
     let flags = [
@@ -157,7 +152,8 @@ fn compile(
     ]
     .join("\x1f");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTUP_TOOLCHAIN"]
+    for name in
+        ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTUP_TOOLCHAIN"]
     {
         cargo.env_remove(name);
     }
@@ -177,7 +173,9 @@ fn compile(
         .status()
         .map_err(|error| format!("cannot run cargo: {error}; is it in PATH?"))?;
     if !status.success() {
-        return Err(format!("the eBPF programs did not build ({status}); what the compiler said stands above"));
+        return Err(format!(
+            "the eBPF programs did not build ({status}); what the compiler said stands above"
+        ));
     }
     Ok(build_dir.join(triple).join("release").join("airlock-ebpf"))
 }
