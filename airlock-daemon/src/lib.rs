@@ -11,6 +11,9 @@ pub mod cli {
     pub mod audit;
     //! One file a command.
     pub mod policy;
+/// The commands.
+pub mod cli {
+    pub mod kernel;
 }
 pub mod config;
 pub mod kernel;
