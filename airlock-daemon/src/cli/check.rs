@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, schema::Config};
+use crate::policy::PolicyEngine;
 
 /// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
 const INVALID: u8 = 1;
@@ -25,7 +26,14 @@ pub struct Args {
 /// Exit code 0: no mistakes; 1: mistakes, all of them printed.
 #[expect(clippy::needless_pass_by_value, reason = "every command is run by the same kind of function")]
 pub fn run(args: Args) -> ExitCode {
-    run_with(&args, |_| Ok(()))
+    run_with(&args, policy_compiles)
+}
+
+/// The policy must compile: a daemon without one does not start.
+fn policy_compiles(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    PolicyEngine::load(&config.policy.path).map(drop).map_err(|error| {
+        vec![Diagnostic::of_file(&error.place, &error.reason, "a policy that compiles", &error.remedy)]
+    })
 }
 
 /// Runs the command, and `deeper` on a configuration that has no mistakes of its own: what a file names is checked

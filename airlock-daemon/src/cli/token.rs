@@ -9,7 +9,6 @@ use serde::Deserialize;
 use crate::auth::development::DEFAULT_LIFETIME;
 use crate::auth::fetch::{FetchError, Fetcher};
 use crate::auth::{checked_url, is_loopback_host};
-use crate::config::schema::Config;
 use crate::config::units::Period;
 
 /// Prints an access token of the development issuer of a running daemon.
@@ -72,8 +71,7 @@ fn token(args: &Args) -> Result<String, String> {
 
 fn from_config(path: &PathBuf) -> Result<String, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let config: Config = serde_saphyr::from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
+    let config = crate::config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let Some(development) = config.auth.development_issuer else {
         return Err(format!(
             "{shown} has no `auth.development_issuer`: tokens of other issuers come from those issuers"
