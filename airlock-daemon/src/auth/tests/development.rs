@@ -53,3 +53,32 @@ async fn the_development_issuer_answers_as_an_issuer_does() {
     let error = auth.authenticate(&elsewhere).await.expect_err("another audience");
     assert!(matches!(error, TokenError::WrongAudience { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn web_pages_are_not_answered() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (issuer, _task) = start_development();
+    let host = issuer.address().to_string();
+    let form = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n";
+    for (head, expected) in [
+        (format!("POST /token HTTP/1.1\r\nhost: {host}\r\n{form}"), "200"),
+        (format!("POST /token HTTP/1.1\r\nhost: evil.example:{}\r\n{form}", issuer.address().port()), "403"),
+        (format!("POST /token HTTP/1.1\r\nhost: {host}\r\norigin: https://evil.example\r\n{form}"), "403"),
+        (format!("POST /token HTTP/1.1\r\n{form}"), "400"),
+        (
+            format!(
+                "POST /token HTTP/1.1\r\nhost: {host}\r\ncontent-type: text/plain\r\ncontent-length: 9\r\n"
+            ),
+            "415",
+        ),
+        (format!("DELETE /token HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n"), "405"),
+        (format!("GET /token HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n"), "404"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(issuer.address()).await.expect("a connection");
+        stream.write_all(format!("{head}connection: close\r\n\r\nsubject=a").as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{head}\n{answer}");
+        assert_eq!(answer.contains("access_token"), expected == "200", "{answer}");
+    }
+}
