@@ -80,7 +80,7 @@ fn metrics(c: &mut Criterion) {
     let metrics: Arc<Metrics> = Metrics::new();
     let docs = metrics.upstream("docs");
     c.bench_function("metrics/request", |b| {
-        b.iter(|| metrics.request(black_box("tools/call"), black_box(200)))
+        b.iter(|| metrics.request(black_box("tools/call"), black_box(200)));
     });
     c.bench_function("metrics/call by handle", |b| {
         b.iter(|| docs.call(black_box(Outcome::Ok), black_box(Duration::from_micros(812))));

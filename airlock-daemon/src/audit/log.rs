@@ -199,6 +199,7 @@ impl AuditLog {
         let queued = Queued::Record(Bounded::from(record), SystemTime::now());
         self.queue.send(queued).map_err(|_| {
             shared.queued.fetch_sub(1, Ordering::SeqCst);
+            shared.set_failure(Some("the writer thread ended by a defect; restart airlock".to_owned()));
             AuditFull::Closed
         })
     }

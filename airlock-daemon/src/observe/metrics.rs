@@ -4,12 +4,14 @@
 //! Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and [`Metrics::refusal`] are one
 //! hash look-up under a shared lock besides.
 
+mod labels;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +19,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::Stats;
+
+use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
+pub use labels::{Outcome, Stage};
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,123 +31,6 @@ const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 /// Series of upstreams beyond this many share the name `other`.
 const MAX_UPSTREAMS: usize = 1_000;
-/// Methods with a series of their own; all others are `other`.
-const METHODS: [&str; 19] = [
-    "initialize",
-    "server/discover",
-    "ping",
-    "tools/list",
-    "tools/call",
-    "prompts/list",
-    "prompts/get",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "subscriptions/listen",
-    "completion/complete",
-    "logging/setLevel",
-    "notifications/initialized",
-    "notifications/cancelled",
-    "notifications/progress",
-    "notifications/roots/list_changed",
-];
-
-/// The stage at which a request was refused, in the order of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Reading the HTTP request.
-    Http,
-    /// Origin, host, address limits.
-    Admit,
-    /// The bearer token.
-    Authenticate,
-    /// The JSON-RPC envelope.
-    Decode,
-    /// Quotas.
-    Limit,
-    /// Finding the upstream.
-    Route,
-    /// The policy.
-    Authorize,
-    /// Virtual roots.
-    Virtualize,
-    /// Data loss prevention.
-    Redact,
-    /// The audit log.
-    Record,
-    /// The upstream call.
-    Upstream,
-}
-
-/// How a call to an upstream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It gave a result.
-    Ok,
-    /// It gave a JSON-RPC error.
-    Error,
-    /// It did not answer in time.
-    Timeout,
-    /// It could not be reached, or broke off.
-    Unavailable,
-    /// The client went away or cancelled.
-    Cancelled,
-}
-
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Ok, Outcome::Error, Outcome::Timeout, Outcome::Unavailable, Outcome::Cancelled];
-
-macro_rules! label_values {
-    ($type:ident: $($variant:ident = $name:literal),*) => {
-        impl EncodeLabelValue for $type {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-                match self { $(Self::$variant => $name,)* }.encode(encoder)
-            }
-        }
-    };
-}
-label_values!(Stage: Http = "http", Admit = "admit", Authenticate = "authenticate", Decode = "decode", Limit = "limit",
-    Route = "route", Authorize = "authorize", Virtualize = "virtualize", Redact = "redact", Record = "record",
-    Upstream = "upstream");
-label_values!(Outcome: Ok = "ok", Error = "error", Timeout = "timeout", Unavailable = "unavailable", Cancelled = "cancelled");
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    method: &'static str,
-    status: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    stage: Stage,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    upstream: Arc<str>,
-    outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
-    upstream: Arc<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeniedLabels {
-    upstream: Arc<str>,
-    hook: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabels {
-    version: &'static str,
-    rung: String,
-}
-
 #[derive(Debug, Clone)]
 struct Durations;
 
@@ -289,7 +177,7 @@ impl Metrics {
 
     /// A request was answered. `method` is the MCP method as received; empty where none was read.
     pub fn request(&self, method: &str, status: u16) {
-        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let method = labels::method(method);
         let status = if (100..600).contains(&status) { status.into() } else { 0 };
         self.requests.get_or_create(&RequestLabels { method, status }).inc();
     }
