@@ -1,6 +1,7 @@
 //! The engine as a whole.
 #![allow(clippy::unwrap_used)]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -153,7 +154,7 @@ fn the_contract() {
             match expected {
                 None => assert!(decision.allow, "{body}: {decision:?}"),
                 Some(ids) => {
-                    assert!(!decision.allow && ids.contains(&&*decision.rule_id), "{body}: {decision:?}")
+                    assert!(!decision.allow && ids.contains(&&*decision.rule_id), "{body}: {decision:?}");
                 }
             }
         }
@@ -324,10 +325,8 @@ fn recursion_is_refused_at_load() {
 fn the_longest_chain_fits_a_small_stack() {
     let mut body = String::from("f0(x) := x\n");
     for number in 1..62 {
-        body.push_str(&format!(
-            "f{number}(x) := [y | some z in [x]; y := {{\"a\": f{}(z)}}][0].a\n",
-            number - 1
-        ));
+        writeln!(body, "f{number}(x) := [y | some z in [x]; y := {{\"a\": f{}(z)}}][0].a", number - 1)
+            .unwrap();
     }
     body.push_str("allow if f61(true)\n");
     let folder = bundle(&body);
