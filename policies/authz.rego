@@ -96,7 +96,8 @@ deny contains {
 	"reason": "this tool changes something and the caller may only read",
 } if {
 	input.call.method == "tools/call"
-	matches(data.write_tools, input.call.tool)
+	is_string(input.call.tool)
+	strings.any_prefix_match(input.call.tool, data.write_prefixes)
 	count(roles) > 0
 	not may_write
 }
@@ -111,8 +112,9 @@ deny contains {
 	"reason": "this folder is not served to anybody",
 } if {
 	is_string(input.call.arguments.path)
-	some segment in split(input.call.arguments.path, "/")
-	segment in data.protected_folders
+	segments := split(input.call.arguments.path, "/")
+	some folder in data.protected_folders
+	folder in segments
 }
 
 deny contains {
@@ -124,8 +126,7 @@ unclear_path(path) if not is_string(path)
 
 unclear_path(path) if {
 	is_string(path)
-	some segment in split(path, "/")
-	segment in {".", ".."}
+	regex.match(`(^|/)\.\.?(/|$)`, path)
 }
 
 # ------------------------------------------------------------------ patterns

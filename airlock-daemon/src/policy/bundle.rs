@@ -275,10 +275,12 @@ mod tests {
         assert_ne!(base, digest(&[("a.rego", b"package airlock.authz\n\n")]));
     }
 
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+
     #[test]
     fn every_bad_bundle_names_place_and_remedy() {
         let large = vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap() + 1];
-        let cases: [(&[(&str, &[u8])], &str, &str); 10] = [
+        let cases: [(Files<'_>, &str, &str); 10] = [
             (&[], "", "no policy"),
             (&[("a_test.rego", b"package t")], "", "besides tests"),
             (&[("a.rego", b"package a\n\xff\n")], "a.rego:2", "UTF-8"),

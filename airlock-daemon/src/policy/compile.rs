@@ -146,9 +146,9 @@ fn compile_unguarded(bundle: &Bundle) -> Result<(Compiled, Option<String>), Poli
 fn entry_module(outputs: &[(&str, bool)]) -> String {
     let mut source = format!("package {ENTRY_PACKAGE}\nimport rego.v1\n");
     for (output, declared) in outputs {
-        source.push_str(&format!("default {output} := false\n"));
+        source.extend(["default ", output, " := false\n"]);
         if *declared {
-            source.push_str(&format!("{output} := data.airlock.authz.{output}\n"));
+            source.extend([output, " := data.airlock.authz.", output, "\n"]);
         }
     }
     source.push_str("decision := [allow, deny, rule_id, reason, obligations]\n");

@@ -6,6 +6,7 @@
 //! missing an edge would cost the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use regorus::unstable::{Expr, Module, Ref, Rule, Span};
 
@@ -123,7 +124,8 @@ impl CallGraph {
         for (position, node) in chain.iter().enumerate() {
             let next = chain[(position + 1) % chain.len()];
             let place = self.nodes[*node].edges.get(&next).map_or("", String::as_str);
-            reason.push_str(&format!("`{}` needs `{}` at {place}", self.name(*node), self.name(next)));
+            // Writing into a String cannot fail.
+            let _ = write!(reason, "`{}` needs `{}` at {place}", self.name(*node), self.name(next));
             reason.push_str(if position + 1 < chain.len() { ", " } else { "" });
         }
         PolicyError::new(
@@ -290,7 +292,7 @@ mod tests {
         let chain = |length: usize| {
             let mut source = String::from("package a\nr0 := 1\n");
             for number in 1..length {
-                source.push_str(&format!("r{number} := r{}\n", number - 1));
+                writeln!(source, "r{number} := r{}", number - 1).unwrap();
             }
             check(&[&source])
         };

@@ -143,8 +143,11 @@ impl Decision {
     }
 }
 
-fn first_denial(deny: &Value) -> Result<Option<(Arc<str>, Arc<str>)>, String> {
-    let mut first: Option<(Arc<str>, Arc<str>)> = None;
+/// The rule id and the reason of an entry of `deny`.
+type Denial = (Arc<str>, Arc<str>);
+
+fn first_denial(deny: &Value) -> Result<Option<Denial>, String> {
+    let mut first: Option<Denial> = None;
     let mut consider = |entry: &Value| -> Result<(), String> {
         let (Value::String(rule_id), Value::String(reason)) = (&entry["rule_id"], &entry["reason"]) else {
             return Err(format!("an entry of `deny` is not {{rule_id, reason}} but {}", kind(entry)));

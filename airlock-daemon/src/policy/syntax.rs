@@ -99,7 +99,7 @@ pub(super) fn roots<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
         Rule::Spec { head, bodies, .. } => {
             match head {
                 RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => {
-                    assigned(assign.as_ref(), visit)
+                    assigned(assign.as_ref(), visit);
                 }
                 RuleHead::Set { key, .. } => {
                     if let Some(key) = key {
@@ -173,7 +173,9 @@ pub(super) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
         }
         Expr::Call { fcn, params, .. } => {
             visit(fcn);
-            params.iter().for_each(|param| visit(param));
+            for param in params {
+                visit(param);
+            }
         }
         Expr::UnaryExpr { expr, .. } => visit(expr),
         Expr::RefDot { .. } | Expr::RefBrack { .. } => {
@@ -215,7 +217,9 @@ pub(super) fn every<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
 /// Every query of a rule: its bodies, its comprehensions, and what `every` repeats.
 pub(super) fn queries<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Query)) {
     if let Rule::Spec { bodies, .. } = rule {
-        bodies.iter().for_each(|body| visit(&body.query));
+        for body in bodies {
+            visit(&body.query);
+        }
     }
     every(rule, &mut |expr| {
         if let Expr::ArrayCompr { query, .. }

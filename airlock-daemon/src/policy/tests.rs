@@ -1,6 +1,7 @@
 //! The engine as a whole.
 #![allow(clippy::unwrap_used)]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -140,20 +141,16 @@ fn the_contract() {
         ("allow if input.call.arguments == null", "null", allowed),
         ("allow := true", "{\"a\": 1, \"a\": 2}", error),
         ("allow := true", "{\"a\": 1e300}", error),
-        ("allow := true", "not json at all", error),
     ];
     for (body, arguments, expected) in rows {
         let folder = bundle(body);
         for engine in [PolicyEngine::load(folder.path()), PolicyEngine::load_interpreted(folder.path())] {
             let engine = engine.unwrap();
-            let Ok(raw) = RawValue::from_string((*arguments).to_owned()) else {
-                continue;
-            };
-            let decision = ask(&engine, raw.get());
+            let decision = ask(&engine, arguments);
             match expected {
                 None => assert!(decision.allow, "{body}: {decision:?}"),
                 Some(ids) => {
-                    assert!(!decision.allow && ids.contains(&&*decision.rule_id), "{body}: {decision:?}")
+                    assert!(!decision.allow && ids.contains(&&*decision.rule_id), "{body}: {decision:?}");
                 }
             }
         }
@@ -324,10 +321,8 @@ fn recursion_is_refused_at_load() {
 fn the_longest_chain_fits_a_small_stack() {
     let mut body = String::from("f0(x) := x\n");
     for number in 1..62 {
-        body.push_str(&format!(
-            "f{number}(x) := [y | some z in [x]; y := {{\"a\": f{}(z)}}][0].a\n",
-            number - 1
-        ));
+        writeln!(body, "f{number}(x) := [y | some z in [x]; y := {{\"a\": f{}(z)}}][0].a", number - 1)
+            .unwrap();
     }
     body.push_str("allow if f61(true)\n");
     let folder = bundle(&body);
