@@ -1,6 +1,7 @@
 //! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps the house.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,9 @@ use crate::upstream::pool::Upstreams;
 
 /// How often sessions are looked through for idle ones.
 const JANITOR: Duration = Duration::from_secs(5);
+
+/// How long servers have at shutdown, more than the grace that each one has.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Arguments of `airlock serve`.
 #[derive(Debug, clap::Args)]
@@ -75,7 +79,8 @@ fn serve(config: Config) -> Result<(), Failure> {
     logging::init(&config.observability.log)?;
     let house = set_up(config)?;
     let service = Arc::clone(&house.service);
-    let addresses: Vec<_> = house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses: Vec<_> =
+        house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let (phase, watching) = watch::channel(Phase::Running);
     let mut threads = Vec::with_capacity(house.workers);
     for number in 0..house.workers {
@@ -86,7 +91,8 @@ fn serve(config: Config) -> Result<(), Failure> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, keep_house(Arc::clone(&service), house.metrics, house.development, &addresses))?;
+    local
+        .block_on(&runtime, keep_house(Arc::clone(&service), house.metrics, house.development, &addresses))?;
 
     notify::stopping("finishing calls in flight");
     tracing::info!("stopping: no new connections, calls in flight are finished");
@@ -129,7 +135,10 @@ fn set_up(config: Config) -> Result<House, Failure> {
         Workers::Count(count) => count,
         Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    audit.record(Record { reason: Some(format!("policy {}", policy.digest()).into()), ..Record::new(Event::Start) })?;
+    audit.record(Record {
+        reason: Some(format!("policy {}", policy.digest()).into()),
+        ..Record::new(Event::Start)
+    })?;
     let backend = io.backend;
     let gateway = Arc::new(Gateway {
         base_url,
@@ -168,7 +177,8 @@ fn start_worker(
         let drain = service.gateway.config.server.timeouts.drain.0;
         let life = async {
             if number == 0 {
-                for upstream in service.gateway.upstreams.iter().cloned() {
+                for upstream in service.gateway.upstreams.iter() {
+                    let upstream = Arc::clone(upstream);
                     tokio::task::spawn_local(async move {
                         // What went wrong is logged by the pool and shown by /ready.
                         let _ = upstream.probe().await;
@@ -177,11 +187,12 @@ fn start_worker(
             }
             let serve = {
                 let (service, phase) = (Arc::clone(&service), phase.clone());
-                move |stream, peer: SocketAddr| connection::serve(Arc::clone(&service), stream, peer, phase.clone())
+                move |stream, peer: SocketAddr| {
+                    connection::serve(Arc::clone(&service), stream, peer, phase.clone())
+                }
             };
             worker::run(backend, listeners, phase, drain, serve).await;
-            service.gateway.upstreams.end_all();
-            worker::settle().await;
+            service.gateway.upstreams.end_all(SETTLE).await;
         };
         if let Err(error) = backend.run(life) {
             tracing::error!(%error, "a worker could not start");
@@ -198,12 +209,13 @@ async fn keep_house(
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut status = String::from("listening on");
     for address in addresses {
-        status.push_str(&format!(" http://{address}"));
+        let _ = write!(status, " http://{address}");
     }
     if let Some(issuer) = development {
-        status.push_str(&format!(", development issuer at {}", issuer.url()));
+        let _ = write!(status, ", development issuer at {}", issuer.url());
         tokio::task::spawn_local(async move {
             if let Err(error) = issuer.run().await {
                 tracing::error!(%error, "the development issuer has ended");
@@ -213,7 +225,7 @@ async fn keep_house(
     tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
     if let Some(listener) = metrics {
         if let Ok(address) = listener.local_addr() {
-            status.push_str(&format!(", metrics at http://{address}/metrics"));
+            let _ = write!(status, ", metrics at http://{address}/metrics");
         }
         let service = Arc::clone(&service);
         tokio::task::spawn_local(async move {
@@ -224,12 +236,13 @@ async fn keep_house(
     }
     tracing::info!("{status}");
     notify::ready(&status);
-    let mut janitor = tokio::time::interval(JANITOR);
+    let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
     let mut trouble = Vec::new();
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),
             _ = janitor.tick() => {
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);
@@ -242,12 +255,13 @@ async fn keep_house(
 
 /// Logs a change of what is not ready, once.
 fn tell(service: &Arc<Service>, before: &mut Vec<(String, String)>) {
-    let now: Vec<_> = health::parts(service).into_iter().filter_map(|(name, trouble)| Some((name, trouble?))).collect();
+    let now: Vec<_> =
+        health::parts(service).into_iter().filter_map(|(name, trouble)| Some((name, trouble?))).collect();
     for (name, trouble) in now.iter().filter(|part| !before.contains(part)) {
-        tracing::warn!("{name} is not ready: {trouble}");
+        tracing::warn!("not ready: {name}: {trouble}");
     }
     for (name, _) in before.iter().filter(|(name, _)| !now.iter().any(|(other, _)| other == name)) {
-        tracing::info!("{name} is ready again");
+        tracing::info!("ready: {name}");
     }
     *before = now;
 }

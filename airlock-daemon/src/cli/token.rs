@@ -1,6 +1,6 @@
 //! `airlock token`: a token of the running development issuer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use http::Uri;
@@ -69,7 +69,7 @@ fn token(args: &Args) -> Result<String, String> {
     runtime.block_on(ask(&url, form(args)))
 }
 
-fn from_config(path: &PathBuf) -> Result<String, String> {
+fn from_config(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let config = crate::config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let Some(development) = config.auth.development_issuer else {

@@ -47,11 +47,13 @@ impl Legacy<'_> {
         self.endpoint.upstream(&self.gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
         let Some(name) = method else {
             let reason = "no request of ours waits for this response";
-            return Err(Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST));
+            return Err(
+                Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
+            );
         };
         let method = Method::parse(&name);
         if method == Method::Initialize {
-            return self.initialize(id, &params);
+            return self.initialize(id.as_ref(), &params);
         }
         let session = self.session(id.as_ref())?;
         let Some(id) = id else { return notification(&session, method, &params) };
@@ -86,13 +88,15 @@ impl Legacy<'_> {
         };
         match method {
             Method::Ping => Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}"))),
-            Method::ToolsList => match list::tools(self.gateway, &who, self.endpoint, params).await.map_err(identified)? {
-                Ok(text) => {
-                    let text = plain(text, Era::Modern).unwrap_or_default();
-                    Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
+            Method::ToolsList => {
+                match list::tools(self.gateway, &who, self.endpoint, params).await.map_err(identified)? {
+                    Ok(text) => {
+                        let text = plain(text, Era::Modern).unwrap_or_default();
+                        Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
+                    }
+                    Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
                 }
-                Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
-            },
+            }
             Method::ToolsCall => {
                 let Some(call) = session.enter(&id) else {
                     let reason = "this id is already in use by a call of the session";
@@ -107,19 +111,26 @@ impl Legacy<'_> {
             }
             _ => {
                 // Never 404: to a legacy client that means that its session is gone.
-                let reason = format!("the method `{}` is not served here", name.chars().take(64).collect::<String>());
-                Err(identified(Refusal::new(Stage::Decode, StatusCode::OK, reason).code(code::METHOD_NOT_FOUND)))
+                let reason =
+                    format!("the method `{}` is not served here", name.chars().take(64).collect::<String>());
+                Err(identified(
+                    Refusal::new(Stage::Decode, StatusCode::OK, reason).code(code::METHOD_NOT_FOUND),
+                ))
             }
         }
     }
 
-    fn initialize(&self, id: Option<Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
-        let bad = |status, code, reason: &str| Refusal::new(Stage::Decode, status, reason).code(code).id(id.as_ref());
-        let Some(id) = &id else {
+    fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
+        let bad = |status, code, reason: &str| Refusal::new(Stage::Decode, status, reason).code(code).id(id);
+        let Some(id) = id else {
             return Err(bad(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, "`initialize` needs an `id`"));
         };
         let Some(requested) = params.string("protocolVersion") else {
-            return Err(bad(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, "`params.protocolVersion` must be a string"));
+            return Err(bad(
+                StatusCode::BAD_REQUEST,
+                code::INVALID_PARAMS,
+                "`params.protocolVersion` must be a string",
+            ));
         };
         // An unknown revision is answered with one that is spoken here (2025-11-25, "Version negotiation").
         let revision = Revision::parse(&requested)
@@ -130,11 +141,13 @@ impl Legacy<'_> {
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;
         let Some(session) = self.sessions.open(self.principal, self.endpoint, revision) else {
-            let mut refusal = bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
+            let mut refusal =
+                bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
             refusal.retry_after = Some(30);
             return Err(refusal);
         };
-        let instructions = offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
+        let instructions =
+            offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
         let result = format!(
             r#"{{"protocolVersion":{},"capabilities":{},"serverInfo":{}{instructions}}}"#,
             quote(revision.as_str()),
@@ -146,10 +159,17 @@ impl Legacy<'_> {
 
     /// The session that the request names.
     fn session(&self, id: Option<&Id>) -> Result<Arc<Session>, Refusal> {
-        let bad = |status, reason: String| Refusal::new(Stage::Decode, status, reason).code(code::INVALID_REQUEST).id(id);
+        let bad = |status, reason: String| {
+            Refusal::new(Stage::Decode, status, reason).code(code::INVALID_REQUEST).id(id)
+        };
         let named = header::single(self.headers, SESSION_ID)
             .map_err(|reason| bad(StatusCode::BAD_REQUEST, reason))?
-            .ok_or_else(|| bad(StatusCode::BAD_REQUEST, "the header Mcp-Session-Id is missing: send `initialize` first".into()))?;
+            .ok_or_else(|| {
+                bad(
+                    StatusCode::BAD_REQUEST,
+                    "the header Mcp-Session-Id is missing: send `initialize` first".into(),
+                )
+            })?;
         let session = self.sessions.get(named, self.principal, self.endpoint).ok_or_else(|| {
             bad(StatusCode::NOT_FOUND, "there is no such session: send `initialize` again".into())
         })?;
@@ -157,9 +177,10 @@ impl Legacy<'_> {
         match header::single(self.headers, PROTOCOL_VERSION) {
             Ok(None) => Ok(session),
             Ok(Some(revision)) if revision == session.revision.as_str() => Ok(session),
-            Ok(Some(_)) => {
-                Err(bad(StatusCode::BAD_REQUEST, format!("the header {PROTOCOL_VERSION} is not the revision agreed on")))
-            }
+            Ok(Some(_)) => Err(bad(
+                StatusCode::BAD_REQUEST,
+                format!("the header {PROTOCOL_VERSION} is not the revision agreed on"),
+            )),
             Err(reason) => Err(bad(StatusCode::BAD_REQUEST, reason)),
         }
     }
@@ -185,7 +206,10 @@ fn plain(text: String, era: Era) -> Result<String, String> {
     }
     let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
     if result.string("resultType").is_some_and(|kind| kind != "complete") {
-        return Err("it answered with something other than a complete result, which nobody offered to handle".to_owned());
+        return Err(
+            "it answered with something other than a complete result, which nobody offered to handle"
+                .to_owned(),
+        );
     }
     let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
     Ok(if changed { result.write() } else { text })

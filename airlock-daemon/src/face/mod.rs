@@ -21,8 +21,11 @@ use crate::upstream::driver::META_VERSION;
 /// # Errors
 /// 400 for a repeated or unknown revision.
 pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refusal> {
-    let bad = |reason: String, code| Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(envelope.id.as_ref());
-    let named = header::single(headers, PROTOCOL_VERSION).map_err(|reason| bad(reason, code::HEADER_MISMATCH))?;
+    let bad = |reason: String, code| {
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(envelope.id.as_ref())
+    };
+    let named =
+        header::single(headers, PROTOCOL_VERSION).map_err(|reason| bad(reason, code::HEADER_MISMATCH))?;
     let in_body = envelope
         .params
         .get("_meta")
@@ -33,11 +36,14 @@ pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refus
         }
         Some((_, Some(revision))) => Ok(revision.era()),
         Some((text, None)) => {
-            let mut refusal = bad("this revision of the protocol is not spoken here".to_owned(), code::UNSUPPORTED_VERSION);
+            let mut refusal =
+                bad("this revision of the protocol is not spoken here".to_owned(), code::UNSUPPORTED_VERSION);
             refusal.requested_revision = Some(text.chars().take(32).collect());
             Err(refusal)
         }
-        None if in_body.is_some() || envelope.method.as_deref().map(Method::parse) == Some(Method::Discover) => {
+        None if in_body.is_some()
+            || envelope.method.as_deref().map(Method::parse) == Some(Method::Discover) =>
+        {
             Ok(Era::Modern)
         }
         None => Ok(Era::Legacy),
@@ -54,7 +60,10 @@ pub struct Offer {
 }
 
 /// What an endpoint offers. Only what Airlock carries across is offered.
-pub fn offer(gateway: &crate::pipeline::Gateway, endpoint: &crate::pipeline::route::Endpoint) -> Result<Offer, Refusal> {
+pub fn offer(
+    gateway: &crate::pipeline::Gateway,
+    endpoint: &crate::pipeline::route::Endpoint,
+) -> Result<Offer, Refusal> {
     let tools = r#"{"tools":{}}"#.to_owned();
     Ok(match endpoint.upstream(&gateway.upstreams)? {
         None => Offer { capabilities: tools, instructions: None },

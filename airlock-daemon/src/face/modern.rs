@@ -33,7 +33,9 @@ pub async fn serve(
     envelope: Envelope<'_>,
 ) -> Result<Reply, Refusal> {
     let Envelope { id, method, params } = envelope;
-    let bad = |code, reason: String| Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(id.as_ref());
+    let bad = |code, reason: String| {
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(id.as_ref())
+    };
     let Some(name) = method else {
         return Err(bad(code::INVALID_REQUEST, "a client sends no responses in this revision".into()));
     };
@@ -72,7 +74,9 @@ pub async fn serve(
         }
         _ => {
             let reason = format!("the method `{}` is not served here", short(&name));
-            Err(Refusal::new(Stage::Decode, StatusCode::NOT_FOUND, reason).code(code::METHOD_NOT_FOUND).id(Some(&id)))
+            Err(Refusal::new(Stage::Decode, StatusCode::NOT_FOUND, reason)
+                .code(code::METHOD_NOT_FOUND)
+                .id(Some(&id)))
         }
     }
 }
@@ -80,7 +84,8 @@ pub async fn serve(
 /// 2026-07-28, "Standard request headers".
 fn headers_agree(headers: &HeaderMap, name: &str, method: Method, params: &Object<'_>) -> Result<(), String> {
     let meta = params.get("_meta").and_then(|meta| Object::parse(meta).ok()).unwrap_or_default();
-    let revision = header::single(headers, PROTOCOL_VERSION)?.ok_or(format!("the header {PROTOCOL_VERSION} is missing"))?;
+    let revision = header::single(headers, PROTOCOL_VERSION)?
+        .ok_or(format!("the header {PROTOCOL_VERSION} is missing"))?;
     if let Some(in_body) = meta.string(META_VERSION)
         && in_body != revision
     {
@@ -110,7 +115,8 @@ fn meta_is_whole(params: &Object<'_>) -> Result<(), String> {
 /// The answer to `server/discover`.
 fn discover(gateway: &Gateway, endpoint: &Endpoint) -> Result<String, Refusal> {
     let offer = super::offer(gateway, endpoint)?;
-    let instructions = offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
+    let instructions =
+        offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
     let revisions = Revision::ALL.map(|revision| quote(revision.as_str())).join(",");
     Ok(format!(
         r#"{{"resultType":"complete","supportedVersions":[{revisions}],"capabilities":{}{instructions},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{}}}}}"#,

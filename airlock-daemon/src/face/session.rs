@@ -52,10 +52,15 @@ impl Sessions {
     }
 
     /// Opens a session; `None` when there are too many, or the kernel has no random numbers.
-    pub fn open(&self, principal: &Principal, endpoint: &Endpoint, revision: Revision) -> Option<Arc<Session>> {
+    pub fn open(
+        &self,
+        principal: &Principal,
+        endpoint: &Endpoint,
+        revision: Revision,
+    ) -> Option<Arc<Session>> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
-        let id: Arc<str> = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        let id: Arc<str> = format!("{:032x}", u128::from_ne_bytes(random)).into();
         let session = Arc::new(Session {
             id: Arc::clone(&id),
             revision,
@@ -174,7 +179,9 @@ mod tests {
         let alice = principal("alice", Some("acme"));
         let session = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
         assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_some());
-        for thief in [principal("mallory", Some("acme")), principal("alice", Some("other")), principal("alice", None)] {
+        for thief in
+            [principal("mallory", Some("acme")), principal("alice", Some("other")), principal("alice", None)]
+        {
             assert!(sessions.get(&session.id, &thief, &Endpoint::Merged).is_none());
         }
         assert!(sessions.get(&session.id, &alice, &Endpoint::One("docs".into())).is_none());

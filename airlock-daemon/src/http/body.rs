@@ -50,7 +50,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Events(stream, ticks) => match stream.poll_recv(cx) {
@@ -106,7 +109,9 @@ pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Refusal::new(Stage::Http, StatusCode::BAD_REQUEST, "the body could not be read to its end")),
+        Err(_) => {
+            Err(Refusal::new(Stage::Http, StatusCode::BAD_REQUEST, "the body could not be read to its end"))
+        }
     }
 }
 
@@ -126,6 +131,9 @@ mod tests {
     #[test]
     fn an_event_cannot_be_broken_open_by_line_ends() {
         assert_eq!(&event("{\"a\":1}")[..], b"event: message\ndata: {\"a\":1}\n\n");
-        assert_eq!(&event("{\n}\r\nevent: x")[..], b"event: message\ndata: {\ndata: }\ndata: \ndata: event: x\n\n");
+        assert_eq!(
+            &event("{\n}\r\nevent: x")[..],
+            b"event: message\ndata: {\ndata: }\ndata: \ndata: event: x\n\n"
+        );
     }
 }

@@ -20,7 +20,12 @@ use super::{Service, routes};
 const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves a connection until it ends, or until the process drains and the request in flight is answered.
-pub async fn serve(service: Arc<Service>, stream: BoxStream, peer: SocketAddr, mut phase: watch::Receiver<Phase>) {
+pub async fn serve(
+    service: Arc<Service>,
+    stream: BoxStream,
+    peer: SocketAddr,
+    mut phase: watch::Receiver<Phase>,
+) {
     let _open = service.gateway.metrics.connection();
     let timeouts = &service.gateway.config.server.timeouts;
     let mut http = http1::Builder::new();

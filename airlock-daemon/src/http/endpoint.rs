@@ -112,7 +112,9 @@ fn media_types(headers: &HeaderMap) -> Result<(), Refusal> {
         .flat_map(|value| value.split(','))
         .map(essence)
         .collect();
-    let takes = |kind: &str, group: &str| accepted.iter().any(|range| range == kind || range == group || range == "*/*");
+    let takes = |kind: &str, group: &str| {
+        accepted.iter().any(|range| range == kind || range == group || range == "*/*")
+    };
     if takes("application/json", "application/*") && takes("text/event-stream", "text/*") {
         return Ok(());
     }

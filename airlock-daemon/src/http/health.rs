@@ -18,8 +18,10 @@ pub fn live(_: &Arc<Service>) -> Response<Body> {
 pub fn ready(service: &Arc<Service>) -> Response<Body> {
     let parts = parts(service);
     let ready = parts.iter().all(|(_, trouble)| trouble.is_none());
-    let listed: serde_json::Map<_, _> =
-        parts.into_iter().map(|(name, trouble)| (name, Value::from(if trouble.is_none() { "ok" } else { "not ready" }))).collect();
+    let listed: serde_json::Map<_, _> = parts
+        .into_iter()
+        .map(|(name, trouble)| (name, Value::from(if trouble.is_none() { "ok" } else { "not ready" })))
+        .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     body::json(status, json!({"ready": ready, "parts": listed}).to_string())
 }

@@ -36,7 +36,8 @@ pub fn not_found() -> Response<Body> {
 }
 
 fn not_allowed() -> Response<Body> {
-    let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"only GET is served at this path"}"#.to_owned());
+    let mut response =
+        json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"only GET is served at this path"}"#.to_owned());
     response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -40,7 +40,8 @@ impl Origins {
 
     fn origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         for origin in headers.get_all(ORIGIN) {
-            let known = origin.to_str().is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin));
+            let known =
+                origin.to_str().is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin));
             if !known {
                 let reason = "requests from this origin are not allowed (server.allowed_origins)";
                 return Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason));
@@ -52,7 +53,10 @@ impl Origins {
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let bad = |reason: &str| Refusal::new(Stage::Admit, StatusCode::BAD_REQUEST, reason);
         let mut hosts = headers.get_all(HOST).iter();
-        let named = hosts.next().map(|host| host.to_str().map_err(|_| bad("the Host header is malformed"))).transpose()?;
+        let named = hosts
+            .next()
+            .map(|host| host.to_str().map_err(|_| bad("the Host header is malformed")))
+            .transpose()?;
         if hosts.next().is_some() {
             return Err(bad("the Host header is repeated"));
         }
@@ -93,7 +97,13 @@ mod tests {
 
     #[test]
     fn our_own_names_and_allowed_origins_pass() {
-        for host in ["airlock.example.com", "AIRLOCK.example.com:443", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+        for host in [
+            "airlock.example.com",
+            "AIRLOCK.example.com:443",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+        ] {
             assert_eq!(status(&[(HOST, host)]), Ok(()), "{host}");
         }
         assert_eq!(status(&[(HOST, "localhost"), (ORIGIN, "https://console.example.com")]), Ok(()));
@@ -103,10 +113,17 @@ mod tests {
     fn a_rebound_name_and_a_strange_origin_do_not() {
         assert_eq!(status(&[(HOST, "evil.example")]), Err(StatusCode::FORBIDDEN));
         assert_eq!(status(&[(HOST, "airlock.example.com.evil.example")]), Err(StatusCode::FORBIDDEN));
-        assert_eq!(status(&[(HOST, "localhost"), (ORIGIN, "https://evil.example")]), Err(StatusCode::FORBIDDEN));
+        assert_eq!(
+            status(&[(HOST, "localhost"), (ORIGIN, "https://evil.example")]),
+            Err(StatusCode::FORBIDDEN)
+        );
         assert_eq!(status(&[(HOST, "localhost"), (ORIGIN, "null")]), Err(StatusCode::FORBIDDEN));
         assert_eq!(
-            status(&[(HOST, "localhost"), (ORIGIN, "https://console.example.com"), (ORIGIN, "https://evil.example")]),
+            status(&[
+                (HOST, "localhost"),
+                (ORIGIN, "https://console.example.com"),
+                (ORIGIN, "https://evil.example")
+            ]),
             Err(StatusCode::FORBIDDEN)
         );
     }

@@ -1,5 +1,6 @@
 //! Whose token is it? (RFC 6750, RFC 9728)
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
@@ -15,10 +16,18 @@ use super::{Gateway, Refusal, Stage};
 /// # Errors
 /// 401 with a challenge that names the metadata, 403 for a principal without a required group, 503 where the issuer's
 /// keys cannot be had.
-pub async fn authenticate(gateway: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<Arc<Principal>, Refusal> {
+pub async fn authenticate(
+    gateway: &Gateway,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, Refusal> {
     let metadata = metadata_url(&gateway.base_url, uri.path());
     if uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token="))) {
-        return Err(unauthorized(&metadata, "tokens are taken from the Authorization header only", Some("invalid_request")));
+        return Err(unauthorized(
+            &metadata,
+            "tokens are taken from the Authorization header only",
+            Some("invalid_request"),
+        ));
     }
     let token = bearer(headers).map_err(|reason| unauthorized(&metadata, reason, None))?;
     if let Some(principal) = gateway.auth.cached(token) {
@@ -56,7 +65,8 @@ fn refuse(metadata: &str, error: &TokenError) -> Refusal {
     let mut refusal = match error.status() {
         StatusCode::UNAUTHORIZED => unauthorized(metadata, error.reason(), Some(error.error_code())),
         StatusCode::SERVICE_UNAVAILABLE => {
-            let mut refusal = Refusal::new(Stage::Authenticate, StatusCode::SERVICE_UNAVAILABLE, error.reason());
+            let mut refusal =
+                Refusal::new(Stage::Authenticate, StatusCode::SERVICE_UNAVAILABLE, error.reason());
             refusal.retry_after = Some(5);
             refusal
         }
@@ -74,7 +84,7 @@ fn unauthorized(metadata: &str, reason: &str, error: Option<&str>) -> Refusal {
     let mut refusal = Refusal::new(Stage::Authenticate, StatusCode::UNAUTHORIZED, reason);
     let mut challenge = format!("Bearer resource_metadata=\"{metadata}\"");
     if let Some(error) = error {
-        challenge.push_str(&format!(", error=\"{error}\", error_description=\"{reason}\""));
+        let _ = write!(challenge, ", error=\"{error}\", error_description=\"{reason}\"");
     }
     refusal.challenge = Some(challenge);
     refusal
@@ -89,7 +99,13 @@ mod tests {
     fn only_one_bearer_token_will_do() {
         let mut headers = HeaderMap::new();
         assert!(bearer(&headers).is_err());
-        for (value, good) in [("Bearer abc", true), ("bearer  abc ", true), ("Basic abc", false), ("Bearer", false), ("Bearer ", false)] {
+        for (value, good) in [
+            ("Bearer abc", true),
+            ("bearer  abc ", true),
+            ("Basic abc", false),
+            ("Bearer", false),
+            ("Bearer ", false),
+        ] {
             headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
             assert_eq!(bearer(&headers).is_ok(), good, "{value}");
         }

@@ -66,7 +66,12 @@ pub fn authorize(
 }
 
 /// Obligations are conditions: one that cannot be met refuses the call.
-fn honour(gateway: &Gateway, principal: &Principal, upstream: &Upstream, decision: &Decision) -> Result<(), Refusal> {
+fn honour(
+    gateway: &Gateway,
+    principal: &Principal,
+    upstream: &Upstream,
+    decision: &Decision,
+) -> Result<(), Refusal> {
     let obligations = &decision.obligations;
     if !obligations.redact.is_empty() || obligations.durable {
         let reason = "the policy asks for redaction or durable audit, which this release cannot do yet";
@@ -75,10 +80,12 @@ fn honour(gateway: &Gateway, principal: &Principal, upstream: &Upstream, decisio
     if obligations.scopes.iter().all(|scope| principal.scopes.iter().any(|has| **has == **scope)) {
         return Ok(());
     }
-    let mut refusal = forbidden("the token lacks a scope that this call needs", Arc::clone(&decision.rule_id));
+    let mut refusal =
+        forbidden("the token lacks a scope that this call needs", Arc::clone(&decision.rule_id));
     // Scope characters of RFC 6749 cannot end the quoted string; anything else is left out.
     let plain = |scope: &str| scope.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'));
-    let scopes: Vec<_> = obligations.scopes.iter().filter(|scope| plain(scope)).map(|scope| &**scope).collect();
+    let scopes: Vec<_> =
+        obligations.scopes.iter().filter(|scope| plain(scope)).map(|scope| &**scope).collect();
     let metadata = metadata_url(&gateway.base_url, &format!("/mcp/{}", upstream.name));
     refusal.challenge = Some(format!(
         "Bearer error=\"insufficient_scope\", scope=\"{}\", resource_metadata=\"{metadata}\"",

@@ -95,7 +95,8 @@ pub async fn start(
 ) -> Result<Running, Refusal> {
     let mut aim = Aim { method: Some("tools/call".into()), ..Aim::default() };
     let invalid = |reason: &str, aim: &Aim| {
-        let mut refusal = Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS);
+        let mut refusal =
+            Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS);
         refusal.aim = aim.clone();
         refusal
     };

@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn ids_differ() {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| Context::new(peer).correlation_id).collect();
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| Context::new(peer).correlation_id).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 24));
     }

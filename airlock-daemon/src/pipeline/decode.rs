@@ -12,6 +12,8 @@ use super::{Refusal, Stage};
 /// 400 with the JSON-RPC code that fits, and the id where one could be read.
 pub fn decode(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     envelope::parse(body).map_err(|refused| {
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, refused.reason).code(refused.code).id(refused.id.as_ref())
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, refused.reason)
+            .code(refused.code)
+            .id(refused.id.as_ref())
     })
 }

@@ -102,7 +102,8 @@ fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str)
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
     let mut page = Object::parse(result).map_err(|_| invalid())?;
-    let tools: Vec<&RawValue> = page.kept("tools").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
+    let tools: Vec<&RawValue> =
+        page.kept("tools").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
     let mut kept = Vec::with_capacity(tools.len());
     for tool in tools {
         if visible(gateway, who, upstream, tool).ok_or_else(invalid)?.is_some() {
@@ -114,7 +115,12 @@ fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str)
 }
 
 /// The tool as an object where this principal may call it; the outer `None` is for what is no tool.
-fn visible<'a>(gateway: &Gateway, who: &Requester, upstream: &Upstream, tool: &'a RawValue) -> Option<Option<Object<'a>>> {
+fn visible<'a>(
+    gateway: &Gateway,
+    who: &Requester,
+    upstream: &Upstream,
+    tool: &'a RawValue,
+) -> Option<Option<Object<'a>>> {
     let object = Object::parse(tool.get()).ok()?;
     let name = object.kept_string("name")?;
     let wish = Wish { method: "tools/call", tool: Some(&name), arguments: None, revision: who.revision };

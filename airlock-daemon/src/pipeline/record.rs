@@ -6,8 +6,8 @@ use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::{Event, Record, Verdict};
-pub use crate::observe::metrics::Outcome;
 use crate::auth::principal::Principal;
+pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
 
 use super::refusal::Aim;

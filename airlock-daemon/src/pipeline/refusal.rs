@@ -1,5 +1,6 @@
 //! A call that ends early: the HTTP status, the JSON-RPC error, and what the audit log says of it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -9,9 +10,13 @@ use crate::mcp::error::{ErrorData, response};
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Stage;
 
-/// Why a call is not carried out.
+/// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct Refusal(Box<Details>);
+
+/// What a [`Refusal`] says.
+#[derive(Debug, Clone)]
+pub struct Details {
     /// The stage that refused.
     pub stage: Stage,
     /// The HTTP status.
@@ -49,10 +54,24 @@ pub struct Aim {
     pub target: Option<Arc<str>>,
 }
 
+impl Deref for Refusal {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Refusal {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
 impl Refusal {
     /// A refusal with the JSON-RPC code of our own that goes with the status.
     pub fn new(stage: Stage, status: StatusCode, reason: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             stage,
             status,
             code: i32::from(status.as_u16()),
@@ -65,7 +84,7 @@ impl Refusal {
             detail: None,
             requested_revision: None,
             aim: Aim::default(),
-        }
+        }))
     }
 
     /// With another JSON-RPC code.

@@ -47,10 +47,9 @@ impl Endpoint {
     pub fn upstream<'a>(&self, upstreams: &'a Upstreams) -> Result<Option<&'a Arc<Upstream>>, Refusal> {
         match self {
             Self::Merged => Ok(None),
-            Self::One(name) => upstreams
-                .get(name)
-                .map(Some)
-                .ok_or_else(|| Refusal::new(Stage::Route, StatusCode::NOT_FOUND, "there is no such endpoint here")),
+            Self::One(name) => upstreams.get(name).map(Some).ok_or_else(|| {
+                Refusal::new(Stage::Route, StatusCode::NOT_FOUND, "there is no such endpoint here")
+            }),
         }
     }
 

@@ -136,10 +136,3 @@ fn is_transient(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
-
-/// Gives tasks that were told to end the time to do so, at most as long as a server may take to exit.
-pub async fn settle() {
-    /// Longer than the grace that a server process has.
-    const SETTLE: Duration = Duration::from_secs(3);
-    tokio::time::sleep(SETTLE).await;
-}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::auth::principal::Principal;
 use crate::config::schema::{self, EraChoice, Isolation, UpstreamKind};
@@ -59,14 +59,44 @@ pub struct Upstream {
     trouble: ArcSwapOption<String>,
     links: Mutex<HashMap<Owner, Arc<OnceCell<Link>>>>,
     metrics: Arc<UpstreamMetrics>,
+    running: Running,
 }
 
 /// All configured upstreams, in the order of the configuration.
-pub struct Upstreams(Vec<Arc<Upstream>>);
+pub struct Upstreams {
+    list: Vec<Arc<Upstream>>,
+    running: Running,
+}
+
+/// Counts the server processes that run, so that shutdown knows when the last has ended.
+#[derive(Clone)]
+pub struct Running(Arc<watch::Sender<usize>>);
+
+/// One running server process.
+pub struct RunningProcess(Running);
+
+impl Running {
+    fn start(&self) -> RunningProcess {
+        self.0.send_modify(|count| *count += 1);
+        RunningProcess(self.clone())
+    }
+}
+
+impl Drop for RunningProcess {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
 
 impl Upstreams {
     /// Sets them up; starts nothing.
-    pub fn new(config: &schema::Config, kernel: &Arc<KernelHalf>, backend: Backend, metrics: &Metrics) -> Self {
+    pub fn new(
+        config: &schema::Config,
+        kernel: &Arc<KernelHalf>,
+        backend: Backend,
+        metrics: &Metrics,
+    ) -> Self {
+        let running = Running(Arc::new(watch::Sender::new(0)));
         let each = |upstream: &schema::Upstream| {
             Arc::new(Upstream {
                 name: upstream.name.as_str().into(),
@@ -80,32 +110,38 @@ impl Upstreams {
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 links: Mutex::default(),
                 metrics: metrics.upstream(&upstream.name),
+                running: running.clone(),
             })
         };
-        Self(config.upstreams.iter().map(each).collect())
+        Self { list: config.upstreams.iter().map(each).collect(), running }
     }
 
     /// The upstream of a name.
     pub fn get(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.0.iter().find(|upstream| *upstream.name == *name)
+        self.list.iter().find(|upstream| *upstream.name == *name)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// Ends the processes of a session that has ended.
     pub fn end_session(&self, session: &Arc<str>) {
-        for upstream in &self.0 {
+        for upstream in &self.list {
             upstream.lock().remove(&Owner::Session(Arc::clone(session)));
         }
     }
 
-    /// Ends all processes that no call holds.
-    pub fn end_all(&self) {
-        for upstream in &self.0 {
+    /// Ends all processes and waits until the last is gone, at most `limit`; a call that still holds one keeps it.
+    pub async fn end_all(&self, limit: Duration) {
+        for upstream in &self.list {
             upstream.lock().clear();
+        }
+        let mut count = self.running.0.subscribe();
+        let gone = count.wait_for(|count| *count == 0);
+        if tokio::time::timeout(limit, gone).await.is_err() {
+            tracing::warn!("server processes were still running at the end; their cgroups are killed");
         }
     }
 }
@@ -251,7 +287,7 @@ impl Upstream {
             kernel: &self.kernel,
             backend: self.backend,
             limit: self.limit,
-            metrics: &self.metrics,
+            counted: (self.metrics.process(), self.running.start()),
             idle: (self.config.isolation != Some(Isolation::Shared)).then_some(self.idle),
         };
         let link = start.open().await?;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::schema;
-use crate::observe::metrics::UpstreamMetrics;
 use crate::kernel::{KernelHalf, ServerCommand, ServerProcess};
+use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 use crate::runtime::stream::split;
 
 use super::error::UpstreamError;
 use super::frame::Lines;
 use super::link::{Link, Parts};
+use super::pool::RunningProcess;
 
 /// How to start one process of an upstream.
 pub struct Start<'a> {
@@ -27,8 +28,8 @@ pub struct Start<'a> {
     pub backend: Backend,
     /// Longest message in bytes.
     pub limit: usize,
-    /// Counts its processes.
-    pub metrics: &'a UpstreamMetrics,
+    /// Counts the process for as long as it runs.
+    pub counted: (Held, RunningProcess),
     /// When an unused process is ended.
     pub idle: Option<Duration>,
 }
@@ -48,7 +49,6 @@ impl Start<'_> {
                 .map_err(|error| failed(error.to_string()))?;
         }
         tracing::debug!(upstream = %self.name, pid = process.pid(), "a server process has started");
-        let counted = self.metrics.process();
         let stream = self.backend.unix(stdio).map_err(|error| failed(error.to_string()))?;
         Ok(Link::start(Parts {
             upstream: Arc::clone(self.name),
@@ -56,6 +56,7 @@ impl Start<'_> {
             limit: self.limit,
             idle: self.idle,
             end: Box::new(move || {
+                let counted = self.counted;
                 let status = process.kill().map(|status| status.to_string()).unwrap_or_default();
                 drop(counted);
                 status
