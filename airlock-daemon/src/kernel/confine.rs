@@ -175,21 +175,20 @@ pub(super) fn attempt(
     unsafe {
         command.pre_exec(move || {
             let writer = writer.as_raw_fd();
-            match confinement.enter() {
-                Err((step, _)) => tell(writer, &[step as u8]),
-                Ok(()) => {
-                    let [stream, datagram] = &addresses;
-                    let found = [
-                        try_socket(libc::AF_INET, libc::SOCK_STREAM),
-                        try_socket(libc::AF_INET, libc::SOCK_DGRAM),
-                        try_socket(libc::AF_INET6, libc::SOCK_STREAM),
-                        try_socket(libc::AF_INET6, libc::SOCK_DGRAM),
-                        try_unix(libc::SOCK_STREAM, stream),
-                        try_unix(libc::SOCK_DGRAM, datagram),
-                    ];
-                    tell(writer, &found)
-                }
-            };
+            if let Err((step, _)) = confinement.enter() {
+                tell(writer, &[step as u8]);
+            } else {
+                let [stream, datagram] = &addresses;
+                let found = [
+                    try_socket(libc::AF_INET, libc::SOCK_STREAM),
+                    try_socket(libc::AF_INET, libc::SOCK_DGRAM),
+                    try_socket(libc::AF_INET6, libc::SOCK_STREAM),
+                    try_socket(libc::AF_INET6, libc::SOCK_DGRAM),
+                    try_unix(libc::SOCK_STREAM, stream),
+                    try_unix(libc::SOCK_DGRAM, datagram),
+                ];
+                tell(writer, &found);
+            }
             Err(io::Error::from_raw_os_error(libc::ECANCELED))
         });
     }
@@ -251,7 +250,7 @@ fn result_number(result: libc::c_int) -> u8 {
 fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: the structure is plain numbers, for which zero is valid.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).map_err(io::Error::other)?;
     let place = address.sun_path.get_mut(1..=name.len()).ok_or(io::ErrorKind::InvalidInput)?;
     for (to, from) in place.iter_mut().zip(name) {
         *to = (*from).cast_signed();
