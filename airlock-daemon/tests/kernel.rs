@@ -249,8 +249,8 @@ fn the_kernel_judges_packets_as_the_host_does() {
     early_drop.set_ports(&[8080, 8443]).expect("ports");
     let v4 = "203.0.113.7".parse().expect("an address");
     let v6 = "2001:db8:0:9::1".parse().expect("an address");
-    early_drop.block(v4, Duration::from_secs(600), Reason::RateLimit).expect("a block");
-    early_drop.block(v6, Duration::from_secs(600), Reason::FailedAuth).expect("a block");
+    early_drop.block(v4, Duration::from_mins(10), Reason::RateLimit).expect("a block");
+    early_drop.block(v6, Duration::from_mins(10), Reason::FailedAuth).expect("a block");
     let listed = early_drop.list().expect("a list");
     assert_eq!(listed.len(), 2, "{listed:?}");
     assert_eq!((listed[0].address, listed[0].reason), (v4, Reason::RateLimit));
@@ -303,7 +303,7 @@ fn an_exempt_network_is_never_dropped() {
     early_drop.set_ports(&[8080]).expect("ports");
     for address in ["203.0.113.7", "2001:db8:0:9::1", "198.51.100.1"] {
         let address = address.parse().expect("an address");
-        early_drop.block(address, Duration::from_secs(600), Reason::Operator).expect("a block");
+        early_drop.block(address, Duration::from_mins(10), Reason::Operator).expect("a block");
     }
     assert!(!half.judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080)).expect("a test run"));
     assert!(!half.judge(&frame(0, Ip::V6(9), 8080)).expect("a test run"));

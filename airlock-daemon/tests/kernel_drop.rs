@@ -129,7 +129,7 @@ fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attache
         // Everything is open before.
         reach(listed, &ours);
 
-        net.inside(0, || early_drop.block(listed, Duration::from_secs(600), Reason::Operator))
+        net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
             .expect("a block");
         reach(neighbour, &ours);
         reach(listed, &other);
@@ -183,7 +183,7 @@ fn the_end_of_the_daemon_lifts_every_drop() {
     };
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
-    net.inside(0, || early_drop.block(listed, Duration::from_secs(600), Reason::Operator)).expect("a block");
+    net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
     let listener = net.inside(0, || TcpListener::bind((server, OUR_PORT)).expect("a listener"));
     drop(half);
     let to = listener.local_addr().expect("an address");

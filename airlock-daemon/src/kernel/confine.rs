@@ -264,3 +264,47 @@ pub(super) fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     Ok((ours, theirs.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_step_that_fails_is_named_and_the_program_does_not_run() {
+        // Every write to this device fails, as one to a removed cgroup does.
+        let procs = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let mut command = Command::new("/bin/true");
+        let steps = Confinement { procs: Some(procs), ids: None }.apply_to(&mut command).expect("a channel");
+        let error = command.spawn().expect_err("no program");
+        drop(command);
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(steps.failed_step(), Some(Step::Cgroup));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_no_failed_step() {
+        let mut command = Command::new("/no/such/program");
+        let steps = Confinement { procs: None, ids: None }.apply_to(&mut command).expect("a channel");
+        command.spawn().expect_err("no program");
+        drop(command);
+        assert_eq!(steps.failed_step(), None);
+    }
+
+    #[test]
+    fn outside_of_a_cage_the_canary_gets_out() {
+        let name = |kind: &str| format!("airlock-confine-{kind}-{}", std::process::id()).into_bytes();
+        let (stream, datagram) = (name("stream"), name("datagram"));
+        let address = |name: &[u8]| SocketAddr::from_abstract_name(name).expect("an address");
+        let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
+        let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
+        let free = Confinement { procs: None, ids: None };
+        let attempts = attempt(free, &stream, &datagram).expect("a canary").expect("every step");
+        let [v4_stream, v4_datagram, _, _] = attempts.ip;
+        assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
+        assert_eq!(attempts.rung(), None);
+    }
+}

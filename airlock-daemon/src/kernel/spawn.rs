@@ -163,8 +163,11 @@ impl Cell {
             Some(user) => change_of_user(&upstream, user)?,
             None => None,
         };
-        if ids.is_none() && self.pinned && rustix::process::geteuid().is_root() {
-            tracing::warn!(upstream, "this server runs as root, which can leave its cgroup: set `user`");
+        if ids.is_none() && self.pinned {
+            tracing::warn!(
+                upstream,
+                "this server runs as airlock's own user, which may move it out of its cell: set `user`"
+            );
         }
         let procs = match &self.leaf {
             Some(leaf) => Some(

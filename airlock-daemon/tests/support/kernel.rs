@@ -1,4 +1,5 @@
 //! What the tests of the kernel half share: cells, a probe process, and skipping with a reason.
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -11,18 +12,18 @@ use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 #[path = "skip.rs"]
 mod skipping;
 
-pub use skipping::skip;
+pub(crate) use skipping::skip;
 
 /// The variable that makes the test binary behave as a probe process.
-pub const MODE: &str = "AIRLOCK_TEST_PROBE";
+pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";
 
 /// The kernel half as far as this host has it.
-pub fn start(mode: KernelMode) -> Arc<KernelHalf> {
+pub(crate) fn start(mode: KernelMode) -> Arc<KernelHalf> {
     KernelHalf::start(&Kernel { mode, ..Kernel::default() }).expect("modes other than required always start")
 }
 
 /// The kernel half, or `None` and a reason where this host pins nothing.
-pub fn pinning() -> Option<Arc<KernelHalf>> {
+pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
     let half = start(KernelMode::Preferred);
     if half.report().rung.is_none() {
         skip(&format!("servers cannot be pinned here: {}", half.report()));
@@ -32,7 +33,7 @@ pub fn pinning() -> Option<Arc<KernelHalf>> {
 }
 
 /// A command that runs this test binary as a probe.
-pub fn probe(mode: &str) -> ServerCommand {
+pub(crate) fn probe(mode: &str) -> ServerCommand {
     ServerCommand {
         program: std::env::current_exe().expect("the test binary"),
         args: ["probe_process", "--exact", "--nocapture"].map(str::to_owned).to_vec(),
@@ -43,12 +44,12 @@ pub fn probe(mode: &str) -> ServerCommand {
 }
 
 /// Starts a probe in a cell of its own.
-pub fn spawn(half: &KernelHalf, pin: &Pin, command: &ServerCommand) -> ServerProcess {
+pub(crate) fn spawn(half: &KernelHalf, pin: &Pin, command: &ServerCommand) -> ServerProcess {
     half.cell("probe", pin).expect("a cell").spawn(command).expect("a process")
 }
 
 /// Reads a probe's output until it closes it; only the lines that the probe itself wrote.
-pub fn findings(server: &mut ServerProcess) -> BTreeMap<String, String> {
+pub(crate) fn findings(server: &mut ServerProcess) -> BTreeMap<String, String> {
     let mut text = String::new();
     server.take_stdio().expect("its output").read_to_string(&mut text).expect("text");
     text.lines()
@@ -58,7 +59,7 @@ pub fn findings(server: &mut ServerProcess) -> BTreeMap<String, String> {
 }
 
 /// Waits for one line of a probe's output.
-pub fn wait_for(output: &mut impl BufRead, line: &str) {
+pub(crate) fn wait_for(output: &mut impl BufRead, line: &str) {
     let mut text = String::new();
     while output.read_line(&mut text).expect("a line") > 0 {
         if text.trim_end() == line {
@@ -70,7 +71,7 @@ pub fn wait_for(output: &mut impl BufRead, line: &str) {
 }
 
 /// What a probe does; never returns.
-pub fn act(mode: &str) -> ! {
+pub(crate) fn act(mode: &str) -> ! {
     match mode {
         "look" => look(),
         "connect" => connect(),
@@ -95,9 +96,11 @@ fn look() {
     let kinds = [SocketType::STREAM, SocketType::DGRAM, SocketType::RAW];
     for (name, family) in [("inet", AddressFamily::INET), ("inet6", AddressFamily::INET6)] {
         for kind in kinds {
+            // Without a protocol a raw socket is refused by the kernel itself.
+            let protocol = (kind == SocketType::RAW).then_some(rustix::net::ipproto::ICMP);
             found(
                 &format!("{name}.{}", kind.as_raw()),
-                errno(socket(family, kind, None).map_err(Into::into)),
+                errno(socket(family, kind, protocol).map_err(Into::into)),
             );
         }
     }
@@ -137,13 +140,11 @@ fn connect() {
 
 /// Starts a process that would outlive it, and waits for ever.
 fn linger() {
-    let child = std::process::Command::new("/bin/sh")
+    let mut child = std::process::Command::new("/bin/sh")
         .args(["-c", "trap '' HUP TERM; echo started; exec sleep 100000"])
         .stdin(std::process::Stdio::null())
         .spawn()
         .expect("a shell");
     found("grandchild", child.id());
-    loop {
-        std::thread::park();
-    }
+    child.wait().expect("a child that does not end by itself");
 }
