@@ -34,8 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Cargo's target directory: the ancestor of `OUT_DIR` that cargo marked; `xtask` writes to the same one.
 fn target_dir(out_dir: &Path) -> PathBuf {
+    // With `--target` the directory of the triple is marked as well.
+    let triple = env::var_os("TARGET");
     out_dir
         .ancestors()
+        .filter(|dir| dir.file_name() != triple.as_deref())
         .find(|dir| dir.join("CACHEDIR.TAG").is_file())
         .or_else(|| out_dir.ancestors().nth(4))
         .unwrap_or(out_dir)

@@ -61,8 +61,7 @@ impl Source {
     /// The key of an IPv6 address, given in network order: its /64.
     #[inline]
     pub const fn from_v6(address: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = address;
-        Self([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])
+        Self((u128::from_be_bytes(address) & (u128::MAX << 64)).to_be_bytes())
     }
 }
 
@@ -107,11 +106,10 @@ fn locate_v6<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Located> {
     if version >> 4 != 6 {
         return None;
     }
-    // Only the upper half of the source matters, but a header that is cut short is not a header.
-    let prefix = packet.bytes::<32>(at + 8)?;
-    let [a, b, c, d, e, f, g, h, ..] = prefix;
+    // A header that is cut short is not a header.
+    packet.bytes::<16>(at + 24)?;
     Some(Located {
-        source: Source([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]),
+        source: Source::from_v6(packet.bytes(at + 8)?),
         protocol,
         next: at + 40,
         v6: true,

@@ -60,9 +60,14 @@ fn target_dir(workspace: &Path) -> PathBuf {
         return env::current_dir().unwrap_or_default().join(dir);
     }
     // This very program lies in the target directory, which cargo marks; that also honours `build.target-dir`.
+    // With `build.target` the directory of the triple is marked as well.
+    let is_triple = |dir: &&Path| {
+        dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(env::consts::ARCH))
+    };
+    let is_marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
     env::current_exe()
         .ok()
-        .and_then(|exe| exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf))
+        .and_then(|exe| exe.ancestors().filter(|dir| !is_triple(dir)).find(is_marked).map(Path::to_path_buf))
         .unwrap_or_else(|| workspace.join("target"))
 }
 

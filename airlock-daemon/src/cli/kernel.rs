@@ -25,6 +25,7 @@ enum KernelCommand {
 }
 
 /// Runs the command; the exit code is 0 if servers can be pinned on this host.
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments by value")]
 pub fn run(args: Args) -> ExitCode {
     let KernelCommand::Doctor { json } = args.command;
     // In this mode nothing is demanded, so that everything is tried and reported.

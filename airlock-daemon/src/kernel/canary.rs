@@ -48,7 +48,7 @@ pub(super) fn sing(cgroups: &Cgroups) -> Result<Attempts, CanaryError> {
 impl Attempts {
     /// The rung that these attempts prove. Only the refusal of the programs counts (`EPERM`): anything else, such as a host
     /// without IPv6, proves nothing about them.
-    pub(super) fn rung(&self) -> Option<Rung> {
+    pub(super) fn rung(self) -> Option<Rung> {
         let refused = |errno: u8| i32::from(errno) == libc::EPERM;
         let absent = |errno: u8| i32::from(errno) == libc::EAFNOSUPPORT;
         let [v4_stream, v4_datagram, v6_stream, v6_datagram] = self.ip;

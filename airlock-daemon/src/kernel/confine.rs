@@ -175,21 +175,20 @@ pub(super) fn attempt(
     unsafe {
         command.pre_exec(move || {
             let writer = writer.as_raw_fd();
-            match confinement.enter() {
-                Err((step, _)) => tell(writer, &[step as u8]),
-                Ok(()) => {
-                    let [stream, datagram] = &addresses;
-                    let found = [
-                        try_socket(libc::AF_INET, libc::SOCK_STREAM),
-                        try_socket(libc::AF_INET, libc::SOCK_DGRAM),
-                        try_socket(libc::AF_INET6, libc::SOCK_STREAM),
-                        try_socket(libc::AF_INET6, libc::SOCK_DGRAM),
-                        try_unix(libc::SOCK_STREAM, stream),
-                        try_unix(libc::SOCK_DGRAM, datagram),
-                    ];
-                    tell(writer, &found)
-                }
-            };
+            if let Err((step, _)) = confinement.enter() {
+                tell(writer, &[step as u8]);
+            } else {
+                let [stream, datagram] = &addresses;
+                let found = [
+                    try_socket(libc::AF_INET, libc::SOCK_STREAM),
+                    try_socket(libc::AF_INET, libc::SOCK_DGRAM),
+                    try_socket(libc::AF_INET6, libc::SOCK_STREAM),
+                    try_socket(libc::AF_INET6, libc::SOCK_DGRAM),
+                    try_unix(libc::SOCK_STREAM, stream),
+                    try_unix(libc::SOCK_DGRAM, datagram),
+                ];
+                tell(writer, &found);
+            }
             Err(io::Error::from_raw_os_error(libc::ECANCELED))
         });
     }
@@ -251,7 +250,7 @@ fn result_number(result: libc::c_int) -> u8 {
 fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: the structure is plain numbers, for which zero is valid.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).map_err(io::Error::other)?;
     let place = address.sun_path.get_mut(1..=name.len()).ok_or(io::ErrorKind::InvalidInput)?;
     for (to, from) in place.iter_mut().zip(name) {
         *to = (*from).cast_signed();
@@ -264,4 +263,48 @@ fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen
 pub(super) fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     Ok((ours, theirs.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_step_that_fails_is_named_and_the_program_does_not_run() {
+        // Every write to this device fails, as one to a removed cgroup does.
+        let procs = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let mut command = Command::new("/bin/true");
+        let steps = Confinement { procs: Some(procs), ids: None }.apply_to(&mut command).expect("a channel");
+        let error = command.spawn().expect_err("no program");
+        drop(command);
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(steps.failed_step(), Some(Step::Cgroup));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_no_failed_step() {
+        let mut command = Command::new("/no/such/program");
+        let steps = Confinement { procs: None, ids: None }.apply_to(&mut command).expect("a channel");
+        command.spawn().expect_err("no program");
+        drop(command);
+        assert_eq!(steps.failed_step(), None);
+    }
+
+    #[test]
+    fn outside_of_a_cage_the_canary_gets_out() {
+        let name = |kind: &str| format!("airlock-confine-{kind}-{}", std::process::id()).into_bytes();
+        let (stream, datagram) = (name("stream"), name("datagram"));
+        let address = |name: &[u8]| SocketAddr::from_abstract_name(name).expect("an address");
+        let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
+        let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
+        let free = Confinement { procs: None, ids: None };
+        let attempts = attempt(free, &stream, &datagram).expect("a canary").expect("every step");
+        let [v4_stream, v4_datagram, _, _] = attempts.ip;
+        assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
+        assert_eq!(attempts.rung(), None);
+    }
 }

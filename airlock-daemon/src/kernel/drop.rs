@@ -225,7 +225,7 @@ impl EarlyDrop {
         let now = now_ns();
         let mut listed = Vec::new();
         let mut expired = Vec::new();
-        for entry in maps.blocked.iter() {
+        for entry in &maps.blocked {
             let (key, words) = entry.map_err(map_failed("list sources"))?;
             let block = Block::from_words(words);
             match block.until_ns.checked_sub(now).filter(|left| *left > 0) {

@@ -163,8 +163,11 @@ impl Cell {
             Some(user) => change_of_user(&upstream, user)?,
             None => None,
         };
-        if ids.is_none() && self.pinned && rustix::process::geteuid().is_root() {
-            tracing::warn!(upstream, "this server runs as root, which can leave its cgroup: set `user`");
+        if ids.is_none() && self.pinned {
+            tracing::warn!(
+                upstream,
+                "this server runs as airlock's own user, which may move it out of its cell: set `user`"
+            );
         }
         let procs = match &self.leaf {
             Some(leaf) => Some(
@@ -173,8 +176,8 @@ impl Cell {
             ),
             None => None,
         };
-        let (stdio, stdin) = socket_pair().map_err(prepare("make a socket pair"))?;
-        let stdout: OwnedFd = stdin.try_clone().map_err(prepare("duplicate a socket"))?;
+        let (stdio, child_stdin) = socket_pair().map_err(prepare("make a socket pair"))?;
+        let child_stdout: OwnedFd = child_stdin.try_clone().map_err(prepare("duplicate a socket"))?;
         let (stderr, child_stderr) = socket_pair().map_err(prepare("make a socket pair"))?;
 
         let mut process = Command::new(&program);
@@ -184,8 +187,8 @@ impl Cell {
             .env("PATH", DEFAULT_PATH)
             .envs(&command.env)
             .current_dir(&command.working_dir)
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::from(stdout))
+            .stdin(Stdio::from(child_stdin))
+            .stdout(Stdio::from(child_stdout))
             .stderr(Stdio::from(child_stderr));
         let steps =
             Confinement { procs, ids }.apply_to(&mut process).map_err(prepare("make a socket pair"))?;
@@ -282,11 +285,8 @@ impl ServerProcess {
         if self.status.is_none() {
             let pid = self.group()?;
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            match waitid(WaitId::Pid(pid), options) {
-                Ok(Some(_)) => {
-                    self.kill();
-                }
-                Ok(None) | Err(_) => {}
+            if let Ok(Some(_)) = waitid(WaitId::Pid(pid), options) {
+                self.kill();
             }
         }
         self.status
