@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{CallToolResult, ContentBlock, ServerCapabilities, ServerConfig};
+use rmcp::model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig};
 use rmcp::{ServerHandler, ServiceExt as _, schemars, tool, tool_handler, tool_router};
 
 /// Every document: its path and its text.
@@ -65,7 +65,7 @@ struct Wait {
 impl Docs {
     /// Finds lines in the documents.
     #[tool(description = "Search the documents; a line that holds all words of the query is a hit")]
-    fn search_docs(&self, Parameters(Search { query }): Parameters<Search>) -> CallToolResult {
+    fn search_docs(Parameters(Search { query }): Parameters<Search>) -> CallToolResult {
         let words: Vec<String> = query.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() {
             return failure("the query is empty: give at least one word".to_owned());
@@ -84,7 +84,7 @@ impl Docs {
 
     /// Gives one document.
     #[tool(description = "Read one document")]
-    fn read_file(&self, Parameters(Read { path }): Parameters<Read>) -> CallToolResult {
+    fn read_file(Parameters(Read { path }): Parameters<Read>) -> CallToolResult {
         match DOCUMENTS.iter().find(|(name, _)| *name == path) {
             Some((_, document)) => text((*document).to_owned()),
             None => failure(format!("there is no document `{path}`")),
@@ -95,7 +95,7 @@ impl Docs {
     #[tool(
         description = "Try to reach an address over TCP and UDP, and a unix socket; reports what the kernel said"
     )]
-    fn phone_home(&self, Parameters(PhoneHome { address, socket }): Parameters<PhoneHome>) -> CallToolResult {
+    fn phone_home(Parameters(PhoneHome { address, socket }): Parameters<PhoneHome>) -> CallToolResult {
         let Ok(address) = address.parse::<SocketAddr>() else {
             return failure(format!("`{address}` is not an address and a port, such as 192.0.2.1:443"));
         };
@@ -114,6 +114,8 @@ impl Docs {
     /// A call that stays in flight until the caller's test removes a file.
     #[tool(description = "Answer once a file is gone")]
     async fn wait(&self, Parameters(Wait { while_exists }): Parameters<Wait>) -> CallToolResult {
+        // Held open, so that a watcher sees that the call has come this far.
+        let _held = std::fs::File::open(&while_exists);
         while std::fs::exists(&while_exists).unwrap_or(false) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -125,6 +127,7 @@ impl Docs {
 impl ServerHandler for Docs {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("docs-server", env!("CARGO_PKG_VERSION")))
             .with_instructions("Documents of an imaginary platform team.")
     }
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +18,7 @@ use crate::http::{Request, Response};
 use crate::tools;
 
 /// How long starting and ending may take before a test gives up. Not a deadline of the product.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The policy of the tests: members of `mcp.users` may do everything but phone home and write.
 pub const POLICY: &str = r#"package airlock.authz
@@ -57,6 +59,10 @@ pub struct Setup {
     pub auth: Option<String>,
     /// More top-level YAML.
     pub more: String,
+    /// Run the daemon as this user; only root can.
+    pub user: Option<u32>,
+    /// Do not wait for readiness, only for the listener.
+    pub only_listening: bool,
 }
 
 impl Default for Setup {
@@ -69,6 +75,8 @@ impl Default for Setup {
             server: String::new(),
             auth: None,
             more: String::new(),
+            user: None,
+            only_listening: false,
         }
     }
 }
@@ -148,17 +156,29 @@ impl Setup {
     pub fn try_start(&self) -> Result<Airlock, Failed> {
         let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
         let dir = self.write().map_err(broken)?;
-        start_in(dir)
+        start(dir, self.user, self.only_listening)
     }
 }
 
 /// Starts `airlock serve` with `airlock.yaml` of the directory.
 pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
+    start(dir, None, false)
+}
+
+fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airlock, Failed> {
     let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
     let notify = UnixDatagram::bind(dir.path().join("notify")).map_err(broken)?;
     notify.set_read_timeout(Some(Duration::from_millis(20))).map_err(broken)?;
     let log = std::fs::File::create(dir.path().join("log")).map_err(broken)?;
-    let child = Command::new(tools::airlock())
+    let mut command = Command::new(tools::airlock());
+    if let Some(user) = user {
+        // The directory is its own, so that nothing but privileges is missing.
+        for path in [dir.path().to_owned(), dir.path().join("notify"), dir.path().join("policies")] {
+            chown(path, Some(user), Some(user)).map_err(broken)?;
+        }
+        command.uid(user).gid(user);
+    }
+    let child = command
         .args(["serve", "--config"])
         .arg(dir.path().join("airlock.yaml"))
         .env("NOTIFY_SOCKET", dir.path().join("notify"))
@@ -168,7 +188,7 @@ pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
         .spawn()
         .map_err(|error| Failed { status: None, log: format!("{}: {error}", tools::airlock().display()) })?;
     let mut airlock = Airlock { child, dir, address: SocketAddr::from(([0, 0, 0, 0], 0)), ended: None };
-    match airlock.wait_until_ready(&notify) {
+    match airlock.wait_until_ready(&notify, only_listening) {
         Ok(()) => Ok(airlock),
         Err(status) => Err(Failed { status, log: airlock.log() }),
     }
@@ -176,10 +196,14 @@ pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
 
 impl Airlock {
     /// Reads notifications until both the readiness and the address have come, or the process has ended.
-    fn wait_until_ready(&mut self, notify: &UnixDatagram) -> Result<(), Option<ExitStatus>> {
+    fn wait_until_ready(
+        &mut self,
+        notify: &UnixDatagram,
+        only_listening: bool,
+    ) -> Result<(), Option<ExitStatus>> {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 4_096];
-        let mut ready = false;
+        let mut ready = only_listening;
         let mut address = None;
         while Instant::now() < deadline {
             if let Ok(count) = notify.recv(&mut buffer) {

@@ -1,5 +1,6 @@
 //! A blocking HTTP/1.1 client that hides nothing: what a test writes is what goes over the wire.
 
+use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// An answer may take this long; nothing in a healthy run comes near.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A request that is written as it stands, plus `Host`, `Content-Length` and `Connection: close` where they are missing.
 #[derive(Debug, Clone, Default)]
@@ -64,16 +65,16 @@ impl Request {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let has = |name: &str| self.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
         if !has("host") {
-            head.push_str(&format!("Host: {address}\r\n"));
+            let _ = write!(head, "Host: {address}\r\n");
         }
         if !has("connection") {
             head.push_str("Connection: close\r\n");
         }
         if !has("content-length") && (!self.body.is_empty() || self.method == "POST") {
-            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("\r\n");
         [head.as_bytes(), &self.body].concat()

@@ -51,7 +51,7 @@ fn dir() -> PathBuf {
     root().join("airlock-daemon/fuzz")
 }
 
-/// The names of the targets: the files of fuzz_targets/.
+/// The names of the targets: the files of `fuzz_targets`.
 fn targets() -> Result<Vec<String>, String> {
     let dir = dir().join("fuzz_targets");
     let entries = fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;

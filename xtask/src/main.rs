@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+#[allow(unreachable_pub)] // The only module with an interface that is not ours.
 mod build_ebpf;
 mod check;
 mod coverage;
@@ -53,9 +54,6 @@ fn main() -> ExitCode {
 
 /// The list of commands.
 fn help() -> String {
-    let mut text = "cargo xtask COMMAND\n".to_owned();
-    for (name, what, _) in COMMANDS {
-        text.push_str(&format!("\n  {name:<11} {what}"));
-    }
-    text
+    let lines = COMMANDS.map(|(name, what, _)| format!("  {name:<11} {what}"));
+    format!("cargo xtask COMMAND\n\n{}", lines.join("\n"))
 }

@@ -1,4 +1,4 @@
-//! The versions of every tool that is not a dependency in Cargo.lock, in one place. The npm and PyPI trees are pinned
+//! The versions of every tool that is not a dependency in Cargo.lock, in one place. The npm and Python trees are pinned
 //! by `xtask/tools/package-lock.json` and `xtask/tools/requirements.txt`.
 
 /// The linker of the kernel programs.

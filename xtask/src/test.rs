@@ -117,11 +117,15 @@ fn report(phases: &Phases, counts: Counts, skips: &[String], failures: &[String]
     println!("{:>8.1} s  in all", all.as_secs_f64());
     if !skips.is_empty() {
         println!("\n== skipped");
-        skips.iter().for_each(|skip| println!("{skip}"));
+        for skip in skips {
+            println!("{skip}");
+        }
     }
     if !failures.is_empty() {
         println!("\n== failed besides the tests");
-        failures.iter().for_each(|failure| println!("{failure}"));
+        for failure in failures {
+            println!("{failure}");
+        }
     }
     let mut counts = counts.with_skips(skips);
     if counts.failed == 0 && !failures.is_empty() {

@@ -1,5 +1,7 @@
 //! From one message to its answer, with as little work as can be: the upstream must not be what a bench measures.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -49,11 +51,12 @@ fn literal(bytes: usize) -> String {
     let mut content = String::with_capacity(bytes + 80);
     let mut number = 0_u32;
     while content.len() < bytes {
-        content.push_str(&format!(
+        let _ = write!(
+            content,
             "{number:06} order shipped to warehouse {} in {} days; ",
             number % 17,
             number % 5
-        ));
+        );
         number += 1;
     }
     content.truncate(bytes);
