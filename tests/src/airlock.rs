@@ -59,6 +59,8 @@ pub struct Setup {
     pub auth: Option<String>,
     /// More top-level YAML.
     pub more: String,
+    /// The level of its log.
+    pub log: String,
     /// Run the daemon as this user; only root can.
     pub user: Option<u32>,
     /// Do not wait for readiness, only for the listener.
@@ -75,6 +77,7 @@ impl Default for Setup {
             server: String::new(),
             auth: None,
             more: String::new(),
+            log: "debug".to_owned(),
             user: None,
             only_listening: false,
         }
@@ -134,9 +137,10 @@ impl Setup {
              policy:\n  path: {dir}/policies\n\
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
-             observability:\n  log: {{level: debug, format: text}}\n\
+             observability:\n  log: {{level: {log}, format: text}}\n\
              kernel:\n  mode: {kernel}\n{more}",
             io = self.io,
+            log = self.log,
             server = self.server,
             upstreams = if self.upstreams.is_empty() { "  []\n" } else { &self.upstreams },
             kernel = self.kernel,

@@ -3,8 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-/// User and system time of a process (its threads, not its children) so far, in microseconds.
+/// Time on a processor of a process (its threads that still live, not its children) so far, in microseconds.
 pub fn cpu_micros(pid: u32) -> io::Result<u64> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    if nanos > 0 {
+        return Ok(nanos / 1_000);
+    }
+    // A kernel without schedstat counts in ticks of some milliseconds.
     let ticks: u64 = [11, 12].iter().filter_map(|at| stat(pid).ok()?.get(*at)?.parse::<u64>().ok()).sum();
     Ok(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
 }
