@@ -46,3 +46,8 @@ pub fn python(name: &str) -> Result<PathBuf, String> {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// A Debian root with systemd, to be copied.
+pub fn container_root() -> Result<PathBuf, String> {
+    tool("container-root/.complete").map(|mark| mark.parent().unwrap_or(Path::new("/")).to_owned())
+}
