@@ -1,20 +1,59 @@
-//! `cargo xtask`: everything this workspace can do to itself.
+//! `cargo xtask`: everything this workspace can do to itself, with nothing but the standard library.
 
+mod bench;
+mod build;
+#[allow(unreachable_pub)] // The only module with an interface that is not ours.
 mod build_ebpf;
+mod check;
+mod coverage;
+mod demo;
+mod fuzz;
+mod pins;
+mod setup;
+mod shell;
+mod summary;
+mod test;
+mod tools;
 
 use std::process::ExitCode;
 
+/// What a command does with the arguments that follow its name.
+type Run = fn(&[String]) -> Result<(), String>;
+
+/// Every command: its name, what it does in one line, its function.
+const COMMANDS: [(&str, &str, Run); 8] = [
+    ("demo", "build everything and tell the story of a call; --keep leaves it running", demo::run_command),
+    ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
+    ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
+    ("build-ebpf", "build only the kernel programs", build_ebpf::run),
+    ("check", "formatting and lints", check::run_command),
+    ("bench", "measure against a direct call and against nginx; --quick for a glance", bench::run_command),
+    ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),
+    ("fuzz", "fuzz the parsers: [--seconds N] [target ...]", fuzz::run_command),
+];
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let result = match args.next().as_deref() {
-        Some("build-ebpf") => build_ebpf::run(&args.collect::<Vec<_>>()),
-        _ => Err("usage: cargo xtask build-ebpf".to_owned()),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let name = args.first().map_or("help", String::as_str);
+    if ["help", "--help", "-h"].contains(&name) {
+        println!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let Some((_, _, run)) = COMMANDS.iter().find(|(known, _, _)| *known == name) else {
+        eprintln!("xtask: there is no command `{name}`\n\n{}", help());
+        return ExitCode::from(2);
     };
-    match result {
+    match run(args.get(1..).unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("xtask {name}: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The list of commands.
+fn help() -> String {
+    let lines = COMMANDS.map(|(name, what, _)| format!("  {name:<11} {what}"));
+    format!("cargo xtask COMMAND\n\n{}", lines.join("\n"))
 }

@@ -1,0 +1,204 @@
+//! Under a real systemd with a real journald: the unit starts, a call is made, and its audit record is in the journal.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use airlock_tests::airlock::POLICY;
+use airlock_tests::{skip, tools};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Makes the call from inside and leaves what it saw in `/results`.
+const PROBE: &str = r#"#!/bin/bash
+cd /results || exit 1
+systemctl is-active airlock.service > active
+token=$(airlock token --config /etc/airlock/airlock.yaml --subject alice --tenant acme --group mcp.users 2> token-error)
+call() {
+    local body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"$1\",\"arguments\":$2,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
+    exec 3<> /dev/tcp/127.0.0.1/8080 || return
+    printf 'POST /mcp/docs HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\nContent-Length: %d\r\n\r\n%s' "$token" "$1" "${#body}" "$body" >&3
+    cat <&3
+    exec 3>&-
+}
+call search_docs '{"query":"roll back"}' > allowed
+call phone_home '{"address":"127.0.0.1:9"}' > denied
+# Stopping writes what is still on its way.
+systemctl stop airlock.service
+systemctl show --property=Result airlock.service > result
+journalctl --sync
+journalctl --no-pager -t airlock-audit -o json > records
+journalctl --no-pager -t airlock-audit AIRLOCK_DECISION=deny -o json > denials
+airlock audit verify --dir /var/lib/airlock/audit > verified 2>&1 && echo well >> verified
+"#;
+
+const PROBE_UNIT: &str = "[Unit]
+Description=A call from inside
+After=airlock.service
+Wants=airlock.service
+
+[Service]
+Type=oneshot
+TimeoutStartSec=120s
+ExecStart=/usr/local/bin/probe
+ExecStopPost=/bin/sh -c 'journalctl --no-pager -b > /results/journal; systemctl poweroff --force --force'
+";
+
+const CONFIG: &str = "server:
+  listen: [\"127.0.0.1:8080\"]
+auth:
+  development_issuer: {listen: \"127.0.0.1:9000\"}
+policy: {path: /etc/airlock/policies}
+upstreams:
+  - {name: docs, type: stdio, command: [/usr/local/bin/docs-server]}
+audit: {dir: /var/lib/airlock/audit, journald: true}
+kernel: {mode: preferred}
+";
+
+/// A copy of the cached Debian root with everything in its place.
+fn prepare() -> Result<TempDir, String> {
+    let cached = tools::container_root()?;
+    let root = tempfile::Builder::new()
+        .prefix("airlock-root-")
+        .tempdir_in(cached.parent().unwrap_or(Path::new("/")))
+        .map_err(|error| format!("no room for a container: {error}"))?;
+    let copied =
+        Command::new("cp").args(["-a", "--reflink=auto"]).arg(cached.join(".")).arg(root.path()).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the root cannot be copied");
+
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    let put = |to: &str, mode: u32, bytes: &[u8]| {
+        let to = root.path().join(to);
+        fs::create_dir_all(to.parent().expect("a parent")).expect("ours");
+        fs::write(&to, bytes).expect("ours");
+        fs::set_permissions(&to, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let read = |path: PathBuf| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    put("usr/bin/airlock", 0o755, &read(tools::airlock()));
+    put("usr/local/bin/docs-server", 0o755, &read(tools::built("docs-server")));
+    put("usr/local/bin/probe", 0o755, PROBE.as_bytes());
+    put("etc/systemd/system/probe.service", 0o644, PROBE_UNIT.as_bytes());
+    put("etc/airlock/airlock.yaml", 0o644, CONFIG.as_bytes());
+    put("etc/airlock/policies/authz.rego", 0o644, POLICY.as_bytes());
+    for (file, to) in [
+        ("airlock.service", "etc/systemd/system/airlock.service"),
+        ("airlock.sysusers", "usr/lib/sysusers.d/airlock.conf"),
+        ("airlock.tmpfiles", "usr/lib/tmpfiles.d/airlock.conf"),
+        ("airlock.catalog", "usr/lib/systemd/catalog/airlock.catalog"),
+    ] {
+        put(to, 0o644, &read(units.join(file)));
+    }
+    let users = Command::new("systemd-sysusers").arg(format!("--root={}", root.path().display())).output();
+    let users = users.expect("systemd-sysusers is part of systemd");
+    assert!(users.status.success(), "{}", String::from_utf8_lossy(&users.stderr));
+    Ok(root)
+}
+
+#[test]
+fn the_unit_starts_and_a_call_is_in_the_journal() {
+    if !tools::is_root() {
+        return skip("systemd-nspawn needs root");
+    }
+    let root = match prepare() {
+        Ok(root) => root,
+        Err(reason) => return skip(&reason),
+    };
+    let results = tempfile::tempdir().expect("a directory");
+    let groups = Cgroups::before();
+    let output = Command::new("systemd-nspawn")
+        .arg("--directory")
+        .arg(root.path())
+        .args(["--register=no", "--keep-unit", "--private-network", "--capability=all"])
+        .args(["--system-call-filter=bpf", "--boot"])
+        .arg(format!("--machine=airlock-test-{}", std::process::id()))
+        .arg(format!("--bind={}:/results", results.path().display()))
+        .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
+        .stdin(Stdio::null())
+        .output();
+    drop(groups);
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return skip(&format!("systemd-nspawn cannot be run: {error}")),
+    };
+    let told = |name: &str| fs::read_to_string(results.path().join(name)).unwrap_or_default();
+    let console =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let journal = told("journal");
+    assert!(!journal.is_empty(), "the container did not come up:\n{console}");
+
+    assert_eq!(told("active").trim(), "active", "{journal}");
+    let allowed = told("allowed");
+    assert!(allowed.starts_with("HTTP/1.1 200") && allowed.contains("deployment.md"), "{allowed}\n{journal}");
+    let denied = told("denied");
+    assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
+    assert_eq!(told("result").trim(), "Result=success", "{journal}");
+    assert!(told("verified").trim_end().ends_with("well"), "{}\n{journal}", told("verified"));
+
+    let records = |name: &str| -> Vec<Value> {
+        told(name).lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
+    };
+    let of_alice = |records: &[Value], target: &str| {
+        records
+            .iter()
+            .any(|record| record["AIRLOCK_SUBJECT"] == "alice" && record["AIRLOCK_TARGET"] == target)
+    };
+    let all = records("records");
+    assert!(of_alice(&all, "search_docs"), "{}", told("records"));
+    for record in &all {
+        assert!(record["MESSAGE"].as_str().is_some_and(|message| !message.is_empty()), "{record}");
+        assert!(record["MESSAGE_ID"].is_string(), "{record}");
+    }
+    let denials = records("denials");
+    assert!(of_alice(&denials, "phone_home") && !of_alice(&denials, "search_docs"), "{}", told("denials"));
+}
+
+/// The empty cgroups that `systemd-nspawn` leaves below ours are taken away again.
+struct Cgroups(Vec<PathBuf>);
+
+impl Cgroups {
+    fn before() -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut left = Vec::new();
+        for line in own.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+            for mount in mounts.lines().filter(|mount| mount.contains(" - cgroup")) {
+                let Some((place, kind)) = mount.split_once(" - ") else { continue };
+                let same = if controllers.is_empty() {
+                    kind.starts_with("cgroup2")
+                } else {
+                    kind.contains(controllers)
+                };
+                if let (true, Some(at)) = (same, place.split(' ').nth(4)) {
+                    let dir = Path::new(at).join(path.trim_start_matches('/'));
+                    left.extend(
+                        ["payload", "supervisor"]
+                            .map(|name| dir.join(name))
+                            .into_iter()
+                            .filter(|d| !d.exists()),
+                    );
+                }
+            }
+        }
+        Self(left)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            remove_groups(dir);
+        }
+    }
+}
+
+/// Removes a tree of cgroups: only its directories can be, and only once nothing runs in them.
+fn remove_groups(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_groups(&entry.path());
+    }
+    let _ = fs::remove_dir(dir);
+}

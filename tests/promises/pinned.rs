@@ -1,0 +1,57 @@
+//! A server that Airlock started reaches nothing by network, whatever it tries.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+
+use airlock_tests::http::Request;
+use airlock_tests::mcp::{modern_call, text};
+use airlock_tests::{Setup, skip, tools};
+use serde_json::json;
+
+#[test]
+fn a_server_that_phones_home_is_stopped_by_the_kernel() {
+    if !tools::is_root() {
+        return skip("the kernel programs need root");
+    }
+    let setup = Setup { kernel: "required".to_owned(), ..Setup::default() };
+    let airlock = match setup.try_start() {
+        Ok(airlock) => airlock,
+        // Whether the host can is for the doctor to say, not for the daemon that failed.
+        Err(failed) => {
+            let (well, report, told) = airlock_tests::airlock::run(&["kernel", "doctor"]);
+            assert!(!well, "the doctor is content, but the daemon is not: {}\n{report}{told}", failed.log);
+            return skip(&format!("no kernel half here: {}", failed.log.lines().last().unwrap_or_default()));
+        }
+    };
+    // Doors that would open: somebody listens behind each of them.
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = tcp.local_addr().expect("an address");
+    let udp = UdpSocket::bind(address).expect("the same port of UDP");
+    let dir = tempfile::Builder::new().prefix("airlock-door-").tempdir().expect("a directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let socket = dir.path().join("door");
+    let unix = UnixListener::bind(&socket).expect("a socket");
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).expect("ours");
+    for listening in [tcp.set_nonblocking(true), udp.set_nonblocking(true), unix.set_nonblocking(true)] {
+        listening.expect("an option");
+    }
+
+    let operator = airlock.token("oscar", "acme", &["mcp.users", "mcp.operators"]);
+    let arguments = json!({"address": address.to_string(), "socket": socket.display().to_string()});
+    let answer =
+        airlock.send(&modern_call("/mcp/docs", 1, "phone_home", &arguments).bearer(&operator)).answer();
+    let told = text(&answer["result"]);
+    for protocol in ["tcp", "udp"] {
+        let line = told.lines().find(|line| line.starts_with(protocol)).unwrap_or_default();
+        // EPERM or EACCES: somebody said no. Any other number would be a network that happens not to answer.
+        assert!(line.contains("errno 1 ") || line.contains("errno 13 "), "{answer}\nlog:\n{}", airlock.log());
+    }
+    assert!(tcp.accept().is_err(), "somebody came through over TCP");
+    assert!(udp.recv(&mut [0; 64]).is_err(), "something came through over UDP");
+    // Unix sockets are closed from the rung `no-network` on; `/info` tells the rung this daemon stands on.
+    let info = airlock.send(&Request::get("/info")).text();
+    if info.contains("no-network") || info.contains("sealed") {
+        assert!(unix.accept().is_err(), "somebody came through the unix socket: {told}\n{info}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Servers that others wrote work behind the door, for clients of both eras.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use airlock_tests::airlock::stdio_upstream;
+use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
+use airlock_tests::{Setup, skip, tools};
+use serde_json::{Value, json};
+
+/// Starts Airlock in front of one server; a client of each era lists `tool`, calls it and looks at the answer.
+fn both_eras(name: &str, command: &[&str], tool: &str, arguments: &Value, expected: &str) {
+    let airlock = Setup { upstreams: stdio_upstream(name, command), ..Setup::default() }.start();
+    let token = airlock.user();
+    let path = format!("/mcp/{name}");
+
+    let listed = airlock.send(&modern(&path, 1, "tools/list", &Value::Null).bearer(&token)).answer();
+    let names = tool_names(&listed["result"]);
+    assert!(names.iter().any(|name| name == tool), "modern: {listed}\nlog:\n{}", airlock.log());
+    let called = airlock.send(&modern_call(&path, 2, tool, arguments).bearer(&token)).answer();
+    assert!(text(&called["result"]).contains(expected), "modern: {called}\nlog:\n{}", airlock.log());
+    assert_eq!(called["result"]["resultType"], json!("complete"));
+
+    let opened = Session::open(airlock.address(), &path, &token);
+    let mut session = opened.unwrap_or_else(|error| panic!("legacy: {error}\nlog:\n{}", airlock.log()));
+    let listed = session.result("tools/list", &Value::Null).expect("tools/list");
+    assert_eq!(tool_names(&listed), names, "one server, one list, whoever asks");
+    let called = session.call(tool, arguments).expect("tools/call");
+    assert!(text(&called).contains(expected), "legacy: {called}");
+
+    let merged = airlock.send(&modern("/mcp", 3, "tools/list", &Value::Null).bearer(&token)).answer();
+    assert!(tool_names(&merged["result"]).contains(&format!("{name}__{tool}")), "{merged}");
+}
+
+#[test]
+fn server_everything_over_npm() {
+    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
+    let (node, script) = match (tools::node(), script) {
+        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let command = [node.as_str(), &script, "stdio"];
+    both_eras("everything", &command, "echo", &json!({"message": "good morning"}), "Echo: good morning");
+}
+
+#[test]
+fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
+    let script = tools::node_script("@modelcontextprotocol/server-filesystem/dist/index.js");
+    let (node, script) = match (tools::node(), script) {
+        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let dir = tempfile::Builder::new().prefix("airlock-files-").tempdir().expect("a directory");
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
+    let file = dir.path().join("notes.txt");
+    std::fs::write(&file, "the harvest was good\n").expect("ours");
+    let root = dir.path().display().to_string();
+    let file = file.display().to_string();
+    let command = [node.as_str(), &script, &root];
+    both_eras("files", &command, "read_text_file", &json!({"path": file}), "the harvest was good");
+
+    let airlock = Setup { upstreams: stdio_upstream("files", &command), ..Setup::default() }.start();
+    let token = airlock.user();
+    let arguments = json!({"path": file, "content": "changed"});
+    let refused = airlock.send(&modern_call("/mcp/files", 1, "write_file", &arguments).bearer(&token));
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "the harvest was good\n");
+}
+
+#[test]
+fn mcp_server_time_over_pypi() {
+    let server = match tools::python("mcp-server-time") {
+        Ok(server) => server.display().to_string(),
+        Err(reason) => return skip(&reason),
+    };
+    let command = [server.as_str(), "--local-timezone", "UTC"];
+    both_eras("time", &command, "get_current_time", &json!({"timezone": "Europe/Berlin"}), "Europe/Berlin");
+}

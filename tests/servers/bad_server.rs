@@ -1,0 +1,80 @@
+//! An MCP server that misbehaves on purpose, in one way a start: the ways a server fails in real life.
+//!
+//! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
+//! server until it is called, `--huge` answers a call with more than any limit, `--stranger` answers a call that
+//! nobody made before the right one.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+/// Size of the answer of `--huge`: above the default limit of one message (16 MiB).
+const HUGE: usize = 20 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    let mode = std::env::args().nth(1).unwrap_or_default();
+    match mode.as_str() {
+        "--exit" => return ExitCode::from(3),
+        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" => {}
+        other => {
+            let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
+            return ExitCode::from(2);
+        }
+    }
+    match serve(&mode) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "bad-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(mode: &str) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if mode == "--rubbish" {
+        writeln!(out, "Listening on port 3000...")?;
+        out.write_all(b"\xff\xfe not even text \x00\n{\"jsonrpc\":\"2.0\",\n")?;
+        out.flush()?;
+    }
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        if mode == "--silent" {
+            continue;
+        }
+        if mode == "--rubbish" {
+            writeln!(out, "got: {line}")?;
+            out.flush()?;
+            continue;
+        }
+        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        let Some(id) = message.get("id") else { continue };
+        let result = match message["method"].as_str() {
+            Some("initialize") => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                "serverInfo": {"name": "bad-server", "version": "1"}}),
+            Some("ping") => json!({}),
+            Some("tools/list") => json!({"tools": [{"name": "break", "description": "Breaks.",
+                "inputSchema": {"type": "object"}}]}),
+            Some("tools/call") if mode == "--crash-on-call" => return Ok(ExitCode::from(101)),
+            Some("tools/call") => {
+                if mode == "--stranger" {
+                    let stranger = json!({"jsonrpc": "2.0", "id": 987_654, "result": {"content": []}});
+                    writeln!(out, "{stranger}")?;
+                }
+                let size = if mode == "--huge" { HUGE } else { 2 };
+                json!({"content": [{"type": "text", "text": "x".repeat(size)}]})
+            }
+            _ => {
+                let error = json!({"jsonrpc": "2.0", "id": id,
+                    "error": {"code": -32601, "message": "Method not found"}});
+                writeln!(out, "{error}")?;
+                out.flush()?;
+                continue;
+            }
+        };
+        writeln!(out, "{}", json!({"jsonrpc": "2.0", "id": id, "result": result}))?;
+        out.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,401 @@
+//! The built `airlock`, started with a configuration of its own and ended by its process id.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::chown;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::http::{Request, Response};
+use crate::tools;
+
+/// How long starting and ending may take before a test gives up. Not a deadline of the product.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The policy of the tests: members of `mcp.users` may do everything but phone home and write.
+pub const POLICY: &str = r#"package airlock.authz
+
+import rego.v1
+
+default allow := false
+
+allow if "mcp.users" in input.subject.groups
+
+rule_id := "members" if allow
+
+deny contains {"rule_id": "no_phone_home", "reason": "only operators may call phone_home"} if {
+    input.call.tool == "phone_home"
+    not "mcp.operators" in input.subject.groups
+}
+
+deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if {
+    some prefix in {"write_", "edit_", "create_", "move_"}
+    startswith(input.call.tool, prefix)
+}
+"#;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// `auto`, `io_uring` or `epoll`.
+    pub io: String,
+    /// The YAML list below `upstreams:`, each line indented by two.
+    pub upstreams: String,
+    /// The text of `policies/authz.rego`.
+    pub policy: String,
+    /// `required`, `preferred` or `off`.
+    pub kernel: String,
+    /// More lines below `server:`, each indented by two.
+    pub server: String,
+    /// The whole of `auth:` when it is not the development issuer.
+    pub auth: Option<String>,
+    /// More top-level YAML.
+    pub more: String,
+    /// The level of its log.
+    pub log: String,
+    /// Run the daemon as this user; only root can.
+    pub user: Option<u32>,
+    /// Do not wait for readiness, only for the listener.
+    pub only_listening: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            io: "auto".to_owned(),
+            upstreams: docs_upstream(),
+            policy: POLICY.to_owned(),
+            kernel: "preferred".to_owned(),
+            server: String::new(),
+            auth: None,
+            more: String::new(),
+            log: "debug".to_owned(),
+            user: None,
+            only_listening: false,
+        }
+    }
+}
+
+/// The example server as upstream `docs`.
+pub fn docs_upstream() -> String {
+    stdio_upstream("docs", &[&tools::built("docs-server").display().to_string()])
+}
+
+/// A stdio upstream with that command.
+pub fn stdio_upstream(name: &str, command: &[&str]) -> String {
+    let command: Vec<String> = command.iter().map(|word| serde_json::json!(word).to_string()).collect();
+    format!("  - name: {name}\n    type: stdio\n    command: [{}]\n", command.join(", "))
+}
+
+/// A running `airlock`.
+#[derive(Debug)]
+pub struct Airlock {
+    child: Child,
+    dir: TempDir,
+    address: SocketAddr,
+    ended: Option<ExitStatus>,
+}
+
+/// A start that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// How it ended; none when it neither ended nor became ready in time.
+    pub status: Option<ExitStatus>,
+    /// What it wrote to standard error and output.
+    pub log: String,
+}
+
+impl Setup {
+    /// Writes configuration and policy into a fresh directory. Gives the directory; the file is `airlock.yaml`.
+    pub fn write(&self) -> io::Result<TempDir> {
+        let dir = tempfile::Builder::new().prefix("airlock-test-").tempdir()?;
+        // Servers run as users of their own and may have to look in.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+        let policies = dir.path().join("policies");
+        std::fs::create_dir(&policies)?;
+        std::fs::write(policies.join("authz.rego"), &self.policy)?;
+        std::fs::write(dir.path().join("airlock.yaml"), self.yaml(dir.path())?)?;
+        Ok(dir)
+    }
+
+    fn yaml(&self, dir: &Path) -> io::Result<String> {
+        let auth = match &self.auth {
+            Some(auth) => auth.clone(),
+            None => format!("auth:\n  development_issuer:\n    listen: \"{}\"\n", free_address()?),
+        };
+        let dir = dir.display();
+        Ok(format!(
+            "server:\n  listen: [\"127.0.0.1:0\"]\n  io: {io}\n{server}{auth}\
+             policy:\n  path: {dir}/policies\n\
+             upstreams:\n{upstreams}\
+             audit:\n  dir: {dir}/audit\n  journald: false\n\
+             observability:\n  log: {{level: {log}, format: text}}\n\
+             kernel:\n  mode: {kernel}\n{more}",
+            io = self.io,
+            log = self.log,
+            server = self.server,
+            upstreams = if self.upstreams.is_empty() { "  []\n" } else { &self.upstreams },
+            kernel = self.kernel,
+            more = self.more,
+        ))
+    }
+
+    /// Starts it and waits until it is ready. Panics with its log when it is not: the test has failed.
+    pub fn start(&self) -> Airlock {
+        match self.try_start() {
+            Ok(airlock) => airlock,
+            Err(failed) => panic!("airlock did not start ({:?}):\n{}", failed.status, failed.log),
+        }
+    }
+
+    /// Starts it and waits until it is ready or has ended.
+    pub fn try_start(&self) -> Result<Airlock, Failed> {
+        let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
+        let dir = self.write().map_err(broken)?;
+        start(dir, self.user, self.only_listening)
+    }
+}
+
+/// Starts `airlock serve` with `airlock.yaml` of the directory.
+pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
+    start(dir, None, false)
+}
+
+fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airlock, Failed> {
+    let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
+    let notify = UnixDatagram::bind(dir.path().join("notify")).map_err(broken)?;
+    notify.set_read_timeout(Some(Duration::from_millis(20))).map_err(broken)?;
+    let log = std::fs::File::create(dir.path().join("log")).map_err(broken)?;
+    let mut command = Command::new(tools::airlock());
+    if let Some(user) = user {
+        // The directory is its own, so that nothing but privileges is missing.
+        for path in [dir.path().to_owned(), dir.path().join("notify"), dir.path().join("policies")] {
+            chown(path, Some(user), Some(user)).map_err(broken)?;
+        }
+        command.uid(user).gid(user);
+    }
+    let child = command
+        .args(["serve", "--config"])
+        .arg(dir.path().join("airlock.yaml"))
+        .env("NOTIFY_SOCKET", dir.path().join("notify"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(broken)?)
+        .stderr(log)
+        .spawn()
+        .map_err(|error| Failed { status: None, log: format!("{}: {error}", tools::airlock().display()) })?;
+    let mut airlock = Airlock { child, dir, address: SocketAddr::from(([0, 0, 0, 0], 0)), ended: None };
+    match airlock.wait_until_ready(&notify, only_listening) {
+        Ok(()) => Ok(airlock),
+        Err(status) => Err(Failed { status, log: airlock.log() }),
+    }
+}
+
+impl Airlock {
+    /// Reads notifications until both the readiness and the address have come, or the process has ended.
+    fn wait_until_ready(
+        &mut self,
+        notify: &UnixDatagram,
+        only_listening: bool,
+    ) -> Result<(), Option<ExitStatus>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4_096];
+        let mut ready = only_listening;
+        let mut address = None;
+        while Instant::now() < deadline {
+            if let Ok(count) = notify.recv(&mut buffer) {
+                for line in String::from_utf8_lossy(&buffer[..count]).lines() {
+                    ready |= line == "READY=1";
+                    let status = line.strip_prefix("STATUS=").and_then(|status| status.split_once("http://"));
+                    address = address.or(status.and_then(|(_, rest)| leading_address(rest)));
+                }
+            } else if let Ok(Some(status)) = self.child.try_wait() {
+                self.ended = Some(status);
+                return Err(Some(status));
+            }
+            if let (true, Some(address)) = (ready, address) {
+                self.address = address;
+                return Ok(());
+            }
+        }
+        Err(None)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its directory: `airlock.yaml`, `policies/`, `audit/`, `log`.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("airlock.yaml")
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read(self.dir.path().join("log")).map_or_else(
+            |error| format!("(no log: {error})"),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
+    }
+
+    /// A token of the development issuer.
+    pub fn token(&self, subject: &str, tenant: &str, groups: &[&str]) -> String {
+        let mut command = Command::new(tools::airlock());
+        command.args(["token", "--config"]).arg(self.config());
+        command.args(["--subject", subject, "--tenant", tenant]);
+        for group in groups {
+            command.args(["--group", group]);
+        }
+        let output =
+            command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("airlock token: {error}"));
+        let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(
+            output.status.success() && token.split('.').count() == 3,
+            "airlock token gave {:?} and {}\nlog:\n{}",
+            token,
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        token
+    }
+
+    /// A token of an ordinary user.
+    pub fn user(&self) -> String {
+        self.token("alice", "acme", &["mcp.users"])
+    }
+
+    /// Sends a request; a connection that breaks fails the test.
+    pub fn send(&self, request: &Request) -> Response {
+        match request.send(self.address) {
+            Ok(response) => response,
+            Err(error) => panic!("{} {}: {error}\nlog:\n{}", request.method, request.path, self.log()),
+        }
+    }
+
+    /// The audit log's lines so far, in order.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let mut segments: Vec<PathBuf> = std::fs::read_dir(self.dir().join("audit"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .collect();
+        segments.sort();
+        let text: String = segments.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits until a record is there for which `wanted` holds: records are written behind the answer.
+    pub fn audited(&self, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let found = until(|| self.audit().into_iter().find(&wanted));
+        found.unwrap_or_else(|| panic!("no such record among {:#?}\nlog:\n{}", self.audit(), self.log()))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it by SIGTERM and waits for its end; the directory stays until this value is dropped.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let ended = until(|| match self.child.try_wait() {
+            Ok(Some(status)) => Some(status),
+            _ => None,
+        });
+        let status = ended.unwrap_or_else(|| panic!("airlock does not end; log:\n{}", self.log()));
+        self.ended = Some(status);
+        status
+    }
+}
+
+impl Drop for Airlock {
+    fn drop(&mut self) {
+        if self.ended.is_none() && !matches!(self.child.try_wait(), Ok(Some(_))) {
+            // SIGTERM first, so that it takes its servers and cgroups away; a test that fails must not leave them.
+            self.signal(Signal::TERM);
+            let ended = until_within(Duration::from_secs(10), || self.child.try_wait().ok().flatten());
+            if ended.is_none() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("log of airlock:\n{}", self.log());
+        }
+    }
+}
+
+/// Runs `airlock` with arguments to its end: whether it succeeded, standard output, standard error.
+pub fn run(args: &[&str]) -> (bool, String, String) {
+    let output = Command::new(tools::airlock()).args(args).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", tools::airlock().display()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Asks again and again until there is an answer; none after a time no healthy run needs.
+pub fn until<T>(ask: impl FnMut() -> Option<T>) -> Option<T> {
+    until_within(PATIENCE, ask)
+}
+
+fn until_within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A loopback address whose port is free now and is not given to another test of this process: below the range
+/// from which the kernel takes ports for connections, where it would soon be taken by somebody else.
+pub fn free_address() -> io::Result<SocketAddr> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..2_000 {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Processes start at different places of 20000..32000.
+        let offset = std::process::id().wrapping_mul(37).wrapping_add(step) % 12_000;
+        let port = 20_000 + u16::try_from(offset).unwrap_or(0);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no free port between 20000 and 32000"))
+}
+
+/// The address at the start of a text.
+fn leading_address(text: &str) -> Option<SocketAddr> {
+    let end = text.find(|c: char| c.is_whitespace() || c == '/' || c == ',').unwrap_or(text.len());
+    text[..end].parse().ok()
+}

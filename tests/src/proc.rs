@@ -1,0 +1,70 @@
+//! What `/proc` says about a process.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Time on a processor of a process (its threads that still live, not its children) so far, in microseconds.
+pub fn cpu_micros(pid: u32) -> io::Result<u64> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    if nanos > 0 {
+        return Ok(nanos / 1_000);
+    }
+    // A kernel without schedstat counts in ticks of some milliseconds.
+    let ticks: u64 = [11, 12].iter().filter_map(|at| stat(pid).ok()?.get(*at)?.parse::<u64>().ok()).sum();
+    Ok(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
+}
+
+/// Resident memory of a process, in KiB.
+pub fn resident_kib(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    Ok(line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+/// The number of open file descriptors of a process.
+pub fn open_files(pid: u32) -> io::Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// What a process's descriptors point at, for the message of a test that failed.
+pub fn open_file_targets(pid: u32) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let target = |path: PathBuf| Some(std::fs::read_link(path).ok()?.display().to_string());
+    let mut targets: Vec<String> = entries.filter_map(|entry| target(entry.ok()?.path())).collect();
+    targets.sort();
+    targets
+}
+
+/// Every process that descends from `pid`, itself not included.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut pairs = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let parent = stat(child).ok().and_then(|fields| fields.get(1)?.parse::<u32>().ok());
+        if let Some(parent) = parent {
+            pairs.push((parent, child));
+        }
+    }
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(pairs.iter().filter(|(p, _)| *p == parent).map(|(_, child)| *child));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// The fields of `/proc/PID/stat` after the command name: state, parent, …
+fn stat(pid: u32) -> io::Result<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name is in parentheses and may itself hold some.
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    Ok(rest.split_whitespace().map(str::to_owned).collect())
+}

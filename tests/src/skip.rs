@@ -1,0 +1,33 @@
+//! Tests that cannot run here.
+
+use std::io::Write as _;
+
+/// Records that the running test is skipped, and why. The test returns right after it.
+///
+/// The line `test name: reason` goes to the file that the variable `AIRLOCK_SKIP_LOG` names, where there is one, and
+/// `SKIPPED: reason` to standard error in any case.
+pub fn skip(reason: &str) {
+    let name = test_name();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
+    let Some(path) = std::env::var_os("AIRLOCK_SKIP_LOG") else { return };
+    // One write of one short line in append mode: tests that end at once do not mix their lines.
+    let line = format!("{name}: {}\n", reason.replace('\n', " "));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        let _ = writeln!(std::io::stderr(), "cannot write {}: {error}", path.display());
+    }
+}
+
+/// The name of the running test: nextest tells it, libtest names the thread after it.
+fn test_name() -> String {
+    if let Ok(name) = std::env::var("NEXTEST_TEST_NAME") {
+        return name;
+    }
+    let thread = std::thread::current();
+    match thread.name() {
+        Some(name) if name != "main" => name.to_owned(),
+        _ => {
+            std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_else(|| "a test".to_owned())
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Where the servers and clients that nobody here wrote are: `cargo xtask test` installs them.
+
+use std::path::{Path, PathBuf};
+
+/// A program of this workspace, built beside the running test.
+pub fn built(name: &str) -> PathBuf {
+    target_dir().join(name)
+}
+
+/// The directory of the built programs: two levels up from a test (`deps/`), one from a program.
+pub fn target_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let dir = own.parent().unwrap_or(Path::new("."));
+    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
+}
+
+/// The `airlock` program: `AIRLOCK_BIN`, or the one built beside the test.
+pub fn airlock() -> PathBuf {
+    std::env::var_os("AIRLOCK_BIN").map_or_else(|| built("airlock"), PathBuf::from)
+}
+
+/// A file below the tools directory, or why it is not there.
+fn tool(path: &str) -> Result<PathBuf, String> {
+    let dir = std::env::var_os("AIRLOCK_TOOLS")
+        .map_or_else(|| target_dir().parent().unwrap_or(Path::new(".")).join("tools"), PathBuf::from);
+    let file = dir.join(path);
+    if file.exists() { Ok(file) } else { Err(format!("{path} is not installed: `cargo xtask test` does it")) }
+}
+
+/// Node 22.
+pub fn node() -> Result<PathBuf, String> {
+    tool("node_modules/node/bin/node")
+}
+
+/// The script of an npm package, such as `@modelcontextprotocol/server-everything/dist/index.js`.
+pub fn node_script(path: &str) -> Result<PathBuf, String> {
+    tool(&format!("node_modules/{path}"))
+}
+
+/// A program of the Python environment, such as `python` or `mcp-server-time`.
+pub fn python(name: &str) -> Result<PathBuf, String> {
+    tool(&format!("python/bin/{name}"))
+}
+
+/// The effective user is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A Debian root with systemd, to be copied.
+pub fn container_root() -> Result<PathBuf, String> {
+    tool("container-root/.complete").map(|mark| mark.parent().unwrap_or(Path::new("/")).to_owned())
+}

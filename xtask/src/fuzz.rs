@@ -1,0 +1,117 @@
+//! `cargo xtask fuzz [--seconds N] [target ...]`: libFuzzer on the parsers, with the stable compiler: the coverage pass
+//! of LLVM is switched on by code generation flags, so nothing but a C++ compiler (for libFuzzer itself) is needed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+
+use crate::setup::{Need, ensure};
+use crate::shell::{cargo, command, root, run, stream, target};
+
+/// What makes LLVM report which edges a run took. No address sanitizer: the parsers are safe Rust, and debug
+/// assertions and overflow checks are on.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+
+/// The platform is named to keep the flags away from build scripts and procedural macros.
+#[cfg(target_arch = "x86_64")]
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+#[cfg(target_arch = "aarch64")]
+const PLATFORM: &str = "aarch64-unknown-linux-gnu";
+
+/// The command.
+pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
+    let mut seconds = 60;
+    let mut chosen = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--seconds" {
+            let value = args.next().map(|value| value.parse());
+            seconds = value.and_then(Result::ok).ok_or("--seconds wants a number")?;
+        } else {
+            chosen.push(arg.clone());
+        }
+    }
+    ensure(&[Need::Daemon, Need::Fuzz])?;
+    let known = targets()?;
+    if let Some(unknown) = chosen.iter().find(|name| !known.contains(name)) {
+        return Err(format!("there is no fuzz target `{unknown}`; there are {}", known.join(", ")));
+    }
+    let (_, failed) = fuzz(if chosen.is_empty() { &known } else { &chosen }, seconds)?;
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
+/// Every target for that many seconds: how many held, and what did not.
+pub(crate) fn smoke(seconds: u32) -> Result<(u64, Vec<String>), String> {
+    fuzz(&targets()?, seconds)
+}
+
+fn dir() -> PathBuf {
+    root().join("airlock-daemon/fuzz")
+}
+
+/// The names of the targets: the files of `fuzz_targets`.
+fn targets() -> Result<Vec<String>, String> {
+    let dir = dir().join("fuzz_targets");
+    let entries = fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn fuzz(names: &[String], seconds: u32) -> Result<(u64, Vec<String>), String> {
+    let home = target().join("fuzz");
+    let mut build = cargo(&["build", "--bins", "--target", PLATFORM, "--manifest-path"]);
+    build.arg(dir().join("Cargo.toml")).arg("--target-dir").arg(&home);
+    run(build.env("RUSTFLAGS", FLAGS).env_remove("CARGO_TARGET_DIR"))?;
+
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    // Two at a time: that is what the smallest machine we know has cores for.
+    for pair in names.chunks(2) {
+        let runs: Vec<_> = pair.iter().map(|name| (name.clone(), home.clone())).collect();
+        let runs: Vec<_> =
+            runs.into_iter().map(|(name, home)| thread::spawn(move || one(&name, &home, seconds))).collect();
+        for (name, run) in pair.iter().zip(runs) {
+            match run.join() {
+                Ok(Ok(())) => passed += 1,
+                Ok(Err(error)) => failed.push(error),
+                Err(_) => failed.push(format!("fuzz target {name}: the runner itself broke")),
+            }
+        }
+    }
+    Ok((passed, failed))
+}
+
+/// Runs one target; its output is shown only in the part that tells something.
+fn one(name: &str, home: &std::path::Path, seconds: u32) -> Result<(), String> {
+    let corpus = home.join("corpus").join(name);
+    let artifacts = home.join("artifacts").join(name);
+    for dir in [&corpus, &artifacts] {
+        fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    }
+    let mut fuzzer = command(home.join(PLATFORM).join("debug").join(name), &[]);
+    fuzzer
+        .arg(format!("-max_total_time={seconds}"))
+        .args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"])
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .arg(&corpus);
+    let seeds = dir().join("seeds").join(name);
+    if seeds.is_dir() {
+        fuzzer.arg(seeds);
+    }
+    let mut runs = 0_u64;
+    let well = stream(&mut fuzzer, |line| {
+        if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
+            runs = number.trim().parse().unwrap_or(0);
+        }
+    })?;
+    println!("fuzz target {name}: {runs} inputs in {seconds} s");
+    if well && runs > 0 {
+        return Ok(());
+    }
+    Err(format!("fuzz target {name} failed; the input is in {}", artifacts.display()))
+}

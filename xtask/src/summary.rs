@@ -1,0 +1,69 @@
+//! What the test runners print, counted.
+
+/// How tests ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Counts {
+    /// Adds what a line of nextest's or libtest's output says, if it is a summary.
+    pub(crate) fn read(&mut self, line: &str) {
+        let line = line.trim();
+        let numbers = if line.starts_with("Summary [") {
+            // Summary [   0.005s] 3 tests run: 2 passed (1 slow), 1 failed, 1 timed out, 0 skipped
+            line.split_once("run:").map(|(_, rest)| rest)
+        } else {
+            // test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s
+            line.strip_prefix("test result:").and_then(|rest| rest.split_once(". ")).map(|(_, rest)| rest)
+        };
+        for part in numbers.unwrap_or_default().split([',', ';']) {
+            let mut words = part.split_whitespace();
+            let Some(Ok(number)) = words.next().map(str::parse::<u64>) else { continue };
+            match words.next() {
+                Some("passed") => self.passed += number,
+                Some("failed" | "timed" | "exec") => self.failed += number,
+                Some("skipped" | "ignored") => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// Tests that skipped themselves passed as far as their runner can tell.
+    pub(crate) fn with_skips(self, skips: &[String]) -> Self {
+        let count = u64::try_from(skips.len()).unwrap_or(u64::MAX);
+        Self { passed: self.passed.saturating_sub(count), skipped: self.skipped + count, ..self }
+    }
+
+    /// The closing line.
+    pub(crate) fn line(self) -> String {
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_runners_are_understood() {
+        let mut counts = Counts::default();
+        for line in [
+            "     Summary [   1.234s] 12 tests run: 9 passed (2 slow), 2 failed, 1 timed out, 3 skipped",
+            "test result: FAILED. 4 passed; 1 failed; 2 ignored; 0 measured; 7 filtered out; finished in 0.01s",
+            "        PASS [   0.005s] airlock tests::three_failed",
+            "running 12 tests",
+        ] {
+            counts.read(line);
+        }
+        assert_eq!(counts, Counts { passed: 13, failed: 4, skipped: 5 });
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_has_not_passed() {
+        let counts = Counts { passed: 10, failed: 0, skipped: 1 }.with_skips(&["a: no root".to_owned()]);
+        assert_eq!(counts.line(), "9 passed, 0 failed, 2 skipped");
+    }
+}
