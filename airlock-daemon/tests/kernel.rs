@@ -244,7 +244,7 @@ fn the_report_is_json_and_text() {
 fn the_kernel_judges_packets_as_the_host_does() {
     let half = support::start(KernelMode::Preferred);
     let Some(early_drop) = half.early_drop() else {
-        return support::skip(&format!("the early drop does not load here: {}", half.report()));
+        return support::skip(&format!("the early drop does not load here: {}", support::refusals(&half)));
     };
     early_drop.set_ports(&[8080, 8443]).expect("ports");
     let v4 = "203.0.113.7".parse().expect("an address");
@@ -298,7 +298,7 @@ fn an_exempt_network_is_never_dropped() {
     config.xdp.allow = vec!["203.0.113.0/24".into(), "2001:db8:0:9::5/128".into()];
     let half = KernelHalf::start(&config).expect("preferred always starts");
     let Some(early_drop) = half.early_drop() else {
-        return support::skip(&format!("the early drop does not load here: {}", half.report()));
+        return support::skip(&format!("the early drop does not load here: {}", support::refusals(&half)));
     };
     early_drop.set_ports(&[8080]).expect("ports");
     for address in ["203.0.113.7", "2001:db8:0:9::1", "198.51.100.1"] {

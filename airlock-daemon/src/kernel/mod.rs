@@ -60,20 +60,24 @@ pub enum KernelError {
     Load(#[from] LoadError),
 }
 
-/// The programs in the kernel, the cgroup they hang on, and the links between them. It stays while a cell does.
+/// The loaded object: its programs, and the links that end with it.
+#[derive(Debug)]
+struct Programs(Mutex<Ebpf>);
+
+impl Programs {
+    fn lock(&self) -> MutexGuard<'_, Ebpf> {
+        // What it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cgroups and what refuses on them. It stays while a cell does.
 #[derive(Debug)]
 struct Pinning {
-    ebpf: Option<Mutex<Ebpf>>,
+    _programs: Option<Arc<Programs>>,
     _unix: Option<UnixHooks>,
     // Last: its directories can only go when nothing hangs on them.
     cgroups: Cgroups,
-}
-
-impl Pinning {
-    fn lock(&self) -> Option<MutexGuard<'_, Ebpf>> {
-        // What it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
-        self.ebpf.as_ref().map(|ebpf| ebpf.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// The kernel half of a running daemon. All of it ends with this value and its cells.
@@ -81,6 +85,7 @@ impl Pinning {
 pub struct KernelHalf {
     report: Report,
     early_drop: Option<EarlyDrop>,
+    programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
 }
 
@@ -124,6 +129,7 @@ impl KernelHalf {
         let mut rung = None;
         let mut early_drop = None;
         let mut drop_failure = None;
+        let mut programs = None;
         let mut pinning = None;
         if config.mode == KernelMode::Off {
             layers.push(
@@ -146,16 +152,19 @@ impl KernelHalf {
                     }
                 }
             }
-            match Cgroups::prepare() {
-                Ok(cgroups) => {
-                    let pinned = pin(cgroups, ebpf, &mut layers);
-                    rung = pinned.0;
-                    pinning = Some(Arc::new(pinned.1));
-                }
-                Err(error) => {
+            let cgroups = Cgroups::prepare()
+                .map_err(|error| {
                     layers.push(Layer::inactive("cgroups", error.to_string()).with_errno(error.errno()));
-                }
+                })
+                .ok();
+            let mut unix = None;
+            if let Some(cgroups) = &cgroups {
+                (rung, unix) = pin(cgroups, ebpf.as_mut(), &mut layers);
             }
+            // The early drop hangs on the programs as well, so they stay without cgroups, too.
+            programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
+            pinning = cgroups
+                .map(|cgroups| Arc::new(Pinning { _programs: programs.clone(), _unix: unix, cgroups }));
         }
         layers.extend(always());
         let report = Report {
@@ -166,7 +175,7 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, pinning }, drop_failure)
+        (Self { report, early_drop, programs, pinning }, drop_failure)
     }
 
     /// What is in force, and why the rest is not.
@@ -204,10 +213,8 @@ impl KernelHalf {
 
     /// How often each hook refused something to a server since the start; nothing without the programs.
     pub fn denied(&self) -> Result<Vec<(Hook, u64)>, KernelError> {
-        let Some(ebpf) = self.pinning.as_ref().and_then(|pinning| pinning.lock()) else {
-            return Ok(Vec::new());
-        };
-        Ok(loader::denied(&ebpf)?.to_vec())
+        let Some(programs) = &self.programs else { return Ok(Vec::new()) };
+        Ok(loader::denied(&programs.lock())?.to_vec())
     }
 
     /// Whether the early drop would drop this Ethernet frame: the kernel runs the program on it, without any network.
@@ -215,8 +222,8 @@ impl KernelHalf {
     /// # Errors
     /// Also when the program is not loaded.
     pub fn judge(&self, frame: &[u8]) -> Result<bool, KernelError> {
-        let mut ebpf = self.pinning.as_ref().and_then(|pinning| pinning.lock()).ok_or(LoadError::Absent)?;
-        Ok(drop::judge(&mut ebpf, frame)?)
+        let programs = self.programs.as_ref().ok_or(LoadError::Absent)?;
+        Ok(drop::judge(&mut programs.lock(), frame)?)
     }
 
     /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are written only if the
@@ -225,11 +232,8 @@ impl KernelHalf {
         if !diagnostics::wanted() {
             return;
         }
-        let lines = self
-            .pinning
-            .as_ref()
-            .and_then(|pinning| pinning.lock())
-            .and_then(|mut ebpf| diagnostics::Lines::take(&mut ebpf));
+        let lines =
+            self.programs.as_ref().and_then(|programs| diagnostics::Lines::take(&mut programs.lock()));
         if let Some(lines) = lines {
             lines.forward().await;
         }
@@ -247,12 +251,16 @@ fn load(layers: &mut Vec<Layer>) -> Option<Ebpf> {
 }
 
 /// Attaches the pinning programs to the cgroup of all servers, then has a process try to break out; what that proved.
-fn pin(cgroups: Cgroups, mut ebpf: Option<Ebpf>, layers: &mut Vec<Layer>) -> (Option<Rung>, Pinning) {
+fn pin(
+    cgroups: &Cgroups,
+    ebpf: Option<&mut Ebpf>,
+    layers: &mut Vec<Layer>,
+) -> (Option<Rung>, Option<UnixHooks>) {
     let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
     layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
     let mut unix = None;
     let mut attached = false;
-    if let Some(ebpf) = &mut ebpf {
+    if let Some(ebpf) = ebpf {
         match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
             loader::attach_pins(ebpf, &dir)?;
             Ok(dir)
@@ -281,7 +289,7 @@ fn pin(cgroups: Cgroups, mut ebpf: Option<Ebpf>, layers: &mut Vec<Layer>) -> (Op
             }
         }
     }
-    let rung = if attached { prove(&cgroups, layers) } else { None };
+    let rung = if attached { prove(cgroups, layers) } else { None };
     for (controller, limit) in [("memory", "pin.memory"), ("pids", "pin.tasks")] {
         layers.push(if cgroups.has(controller) {
             Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
@@ -295,7 +303,7 @@ fn pin(cgroups: Cgroups, mut ebpf: Option<Ebpf>, layers: &mut Vec<Layer>) -> (Op
             .with_remedy("run as a systemd service with Delegate=yes on a host with unified cgroups")
         });
     }
-    (rung, Pinning { ebpf: ebpf.map(Mutex::new), _unix: unix, cgroups })
+    (rung, unix)
 }
 
 /// The rung that a process in the cage could not get past.

@@ -22,11 +22,18 @@ pub(crate) fn start(mode: KernelMode) -> Arc<KernelHalf> {
     KernelHalf::start(&Kernel { mode, ..Kernel::default() }).expect("modes other than required always start")
 }
 
+/// What this host refused, for a reason to skip.
+pub(crate) fn refusals(half: &KernelHalf) -> String {
+    let refused = half.report().layers.iter().filter(|layer| layer.errno.is_some());
+    let details: Vec<&str> = refused.map(|layer| layer.detail.as_str()).collect();
+    if details.is_empty() { half.report().to_string() } else { details.join("; ") }
+}
+
 /// The kernel half, or `None` and a reason where this host pins nothing.
 pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
     let half = start(KernelMode::Preferred);
     if half.report().rung.is_none() {
-        skip(&format!("servers cannot be pinned here: {}", half.report()));
+        skip(&format!("servers cannot be pinned here: {}", refusals(&half)));
         return None;
     }
     Some(half)
