@@ -140,6 +140,13 @@ impl Authenticator {
         Ok(principal)
     }
 
+    /// Waits until the keys of every issuer were asked for once, well or not.
+    pub async fn first_round(&self) {
+        for issuer in &self.issuers {
+            issuer.first_round().await;
+        }
+    }
+
     /// Whether tokens of every issuer can be verified. An issuer that is away does not make this an error while its keys
     /// are less than a day old; see [`Authenticator::status`] for that.
     ///

@@ -157,6 +157,12 @@ impl TrustedIssuer {
         self.rounds().error.is_some()
     }
 
+    /// Waits until the first fetch has ended, well or not.
+    pub(super) async fn first_round(&self) {
+        // The sender lives as long as the issuer.
+        let _ = self.finished.subscribe().wait_for(|round| *round > 0).await;
+    }
+
     /// Waits for newer keys, on behalf of a token with an unknown key. Returns false at once where the last such fetch
     /// is too recent. Any number of callers share one fetch.
     pub(crate) async fn wait_for_newer_keys(&self) -> bool {

@@ -32,6 +32,9 @@ use crate::upstream::pool::Upstreams;
 /// How often sessions are looked through for idle ones.
 const JANITOR: Duration = Duration::from_secs(5);
 
+/// How long READY waits for issuers and servers to be asked once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long servers have at shutdown, more than the grace that each one has.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -115,6 +118,11 @@ fn set_up(config: Config) -> Result<House, Failure> {
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
     let kernel = KernelHalf::start(&config.kernel)?;
     let listeners = listener::open(&config.server.listen)?;
+    if let Some(early_drop) = kernel.early_drop() {
+        let ports: Vec<_> =
+            listeners.iter().filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect();
+        early_drop.set_ports(&ports)?;
+    }
     let base_url = base_url(&config, &listeners)?;
     let development = match &config.auth.development_issuer {
         Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
@@ -179,9 +187,13 @@ fn start_worker(
             if number == 0 {
                 for upstream in service.gateway.upstreams.iter() {
                     let upstream = Arc::clone(upstream);
+                    let mut phase = phase.clone();
                     tokio::task::spawn_local(async move {
-                        // What went wrong is logged by the pool and shown by /ready.
-                        let _ = upstream.probe().await;
+                        tokio::select! {
+                            // What went wrong is logged by the pool and shown by /ready.
+                            _ = upstream.probe() => {}
+                            _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
+                        }
                     });
                 }
             }
@@ -235,7 +247,21 @@ async fn keep_house(
         });
     }
     tracing::info!("{status}");
-    notify::ready(&status);
+    let gateway = Arc::clone(&service.gateway);
+    tokio::task::spawn_local(async move {
+        // What depends on this unit should find keys and servers there; one that is away must not hold it up for ever.
+        let first = async {
+            gateway.auth.first_round().await;
+            gateway.upstreams.first_probe().await;
+        };
+        if tokio::time::timeout(PATIENCE, first).await.is_err() {
+            tracing::warn!(
+                "serving before every issuer and server has answered; /ready names those that have not"
+            );
+        }
+        notify::ready(&status);
+    });
+    tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
     let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
     let mut trouble = Vec::new();
     loop {

@@ -106,7 +106,7 @@ fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str)
         page.kept("tools").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
     let mut kept = Vec::with_capacity(tools.len());
     for tool in tools {
-        if visible(gateway, who, upstream, tool).ok_or_else(invalid)?.is_some() {
+        if visible(gateway, who, upstream, tool).map_err(|_| invalid())?.is_some() {
             kept.push(tool.get());
         }
     }
@@ -114,18 +114,21 @@ fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str)
     Ok(page.write())
 }
 
-/// The tool as an object where this principal may call it; the outer `None` is for what is no tool.
+/// An entry of a list that is no object with a name.
+struct NoTool;
+
+/// The tool as an object where this principal may call it.
 fn visible<'a>(
     gateway: &Gateway,
     who: &Requester,
     upstream: &Upstream,
     tool: &'a RawValue,
-) -> Option<Option<Object<'a>>> {
-    let object = Object::parse(tool.get()).ok()?;
-    let name = object.kept_string("name")?;
+) -> Result<Option<Object<'a>>, NoTool> {
+    let object = Object::parse(tool.get()).map_err(|_| NoTool)?;
+    let name = object.kept_string("name").ok_or(NoTool)?;
     let wish = Wish { method: "tools/call", tool: Some(&name), arguments: None, revision: who.revision };
     let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok();
-    Some(allowed.then_some(object))
+    Ok(allowed.then_some(object))
 }
 
 /// Everything this principal may call, of all upstreams, in the order of the configuration.
@@ -183,7 +186,7 @@ async fn part(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Option
         let page = Object::parse(&result).ok()?;
         let entries: Vec<&RawValue> = serde_json::from_str(page.get("tools")?).ok()?;
         for tool in entries {
-            if let Some(mut object) = visible(gateway, who, upstream, tool)? {
+            if let Some(mut object) = visible(gateway, who, upstream, tool).ok()? {
                 let name = format!("{}{SEPARATOR}{}", upstream.name, object.string("name")?);
                 object.set("name", quote(&name));
                 tools.push(object.write());

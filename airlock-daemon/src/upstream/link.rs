@@ -333,7 +333,7 @@ impl Reading<'_> {
                 deliver(replies, reply);
             }
             Ok(Incoming::Notification { method, params }) => {
-                self.notification(&method, params.map_or("{}", |p| p.get()))
+                self.notification(&method, params.map_or("{}", |p| p.get()));
             }
             Ok(Incoming::Request { id, method }) => self.answer(id, &method),
             Err(reason) => {
@@ -358,7 +358,7 @@ impl Reading<'_> {
                 let _ = replies.try_send(Reply::Notification(method.to_owned(), params.to_owned()));
             }
             None => {
-                tracing::debug!(upstream = %self.upstream, method, "a notification that belongs to no call was dropped")
+                tracing::debug!(upstream = %self.upstream, method, "a notification that belongs to no call was dropped");
             }
         }
     }

@@ -57,6 +57,8 @@ pub struct Upstream {
     facts: ArcSwapOption<Facts>,
     /// Why it cannot be used, after the last attempt; empty when it can.
     trouble: ArcSwapOption<String>,
+    /// Whether it was asked at all.
+    asked: watch::Sender<bool>,
     links: Mutex<HashMap<Owner, Arc<OnceCell<Link>>>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
@@ -68,23 +70,33 @@ pub struct Upstreams {
     running: Running,
 }
 
-/// Counts the server processes that run, so that shutdown knows when the last has ended.
+/// The server processes that run, so that shutdown knows when the last has ended, and that none is started any more.
 #[derive(Clone)]
-pub struct Running(Arc<watch::Sender<usize>>);
+pub struct Running(Arc<watch::Sender<State>>);
+
+#[derive(Default)]
+struct State {
+    processes: usize,
+    closing: bool,
+}
 
 /// One running server process.
 pub struct RunningProcess(Running);
 
 impl Running {
     fn start(&self) -> RunningProcess {
-        self.0.send_modify(|count| *count += 1);
+        self.0.send_modify(|state| state.processes += 1);
         RunningProcess(self.clone())
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.borrow().closing
     }
 }
 
 impl Drop for RunningProcess {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
+        self.0.0.send_modify(|state| state.processes -= 1);
     }
 }
 
@@ -96,7 +108,7 @@ impl Upstreams {
         backend: Backend,
         metrics: &Metrics,
     ) -> Self {
-        let running = Running(Arc::new(watch::Sender::new(0)));
+        let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
             Arc::new(Upstream {
                 name: upstream.name.as_str().into(),
@@ -108,6 +120,7 @@ impl Upstreams {
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
+                asked: watch::Sender::new(false),
                 links: Mutex::default(),
                 metrics: metrics.upstream(&upstream.name),
                 running: running.clone(),
@@ -133,13 +146,22 @@ impl Upstreams {
         }
     }
 
+    /// Waits until every upstream was asked once, well or not.
+    pub async fn first_probe(&self) {
+        for upstream in &self.list {
+            // The sender lives as long as the upstream.
+            let _ = upstream.asked.subscribe().wait_for(|asked| *asked).await;
+        }
+    }
+
     /// Ends all processes and waits until the last is gone, at most `limit`; a call that still holds one keeps it.
     pub async fn end_all(&self, limit: Duration) {
+        self.running.0.send_modify(|state| state.closing = true);
         for upstream in &self.list {
             upstream.lock().clear();
         }
-        let mut count = self.running.0.subscribe();
-        let gone = count.wait_for(|count| *count == 0);
+        let mut state = self.running.0.subscribe();
+        let gone = state.wait_for(|state| state.processes == 0);
         if tokio::time::timeout(limit, gone).await.is_err() {
             tracing::warn!("server processes were still running at the end; their cgroups are killed");
         }
@@ -175,11 +197,15 @@ impl Upstream {
         if let Some(facts) = self.facts() {
             return Ok(facts);
         }
-        let (link, facts) = self.open().await?;
-        if self.owner(&facts, None) == Some(Owner::Everyone) {
+        let opened = self.open().await;
+        self.asked.send_replace(true);
+        let (link, facts) = opened?;
+        let mut links = self.lock();
+        if self.owner(&facts, None) == Some(Owner::Everyone) && !self.running.is_closing() {
             let cell = OnceCell::new_with(Some(link));
-            self.lock().entry(Owner::Everyone).or_insert_with(|| Arc::new(cell));
+            links.entry(Owner::Everyone).or_insert_with(|| Arc::new(cell));
         }
+        drop(links);
         Ok(facts)
     }
 
@@ -212,6 +238,10 @@ impl Upstream {
 
     fn slot(&self, owner: &Owner) -> Result<Arc<OnceCell<Link>>, UpstreamError> {
         let mut links = self.lock();
+        if self.running.is_closing() {
+            let detail = "the gateway is shutting down".to_owned();
+            return Err(UpstreamError::Start { upstream: self.name.to_string(), detail });
+        }
         if let Some(slot) = links.get(owner) {
             return Ok(Arc::clone(slot));
         }
