@@ -1,10 +1,17 @@
 //! MCP Airlock: a zero-trust gateway for the Model Context Protocol.
 //!
-//! The modules follow a call from the socket to the audit record; `pipeline` reads as the list of the checks.
+//! The modules follow a call from the socket to the audit record; [`pipeline`] reads as the list of the checks.
 
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod face;
+pub mod http;
 pub mod kernel;
+pub mod mcp;
 pub mod observe;
+pub mod pipeline;
 pub mod policy;
+pub mod runtime;
+pub mod upstream;

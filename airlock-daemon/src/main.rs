@@ -1,1 +1,5 @@
-fn main() {}
+//! `airlock`: the command line, nothing else.
+
+fn main() -> std::process::ExitCode {
+    airlock::cli::run()
+}

@@ -1,3 +1,207 @@
-//! Authentication: from a bearer token to a [`principal::Principal`].
+//! Authentication: from a bearer token to a [`Principal`].
+//!
+//! [`Authenticator::authenticate`] reads as the list of the checks: form (`jwt`), issuer, algorithm, signature (`jwks`),
+//! claims (`claims`). Keys come by `discovery` and `fetch` on the control thread, which `refresh` keeps going; `cache`
+//! remembers what was verified.
 
+mod cache;
+mod claims;
+pub mod development;
+mod discovery;
+pub mod error;
+pub(crate) mod fetch;
+mod jwk;
+mod jwks;
+pub mod jwt;
 pub mod principal;
+mod refresh;
+mod strict;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use self::cache::{Entry, TokenCache};
+use self::error::Quoted;
+pub use self::error::{AuthSetupError, TokenError};
+use self::fetch::Fetcher;
+pub(crate) use self::fetch::{checked_url, is_loopback_host};
+use self::jwk::Key;
+use self::jwks::NoKey;
+use self::jwt::Unverified;
+use self::principal::Principal;
+pub use self::refresh::IssuerStatus;
+use self::refresh::{TrustedIssuer, Tuning, unix_now};
+use crate::config::schema;
+
+/// Verifies bearer tokens. Shared by all workers; its keys are kept fresh by [`Authenticator::run`].
+#[derive(Debug)]
+pub struct Authenticator {
+    issuers: Vec<TrustedIssuer>,
+    cache: TokenCache,
+    fetcher: Fetcher,
+}
+
+impl Authenticator {
+    /// Sets up the trusted issuers; fetches nothing yet.
+    ///
+    /// The embedded development issuer is not added here: put [`development::DevelopmentIssuer::issuer`] into
+    /// `auth.issuers` first.
+    ///
+    /// # Errors
+    /// No issuer, an issuer that is not https (or http to loopback), or an empty list where one is needed.
+    pub fn new(auth: &schema::Auth) -> Result<Arc<Self>, AuthSetupError> {
+        Self::tuned(auth, Tuning::default())
+    }
+
+    fn tuned(auth: &schema::Auth, tuning: Tuning) -> Result<Arc<Self>, AuthSetupError> {
+        if auth.issuers.is_empty() {
+            return Err(AuthSetupError::NoIssuer);
+        }
+        let mut issuers: Vec<TrustedIssuer> = Vec::with_capacity(auth.issuers.len());
+        for config in &auth.issuers {
+            if issuers.iter().any(|other| other.name == config.issuer) {
+                return Err(AuthSetupError::DuplicateIssuer(config.issuer.clone()));
+            }
+            issuers.push(TrustedIssuer::new(config, &auth.required_groups, tuning)?);
+        }
+        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY), fetcher: Fetcher::new() }))
+    }
+
+    /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
+    /// control thread (a tokio runtime with I/O and time); ends only by being dropped.
+    pub async fn run(self: Arc<Self>) {
+        let mut tasks = JoinSet::new();
+        for index in 0..self.issuers.len() {
+            let this = Arc::clone(&self);
+            tasks.spawn(async move {
+                if let Some(issuer) = this.issuers.get(index) {
+                    issuer.keep_fresh(&this.fetcher).await;
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the refresh of an issuer's keys ended: restart the daemon");
+            }
+        }
+    }
+
+    /// The bearer of a token that was verified before and would be accepted again now. Under a microsecond.
+    pub fn cached(&self, token: &str) -> Option<Arc<Principal>> {
+        let entry = self.cache.get(token)?;
+        let now = unix_now();
+        let holds = self
+            .issuers
+            .get(entry.issuer)
+            .is_some_and(|issuer| issuer.has_usable_keys(now) && entry.holds(&issuer.keys.load(), now));
+        if !holds {
+            self.cache.remove(token);
+            return None;
+        }
+        Some(Arc::clone(&entry.principal))
+    }
+
+    /// Verifies a token, whole. Where its key is unknown, the issuer is asked once for newer keys (by the control thread,
+    /// shared by all who wait, at most every ten seconds).
+    ///
+    /// # Errors
+    /// The first check that fails; see [`TokenError`].
+    pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
+        if let Some(principal) = self.cached(token) {
+            return Ok(principal);
+        }
+        let parsed = jwt::inspect(token)?;
+        let (index, issuer) = self.issuer_of(&parsed)?;
+        if !issuer.accepts(parsed.algorithm) {
+            return Err(TokenError::UnsupportedAlgorithm(Quoted::new(&format!("{:?}", parsed.algorithm))));
+        }
+        let (key, generation) = match verify(issuer, &parsed) {
+            Ok(verified) => verified,
+            Err(failure) => {
+                // A token that would be refused anyway is not worth a fetch.
+                let is_worth_it = failure.may_be_outdated()
+                    && issuer.rules.check(parsed.claims.clone(), unix_now()).is_ok();
+                if is_worth_it && issuer.wait_for_newer_keys().await {
+                    verify(issuer, &parsed).map_err(|failure| failure.into_error(issuer, &parsed))?
+                } else {
+                    return Err(failure.into_error(issuer, &parsed));
+                }
+            }
+        };
+        let principal = Arc::new(issuer.rules.check(parsed.claims, unix_now())?);
+        let until = issuer.rules.accepted_until(principal.expires_at);
+        let entry = Entry { principal: Arc::clone(&principal), issuer: index, generation, key, until };
+        self.cache.insert(token, entry);
+        Ok(principal)
+    }
+
+    /// Whether tokens of every issuer can be verified. An issuer that is away does not make this an error while its keys
+    /// are less than a day old; see [`Authenticator::status`] for that.
+    ///
+    /// # Errors
+    /// The issuers whose keys are missing, and why.
+    pub fn ready(&self) -> Result<(), String> {
+        let now = unix_now();
+        let missing: Vec<String> = self
+            .issuers
+            .iter()
+            .filter(|issuer| !issuer.has_usable_keys(now))
+            .map(|issuer| issuer.unavailable().to_string())
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+    }
+
+    /// What is known of each issuer.
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        self.issuers.iter().map(TrustedIssuer::status).collect()
+    }
+
+    fn issuer_of(&self, token: &Unverified<'_>) -> Result<(usize, &TrustedIssuer), TokenError> {
+        let name = token.issuer()?;
+        self.issuers
+            .iter()
+            .enumerate()
+            .find(|(_, issuer)| issuer.name == name)
+            .ok_or_else(|| TokenError::UnknownIssuer(Quoted::new(name)))
+    }
+}
+
+/// Why a signature was not verified.
+enum Failure {
+    /// There are no keys to verify with.
+    NoKeys,
+    /// None of the keys did.
+    Key(NoKey),
+}
+
+impl Failure {
+    fn may_be_outdated(&self) -> bool {
+        match self {
+            Self::NoKeys => true,
+            Self::Key(failure) => failure.may_be_outdated(),
+        }
+    }
+
+    fn into_error(self, issuer: &TrustedIssuer, token: &Unverified<'_>) -> TokenError {
+        match self {
+            Self::NoKeys => issuer.unavailable(),
+            // The key may be one that the issuer published since it went away: not the bearer's fault.
+            Self::Key(NoKey::Unknown) if issuer.is_away() => issuer.unavailable(),
+            Self::Key(failure) => failure.into_error(&issuer.name, token),
+        }
+    }
+}
+
+fn verify(issuer: &TrustedIssuer, token: &Unverified<'_>) -> Result<(Arc<Key>, u64), Failure> {
+    if !issuer.has_usable_keys(unix_now()) {
+        return Err(Failure::NoKeys);
+    }
+    let keys = issuer.keys.load();
+    let key = keys.verify(token).map_err(Failure::Key)?;
+    Ok((Arc::clone(key), keys.generation))
+}

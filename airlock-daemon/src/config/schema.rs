@@ -662,7 +662,11 @@ impl Default for Timeouts {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { path: PathBuf::from("/etc/airlock/policies"), mode: PolicyMode::Enforce, decision_cache_ttl: None }
+        Self {
+            path: PathBuf::from("/etc/airlock/policies"),
+            mode: PolicyMode::Enforce,
+            decision_cache_ttl: None,
+        }
     }
 }
 

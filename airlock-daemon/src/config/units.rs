@@ -45,7 +45,7 @@ impl ByteSize {
 impl Rate {
     /// `count` events a minute.
     pub const fn per_minute(count: u32) -> Self {
-        Self { count, per: Duration::from_secs(60) }
+        Self { count, per: Duration::from_mins(1) }
     }
 }
 
@@ -60,8 +60,9 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}` is not a duration: write a whole number and ms, s, m, h or d, such as `30s`");
+        let expected = || {
+            format!("`{text}` is not a duration: write a whole number and ms, s, m, h or d, such as `30s`")
+        };
         let (number, unit) = number_and_unit(text).ok_or_else(expected)?;
         let millis = match unit {
             "ms" => 1,
@@ -79,8 +80,9 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `256KiB`");
+        let expected = || {
+            format!("`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `256KiB`")
+        };
         let (number, unit) = number_and_unit(text).ok_or_else(expected)?;
         let factor: u64 = match unit {
             "" | "B" => 1,
@@ -97,8 +99,11 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}` is not a rate: write a count of at least 1 and /s, /min, /h or /d, such as `200/min`");
+        let expected = || {
+            format!(
+                "`{text}` is not a rate: write a count of at least 1 and /s, /min, /h or /d, such as `200/min`"
+            )
+        };
         let (count, unit) = text.split_once('/').ok_or_else(expected)?;
         let count: u32 = count.trim().parse().ok().filter(|c| *c > 0).ok_or_else(expected)?;
         let secs = match unit.trim() {

@@ -1,1 +1,5 @@
-//! Logs and metrics.
+//! Logs, metrics, and what systemd is told.
+
+pub mod logging;
+pub mod metrics;
+pub mod notify;

@@ -1,1 +1,24 @@
-//! Policy: Rego through regorus.
+//! Policy: who may do what, in Rego through regorus.
+//!
+//! [`PolicyEngine::load`] reads a directory, refuses what cannot be run safely and compiles the rest once;
+//! [`PolicyEngine::decide`] asks it. Anything but a plain `allow := true` with an empty `deny` is a refusal.
+
+mod bundle;
+mod compile;
+mod cycles;
+mod decision;
+mod engine;
+mod error;
+mod hazards;
+mod input;
+mod syntax;
+mod undefined;
+mod unit_tests;
+
+pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};
+pub use engine::PolicyEngine;
+pub use error::PolicyError;
+pub use unit_tests::{TestReport, run_tests};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! From a record to its line: number, time, and the hash of the line before.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::event::Event;
+use super::record::{Bounded, Record, Verdict};
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];
+
+/// What `prev` says in the first line of a log: 64 zeros.
+pub const GENESIS: Hash = [0; 32];
+
+/// The SHA-256 of `bytes`.
+pub fn digest(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
+}
+
+/// A hash as 64 hexadecimal digits, lower case.
+pub fn hex(hash: &Hash) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    hash.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
+}
+
+/// The end of the chain: what the next line continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// The number of the next record; the first is 0.
+    pub next_seq: u64,
+    /// The hash of the last line, without its newline.
+    pub head: Hash,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { next_seq: 0, head: GENESIS }
+    }
+}
+
+/// The stored form; the order of the fields here is the order in the line.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    seq: u64,
+    time: &'a str,
+    event: Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    redactions: &'a std::collections::BTreeMap<std::sync::Arc<str>, u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    prev: &'a str,
+}
+
+impl Chain {
+    /// Appends the line of `record`, with its newline, to `out`, and moves the chain on. Returns the record's number.
+    pub fn append(&mut self, record: Record, time: SystemTime, out: &mut Vec<u8>) -> u64 {
+        self.append_bounded(&Bounded::from(record), time, out)
+    }
+
+    pub(super) fn append_bounded(&mut self, record: &Bounded, time: SystemTime, out: &mut Vec<u8>) -> u64 {
+        let record = record.get();
+        let (seq, start) = (self.next_seq, out.len());
+        let input_digest = record.input_digest.as_ref().map(hex);
+        let line = Line {
+            v: 1,
+            seq,
+            // Not before 1970: the formatter knows no earlier time.
+            time: &humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH)).to_string(),
+            event: record.event,
+            correlation_id: record.correlation_id.as_deref(),
+            trace_id: record.trace_id.as_deref(),
+            tenant: record.tenant.as_deref(),
+            subject: record.subject.as_deref(),
+            client: record.client.as_deref(),
+            upstream: record.upstream.as_deref(),
+            method: record.method.as_deref(),
+            target: record.target.as_deref(),
+            decision: record.decision,
+            rule_id: record.rule_id.as_deref(),
+            reason: record.reason.as_deref(),
+            input_digest: input_digest.as_deref(),
+            redactions: &record.redactions,
+            status: record.status,
+            latency_us: record.latency_us,
+            bytes: record.bytes,
+            lost: record.lost,
+            prev: &hex(&self.head),
+        };
+        // Cannot fail: a vector takes every write, and every key of `Line` and its map is a string.
+        serde_json::to_writer(&mut *out, &line).expect("a record is always JSON");
+        self.head = digest(out.get(start..).unwrap_or_default());
+        self.next_seq += 1;
+        out.push(b'\n');
+        seq
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_stable_order_and_leaves_out_what_is_absent() {
+        let mut chain = Chain::default();
+        let mut out = Vec::new();
+        let record = Record {
+            correlation_id: Some("c1".into()),
+            trace_id: Some("t1".into()),
+            tenant: Some("acme".into()),
+            subject: Some("alice".into()),
+            client: Some("203.0.113.7".into()),
+            upstream: Some("docs".into()),
+            method: Some("tools/call".into()),
+            target: Some("read\n\"file\"".into()),
+            decision: Some(Verdict::Allow),
+            rule_id: Some("reader".into()),
+            reason: Some("because".into()),
+            input_digest: Some(digest(b"{}")),
+            redactions: [("ticket".into(), 2)].into(),
+            status: Some(200),
+            latency_us: Some(12),
+            bytes: Some(34),
+            lost: None,
+            ..Record::new(Event::CallOutcome)
+        };
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_347_000_000_001);
+        assert_eq!(chain.append(record, time, &mut out), 0);
+        let first = String::from_utf8(out.clone()).unwrap();
+        assert_eq!(
+            first,
+            concat!(
+                r#"{"v":1,"seq":0,"time":"2026-11-22T11:30:00.000001Z","event":"call.outcome","correlation_id":"c1","#,
+                r#""trace_id":"t1","tenant":"acme","subject":"alice","client":"203.0.113.7","upstream":"docs","#,
+                r#""method":"tools/call","target":"read\n\"file\"","decision":"allow","rule_id":"reader","reason":"because","#,
+                r#""input_digest":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","#,
+                r#""redactions":{"ticket":2},"status":200,"latency_us":12,"bytes":34,"#,
+                r#""prev":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
+                "\n"
+            )
+        );
+        assert_eq!(chain.append(Record::new(Event::Stop), time, &mut out), 1);
+        let second = String::from_utf8(out).unwrap().split_off(first.len());
+        let prev = hex(&digest(first.trim_end_matches('\n').as_bytes()));
+        let expected = format!(
+            "{{\"v\":1,\"seq\":1,\"time\":\"2026-11-22T11:30:00.000001Z\",\"event\":\"stop\",\"prev\":\"{prev}\"}}\n"
+        );
+        assert_eq!(second, expected);
+    }
+
+    #[test]
+    fn the_worst_record_stays_below_the_longest_line() {
+        let worst = "\u{1}".repeat(10_000);
+        let text = || Some(worst.as_str().into());
+        let record = Record {
+            correlation_id: text(),
+            trace_id: text(),
+            tenant: text(),
+            subject: text(),
+            client: text(),
+            upstream: text(),
+            method: text(),
+            target: text(),
+            rule_id: text(),
+            reason: text(),
+            redactions: (0..1_000).map(|n| (format!("{n}{worst}").into(), u32::MAX)).collect(),
+            input_digest: Some([255; 32]),
+            status: Some(u16::MAX),
+            latency_us: Some(u64::MAX),
+            bytes: Some(u64::MAX),
+            lost: Some(u64::MAX),
+            decision: Some(Verdict::Allow),
+            event: Event::CallOutcome,
+        };
+        let mut out = Vec::new();
+        Chain::default().append(record, SystemTime::now(), &mut out);
+        assert!(out.len() < super::super::MAX_LINE, "{} bytes", out.len());
+    }
+}

@@ -1,0 +1,87 @@
+//! What kinds of records there are, and the fixed 128-bit id that journald knows each by.
+
+use serde::Serialize;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $id:literal;)*) => {
+        /// What happened. Each kind has a name (`event` in the record) and a message id with an entry in the journal's catalog.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Event {
+            /// Every kind of event.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name in the `event` field.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The `MESSAGE_ID` in journald: 32 hexadecimal digits, fixed for ever.
+            pub const fn message_id(self) -> &'static str {
+                match self { $(Self::$variant => $id,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// The daemon started and opened the log.
+    Start = "start", "67efb79497ab48acb55f74d12648d7ff";
+    /// The daemon ends in good order.
+    Stop = "stop", "1b3b962511f5459cba9f643c4ce2eb31";
+    /// A tool call (or another forwarded call) was let through; recorded before the server gets it.
+    CallIntent = "call.intent", "697764b24ce54be8b1f67716fa93cbd9";
+    /// A call that was let through has ended.
+    CallOutcome = "call.outcome", "1d7b962eafd74c46806e197a13bf0481";
+    /// A request was refused, at whatever stage.
+    Refusal = "refusal", "f7555283932a430886f21a81e549451b";
+    /// A list of tools, prompts or resources was given out.
+    List = "list", "152c5c5256fe4e0684aeb0376eb0f749";
+    /// Any other request that was answered: initialize, discover, ping, a notification.
+    #[default]
+    Request = "request", "d3e60531e8ce4138be6990de15efd77b";
+    /// A server process was started.
+    ServerStart = "server.start", "9ed15fcd1be645eba0b84d039ce62303";
+    /// A server process ended.
+    ServerExit = "server.exit", "c7979351db1a4217ab86db13ad124a89";
+    /// Records are missing here; the record says how many and why.
+    Gap = "gap", "5918a0c60de842978e945a988c2fcb08";
+    /// The kernel denied something to a pinned server.
+    KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_ids_are_unique_and_well_formed() {
+        let names: BTreeSet<_> = Event::ALL.iter().map(|event| event.name()).collect();
+        let ids: BTreeSet<_> = Event::ALL.iter().map(|event| event.message_id()).collect();
+        assert_eq!((names.len(), ids.len()), (Event::ALL.len(), Event::ALL.len()));
+        for id in ids {
+            assert!(
+                id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+                "{id}"
+            );
+        }
+        for event in Event::ALL {
+            assert_eq!(serde_json::to_string(event).unwrap(), format!("\"{}\"", event.name()));
+        }
+    }
+
+    #[test]
+    fn the_catalog_explains_every_message_id_and_no_other() {
+        let catalog = include_str!("../../../systemd/airlock.catalog");
+        let explained: BTreeSet<_> = catalog.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
+        let known: BTreeSet<_> = Event::ALL.iter().map(|event| event.message_id()).collect();
+        assert_eq!(explained, known);
+        assert_eq!(catalog.matches("\nSubject: ").count(), known.len(), "each entry has a subject");
+    }
+}

@@ -1,0 +1,157 @@
+//! Records in journald: `journalctl -t airlock-audit AIRLOCK_TENANT=acme AIRLOCK_DECISION=deny`.
+//!
+//! The files are the log; journald holds a copy that is easy to ask. An error here is counted and logged, never hidden, and
+//! does not stop the writer. Only the writer thread sends, so a slow journald holds up no worker.
+
+use std::path::Path;
+
+use super::chain::{Hash, hex};
+use super::event::Event;
+use super::message::message;
+use super::record::Record;
+
+/// Where journald listens for its native protocol.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Whether this host has a journald.
+pub(super) fn present() -> bool {
+    Path::new(SOCKET).exists()
+}
+
+/// What takes the fields of one entry, each `NAME=value`.
+pub(super) trait Journal: Send {
+    /// Sends one entry.
+    fn send(&mut self, fields: &[String]) -> Result<(), String>;
+}
+
+/// The host's journald.
+#[derive(Debug)]
+pub(super) struct Journald;
+
+impl Journal for Journald {
+    fn send(&mut self, fields: &[String]) -> Result<(), String> {
+        // libsystemd reports success when nobody listens.
+        if !present() {
+            return Err(format!(
+                "{SOCKET} does not exist; start systemd-journald, or set audit.journald: false"
+            ));
+        }
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        systemd::journal::send(&fields).map_err(|error| error.to_string())
+    }
+}
+
+/// The fields of the entry for a record, whose stored line (without newline) is `line`.
+pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<String> {
+    let priority = match record.event {
+        Event::Gap => 3,
+        _ if record.is_refusal() => 4,
+        _ => 6,
+    };
+    let mut fields = vec![
+        format!("MESSAGE={}", message(record)),
+        format!("MESSAGE_ID={}", record.event.message_id()),
+        format!("PRIORITY={priority}"),
+        "SYSLOG_IDENTIFIER=airlock-audit".to_owned(),
+        format!("AIRLOCK_EVENT={}", record.event.name()),
+        format!("AIRLOCK_SEQ={seq}"),
+        format!("AIRLOCK_HASH={}", hex(hash)),
+        format!("AIRLOCK_RECORD={line}"),
+    ];
+    let texts = [
+        ("CORRELATION_ID", &record.correlation_id),
+        ("TRACE_ID", &record.trace_id),
+        ("TENANT", &record.tenant),
+        ("SUBJECT", &record.subject),
+        ("CLIENT", &record.client),
+        ("UPSTREAM", &record.upstream),
+        ("METHOD", &record.method),
+        ("TARGET", &record.target),
+        ("RULE_ID", &record.rule_id),
+        ("REASON", &record.reason),
+    ];
+    for (name, text) in texts {
+        fields.extend(text.as_deref().map(|text| format!("AIRLOCK_{name}={text}")));
+    }
+    fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));
+    fields.extend(record.input_digest.map(|digest| format!("AIRLOCK_INPUT_DIGEST={}", hex(&digest))));
+    // The same field once per detector: `AIRLOCK_REDACTION=ticket` finds every record that redacted one.
+    fields.extend(record.redactions.keys().map(|detector| format!("AIRLOCK_REDACTION={detector}")));
+    let numbers = [
+        ("STATUS", record.status.map(u64::from)),
+        ("LATENCY_US", record.latency_us),
+        ("BYTES", record.bytes),
+        ("LOST", record.lost),
+    ];
+    for (name, number) in numbers {
+        fields.extend(number.map(|number| format!("AIRLOCK_{name}={number}")));
+    }
+    fields
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::audit::{GENESIS, Verdict};
+
+    #[test]
+    fn an_entry_carries_every_field_and_the_line() {
+        let record = Record {
+            tenant: Some("acme".into()),
+            subject: Some("alice".into()),
+            target: Some("two\nlines".into()),
+            decision: Some(Verdict::Deny),
+            rule_id: Some("no-writes".into()),
+            input_digest: Some([0xab; 32]),
+            redactions: [("ticket".into(), 2), ("card".into(), 1)].into(),
+            status: Some(403),
+            latency_us: Some(17),
+            bytes: Some(80),
+            ..Record::new(Event::Refusal)
+        };
+        let fields = fields(&record, 7, &GENESIS, "{\"v\":1}");
+        for expected in [
+            "MESSAGE=alice (acme) was refused two?lines: rule no-writes",
+            "MESSAGE_ID=f7555283932a430886f21a81e549451b",
+            "PRIORITY=4",
+            "SYSLOG_IDENTIFIER=airlock-audit",
+            "AIRLOCK_EVENT=refusal",
+            "AIRLOCK_SEQ=7",
+            "AIRLOCK_RECORD={\"v\":1}",
+            "AIRLOCK_TENANT=acme",
+            "AIRLOCK_TARGET=two\nlines",
+            "AIRLOCK_DECISION=deny",
+            "AIRLOCK_RULE_ID=no-writes",
+            "AIRLOCK_REDACTION=card",
+            "AIRLOCK_REDACTION=ticket",
+            "AIRLOCK_STATUS=403",
+            "AIRLOCK_LATENCY_US=17",
+            "AIRLOCK_BYTES=80",
+        ] {
+            assert!(fields.iter().any(|field| field == expected), "{expected} in {fields:#?}");
+        }
+        assert!(
+            !fields.iter().any(|field| field.starts_with("AIRLOCK_UPSTREAM")),
+            "absent fields are not sent"
+        );
+    }
+
+    #[test]
+    fn priorities_and_names_are_what_journald_accepts() {
+        let priority = |record: &Record| {
+            fields(record, 0, &GENESIS, "").into_iter().find(|f| f.starts_with("PRIORITY="))
+        };
+        assert_eq!(priority(&Record::new(Event::CallIntent)).as_deref(), Some("PRIORITY=6"));
+        assert_eq!(priority(&Record::kernel_denied("docs", 1, "x", "y", "z")).as_deref(), Some("PRIORITY=4"));
+        assert_eq!(priority(&Record::gap(1, "full", None)).as_deref(), Some("PRIORITY=3"));
+        for field in fields(&Record::gap(1, "full", Some("x")), 0, &GENESIS, "") {
+            let (name, _) = field.split_once('=').unwrap();
+            assert!(name.len() <= 64 && !name.starts_with('_'), "{name}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+        }
+    }
+}

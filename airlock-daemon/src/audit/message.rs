@@ -1,0 +1,158 @@
+//! A record as a sentence.
+
+use std::borrow::Cow;
+
+use super::event::Event;
+use super::record::{Record, Verdict};
+
+/// The record as one sentence, without control characters: `alice (acme) called docs/read_file: allowed by rule reader`.
+pub fn message(record: &Record) -> String {
+    let who = who(record);
+    let what = what(record);
+    let text = match record.event {
+        Event::Start => format!("airlock started{}", because(record)),
+        Event::Stop => format!("airlock stopped{}", because(record)),
+        Event::CallIntent => format!("{who} called {what}: {}", decided(record)),
+        Event::CallOutcome => format!("{what} answered {who}: {}", figures(record)),
+        Event::Refusal => format!("{who} was refused {what}: {}", refused(record)),
+        Event::List => format!("{who} listed {what}: {}", decided(record)),
+        Event::Request => format!("{who} sent {what}: {}", decided(record)),
+        Event::ServerStart => format!("server {what} started{}", because(record)),
+        Event::ServerExit => format!("server {what} ended{}", because(record)),
+        Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
+        Event::KernelDenied => format!(
+            "the kernel denied {} of server {} ({}) to reach {}",
+            record.method.as_deref().unwrap_or("an attempt"),
+            record.upstream.as_deref().unwrap_or("?"),
+            record.client.as_deref().unwrap_or("unknown process"),
+            record.target.as_deref().unwrap_or("something"),
+        ),
+    };
+    printable(&text).into_owned()
+}
+
+/// `text` with its control characters, and those that turn the direction of writing, replaced by `?`: what comes from
+/// outside must not steer a terminal or forge a line.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(bad) { Cow::Owned(text.replace(bad, "?")) } else { Cow::Borrowed(text) }
+}
+
+fn who(record: &Record) -> Cow<'_, str> {
+    match (record.subject.as_deref(), record.tenant.as_deref(), record.client.as_deref()) {
+        (Some(subject), Some(tenant), _) => format!("{subject} ({tenant})").into(),
+        (Some(subject), None, _) => subject.into(),
+        (None, _, Some(client)) => client.into(),
+        (None, _, None) => "somebody".into(),
+    }
+}
+
+fn what(record: &Record) -> Cow<'_, str> {
+    let method = record.method.as_deref();
+    match (record.upstream.as_deref(), record.target.as_deref().or(method.filter(|m| *m != "tools/call"))) {
+        (Some(upstream), Some(target)) => format!("{upstream}/{target}").into(),
+        (Some(upstream), None) => upstream.into(),
+        (None, Some(target)) => target.into(),
+        (None, None) => "airlock".into(),
+    }
+}
+
+fn because(record: &Record) -> Cow<'_, str> {
+    record.reason.as_deref().map_or("".into(), |reason| format!(": {reason}").into())
+}
+
+fn decided(record: &Record) -> String {
+    let verdict = match record.decision {
+        Some(Verdict::Deny) => "refused",
+        _ => "allowed",
+    };
+    match record.rule_id.as_deref() {
+        Some(rule) => format!("{verdict} by rule {rule}"),
+        None => verdict.to_owned(),
+    }
+}
+
+fn refused(record: &Record) -> String {
+    match (record.rule_id.as_deref(), record.reason.as_deref()) {
+        (Some(rule), Some(reason)) => format!("rule {rule}: {reason}"),
+        (Some(rule), None) => format!("rule {rule}"),
+        (None, Some(reason)) => reason.to_owned(),
+        (None, None) => figures(record),
+    }
+}
+
+fn figures(record: &Record) -> String {
+    let status = record.status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
+    record.latency_us.map_or(status.clone(), |us| format!("{status} after {us} µs"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn call(event: Event) -> Record {
+        Record {
+            subject: Some("alice".into()),
+            tenant: Some("acme".into()),
+            upstream: Some("docs".into()),
+            method: Some("tools/call".into()),
+            target: Some("read_file".into()),
+            decision: Some(Verdict::Allow),
+            rule_id: Some("reader".into()),
+            ..Record::new(event)
+        }
+    }
+
+    #[test]
+    fn records_read_as_sentences() {
+        assert_eq!(
+            message(&call(Event::CallIntent)),
+            "alice (acme) called docs/read_file: allowed by rule reader"
+        );
+        let outcome = Record { status: Some(200), latency_us: Some(812), ..call(Event::CallOutcome) };
+        assert_eq!(message(&outcome), "docs/read_file answered alice (acme): status 200 after 812 µs");
+        let refusal = Record {
+            decision: Some(Verdict::Deny),
+            rule_id: Some("no-writes".into()),
+            reason: Some("readers may not write".into()),
+            ..call(Event::Refusal)
+        };
+        assert_eq!(
+            message(&refusal),
+            "alice (acme) was refused docs/read_file: rule no-writes: readers may not write"
+        );
+        let unknown = Record {
+            client: Some("203.0.113.7".into()),
+            reason: Some("the token has expired".into()),
+            ..Record::new(Event::Refusal)
+        };
+        assert_eq!(message(&unknown), "203.0.113.7 was refused airlock: the token has expired");
+        let denied = Record::kernel_denied("docs", 4711, "python3", "connect4", "192.0.2.1:443");
+        assert_eq!(
+            message(&denied),
+            "the kernel denied connect4 of server docs (pid 4711 (python3)) to reach 192.0.2.1:443"
+        );
+        assert_eq!(
+            message(&Record::gap(3, "the queue was full", None)),
+            "3 audit records are missing: the queue was full"
+        );
+    }
+
+    #[test]
+    fn control_characters_cannot_forge_a_line() {
+        let forged =
+            Record { subject: Some("eve\u{1b}[2J\nalice\u{202e}".into()), ..call(Event::CallIntent) };
+        assert!(message(&forged).starts_with("eve?[2J?alice? (acme) called"));
+    }
+
+    #[test]
+    fn every_event_has_a_message_even_when_empty() {
+        for event in Event::ALL {
+            assert!(!message(&Record::new(*event)).is_empty());
+        }
+    }
+}

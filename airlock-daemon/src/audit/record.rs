@@ -1,0 +1,200 @@
+//! What one audit record says. Never a payload, a token or a matched secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::chain::Hash;
+use super::event::Event;
+
+/// The longest text a field keeps, in characters. What is longer is cut and ends in `…`.
+const MAX_TEXT: usize = 256;
+/// How many detectors a record names, and how long a name may be, in characters.
+const MAX_DETECTORS: usize = 64;
+const MAX_DETECTOR_NAME: usize = 64;
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was let through.
+    Allow,
+    /// It was not.
+    Deny,
+}
+
+impl Verdict {
+    /// `allow` or `deny`, as in the record.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// One audit record, as a worker makes it. The writer thread adds `v`, `seq`, `time` and `prev`.
+///
+/// Every field may come from outside and is bounded when the record is handed over. Absent fields are left out of the line.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// What happened.
+    pub event: Event,
+    /// The id that the client was told as well.
+    pub correlation_id: Option<Arc<str>>,
+    /// The W3C trace id, 32 hexadecimal digits.
+    pub trace_id: Option<Arc<str>>,
+    /// The tenant of the subject.
+    pub tenant: Option<Arc<str>>,
+    /// Whose token it was.
+    pub subject: Option<Arc<str>>,
+    /// Where the request came from: address or unix peer. In `kernel.denied`: the process.
+    pub client: Option<Arc<str>>,
+    /// The name of the upstream.
+    pub upstream: Option<Arc<str>>,
+    /// The MCP method. In `kernel.denied`: the hook.
+    pub method: Option<Arc<str>>,
+    /// Tool, prompt or resource, by the upstream's own name. In `kernel.denied`: what was to be reached.
+    pub target: Option<Arc<str>>,
+    /// Whether it was let through.
+    pub decision: Option<Verdict>,
+    /// The rule that decided.
+    pub rule_id: Option<Arc<str>>,
+    /// Why, in words.
+    pub reason: Option<Arc<str>>,
+    /// SHA-256 of the arguments as received; a digest, so that it cannot be the arguments.
+    pub input_digest: Option<Hash>,
+    /// How often each detector matched.
+    pub redactions: BTreeMap<Arc<str>, u32>,
+    /// The HTTP status given to the client.
+    pub status: Option<u16>,
+    /// From the request's head to the end of its answer, in microseconds.
+    pub latency_us: Option<u64>,
+    /// Bytes of the answer's body.
+    pub bytes: Option<u64>,
+    /// In `gap`: how many records are missing.
+    pub lost: Option<u64>,
+}
+
+impl Record {
+    /// An empty record of a kind.
+    pub fn new(event: Event) -> Self {
+        Self { event, ..Self::default() }
+    }
+
+    /// The kernel denied `hook` (such as `connect4`) towards `target` to process `pid` running `program`, a server of `upstream`.
+    pub fn kernel_denied(upstream: &str, pid: u32, program: &str, hook: &str, target: &str) -> Self {
+        Self {
+            upstream: Some(upstream.into()),
+            client: Some(format!("pid {pid} ({program})").into()),
+            method: Some(hook.into()),
+            target: Some(target.into()),
+            decision: Some(Verdict::Deny),
+            rule_id: Some("kernel.pin".into()),
+            ..Self::new(Event::KernelDenied)
+        }
+    }
+
+    /// `lost` records are missing here, for `reason`; `target` names what was set apart.
+    pub(super) fn gap(lost: u64, reason: &str, target: Option<&str>) -> Self {
+        Self {
+            lost: Some(lost),
+            reason: Some(reason.into()),
+            target: target.map(Into::into),
+            ..Self::new(Event::Gap)
+        }
+    }
+
+    /// Whether this is something an operator should look at.
+    pub fn is_refusal(&self) -> bool {
+        self.decision == Some(Verdict::Deny) || matches!(self.event, Event::Refusal | Event::KernelDenied)
+    }
+
+    fn texts(&mut self) -> [&mut Option<Arc<str>>; 10] {
+        [
+            &mut self.correlation_id,
+            &mut self.trace_id,
+            &mut self.tenant,
+            &mut self.subject,
+            &mut self.client,
+            &mut self.upstream,
+            &mut self.method,
+            &mut self.target,
+            &mut self.rule_id,
+            &mut self.reason,
+        ]
+    }
+}
+
+/// A record whose every part is bounded, so that neither the queue nor a line can be made huge from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Bounded(Record);
+
+impl Bounded {
+    pub(super) fn get(&self) -> &Record {
+        &self.0
+    }
+}
+
+impl From<Record> for Bounded {
+    fn from(mut record: Record) -> Self {
+        for text in record.texts() {
+            if let Some(short) = text.as_deref().and_then(|text| clip(text, MAX_TEXT)) {
+                *text = Some(short);
+            }
+        }
+        let redactions = &mut record.redactions;
+        if redactions.len() > MAX_DETECTORS || redactions.keys().any(|name| name.len() > MAX_DETECTOR_NAME) {
+            let mut bounded = BTreeMap::new();
+            for (name, count) in std::mem::take(redactions) {
+                let name = clip(&name, MAX_DETECTOR_NAME).unwrap_or(name);
+                // What does not fit is counted under one name rather than dropped.
+                let full = bounded.len() >= MAX_DETECTORS - 1 && !bounded.contains_key(&name);
+                let total: &mut u32 = bounded.entry(if full { "…".into() } else { name }).or_default();
+                *total = total.saturating_add(count);
+            }
+            *redactions = bounded;
+        }
+        Self(record)
+    }
+}
+
+/// `text` cut to `max` characters, or `None` if it fits already.
+fn clip(text: &str, max: usize) -> Option<Arc<str>> {
+    if text.len() <= max {
+        return None;
+    }
+    let mut ends = text.char_indices().map(|(at, _)| at).skip(max - 1);
+    let keep = ends.next()?;
+    ends.next()?; // exactly `max` characters fit
+    Some(format!("{}…", text.get(..keep)?).into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_kept_and_what_does_not_is_cut_at_a_character() {
+        let fits: Arc<str> = "é".repeat(MAX_TEXT).into();
+        let long: Arc<str> = "é".repeat(MAX_TEXT + 1).into();
+        let record = Record { subject: Some(fits.clone()), target: Some(long), ..Record::default() };
+        let bounded = Bounded::from(record);
+        assert_eq!(bounded.get().subject.as_ref(), Some(&fits));
+        let target = bounded.get().target.as_deref().unwrap();
+        assert_eq!(target.chars().count(), MAX_TEXT);
+        assert!(target.ends_with("é…"));
+    }
+
+    #[test]
+    fn detectors_are_bounded_and_none_is_uncounted() {
+        let redactions = (0..200).map(|n| (Arc::from(format!("d{n:03}{}", "x".repeat(100))), 2)).collect();
+        let bounded = Bounded::from(Record { redactions, ..Record::default() });
+        let redactions = &bounded.get().redactions;
+        assert_eq!(redactions.len(), MAX_DETECTORS);
+        assert!(redactions.keys().all(|name| name.chars().count() <= MAX_DETECTOR_NAME));
+        assert_eq!(redactions.values().sum::<u32>(), 400);
+    }
+}

@@ -1,0 +1,278 @@
+//! Stores, journals and disks that fail.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{call, config, first_segment, intact, text};
+use crate::audit::chain::digest;
+use crate::audit::file::{Store, StoreError};
+use crate::audit::journal::Journal;
+use crate::audit::verify::Report;
+use crate::audit::*;
+use crate::config::schema::{self, OnAuditFailure};
+
+/// A store that does what the test tells it, batch by batch, and says when it was asked.
+struct Told {
+    asked: Sender<()>,
+    orders: Receiver<Result<(), i32>>,
+    stored: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Store for Told {
+    fn append(&mut self, _first_seq: u64, lines: &[u8]) -> Result<(), StoreError> {
+        self.asked.send(()).ok();
+        // Without orders any more: everything works.
+        match self.orders.recv().unwrap_or(Ok(())) {
+            Ok(()) => {
+                self.stored.lock().unwrap().extend_from_slice(lines);
+                Ok(())
+            }
+            Err(errno) => {
+                Err(StoreError::new("append to", Path::new("s"), io::Error::from_raw_os_error(errno)))
+            }
+        }
+    }
+}
+
+/// The log over such a store.
+struct Bench {
+    log: AuditLog,
+    writer: AuditWriter,
+    asked: Receiver<()>,
+    orders: Sender<Result<(), i32>>,
+    stored: Arc<Mutex<Vec<u8>>>,
+}
+
+fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench {
+    let ((asks, asked), (orders, order)) = (channel(), channel());
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let store = Told { asked: asks, orders: order, stored: stored.clone() };
+    let (log, writer) =
+        AuditLog::start(Box::new(store), journal, Chain::default(), on_failure, None).unwrap();
+    Bench { log, writer, asked, orders, stored }
+}
+
+fn check_stored(stored: &Mutex<Vec<u8>>) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(first_segment(dir.path()), &*stored.lock().unwrap()).unwrap();
+    intact(dir.path())
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
+    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    log.record(call(0)).unwrap();
+    asked.recv().unwrap(); // the writer is in the store now, and stays there
+    for n in 1..CAPACITY {
+        log.record(call(n)).unwrap();
+    }
+    assert!(log.healthy().unwrap_err().contains("does not keep up"));
+    for n in 0..7 {
+        assert_eq!(log.record(call(n)), Err(AuditFull::QueueFull));
+    }
+    assert_eq!((log.stats().queued, log.stats().refused), (CAPACITY, 7));
+    drop(orders); // the store works from here on
+    writer.join().unwrap();
+    let report = check_stored(&stored);
+    assert_eq!((report.records, report.gaps.unwrap().0), (CAPACITY + 1, 7));
+    assert_eq!(log.stats().queued, 0);
+}
+
+#[test]
+fn a_gap_is_recorded_even_if_nothing_follows() {
+    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Refuse, None);
+    log.record(call(0)).unwrap();
+    asked.recv().unwrap();
+    orders.send(Err(28)).unwrap();
+    asked.recv().unwrap(); // tried again: the failure is known by now
+    assert_eq!(log.record(call(1)), Err(AuditFull::StoreFailed));
+    orders.send(Ok(())).unwrap();
+    asked.recv().unwrap(); // the gap record's batch, though nothing else was recorded
+    orders.send(Ok(())).unwrap();
+    drop(orders);
+    writer.join().unwrap();
+    let report = check_stored(&stored);
+    assert_eq!((report.records, report.gaps.unwrap().0), (2, 1));
+}
+
+#[test]
+fn a_failing_store_buffers_says_why_and_recovers() {
+    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    log.record(call(0)).unwrap();
+    for _ in 0..2 {
+        asked.recv().unwrap();
+        orders.send(Err(28)).unwrap();
+    }
+    asked.recv().unwrap();
+    let reason = log.healthy().unwrap_err();
+    assert!(reason.contains("No space left on device") && reason.contains("free space"), "{reason}");
+    log.record(call(1)).unwrap(); // buffered
+    assert_eq!((log.stats().store_failures, log.stats().queued, log.stats().healthy), (2, 2, false));
+    orders.send(Ok(())).unwrap();
+    asked.recv().unwrap(); // the second record: so the first is stored
+    assert_eq!(log.healthy(), Ok(()));
+    orders.send(Ok(())).unwrap();
+    writer.join().unwrap();
+    assert_eq!(check_stored(&stored).records, 2);
+}
+
+#[test]
+fn a_store_that_fails_to_the_end_is_reported() {
+    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    log.record(call(0)).unwrap();
+    asked.recv().unwrap();
+    for _ in 0..1_000 {
+        orders.send(Err(5)).unwrap();
+    }
+    let error = writer.join().unwrap_err().to_string();
+    assert!(
+        error.contains("1 records could not be stored") && error.contains("Input/output error"),
+        "{error}"
+    );
+    assert!(stored.lock().unwrap().is_empty());
+}
+
+/// A journal that keeps what it is sent and fails where told.
+struct Kept {
+    entries: Arc<Mutex<Vec<Vec<String>>>>,
+    fail: bool,
+}
+
+impl Journal for Kept {
+    fn send(&mut self, fields: &[String]) -> Result<(), String> {
+        self.entries.lock().unwrap().push(fields.to_vec());
+        if self.fail { Err("no".to_owned()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn the_journal_gets_the_stored_lines_and_its_failures_are_counted() {
+    for fail in [false, true] {
+        let entries = Arc::new(Mutex::new(Vec::new()));
+        let journal = Kept { entries: entries.clone(), fail };
+        let Bench { log, writer, orders, stored, .. } = told(OnAuditFailure::Buffer, Some(Box::new(journal)));
+        drop(orders);
+        (0..3).for_each(|n| log.record(call(n)).unwrap());
+        writer.join().unwrap();
+        assert_eq!(log.stats().journal_failures, if fail { 3 } else { 0 });
+        assert_eq!(log.healthy(), Ok(()), "the files are the log");
+        let stored = stored.lock().unwrap();
+        let lines: Vec<_> = std::str::from_utf8(&stored).unwrap().lines().collect();
+        for (seq, (entry, line)) in entries.lock().unwrap().iter().zip(&lines).enumerate() {
+            assert!(entry.contains(&format!("AIRLOCK_RECORD={line}")), "{entry:#?}");
+            assert!(entry.contains(&format!("AIRLOCK_SEQ={seq}")));
+            assert!(entry.contains(&format!("AIRLOCK_HASH={}", hex(&digest(line.as_bytes())))));
+        }
+        assert_eq!(lines.len(), 3);
+    }
+}
+
+/// A file system of 256 KiB; only root may mount one.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = c"size=256k,mode=0700";
+        let mounted =
+            rustix::mount::mount("tmpfs", dir.path(), "tmpfs", rustix::mount::MountFlags::empty(), options);
+        match mounted {
+            Ok(()) => Some(Self(dir)),
+            Err(error) => {
+                eprintln!("skipped: cannot mount a tmpfs: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_is_survived() {
+    let Some(disk) = Tmpfs::mount() else { return };
+    let dir = disk.0.path().join("audit");
+    let (log, writer) = AuditLog::open(&config(&dir)).unwrap();
+    log.record(call(0)).unwrap();
+    // The writer thread makes these true; sleeping only leaves it the processor.
+    let until = |done: &dyn Fn() -> bool| {
+        while !done() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    until(&|| log.stats().records == 1);
+    let filler = disk.0.path().join("filler");
+    assert!(fs::write(&filler, vec![0; 1 << 20]).is_err(), "the disk is full");
+    let mut n = 1;
+    while log.healthy().is_ok() {
+        log.record(call(n)).unwrap(); // the last page of the segment may still have room for a few
+        n += 1;
+        until(&|| log.stats().queued == 0 || log.healthy().is_err());
+    }
+    let reason = log.healthy().unwrap_err();
+    assert!(reason.contains("No space left on device"), "{reason}");
+    fs::remove_file(&filler).unwrap();
+    until(&|| log.healthy().is_ok());
+    log.record(call(n)).unwrap();
+    writer.join().unwrap();
+    assert_eq!(intact(&dir).records, n + 1);
+}
+
+/// Runs this very test once more in a mount namespace with a `/run` of its own, where it plays journald.
+#[test]
+fn libsystemd_sends_what_journald_would_get() {
+    const SELF: &str = "audit::tests::failing::libsystemd_sends_what_journald_would_get";
+    if std::env::var_os("AIRLOCK_TEST_JOURNAL").is_none() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root may play journald");
+            return;
+        }
+        let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && exec \"$0\" --exact --nocapture \"$1\"";
+        let child = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .args([std::env::current_exe().unwrap().as_os_str(), SELF.as_ref()])
+            .env("AIRLOCK_TEST_JOURNAL", "1")
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        assert!(child.status.success() && out.contains("1 passed"), "{out}{err}");
+        return;
+    }
+    let journald = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
+    let dir = tempfile::tempdir_in("/run").unwrap();
+    let config = schema::Audit { journald: true, ..config(dir.path()) };
+    let (log, writer) = AuditLog::open(&config).unwrap();
+    let record = Record { reason: Some("two\nlines".into()), ..call(1) };
+    log.record(record).unwrap();
+    let mut entry = vec![0; 65_536];
+    let length = journald.recv(&mut entry).unwrap();
+    writer.join().unwrap();
+    let entry = &entry[..length];
+    let line = text(dir.path());
+    for field in [
+        "MESSAGE=alice called tool-1: allowed\n",
+        "MESSAGE_ID=697764b24ce54be8b1f67716fa93cbd9\n",
+        "SYSLOG_IDENTIFIER=airlock-audit\n",
+        "AIRLOCK_DECISION=allow\n",
+        &format!("AIRLOCK_RECORD={line}"),
+        // A value of several lines is sent with its length before it.
+        "AIRLOCK_REASON\n\u{9}\0\0\0\0\0\0\0two\nlines\n",
+    ] {
+        assert!(
+            memchr::memmem::find(entry, field.as_bytes()).is_some(),
+            "{field} in {}",
+            entry.escape_ascii()
+        );
+    }
+    assert_eq!(log.stats().journal_failures, 0);
+}

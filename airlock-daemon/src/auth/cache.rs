@@ -1,0 +1,122 @@
+//! Verified tokens, so that a token is verified once and not with each call.
+//!
+//! The key is the whole token: a digest would cost more than the comparison. Refusals are never stored, so that a flood of
+//! bad tokens cannot push good ones out.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::jwk::Key;
+use super::jwks::KeySet;
+use super::principal::Principal;
+
+/// How many tokens are remembered, in the whole process.
+pub(crate) const CAPACITY: usize = 10_000;
+
+/// A verified token.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) principal: Arc<Principal>,
+    /// Which issuer, as an index into the authenticator's list.
+    pub(crate) issuer: usize,
+    /// The generation of the issuer's keys at verification.
+    pub(crate) generation: u64,
+    /// The key that verified it.
+    pub(crate) key: Arc<Key>,
+    /// The first second (since the Unix epoch) in which the token is refused.
+    pub(crate) until: u64,
+}
+
+impl Entry {
+    /// Whether the token would be accepted again: not expired, and its key still published.
+    pub(crate) fn holds(&self, keys: &KeySet, now: u64) -> bool {
+        now < self.until && (self.generation == keys.generation || keys.holds(&self.key))
+    }
+}
+
+/// A bounded map from whole tokens to what they were verified as.
+#[derive(Debug)]
+pub(crate) struct TokenCache(Cache<Box<str>, Arc<Entry>>);
+
+impl TokenCache {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    pub(crate) fn get(&self, token: &str) -> Option<Arc<Entry>> {
+        self.0.get(token)
+    }
+
+    pub(crate) fn insert(&self, token: &str, entry: Entry) {
+        self.0.insert(token.into(), Arc::new(entry));
+    }
+
+    pub(crate) fn remove(&self, token: &str) {
+        self.0.remove(token);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::jwks;
+    use super::super::testing::Signer;
+    use super::*;
+    use crate::config::schema::SignatureAlgorithm;
+
+    fn key_set(old: &KeySet, signer: &Signer) -> KeySet {
+        let document = json!({"keys": [signer.jwk]}).to_string();
+        let parsed = jwks::parse(document.as_bytes(), &[SignatureAlgorithm::EdDSA]).expect("a usable key");
+        old.renewed(parsed.keys)
+    }
+
+    fn entry(keys: &KeySet, until: u64) -> Entry {
+        let principal = Principal {
+            subject: "alice".into(),
+            tenant: None,
+            groups: vec![],
+            scopes: vec![],
+            issuer: "https://idp.example".into(),
+            claims: serde_json::Map::new(),
+            expires_at: until,
+        };
+        let key = Arc::clone(&keys.keys[0]);
+        Entry { principal: Arc::new(principal), issuer: 0, generation: keys.generation, key, until }
+    }
+
+    #[test]
+    fn an_entry_holds_until_it_expires_or_its_key_goes() {
+        let (one, two) = (Signer::ed25519("one"), Signer::ed25519("two"));
+        let keys = key_set(&KeySet::default(), &one);
+        let entry = entry(&keys, 1000);
+        assert!(entry.holds(&keys, 999));
+        assert!(!entry.holds(&keys, 1000));
+        assert!(entry.holds(&key_set(&keys, &one), 999));
+        assert!(!entry.holds(&key_set(&keys, &two), 999));
+    }
+
+    #[test]
+    fn the_whole_token_is_the_key_and_the_number_is_bounded() {
+        let keys = key_set(&KeySet::default(), &Signer::ed25519("one"));
+        let cache = TokenCache::new(100);
+        for number in 0..10_000 {
+            cache.insert(&format!("header.payload.{number}"), entry(&keys, 1000));
+        }
+        assert!(cache.len() <= 100, "{}", cache.len());
+        cache.insert("header.payload.signature", entry(&keys, 1000));
+        assert!(cache.get("header.payload.signature").is_some());
+        for other in ["header.payload.signaturE", "header.payload.signatur", "header.payload.signature ", ""]
+        {
+            assert!(cache.get(other).is_none(), "{other}");
+        }
+        cache.remove("header.payload.signature");
+        assert!(cache.get("header.payload.signature").is_none());
+    }
+}

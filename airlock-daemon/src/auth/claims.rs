@@ -1,0 +1,295 @@
+//! The claims of a token whose signature is verified: from a JSON object to a [`Principal`].
+
+use serde_json::{Map, Value};
+
+use super::error::{Quoted, TokenError};
+use super::principal::Principal;
+use crate::config::schema;
+
+/// An `exp` further ahead than this (ten years) is an error of its issuer, or not seconds at all.
+const ABSURD_LIFETIME_SECS: u64 = 10 * 366 * 86_400;
+
+/// What the claims of one issuer must say.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    issuer: String,
+    audience: Vec<String>,
+    skew_secs: u64,
+    tenant: Option<String>,
+    groups: String,
+    required_groups: Vec<String>,
+}
+
+impl Rules {
+    /// The rules of one configured issuer.
+    pub(crate) fn new(issuer: &schema::Issuer, required_groups: &[String]) -> Self {
+        Self {
+            issuer: issuer.issuer.clone(),
+            audience: issuer.audience.clone(),
+            skew_secs: issuer.clock_skew.0.as_secs(),
+            tenant: issuer.claims.tenant.clone(),
+            groups: issuer.claims.groups.clone().unwrap_or_else(|| "groups".to_owned()),
+            required_groups: required_groups.to_vec(),
+        }
+    }
+
+    /// The last second in which a token with this `exp` is accepted.
+    pub(crate) fn accepted_until(&self, expires_at: u64) -> u64 {
+        expires_at.saturating_add(self.skew_secs)
+    }
+
+    /// Checks every claim. `now` is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The first claim that does not hold.
+    pub(crate) fn check(&self, claims: Map<String, Value>, now: u64) -> Result<Principal, TokenError> {
+        let subject = text(&claims, "sub")?.ok_or(TokenError::MissingClaim("sub"))?;
+        match text(&claims, "iss")? {
+            Some(issuer) if issuer == self.issuer => {}
+            Some(issuer) => return Err(TokenError::UnknownIssuer(Quoted::new(&issuer))),
+            None => return Err(TokenError::MissingClaim("iss")),
+        }
+        let audience = list(&claims, "aud", false)?.ok_or(TokenError::MissingClaim("aud"))?;
+        if !audience.iter().any(|one| self.audience.contains(one)) {
+            return Err(TokenError::WrongAudience { issuer: self.issuer.clone() });
+        }
+        let expires_at = self.check_times(&claims, now)?;
+        let tenant = match &self.tenant {
+            Some(claim) => text(&claims, claim)?,
+            None => None,
+        };
+        let groups = list(&claims, &self.groups, false)?.unwrap_or_default();
+        let scopes = scopes(&claims)?;
+        if !self.required_groups.is_empty()
+            && !groups.iter().any(|group| self.required_groups.contains(group))
+        {
+            return Err(TokenError::Forbidden {
+                subject: Quoted::new(&subject),
+                required: self.required_groups.clone(),
+            });
+        }
+        Ok(Principal { subject, tenant, groups, scopes, issuer: self.issuer.clone(), claims, expires_at })
+    }
+
+    fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, TokenError> {
+        let expires_at = seconds(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
+        if expires_at > now.saturating_add(ABSURD_LIFETIME_SECS) {
+            return Err(TokenError::BadClaim { claim: "exp".into(), problem: "more than ten years ahead" });
+        }
+        if self.accepted_until(expires_at) <= now {
+            return Err(TokenError::Expired { seconds: now.saturating_sub(expires_at) });
+        }
+        for claim in ["nbf", "iat"] {
+            if let Some(from) = seconds(claims, claim)?
+                && from > now.saturating_add(self.skew_secs)
+            {
+                return Err(TokenError::NotYetValid { claim, seconds: from.saturating_sub(now) });
+            }
+        }
+        Ok(expires_at)
+    }
+}
+
+fn bad(claim: &str, problem: &'static str) -> TokenError {
+    TokenError::BadClaim { claim: claim.to_owned(), problem }
+}
+
+/// Text that ends up in logs, policies and file names: not empty, no control characters.
+fn word(claim: &str, text: &str) -> Result<String, TokenError> {
+    if text.is_empty() {
+        return Err(bad(claim, "empty"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad(claim, "contains control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn text(claims: &Map<String, Value>, claim: &str) -> Result<Option<String>, TokenError> {
+    match claims.get(claim) {
+        None => Ok(None),
+        Some(Value::String(value)) => word(claim, value).map(Some),
+        Some(_) => Err(bad(claim, "not a string")),
+    }
+}
+
+/// An array of strings or one string, which is split at spaces where `split` says so.
+fn list(claims: &Map<String, Value>, claim: &str, split: bool) -> Result<Option<Vec<String>>, TokenError> {
+    let words: Result<Vec<String>, TokenError> = match claims.get(claim) {
+        None => return Ok(None),
+        Some(Value::String(value)) if split => {
+            value.split(' ').filter(|part| !part.is_empty()).map(|part| word(claim, part)).collect()
+        }
+        Some(Value::String(value)) => word(claim, value).map(|one| vec![one]),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| match item {
+                Value::String(value) => word(claim, value),
+                _ => Err(bad(claim, "holds something that is not a string")),
+            })
+            .collect(),
+        Some(_) => Err(bad(claim, "neither a string nor an array of strings")),
+    };
+    words.map(Some)
+}
+
+/// `scope` (RFC 8693 section 4.2: one string, separated by spaces) or `scp` (a string or an array).
+fn scopes(claims: &Map<String, Value>) -> Result<Vec<String>, TokenError> {
+    match claims.get("scope") {
+        None => Ok(list(claims, "scp", true)?.unwrap_or_default()),
+        Some(Value::String(_)) => Ok(list(claims, "scope", true)?.unwrap_or_default()),
+        Some(_) => Err(bad("scope", "not a string")),
+    }
+}
+
+/// A `NumericDate` (RFC 7519 section 2) in whole seconds; fractions are cut off.
+fn seconds(claims: &Map<String, Value>, claim: &str) -> Result<Option<u64>, TokenError> {
+    /// 2^53: below it a float holds every whole second exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = match claims.get(claim) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(bad(claim, "not a number")),
+    };
+    if let Some(whole) = number.as_u64() {
+        return Ok(Some(whole));
+    }
+    match number.as_f64() {
+        Some(value) if (0.0..EXACT).contains(&value) => {
+            // In range by the guard, and the fraction is meant to go.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Ok(Some(value as u64))
+        }
+        _ => Err(bad(claim, "not a time since 1970")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::schema::{ClaimNames, SignatureAlgorithm};
+    use crate::config::units::Period;
+
+    const NOW: u64 = 1_800_000_000;
+    const SKEW: u64 = 120;
+
+    fn rules(required_groups: &[&str]) -> Rules {
+        let issuer = schema::Issuer {
+            issuer: "https://idp.example".into(),
+            audience: vec!["https://one.example/mcp".into(), "two".into()],
+            jwks_cache_ttl: Period::secs(300),
+            clock_skew: Period::secs(SKEW),
+            algorithms: vec![SignatureAlgorithm::ES256],
+            claims: ClaimNames { tenant: Some("tid".into()), groups: None },
+        };
+        Rules::new(&issuer, &required_groups.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    /// Good claims with `change` laid over them; `null` removes a claim.
+    fn claims(change: &Value) -> Map<String, Value> {
+        let mut claims = json!({
+            "iss": "https://idp.example", "sub": "alice", "aud": "two", "exp": NOW + 600, "iat": NOW, "nbf": NOW,
+            "tid": "acme", "groups": ["mcp.users", "dev"], "scope": "read write",
+        });
+        let members = claims.as_object_mut().expect("an object");
+        for (name, value) in change.as_object().expect("an object") {
+            if value.is_null() {
+                members.remove(name);
+            } else {
+                members.insert(name.clone(), value.clone());
+            }
+        }
+        members.clone()
+    }
+
+    fn check(change: &Value) -> Result<Principal, TokenError> {
+        rules(&[]).check(claims(change), NOW)
+    }
+
+    #[test]
+    fn good_claims_become_a_principal() {
+        let alice = check(&json!({"custom": {"a": 1}})).expect("good claims");
+        assert_eq!((alice.subject.as_str(), alice.tenant.as_deref()), ("alice", Some("acme")));
+        assert_eq!(alice.groups, ["mcp.users", "dev"]);
+        assert_eq!(alice.scopes, ["read", "write"]);
+        assert_eq!((alice.issuer.as_str(), alice.expires_at), ("https://idp.example", NOW + 600));
+        assert_eq!(alice.claims["custom"], json!({"a": 1}));
+    }
+
+    #[test]
+    fn every_legal_spelling_is_understood() {
+        for change in [
+            json!({"aud": ["x", "https://one.example/mcp"]}),
+            json!({"exp": 1_800_000_600.75}),
+            json!({"iat": null, "nbf": null}),
+            json!({"nbf": NOW + SKEW, "iat": NOW + SKEW}),
+            json!({"exp": NOW - SKEW + 1}),
+            json!({"nbf": 0}),
+            json!({"tid": null, "groups": null, "scope": null}),
+        ] {
+            assert!(check(&change).is_ok(), "{change}: {:?}", check(&change));
+        }
+        assert_eq!(check(&json!({"groups": "one"})).expect("one group").groups, ["one"]);
+        assert_eq!(check(&json!({"tid": null})).expect("no tenant").tenant, None);
+        for scp in [json!("a b"), json!(["a", "b"])] {
+            assert_eq!(check(&json!({"scope": null, "scp": scp})).expect("scp").scopes, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn claims_that_do_not_hold_are_refused() {
+        for (change, expected) in [
+            (json!({"sub": null}), "claim `sub` is missing"),
+            (json!({"sub": ""}), "claim `sub`: empty"),
+            (json!({"sub": 7}), "claim `sub`: not a string"),
+            (json!({"sub": "a\nb"}), "claim `sub`: contains control characters"),
+            (json!({"iss": null}), "claim `iss` is missing"),
+            (json!({"iss": ["https://idp.example"]}), "claim `iss`: not a string"),
+            (json!({"iss": "https://idp.example/"}), "issuer \"https://idp.example/\" is not configured"),
+            (json!({"aud": null}), "claim `aud` is missing"),
+            (json!({"aud": []}), "audience of the token is none"),
+            (json!({"aud": "Two"}), "audience of the token is none"),
+            (json!({"aud": ["two", 3]}), "claim `aud`: holds something"),
+            (json!({"aud": {"two": true}}), "claim `aud`: neither"),
+            (json!({"exp": null}), "claim `exp` is missing"),
+            (json!({"exp": "1800000600"}), "claim `exp`: not a number"),
+            (json!({"exp": -1}), "claim `exp`: not a time"),
+            (json!({"exp": 1e30}), "claim `exp`: not a time"),
+            (json!({"exp": u64::MAX}), "claim `exp`: more than ten years"),
+            (json!({"exp": NOW * 1000}), "claim `exp`: more than ten years"),
+            (json!({"exp": NOW - SKEW}), "token expired 120 s ago"),
+            (json!({"exp": 0}), "token expired"),
+            (json!({"nbf": NOW + SKEW + 1}), "token is valid only in 121 s (`nbf`)"),
+            (json!({"nbf": "0"}), "claim `nbf`: not a number"),
+            (json!({"iat": NOW + SKEW + 1}), "token is valid only in 121 s (`iat`)"),
+            (json!({"iat": true}), "claim `iat`: not a number"),
+            (json!({"tid": ["acme"]}), "claim `tid`: not a string"),
+            (json!({"tid": ""}), "claim `tid`: empty"),
+            (json!({"groups": [["x"]]}), "claim `groups`: holds something"),
+            (json!({"groups": 1}), "claim `groups`: neither"),
+            (json!({"groups": ["a", ""]}), "claim `groups`: empty"),
+            (json!({"scope": ["read"]}), "claim `scope`: not a string"),
+            (json!({"scope": null, "scp": [1]}), "claim `scp`: holds something"),
+        ] {
+            let error = check(&change).expect_err(&change.to_string()).to_string();
+            assert!(error.starts_with(expected), "{change}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_required_group_is_required() {
+        assert!(rules(&["ops", "dev"]).check(claims(&json!({})), NOW).is_ok());
+        for change in [json!({"groups": null}), json!({"groups": ["Dev"]}), json!({"groups": []})] {
+            let error = rules(&["ops", "dev"]).check(claims(&change), NOW).expect_err("no required group");
+            assert!(
+                matches!(&error, TokenError::Forbidden { required, .. } if required == &["ops", "dev"]),
+                "{error}"
+            );
+        }
+        // A bad token is not told about groups.
+        let error = rules(&["ops"]).check(claims(&json!({"exp": 1})), NOW).expect_err("expired");
+        assert!(matches!(error, TokenError::Expired { .. }), "{error}");
+    }
+}

@@ -1,0 +1,225 @@
+//! Why a token is refused, and why authentication cannot be set up.
+
+use std::fmt;
+
+/// Why a bearer token is refused.
+///
+/// `Display` is for the operator's log and may quote the token's (unverified) issuer or key id, shortened and escaped;
+/// [`TokenError::reason`] is for the client and quotes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Longer than [`super::jwt::MAX_TOKEN_BYTES`]; nothing was decoded.
+    #[error("token of {bytes} bytes, at most {limit} are read")]
+    TooLarge {
+        /// Length of the token in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not a JWS in compact form (RFC 7515 section 7.1), or JSON that is not strict.
+    #[error("malformed token: {0}")]
+    Malformed(String),
+    /// A header member that must not be there, or whose value is refused (RFC 7515 section 4).
+    #[error("header of the token: {0}")]
+    Header(String),
+    /// The algorithm is not in the issuer's list (`none` and the symmetric ones never are).
+    #[error("signature algorithm {0} is not accepted")]
+    UnsupportedAlgorithm(Quoted),
+    /// No trusted issuer has this name.
+    #[error("issuer {0} is not configured in `auth.issuers`")]
+    UnknownIssuer(Quoted),
+    /// The issuer has more than one key for the algorithm and the token names none.
+    #[error("token of {issuer} names no key (`kid`), and the issuer has several")]
+    MissingKeyId {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The issuer publishes no such key.
+    #[error("issuer {issuer} publishes no key {key_id} for this algorithm")]
+    UnknownKey {
+        /// The issuer.
+        issuer: String,
+        /// The `kid` of the token.
+        key_id: Quoted,
+    },
+    /// The signature is not by the named key.
+    #[error("signature does not verify with the keys of {issuer}")]
+    BadSignature {
+        /// The issuer.
+        issuer: String,
+    },
+    /// `exp` and the tolerance have passed.
+    #[error("token expired {seconds} s ago")]
+    Expired {
+        /// Seconds since `exp`.
+        seconds: u64,
+    },
+    /// `nbf` (or `iat`) lies ahead by more than the tolerance.
+    #[error("token is valid only in {seconds} s (`{claim}`)")]
+    NotYetValid {
+        /// `nbf` or `iat`.
+        claim: &'static str,
+        /// Seconds until then.
+        seconds: u64,
+    },
+    /// `aud` names nobody we are.
+    #[error("audience of the token is none of those configured for {issuer}")]
+    WrongAudience {
+        /// The issuer.
+        issuer: String,
+    },
+    /// A required claim is absent.
+    #[error("claim `{0}` is missing")]
+    MissingClaim(&'static str),
+    /// A claim has the wrong type or a value that cannot be meant.
+    #[error("claim `{claim}`: {problem}")]
+    BadClaim {
+        /// The claim.
+        claim: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Valid, but the bearer is in none of `auth.required_groups`.
+    #[error("{subject} is in none of the required groups")]
+    Forbidden {
+        /// The `sub` claim.
+        subject: Quoted,
+        /// The groups of which one is needed.
+        required: Vec<String>,
+    },
+    /// The issuer's keys could not be fetched (yet); the token may be good.
+    #[error("keys of {issuer} are not available: {cause}")]
+    KeysUnavailable {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl TokenError {
+    /// A short sentence for the client. Quotes nothing of the token, names nothing of this host.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "The access token is too large.",
+            Self::Malformed(_) | Self::Header(_) => "The access token is malformed.",
+            Self::UnsupportedAlgorithm(_) => "The signature algorithm of the access token is not accepted.",
+            Self::UnknownIssuer(_) => "The issuer of the access token is not trusted here.",
+            Self::MissingKeyId { .. } => "The access token does not name its key.",
+            Self::UnknownKey { .. } => "The access token was signed with an unknown key.",
+            Self::BadSignature { .. } => "The signature of the access token is not valid.",
+            Self::Expired { .. } => "The access token has expired.",
+            Self::NotYetValid { .. } => "The access token is not valid yet.",
+            Self::WrongAudience { .. } => "The access token was issued for another audience.",
+            Self::MissingClaim(_) => "The access token lacks a required claim.",
+            Self::BadClaim { .. } => "A claim of the access token is not valid.",
+            Self::Forbidden { .. } => "Your account is in none of the groups that may use this service.",
+            Self::KeysUnavailable { .. } => "Tokens cannot be checked at the moment; try again shortly.",
+        }
+    }
+
+    /// The `error` of `WWW-Authenticate` (RFC 6750 section 3.1); for a 503, which carries no such header, the OAuth
+    /// code `temporarily_unavailable`.
+    pub fn error_code(&self) -> &'static str {
+        match self {
+            Self::Forbidden { .. } => "insufficient_scope",
+            Self::KeysUnavailable { .. } => "temporarily_unavailable",
+            _ => "invalid_token",
+        }
+    }
+
+    /// 403 for a valid token without the groups, 503 where the keys are missing, otherwise 401.
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            Self::Forbidden { .. } => http::StatusCode::FORBIDDEN,
+            Self::KeysUnavailable { .. } => http::StatusCode::SERVICE_UNAVAILABLE,
+            _ => http::StatusCode::UNAUTHORIZED,
+        }
+    }
+}
+
+/// Text from an unverified token: shortened to 120 characters and shown with escapes, so that it cannot forge log lines.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Quoted(String);
+
+impl Quoted {
+    /// Keeps the beginning of `text`.
+    pub fn new(text: &str) -> Self {
+        const LIMIT: usize = 120;
+        let mut kept: String = text.chars().take(LIMIT).collect();
+        if kept.len() < text.len() {
+            kept.push('…');
+        }
+        Self(kept)
+    }
+}
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Debug for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why authentication cannot be set up from the configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthSetupError {
+    /// Nobody could ever be let in.
+    #[error(
+        "auth.issuers is empty: name at least one identity provider, or set auth.development_issuer for trying out"
+    )]
+    NoIssuer,
+    /// The issuer is not a URL that keys may be fetched from.
+    #[error("auth.issuers: `{issuer}` {problem}")]
+    BadIssuer {
+        /// As configured.
+        issuer: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Two entries of the same name.
+    #[error("auth.issuers: `{0}` is listed twice: merge the two entries")]
+    DuplicateIssuer(String),
+    /// A list that must not be empty.
+    #[error("auth.issuers: `{issuer}` has an empty `{field}`: {remedy}")]
+    Empty {
+        /// As configured.
+        issuer: String,
+        /// The field.
+        field: &'static str,
+        /// What to write.
+        remedy: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_strangers_is_shortened_and_escaped() {
+        let shown = Quoted::new(&format!("a\nlevel=error {}", "x".repeat(500))).to_string();
+        assert!(!shown.contains('\n') && shown.contains("\\n"), "{shown}");
+        assert!(shown.chars().count() < 130, "{shown}");
+    }
+
+    #[test]
+    fn the_status_follows_the_kind() {
+        let forbidden = TokenError::Forbidden { subject: Quoted::new("alice"), required: vec!["g".into()] };
+        let unavailable = TokenError::KeysUnavailable { issuer: "i".into(), cause: "c".into() };
+        let expired = TokenError::Expired { seconds: 1 };
+        assert_eq!((forbidden.status().as_u16(), forbidden.error_code()), (403, "insufficient_scope"));
+        assert_eq!(
+            (unavailable.status().as_u16(), unavailable.error_code()),
+            (503, "temporarily_unavailable")
+        );
+        assert_eq!((expired.status().as_u16(), expired.error_code()), (401, "invalid_token"));
+    }
+}

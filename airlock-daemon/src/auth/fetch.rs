@@ -1,0 +1,267 @@
+//! Fetching documents of identity providers: bounded in time and size, without redirects.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::builderstates::WantsSchemes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// Largest body that is read.
+pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// How long one request may take, from the name lookup to the last byte.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+
+type Body = Full<Bytes>;
+type TlsClient = Client<HttpsConnector<HttpConnector>, Body>;
+
+/// Why a document could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("{url} did not answer within {} s", TIMEOUT.as_secs())]
+    Timeout { url: Uri },
+    #[error("{url}: {cause}")]
+    Transport { url: Uri, cause: String },
+    #[error("{url} answered {status}{}", if status.is_redirection() { ", and redirects are not followed" } else { "" })]
+    Status { url: Uri, status: StatusCode },
+    #[error("the root certificates of this host cannot be read: {0}")]
+    Roots(String),
+}
+
+/// An HTTP client for identity providers. Connections are not kept: minutes lie between two fetches.
+pub(crate) struct Fetcher {
+    plain: Client<HttpConnector, Body>,
+    /// Made when first needed: a host without root certificates can still use a loopback issuer.
+    tls: OnceLock<Result<TlsClient, String>>,
+}
+
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fetcher")
+    }
+}
+
+impl Fetcher {
+    pub(crate) fn new() -> Self {
+        let plain = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        Self { plain, tls: OnceLock::new() }
+    }
+
+    /// The body of a 200 answer to GET.
+    pub(crate) async fn get(&self, url: &Uri) -> Result<Bytes, FetchError> {
+        let (status, body) = self.send(Method::GET, url, None).await?;
+        if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { url: url.clone(), status }) }
+    }
+
+    /// Status and body of the answer to a POST of a form.
+    pub(crate) async fn post_form(&self, url: &Uri, form: String) -> Result<(StatusCode, Bytes), FetchError> {
+        self.send(Method::POST, url, Some(form)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Uri,
+        form: Option<String>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(method, url, form))
+            .await
+            .map_err(|_| FetchError::Timeout { url: url.clone() })?
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &Uri,
+        form: Option<String>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let transport = |cause: String| FetchError::Transport { url: url.clone(), cause };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("airlock/", env!("CARGO_PKG_VERSION")));
+        if form.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        let request = request
+            .body(Full::new(Bytes::from(form.unwrap_or_default())))
+            .map_err(|error| transport(error.to_string()))?;
+        let answer = if url.scheme_str() == Some("https") {
+            self.tls()?.request(request).await
+        } else {
+            self.plain.request(request).await
+        };
+        let (head, body) = answer.map_err(|error| transport(chain(&error)))?.into_parts();
+        let body = Limited::new(body, MAX_BODY_BYTES)
+            .collect()
+            .await
+            .map_err(|error| transport(format!("reading the answer: {error}")))?;
+        Ok((head.status, body.to_bytes()))
+    }
+
+    fn tls(&self) -> Result<&TlsClient, FetchError> {
+        let made = self.tls.get_or_init(|| {
+            let builder = HttpsConnectorBuilder::new()
+                .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+                .map_err(|error| error.to_string())?;
+            Ok(tls_client(builder))
+        });
+        made.as_ref().map_err(|error| FetchError::Roots(error.clone()))
+    }
+}
+
+fn tls_client(builder: HttpsConnectorBuilder<WantsSchemes>) -> TlsClient {
+    let connector = builder.https_only().enable_http1().build();
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
+}
+
+/// An error with its causes in one line: the outermost alone often says only "client error (Connect)".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Whether a URL's host is this host for certain: a loopback address or `localhost`.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Parses a URL that documents may be fetched from: https, or http to loopback where `allow_loopback`; no user name in it.
+pub(crate) fn checked_url(text: &str, allow_loopback: bool) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error| format!("is not a URL ({error})"))?;
+    let host = url.host().filter(|host| !host.is_empty()).ok_or("is not an absolute URL")?;
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("must not contain a user name or password".into());
+    }
+    match url.scheme_str() {
+        Some("https") => Ok(url),
+        Some("http") if allow_loopback && is_loopback_host(host) => Ok(url),
+        Some("http") => Err("must be https (http is accepted for loopback addresses only)".into()),
+        _ => Err("must be an https URL".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    // Made for this test by a throw-away authority, for the name `localhost` only.
+    const AUTHORITY: &[u8] = include_bytes!("testdata/authority.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
+    const KEY: &[u8] = include_bytes!("testdata/localhost.key.pem");
+
+    /// A fetcher that trusts the test's authority instead of the host's.
+    fn trusting() -> Fetcher {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(AUTHORITY).expect("a certificate")).expect("an authority");
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let fetcher = Fetcher::new();
+        let client = tls_client(HttpsConnectorBuilder::new().with_tls_config(config));
+        assert!(fetcher.tls.set(Ok(client)).is_ok());
+        fetcher
+    }
+
+    /// Serves one fixed answer over TLS; the port.
+    async fn serve_tls() -> u16 {
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .expect("a pair");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Clients that do not trust us hang up in the handshake.
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let mut head = [0; 1024];
+                    let _ = stream.read(&mut head).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn certificates_are_checked() {
+        let port = serve_tls().await;
+        let url = |host: &str| format!("https://{host}:{port}/").parse::<Uri>().expect("a URL");
+        let body = trusting().get(&url("localhost")).await.expect("a trusted certificate");
+        assert_eq!(body, "{}");
+        let error = trusting().get(&url("127.0.0.1")).await.expect_err("another name").to_string();
+        assert!(error.contains("certificate"), "{error}");
+        let error =
+            Fetcher::new().get(&url("localhost")).await.expect_err("an unknown authority").to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
+
+    #[test]
+    fn only_https_and_loopback_are_fetched() {
+        for url in [
+            "https://idp.example",
+            "https://idp.example:8443/a?b",
+            "http://127.0.0.1:1/x",
+            "http://[::1]:1",
+            "http://localhost:9",
+        ] {
+            assert!(checked_url(url, true).is_ok(), "{url}");
+        }
+        for url in [
+            "http://idp.example",
+            "http://127.0.0.1.evil.example/",
+            "http://localhost.evil.example",
+            "ftp://idp.example",
+            "idp.example",
+            "/keys",
+            "",
+            "file:///etc/passwd",
+            "https://",
+            "http://10.0.0.1/",
+            "http://169.254.169.254/",
+            "https://user:secret@idp.example/",
+            "http://127.0.0.1@evil.example/",
+            "http://0.0.0.0/",
+            "http://127.1/",
+        ] {
+            assert!(checked_url(url, true).is_err(), "{url}");
+        }
+        assert!(checked_url("http://127.0.0.1:1/x", false).is_err());
+    }
+}

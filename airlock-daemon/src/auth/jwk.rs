@@ -1,0 +1,169 @@
+//! One public key (RFC 7517 section 4, RFC 7518 section 6, RFC 8037), and whether it may verify a token.
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+
+use super::error::Quoted;
+use super::jwt::Unverified;
+use crate::config::schema::SignatureAlgorithm;
+
+/// Sizes of the modulus in bits: below, RSA is too weak; above, one verification costs too much.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// One key that may verify a token.
+#[derive(Debug)]
+pub(crate) struct Key {
+    id: Option<String>,
+    algorithm: SignatureAlgorithm,
+    /// The public key's bytes, to recognise an unchanged key after a refresh.
+    material: Vec<u8>,
+    decoding: DecodingKey,
+}
+
+impl Key {
+    /// Whether the token may be by this key: the right algorithm, and no other key named.
+    pub(crate) fn fits(&self, token: &Unverified<'_>) -> bool {
+        self.algorithm == token.algorithm && (token.key_id.is_none() || self.id == token.key_id)
+    }
+
+    /// Whether it is the same key, published once more.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.algorithm == other.algorithm && self.material == other.material
+    }
+
+    /// Whether the token's signature is by this key.
+    pub(crate) fn verifies(&self, token: &Unverified<'_>) -> bool {
+        let algorithm = match self.algorithm {
+            SignatureAlgorithm::RS256 => Algorithm::RS256,
+            SignatureAlgorithm::ES256 => Algorithm::ES256,
+            SignatureAlgorithm::EdDSA => Algorithm::EdDSA,
+        };
+        // An error (a signature of the wrong length, say) is as good as `false`.
+        token.algorithm == self.algorithm
+            && jsonwebtoken::crypto::verify(
+                token.signature,
+                token.signed.as_bytes(),
+                &self.decoding,
+                algorithm,
+            )
+            .unwrap_or(false)
+    }
+}
+
+/// One entry of a key document.
+#[derive(Deserialize)]
+pub(crate) struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<serde_json::Value>,
+}
+
+impl Jwk {
+    /// # Errors
+    /// Why it may not verify tokens signed with one of `algorithms`.
+    pub(crate) fn into_key(self, algorithms: &[SignatureAlgorithm]) -> Result<Key, String> {
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err("not for signatures (`use`)".into());
+        }
+        if self.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
+            return Err("not for verifying (`key_ops`)".into());
+        }
+        let (algorithm, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => self.rsa()?,
+            ("EC", Some("P-256")) => self.p256()?,
+            ("OKP", Some("Ed25519")) => self.ed25519()?,
+            (kty, crv) => {
+                return Err(format!(
+                    "key type {} {} is not supported",
+                    Quoted::new(kty),
+                    crv.unwrap_or_default()
+                ));
+            }
+        };
+        if self.d.is_some() {
+            return Err("the issuer publishes its private part: anyone can sign with it".into());
+        }
+        let name = match algorithm {
+            SignatureAlgorithm::RS256 => "RS256",
+            SignatureAlgorithm::ES256 => "ES256",
+            SignatureAlgorithm::EdDSA => "EdDSA",
+        };
+        // RFC 9864 names the curve instead: the same algorithm for this curve.
+        let same_name = |alg: &str| alg == name || (name == "EdDSA" && alg == "Ed25519");
+        if let Some(alg) = self.alg.as_deref().filter(|alg| !same_name(alg)) {
+            return Err(format!("its algorithm {} is not supported", Quoted::new(alg)));
+        }
+        if !algorithms.contains(&algorithm) {
+            return Err(format!("{name} is not in the issuer's configured `algorithms`"));
+        }
+        Ok(Key { id: self.kid, algorithm, material, decoding })
+    }
+
+    fn rsa(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+        let modulus = stripped(member("n", self.n.as_deref())?);
+        let exponent = stripped(member("e", self.e.as_deref())?);
+        let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+        if !RSA_BITS.contains(&bits) {
+            return Err(format!(
+                "RSA modulus of {bits} bits, expected {} to {}",
+                RSA_BITS.start(),
+                RSA_BITS.end()
+            ));
+        }
+        // With the exponent 1 every text is its own signature; more than 4 bytes only makes verifying slow.
+        if exponent.len() > 4 || exponent == [1] || exponent.last().is_none_or(|last| last % 2 == 0) {
+            return Err("RSA exponent is not an odd number from 3 to 2^32".into());
+        }
+        let decoding = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+        let mut material = modulus;
+        material.extend_from_slice(&exponent);
+        Ok((SignatureAlgorithm::RS256, material, decoding))
+    }
+
+    fn p256(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+        let (x, y) = (member("x", self.x.as_deref())?, member("y", self.y.as_deref())?);
+        if x.len() != 32 || y.len() != 32 {
+            return Err("coordinates of P-256 are 32 bytes each".into());
+        }
+        let material = [&[4], x.as_slice(), y.as_slice()].concat();
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &material).map_err(|_| "not a point on P-256")?;
+        // The name says DER, the library reads the uncompressed point here as well as in its own constructors.
+        let decoding = DecodingKey::from_ec_der(&material);
+        Ok((SignatureAlgorithm::ES256, material, decoding))
+    }
+
+    fn ed25519(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+        let material = member("x", self.x.as_deref())?;
+        if material.len() != 32 {
+            return Err("an Ed25519 key is 32 bytes".into());
+        }
+        ParsedPublicKey::new(&ED25519, &material).map_err(|_| "not an Ed25519 key")?;
+        let decoding = DecodingKey::from_ed_der(&material);
+        Ok((SignatureAlgorithm::EdDSA, material, decoding))
+    }
+}
+
+fn member(name: &str, value: Option<&str>) -> Result<Vec<u8>, String> {
+    let text = value.ok_or_else(|| format!("`{name}` is missing"))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("`{name}` is not base64url without padding"))
+}
+
+/// Without leading zeros, which some issuers send although RFC 7518 section 2 forbids them.
+fn stripped(bytes: Vec<u8>) -> Vec<u8> {
+    match bytes.iter().position(|byte| *byte != 0) {
+        Some(0) | None => bytes,
+        Some(first) => bytes[first..].to_vec(),
+    }
+}

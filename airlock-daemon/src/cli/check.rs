@@ -1,0 +1,154 @@
+//! `airlock check`: is this configuration good, without starting anything.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Diagnostic, schema::Config};
+use crate::policy::PolicyEngine;
+
+/// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
+const INVALID: u8 = 1;
+
+/// Checks a configuration without starting.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print the mistakes as a JSON array of {file, line, column, message, expected, help}.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+///
+/// Exit code 0: no mistakes; 1: mistakes, all of them printed.
+#[expect(clippy::needless_pass_by_value, reason = "every command is run by the same kind of function")]
+pub fn run(args: Args) -> ExitCode {
+    run_with(&args, policy_compiles)
+}
+
+/// The policy must compile: a daemon without one does not start.
+fn policy_compiles(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    PolicyEngine::load(&config.policy.path).map(drop).map_err(|error| {
+        vec![Diagnostic::of_file(&error.place, &error.reason, "a policy that compiles", &error.remedy)]
+    })
+}
+
+/// Runs the command, and `deeper` on a configuration that has no mistakes of its own: what a file names is checked
+/// there, such as the policy.
+pub fn run_with(args: &Args, deeper: impl FnOnce(&Config) -> Result<(), Vec<Diagnostic>>) -> ExitCode {
+    // A closed pipe on our side of the terminal changes nothing about the configuration, nor about the exit code.
+    ExitCode::from(check(args, deeper, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}
+
+fn check(
+    args: &Args,
+    deeper: impl FnOnce(&Config) -> Result<(), Vec<Diagnostic>>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
+    let file = args.config.display();
+    let checked =
+        config::load(&args.config).map_err(|mistakes| mistakes.entries().to_vec()).and_then(|config| {
+            deeper(&config)?;
+            Ok(config)
+        });
+    let mistakes = checked.as_ref().err().map_or(&[][..], Vec::as_slice);
+    if args.json {
+        // Plain strings and numbers always serialise; what remains is a closed output.
+        let _ = serde_json::to_writer_pretty(&mut *out, mistakes);
+        let _ = writeln!(out);
+    } else {
+        for mistake in mistakes {
+            let _ = writeln!(err, "{mistake}");
+        }
+    }
+    match &checked {
+        Ok(config) => {
+            if !args.json {
+                let _ = writeln!(out, "{file}: ok ({})", summary(config));
+            }
+            0
+        }
+        Err(mistakes) => {
+            if !args.json {
+                let _ = writeln!(err, "{file}: {}", count(mistakes.len(), "mistake"));
+            }
+            INVALID
+        }
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
+    format!(
+        "{}, {}, listening on {}",
+        count(config.upstreams.len(), "upstream"),
+        count(config.auth.issuers.len(), "issuer"),
+        listen.join(", ")
+    )
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "auth: {development_issuer: {listen: \"127.0.0.1:0\"}}\n\
+                        upstreams: [{name: a, type: stdio, command: [x]}]\n";
+
+    /// Writes the file, checks it, and gives exit code, standard output and standard error.
+    fn outcome(text: &str, json: bool, deeper: Result<(), Vec<Diagnostic>>) -> (u8, String, String) {
+        let dir = tempfile::tempdir().expect("directory");
+        let config = dir.path().join("airlock.yaml");
+        let text = format!("{text}policy: {{path: {:?}}}\n", dir.path());
+        std::fs::write(&config, text).expect("write");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(&Args { config, json }, |_| deeper, &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    }
+
+    #[test]
+    fn a_good_file_is_said_to_be_good() {
+        let (code, out, err) = outcome(GOOD, false, Ok(()));
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(
+            out.ends_with("airlock.yaml: ok (1 upstream, 0 issuers, listening on 127.0.0.1:8080)\n"),
+            "{out}"
+        );
+        assert_eq!(outcome(GOOD, true, Ok(())), (0, "[]\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn all_mistakes_go_to_standard_error() {
+        let (code, out, err) = outcome("sever: {}\nupstreams: 5\n", false, Ok(()));
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.contains("airlock.yaml:1:1") && err.contains("airlock.yaml:2:12"), "{err}");
+        assert!(err.ends_with("airlock.yaml: 3 mistakes\n"), "{err}");
+    }
+
+    #[test]
+    fn json_is_an_array_of_mistakes() {
+        let (code, out, err) = outcome("auth: {development_issuer: {listen: nowhere}}\n", true, Ok(()));
+        assert_eq!((code, err.as_str()), (1, ""));
+        let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        let [one] = told.as_array().expect("array").as_slice() else { panic!("{out}") };
+        assert_eq!((&one["line"], &one["column"]), (&1.into(), &37.into()));
+        assert!(one["file"].as_str().is_some_and(|file| file.ends_with("airlock.yaml")));
+        assert!(one["message"].as_str().is_some_and(|message| message.contains("nowhere")));
+        assert!(one["expected"].as_str().is_some_and(|expected| expected.contains("port")));
+    }
+
+    #[test]
+    fn what_lies_deeper_is_told_as_well() {
+        let mistake = Diagnostic::of_file("authz.rego", "no rule", "a rule", "write one");
+        let (code, _, err) = outcome(GOOD, false, Err(vec![mistake]));
+        assert_eq!(code, 1);
+        assert!(err.contains("no rule") && err.contains("--> authz.rego"), "{err}");
+    }
+}

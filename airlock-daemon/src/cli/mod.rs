@@ -1,0 +1,48 @@
+//! The command line: one file a command.
+
+pub mod audit;
+pub mod check;
+pub mod kernel;
+pub mod policy;
+pub mod serve;
+pub mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The door through which agents outside use MCP servers inside.
+#[derive(Debug, Parser)]
+#[command(name = "airlock", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// Check a configuration and its policy without starting.
+    Check(check::Args),
+    /// Read and verify the audit log.
+    Audit(audit::Args),
+    /// Test a policy.
+    Policy(policy::Args),
+    /// See what the kernel of this host gives.
+    Kernel(kernel::Args),
+    /// Get a token from a running development issuer.
+    Token(token::Args),
+}
+
+/// Reads the command line and runs the command. Exit codes: 0 done, 1 the answer is no, 2 the question was wrong.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(args),
+        Command::Audit(args) => audit::run(args),
+        Command::Policy(args) => policy::run(args),
+        Command::Kernel(args) => kernel::run(args),
+        Command::Token(args) => token::run(args),
+    }
+}

@@ -1,0 +1,267 @@
+//! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps the house.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::audit::{AuditLog, AuditWriter, Event, Record};
+use crate::auth::Authenticator;
+use crate::auth::development::DevelopmentIssuer;
+use crate::config;
+use crate::config::schema::{Config, Workers};
+use crate::face::session::Sessions;
+use crate::http::{Service, connection, health, metrics as metrics_listener};
+use crate::kernel::KernelHalf;
+use crate::observe::metrics::Metrics;
+use crate::observe::{logging, notify};
+use crate::pipeline::Gateway;
+use crate::pipeline::admit::Origins;
+use crate::policy::PolicyEngine;
+use crate::runtime::backend::{self, Backend};
+use crate::runtime::listener;
+use crate::runtime::worker::{self, Phase};
+use crate::upstream::pool::Upstreams;
+
+/// How often sessions are looked through for idle ones.
+const JANITOR: Duration = Duration::from_secs(5);
+
+/// How long servers have at shutdown, more than the grace that each one has.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Arguments of `airlock serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/airlock/airlock.yaml")]
+    config: PathBuf,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs the command.
+pub fn run(args: &Args) -> ExitCode {
+    let config = match config::load(&args.config) {
+        Ok(config) => config,
+        Err(diagnostics) => {
+            eprint!("{diagnostics}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("airlock: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is set up before the first worker starts.
+struct House {
+    service: Arc<Service>,
+    writer: AuditWriter,
+    listeners: Vec<TcpListener>,
+    metrics: Option<TcpListener>,
+    development: Option<Arc<DevelopmentIssuer>>,
+    backend: Backend,
+    workers: usize,
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    logging::init(&config.observability.log)?;
+    let house = set_up(config)?;
+    let service = Arc::clone(&house.service);
+    let addresses: Vec<_> =
+        house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let (phase, watching) = watch::channel(Phase::Running);
+    let mut threads = Vec::with_capacity(house.workers);
+    for number in 0..house.workers {
+        let listeners = listener::share(&house.listeners)?;
+        threads.push(start_worker(number, house.backend, listeners, Arc::clone(&service), watching.clone())?);
+    }
+    drop(house.listeners);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local
+        .block_on(&runtime, keep_house(Arc::clone(&service), house.metrics, house.development, &addresses))?;
+
+    notify::stopping("finishing calls in flight");
+    tracing::info!("stopping: no new connections, calls in flight are finished");
+    phase.send_replace(Phase::Draining);
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+    let _ = service.gateway.audit.record(Record::new(Event::Stop));
+    house.writer.join()?;
+    Ok(())
+}
+
+/// Everything that can fail, in the order in which an operator would look for the fault.
+fn set_up(config: Config) -> Result<House, Failure> {
+    let io = backend::choose(config.server.io)?;
+    tracing::info!(io = %io.backend, why = io.why, "socket I/O");
+    let policy = PolicyEngine::load(&config.policy.path)?;
+    // Cgroups and programs come first: no thread but this one may exist when the process moves.
+    let kernel = KernelHalf::start(&config.kernel)?;
+    let listeners = listener::open(&config.server.listen)?;
+    let base_url = base_url(&config, &listeners)?;
+    let development = match &config.auth.development_issuer {
+        Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
+        None => None,
+    };
+    let mut auth = config.auth.clone();
+    auth.issuers.extend(development.as_ref().map(|issuer| issuer.issuer()));
+    let authenticator = Authenticator::new(&auth)?;
+    let metrics_listener = match config.observability.metrics_listen {
+        Some(address) => Some(listener::open_one(address)?),
+        None => None,
+    };
+    let (audit, writer) = AuditLog::open(&config.audit)?;
+    let metrics = Metrics::new();
+    let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
+    metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));
+    let workers = match config.server.workers {
+        Workers::Count(count) => count,
+        Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    audit.record(Record {
+        reason: Some(format!("policy {}", policy.digest()).into()),
+        ..Record::new(Event::Start)
+    })?;
+    let backend = io.backend;
+    let gateway = Arc::new(Gateway {
+        base_url,
+        origins: Origins::new(&config.server),
+        auth: authenticator,
+        issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
+        policy: arc_swap::ArcSwap::from_pointee(policy),
+        audit,
+        upstreams: Upstreams::new(&config, &kernel, backend, &metrics),
+        metrics,
+        kernel,
+        io,
+        config,
+    });
+    let service = Arc::new(Service { gateway, sessions: Sessions::default() });
+    Ok(House { service, writer, listeners, metrics: metrics_listener, development, backend, workers })
+}
+
+/// The URL of this host without a path: configured, or the first address that is listened on.
+fn base_url(config: &Config, listeners: &[TcpListener]) -> Result<String, Failure> {
+    if let Some(url) = &config.server.public_url {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let first = listeners.first().ok_or("server.listen is empty: name at least one address")?;
+    Ok(format!("http://{}", first.local_addr()?))
+}
+
+fn start_worker(
+    number: usize,
+    backend: Backend,
+    listeners: Vec<TcpListener>,
+    service: Arc<Service>,
+    phase: watch::Receiver<Phase>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let drain = service.gateway.config.server.timeouts.drain.0;
+        let life = async {
+            if number == 0 {
+                for upstream in service.gateway.upstreams.iter() {
+                    let upstream = Arc::clone(upstream);
+                    tokio::task::spawn_local(async move {
+                        // What went wrong is logged by the pool and shown by /ready.
+                        let _ = upstream.probe().await;
+                    });
+                }
+            }
+            let serve = {
+                let (service, phase) = (Arc::clone(&service), phase.clone());
+                move |stream, peer: SocketAddr| {
+                    connection::serve(Arc::clone(&service), stream, peer, phase.clone())
+                }
+            };
+            worker::run(backend, listeners, phase, drain, serve).await;
+            service.gateway.upstreams.end_all(SETTLE).await;
+        };
+        if let Err(error) = backend.run(life) {
+            tracing::error!(%error, "a worker could not start");
+        }
+    })
+}
+
+/// Keys, tokens for development, metrics, idle sessions, and the signal that ends it all.
+async fn keep_house(
+    service: Arc<Service>,
+    metrics: Option<TcpListener>,
+    development: Option<Arc<DevelopmentIssuer>>,
+    addresses: &[SocketAddr],
+) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut status = String::from("listening on");
+    for address in addresses {
+        let _ = write!(status, " http://{address}");
+    }
+    if let Some(issuer) = development {
+        let _ = write!(status, ", development issuer at {}", issuer.url());
+        tokio::task::spawn_local(async move {
+            if let Err(error) = issuer.run().await {
+                tracing::error!(%error, "the development issuer has ended");
+            }
+        });
+    }
+    tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
+    if let Some(listener) = metrics {
+        if let Ok(address) = listener.local_addr() {
+            let _ = write!(status, ", metrics at http://{address}/metrics");
+        }
+        let service = Arc::clone(&service);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = metrics_listener::serve(listener, service).await {
+                tracing::error!(%error, "the metrics listener has ended");
+            }
+        });
+    }
+    tracing::info!("{status}");
+    notify::ready(&status);
+    let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
+    let mut trouble = Vec::new();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),
+            _ = janitor.tick() => {
+                for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
+                    service.gateway.upstreams.end_session(&session);
+                }
+                tell(&service, &mut trouble);
+            }
+        }
+    }
+}
+
+/// Logs a change of what is not ready, once.
+fn tell(service: &Arc<Service>, before: &mut Vec<(String, String)>) {
+    let now: Vec<_> =
+        health::parts(service).into_iter().filter_map(|(name, trouble)| Some((name, trouble?))).collect();
+    for (name, trouble) in now.iter().filter(|part| !before.contains(part)) {
+        tracing::warn!("not ready: {name}: {trouble}");
+    }
+    for (name, _) in before.iter().filter(|(name, _)| !now.iter().any(|(other, _)| other == name)) {
+        tracing::info!("ready: {name}");
+    }
+    *before = now;
+}

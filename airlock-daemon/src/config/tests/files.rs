@@ -1,0 +1,99 @@
+//! Reading files, and what a file names.
+
+use std::fs;
+
+use super::super::{MAX_BYTES, from_text, load};
+
+fn refused(path: &std::path::Path, words: &[&str]) {
+    let told = load(path).expect_err("must be refused").to_string();
+    for word in words {
+        assert!(told.contains(word), "{word:?} is missing in {told}");
+    }
+    assert!(told.contains(&path.display().to_string()), "{told}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_with_a_remedy() {
+    let dir = tempfile::tempdir().expect("directory");
+    refused(&dir.path().join("absent.yaml"), &["No such file", "--config FILE"]);
+    refused(dir.path(), &["cannot read", "= help:"]);
+    let path = dir.path().join("a.yaml");
+    fs::write(&path, b"server:\n  io: \xff\n").expect("write");
+    refused(&path, &["not UTF-8", "line 2"]);
+    fs::write(&path, vec![b'#'; MAX_BYTES + 1]).expect("write");
+    refused(&path, &["too large", "1048576"]);
+    assert!(from_text("a.yaml", &"#".repeat(MAX_BYTES + 1)).is_err());
+}
+
+#[test]
+fn the_policy_directory_must_exist() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("a.yaml");
+    let policies = dir.path().join("policies");
+    let write = |policy: &std::path::Path| {
+        let text = format!("{}policy: {{path: {policy:?}}}\n", super::AUTH);
+        fs::write(&path, text).expect("write");
+    };
+    write(&policies);
+    refused(&path, &[":2:16", "policy directory", "No such file"]);
+    fs::write(&policies, "").expect("write");
+    refused(&path, &[":2:16", "Not a directory"]);
+    fs::remove_file(&policies).expect("remove");
+    fs::create_dir(&policies).expect("create");
+    assert_eq!(load(&path).expect("good").policy.path, policies);
+}
+
+#[test]
+fn the_default_policy_directory_is_named_as_such() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("a.yaml");
+    fs::write(&path, super::AUTH).expect("write");
+    if !std::path::Path::new("/etc/airlock/policies").exists() {
+        refused(&path, &["/etc/airlock/policies` (the default)"]);
+    }
+}
+
+#[test]
+fn the_example_of_the_package_is_good() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/config.example.yaml");
+    let config = super::good(&fs::read_to_string(path).expect("the example"));
+    assert_eq!(config.upstreams.len(), 1);
+    assert_eq!(config.auth.issuers.len(), 1);
+    assert_eq!(config.kernel.mode, crate::config::schema::KernelMode::Required);
+}
+
+/// What the example shows as default, commented out, is the default.
+#[test]
+fn the_commented_defaults_of_the_example_are_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/config.example.yaml");
+    let text = fs::read_to_string(path).expect("the example");
+    let keys = [
+        "io",
+        "workers",
+        "max_request_bytes",
+        "max_response_bytes",
+        "timeouts",
+        "jwks_cache_ttl",
+        "clock_skew",
+        "algorithms",
+        "journald",
+        "on_failure",
+        "era",
+        "working_dir",
+    ];
+    let mut found = 0;
+    let full: Vec<String> = text
+        .lines()
+        .map(|line| match line.trim_start().strip_prefix("# ") {
+            Some(rest) if keys.iter().any(|key| rest.starts_with(&format!("{key}: "))) => {
+                found += 1;
+                line.replacen("# ", "", 1)
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    assert_eq!(found, keys.len());
+    let mut given = super::good(&full.join("\n"));
+    assert_eq!(given.upstreams[0].working_dir.take(), Some("/".into()));
+    assert_eq!(format!("{given:?}"), format!("{:?}", super::good(&text)));
+}

@@ -1,0 +1,286 @@
+//! Whole files: defaults, several mistakes at once, later keys, and that no text brings the loader down.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{AUTH, assert_mistakes, good, mistakes};
+use crate::config::schema::{
+    Io, Isolation, KernelMode, OnAuditFailure, PinNetwork, PolicyMode, SignatureAlgorithm,
+};
+use crate::config::schema::{UpstreamKind, Workers};
+use crate::config::{MAX_DIAGNOSTICS, from_text};
+
+#[test]
+fn a_minimal_file_gives_the_documented_defaults() {
+    let config = good(AUTH);
+    let server = &config.server;
+    assert_eq!(server.listen, ["127.0.0.1:8080".parse().expect("address")]);
+    assert_eq!((server.io, server.workers), (Io::Auto, Workers::Auto));
+    assert_eq!(server.max_request_bytes.0, 256 << 10);
+    assert!(
+        server.allowed_origins.is_empty() && server.public_url.is_none() && server.trusted_proxies.is_empty()
+    );
+    let times = &server.timeouts;
+    let secs = [times.connect, times.upstream, times.idle, times.header].map(|period| period.0.as_secs());
+    assert_eq!(secs, [2, 30, 120, 5]);
+    let issuer = &config.auth.issuers[0];
+    assert_eq!(issuer.jwks_cache_ttl.0, Duration::from_mins(5));
+    assert_eq!(issuer.clock_skew.0, Duration::from_mins(2));
+    assert_eq!(
+        issuer.algorithms,
+        [SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA]
+    );
+    assert_eq!(config.policy.mode, PolicyMode::Enforce);
+    assert_eq!(config.audit.on_failure, OnAuditFailure::Buffer);
+    assert!(config.audit.journald && config.upstreams.is_empty());
+    assert_eq!((config.kernel.mode, config.kernel.minimum_rung), (KernelMode::Required, None));
+    assert!(config.kernel.xdp.interfaces.is_empty());
+}
+
+#[test]
+fn values_are_read_as_written() {
+    let config = good(&format!(
+        "{AUTH}server: {{workers: 3, io: epoll, listen: [\"127.0.0.1:0\", '[::1]:0'], max_request_bytes: 2048}}\n\
+         upstreams:\n- name: code-1\n  type: \"stdio\"\n  command: [python3, -m, server]\n  isolation: shared\n\
+         \x20 env: {{PORT: 8080, ON: yes, NONE: \"null\", EMPTY: \"\"}}\n  allow_tools: null\n  pin: {{memory: 512MiB}}\n"
+    ));
+    assert_eq!(config.server.workers, Workers::Count(3));
+    assert_eq!(config.server.listen.len(), 2);
+    assert_eq!(config.server.max_request_bytes.0, 2048);
+    let upstream = &config.upstreams[0];
+    assert_eq!((upstream.kind, upstream.isolation), (UpstreamKind::Stdio, Some(Isolation::Shared)));
+    assert_eq!(upstream.command, ["python3", "-m", "server"]);
+    let env: Vec<_> = upstream.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(env, ["EMPTY=", "NONE=null", "ON=yes", "PORT=8080"]);
+    assert_eq!(upstream.allow_tools, None);
+    assert_eq!((upstream.pin.network, upstream.pin.tasks), (PinNetwork::None, Some(64)));
+    let crlf = good(&format!("\u{feff}{AUTH}server:\n  workers: 2\n").replace('\n', "\r\n"));
+    assert_eq!(crlf.server.workers, Workers::Count(2));
+}
+
+#[test]
+fn five_mistakes_are_told_at_once_and_in_order() {
+    assert_mistakes(
+        "server:\n  «lisen: [«\"127.0.0.1:80800\"]\n  max_request_bytes: «1B\nauth:\n  issuers: «[]\n\
+         upstreams:\n  - {name: a, type: «sdtio, command: [x]}\n",
+        &[
+            "did you mean `listen`?",
+            "an IP address and a port",
+            "from 1KiB to 64MiB",
+            "no identity provider",
+            "did you mean `stdio`?",
+        ],
+    );
+}
+
+/// A mistake is told once, and nothing is told that only follows from it.
+#[test]
+fn a_mistake_has_no_echo() {
+    assert_mistakes(
+        &format!(
+            "{AUTH}upstreams:\n  - «5\n  - {{name: «[], type: «tcp}}\n  - «{{}}\n  - {{name: b, type: «\"\", env: «7}}\n\
+             server: {{listen: «x, public_url: «[], timeouts: «1, tls: «1, workers: «[]}}\n\
+             kernel: {{mode: «of, minimum_rung: no-ip, xdp: «eth0}}\n"
+        )
+        .replace("- «{}", "- ««{}"),
+        &[
+            "found `5`", "found a list", "`tcp`", "`name`", "`type`", "`` is not a known value", "found text", "found `x`",
+            "found a list", "found `1`", "found `1`", "`auto` or a number", "did you mean `off`?", "found `eth0`",
+        ],
+    );
+    // What must be pretended for a mapping with required keys of several types.
+    assert_mistakes(
+        &format!(
+            "{AUTH}rate_limiting: {{kernel_drop: «1, per_token: «x}}\naudit: {{checkpoint: «[]}}\n\
+             dlp: {{detectors: [«{{name: a, pattern: b}}]}}\nroots: [«{{virtual: a, real: b, name: c}}]\n"
+        )
+        .replace("dlp: {detectors", "dlp: {«detectors")
+        .replace("\nroots", "\n«roots"),
+        &[
+            "a mapping",
+            "such as `200/min`",
+            "a mapping",
+            "not yet enforced",
+            "`action` is missing",
+            "not yet enforced",
+            "`type` is missing",
+        ],
+    );
+}
+
+/// The example of the design, with every key there is: all of it is known, and what is for later says so.
+#[test]
+fn every_key_is_known_and_later_ones_are_refused() {
+    let text = r#"
+server:
+  listen: ["127.0.0.1:8080"]
+  «unix_socket: /run/airlock/airlock.sock
+  public_url: https://airlock.example.com
+  «tls: {cert_file: /etc/airlock/cert.pem, key_file: /etc/airlock/key.pem}
+  trusted_proxies: []
+  allowed_origins: []
+  io: auto
+  workers: auto
+  max_request_bytes: 256KiB
+  timeouts: {connect: 2s, upstream: 30s, idle: 120s, header: 5s}
+auth:
+  issuers:
+    - issuer: https://idp.example.com
+      audience: [https://airlock.example.com/mcp]
+      jwks_cache_ttl: 5m
+      clock_skew: 2m
+      claims: {tenant: tid, groups: groups}
+  required_groups: [mcp.users]
+policy: {path: /etc/airlock/policies, mode: enforce, «decision_cache_ttl: 1m}
+«roots:
+  - {name: repo, type: fs, virtual: "mcp://repo/", real: /srv/repo, read_only: true}
+  - {name: artifacts, type: s3, virtual: "mcp://artifacts/", real: "s3://bucket/prefix/", write_prefixes: []}
+dlp:
+  «packs: [secrets, pii, payment]
+  «detectors:
+    - {name: ticket, pattern: 'TCK-\d{6}', action: mask, direction: response}
+rate_limiting: {«per_token: 200/min, «per_address: 1000/min, «burst: 50, «per_tenant: {requests: 2000/min, streams: 100},
+                «failed_auth: 5/min, «kernel_drop: {after: 3, for: 5m, at_most: 1h}}
+upstreams:
+  - {name: docs, type: «unix, socket: /run/mcp/docs.sock, framing: auto, timeout: 30s, allow_tools: [search_docs]}
+  - {name: code, type: stdio, command: [python3, -m, mcp_server.code], env: {LANG: C}, user: airlock-mcp,
+     isolation: session, era: auto, pin: {network: none, memory: 512MiB, tasks: 64}}
+  - {name: analytics, type: «http, url: "http://127.0.0.1:9000/mcp", «credential: {bearer_file: /run/token}}
+audit: {dir: /var/lib/airlock/audit, journald: true, «retention: 30d, «checkpoint: {every: 10s, key_file: /k}, on_failure: buffer}
+observability: {«admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, otlp_endpoint: null, log: {level: info, format: auto}}
+kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: auto, allow: []}}
+"#;
+    assert_mistakes(text, &["not yet enforced"; 18]);
+}
+
+#[test]
+fn later_values_are_refused_too() {
+    assert_mistakes(
+        &format!(
+            "{AUTH}server: {{«trusted_proxies: [10.0.0.0/8]}}\npolicy: {{mode: «shadow}}\n\
+             observability: {{«otlp_endpoint: \"http://127.0.0.1:4317\"}}\nupstreams:\n\
+             \x20 - {{name: a, type: stdio, command: [x], isolation: «subject, framing: «ndjson, pin: {{network: «host}}}}\n\
+             \x20 - {{name: b, type: stdio, command: [x], isolation: «tenant}}\n"
+        ),
+        &["not yet enforced"; 7],
+    );
+}
+
+/// Types of upstream that come later are still checked against their own keys.
+#[test]
+fn each_type_of_upstream_has_its_own_keys() {
+    assert_mistakes(
+        &format!(
+            "{AUTH}upstreams:\n  - {{«name: a, type: «unix, «command: [x], «env: {{A: b}}}}\n\
+             \x20 - {{name: c, type: «http, url: «http://a.example, «socket: /s, «user: d, «working_dir: /}}\n"
+        )
+        .replace("{«name: a", "«{name: a"),
+        &[
+            "needs `socket`", "not yet enforced", "`stdio`", "`stdio`", "not yet enforced", "loopback", "`unix`", "`stdio`",
+            "`stdio`",
+        ],
+    );
+}
+
+#[test]
+fn values_of_variables_are_never_shown() {
+    for text in [
+        "upstreams:\n- {name: A, type: stdio, command: [x], env: {TOKEN: hunter2, OTHER: \"hunter2\"}}\n",
+        "upstreams:\n- {nam: a, env: {TOKEN: hunter2, TOKEN: hunter2}}\n",
+        "upstreams:\n- name: a\n  env:\n    TOKEN: \"hunter2\n",
+        "upstreams:\n- name: a\n  env:\n    TOKEN: @hunter2\n",
+        "upstreams:\n- name: a\n  env: {TOKEN: hunter2, LIST: [hunter2]\n",
+        "upstreams:\n- name: a\n  env: {TOKEN: \"hunter2\\0\"}\n",
+        "upstreams:\n- name: a\n  env: hunter2\n",
+        "upstreams:\r- name: a\r  env:\r    A: 'hun: hunter2\r",
+        "upstreams:\n- name: a\n  env:\n    A: \"x\n      y: hunter2 \\q\"\n",
+        "upstreams:\n- name: a\n  env: {A: &hunter2 , B: *hunter2 , C: !hunter2 x}\n",
+        "upstreams:\n- name: a\n  env: &hunter2\n",
+        "upstreams:\n- {name: a, evn: {TOKEN: hunter2}}\n",
+        "upstreams:\n- {name: a, environment: {TOKEN: hunter2}}\n",
+        "upstreams:\n- {name: a, type: http, url: \"http://me:hunter2@a.example\"}\n",
+        "server: {public_url: \"https://hunter2@a.example\", allowed_origins: [\"https://hunter2@a.example\"]}\n",
+        "auth: {issuers: [{issuer: \"https://a:hunter2@a.example\", audience: [a]}]}\n",
+        "upstreams:\n- name: a\n  env: [hunter2]\n",
+    ] {
+        let told = mistakes(text).to_string();
+        assert!(told.contains('^') && !told.contains("hunter2"), "{told}");
+    }
+}
+
+const FRAGMENTS: [&str; 32] = [
+    "server",
+    "auth",
+    "upstreams",
+    "listen",
+    "name",
+    "type",
+    "stdio",
+    "command",
+    ": ",
+    ":\n",
+    "\n",
+    "\n  ",
+    "\n    - ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "\"",
+    "'",
+    "&a ",
+    "*a",
+    "!!str ",
+    "|\n",
+    "127.0.0.1:1",
+    "30s",
+    "null",
+    "\t",
+    "é\u{2028}",
+    "#",
+    "---\n",
+];
+
+/// Neither a panic nor an answer without a mistake or a configuration.
+fn is_answered(text: &str) {
+    match from_text("x.yaml", text) {
+        Ok(config) => assert!(!config.auth.issuers.is_empty() || config.auth.development_issuer.is_some()),
+        Err(diagnostics) => {
+            assert!((1..=MAX_DIAGNOSTICS).contains(&diagnostics.entries().len()));
+            assert!(!diagnostics.to_string().is_empty());
+            assert!(diagnostics.entries().is_sorted_by_key(|d| (d.line, d.column)));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_brings_the_loader_down(text in any::<String>()) {
+        is_answered(&text);
+    }
+
+    #[test]
+    fn nothing_that_resembles_yaml_brings_the_loader_down(parts in prop::collection::vec(0..FRAGMENTS.len(), 0..60)) {
+        let text: String = parts.iter().map(|part| FRAGMENTS[*part]).collect();
+        is_answered(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_good_file_brings_the_loader_down(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, 0..FRAGMENTS.len()), 1..6)
+    ) {
+        let mut text: Vec<char> = include_str!("../../../../systemd/config.example.yaml")
+            .lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| line.chars().chain(['\n'])).collect();
+        for (index, length, fragment) in cuts {
+            let start = index.index(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, FRAGMENTS[fragment].chars());
+        }
+        is_answered(&text.iter().collect::<String>());
+    }
+}

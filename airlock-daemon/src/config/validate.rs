@@ -1,0 +1,143 @@
+//! What the types cannot say: values that do not fit together, and keys whose feature this release does not have.
+
+mod auth;
+mod later;
+mod net;
+mod server;
+mod upstreams;
+
+use std::time::Duration;
+
+use super::diagnostics::{Issue, Place};
+use super::schema::{Config, KernelMode, Rung};
+use super::tree::{Located, Node, Step};
+use super::units::Period;
+
+/// Whether validation may look at the files and directories that the configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    Check,
+    Ignore,
+}
+
+/// The way from the root to a value: `at!["upstreams", 2, "type"]`.
+macro_rules! at {
+    ($($step:expr),* $(,)?) => { &[$($crate::config::tree::Step::from($step)),*] };
+}
+use at;
+
+/// All mistakes of `config`, which was read from the tree at `root`.
+pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
+    let mut checks = Checks { root, issues: Vec::new() };
+    later::check(config, &mut checks);
+    server::check(config, &mut checks);
+    auth::check(config, &mut checks);
+    upstreams::check(config, &mut checks);
+    kernel(config, &mut checks);
+    if files == Files::Check {
+        policy_path(config, &mut checks);
+    }
+    checks.issues
+}
+
+/// Collects issues and finds their places.
+struct Checks<'t> {
+    root: &'t Node,
+    issues: Vec<Issue>,
+}
+
+impl Checks<'_> {
+    /// Reports the value at `path`, unless something there was reported before.
+    fn value(&mut self, path: &[Step<'_>], message: impl Into<String>, expected: &str, help: &str) {
+        if let Located::At { key, value, whole } = self.root.locate(path) {
+            let at = if whole { value } else { key.unwrap_or(value) };
+            self.report(at, message.into(), expected, help);
+        }
+    }
+
+    /// Reports the key at `path`, unless something there was reported before.
+    fn key(&mut self, path: &[Step<'_>], message: impl Into<String>, expected: &str, help: &str) {
+        if let Located::At { key, value, .. } = self.root.locate(path) {
+            self.report(key.unwrap_or(value), message.into(), expected, help);
+        }
+    }
+
+    fn report(&mut self, at: Place, message: String, expected: &str, help: &str) {
+        self.issues.push(Issue::new(at, message).expected(expected).help(help));
+    }
+
+    /// Whether what was read at `path` is what the file says, or its default, and not a stand-in for a mistake.
+    fn known(&self, path: &[Step<'_>]) -> bool {
+        !matches!(self.root.locate(path), Located::Blank)
+    }
+
+    /// Where `path` is written, for a sentence: `line 7`, or `its default`.
+    fn whereabouts(&self, path: &[Step<'_>]) -> String {
+        match self.root.locate(path) {
+            Located::At { value, whole: true, .. } => format!("line {}", value.line),
+            _ => "its default".to_owned(),
+        }
+    }
+
+    /// Reports a span of time that is zero.
+    fn not_zero(&mut self, path: &[Step<'_>], name: &str, period: Period) {
+        if period.0 == Duration::ZERO {
+            let message = format!("`{name}` is zero, so nothing would ever be in time");
+            self.value(path, message, "a time above zero, such as `30s`", "write how long it may take");
+        }
+    }
+}
+
+fn kernel(config: &Config, checks: &mut Checks<'_>) {
+    let kernel = &config.kernel;
+    if kernel.minimum_rung == Some(Rung::Sealed) {
+        checks.value(
+            at!["kernel", "minimum_rung"],
+            "the rung `sealed` is not reachable yet",
+            "`no-network` or `no-ip`",
+            "write `no-network`, the strongest rung of this release",
+        );
+    }
+    if kernel.mode == KernelMode::Off && kernel.minimum_rung.is_some() && checks.known(at!["kernel", "mode"])
+    {
+        checks.key(
+            at!["kernel", "minimum_rung"],
+            "a minimum rung is asked for, but `kernel.mode` is `off`, so no rung is reached",
+            "`kernel.mode: required` with a minimum rung",
+            "remove `minimum_rung`, or change `kernel.mode`",
+        );
+    }
+    for (index, name) in kernel.xdp.interfaces.iter().enumerate() {
+        if !net::is_interface_name(name) {
+            checks.value(
+                at!["kernel", "xdp", "interfaces", index],
+                format!("`{}` is not the name of a network interface", name.escape_debug()),
+                "1 to 15 characters without `/`, `:` and spaces, such as `eth0`",
+                "write a name that `ip link` shows",
+            );
+        }
+    }
+    for (index, cidr) in kernel.xdp.allow.iter().enumerate() {
+        if let Err(reason) = net::check_cidr(cidr) {
+            checks.value(
+                at!["kernel", "xdp", "allow", index],
+                format!("`{}` is not a network: {reason}", cidr.escape_debug()),
+                "an address, a slash and the length of the prefix, such as `192.0.2.0/24` or `2001:db8::/32`",
+                "for one address write `/32` (IPv4) or `/128` (IPv6) behind it",
+            );
+        }
+    }
+}
+
+fn policy_path(config: &Config, checks: &mut Checks<'_>) {
+    let path = &config.policy.path;
+    let Err(reason) = std::fs::read_dir(path) else { return };
+    let default =
+        if checks.whereabouts(at!["policy", "path"]).starts_with("line") { "" } else { " (the default)" };
+    checks.value(
+        at!["policy", "path"],
+        format!("the policy directory `{}`{default} cannot be read: {reason}", path.display()),
+        "a directory with `.rego` files, which the user that runs Airlock may read",
+        "create it, or write where the policy is in `policy.path`",
+    );
+}

@@ -1,0 +1,132 @@
+//! `auth`: there is somebody whose tokens are believed, and nobody else can stand in for them.
+
+use std::time::Duration;
+
+use super::{Checks, at, net};
+use crate::config::schema::{Config, DevelopmentIssuer, Issuer};
+
+/// Greatest tolerance for clocks that differ.
+const MAX_SKEW: Duration = Duration::from_mins(5);
+
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+    let auth = &config.auth;
+    if auth.issuers.is_empty()
+        && auth.development_issuer.is_none()
+        && checks.known(at!["auth", "issuers"])
+        && checks.known(at!["auth", "development_issuer"])
+    {
+        checks.value(
+            at!["auth", "issuers"],
+            "no identity provider is trusted, so nobody could be let in",
+            "at least one entry below `auth.issuers`",
+            "add `- {issuer: https://…, audience: [https://…]}`, or on a developer's machine \
+             `development_issuer: {listen: \"127.0.0.1:8090\"}`",
+        );
+    }
+    for (index, issuer) in auth.issuers.iter().enumerate() {
+        one(index, issuer, checks);
+        if let Some(first) = auth.issuers.iter().take(index).position(|other| other.issuer == issuer.issuer) {
+            let first = checks.whereabouts(at!["auth", "issuers", first, "issuer"]);
+            checks.value(
+                at!["auth", "issuers", index, "issuer"],
+                format!("{} is given twice; first on {first}", net::shown(&issuer.issuer)),
+                "each issuer once",
+                "put all its audiences into one entry",
+            );
+        }
+    }
+    for (index, group) in auth.required_groups.iter().enumerate() {
+        if group.trim().is_empty() {
+            let path = at!["auth", "required_groups", index];
+            checks.value(
+                path,
+                "an empty name of a group",
+                "the name of a group",
+                "write the name or remove it",
+            );
+        }
+    }
+    if let Some(development) = &auth.development_issuer {
+        development_issuer(config, development, checks);
+    }
+}
+
+fn one(index: usize, issuer: &Issuer, checks: &mut Checks<'_>) {
+    if let Err(reason) = net::check_url(&issuer.issuer) {
+        checks.value(
+            at!["auth", "issuers", index, "issuer"],
+            format!("{} cannot be an issuer: {reason}", net::shown(&issuer.issuer)),
+            "an `https` URL, or an `http` URL to loopback",
+            "write the issuer exactly as it stands in `iss` of its tokens",
+        );
+    }
+    if issuer.audience.is_empty() {
+        checks.value(
+            at!["auth", "issuers", index, "audience"],
+            "no audience, so tokens made for any other service would have to be accepted",
+            "at least one value of `aud`",
+            "write the identifier under which this host is registered at the identity provider",
+        );
+    }
+    for (place, audience) in issuer.audience.iter().enumerate() {
+        if audience.trim().is_empty() {
+            let path = at!["auth", "issuers", index, "audience", place];
+            checks.value(path, "an empty audience", "a value of `aud`", "write the value or remove it");
+        }
+    }
+    checks.not_zero(at!["auth", "issuers", index, "jwks_cache_ttl"], "jwks_cache_ttl", issuer.jwks_cache_ttl);
+    if issuer.clock_skew.0 > MAX_SKEW {
+        checks.value(
+            at!["auth", "issuers", index, "clock_skew"],
+            format!("the tolerance of {} would keep expired tokens alive", issuer.clock_skew),
+            "at most `5m`",
+            "write `2m`, the default, and set the clocks by NTP",
+        );
+    }
+    if issuer.algorithms.is_empty() {
+        checks.value(
+            at!["auth", "issuers", index, "algorithms"],
+            "no algorithm, so no token could be verified",
+            "at least one of `RS256`, `ES256`, `EdDSA`",
+            "name those that the identity provider signs with, or remove the key for all three",
+        );
+    }
+    for (name, claim) in [("tenant", &issuer.claims.tenant), ("groups", &issuer.claims.groups)] {
+        if claim.as_ref().is_some_and(|claim| claim.trim().is_empty()) {
+            let path = at!["auth", "issuers", index, "claims", name];
+            checks.value(
+                path,
+                "an empty name of a claim",
+                "the name of a claim",
+                "write it or remove the key",
+            );
+        }
+    }
+}
+
+/// A development issuer gives tokens to whoever asks, so nobody outside this host may reach it or what believes it.
+fn development_issuer(config: &Config, issuer: &DevelopmentIssuer, checks: &mut Checks<'_>) {
+    let own = at!["auth", "development_issuer", "listen"];
+    if !net::is_loopback(issuer.listen.ip()) {
+        checks.value(
+            own,
+            format!("the development issuer would listen on `{}`, which others can reach", issuer.listen),
+            "a loopback address, such as `127.0.0.1:8090`",
+            "write a loopback address; for others to come in, use a real identity provider in `auth.issuers`",
+        );
+    }
+    let given = checks.whereabouts(at!["auth", "development_issuer"]);
+    for (index, address) in config.server.listen.iter().enumerate() {
+        if !net::is_loopback(address.ip()) {
+            checks.value(
+                at!["server", "listen", index],
+                format!(
+                    "`server.listen` has `{address}`, which others can reach, while `auth.development_issuer` \
+                     ({given}) gives tokens to whoever asks"
+                ),
+                "only loopback addresses in `server.listen` beside `auth.development_issuer`",
+                "listen on `127.0.0.1`, or replace `auth.development_issuer` by `auth.issuers`",
+            );
+        }
+    }
+}

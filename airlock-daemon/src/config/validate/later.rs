@@ -1,0 +1,93 @@
+//! Keys that the schema knows and this release does not act on: refused, so that nobody relies on them.
+
+use super::{Checks, at};
+use crate::config::schema::{Config, Framing, Isolation, PinNetwork, PolicyMode, Upstream, UpstreamKind};
+use crate::config::tree::Step;
+
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+    let server = &config.server;
+    let limits = &config.rate_limiting;
+    let keys = [
+        (server.unix_socket.is_some(), ["server", "unix_socket"]),
+        (server.tls.is_some(), ["server", "tls"]),
+        (!server.trusted_proxies.is_empty(), ["server", "trusted_proxies"]),
+        (config.policy.decision_cache_ttl.is_some(), ["policy", "decision_cache_ttl"]),
+        (!config.dlp.packs.is_empty(), ["dlp", "packs"]),
+        (!config.dlp.detectors.is_empty(), ["dlp", "detectors"]),
+        (limits.per_token.is_some(), ["rate_limiting", "per_token"]),
+        (limits.per_address.is_some(), ["rate_limiting", "per_address"]),
+        (limits.burst.is_some(), ["rate_limiting", "burst"]),
+        (limits.per_tenant.is_some(), ["rate_limiting", "per_tenant"]),
+        (limits.failed_auth.is_some(), ["rate_limiting", "failed_auth"]),
+        (limits.kernel_drop.is_some(), ["rate_limiting", "kernel_drop"]),
+        (config.audit.retention.is_some(), ["audit", "retention"]),
+        (config.audit.checkpoint.is_some(), ["audit", "checkpoint"]),
+        (config.observability.otlp_endpoint.is_some(), ["observability", "otlp_endpoint"]),
+        (config.observability.admin_listen.is_some(), ["observability", "admin_listen"]),
+    ];
+    for (given, path) in keys {
+        if given {
+            key(checks, at![path[0], path[1]], &path.join("."));
+        }
+    }
+    if !config.roots.is_empty() {
+        key(checks, at!["roots"], "roots");
+    }
+    if config.policy.mode == PolicyMode::Shadow {
+        let path = at!["policy", "mode"];
+        value(checks, path, "policy.mode: shadow", "`enforce`, or no `mode` at all");
+    }
+    for (index, one) in config.upstreams.iter().enumerate() {
+        upstream(index, one, checks);
+    }
+}
+
+fn upstream(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
+    let kind = match upstream.kind {
+        UpstreamKind::Stdio => None,
+        UpstreamKind::Unix => Some("unix"),
+        UpstreamKind::Http => Some("http"),
+    };
+    if let Some(kind) = kind {
+        let path = at!["upstreams", index, "type"];
+        value(checks, path, &format!("an upstream of the type {kind}"), "`stdio`");
+    }
+    if upstream.credential.is_some() {
+        key(checks, at!["upstreams", index, "credential"], "upstreams[].credential");
+    }
+    if upstream.framing != Framing::Auto {
+        let path = at!["upstreams", index, "framing"];
+        value(checks, path, "a fixed framing", "`auto`, or no `framing` at all");
+    }
+    let isolation = match upstream.isolation {
+        Some(Isolation::Subject) => Some("subject"),
+        Some(Isolation::Tenant) => Some("tenant"),
+        Some(Isolation::Session | Isolation::Shared) | None => None,
+    };
+    if let Some(isolation) = isolation {
+        let path = at!["upstreams", index, "isolation"];
+        value(checks, path, &format!("the isolation {isolation}"), "`session` (the strictest) or `shared`");
+    }
+    if upstream.pin.network == PinNetwork::Host {
+        let path = at!["upstreams", index, "pin", "network"];
+        value(checks, path, "a server with the host's network", "`none`, or no `network` at all");
+    }
+}
+
+fn key(checks: &mut Checks<'_>, path: &[Step<'_>], name: &str) {
+    checks.key(
+        path,
+        format!("`{name}` is not yet enforced"),
+        "only keys that this release acts on",
+        "remove the key; a later release will act on it",
+    );
+}
+
+fn value(checks: &mut Checks<'_>, path: &[Step<'_>], what: &str, expected: &str) {
+    checks.value(
+        path,
+        format!("{what} is not yet enforced"),
+        expected,
+        "remove the key or change the value; a later release will act on it",
+    );
+}

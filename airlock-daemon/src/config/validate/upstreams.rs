@@ -1,0 +1,183 @@
+//! `upstreams`: names, and keys that fit the type.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Checks, at, net};
+use crate::config::schema::{Config, EraChoice, Isolation, Upstream, UpstreamKind};
+use crate::config::units::ByteSize;
+
+/// Longest name of an upstream in bytes.
+const MAX_NAME: usize = 32;
+/// Less memory than this does not even start a process.
+const LEAST_MEMORY: ByteSize = ByteSize::kib(1024);
+
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        let path = at!["upstreams", index, "name"];
+        if checks.known(path) {
+            name(index, &upstream.name, checks);
+            if let Some(first) = names.get(upstream.name.as_str()) {
+                let first = checks.whereabouts(at!["upstreams", *first, "name"]);
+                checks.value(
+                    path,
+                    format!("the name `{}` is given twice; first on {first}", upstream.name.escape_debug()),
+                    "each name once",
+                    "give this upstream another name",
+                );
+            } else {
+                names.insert(&upstream.name, index);
+            }
+        }
+        if checks.known(at!["upstreams", index, "type"]) {
+            keys_of_type(index, upstream, checks);
+        }
+        process(index, upstream, checks);
+        sharing(index, upstream, checks);
+        if let Some(timeout) = upstream.timeout {
+            checks.not_zero(at!["upstreams", index, "timeout"], "timeout", timeout);
+        }
+    }
+}
+
+/// A name is a path segment and, before `__`, the prefix of its tools.
+fn name(index: usize, name: &str, checks: &mut Checks<'_>) {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let reason = if name.is_empty() {
+        "is empty"
+    } else if name.contains("__") {
+        "holds `__`, which separates the name of an upstream from the name of a tool"
+    } else if name.len() > MAX_NAME {
+        "is too long"
+    } else if !name.bytes().all(allowed) {
+        "holds a character that a name may not have"
+    } else if name.starts_with('-') || name.ends_with('-') {
+        "begins or ends with `-`"
+    } else {
+        return;
+    };
+    checks.value(
+        at!["upstreams", index, "name"],
+        format!("the name `{}` {reason}", crate::config::tree::brief(name)),
+        "1 to 32 of `a` to `z`, `0` to `9` and `-`, not beginning or ending with `-`",
+        "write a short name, such as `docs`",
+    );
+}
+
+/// Each type has its own keys, needs one of them and refuses those of the others.
+fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
+    let (own, needed, given) = match upstream.kind {
+        UpstreamKind::Stdio => ("stdio", "command", !upstream.command.is_empty()),
+        UpstreamKind::Unix => ("unix", "socket", upstream.socket.is_some()),
+        UpstreamKind::Http => ("http", "url", upstream.url.is_some()),
+    };
+    if !given && checks.known(at!["upstreams", index, needed]) {
+        let path = at!["upstreams", index, needed];
+        let message = format!("an upstream of the type `{own}` needs `{needed}`");
+        let example = match upstream.kind {
+            UpstreamKind::Stdio => "`command: [PROGRAM, ARGUMENT, …]`",
+            UpstreamKind::Unix => "`socket: /PATH`",
+            UpstreamKind::Http => "`url: https://…`",
+        };
+        checks.value(path, message, example, &format!("add `{needed}`, or change the type"));
+    }
+    let foreign = [
+        ("command", "stdio", !upstream.command.is_empty()),
+        ("env", "stdio", !upstream.env.is_empty()),
+        ("working_dir", "stdio", upstream.working_dir.is_some()),
+        ("user", "stdio", upstream.user.is_some()),
+        ("socket", "unix", upstream.socket.is_some()),
+        ("url", "http", upstream.url.is_some()),
+    ];
+    for (key, belongs, given) in foreign {
+        if given && belongs != own {
+            checks.key(
+                at!["upstreams", index, key],
+                format!("`{key}` belongs to upstreams of the type `{belongs}`, and this one is of the type `{own}`"),
+                &format!("only keys of the type `{own}`"),
+                "remove the key, or change the type",
+            );
+        }
+    }
+    if let Some(url) = &upstream.url
+        && let Err(reason) = net::check_url(url)
+    {
+        checks.value(
+            at!["upstreams", index, "url"],
+            format!("{} cannot be the URL of a server: {reason}", net::shown(url)),
+            "an `https` URL, or an `http` URL to loopback",
+            "write the URL of its MCP endpoint",
+        );
+    }
+}
+
+/// What a process is started with.
+fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
+    if let Some(program) = upstream.command.first() {
+        let path = at!["upstreams", index, "command", 0];
+        if program.is_empty() {
+            checks.value(path, "the program has no name", "a program", "write the program first");
+        } else if program.contains('/') && !Path::new(program).is_absolute() {
+            checks.value(
+                path,
+                format!("`{}` is neither absolute nor a bare name", program.escape_debug()),
+                "an absolute path, or a name that is looked up in `/usr/local/bin:/usr/bin:/bin`",
+                "write the whole path of the program",
+            );
+        }
+    }
+    for (place, argument) in upstream.command.iter().enumerate() {
+        if argument.contains('\0') {
+            let path = at!["upstreams", index, "command", place];
+            checks.value(path, "an argument holds a NUL character", "text without NUL", "remove `\\0`");
+        }
+    }
+    for (key, value) in &upstream.env {
+        let path = at!["upstreams", index, "env", key.as_str()];
+        if key.is_empty() || key.contains(['=', '\0']) {
+            let expected = "a name without `=` and NUL";
+            checks.key(path, "this cannot be the name of a variable", expected, "write `NAME: value`");
+        } else if value.contains('\0') {
+            let message = format!("the value of `{}` holds a NUL character", key.escape_debug());
+            checks.key(path, message, "text without NUL", "remove `\\0` from the value");
+        }
+    }
+    if upstream.user.as_ref().is_some_and(|user| user.trim().is_empty() || user.contains(['\0', ':', '/'])) {
+        let path = at!["upstreams", index, "user"];
+        checks.value(
+            path,
+            "this is not the name of a user",
+            "the name of a user",
+            "write it or remove the key",
+        );
+    }
+    if upstream.working_dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+        let path = at!["upstreams", index, "working_dir"];
+        checks.value(path, "the working directory is relative", "an absolute path", "write the whole path");
+    }
+    if upstream.pin.tasks == Some(0) {
+        let path = at!["upstreams", index, "pin", "tasks"];
+        checks.value(path, "no process could be started", "at least 1", "write a number, such as `64`");
+    }
+    if let Some(memory) = upstream.pin.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        let path = at!["upstreams", index, "pin", "memory"];
+        let message = format!("no process can run in {memory}");
+        checks.value(path, message, "at least `1MiB`", "write a size, such as `512MiB`");
+    }
+}
+
+/// A server with sessions knows only one client, so it cannot serve several.
+fn sharing(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
+    if upstream.isolation == Some(Isolation::Shared)
+        && upstream.era == EraChoice::Legacy
+        && checks.known(at!["upstreams", index, "era"])
+    {
+        checks.value(
+            at!["upstreams", index, "isolation"],
+            "a server of the legacy era belongs to one session and cannot be shared",
+            "`session`, or `shared` with `era: modern` or `era: auto`",
+            "write `isolation: session`, or remove the key",
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! The face of 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests name it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::audit::Event;
+use crate::auth::principal::Principal;
+use crate::mcp::envelope::{Envelope, Id};
+use crate::mcp::error::code;
+use crate::mcp::header::{self, PROTOCOL_VERSION, SESSION_ID};
+use crate::mcp::method::Method;
+use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::{Era, Revision};
+use crate::pipeline::call::{self, Cancellation, Requester};
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Context, Gateway, Refusal, Stage, list, record};
+use crate::upstream::driver;
+
+use super::reply::{self, Reply};
+use super::session::{Session, Sessions};
+
+/// What one request is served with.
+pub struct Legacy<'a> {
+    /// The gateway.
+    pub gateway: &'a Arc<Gateway>,
+    /// All sessions.
+    pub sessions: &'a Sessions,
+    /// The request.
+    pub context: &'a Context,
+    /// The verified principal.
+    pub principal: &'a Arc<Principal>,
+    /// Where it was sent.
+    pub endpoint: &'a Endpoint,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl Legacy<'_> {
+    /// Serves one message.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of any stage.
+    pub async fn serve(&self, envelope: Envelope<'_>) -> Result<Reply, Refusal> {
+        let Envelope { id, method, params } = envelope;
+        self.endpoint.upstream(&self.gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
+        let Some(name) = method else {
+            let reason = "no request of ours waits for this response";
+            return Err(
+                Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
+            );
+        };
+        let method = Method::parse(&name);
+        if method == Method::Initialize {
+            return self.initialize(id.as_ref(), &params);
+        }
+        let session = self.session(id.as_ref())?;
+        let Some(id) = id else { return notification(&session, method, &params) };
+        self.request(&session, id, method, &name, params).await
+    }
+
+    /// Ends the session that the request names.
+    ///
+    /// # Errors
+    /// When it names none of this principal's.
+    pub fn delete(&self) -> Result<Reply, Refusal> {
+        let session = self.session(None)?;
+        self.sessions.close(&session.id);
+        self.gateway.upstreams.end_session(&session.id);
+        Ok(Reply::Empty(StatusCode::NO_CONTENT))
+    }
+
+    async fn request(
+        &self,
+        session: &Arc<Session>,
+        id: Id,
+        method: Method,
+        name: &str,
+        params: Object<'_>,
+    ) -> Result<Reply, Refusal> {
+        let identified = |refusal: Refusal| refusal.id(Some(&id));
+        let who = Requester {
+            context: self.context.clone(),
+            principal: Arc::clone(self.principal),
+            session: Some(Arc::clone(&session.id)),
+            revision: session.revision,
+        };
+        match method {
+            Method::Ping => Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}"))),
+            Method::ToolsList => {
+                match list::tools(self.gateway, &who, self.endpoint, params).await.map_err(identified)? {
+                    Ok(text) => {
+                        let text = plain(text, Era::Modern).unwrap_or_default();
+                        Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
+                    }
+                    Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
+                }
+            }
+            Method::ToolsCall => {
+                let Some(call) = session.enter(&id) else {
+                    let reason = "this id is already in use by a call of the session";
+                    let refusal = Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason);
+                    return Err(identified(refusal.code(code::INVALID_REQUEST)));
+                };
+                let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
+                let running = call::start(self.gateway, who, self.endpoint, params, Some(cancellation))
+                    .await
+                    .map_err(identified)?;
+                reply::follow(running, id, plain).await
+            }
+            _ => {
+                // Never 404: to a legacy client that means that its session is gone.
+                let reason =
+                    format!("the method `{}` is not served here", name.chars().take(64).collect::<String>());
+                Err(identified(
+                    Refusal::new(Stage::Decode, StatusCode::OK, reason).code(code::METHOD_NOT_FOUND),
+                ))
+            }
+        }
+    }
+
+    fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
+        let bad = |status, code, reason: &str| Refusal::new(Stage::Decode, status, reason).code(code).id(id);
+        let Some(id) = id else {
+            return Err(bad(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, "`initialize` needs an `id`"));
+        };
+        let Some(requested) = params.string("protocolVersion") else {
+            return Err(bad(
+                StatusCode::BAD_REQUEST,
+                code::INVALID_PARAMS,
+                "`params.protocolVersion` must be a string",
+            ));
+        };
+        // An unknown revision is answered with one that is spoken here (2025-11-25, "Version negotiation").
+        let revision = Revision::parse(&requested)
+            .filter(|revision| revision.era() == Era::Legacy)
+            .unwrap_or(Revision::LATEST_LEGACY);
+        let offer = super::offer(self.gateway, self.endpoint).map_err(|refusal| refusal.id(Some(id)))?;
+        let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
+        record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
+            .map_err(|refusal| refusal.id(Some(id)))?;
+        let Some(session) = self.sessions.open(self.principal, self.endpoint, revision) else {
+            let mut refusal =
+                bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
+            refusal.retry_after = Some(30);
+            return Err(refusal);
+        };
+        let instructions =
+            offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
+        let result = format!(
+            r#"{{"protocolVersion":{},"capabilities":{},"serverInfo":{}{instructions}}}"#,
+            quote(revision.as_str()),
+            offer.capabilities,
+            driver::implementation(),
+        );
+        Ok(Reply::Opened(reply::result(id, &result), Arc::clone(&session.id)))
+    }
+
+    /// The session that the request names.
+    fn session(&self, id: Option<&Id>) -> Result<Arc<Session>, Refusal> {
+        let bad = |status, reason: String| {
+            Refusal::new(Stage::Decode, status, reason).code(code::INVALID_REQUEST).id(id)
+        };
+        let named = header::single(self.headers, SESSION_ID)
+            .map_err(|reason| bad(StatusCode::BAD_REQUEST, reason))?
+            .ok_or_else(|| {
+                bad(
+                    StatusCode::BAD_REQUEST,
+                    "the header Mcp-Session-Id is missing: send `initialize` first".into(),
+                )
+            })?;
+        let session = self.sessions.get(named, self.principal, self.endpoint).ok_or_else(|| {
+            bad(StatusCode::NOT_FOUND, "there is no such session: send `initialize` again".into())
+        })?;
+        // 2025-06-18 and later name the agreed revision in every request; earlier ones do not.
+        match header::single(self.headers, PROTOCOL_VERSION) {
+            Ok(None) => Ok(session),
+            Ok(Some(revision)) if revision == session.revision.as_str() => Ok(session),
+            Ok(Some(_)) => Err(bad(
+                StatusCode::BAD_REQUEST,
+                format!("the header {PROTOCOL_VERSION} is not the revision agreed on"),
+            )),
+            Err(reason) => Err(bad(StatusCode::BAD_REQUEST, reason)),
+        }
+    }
+}
+
+fn notification(session: &Session, method: Method, params: &Object<'_>) -> Result<Reply, Refusal> {
+    if !method.is_notification() {
+        let reason = "a request needs an `id`";
+        return Err(Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST));
+    }
+    if method == Method::Cancelled
+        && let Some(id) = params.get("requestId").and_then(|id| Id::parse(id).ok())
+    {
+        session.cancel(&id);
+    }
+    Ok(Reply::Empty(StatusCode::ACCEPTED))
+}
+
+/// Takes out of a result what only the modern era knows; a legacy upstream's passes as it is.
+fn plain(text: String, era: Era) -> Result<String, String> {
+    if era == Era::Legacy {
+        return Ok(text);
+    }
+    let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
+    if result.string("resultType").is_some_and(|kind| kind != "complete") {
+        return Err(
+            "it answered with something other than a complete result, which nobody offered to handle"
+                .to_owned(),
+        );
+    }
+    let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
+    Ok(if changed { result.write() } else { text })
+}

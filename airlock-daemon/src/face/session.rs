@@ -1,0 +1,206 @@
+//! Sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to anybody else.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::auth::principal::Principal;
+use crate::mcp::envelope::Id;
+use crate::mcp::revision::Revision;
+use crate::pipeline::route::Endpoint;
+
+/// Most sessions at a time.
+const MAX_SESSIONS: usize = 10_000;
+
+/// A client's session.
+pub struct Session {
+    /// Its id: 32 hexadecimal digits from the kernel's random numbers.
+    pub id: Arc<str>,
+    /// The revision agreed on.
+    pub revision: Revision,
+    endpoint: Endpoint,
+    owner: (String, Option<String>, String),
+    born: Instant,
+    /// Milliseconds from `born` to the last request.
+    used: AtomicU64,
+    calls: Mutex<HashMap<Id, Arc<Notify>>>,
+}
+
+/// A call of a session while it runs; it can be cancelled by the id that the client gave it.
+pub struct Cancellable {
+    session: Arc<Session>,
+    id: Id,
+    /// Told when the client cancels.
+    pub cancelled: Arc<Notify>,
+}
+
+/// All sessions.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<Arc<str>, Arc<Session>>>);
+
+fn owner(principal: &Principal) -> (String, Option<String>, String) {
+    (principal.issuer.clone(), principal.tenant.clone(), principal.subject.clone())
+}
+
+impl Sessions {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+        // Every change to the map is one call, so a panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a session; `None` when there are too many, or the kernel has no random numbers.
+    pub fn open(
+        &self,
+        principal: &Principal,
+        endpoint: &Endpoint,
+        revision: Revision,
+    ) -> Option<Arc<Session>> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).ok()?;
+        let id: Arc<str> = format!("{:032x}", u128::from_ne_bytes(random)).into();
+        let session = Arc::new(Session {
+            id: Arc::clone(&id),
+            revision,
+            endpoint: endpoint.clone(),
+            owner: owner(principal),
+            born: Instant::now(),
+            used: AtomicU64::new(0),
+            calls: Mutex::default(),
+        });
+        let mut sessions = self.lock();
+        if sessions.len() >= MAX_SESSIONS {
+            return None;
+        }
+        sessions.insert(id, Arc::clone(&session));
+        Some(session)
+    }
+
+    /// The session of an id, for the principal and at the endpoint that it was opened for only.
+    pub fn get(&self, id: &str, principal: &Principal, endpoint: &Endpoint) -> Option<Arc<Session>> {
+        let session = self.lock().get(id).cloned()?;
+        if session.endpoint != *endpoint || session.owner != owner(principal) {
+            return None;
+        }
+        session.touch();
+        Some(session)
+    }
+
+    /// Ends a session.
+    pub fn close(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    /// Ends the sessions that were not used for `idle`; returns their ids.
+    pub fn expire(&self, idle: Duration) -> Vec<Arc<str>> {
+        let mut ended = Vec::new();
+        self.lock().retain(|id, session| {
+            let keep = session.idle() < idle || !session.calls().is_empty();
+            if !keep {
+                ended.push(Arc::clone(id));
+            }
+            keep
+        });
+        ended
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Session {
+    fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Notify>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.store(now, Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        self.born.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
+    }
+
+    /// Enters a call; `None` when its id is in use by another call of the session.
+    pub fn enter(self: &Arc<Self>, id: &Id) -> Option<Cancellable> {
+        let cancelled = Arc::new(Notify::new());
+        let mut calls = self.calls();
+        if calls.contains_key(id) {
+            return None;
+        }
+        calls.insert(id.clone(), Arc::clone(&cancelled));
+        Some(Cancellable { session: Arc::clone(self), id: id.clone(), cancelled })
+    }
+
+    /// Cancels a call; nothing happens when there is none of that id.
+    pub fn cancel(&self, id: &Id) {
+        if let Some(cancelled) = self.calls().get(id) {
+            cancelled.notify_one();
+        }
+    }
+}
+
+impl Drop for Cancellable {
+    fn drop(&mut self) {
+        self.session.calls().remove(&self.id);
+        self.session.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(subject: &str, tenant: Option<&str>) -> Principal {
+        Principal {
+            subject: subject.into(),
+            tenant: tenant.map(Into::into),
+            groups: vec![],
+            scopes: vec![],
+            issuer: "https://idp".into(),
+            claims: serde_json::Map::new(),
+            expires_at: 0,
+        }
+    }
+
+    #[test]
+    fn a_session_is_worthless_to_anybody_else() {
+        let sessions = Sessions::default();
+        let alice = principal("alice", Some("acme"));
+        let session = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
+        assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_some());
+        for thief in
+            [principal("mallory", Some("acme")), principal("alice", Some("other")), principal("alice", None)]
+        {
+            assert!(sessions.get(&session.id, &thief, &Endpoint::Merged).is_none());
+        }
+        assert!(sessions.get(&session.id, &alice, &Endpoint::One("docs".into())).is_none());
+        sessions.close(&session.id);
+        assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_none());
+    }
+
+    #[test]
+    fn idle_sessions_end_and_busy_ones_do_not() {
+        let sessions = Sessions::default();
+        let alice = principal("alice", None);
+        let idle = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
+        let busy = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
+        let id = Id::parse("1").expect("an id");
+        let call = busy.enter(&id).expect("a call");
+        assert!(busy.enter(&id).is_none(), "an id in flight is not given twice");
+        assert_eq!(sessions.expire(Duration::ZERO), [Arc::clone(&idle.id)]);
+        drop(call);
+        assert!(busy.enter(&id).is_some());
+        assert_eq!(sessions.expire(Duration::ZERO), [Arc::clone(&busy.id)]);
+    }
+}

@@ -1,0 +1,28 @@
+//! OAuth 2.0 Protected Resource Metadata (RFC 9728): one document an endpoint.
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::pipeline::Gateway;
+use crate::pipeline::route::Endpoint;
+
+use super::body::{self, Body};
+use super::routes::not_found;
+
+/// Well-known path; the resource's own path follows it (RFC 9728, section 3.1).
+pub const PREFIX: &str = "/.well-known/oauth-protected-resource";
+
+/// The metadata of the resource at `path`; without a path, of the merged endpoint.
+pub fn serve(gateway: &Gateway, path: &str) -> Response<Body> {
+    let endpoint = if path.is_empty() { Some(Endpoint::Merged) } else { Endpoint::parse(path) };
+    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.upstream(&gateway.upstreams).is_ok()) else {
+        return not_found();
+    };
+    let document = json!({
+        "resource": format!("{}{}", gateway.base_url, endpoint.path()),
+        "authorization_servers": gateway.issuers,
+        "bearer_methods_supported": ["header"],
+        "resource_name": "MCP Airlock",
+    });
+    body::json(StatusCode::OK, document.to_string())
+}

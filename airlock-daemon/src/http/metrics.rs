@@ -1,0 +1,63 @@
+//! `/metrics`, on a listener of its own, served by the control thread.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::observe::metrics::CONTENT_TYPE;
+
+use super::Service;
+use super::body::Body;
+use super::routes::not_found;
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<()> {
+    /// How long a scraper may take to send its head.
+    const HEAD: Duration = Duration::from_secs(5);
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the metrics listener cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let service = Arc::clone(&service);
+        tokio::task::spawn_local(async move {
+            let answers = service_fn(|request| {
+                let answer = answer(&service, &request);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+            if let Err(error) = http.serve_connection(TokioIo::new(stream), answers).await {
+                tracing::trace!(%error, "a metrics connection ended early");
+            }
+        });
+    }
+}
+
+fn answer(service: &Service, request: &Request<Incoming>) -> Response<Body> {
+    if request.uri().path() != "/metrics" || request.method() != Method::GET {
+        return not_found();
+    }
+    let gateway = &service.gateway;
+    gateway.metrics.audit(&gateway.audit.stats());
+    let mut response = Response::new(Body::text(gateway.metrics.encode()));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
+}

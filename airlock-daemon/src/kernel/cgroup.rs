@@ -1,0 +1,353 @@
+//! The cgroups: where ours are, one leaf a server process, and its end.
+//!
+//! ```text
+//! base/            our own cgroup when systemd delegated it, otherwise `airlock-<pid>-<n>` below our own
+//!   daemon/        this process (only when delegated: a cgroup with controllers holds no processes itself)
+//!   servers/       the programs are attached here, before the first leaf exists
+//!     <name>-<n>   one server process and its children
+//!   unpinned/      servers whose configuration asks for the host's network
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::config::schema::{Pin, PinNetwork};
+
+/// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
+const EMPTY_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why the cgroups could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// There is no cgroup v2 hierarchy.
+    #[error("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")]
+    NoMount,
+    /// This process is in no cgroup of that hierarchy, or in one that the mount does not show.
+    #[error(
+        "this process's own cgroup is not below {mount}; run it where its cgroup is visible, or with a cgroup namespace"
+    )]
+    NotVisible {
+        /// Where cgroup2 is mounted.
+        mount: PathBuf,
+    },
+    /// A file or directory refused.
+    #[error("{path}: cannot {action}: {source}; run as root, or as a systemd service with Delegate=yes")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl CgroupError {
+    /// The number of the system error, if there is one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error(),
+            Self::NoMount | Self::NotVisible { .. } => None,
+        }
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_path_buf();
+    move |source| CgroupError::Io { action, path, source }
+}
+
+/// The cgroups of this daemon.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    base: PathBuf,
+    /// Whether `base` was created here, and is removed at the end.
+    created: bool,
+    delegated: bool,
+    controllers: Vec<&'static str>,
+    next_leaf: AtomicU64,
+}
+
+impl Cgroups {
+    /// Finds our place in the hierarchy and creates `servers` and `unpinned`.
+    pub(super) fn prepare() -> Result<Self, CgroupError> {
+        let own = own_cgroup()?;
+        let (base, created, delegated) = match delegated_base(&own) {
+            Some(base) => (base, false, true),
+            None => (own.join(unique_name()), true, false),
+        };
+        if created {
+            fs::create_dir(&base).map_err(failed("create the cgroup", &base))?;
+        }
+        let mut cgroups =
+            Self { base, created, delegated, controllers: Vec::new(), next_leaf: AtomicU64::new(0) };
+        if delegated {
+            cgroups.step_aside()?;
+        }
+        for dir in [cgroups.servers(), cgroups.unpinned()] {
+            match fs::create_dir(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed("create the cgroup", &dir)(error));
+                }
+                _ => {}
+            }
+        }
+        cgroups.enable_controllers();
+        Ok(cgroups)
+    }
+
+    /// The cgroup that the programs are attached to.
+    pub(super) fn servers(&self) -> PathBuf {
+        self.base.join("servers")
+    }
+
+    fn unpinned(&self) -> PathBuf {
+        self.base.join("unpinned")
+    }
+
+    /// Whether systemd gave us this subtree.
+    pub(super) fn is_delegated(&self) -> bool {
+        self.delegated
+    }
+
+    /// The directory that holds our cgroups.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether leaves have this controller, `memory` or `pids`.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers.contains(&controller)
+    }
+
+    /// The open directory of `servers`, to attach programs to.
+    pub(super) fn open_servers(&self) -> Result<File, CgroupError> {
+        let path = self.servers();
+        File::open(&path).map_err(failed("open the cgroup", &path))
+    }
+
+    /// A new leaf for one process, with its limits as far as the controllers are available.
+    pub(super) fn leaf(&self, name: &str, pin: &Pin) -> Result<Leaf, CgroupError> {
+        let parent = match pin.network {
+            PinNetwork::None => self.servers(),
+            PinNetwork::Host => self.unpinned(),
+        };
+        let number = self.next_leaf.fetch_add(1, Ordering::Relaxed);
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let path = parent.join(format!("{name}-{number}"));
+        fs::create_dir(&path).map_err(failed("create the cgroup", &path))?;
+        // From here on the leaf is removed with its value.
+        let leaf = Leaf { path, gone: false };
+        if let Some(bytes) = pin.memory.filter(|_| self.has("memory")) {
+            leaf.write("memory.max", &bytes.0.to_string())?;
+        }
+        if let Some(tasks) = pin.tasks.filter(|_| self.has("pids")) {
+            leaf.write("pids.max", &tasks.to_string())?;
+        }
+        Ok(leaf)
+    }
+
+    /// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
+    fn step_aside(&self) -> Result<(), CgroupError> {
+        let daemon = self.base.join("daemon");
+        match fs::create_dir(&daemon) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("create the cgroup", &daemon)(error));
+            }
+            _ => {}
+        }
+        let procs = daemon.join("cgroup.procs");
+        fs::write(&procs, "0").map_err(failed("move this process", &procs))
+    }
+
+    /// Passes the memory and pids controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
+    fn enable_controllers(&mut self) {
+        for controller in ["memory", "pids"] {
+            let enable = format!("+{controller}");
+            let enabled = [self.base.clone(), self.servers(), self.unpinned()]
+                .iter()
+                .all(|dir| fs::write(dir.join("cgroup.subtree_control"), &enable).is_ok());
+            if enabled {
+                self.controllers.push(controller);
+            }
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        // A directory that still has a leaf refuses, which is right: its process is still alive.
+        let mut dirs = vec![self.servers(), self.unpinned()];
+        if self.created {
+            dirs.push(self.base.clone());
+        }
+        for dir in dirs {
+            if let Err(error) = fs::remove_dir(&dir) {
+                tracing::debug!(path = %dir.display(), %error, "cgroup not removed");
+            }
+        }
+    }
+}
+
+/// One leaf cgroup: a server process and whatever it starts.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    path: PathBuf,
+    gone: bool,
+}
+
+impl Leaf {
+    /// The file whose writer enters the leaf; close-on-exec.
+    pub(super) fn open_procs(&self) -> Result<File, CgroupError> {
+        let path = self.path.join("cgroup.procs");
+        OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))
+    }
+
+    /// Kills everything in the leaf at once; false where the kernel has no `cgroup.kill` (before 5.14).
+    pub(super) fn kill(&self) -> bool {
+        self.gone || fs::write(self.path.join("cgroup.kill"), "1").is_ok()
+    }
+
+    /// Waits until the leaf is empty and removes it. Call after [`Self::kill`].
+    pub(super) fn remove(&mut self) {
+        if self.gone {
+            return;
+        }
+        self.gone = true;
+        let emptied = self.wait_until_empty();
+        match fs::remove_dir(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, ?emptied, "cgroup of a server not removed");
+            }
+        }
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<(), CgroupError> {
+        let path = self.path.join(file);
+        fs::write(&path, value).map_err(failed("set the limit", &path))
+    }
+
+    /// `cgroup.events` is readable with a priority event when the leaf becomes empty.
+    fn wait_until_empty(&self) -> io::Result<bool> {
+        let path = self.path.join("cgroup.events");
+        let events = File::open(&path)?;
+        let deadline = Instant::now() + EMPTY_WITHIN;
+        loop {
+            if fs::read_to_string(&path)?.lines().any(|line| line == "populated 0") {
+                return Ok(true);
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
+            let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.kill();
+            self.remove();
+        }
+    }
+}
+
+/// A name that no other daemon, and no other instance in this process, takes.
+fn unique_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("airlock-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The directory of this process's cgroup.
+fn own_cgroup() -> Result<PathBuf, CgroupError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(failed("read", Path::new(path)));
+    let (root, mount) = cgroup2_mount(&read("/proc/self/mountinfo")?).ok_or(CgroupError::NoMount)?;
+    let table = read("/proc/self/cgroup")?;
+    own_dir(&table, &root, &mount).ok_or(CgroupError::NotVisible { mount })
+}
+
+/// The root and the mount point of the first cgroup2 mount in `/proc/self/mountinfo`.
+fn cgroup2_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        if filesystem.split(' ').next()? != "cgroup2" {
+            return None;
+        }
+        let mut fields = mount.split(' ').skip(3);
+        Some((unescape(fields.next()?), unescape(fields.next()?)))
+    })
+}
+
+/// Joins the v2 line of `/proc/self/cgroup` to the mount point.
+fn own_dir(table: &str, root: &Path, mount: &Path) -> Option<PathBuf> {
+    let path = table.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let below = Path::new(path).strip_prefix(root).ok()?;
+    (!path.contains("/.."))
+        .then(|| if below.as_os_str().is_empty() { mount.into() } else { mount.join(below) })
+}
+
+/// Undoes the octal escapes of mountinfo (space, tab, newline, backslash).
+fn unescape(field: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    PathBuf::from(escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)))
+}
+
+/// The cgroup that systemd delegated to us, marked by an attribute: our own, or its parent when we already stepped aside.
+fn delegated_base(own: &Path) -> Option<PathBuf> {
+    let is_delegated = |dir: &Path| {
+        ["user.delegate", "trusted.delegate"].iter().any(|name| {
+            let mut value = [0_u8; 8];
+            rustix::fs::getxattr(dir, *name, &mut value[..]).is_ok_and(|length| value[..length] == *b"1")
+        })
+    };
+    if is_delegated(own) {
+        return Some(own.to_path_buf());
+    }
+    let parent = own.parent().filter(|_| own.ends_with("daemon"))?;
+    is_delegated(parent).then(|| parent.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup rw,nosuid - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+32 30 0:28 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn the_mount_is_found_wherever_it_is() {
+        let (root, mount) = cgroup2_mount(HYBRID).expect("a mount");
+        assert_eq!((root, mount), (PathBuf::from("/"), PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(cgroup2_mount("31 30 0:27 / /x rw - cgroup cgroup rw,cgroup2"), None);
+        let odd = cgroup2_mount("32 30 0:28 /a /m\\040n rw - cgroup2 none rw").expect("a mount");
+        assert_eq!(odd, (PathBuf::from("/a"), PathBuf::from("/m n")));
+    }
+
+    #[test]
+    fn the_own_cgroup_is_below_the_mount_or_unknown() {
+        let own = |table: &str, root: &str| own_dir(table, Path::new(root), Path::new("/cg"));
+        let table = "9:pids:/x\n0::/system.slice/airlock.service\n";
+        assert_eq!(own(table, "/"), Some("/cg/system.slice/airlock.service".into()));
+        assert_eq!(own(table, "/system.slice"), Some("/cg/airlock.service".into()));
+        assert_eq!(own(table, "/user.slice"), None);
+        assert_eq!(own("0::/\n", "/"), Some("/cg".into()));
+        assert_eq!(own("0::/../other\n", "/"), None);
+        assert_eq!(own("9:pids:/x\n", "/"), None);
+    }
+}

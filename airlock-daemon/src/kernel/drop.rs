@@ -1,0 +1,321 @@
+//! The early drop: packets of listed sources to our own ports are dropped before they cost anything.
+//!
+//! It fails open: the XDP links are not pinned, so the end of the daemon lifts every drop.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, PORTS, Source, VERDICTS, Verdict};
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::loader::{LoadError, per_cpu_sum};
+use super::network::{self, Cidr};
+use crate::config::schema::{Xdp as XdpConfig, XdpMode as ModeChoice};
+
+/// What `XDP_DROP` is as a return value.
+const XDP_DROP: u32 = 1;
+
+/// Why the early drop cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum DropError {
+    /// The program or a map.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The interface refused the program.
+    #[error(
+        "interface {interface}: XDP does not attach in {mode} mode: {reason}; check the name (ip link), detach another XDP program, or set kernel.xdp.mode: generic"
+    )]
+    Attach {
+        /// Its name.
+        interface: String,
+        /// The mode that was tried last.
+        mode: &'static str,
+        /// What the kernel said.
+        reason: String,
+        /// The number of the system error.
+        errno: Option<i32>,
+    },
+    /// `kernel.xdp.allow` holds something else than a network.
+    #[error("kernel.xdp.allow: {0}")]
+    Allow(String),
+    /// This address must not be dropped.
+    #[error("{address} is never dropped: {reason}")]
+    Protected {
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A map is full or gone.
+    #[error("early drop: {action}: {source}")]
+    Map {
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+}
+
+impl DropError {
+    /// The number of the system error, if there is one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Load(error) => error.errno(),
+            Self::Attach { errno, .. } => *errno,
+            Self::Map { source, .. } => super::loader::errno_of(source),
+            Self::Allow(_) | Self::Protected { .. } => None,
+        }
+    }
+}
+
+/// Why a source is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// An operator asked for it.
+    Operator,
+    /// It exceeded its rate again and again.
+    RateLimit,
+    /// It failed to authenticate again and again.
+    FailedAuth,
+    /// Written by another version.
+    Unknown,
+}
+
+impl Reason {
+    fn number(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::Operator => 1,
+            Self::RateLimit => 2,
+            Self::FailedAuth => 3,
+        }
+    }
+
+    fn from_number(number: u64) -> Self {
+        match number {
+            1 => Self::Operator,
+            2 => Self::RateLimit,
+            3 => Self::FailedAuth,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A source that is dropped now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Blocked {
+    /// The address; of an IPv6 network the base of its /64.
+    pub address: IpAddr,
+    /// How long it still lasts.
+    pub remaining: Duration,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// An interface with the program, and the mode in which it was attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The interface.
+    pub interface: String,
+    /// `native` or `generic`.
+    pub mode: &'static str,
+}
+
+/// The early drop's maps; the program and its links stay with the loaded object.
+#[derive(Debug)]
+pub struct EarlyDrop {
+    maps: Mutex<Maps>,
+    verdicts: Map,
+    attached: Vec<Attached>,
+}
+
+#[derive(Debug)]
+struct Maps {
+    blocked: HashMap<MapData, [u8; 16], [u64; 2]>,
+    ports: HashMap<MapData, u16, u8>,
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock that the program reads.
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Neither part of this clock is ever negative.
+    now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.unsigned_abs())
+}
+
+fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
+    ebpf.program_mut(DROP_PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(LoadError::Foreign(DROP_PROGRAM))
+}
+
+impl EarlyDrop {
+    /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces.
+    pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<Self, DropError> {
+        let program = xdp_program(ebpf)?;
+        program
+            .load()
+            .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
+        let mut allowed: LpmTrie<_, [u8; 16], u8> = take(ebpf, ALLOWED)?;
+        for network in &config.allow {
+            let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
+            allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
+        }
+        let maps = Maps { blocked: take(ebpf, BLOCKED)?, ports: take(ebpf, PORTS)? };
+        let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
+        let program = xdp_program(ebpf)?;
+        let attached = config
+            .interfaces
+            .iter()
+            .map(|interface| attach_to(program, interface, config.mode))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { maps: Mutex::new(maps), verdicts, attached })
+    }
+
+    /// Where the program is attached.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// The TCP ports of this daemon: only packets to these are ever dropped. Replaces what was set before.
+    pub fn set_ports(&self, ports: &[u16]) -> Result<(), DropError> {
+        let mut maps = self.lock();
+        let present: Vec<u16> = maps.ports.keys().filter_map(Result::ok).collect();
+        for port in present.iter().filter(|port| !ports.contains(port)) {
+            ignore_absent(maps.ports.remove(port)).map_err(map_failed("forget a port"))?;
+        }
+        for port in ports {
+            maps.ports.insert(port, 1, 0).map_err(map_failed("set a port; at most 64 are possible"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops a source from now on, for at most `lasting`. Again for the same source: the new time counts.
+    ///
+    /// Refused for loopback, link-local and multicast addresses, this host's own addresses and its gateways.
+    pub fn block(&self, address: IpAddr, lasting: Duration, reason: Reason) -> Result<(), DropError> {
+        if let Some(reason) = network::protected(address) {
+            return Err(DropError::Protected { address, reason });
+        }
+        let lasting = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
+        let block = Block { until_ns: now_ns().saturating_add(lasting), reason: reason.number() };
+        self.lock()
+            .blocked
+            .insert(network::source(address).0, block.to_words(), 0)
+            .map_err(map_failed("block a source"))
+    }
+
+    /// Lifts the drop of a source; whether there was one.
+    pub fn unblock(&self, address: IpAddr) -> Result<bool, DropError> {
+        match self.lock().blocked.remove(&network::source(address).0) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => ignore_absent(Err(error)).map(|()| false).map_err(map_failed("unblock a source")),
+        }
+    }
+
+    /// What is dropped now, in order of address. What has expired is removed on the way.
+    pub fn list(&self) -> Result<Vec<Blocked>, DropError> {
+        let mut maps = self.lock();
+        let now = now_ns();
+        let mut listed = Vec::new();
+        let mut expired = Vec::new();
+        for entry in &maps.blocked {
+            let (key, words) = entry.map_err(map_failed("list sources"))?;
+            let block = Block::from_words(words);
+            match block.until_ns.checked_sub(now).filter(|left| *left > 0) {
+                Some(left) => listed.push(Blocked {
+                    address: network::address(Source(key)),
+                    remaining: Duration::from_nanos(left),
+                    reason: Reason::from_number(block.reason),
+                }),
+                None => expired.push(key),
+            }
+        }
+        for key in expired {
+            ignore_absent(maps.blocked.remove(&key)).map_err(map_failed("remove an expired source"))?;
+        }
+        listed.sort_by_key(|blocked| blocked.address);
+        Ok(listed)
+    }
+
+    /// How many packets met each verdict since the start, summed over all CPUs.
+    pub fn counters(&self) -> Result<[(Verdict, u64); Verdict::COUNT as usize], DropError> {
+        let mut counts = Verdict::ALL.map(|verdict| (verdict, 0));
+        for (verdict, count) in &mut counts {
+            *count = per_cpu_sum(&self.verdicts, VERDICTS, *verdict as u32)?;
+        }
+        Ok(counts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Maps> {
+        // The maps live in the kernel; a panic elsewhere cannot have left them half changed.
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets the kernel run the program on a frame that came from no network; whether it would drop it.
+pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8]) -> Result<bool, LoadError> {
+    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+    let result = xdp_program(ebpf)?
+        .test_run(options)
+        .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
+    Ok(result.return_value == XDP_DROP)
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    let map = ebpf.take_map(name).ok_or(LoadError::Foreign(name))?;
+    T::try_from(map).map_err(|source| LoadError::Map { map: name, source: Box::new(source) })
+}
+
+fn map_failed(action: &'static str) -> impl Fn(MapError) -> DropError {
+    move |source| DropError::Map { action, source }
+}
+
+/// Removing what the kernel has meanwhile removed itself is no failure.
+fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(error) if super::loader::errno_of(&error) == Some(libc::ENOENT) => Ok(()),
+        Err(MapError::KeyNotFound) => Ok(()),
+        result => result,
+    }
+}
+
+fn attach_to(program: &mut Xdp, interface: &str, choice: ModeChoice) -> Result<Attached, DropError> {
+    let modes: &[(XdpMode, &'static str)] = match choice {
+        ModeChoice::Auto => &[(XdpMode::Driver, "native"), (XdpMode::Skb, "generic")],
+        ModeChoice::Native => &[(XdpMode::Driver, "native")],
+        ModeChoice::Generic => &[(XdpMode::Skb, "generic")],
+    };
+    let failed = |mode, error: &ProgramError| DropError::Attach {
+        interface: interface.to_owned(),
+        mode,
+        reason: error.to_string(),
+        errno: super::loader::errno_of(error),
+    };
+    let mut last = None;
+    // A name with a zero byte is no name, and the library would panic on it.
+    for (mode, name) in modes.iter().copied().filter(|_| !interface.contains('\0')) {
+        match program.attach(interface, mode) {
+            Ok(_) => {
+                tracing::info!(interface, mode = name, "early drop attached");
+                return Ok(Attached { interface: interface.to_owned(), mode: name });
+            }
+            Err(error) => {
+                tracing::debug!(interface, mode = name, %error, "XDP mode refused");
+                last = Some(failed(name, &error));
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| DropError::Attach {
+        interface: interface.to_owned(),
+        mode: "any",
+        reason: "this is not a name of an interface".to_owned(),
+        errno: None,
+    }))
+}

@@ -1,0 +1,158 @@
+//! Loading the embedded object and attaching the programs that pin servers.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+
+use airlock_ebpf::{DENIED, Hook};
+use aya::maps::{Map, MapError, PerCpuArray};
+use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+/// The object of `cargo xtask build-ebpf`, if it was there when the daemon was built.
+#[cfg(airlock_ebpf_object)]
+const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/airlock.o")));
+#[cfg(not(airlock_ebpf_object))]
+const OBJECT: Option<&[u8]> = None;
+
+/// Why the programs are not in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The daemon was built without them.
+    #[error(
+        "this daemon was built without the eBPF programs; run `cargo xtask build-ebpf` and build it again"
+    )]
+    Absent,
+    /// The kernel took no maps, or the object is broken.
+    #[error("cannot load the eBPF object: {}; {}", chain(.0), advice(errno_of(.0)))]
+    Object(#[source] Box<EbpfError>),
+    /// The object has no such program or map, so it belongs to another version.
+    #[error("the embedded eBPF object has no `{0}`; run `cargo xtask build-ebpf` and build the daemon again")]
+    Foreign(&'static str),
+    /// The kernel refused a program.
+    #[error(
+        "cannot load or attach the eBPF program `{program}`: {}; {}",
+        chain(source),
+        advice(errno_of(source))
+    )]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map does not answer.
+    #[error("eBPF map `{map}`: {}; {}", chain(source), advice(errno_of(source)))]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<MapError>,
+    },
+}
+
+impl LoadError {
+    /// The number of the system error, if there is one.
+    pub fn errno(&self) -> Option<i32> {
+        errno_of(self)
+    }
+}
+
+/// The first system error among an error and its sources.
+pub(super) fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(errno);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error and its sources in one line; the verifier's log is cut to its last lines, which say what it refused.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    match lines.as_slice() {
+        [first, .., a, b, c] if lines.len() > 5 => format!("{first} … {a} / {b} / {c}"),
+        lines => lines.join(" / "),
+    }
+}
+
+/// What helps against a system error of `bpf(2)`.
+pub(super) fn advice(errno: Option<i32>) -> &'static str {
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => {
+            "run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; in a container, allow the bpf system call"
+        }
+        Some(libc::ENOSYS) => "the kernel has no eBPF; use one of at least 5.15",
+        Some(libc::ENOMEM) => {
+            "raise the limit of locked memory (ulimit -l), or use a kernel of at least 5.11"
+        }
+        Some(libc::EBUSY) => "another program is attached there; detach it first",
+        _ => "use a kernel of at least 5.15 with CONFIG_CGROUP_BPF",
+    }
+}
+
+/// Loads the object: its maps exist afterwards, its programs are not yet in the kernel.
+///
+/// With `verbose` the programs write diagnostics; otherwise the verifier removes that code.
+pub(super) fn load_object(verbose: bool) -> Result<Ebpf, LoadError> {
+    let object = OBJECT.ok_or(LoadError::Absent)?;
+    let level: u8 = if verbose { aya_log::Level::Debug as u8 } else { 0 };
+    EbpfLoader::new()
+        .override_global(aya_log::LEVEL, &level, true)
+        .load(object)
+        .map_err(|error| LoadError::Object(Box::new(error)))
+}
+
+/// Loads the pinning programs and attaches them to the cgroup that is open as `cgroup`. The links live as long as `ebpf`.
+pub(super) fn attach_pins(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
+    for hook in Hook::ALL {
+        let name = hook.name();
+        let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
+        let failed = |source| LoadError::Program { program: name, source: Box::new(source) };
+        // A link always stands beside the programs of others; the kernel takes no flag for it.
+        let mode = CgroupAttachMode::Single;
+        match program {
+            Program::CgroupSock(program) => {
+                program.load().map_err(failed)?;
+                program.attach(cgroup, mode).map_err(failed)?;
+            }
+            Program::CgroupSockAddr(program) => {
+                program.load().map_err(failed)?;
+                program.attach(cgroup, mode).map_err(failed)?;
+            }
+            _ => return Err(LoadError::Foreign(name)),
+        }
+    }
+    Ok(())
+}
+
+/// How often each hook refused, summed over all CPUs.
+pub(super) fn denied(ebpf: &Ebpf) -> Result<[(Hook, u64); Hook::COUNT as usize], LoadError> {
+    let map = ebpf.map(DENIED).ok_or(LoadError::Foreign(DENIED))?;
+    let mut counts = Hook::ALL.map(|hook| (hook, 0));
+    for (hook, count) in &mut counts {
+        *count = per_cpu_sum(map, DENIED, *hook as u32)?;
+    }
+    Ok(counts)
+}
+
+/// One entry of a per-CPU array of counters, summed.
+pub(super) fn per_cpu_sum(map: &Map, name: &'static str, index: u32) -> Result<u64, LoadError> {
+    let failed = |source| LoadError::Map { map: name, source: Box::new(source) };
+    let array: PerCpuArray<_, u64> = map.try_into().map_err(failed)?;
+    Ok(array.get(&index, 0).map_err(failed)?.iter().sum())
+}

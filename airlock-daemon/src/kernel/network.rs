@@ -1,0 +1,232 @@
+//! Networks in CIDR notation, and what this host must never drop: its own addresses and its gateways.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use airlock_ebpf::Source;
+
+/// A network: an address and a number of leading bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cidr {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            || format!("`{text}` is not a network: write an address or `192.0.2.0/24`, `2001:db8::/48`");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.trim().parse().map_err(|_| expected())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.trim().parse().ok().filter(|bits| *bits <= longest).ok_or_else(expected)?,
+            None => longest,
+        };
+        Ok(Self { address, bits })
+    }
+}
+
+impl Cidr {
+    /// The key in the trie of exempt sources. The early drop knows an IPv6 source by its /64, so a longer IPv6 network exempts
+    /// the whole /64 it is in.
+    pub(super) fn trie_key(self) -> (u32, [u8; 16]) {
+        match self.address {
+            IpAddr::V4(_) => (96 + u32::from(self.bits), source(self.address).0),
+            IpAddr::V6(_) => (u32::from(self.bits.min(64)), source(self.address).0),
+        }
+    }
+}
+
+/// The key under which the early drop knows an address. An IPv4 address written as IPv6 is the IPv4 address.
+pub(super) fn source(address: IpAddr) -> Source {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Source::from_v4(address.octets()),
+        IpAddr::V6(address) => Source::from_v6(address.octets()),
+    }
+}
+
+/// The address, or the base of the /64, that a key stands for.
+pub(super) fn address(source: Source) -> IpAddr {
+    Ipv6Addr::from(source.0).to_canonical()
+}
+
+/// Why an address must not be dropped, whatever it did; `None` when it may be.
+pub(super) fn protected(candidate: IpAddr) -> Option<&'static str> {
+    let candidate = candidate.to_canonical();
+    if candidate.is_loopback() {
+        return Some("it is a loopback address");
+    }
+    if candidate.is_unspecified() || candidate.is_multicast() {
+        return Some("it is no address of a host");
+    }
+    let link_local = match candidate {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if link_local {
+        return Some("it is a link-local address, which routers use");
+    }
+    let key = source(candidate);
+    if own_addresses().into_iter().any(|own| source(own) == key) {
+        return Some("it is an address of this host, or in the same IPv6 /64");
+    }
+    if gateways().into_iter().any(|gateway| source(gateway) == key) {
+        return Some("it is a gateway of this host");
+    }
+    None
+}
+
+/// Reads a table of the calling thread's network namespace; an absent one (no IPv6) is empty.
+fn table(name: &str) -> String {
+    fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
+}
+
+fn own_addresses() -> Vec<IpAddr> {
+    let mut own = local_v4(&table("fib_trie"));
+    own.extend(local_v6(&table("if_inet6")));
+    own
+}
+
+fn gateways() -> Vec<IpAddr> {
+    let mut all = gateways_v4(&table("route"));
+    all.extend(gateways_v6(&table("ipv6_route")));
+    all
+}
+
+/// In `fib_trie` a line `|-- address` stands before each line `/32 host LOCAL`.
+fn local_v4(fib_trie: &str) -> Vec<IpAddr> {
+    let mut own = Vec::new();
+    let mut last: Option<Ipv4Addr> = None;
+    for line in fib_trie.lines() {
+        let line = line.trim_start();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.trim().parse().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            own.extend(last.map(IpAddr::V4));
+        }
+    }
+    own
+}
+
+/// In `if_inet6` the first field is the address.
+fn local_v6(if_inet6: &str) -> Vec<IpAddr> {
+    if_inet6.lines().filter_map(|line| hex_v6(line.split_whitespace().next()?)).collect()
+}
+
+/// In `route` the third field is the gateway, a number in host order whose bytes lie in network order.
+fn gateways_v4(route: &str) -> Vec<IpAddr> {
+    route
+        .lines()
+        .skip(1)
+        .filter_map(|line| u32::from_str_radix(line.split_whitespace().nth(2)?, 16).ok())
+        .filter(|gateway| *gateway != 0)
+        .map(|gateway| IpAddr::V4(gateway.to_ne_bytes().into()))
+        .collect()
+}
+
+/// In `ipv6_route` the fifth field is the next hop.
+fn gateways_v6(route: &str) -> Vec<IpAddr> {
+    route
+        .lines()
+        .filter_map(|line| hex_v6(line.split_whitespace().nth(4)?))
+        .filter(|gateway| !gateway.is_unspecified())
+        .collect()
+}
+
+fn hex_v6(text: &str) -> Option<IpAddr> {
+    (text.len() == 32)
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+        .map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn networks_are_read_and_nonsense_is_refused() {
+        let key = |text: &str| text.parse::<Cidr>().expect(text).trie_key();
+        assert_eq!(key("192.0.2.0/24").0, 120);
+        assert_eq!(key("192.0.2.7").0, 128);
+        assert_eq!(key("::/0").0, 0);
+        assert_eq!(key("2001:db8::1"), (64, source(ip("2001:db8::"))).into_key());
+        for text in ["", "192.0.2.0/33", "2001:db8::/129", "192.0.2/24", "example.com", "1.2.3.4/-1"] {
+            assert!(text.parse::<Cidr>().expect_err(text).contains("is not a network"));
+        }
+    }
+
+    trait IntoKey {
+        fn into_key(self) -> (u32, [u8; 16]);
+    }
+
+    impl IntoKey for (u32, Source) {
+        fn into_key(self) -> (u32, [u8; 16]) {
+            (self.0, self.1.0)
+        }
+    }
+
+    #[test]
+    fn keys_and_addresses_are_two_ways_of_one_thing() {
+        for text in ["203.0.113.7", "2001:db8:1:2::"] {
+            assert_eq!(address(source(ip(text))), ip(text));
+        }
+        assert_eq!(address(source(ip("::ffff:203.0.113.7"))), ip("203.0.113.7"));
+    }
+
+    #[test]
+    fn what_a_host_lives_on_is_protected() {
+        for text in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "ff02::1",
+            "169.254.1.1",
+            "fe80::1",
+            "255.255.255.255",
+        ] {
+            assert!(protected(ip(text)).is_some(), "{text}");
+        }
+        assert_eq!(protected(ip("203.0.113.7")), None);
+        assert_eq!(protected(ip("2001:db8::7")), None);
+    }
+
+    #[test]
+    fn the_kernels_tables_are_understood() {
+        let trie = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 10.0.0.0
+        /24 link UNICAST
+     |-- 10.0.0.5
+        /32 host LOCAL
+";
+        assert_eq!(local_v4(trie), [ip("10.0.0.5")]);
+        let v6 = "20010db8000000000000000000000005 02 40 00 80     eth0\n";
+        assert_eq!(local_v6(v6), [ip("2001:db8::5")]);
+        let gateway = u32::from_ne_bytes([10, 0, 0, 1]);
+        let route = format!(
+            "Iface\tDestination\tGateway\neth0\t00000000\t{gateway:08X}\t0003\neth0\t0\t00000000\t1\n"
+        );
+        assert_eq!(gateways_v4(&route), [ip("10.0.0.1")]);
+        let zero = "0".repeat(32);
+        let route = format!(
+            "{zero} 00 {zero} 00 20010db8000000000000000000000001 0400\n{zero} 00 {zero} 00 {zero} 0400\n"
+        );
+        assert_eq!(gateways_v6(&route), [ip("2001:db8::1")]);
+    }
+}

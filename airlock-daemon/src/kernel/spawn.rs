@@ -1,0 +1,329 @@
+//! Starting a server in its cell, and its end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+
+use rustix::fs::{Access, access};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::Pinning;
+use super::cgroup::{CgroupError, Leaf};
+use super::confine::{Confinement, Step, socket_pair};
+use super::users::{self, Ids};
+
+/// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How to start a server.
+#[derive(Debug, Clone)]
+pub struct ServerCommand {
+    /// The program: an absolute path, or a name that is looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment; `PATH` is [`DEFAULT_PATH`] when absent.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub working_dir: PathBuf,
+    /// The user it runs as; the daemon's own when absent.
+    pub user: Option<String>,
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The program is nowhere in `PATH`, or not at its absolute path.
+    #[error("upstream {upstream}: program `{}` not found in {path}; install it, or write its absolute path in `command`", program.display())]
+    NotFound {
+        /// The upstream.
+        upstream: String,
+        /// What was looked for.
+        program: PathBuf,
+        /// Where.
+        path: String,
+    },
+    /// The program is there but may not be executed.
+    #[error("upstream {upstream}: `{}` is not an executable file; make it one: chmod +x", program.display())]
+    NotExecutable {
+        /// The upstream.
+        upstream: String,
+        /// The file.
+        program: PathBuf,
+    },
+    /// A relative path would depend on a directory nobody named.
+    #[error("upstream {upstream}: `{}` is a relative path; write it absolute, or as a name without a slash", program.display())]
+    Relative {
+        /// The upstream.
+        upstream: String,
+        /// What was written.
+        program: PathBuf,
+    },
+    /// The working directory is none.
+    #[error("upstream {upstream}: working directory {} is not a directory; create it or change `working_dir`", dir.display())]
+    WorkingDir {
+        /// The upstream.
+        upstream: String,
+        /// The path.
+        dir: PathBuf,
+    },
+    /// The user does not exist.
+    #[error(
+        "upstream {upstream}: there is no user `{user}`; create it (systemd-sysusers, useradd --system) or change `user`"
+    )]
+    NoSuchUser {
+        /// The upstream.
+        upstream: String,
+        /// Its name.
+        user: String,
+    },
+    /// The child could not confine itself, so the program was not executed.
+    #[error("upstream {upstream}: its process could not {}: {source}; {}", step.explain().0, step.explain().1)]
+    Confine {
+        /// The upstream.
+        upstream: String,
+        /// What it tried.
+        step: Step,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel did not execute the program.
+    #[error("upstream {upstream}: cannot execute {}: {source}; check the file, its interpreter, and that the server's user may read it", program.display())]
+    Exec {
+        /// The upstream.
+        upstream: String,
+        /// The file.
+        program: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Something before the fork failed.
+    #[error("upstream {upstream}: cannot {action}: {source}; raise the limit of open files if it says so")]
+    Prepare {
+        /// The upstream.
+        upstream: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The leaf cgroup refused.
+    #[error("upstream {upstream}: {source}")]
+    Cgroup {
+        /// The upstream.
+        upstream: String,
+        /// Why.
+        source: CgroupError,
+    },
+}
+
+/// The place of one server process: a leaf cgroup, or none where the kernel half is off.
+#[derive(Debug)]
+pub struct Cell {
+    pub(super) upstream: String,
+    pub(super) leaf: Option<Leaf>,
+    pub(super) pinning: Option<Arc<Pinning>>,
+    pub(super) pinned: bool,
+}
+
+/// A running server. Its process, and all that it started in its cell, end with this value.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    status: Option<ExitStatus>,
+    stdio: Option<UnixStream>,
+    stderr: Option<UnixStream>,
+    // In this order: the leaf goes before what it hangs on.
+    leaf: Option<Leaf>,
+    _pinning: Option<Arc<Pinning>>,
+}
+
+impl Cell {
+    /// Whether the programs that refuse the network are in force in this cell.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    /// Starts the server in this cell. It enters the cell before its program is executed.
+    pub fn spawn(self, command: &ServerCommand) -> Result<ServerProcess, SpawnError> {
+        let upstream = self.upstream;
+        let prepare = |action| {
+            let upstream = upstream.clone();
+            move |source| SpawnError::Prepare { upstream, action, source }
+        };
+        let program = find_program(&upstream, command)?;
+        if !command.working_dir.is_dir() {
+            return Err(SpawnError::WorkingDir { upstream, dir: command.working_dir.clone() });
+        }
+        let ids = match &command.user {
+            Some(user) => change_of_user(&upstream, user)?,
+            None => None,
+        };
+        if ids.is_none() && self.pinned {
+            tracing::warn!(
+                upstream,
+                "this server runs as airlock's own user, which may move it out of its cell: set `user`"
+            );
+        }
+        let procs = match &self.leaf {
+            Some(leaf) => Some(
+                leaf.open_procs()
+                    .map_err(|source| SpawnError::Cgroup { upstream: upstream.clone(), source })?,
+            ),
+            None => None,
+        };
+        let (stdio, child_stdin) = socket_pair().map_err(prepare("make a socket pair"))?;
+        let child_stdout: OwnedFd = child_stdin.try_clone().map_err(prepare("duplicate a socket"))?;
+        let (stderr, child_stderr) = socket_pair().map_err(prepare("make a socket pair"))?;
+
+        let mut process = Command::new(&program);
+        process
+            .args(&command.args)
+            .env_clear()
+            .env("PATH", DEFAULT_PATH)
+            .envs(&command.env)
+            .current_dir(&command.working_dir)
+            .stdin(Stdio::from(child_stdin))
+            .stdout(Stdio::from(child_stdout))
+            .stderr(Stdio::from(child_stderr));
+        let steps =
+            Confinement { procs, ids }.apply_to(&mut process).map_err(prepare("make a socket pair"))?;
+        let spawned = process.spawn();
+        // Closes our copies of the child's descriptors, so that its end is the end of the stream.
+        drop(process);
+        match spawned {
+            Ok(child) => Ok(ServerProcess {
+                child,
+                status: None,
+                stdio: Some(stdio),
+                stderr: Some(stderr),
+                leaf: self.leaf,
+                _pinning: self.pinning,
+            }),
+            Err(source) => Err(match steps.failed_step() {
+                Some(step) => SpawnError::Confine { upstream, step, source },
+                None => SpawnError::Exec { upstream, program, source },
+            }),
+        }
+    }
+}
+
+/// The numbers of the user, unless this process already has them.
+fn change_of_user(upstream: &str, user: &str) -> Result<Option<Ids>, SpawnError> {
+    let found = users::look_up(user).map_err(|source| SpawnError::Prepare {
+        upstream: upstream.to_owned(),
+        action: "look up its user",
+        source,
+    })?;
+    let Some(ids) = found else {
+        return Err(SpawnError::NoSuchUser { upstream: upstream.to_owned(), user: user.to_owned() });
+    };
+    let same = rustix::process::getuid().as_raw() == ids.uid
+        && rustix::process::geteuid().as_raw() == ids.uid
+        && rustix::process::getgid().as_raw() == ids.gid;
+    // Root is also "itself", but has groups to lose.
+    Ok((!same || ids.uid == 0).then_some(ids))
+}
+
+/// The file to execute.
+fn find_program(upstream: &str, command: &ServerCommand) -> Result<PathBuf, SpawnError> {
+    let program = &command.program;
+    let upstream = || upstream.to_owned();
+    let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    if program.is_absolute() {
+        return if is_program(program) {
+            Ok(program.clone())
+        } else if program.exists() {
+            Err(SpawnError::NotExecutable { upstream: upstream(), program: program.clone() })
+        } else {
+            let dir = program.parent().unwrap_or(program).display().to_string();
+            Err(SpawnError::NotFound { upstream: upstream(), program: program.clone(), path: dir })
+        };
+    }
+    if program.components().count() != 1 || program.as_os_str().is_empty() {
+        return Err(SpawnError::Relative { upstream: upstream(), program: program.clone() });
+    }
+    let path = command.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    // An empty or relative entry would mean the working directory: never look there.
+    let places: Vec<PathBuf> =
+        path.split(':').map(Path::new).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program)).collect();
+    if let Some(found) = places.iter().find(|path| is_program(path)) {
+        return Ok(found.clone());
+    }
+    match places.into_iter().find(|path| path.is_file()) {
+        Some(program) => Err(SpawnError::NotExecutable { upstream: upstream(), program }),
+        None => Err(SpawnError::NotFound {
+            upstream: upstream(),
+            program: program.clone(),
+            path: path.to_owned(),
+        }),
+    }
+}
+
+impl ServerProcess {
+    /// Our end of the socket that is the server's standard input and output; once.
+    pub fn take_stdio(&mut self) -> Option<UnixStream> {
+        self.stdio.take()
+    }
+
+    /// Our end of the socket that is the server's standard error; once.
+    pub fn take_stderr(&mut self) -> Option<UnixStream> {
+        self.stderr.take()
+    }
+
+    /// The process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the server ended, if it did by itself; never waits for it. What it left behind in its cell is killed then.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            let pid = self.group()?;
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if let Ok(Some(_)) = waitid(WaitId::Pid(pid), options) {
+                self.kill();
+            }
+        }
+        self.status
+    }
+
+    /// Kills the server and all that it started, waits for its end and removes its cell; how it ended. Idempotent.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        if self.status.is_some() {
+            return self.status;
+        }
+        let by_cgroup = self.leaf.as_ref().is_some_and(Leaf::kill);
+        if !by_cgroup && let Some(group) = self.group() {
+            // The leader is not reaped yet, so the number is still its own.
+            if let Err(error) = kill_process_group(group, Signal::KILL) {
+                tracing::debug!(pid = self.pid(), %error, "process group not killed");
+            }
+        }
+        if let Err(error) = self.child.kill() {
+            tracing::debug!(pid = self.pid(), %error, "process not killed");
+        }
+        match self.child.wait() {
+            Ok(status) => self.status = Some(status),
+            Err(error) => tracing::warn!(pid = self.pid(), %error, "cannot wait for a killed server"),
+        }
+        if let Some(leaf) = &mut self.leaf {
+            leaf.remove();
+        }
+        self.status
+    }
+
+    fn group(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,86 @@
+//! The headers that mirror a modern request's body (2026-07-28, "Standard request headers").
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+
+/// `MCP-Protocol-Version`.
+pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+/// `Mcp-Method`.
+pub const METHOD: &str = "mcp-method";
+/// `Mcp-Name`.
+pub const NAME: &str = "mcp-name";
+/// `Mcp-Session-Id` (legacy).
+pub const SESSION_ID: &str = "mcp-session-id";
+
+/// A header's only value as text.
+///
+/// # Errors
+/// When the header is repeated or is not visible ASCII.
+pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(format!("the header {name} is repeated"));
+    }
+    first.to_str().map(Some).map_err(|_| format!("the header {name} is not visible ASCII"))
+}
+
+/// Decodes a mirrored value: `=?base64?…?=` carries what a header cannot.
+///
+/// # Errors
+/// When the sentinel's content is not base64 of UTF-8.
+pub fn decode(value: &str) -> Result<Cow<'_, str>, String> {
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(Cow::Borrowed(value));
+    };
+    let bytes = STANDARD.decode(encoded).map_err(|_| "the header's base64 is malformed".to_owned())?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "the header's base64 is not UTF-8".to_owned())
+}
+
+/// Checks that a header is there once and says what the body says.
+///
+/// # Errors
+/// A sentence for the client.
+pub fn agrees(headers: &HeaderMap, name: &str, body: &str) -> Result<(), String> {
+    let value = single(headers, name)?.ok_or_else(|| format!("the header {name} is missing"))?;
+    if decode(value)? == body { Ok(()) } else { Err(format!("the header {name} disagrees with the body")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(NAME, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_header_that_agrees_passes() {
+        agrees(&headers(&["read_file"]), NAME, "read_file").expect("plain");
+        agrees(&headers(&["=?base64?Z3LDvMOfZQ==?="]), NAME, "grüße").expect("encoded");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (values, reason) in [
+            (&[][..], "missing"),
+            (&["a", "a"][..], "repeated"),
+            (&["Read_File"][..], "disagrees"),
+            (&["=?base64?%%%?="][..], "malformed"),
+            (&["=?base64?/w==?="][..], "not UTF-8"),
+            (&["=?BASE64?cmVhZF9maWxl?="][..], "disagrees"),
+            (&["gr\u{fc}"][..], "visible ASCII"),
+        ] {
+            let error = agrees(&headers(values), NAME, "read_file").expect_err(reason);
+            assert!(error.contains(reason), "{values:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What an upstream sends: told apart with one shallow parse, the payload left as bytes.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A message of an upstream.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// The answer to a request of ours, by our numeric id.
+    Answer {
+        /// Our id.
+        id: u64,
+        /// The result, or the error object.
+        outcome: Result<&'a RawValue, &'a RawValue>,
+    },
+    /// A request of the server's.
+    Request {
+        /// Its id as JSON text.
+        id: &'a str,
+        /// Its method.
+        method: String,
+    },
+    /// A notification.
+    Notification {
+        /// Its method.
+        method: String,
+        /// Its parameters.
+        params: Option<&'a RawValue>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    jsonrpc: Option<String>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: Option<String>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// Reads one message; duplicate members of the envelope are refused.
+///
+/// # Errors
+/// What is wrong with it, for the log.
+pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
+    let wire: Wire<'_> =
+        serde_json::from_str(text).map_err(|error| format!("not a JSON-RPC message: {error}"))?;
+    if wire.jsonrpc.as_deref() != Some("2.0") {
+        return Err("not a JSON-RPC message: `jsonrpc` is not \"2.0\"".to_owned());
+    }
+    match (wire.method, wire.id, wire.result, wire.error) {
+        (Some(method), Some(id), None, None) => Ok(Incoming::Request { id: id.get(), method }),
+        (Some(method), None, None, None) => Ok(Incoming::Notification { method, params: wire.params }),
+        (None, Some(id), result, error) => {
+            let id = id
+                .get()
+                .parse()
+                .map_err(|_| format!("an answer to a request that was never sent ({})", short(id.get())))?;
+            match (result, error) {
+                (Some(result), None) if result.get().starts_with('{') => {
+                    Ok(Incoming::Answer { id, outcome: Ok(result) })
+                }
+                (None, Some(error)) if error.get().starts_with('{') => {
+                    Ok(Incoming::Answer { id, outcome: Err(error) })
+                }
+                _ => Err("an answer has either an object `result` or an object `error`".to_owned()),
+            }
+        }
+        _ => Err("neither a request, a notification nor an answer".to_owned()),
+    }
+}
+
+/// At most 40 characters of something a server wrote.
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart() {
+        assert!(matches!(
+            parse(r#"{"jsonrpc":"2.0","id":3,"result":{}}"#),
+            Ok(Incoming::Answer { id: 3, outcome: Ok(_) })
+        ));
+        assert!(matches!(
+            parse(r#"{"jsonrpc":"2.0","id":3,"error":{"code":1}}"#),
+            Ok(Incoming::Answer { outcome: Err(_), .. })
+        ));
+        assert!(matches!(
+            parse(r#"{"jsonrpc":"2.0","id":"r","method":"roots/list"}"#),
+            Ok(Incoming::Request { id: "\"r\"", .. })
+        ));
+        assert!(matches!(
+            parse(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#),
+            Ok(Incoming::Notification { .. })
+        ));
+    }
+
+    #[test]
+    fn rubbish_is_named() {
+        for text in [
+            "",
+            "hello",
+            "{}",
+            "[]",
+            r#"{"jsonrpc":"2.0"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"x","result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":3}"#,
+        ] {
+            parse(text).expect_err(text);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The methods that Airlock knows; everything else is refused as unknown.
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `initialize` (legacy).
+    Initialize,
+    /// `server/discover` (modern).
+    Discover,
+    /// `ping` (legacy).
+    Ping,
+    /// `tools/list`.
+    ToolsList,
+    /// `tools/call`.
+    ToolsCall,
+    /// `notifications/initialized` (legacy).
+    Initialized,
+    /// `notifications/cancelled`.
+    Cancelled,
+    /// Any other notification.
+    OtherNotification,
+    /// Any other request.
+    Unknown,
+}
+
+impl Method {
+    /// Reads a method name.
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "initialize" => Self::Initialize,
+            "server/discover" => Self::Discover,
+            "ping" => Self::Ping,
+            "tools/list" => Self::ToolsList,
+            "tools/call" => Self::ToolsCall,
+            "notifications/initialized" => Self::Initialized,
+            "notifications/cancelled" => Self::Cancelled,
+            name if name.starts_with("notifications/") => Self::OtherNotification,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name, or `other` for what Airlock does not know: bounded, so that it can label a metric.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Discover => "server/discover",
+            Self::Ping => "ping",
+            Self::ToolsList => "tools/list",
+            Self::ToolsCall => "tools/call",
+            Self::Initialized => "notifications/initialized",
+            Self::Cancelled => "notifications/cancelled",
+            Self::OtherNotification | Self::Unknown => "other",
+        }
+    }
+
+    /// Whether the method is a notification, so that it must come without an id.
+    pub const fn is_notification(self) -> bool {
+        matches!(self, Self::Initialized | Self::Cancelled | Self::OtherNotification)
+    }
+}

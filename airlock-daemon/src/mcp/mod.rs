@@ -1,0 +1,12 @@
+//! The protocol and nothing else: envelopes, methods, revisions, headers, error codes.
+//!
+//! Nothing here knows of HTTP servers, policies or upstreams; every function is pure.
+
+pub mod envelope;
+pub mod error;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod object;
+pub mod revision;
+mod strict;

@@ -1,0 +1,158 @@
+//! Logs: to journald under systemd, as text on a terminal, as JSON lines where asked for.
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::schema::{Log, LogFormat, LogLevel};
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `format: journald` on a host without it.
+    #[error(
+        "logs: cannot reach journald: {0}; start systemd-journald, or set observability.log.format to auto, text or json"
+    )]
+    Journald(io::Error),
+    /// A subscriber is set already.
+    #[error("logs: set up twice: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Where logs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sink {
+    Journald,
+    Text,
+    Json,
+}
+
+/// Sets up logging for the whole process, once.
+///
+/// # Errors
+/// journald was asked for and is not there, or logging is set up already.
+pub fn init(log: &Log) -> Result<(), LoggingError> {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = rustix::fs::fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let (layer, missing) = match choose(log.format, stream.as_deref(), stderr) {
+        Sink::Journald => match tracing_journald::layer() {
+            Ok(layer) => {
+                let layer = layer
+                    .with_syslog_identifier("airlock".to_owned())
+                    .with_field_prefix(Some("AIRLOCK".to_owned()));
+                (layer.boxed(), None)
+            }
+            Err(error) if log.format == LogFormat::Journald => return Err(LoggingError::Journald(error)),
+            Err(error) => (text(), Some(error)),
+        },
+        Sink::Text => (text(), None),
+        Sink::Json => {
+            let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+            (json.boxed(), None)
+        }
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(log.level))).try_init()?;
+    if let Some(error) = missing {
+        tracing::warn!("logs go to standard error, because journald cannot be reached: {error}");
+    }
+    Ok(())
+}
+
+fn text<S>() -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let colour =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(io::stderr).boxed()
+}
+
+/// journald only where systemd connected standard error to it: `JOURNAL_STREAM` names that stream's device and inode, and a
+/// process whose standard error was redirected since has another.
+fn choose(format: LogFormat, stream: Option<&str>, stderr: Option<(u64, u64)>) -> Sink {
+    let named = stream.and_then(|stream| {
+        let (device, inode) = stream.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    match format {
+        LogFormat::Auto if named.is_some() && named == stderr => Sink::Journald,
+        LogFormat::Auto | LogFormat::Text => Sink::Text,
+        LogFormat::Journald => Sink::Journald,
+        LogFormat::Json => Sink::Json,
+    }
+}
+
+/// The level is meant for Airlock; what libraries say is heard from `info` upwards, unless everything is asked for.
+fn filter(level: LogLevel) -> Targets {
+    let (own, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::INFO),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(libraries).with_target("airlock", own)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::Command;
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn journald_is_chosen_only_when_standard_error_leads_there() {
+        let stderr = Some((9, 12_345));
+        assert_eq!(choose(LogFormat::Auto, Some("9:12345"), stderr), Sink::Journald);
+        for other in
+            [None, Some("9:12346"), Some("8:12345"), Some(""), Some("9"), Some("a:b"), Some("9:12345:1")]
+        {
+            assert_eq!(choose(LogFormat::Auto, other, stderr), Sink::Text, "{other:?}");
+        }
+        assert_eq!(choose(LogFormat::Auto, None, None), Sink::Text);
+        assert_eq!(choose(LogFormat::Auto, Some("rubbish"), None), Sink::Text);
+        assert_eq!(choose(LogFormat::Json, Some("9:12345"), stderr), Sink::Json);
+        assert_eq!(choose(LogFormat::Text, Some("9:12345"), stderr), Sink::Text);
+        assert_eq!(choose(LogFormat::Journald, None, None), Sink::Journald);
+    }
+
+    #[test]
+    fn debug_is_for_airlock_and_not_for_its_libraries() {
+        let debug = filter(LogLevel::Debug);
+        assert!(debug.would_enable("airlock::audit", &Level::DEBUG));
+        assert!(!debug.would_enable("hyper::proto", &Level::DEBUG));
+        assert!(debug.would_enable("hyper::proto", &Level::INFO));
+        assert!(!filter(LogLevel::Error).would_enable("airlock", &Level::WARN));
+    }
+
+    /// A logger is set once in a process, so a child that runs this same test sets it.
+    #[test]
+    fn json_lines_go_to_standard_error() {
+        if std::env::var_os("AIRLOCK_TEST_LOGGING").is_some() {
+            let log = Log { level: LogLevel::Info, format: LogFormat::Json };
+            init(&log).unwrap();
+            tracing::debug!("not this");
+            tracing::info!(target: "airlock::test", upstream = "docs", "hello");
+            assert!(matches!(init(&log), Err(LoggingError::Twice(_))));
+            return;
+        }
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "observe::logging::tests::json_lines_go_to_standard_error"])
+            .env("AIRLOCK_TEST_LOGGING", "1")
+            .output()
+            .unwrap();
+        let err = String::from_utf8(child.stderr).unwrap();
+        assert!(child.status.success(), "{err}");
+        let lines: Vec<serde_json::Value> =
+            err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(lines.len(), 1, "{err}");
+        assert_eq!((&lines[0]["message"], &lines[0]["upstream"]), (&"hello".into(), &"docs".into()));
+    }
+}

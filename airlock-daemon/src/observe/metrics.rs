@@ -1,0 +1,329 @@
+//! Metrics in the `OpenMetrics` text format, for Prometheus.
+//!
+//! Every label comes from a fixed list or from the configuration, so nobody outside can make the number of series grow.
+//! Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and [`Metrics::refusal`] are one
+//! hash look-up under a shared lock besides.
+
+mod labels;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::audit::Stats;
+
+use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
+pub use labels::{Outcome, Stage};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the duration buckets, in seconds: fine below a millisecond, where Airlock's own cost lies.
+const BUCKETS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+/// Series of upstreams beyond this many share the name `other`.
+const MAX_UPSTREAMS: usize = 1_000;
+#[derive(Debug, Clone)]
+struct Durations;
+
+impl MetricConstructor<Histogram> for Durations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(BUCKETS)
+    }
+}
+
+/// The metrics of one upstream, found once and kept by whoever calls it.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    name: Arc<str>,
+    calls: [Counter; OUTCOMES.len()],
+    seconds: Histogram,
+    processes: Gauge,
+}
+
+impl UpstreamMetrics {
+    /// A call ended after `duration`.
+    pub fn call(&self, outcome: Outcome, duration: Duration) {
+        if let Some(counter) = self.calls.get(outcome as usize) {
+            counter.inc();
+        }
+        self.seconds.observe(duration.as_secs_f64());
+    }
+
+    /// A server process runs, for as long as the answer is held.
+    pub fn process(&self) -> Held {
+        Held::new(&self.processes)
+    }
+}
+
+/// Counts one thing in a gauge until it is dropped.
+#[derive(Debug)]
+#[must_use = "the gauge goes down again when this is dropped"]
+pub struct Held(Gauge);
+
+impl Held {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Debug, Default)]
+struct AuditMetrics {
+    records: Counter,
+    refused: Counter,
+    store_failures: Counter,
+    journal_failures: Counter,
+    queue: Gauge,
+    healthy: Gauge,
+}
+
+/// All metrics of the daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    calls: Family<CallLabels, Counter>,
+    seconds: Family<UpstreamLabels, Histogram, Durations>,
+    processes: Family<UpstreamLabels, Gauge>,
+    connections: Gauge,
+    denied: Family<DeniedLabels, Counter>,
+    build: Family<BuildLabels, Gauge>,
+    audit: AuditMetrics,
+    upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
+}
+
+impl Metrics {
+    /// Metrics with nothing counted yet.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("airlock");
+        let r = &mut registry;
+        let metrics = Self {
+            requests: registered(r, "requests", "HTTP requests answered", Family::default()),
+            refusals: registered(r, "refusals", "Requests refused", Family::default()),
+            calls: registered(r, "upstream_calls", "Calls to upstreams ended", Family::default()),
+            seconds: Family::new_with_constructor(Durations),
+            processes: registered(r, "upstream_processes", "Server processes running", Family::default()),
+            connections: registered(r, "connections", "Client connections open", Gauge::default()),
+            denied: registered(
+                r,
+                "kernel_denied",
+                "Attempts of servers denied by the kernel",
+                Family::default(),
+            ),
+            build: registered(
+                r,
+                "build_info",
+                "Version, and what pins servers on this host",
+                Family::default(),
+            ),
+            audit: AuditMetrics {
+                records: registered(r, "audit_records", "Audit records stored", Counter::default()),
+                refused: registered(r, "audit_refused", "Audit records not taken", Counter::default()),
+                store_failures: registered(
+                    r,
+                    "audit_store_failures",
+                    "Failed writes of the log",
+                    Counter::default(),
+                ),
+                journal_failures: registered(
+                    r,
+                    "audit_journal_failures",
+                    "Records journald did not take",
+                    Counter::default(),
+                ),
+                queue: registered(r, "audit_queue", "Audit records waiting for the store", Gauge::default()),
+                healthy: registered(
+                    r,
+                    "audit_healthy",
+                    "1 while audit records reach the store",
+                    Gauge::default(),
+                ),
+            },
+            upstreams: RwLock::default(),
+            registry: Registry::default(),
+        };
+        registry.register_with_unit(
+            "upstream_call_duration",
+            "Time from sending a call to the end of its answer",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        Arc::new(Self { registry, ..metrics })
+    }
+
+    /// Says which version runs and what pins servers here (a rung's name, or `off`).
+    pub fn build_info(&self, rung: &str) {
+        self.build.clear();
+        self.build
+            .get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), rung: rung.to_owned() })
+            .set(1);
+    }
+
+    /// A request was answered. `method` is the MCP method as received; empty where none was read.
+    pub fn request(&self, method: &str, status: u16) {
+        let method = labels::method(method);
+        let status = if (100..600).contains(&status) { status.into() } else { 0 };
+        self.requests.get_or_create(&RequestLabels { method, status }).inc();
+    }
+
+    /// A request was refused at `stage`. `reason` is one of few fixed words, never text from outside.
+    pub fn refusal(&self, stage: Stage, reason: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { stage, reason }).inc();
+    }
+
+    /// The metrics of a configured upstream; a caller that keeps the answer saves the look-up.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        if let Some(known) = self.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return known.clone();
+        }
+        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let name: Arc<str> = if upstreams.len() < MAX_UPSTREAMS { name.into() } else { "other".into() };
+        upstreams
+            .entry(name.clone())
+            .or_insert_with(|| {
+                let labels = UpstreamLabels { upstream: name.clone() };
+                Arc::new(UpstreamMetrics {
+                    calls: OUTCOMES.map(|outcome| {
+                        self.calls.get_or_create_owned(&CallLabels { upstream: name.clone(), outcome })
+                    }),
+                    seconds: self.seconds.get_or_create_owned(&labels),
+                    processes: self.processes.get_or_create_owned(&labels),
+                    name,
+                })
+            })
+            .clone()
+    }
+
+    /// A call to `upstream` ended after `duration`.
+    pub fn call(&self, upstream: &str, outcome: Outcome, duration: Duration) {
+        self.upstream(upstream).call(outcome, duration);
+    }
+
+    /// A client connection is open, for as long as the answer is held.
+    pub fn connection(&self) -> Held {
+        Held::new(&self.connections)
+    }
+
+    /// The kernel denied a server of `upstream` something at `hook`.
+    pub fn kernel_denied(&self, upstream: &str, hook: &'static str) {
+        let upstream = self.upstream(upstream).name.clone();
+        self.denied.get_or_create(&DeniedLabels { upstream, hook }).inc();
+    }
+
+    /// Takes over the audit log's figures; called before [`Metrics::encode`].
+    pub fn audit(&self, stats: &Stats) {
+        let set = |counter: &Counter, value: u64| {
+            let total: &AtomicU64 = counter.inner();
+            // Two readers at once must not turn a counter back.
+            total.fetch_max(value, Ordering::Relaxed);
+        };
+        set(&self.audit.records, stats.records);
+        set(&self.audit.refused, stats.refused);
+        set(&self.audit.store_failures, stats.store_failures);
+        set(&self.audit.journal_failures, stats.journal_failures);
+        self.audit.queue.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
+        self.audit.healthy.set(stats.healthy.into());
+    }
+
+    /// All metrics as `OpenMetrics` text ([`CONTENT_TYPE`]).
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        if let Err(error) = text::encode(&mut out, &self.registry) {
+            tracing::error!("metrics cannot be written as text: {error}");
+        }
+        out
+    }
+}
+
+fn registered<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.build_info("no-network");
+        metrics.request("tools/call", 200);
+        metrics.request("tools/call", 200);
+        metrics.refusal(Stage::Authorize, "policy");
+        metrics.call("docs", Outcome::Ok, Duration::from_millis(3));
+        metrics.upstream("docs").call(Outcome::Timeout, Duration::from_mins(1));
+        let process = metrics.upstream("docs").process();
+        let connections = [metrics.connection(), metrics.connection()];
+        metrics.kernel_denied("docs", "connect4");
+        metrics.audit(&Stats { records: 5, queued: 2, refused: 1, healthy: true, ..Stats::default() });
+        metrics.audit(&Stats { records: 4, queued: 2, refused: 1, healthy: true, ..Stats::default() });
+        let text = metrics.encode();
+        for line in [
+            concat!("airlock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",rung=\"no-network\"} 1"),
+            "airlock_requests_total{method=\"tools/call\",status=\"200\"} 2",
+            "airlock_refusals_total{stage=\"authorize\",reason=\"policy\"} 1",
+            "airlock_upstream_calls_total{upstream=\"docs\",outcome=\"ok\"} 1",
+            "airlock_upstream_calls_total{upstream=\"docs\",outcome=\"timeout\"} 1",
+            "airlock_upstream_call_duration_seconds_bucket{le=\"0.0025\",upstream=\"docs\"} 0",
+            "airlock_upstream_call_duration_seconds_bucket{le=\"0.005\",upstream=\"docs\"} 1",
+            "airlock_upstream_call_duration_seconds_count{upstream=\"docs\"} 2",
+            "airlock_upstream_processes{upstream=\"docs\"} 1",
+            "airlock_connections 2",
+            "airlock_kernel_denied_total{upstream=\"docs\",hook=\"connect4\"} 1",
+            "airlock_audit_records_total 5",
+            "airlock_audit_queue 2",
+            "airlock_audit_refused_total 1",
+            "airlock_audit_healthy 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        drop((process, connections));
+        assert!(metrics.encode().contains("airlock_connections 0\n"));
+        metrics.build_info("sealed");
+        assert_eq!(metrics.encode().matches("airlock_build_info{").count(), 1);
+    }
+
+    #[test]
+    fn callers_cannot_make_the_number_of_series_grow() {
+        let metrics = Metrics::new();
+        let series = |part: &str| metrics.encode().lines().filter(|line| line.contains(part)).count();
+        for n in 0..1_000_u16 {
+            metrics.request(&format!("evil/{n}"), 404);
+            metrics.request("", 600 + n);
+        }
+        assert_eq!(series("_requests_total{"), 2);
+        for n in 0..2 * MAX_UPSTREAMS {
+            metrics.call(&format!("u{n}"), Outcome::Ok, Duration::ZERO);
+        }
+        assert_eq!(series("outcome=\"ok\""), MAX_UPSTREAMS + 1);
+    }
+
+    #[test]
+    fn outcomes_are_counted_where_they_belong() {
+        for (at, outcome) in OUTCOMES.into_iter().enumerate() {
+            assert_eq!(outcome as usize, at);
+        }
+    }
+}

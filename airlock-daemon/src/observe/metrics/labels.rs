@@ -1,0 +1,128 @@
+//! The labels of the metrics: fixed lists, and names from the configuration.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+
+/// Methods with a series of their own; all others are `other`.
+const METHODS: [&str; 19] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "tools/list",
+    "tools/call",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "subscriptions/listen",
+    "completion/complete",
+    "logging/setLevel",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
+
+/// The label of an MCP method.
+pub(super) fn method(name: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == name).unwrap_or("other")
+}
+
+/// The stage at which a request was refused, in the order of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Reading the HTTP request.
+    Http,
+    /// Origin, host, address limits.
+    Admit,
+    /// The bearer token.
+    Authenticate,
+    /// The JSON-RPC envelope.
+    Decode,
+    /// Quotas.
+    Limit,
+    /// Finding the upstream.
+    Route,
+    /// The policy.
+    Authorize,
+    /// Virtual roots.
+    Virtualize,
+    /// Data loss prevention.
+    Redact,
+    /// The audit log.
+    Record,
+    /// The upstream call.
+    Upstream,
+}
+
+/// How a call to an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It gave a result.
+    Ok,
+    /// It gave a JSON-RPC error.
+    Error,
+    /// It did not answer in time.
+    Timeout,
+    /// It could not be reached, or broke off.
+    Unavailable,
+    /// The client went away or cancelled.
+    Cancelled,
+}
+
+/// Every outcome, in the order of their numbers.
+pub(super) const OUTCOMES: [Outcome; 5] =
+    [Outcome::Ok, Outcome::Error, Outcome::Timeout, Outcome::Unavailable, Outcome::Cancelled];
+
+macro_rules! label_values {
+    ($type:ident: $($variant:ident = $name:literal),*) => {
+        impl EncodeLabelValue for $type {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+                match self { $(Self::$variant => $name,)* }.encode(encoder)
+            }
+        }
+    };
+}
+label_values!(Stage: Http = "http", Admit = "admit", Authenticate = "authenticate", Decode = "decode", Limit = "limit",
+    Route = "route", Authorize = "authorize", Virtualize = "virtualize", Redact = "redact", Record = "record",
+    Upstream = "upstream");
+label_values!(Outcome: Ok = "ok", Error = "error", Timeout = "timeout", Unavailable = "unavailable", Cancelled = "cancelled");
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub(super) method: &'static str,
+    pub(super) status: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RefusalLabels {
+    pub(super) stage: Stage,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CallLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamLabels {
+    pub(super) upstream: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DeniedLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) hook: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BuildLabels {
+    pub(super) version: &'static str,
+    pub(super) rung: String,
+}

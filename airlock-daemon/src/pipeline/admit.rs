@@ -1,0 +1,137 @@
+//! May this connection speak at all? Origin and Host, before anything costs something.
+//!
+//! A browser that was lured to a page of an attacker's can send requests to any address it can reach. Its `Origin` gives it
+//! away; where a name was bound to our address for the purpose (DNS rebinding), the `Host` does.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::config::schema::Server;
+
+use super::{Refusal, Stage};
+
+/// Which origins and hosts are let in.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    allowed: Vec<String>,
+    public_host: Option<String>,
+}
+
+impl Origins {
+    /// From the configuration.
+    pub fn new(server: &Server) -> Self {
+        let uri = server.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+        Self {
+            allowed: server.allowed_origins.clone(),
+            public_host: uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)),
+        }
+    }
+
+    /// Checks the head of a request.
+    ///
+    /// # Errors
+    /// 403 for an origin or a host that is not let in, 400 for a malformed host.
+    pub fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.origin(headers)?;
+        self.host(uri, headers)
+    }
+
+    fn origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        for origin in headers.get_all(ORIGIN) {
+            let known =
+                origin.to_str().is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin));
+            if !known {
+                let reason = "requests from this origin are not allowed (server.allowed_origins)";
+                return Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let bad = |reason: &str| Refusal::new(Stage::Admit, StatusCode::BAD_REQUEST, reason);
+        let mut hosts = headers.get_all(HOST).iter();
+        let named = hosts
+            .next()
+            .map(|host| host.to_str().map_err(|_| bad("the Host header is malformed")))
+            .transpose()?;
+        if hosts.next().is_some() {
+            return Err(bad("the Host header is repeated"));
+        }
+        let authority = match (uri.authority(), named) {
+            (Some(authority), _) => authority.clone(),
+            (None, Some(named)) => named.parse().map_err(|_| bad("the Host header is malformed"))?,
+            (None, None) => return Err(bad("the Host header is missing")),
+        };
+        let host = authority.host().to_ascii_lowercase();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        // An address cannot be rebound; a name can, so only ours will do.
+        if address.is_ok() || host == "localhost" || Some(&host) == self.public_host.as_ref() {
+            Ok(())
+        } else {
+            let reason = "this host name is not served here (server.public_url)";
+            Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn status(headers: &[(http::HeaderName, &str)]) -> Result<(), StatusCode> {
+        let server = Server {
+            public_url: Some("https://Airlock.example.com".into()),
+            allowed_origins: vec!["https://console.example.com".into()],
+            ..Server::default()
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        Origins::new(&server).admit(&Uri::from_static("/mcp"), &map).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn our_own_names_and_allowed_origins_pass() {
+        for host in [
+            "airlock.example.com",
+            "AIRLOCK.example.com:443",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+        ] {
+            assert_eq!(status(&[(HOST, host)]), Ok(()), "{host}");
+        }
+        assert_eq!(status(&[(HOST, "localhost"), (ORIGIN, "https://console.example.com")]), Ok(()));
+    }
+
+    #[test]
+    fn a_rebound_name_and_a_strange_origin_do_not() {
+        assert_eq!(status(&[(HOST, "evil.example")]), Err(StatusCode::FORBIDDEN));
+        assert_eq!(status(&[(HOST, "airlock.example.com.evil.example")]), Err(StatusCode::FORBIDDEN));
+        assert_eq!(
+            status(&[(HOST, "localhost"), (ORIGIN, "https://evil.example")]),
+            Err(StatusCode::FORBIDDEN)
+        );
+        assert_eq!(status(&[(HOST, "localhost"), (ORIGIN, "null")]), Err(StatusCode::FORBIDDEN));
+        assert_eq!(
+            status(&[
+                (HOST, "localhost"),
+                (ORIGIN, "https://console.example.com"),
+                (ORIGIN, "https://evil.example")
+            ]),
+            Err(StatusCode::FORBIDDEN)
+        );
+    }
+
+    #[test]
+    fn an_unclear_host_is_a_bad_request() {
+        assert_eq!(status(&[]), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status(&[(HOST, "localhost"), (HOST, "localhost")]), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status(&[(HOST, "a b")]), Err(StatusCode::BAD_REQUEST));
+    }
+}

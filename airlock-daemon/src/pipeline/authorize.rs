@@ -1,0 +1,106 @@
+//! What does the policy say?
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use serde_json::value::RawValue;
+
+use crate::auth::principal::Principal;
+use crate::mcp::revision::Revision;
+use crate::policy::{Call, Client, Decision, Question};
+use crate::upstream::pool::Upstream;
+
+use super::authenticate::metadata_url;
+use super::{Context, Gateway, Refusal, Stage};
+
+/// What a principal wants of an upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The tool, by the upstream's own name.
+    pub tool: Option<&'a str>,
+    /// The arguments; `None` for an entry of a list.
+    pub arguments: Option<&'a RawValue>,
+    /// The client's revision.
+    pub revision: Revision,
+}
+
+/// Asks the policy.
+///
+/// # Errors
+/// 403 with the rule that decided, or with the scopes that are missing.
+pub fn authorize(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    upstream: &Upstream,
+    wish: Wish<'_>,
+) -> Result<Decision, Refusal> {
+    if let (Some(tool), Some(allowed)) = (wish.tool, &upstream.config.allow_tools)
+        && !allowed.iter().any(|allowed| allowed == tool)
+    {
+        return Err(forbidden("the tool is not among those that this host offers", "allow_tools".into()));
+    }
+    let decision = gateway.policy.load().decide(&Question {
+        subject: principal,
+        call: Call {
+            method: wish.method,
+            upstream: &upstream.name,
+            tool: wish.tool,
+            prompt: None,
+            resource: None,
+            root: None,
+            arguments: wish.arguments,
+            revision: wish.revision.as_str(),
+        },
+        client: Client { address: Some(&context.client), certificate: None, uid: None },
+        time: now(),
+    });
+    if !decision.allow {
+        return Err(forbidden(&decision.reason, Arc::clone(&decision.rule_id)));
+    }
+    honour(gateway, principal, upstream, &decision)?;
+    Ok(decision)
+}
+
+/// Obligations are conditions: one that cannot be met refuses the call.
+fn honour(
+    gateway: &Gateway,
+    principal: &Principal,
+    upstream: &Upstream,
+    decision: &Decision,
+) -> Result<(), Refusal> {
+    let obligations = &decision.obligations;
+    if !obligations.redact.is_empty() || obligations.durable {
+        let reason = "the policy asks for redaction or durable audit, which this release cannot do yet";
+        return Err(forbidden(reason, Arc::clone(&decision.rule_id)));
+    }
+    if obligations.scopes.iter().all(|scope| principal.scopes.iter().any(|has| **has == **scope)) {
+        return Ok(());
+    }
+    let mut refusal =
+        forbidden("the token lacks a scope that this call needs", Arc::clone(&decision.rule_id));
+    // Scope characters of RFC 6749 cannot end the quoted string; anything else is left out.
+    let plain = |scope: &str| scope.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'));
+    let scopes: Vec<_> =
+        obligations.scopes.iter().filter(|scope| plain(scope)).map(|scope| &**scope).collect();
+    let metadata = metadata_url(&gateway.base_url, &format!("/mcp/{}", upstream.name));
+    refusal.challenge = Some(format!(
+        "Bearer error=\"insufficient_scope\", scope=\"{}\", resource_metadata=\"{metadata}\"",
+        scopes.join(" ")
+    ));
+    Err(refusal)
+}
+
+fn forbidden(reason: &str, rule_id: Arc<str>) -> Refusal {
+    let mut refusal = Refusal::new(Stage::Authorize, StatusCode::FORBIDDEN, reason);
+    refusal.rule_id = Some(rule_id);
+    refusal
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,74 @@
+//! What is known of one request from its first byte on.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One request: where it came from, when, and the id under which the audit log knows it.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Finds the records of this request; given to the client in errors and in `X-Correlation-Id`.
+    pub correlation_id: Arc<str>,
+    /// The client's address, without the port.
+    pub client: Arc<str>,
+    /// When the request's head had been read.
+    pub started: Instant,
+}
+
+impl Context {
+    /// A context for a request that has just come from `peer`.
+    pub fn new(peer: SocketAddr) -> Self {
+        Self {
+            correlation_id: correlation_id().into(),
+            client: peer.ip().to_canonical().to_string().into(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Time since the request's head had been read.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// 24 hexadecimal digits: a random prefix of this worker's, and a counter. Unique, not secret.
+fn correlation_id() -> String {
+    thread_local! {
+        static PREFIX: u64 = random();
+        static COUNT: Cell<u32> = const { Cell::new(0) };
+    }
+    let count = COUNT.with(|count| {
+        count.set(count.get().wrapping_add(1));
+        count.get()
+    });
+    PREFIX.with(|prefix| format!("{prefix:016x}{count:08x}"))
+}
+
+/// Random bits; where the kernel has none to give, the clock and the address of a local serve, since ids need not be secret.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        use std::hash::{BuildHasher as _, RandomState};
+        RandomState::new().hash_one(Instant::now())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ() {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| Context::new(peer).correlation_id).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 24));
+    }
+
+    #[test]
+    fn a_mapped_address_is_written_as_ipv4() {
+        let peer: SocketAddr = "[::ffff:192.0.2.1]:80".parse().expect("an address");
+        assert_eq!(&*Context::new(peer).client, "192.0.2.1");
+    }
+}

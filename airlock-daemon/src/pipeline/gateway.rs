@@ -1,0 +1,42 @@
+//! What every stage may look at: one immutable snapshot, shared by all workers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::audit::AuditLog;
+use crate::auth::Authenticator;
+use crate::config::schema::Config;
+use crate::kernel::KernelHalf;
+use crate::observe::metrics::Metrics;
+use crate::policy::PolicyEngine;
+use crate::runtime::backend::Choice;
+use crate::upstream::pool::Upstreams;
+
+use super::admit::Origins;
+
+/// The gateway.
+pub struct Gateway {
+    /// The configuration.
+    pub config: Config,
+    /// The URL of this host without a path, as clients know it.
+    pub base_url: String,
+    /// Which origins and hosts are let in.
+    pub origins: Origins,
+    /// Token verification.
+    pub auth: Arc<Authenticator>,
+    /// Trusted issuers, as metadata names them.
+    pub issuers: Vec<String>,
+    /// The policy in force.
+    pub policy: ArcSwap<PolicyEngine>,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The servers behind this door.
+    pub upstreams: Upstreams,
+    /// The kernel half.
+    pub kernel: Arc<KernelHalf>,
+    /// The kind of socket I/O.
+    pub io: Choice,
+}

@@ -1,0 +1,28 @@
+//! The checks, one file each, in the order in which a call meets them:
+//!
+//! 1. [`admit`]: may this connection speak at all? (Origin, Host)
+//! 2. [`authenticate`]: whose token is it?
+//! 3. [`decode`]: is the body exactly one message?
+//! 4. [`route`]: which upstream, which tool?
+//! 5. [`authorize`]: what does the policy say?
+//! 6. [`record`]: the intent is on record before anything happens.
+//! 7. [`call`] and [`list`]: the upstream is asked, and what it says is filtered.
+//! 8. [`record`]: the outcome is on record.
+//!
+//! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
+
+pub mod admit;
+pub mod authenticate;
+pub mod authorize;
+pub mod call;
+pub mod context;
+pub mod decode;
+pub mod gateway;
+pub mod list;
+pub mod record;
+pub mod refusal;
+pub mod route;
+
+pub use context::Context;
+pub use gateway::Gateway;
+pub use refusal::{Refusal, Stage};

@@ -1,0 +1,124 @@
+//! What goes on record: the intent before anything happens, the outcome after, and every refusal.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::{Event, Record, Verdict};
+use crate::auth::principal::Principal;
+pub use crate::observe::metrics::Outcome;
+use crate::policy::Decision;
+
+use super::refusal::Aim;
+use super::{Context, Gateway, Refusal, Stage};
+
+fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {
+    Record {
+        correlation_id: Some(Arc::clone(&context.correlation_id)),
+        client: Some(Arc::clone(&context.client)),
+        subject: principal.map(|principal| principal.subject.as_str().into()),
+        tenant: principal.and_then(|principal| principal.tenant.as_deref()).map(Into::into),
+        upstream: aim.upstream.clone(),
+        method: aim.method.clone(),
+        target: aim.target.clone(),
+        ..Record::new(event)
+    }
+}
+
+/// Records that a call was let through, before the server gets it.
+///
+/// # Errors
+/// 503 when the audit log cannot take the record: what cannot be recorded does not happen.
+pub fn intent(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    aim: &Aim,
+    decision: &Decision,
+    arguments: &str,
+) -> Result<(), Refusal> {
+    let intent = Record {
+        decision: Some(Verdict::Allow),
+        rule_id: Some(Arc::clone(&decision.rule_id)),
+        input_digest: Some(Sha256::digest(arguments.as_bytes()).into()),
+        ..record(context, Some(principal), aim, Event::CallIntent)
+    };
+    put(gateway, intent)
+}
+
+/// Records how a call ended; a full log is the writer's to tell (a `gap` record).
+pub fn outcome(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    aim: &Aim,
+    outcome: Outcome,
+    bytes: usize,
+) {
+    let elapsed = context.elapsed();
+    let _ = gateway.audit.record(Record {
+        decision: Some(Verdict::Allow),
+        reason: Some(word(outcome).into()),
+        latency_us: Some(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
+        bytes: Some(bytes as u64),
+        ..record(context, Some(principal), aim, Event::CallOutcome)
+    });
+    gateway.metrics.call(aim.upstream.as_deref().unwrap_or_default(), outcome, elapsed);
+}
+
+/// How a call ended, in a word for the record.
+const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "result",
+        Outcome::Error => "error",
+        Outcome::Timeout => "timeout",
+        Outcome::Unavailable => "unavailable",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+/// Records that something other than a call was answered.
+///
+/// # Errors
+/// As for [`intent`].
+pub fn answered(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    aim: &Aim,
+    event: Event,
+) -> Result<(), Refusal> {
+    put(gateway, Record { decision: Some(Verdict::Allow), ..record(context, Some(principal), aim, event) })
+}
+
+fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {
+    gateway.audit.record(record).map_err(|error| {
+        let reason = "the audit log cannot take a record at the moment";
+        let mut refusal = Refusal::new(Stage::Record, StatusCode::SERVICE_UNAVAILABLE, reason);
+        refusal.retry_after = Some(1);
+        refusal.detail = Some(error.to_string());
+        refusal
+    })
+}
+
+/// Records a refusal, in the audit log, the log and the metrics.
+pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principal>, refusal: &Refusal) {
+    gateway.metrics.refusal(refusal.stage, refusal.status.canonical_reason().unwrap_or("other"));
+    tracing::debug!(
+        correlation_id = %context.correlation_id,
+        stage = ?refusal.stage,
+        status = refusal.status.as_u16(),
+        detail = refusal.detail.as_deref().unwrap_or_default(),
+        "refused: {}",
+        refusal.reason
+    );
+    let _ = gateway.audit.record(Record {
+        decision: Some(Verdict::Deny),
+        rule_id: refusal.rule_id.clone(),
+        reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),
+        status: Some(refusal.status.as_u16()),
+        latency_us: Some(u64::try_from(context.elapsed().as_micros()).unwrap_or(u64::MAX)),
+        ..record(context, principal, &refusal.aim, Event::Refusal)
+    });
+}

@@ -1,0 +1,130 @@
+//! A call that ends early: the HTTP status, the JSON-RPC error, and what the audit log says of it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::mcp::envelope::Id;
+use crate::mcp::error::{ErrorData, response};
+use crate::mcp::revision::Revision;
+pub use crate::observe::metrics::Stage;
+
+/// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.
+#[derive(Debug, Clone)]
+pub struct Refusal(Box<Details>);
+
+/// What a [`Refusal`] says.
+#[derive(Debug, Clone)]
+pub struct Details {
+    /// The stage that refused.
+    pub stage: Stage,
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The JSON-RPC code.
+    pub code: i32,
+    /// A sentence for the client, with nothing internal in it.
+    pub reason: String,
+    /// The rule that decided, where a rule did.
+    pub rule_id: Option<Arc<str>>,
+    /// The id of the request, where one was read.
+    pub id: Option<Id>,
+    /// `WWW-Authenticate`.
+    pub challenge: Option<String>,
+    /// `Allow`, with status 405.
+    pub allow: Option<&'static str>,
+    /// `Retry-After` in seconds.
+    pub retry_after: Option<u64>,
+    /// Detail for the operator's log, never for the client.
+    pub detail: Option<String>,
+    /// The revision asked for, when it is not spoken here.
+    pub requested_revision: Option<String>,
+    /// What was to be reached: upstream, method, target.
+    pub aim: Aim,
+}
+
+/// What a request was after, as far as it was understood.
+#[derive(Debug, Clone, Default)]
+pub struct Aim {
+    /// The upstream's name.
+    pub upstream: Option<Arc<str>>,
+    /// The method.
+    pub method: Option<Arc<str>>,
+    /// The tool.
+    pub target: Option<Arc<str>>,
+}
+
+impl Deref for Refusal {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Refusal {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+impl Refusal {
+    /// A refusal with the JSON-RPC code of our own that goes with the status.
+    pub fn new(stage: Stage, status: StatusCode, reason: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            stage,
+            status,
+            code: i32::from(status.as_u16()),
+            reason: reason.into(),
+            rule_id: None,
+            id: None,
+            challenge: None,
+            allow: None,
+            retry_after: None,
+            detail: None,
+            requested_revision: None,
+            aim: Aim::default(),
+        }))
+    }
+
+    /// With another JSON-RPC code.
+    #[must_use]
+    pub fn code(mut self, code: i32) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// For the request of this id.
+    #[must_use]
+    pub fn id(mut self, id: Option<&Id>) -> Self {
+        self.id = id.cloned();
+        self
+    }
+
+    /// The JSON-RPC error response.
+    pub fn body(&self, correlation_id: &str) -> String {
+        let data = ErrorData {
+            reason: Some(self.reason.clone()),
+            rule_id: self.rule_id.as_deref().map(str::to_owned),
+            correlation_id: Some(correlation_id.to_owned()),
+            retry_after_ms: self.retry_after.map(|secs| secs * 1000),
+            supported: self.requested_revision.as_ref().map(|_| Revision::ALL.map(Revision::as_str).to_vec()),
+            requested: self.requested_revision.clone(),
+        };
+        response(self.id.as_ref().map(Id::as_json), self.code, self.message(), &data)
+    }
+
+    /// The short text that goes with the code.
+    fn message(&self) -> &'static str {
+        use crate::mcp::error::code;
+        match self.code {
+            code::PARSE_ERROR => "Parse error",
+            code::INVALID_REQUEST => "Invalid request",
+            code::METHOD_NOT_FOUND => "Method not found",
+            code::INVALID_PARAMS => "Invalid params",
+            code::HEADER_MISMATCH => "Header mismatch",
+            code::UNSUPPORTED_VERSION => "Unsupported protocol version",
+            _ => self.status.canonical_reason().unwrap_or("Refused"),
+        }
+    }
+}

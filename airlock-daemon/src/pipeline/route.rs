@@ -1,0 +1,84 @@
+//! Which upstream, which tool? At `/mcp/{upstream}` names are the upstream's own; at `/mcp` they are `upstream__tool`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::upstream::pool::{Upstream, Upstreams};
+
+use super::{Refusal, Stage};
+
+/// Between an upstream's name and a tool's at the merged endpoint. No upstream's name has an underscore, so the first one
+/// parts them without doubt.
+pub const SEPARATOR: &str = "__";
+
+/// Where a request was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/mcp`.
+    Merged,
+    /// `/mcp/{upstream}`.
+    One(String),
+}
+
+impl Endpoint {
+    /// Reads a path; `None` when it is no MCP endpoint.
+    pub fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/mcp")?;
+        match rest.strip_prefix('/') {
+            None if rest.is_empty() => Some(Self::Merged),
+            Some(name) if !name.is_empty() && !name.contains('/') => Some(Self::One(name.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// The endpoint's path.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Merged => "/mcp".to_owned(),
+            Self::One(name) => format!("/mcp/{name}"),
+        }
+    }
+
+    /// The upstream that the endpoint names, `None` for the merged one.
+    ///
+    /// # Errors
+    /// 404 when there is no such upstream.
+    pub fn upstream<'a>(&self, upstreams: &'a Upstreams) -> Result<Option<&'a Arc<Upstream>>, Refusal> {
+        match self {
+            Self::Merged => Ok(None),
+            Self::One(name) => upstreams.get(name).map(Some).ok_or_else(|| {
+                Refusal::new(Stage::Route, StatusCode::NOT_FOUND, "there is no such endpoint here")
+            }),
+        }
+    }
+
+    /// The upstream of a tool, and the tool's own name.
+    ///
+    /// # Errors
+    /// 404 when the endpoint names no upstream; `None` when the tool's name does not.
+    pub fn tool<'a, 'n>(
+        &self,
+        upstreams: &'a Upstreams,
+        name: &'n str,
+    ) -> Result<Option<(&'a Arc<Upstream>, &'n str)>, Refusal> {
+        if let Some(upstream) = self.upstream(upstreams)? {
+            return Ok(Some((upstream, name)));
+        }
+        Ok(name.split_once(SEPARATOR).and_then(|(upstream, tool)| Some((upstreams.get(upstream)?, tool))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read() {
+        assert_eq!(Endpoint::parse("/mcp"), Some(Endpoint::Merged));
+        assert_eq!(Endpoint::parse("/mcp/docs"), Some(Endpoint::One("docs".into())));
+        for path in ["/", "/mcp/", "/mcpx", "/mcp/docs/", "/mcp/docs/x", "/MCP", "//mcp"] {
+            assert_eq!(Endpoint::parse(path), None, "{path}");
+        }
+    }
+}

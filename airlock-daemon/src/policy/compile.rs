@@ -1,0 +1,156 @@
+//! From sources to something that can be run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use regorus::languages::rego::compiler::Compiler;
+use regorus::rvm::program::Program;
+use regorus::rvm::vm::RegoVM;
+use regorus::{Engine, Value};
+
+use super::bundle::{Bundle, Source};
+use super::cycles::CallGraph;
+use super::error::PolicyError;
+use super::{hazards, syntax, undefined};
+
+/// The package of the contract.
+pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
+/// The package of the module below; no bundle may use it.
+pub(super) const ENTRY_PACKAGE: &str = "airlock_entry";
+/// What is asked of the engine.
+pub(super) const ENTRY_POINT: &str = "data.airlock_entry.decision";
+const OUTPUTS: [&str; 5] = ["allow", "deny", "rule_id", "reason", "obligations"];
+
+/// A policy ready to run.
+pub(super) enum Compiled {
+    /// Bytecode, shared by all workers.
+    Bytecode {
+        /// The program.
+        program: Arc<Program>,
+        /// The `data` document.
+        data: Value,
+    },
+    /// A prepared interpreter, cloned by each worker: slower, but with every error reported.
+    Interpreter(Box<Engine>),
+}
+
+/// Compiles a bundle.
+///
+/// # Errors
+/// Names file, line and column, the reason and the remedy.
+pub(super) fn compile(bundle: &Bundle) -> Result<(Compiled, Option<String>), PolicyError> {
+    // The parser and the compilers see text that nobody has checked; a panic there must not end a running daemon.
+    catch_unwind(AssertUnwindSafe(|| compile_unguarded(bundle))).unwrap_or_else(|_| {
+        Err(PolicyError::at(
+            &bundle.root,
+            "the policy engine failed while compiling",
+            "the log holds the engine's message; simplify the policy that changed last",
+        ))
+    })
+}
+
+/// The same bundle for the interpreter, to compare the two.
+#[cfg(test)]
+pub(super) fn interpreted(bundle: &Bundle) -> Result<Compiled, PolicyError> {
+    let mut engine = parse(bundle.policies.iter())?;
+    gate(&bundle.root, &mut engine)?;
+    let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
+    engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+    engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
+    Ok(Compiled::Interpreter(Box::new(engine)))
+}
+
+/// Parses sources into a fresh engine.
+pub(super) fn parse<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<Engine, PolicyError> {
+    let mut engine = Engine::new();
+    for source in sources {
+        engine
+            .add_policy(source.path.display().to_string(), source.text.clone())
+            .map_err(|error| PolicyError::from_rego(&source.path, &error.to_string()))?;
+    }
+    Ok(engine)
+}
+
+/// What every bundle must pass before any of it runs.
+pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, PolicyError> {
+    let modules = engine.get_modules();
+    for module in modules {
+        if syntax::static_path(&module.package.refr).first().is_some_and(|name| name == ENTRY_PACKAGE) {
+            return Err(PolicyError::new(
+                syntax::place(&module.package.span),
+                format!("the package `{ENTRY_PACKAGE}` is reserved"),
+                "choose another package name",
+            ));
+        }
+    }
+    let declares = |output: &str| {
+        modules.iter().any(|module| {
+            let package = syntax::static_path(&module.package.refr);
+            module.policy.iter().any(|rule| {
+                package
+                    .iter()
+                    .chain(&syntax::static_path(syntax::head(rule)))
+                    .eq(PACKAGE.iter().chain([&output]))
+                    && syntax::parameters(rule).is_empty()
+            })
+        })
+    };
+    if !declares("allow") {
+        return Err(PolicyError::at(
+            root,
+            "no rule `allow` in a package `airlock.authz`",
+            "add `package airlock.authz`, `default allow := false` and rules `allow if { … }`",
+        ));
+    }
+    hazards::refuse(modules)?;
+    undefined::refuse(modules)?;
+    let graph = CallGraph::new(modules);
+    graph.check()?;
+    let entry = entry_module(&OUTPUTS.map(|output| (output, declares(output))));
+    engine
+        .add_policy("airlock_entry".into(), entry)
+        .map_err(|error| PolicyError::from_rego(root, &error.to_string()))?;
+    Ok(graph)
+}
+
+fn compile_unguarded(bundle: &Bundle) -> Result<(Compiled, Option<String>), PolicyError> {
+    let mut engine = parse(bundle.policies.iter())?;
+    let graph = gate(&bundle.root, &mut engine)?;
+    let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
+    engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+    let compiled = engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
+    let program = Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]).map_err(|error| error.to_string());
+    if let Err(error) = &program
+        && error.contains("Unknown function")
+    {
+        // The interpreter would find out only when a call comes.
+        return Err(fail(error));
+    }
+    let modules = engine.get_modules();
+    let program = match (hazards::needs_interpreter(modules, &graph), program) {
+        (None, Ok(program)) => program,
+        (Some(reason), _) | (None, Err(reason)) => {
+            undefined::refuse_in_interpreter(modules, &reason)?;
+            return Ok((Compiled::Interpreter(Box::new(engine)), Some(reason)));
+        }
+    };
+    let mut vm = RegoVM::new();
+    vm.load_program(program.clone());
+    vm.set_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+    Ok((Compiled::Bytecode { program, data: bundle.data.clone() }, None))
+}
+
+/// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands for an
+/// undefined rule: inside a literal the engine does not treat "undefined" as Rego wants, so none may get there.
+fn entry_module(outputs: &[(&str, bool)]) -> String {
+    let mut source = format!("package {ENTRY_PACKAGE}\nimport rego.v1\n");
+    for (output, declared) in outputs {
+        source.extend(["default ", output, " := false\n"]);
+        if *declared {
+            source.extend([output, " := data.airlock.authz.", output, "\n"]);
+        }
+    }
+    source.push_str("decision := [allow, deny, rule_id, reason, obligations]\n");
+    source
+}

@@ -1,0 +1,272 @@
+//! The input document, and JSON that is read without ambiguity.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use regorus::Value;
+use regorus::value::Object;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::decision::Question;
+use crate::auth::principal::Principal;
+
+/// Integers from here on are not all representable as a double, so a reader may see another number than its neighbour.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+macro_rules! keys {
+    ($($name:ident),* $(,)?) => {
+        /// The keys of the document, allocated once.
+        struct Keys { $($name: Value),* }
+        static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys { $($name: Value::from(stringify!($name))),* });
+    };
+}
+
+keys! {
+    subject, call, client, time, id, tenant, groups, scopes, issuer, claims, method, upstream, tool, prompt, resource,
+    root, arguments, revision, address, certificate, uid,
+}
+
+/// The `subject` part, which is the same for every call of one token.
+pub(super) fn subject(principal: &Principal) -> Value {
+    let keys = &*KEYS;
+    object([
+        (&keys.id, Value::from(principal.subject.as_str())),
+        (&keys.tenant, text(principal.tenant.as_deref())),
+        (&keys.groups, list(&principal.groups)),
+        (&keys.scopes, list(&principal.scopes)),
+        (&keys.issuer, Value::from(principal.issuer.as_str())),
+        (&keys.claims, map(&principal.claims)),
+    ])
+}
+
+/// The whole document around a prepared `subject`.
+///
+/// # Errors
+/// Arguments that two readers could understand differently: duplicate keys, or numbers no double holds exactly.
+pub(super) fn document(subject: Value, question: &Question<'_>) -> Result<Value, String> {
+    let keys = &*KEYS;
+    let Question { call, client, time, .. } = question;
+    let arguments = match call.arguments {
+        Some(raw) => parse_json(raw.get()).map_err(|error| format!("arguments: {error}"))?,
+        None => Value::Null,
+    };
+    let call = object([
+        (&keys.method, Value::from(call.method)),
+        (&keys.upstream, Value::from(call.upstream)),
+        (&keys.tool, text(call.tool)),
+        (&keys.prompt, text(call.prompt)),
+        (&keys.resource, text(call.resource)),
+        (&keys.root, text(call.root)),
+        (&keys.arguments, arguments),
+        (&keys.revision, Value::from(call.revision)),
+    ]);
+    let client = object([
+        (&keys.address, text(client.address)),
+        (&keys.certificate, text(client.certificate)),
+        (&keys.uid, client.uid.map_or(Value::Null, Value::from)),
+    ]);
+    Ok(object([
+        (&keys.subject, subject),
+        (&keys.call, call),
+        (&keys.client, client),
+        (&keys.time, Value::from(*time)),
+    ]))
+}
+
+/// Reads JSON strictly.
+///
+/// # Errors
+/// Syntax errors, duplicate keys, numbers that a double does not hold exactly.
+pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str::<Strict>(text).map(|strict| strict.0)
+}
+
+fn object<const N: usize>(fields: [(&Value, Value); N]) -> Value {
+    let fields: Object = fields.into_iter().map(|(key, value)| (key.clone(), value)).collect();
+    Value::Object(Arc::new(fields))
+}
+
+fn text(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, Value::from)
+}
+
+fn list(texts: &[String]) -> Value {
+    Value::from(texts.iter().map(|text| Value::from(text.as_str())).collect::<Vec<_>>())
+}
+
+fn map(fields: &serde_json::Map<String, serde_json::Value>) -> Value {
+    let fields: Object =
+        fields.iter().map(|(key, value)| (Value::from(key.as_str()), from_json(value))).collect();
+    Value::Object(Arc::new(fields))
+}
+
+/// Claims come parsed from the token; a number that is no finite number does not occur in JSON.
+fn from_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Bool(*flag),
+        serde_json::Value::Number(number) => number
+            .as_u64()
+            .map(Value::from)
+            .or_else(|| number.as_i64().map(Value::from))
+            .or_else(|| number.as_f64().map(Value::from))
+            .unwrap_or(Value::Null),
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => Value::from(items.iter().map(from_json).collect::<Vec<_>>()),
+        serde_json::Value::Object(fields) => map(fields),
+    }
+}
+
+/// A document without duplicate keys and without numbers that lose their value on the way.
+pub(super) struct Strict(pub(super) Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::from(number))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::from(number))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        if !number.is_finite() || number.abs() >= EXACT {
+            return Err(E::custom(format!(
+                "the number {number} is too large to be read exactly; send it as a string"
+            )));
+        }
+        Ok(Value::from(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::from(text))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value::from(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::from(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut pairs: Vec<(Value, Value)> = Vec::new();
+        while let Some((key, Strict(value))) = fields.next_entry::<String, Strict>()? {
+            pairs.push((Value::from(key), value));
+        }
+        pairs.sort_by(|one, other| one.0.cmp(&other.0));
+        if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(A::Error::custom(format!("the key {} stands twice", pair[0].0)));
+        }
+        Ok(Value::Object(Arc::new(pairs.into_iter().collect::<Object>())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::decision::{Call, Client};
+    use super::*;
+
+    fn principal() -> Principal {
+        let claims = serde_json::json!({"n": -3, "big": u64::MAX, "f": 1.5, "deep": {"list": [null, true]}});
+        Principal {
+            subject: "alice".into(),
+            tenant: None,
+            groups: vec!["g".into()],
+            scopes: Vec::new(),
+            issuer: "https://idp".into(),
+            claims: claims.as_object().unwrap().clone(),
+            expires_at: 0,
+        }
+    }
+
+    #[test]
+    fn the_document_is_the_contract() {
+        let raw =
+            serde_json::value::RawValue::from_string(r#"{"path": "/a", "n": 18446744073709551615}"#.into())
+                .unwrap();
+        let principal = principal();
+        let question = Question {
+            subject: &principal,
+            call: Call {
+                method: "tools/call",
+                upstream: "docs",
+                tool: Some("read_file"),
+                prompt: None,
+                resource: None,
+                root: None,
+                arguments: Some(&raw),
+                revision: "2026-07-28",
+            },
+            client: Client { address: Some("203.0.113.7"), certificate: None, uid: Some(5) },
+            time: 1_795_347_000,
+        };
+        let document = document(subject(&principal), &question).unwrap();
+        let expected = r#"{"subject": {"id": "alice", "tenant": null, "groups": ["g"], "scopes": [], "issuer": "https://idp",
+            "claims": {"n": -3, "big": 18446744073709551615, "f": 1.5, "deep": {"list": [null, true]}}},
+            "call": {"method": "tools/call", "upstream": "docs", "tool": "read_file", "prompt": null, "resource": null,
+            "root": null, "arguments": {"path": "/a", "n": 18446744073709551615}, "revision": "2026-07-28"},
+            "client": {"address": "203.0.113.7", "certificate": null, "uid": 5}, "time": 1795347000}"#;
+        assert_eq!(document, Value::from_json_str(expected).unwrap());
+    }
+
+    #[test]
+    fn ambiguous_json_is_refused() {
+        for text in [
+            r#"{"a": 1, "a": 2}"#,
+            r#"{"x": [{"a": 1, "\u0061": 2}]}"#,
+            "9007199254740993.0",
+            "18446744073709551616",
+            "1e300",
+            "-9223372036854775809",
+            "[1, 2] 3",
+        ] {
+            assert!(parse_json(text).is_err(), "{text}");
+        }
+        let odd = r#"{"$serde_json::private::Number": "7"}"#;
+        assert!(matches!(parse_json(odd).unwrap(), Value::Object(_)), "an object stays an object");
+    }
+
+    #[test]
+    fn exact_numbers_pass() {
+        assert_eq!(parse_json("18446744073709551615").unwrap(), Value::from(u64::MAX));
+        assert_eq!(parse_json("-9223372036854775808").unwrap(), Value::from(i64::MIN));
+        assert_eq!(parse_json("0.5").unwrap(), Value::from(0.5));
+    }
+}

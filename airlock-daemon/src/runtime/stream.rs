@@ -1,0 +1,80 @@
+//! The one seam between the pipeline and the kernel's way of moving bytes.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use hyper::rt::{Read, ReadBuf, Write};
+
+/// A connected byte stream of one worker thread.
+///
+/// Implementations: [`super::uring`] and [`super::epoll`]. Dropping a stream closes the connection; no implementation may
+/// cancel an operation that the kernel still holds a buffer of.
+pub trait Stream: Read + Write + Unpin + 'static {}
+
+impl<T: Read + Write + Unpin + 'static> Stream for T {}
+
+/// A stream whose implementation was chosen at start.
+pub type BoxStream = Box<dyn Stream>;
+
+/// The reading half of a stream.
+pub struct ReadHalf(Rc<RefCell<BoxStream>>);
+
+/// The writing half of a stream.
+pub struct WriteHalf(Rc<RefCell<BoxStream>>);
+
+/// Lets one task read and another write.
+pub fn split(stream: BoxStream) -> (ReadHalf, WriteHalf) {
+    let stream = Rc::new(RefCell::new(stream));
+    (ReadHalf(Rc::clone(&stream)), WriteHalf(stream))
+}
+
+impl ReadHalf {
+    /// Reads what has come onto the end of `buffer`; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        /// Read at most this much at a time.
+        const CHUNK: usize = 64 * 1024;
+        let start = buffer.len();
+        buffer.resize(start + CHUNK, 0);
+        let result = poll_fn(|cx| {
+            let mut into = ReadBuf::new(buffer.get_mut(start..).unwrap_or_default());
+            let mut stream = self.0.borrow_mut();
+            ready!(Pin::new(&mut *stream).poll_read(cx, into.unfilled()))?;
+            Poll::Ready(io::Result::Ok(into.filled().len()))
+        })
+        .await;
+        buffer.truncate(start + result.as_ref().copied().unwrap_or(0));
+        result
+    }
+}
+
+impl WriteHalf {
+    /// Writes all of `data` and flushes it.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let count = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, data)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            data = data.get(count..).unwrap_or_default();
+        }
+        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)).await
+    }
+
+    /// Tells the other side that nothing more comes.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)).await
+    }
+}

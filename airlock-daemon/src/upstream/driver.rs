@@ -1,0 +1,106 @@
+//! What both drivers share: the canonical call, and messages to a server.
+
+use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::{Era, Revision};
+
+/// Prefix of the protocol's own members of `_meta`.
+pub const META_PREFIX: &str = "io.modelcontextprotocol/";
+/// `_meta` member that names the revision.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` member that names the client.
+pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+/// `_meta` member with the client's capabilities.
+pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// What was learned about a server when it was first asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its era.
+    pub era: Era,
+    /// The revision that is spoken with it.
+    pub revision: String,
+    /// Whether it offers tools.
+    pub tools: bool,
+    /// Its instructions, as JSON text.
+    pub instructions: Option<String>,
+}
+
+/// How Airlock names itself, as JSON text.
+pub fn implementation() -> String {
+    format!(r#"{{"name":"airlock","title":"MCP Airlock","version":{}}}"#, quote(env!("CARGO_PKG_VERSION")))
+}
+
+/// A request, as JSON text.
+pub fn request(id: u64, method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+}
+
+/// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced by our number.
+///
+/// Returns the text and the client's own token, as JSON text, where it had one.
+pub fn params(facts_era: Era, mut params: Object<'_>, id: u64) -> (String, Option<String>) {
+    let original = params.get("_meta").map(str::to_owned);
+    let mut meta = original.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+    let token = meta.get("progressToken").map(str::to_owned);
+    if token.is_some() {
+        meta.set("progressToken", id.to_string());
+    }
+    match facts_era {
+        Era::Modern => super::modern::meta(&mut meta),
+        Era::Legacy => super::legacy::meta(&mut meta),
+    }
+    if !meta.is_empty() {
+        params.set("_meta", meta.write());
+    } else if original.is_some() {
+        params.remove("_meta");
+    }
+    (params.write(), token)
+}
+
+/// Puts the client's own token back into the parameters of a progress notification.
+pub fn restore_token(notification: &str, token: Option<&str>) -> Option<String> {
+    let mut params = Object::parse(notification).ok()?;
+    params.set("progressToken", token?);
+    Some(params.write())
+}
+
+/// The revision that is preferred with servers of an era.
+pub const fn preferred(era: Era) -> Revision {
+    match era {
+        Era::Modern => Revision::LATEST,
+        Era::Legacy => Revision::LATEST_LEGACY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_modern_servers_meta_is_ours_and_the_rest_is_kept() {
+        let sent = r#"{"name":"x","future":[1 ,2],"_meta":{"progressToken":"t","vendor/x":1,"io.modelcontextprotocol/clientCapabilities":{"roots":{}}}}"#;
+        let (text, token) = params(Era::Modern, Object::parse(sent).expect("params"), 7);
+        assert_eq!(token.as_deref(), Some("\"t\""));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value["_meta"]["progressToken"], 7);
+        assert_eq!(value["_meta"]["vendor/x"], 1);
+        assert_eq!(value["_meta"][META_CAPABILITIES], serde_json::json!({}));
+        assert_eq!(value["_meta"][META_VERSION], "2026-07-28");
+        assert!(text.contains("[1 ,2]"));
+    }
+
+    #[test]
+    fn a_legacy_server_sees_no_modern_meta() {
+        let sent = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, r#"{"name":"x"}"#);
+        let sent = r#"{"name":"x"}"#;
+        assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, sent);
+    }
+
+    #[test]
+    fn the_clients_token_comes_back() {
+        let text = restore_token(r#"{"progressToken":7,"progress":0.5}"#, Some("\"t\"")).expect("restored");
+        assert_eq!(text, r#"{"progressToken":"t","progress":0.5}"#);
+        assert_eq!(restore_token(r#"{"progressToken":7}"#, None), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The driver of modern servers (2026-07-28): every request says all that the server needs to know.
+
+use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::{Era, Revision};
+
+use super::driver::{self, Facts, META_CAPABILITIES, META_CLIENT, META_VERSION};
+
+/// Fills in what a modern request must carry. Capabilities are ours, not the client's: what Airlock does not carry across
+/// is not offered, so no server asks for it.
+pub fn meta(meta: &mut Object<'_>) {
+    meta.set(META_VERSION, quote(Revision::LATEST.as_str()));
+    meta.set(META_CLIENT, driver::implementation());
+    meta.set(META_CAPABILITIES, "{}");
+}
+
+/// The parameters of `server/discover`.
+pub fn discover() -> String {
+    let mut object = Object::default();
+    meta(&mut object);
+    format!(r#"{{"_meta":{}}}"#, object.write())
+}
+
+/// Reads the answer to `server/discover`; `None` when the server does not speak our revision.
+pub fn facts(result: &str) -> Option<Facts> {
+    let result = Object::parse(result).ok()?;
+    let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
+    let revision = versions.into_iter().find(|version| version == Revision::LATEST.as_str())?;
+    let capabilities =
+        result.get("capabilities").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+    Some(Facts {
+        era: Era::Modern,
+        revision,
+        tools: capabilities.get("tools").is_some(),
+        instructions: result.get("instructions").map(str::to_owned),
+    })
+}

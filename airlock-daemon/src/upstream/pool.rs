@@ -1,0 +1,336 @@
+//! Whose process is whose.
+//!
+//! A legacy server keeps state in its process, so a process belongs to one session or one principal and never to two
+//! tenants. A modern server stands on no connection, so one process may serve all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{OnceCell, watch};
+
+use crate::auth::principal::Principal;
+use crate::config::schema::{self, EraChoice, Isolation, UpstreamKind};
+use crate::kernel::KernelHalf;
+use crate::mcp::revision::Era;
+use crate::observe::metrics::{Metrics, UpstreamMetrics};
+use crate::runtime::backend::Backend;
+
+use super::driver::Facts;
+use super::error::UpstreamError;
+use super::link::Link;
+use super::probe::{self, Failure};
+use super::stdio::Start;
+
+/// Most processes of one upstream.
+const MAX_LINKS: usize = 256;
+
+/// Who shares a process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    Everyone,
+    Session(Arc<str>),
+    Subject { issuer: String, tenant: Option<String>, subject: String },
+}
+
+/// Who asks for a process.
+pub struct Caller<'a> {
+    /// The verified principal.
+    pub principal: &'a Principal,
+    /// The legacy session, where there is one.
+    pub session: Option<&'a Arc<str>>,
+}
+
+/// One configured upstream.
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its configuration.
+    pub config: schema::Upstream,
+    /// Deadline of one call.
+    pub timeout: Duration,
+    kernel: Arc<KernelHalf>,
+    backend: Backend,
+    limit: usize,
+    idle: Duration,
+    facts: ArcSwapOption<Facts>,
+    /// Why it cannot be used, after the last attempt; empty when it can.
+    trouble: ArcSwapOption<String>,
+    links: Mutex<HashMap<Owner, Arc<OnceCell<Link>>>>,
+    metrics: Arc<UpstreamMetrics>,
+    running: Running,
+}
+
+/// All configured upstreams, in the order of the configuration.
+pub struct Upstreams {
+    list: Vec<Arc<Upstream>>,
+    running: Running,
+}
+
+/// Counts the server processes that run, so that shutdown knows when the last has ended.
+#[derive(Clone)]
+pub struct Running(Arc<watch::Sender<usize>>);
+
+/// One running server process.
+pub struct RunningProcess(Running);
+
+impl Running {
+    fn start(&self) -> RunningProcess {
+        self.0.send_modify(|count| *count += 1);
+        RunningProcess(self.clone())
+    }
+}
+
+impl Drop for RunningProcess {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Upstreams {
+    /// Sets them up; starts nothing.
+    pub fn new(
+        config: &schema::Config,
+        kernel: &Arc<KernelHalf>,
+        backend: Backend,
+        metrics: &Metrics,
+    ) -> Self {
+        let running = Running(Arc::new(watch::Sender::new(0)));
+        let each = |upstream: &schema::Upstream| {
+            Arc::new(Upstream {
+                name: upstream.name.as_str().into(),
+                config: upstream.clone(),
+                timeout: upstream.timeout.unwrap_or(config.server.timeouts.upstream).0,
+                kernel: Arc::clone(kernel),
+                backend,
+                limit: config.server.max_response_bytes.as_usize(),
+                idle: config.server.timeouts.idle.0,
+                facts: ArcSwapOption::empty(),
+                trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
+                links: Mutex::default(),
+                metrics: metrics.upstream(&upstream.name),
+                running: running.clone(),
+            })
+        };
+        Self { list: config.upstreams.iter().map(each).collect(), running }
+    }
+
+    /// The upstream of a name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.list.iter().find(|upstream| *upstream.name == *name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.list.iter()
+    }
+
+    /// Ends the processes of a session that has ended.
+    pub fn end_session(&self, session: &Arc<str>) {
+        for upstream in &self.list {
+            upstream.lock().remove(&Owner::Session(Arc::clone(session)));
+        }
+    }
+
+    /// Ends all processes and waits until the last is gone, at most `limit`; a call that still holds one keeps it.
+    pub async fn end_all(&self, limit: Duration) {
+        for upstream in &self.list {
+            upstream.lock().clear();
+        }
+        let mut count = self.running.0.subscribe();
+        let gone = count.wait_for(|count| *count == 0);
+        if tokio::time::timeout(limit, gone).await.is_err() {
+            tracing::warn!("server processes were still running at the end; their cgroups are killed");
+        }
+    }
+}
+
+impl Upstream {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Arc<OnceCell<Link>>>> {
+        // A panic while the map was held leaves a whole map: every change to it is one call.
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the server; `None` until it has answered once.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.facts.load_full()
+    }
+
+    /// Why the upstream cannot be used, as far as is known.
+    pub fn trouble(&self) -> Option<Arc<String>> {
+        self.trouble.load_full()
+    }
+
+    /// How many processes run or are being started.
+    pub fn processes(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Asks the server once what it is, before the first call; a shared server's process is kept for the calls.
+    ///
+    /// # Errors
+    /// What the operator should know; calls may still succeed later.
+    pub async fn probe(&self) -> Result<Arc<Facts>, UpstreamError> {
+        if let Some(facts) = self.facts() {
+            return Ok(facts);
+        }
+        let (link, facts) = self.open().await?;
+        if self.owner(&facts, None) == Some(Owner::Everyone) {
+            let cell = OnceCell::new_with(Some(link));
+            self.lock().entry(Owner::Everyone).or_insert_with(|| Arc::new(cell));
+        }
+        Ok(facts)
+    }
+
+    /// The process that serves this caller, started if need be.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not speak MCP, or there are too many.
+    pub async fn link(&self, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let facts = match self.facts() {
+            Some(facts) => facts,
+            None => self.probe().await?,
+        };
+        let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
+        loop {
+            let slot = self.slot(&owner)?;
+            let link = slot.get_or_try_init(|| async { self.open().await.map(|(link, _)| link) }).await;
+            match link {
+                Ok(link) if link.is_alive() => {
+                    let facts = self.facts().unwrap_or(facts);
+                    return Ok((link.clone(), facts));
+                }
+                Ok(_) => self.forget(&owner, &slot),
+                Err(error) => {
+                    self.forget(&owner, &slot);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn slot(&self, owner: &Owner) -> Result<Arc<OnceCell<Link>>, UpstreamError> {
+        let mut links = self.lock();
+        if let Some(slot) = links.get(owner) {
+            return Ok(Arc::clone(slot));
+        }
+        if links.len() >= MAX_LINKS {
+            links.retain(|_, slot| slot.get().is_none_or(Link::is_alive));
+        }
+        if links.len() >= MAX_LINKS {
+            return Err(UpstreamError::Busy { upstream: self.name.to_string(), limit: MAX_LINKS });
+        }
+        Ok(Arc::clone(links.entry(owner.clone()).or_default()))
+    }
+
+    fn forget(&self, owner: &Owner, slot: &Arc<OnceCell<Link>>) {
+        let mut links = self.lock();
+        if links.get(owner).is_some_and(|current| Arc::ptr_eq(current, slot)) {
+            links.remove(owner);
+        }
+    }
+
+    /// Who shares the process that serves `caller`; `None` when it depends on the caller and there is none.
+    fn owner(&self, facts: &Facts, caller: Option<&Caller<'_>>) -> Option<Owner> {
+        let isolation = self.config.isolation.unwrap_or(match facts.era {
+            Era::Modern => Isolation::Shared,
+            Era::Legacy => Isolation::Session,
+        });
+        if isolation == Isolation::Shared && facts.era == Era::Modern {
+            return Some(Owner::Everyone);
+        }
+        let caller = caller?;
+        if let (Isolation::Session, Some(session)) = (isolation, caller.session) {
+            return Some(Owner::Session(Arc::clone(session)));
+        }
+        let Principal { issuer, tenant, subject, .. } = caller.principal;
+        Some(Owner::Subject { issuer: issuer.clone(), tenant: tenant.clone(), subject: subject.clone() })
+    }
+
+    /// Starts a process and shakes hands; a server that exits on the probe is started again as a legacy one.
+    async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let known = self.facts().map(|facts| facts.era);
+        let era = match (self.config.era, known) {
+            (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
+            (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
+            (era, _) => era,
+        };
+        let result = match self.open_as(era).await {
+            Err(UpstreamError::Ended { .. }) if era == EraChoice::Auto => {
+                self.open_as(EraChoice::Legacy).await
+            }
+            result => result,
+        };
+        match &result {
+            Ok((_, facts)) => {
+                self.facts.store(Some(Arc::clone(facts)));
+                self.trouble.store(None);
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                self.trouble.store(Some(Arc::new(error.to_string())));
+            }
+        }
+        result
+    }
+
+    async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        debug_assert_eq!(
+            self.config.kind,
+            UpstreamKind::Stdio,
+            "validation refuses other kinds in this release"
+        );
+        let start = Start {
+            config: &self.config,
+            name: &self.name,
+            kernel: &self.kernel,
+            backend: self.backend,
+            limit: self.limit,
+            counted: (self.metrics.process(), self.running.start()),
+            idle: (self.config.isolation != Some(Isolation::Shared)).then_some(self.idle),
+        };
+        let link = start.open().await?;
+        match probe::handshake(&link, era, self.timeout).await {
+            Ok(facts) => Ok((link, Arc::new(facts))),
+            Err(failure) => Err(self.explain(&link, failure)),
+        }
+    }
+
+    fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
+        let upstream = self.name.to_string();
+        let ending = link.ending();
+        let rubbish = |text: &str| {
+            format!(
+                "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
+            )
+        };
+        match failure {
+            Failure::Ended => match &ending.rubbish {
+                Some(text) => {
+                    UpstreamError::Protocol { upstream, detail: format!("{}, then ended", rubbish(text)) }
+                }
+                None => self.ended(&ending.how),
+            },
+            Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
+            Failure::Silent(what, limit) => match &ending.rubbish {
+                Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
+                None => UpstreamError::Deadline {
+                    upstream,
+                    what: what.to_owned(),
+                    limit: crate::config::units::Period(limit).to_string(),
+                },
+            },
+        }
+    }
+
+    /// The error for a process that ended; `how` as the link tells it.
+    pub fn ended(&self, how: &str) -> UpstreamError {
+        let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
+        UpstreamError::Ended {
+            upstream: self.name.to_string(),
+            detail,
+            command: self.config.command.join(" "),
+        }
+    }
+}

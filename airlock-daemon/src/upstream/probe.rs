@@ -1,0 +1,90 @@
+//! Finding out which era a server speaks, and the handshake that follows.
+
+use std::time::Duration;
+
+use crate::config::schema::EraChoice;
+use crate::mcp::revision::Era;
+
+use super::driver::{self, Facts};
+use super::link::{Link, Reply};
+use super::{legacy, modern};
+
+/// How long a server may think about a method that it does not know.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Why a handshake failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The process ended.
+    Ended,
+    /// It did not answer this method in time.
+    Silent(&'static str, Duration),
+    /// It answered something else.
+    Wrong(String),
+}
+
+/// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era.
+///
+/// # Errors
+/// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some servers exit on a
+/// method that they do not know.
+pub async fn handshake(link: &Link, era: EraChoice, limit: Duration) -> Result<Facts, Failure> {
+    if era != EraChoice::Legacy {
+        let limit = if era == EraChoice::Modern { limit } else { PROBE.min(limit) };
+        match ask(link, "server/discover", &modern::discover(), limit).await {
+            Ok(Ok(result)) => match modern::facts(&result) {
+                Some(facts) => return Ok(facts),
+                None if era == EraChoice::Modern => {
+                    return Err(Failure::Wrong(format!(
+                        "its answer to server/discover does not offer revision {}",
+                        driver::preferred(Era::Modern)
+                    )));
+                }
+                None => {}
+            },
+            Ok(Err(error)) if era == EraChoice::Modern => {
+                return Err(Failure::Wrong(format!("it answers server/discover with {}", short(&error))));
+            }
+            Ok(Err(_)) => {}
+            Err(Failure::Silent(..)) if era == EraChoice::Auto => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    match ask(link, "initialize", &legacy::initialize(), limit).await? {
+        Ok(result) => {
+            let facts = legacy::facts(&result).ok_or_else(|| {
+                Failure::Wrong(format!("its answer to initialize names no revision: {}", short(&result)))
+            })?;
+            link.notify(legacy::INITIALIZED.to_owned()).await;
+            Ok(facts)
+        }
+        Err(error) => Err(Failure::Wrong(format!("it answers initialize with {}", short(&error)))),
+    }
+}
+
+/// Asks one question; the inner error is the server's error object.
+async fn ask(
+    link: &Link,
+    method: &'static str,
+    params: &str,
+    limit: Duration,
+) -> Result<Result<String, String>, Failure> {
+    let answer = async {
+        let mut pending =
+            link.request(|id| driver::request(id, method, params)).await.ok_or(Failure::Ended)?;
+        loop {
+            match pending.next().await {
+                None => return Err(Failure::Ended),
+                Some(Reply::Notification(..)) => {}
+                Some(Reply::Result(result)) => return Ok(Ok(result)),
+                Some(Reply::Error(error)) => return Ok(Err(error)),
+            }
+        }
+    };
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Silent(method, limit)))
+}
+
+/// At most 200 characters of something a server wrote.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}

@@ -1,0 +1,113 @@
+//! Servers that Airlock starts itself and speaks to over their standard input and output.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::schema;
+use crate::kernel::{KernelHalf, ServerCommand, ServerProcess};
+use crate::observe::metrics::Held;
+use crate::runtime::backend::Backend;
+use crate::runtime::stream::split;
+
+use super::error::UpstreamError;
+use super::frame::Lines;
+use super::link::{Link, Parts};
+use super::pool::RunningProcess;
+
+/// How to start one process of an upstream.
+pub struct Start<'a> {
+    /// Its configuration.
+    pub config: &'a schema::Upstream,
+    /// Its name, shared.
+    pub name: &'a Arc<str>,
+    /// The cage it is put in.
+    pub kernel: &'a Arc<KernelHalf>,
+    /// How this worker moves bytes.
+    pub backend: Backend,
+    /// Longest message in bytes.
+    pub limit: usize,
+    /// Counts the process for as long as it runs.
+    pub counted: (Held, RunningProcess),
+    /// When an unused process is ended.
+    pub idle: Option<Duration>,
+}
+
+impl Start<'_> {
+    /// Starts a process in its cell and a link to it on the current worker.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Start`], with what to do about it.
+    pub async fn open(self) -> Result<Link, UpstreamError> {
+        let failed = |detail: String| UpstreamError::Start { upstream: self.name.to_string(), detail };
+        let mut process = self.spawn().await.map_err(failed)?;
+        let stdio =
+            process.take_stdio().ok_or_else(|| failed("its standard input is already taken".into()))?;
+        if let Some(stderr) = process.take_stderr() {
+            log_stderr(self.backend, stderr, Arc::clone(self.name))
+                .map_err(|error| failed(error.to_string()))?;
+        }
+        tracing::debug!(upstream = %self.name, pid = process.pid(), "a server process has started");
+        let stream = self.backend.unix(stdio).map_err(|error| failed(error.to_string()))?;
+        Ok(Link::start(Parts {
+            upstream: Arc::clone(self.name),
+            stream,
+            limit: self.limit,
+            idle: self.idle,
+            end: Box::new(move || {
+                let counted = self.counted;
+                let status = process.kill().map(|status| status.to_string()).unwrap_or_default();
+                drop(counted);
+                status
+            }),
+        }))
+    }
+
+    /// fork and exec wait for the new program: off the worker's thread.
+    async fn spawn(&self) -> Result<ServerProcess, String> {
+        let mut words = self.config.command.iter().cloned();
+        let command = ServerCommand {
+            program: words.next().map(PathBuf::from).ok_or("`command` is empty")?,
+            args: words.collect(),
+            env: self.config.env.clone(),
+            working_dir: self.config.working_dir.clone().unwrap_or_else(|| PathBuf::from("/")),
+            user: self.config.user.clone(),
+        };
+        let (kernel, pin, name) = (Arc::clone(self.kernel), self.config.pin.clone(), Arc::clone(self.name));
+        tokio::task::spawn_blocking(move || {
+            let cell = kernel.cell(&name, &pin).map_err(|error| error.to_string())?;
+            cell.spawn(&command).map_err(|error| error.to_string())
+        })
+        .await
+        .map_err(|error| error.to_string())?
+    }
+}
+
+/// Passes the server's standard error on to the log, line by line.
+fn log_stderr(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> std::io::Result<()> {
+    /// Longest line that is logged; what is longer is cut.
+    const LINE: usize = 4096;
+    let (mut reader, writer) = split(backend.unix(stderr)?);
+    tokio::task::spawn_local(async move {
+        // Both halves live until the server closes its end.
+        let _writer = writer;
+        let mut lines = Lines::default();
+        while let Ok(1..) = reader.read(lines.buffer()).await {
+            loop {
+                match lines.next(LINE) {
+                    Ok(Some(line)) => {
+                        tracing::info!(upstream = %upstream, "{}", String::from_utf8_lossy(line));
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        tracing::info!(upstream = %upstream, "(a line longer than {LINE} bytes was cut)");
+                        lines = Lines::default();
+                        break;
+                    }
+                }
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! The kernel half for real: processes in cells, and the early drop judged by the kernel itself.
+//!
+//! As root on Linux; elsewhere a test prints `SKIPPED: reason` and returns.
+
+#[path = "support/kernel.rs"]
+mod support;
+
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use airlock::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
+use airlock::kernel::{Hook, KernelError, KernelHalf, Reason, SpawnError, Verdict};
+
+const EPERM: &str = "1";
+
+/// Not a test: what the test binary does when it was started as a server.
+#[test]
+fn probe_process() {
+    if let Ok(mode) = std::env::var(support::MODE) {
+        support::act(&mode);
+    }
+}
+
+#[test]
+fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
+    let Some(half) = support::pinning() else { return };
+    // A socket that a careless daemon forgot to mark: it must not reach the server.
+    let leaked = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).expect("a leaked socket");
+    let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
+    let found = support::findings(&mut server);
+    for name in ["inet.1", "inet.2", "inet.3", "inet6.1", "inet6.2", "inet6.3"] {
+        assert_eq!(found[name], EPERM, "{name}: {found:?}");
+    }
+    assert_eq!(found["unix"], "0", "socket pairs are no way out and stay free");
+    assert_eq!(found["NoNewPrivs"], "1");
+    assert_eq!(found["CapAmb"].trim_start_matches('0'), "");
+    assert_eq!(found["descriptors"], "3", "standard streams only");
+    assert_eq!(found["leader"], "true");
+    assert_eq!(found["core"], "0");
+    assert_eq!(found["dir"], "/");
+    assert_eq!(found["env"], format!("{}:look,PATH:/usr/local/bin:/usr/bin:/bin", support::MODE));
+    assert!(found["cgroup"].contains("/servers/probe-"), "{}", found["cgroup"]);
+    let mut said = String::new();
+    server.take_stderr().expect("its errors").read_to_string(&mut said).expect("text");
+    assert!(said.contains("this goes to standard error"), "{said}");
+    let denied = half.denied().expect("counters");
+    let sockets = denied.iter().find(|(hook, _)| *hook == Hook::SockCreate).expect("a counter").1;
+    // Six of the probe, four of the proof at the start.
+    assert_eq!(sockets, 10);
+}
+
+#[test]
+fn fifty_servers_that_connect_at_once_are_all_refused() {
+    let Some(half) = support::pinning() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let mut servers: Vec<_> =
+        (0..50).map(|_| support::spawn(&half, &Pin::default(), &support::probe("connect"))).collect();
+    let mut streams: Vec<_> =
+        servers.iter_mut().map(|server| BufReader::new(server.take_stdio().expect("its output"))).collect();
+    for stream in &mut streams {
+        support::wait_for(stream, "ready");
+    }
+    for stream in &mut streams {
+        writeln!(stream.get_mut(), "{address}").expect("a word");
+    }
+    for stream in &mut streams {
+        support::wait_for(stream, "FOUND connect=1");
+    }
+    listener.set_nonblocking(true).expect("non-blocking");
+    let arrived = listener.accept().expect_err("nobody gets through");
+    assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_server_with_the_hosts_network_is_not_pinned_and_says_so() {
+    let Some(half) = support::pinning() else { return };
+    let pin = Pin { network: PinNetwork::Host, ..Pin::default() };
+    assert!(!half.cell("probe", &pin).expect("a cell").is_pinned());
+    assert!(half.cell("probe", &Pin::default()).expect("a cell").is_pinned());
+    let found = support::findings(&mut support::spawn(&half, &pin, &support::probe("look")));
+    assert_eq!(found["inet.1"], "0", "{found:?}");
+    assert!(found["cgroup"].contains("/unpinned/probe-"), "{}", found["cgroup"]);
+}
+
+#[test]
+fn killing_a_server_ends_all_that_it_started_and_removes_its_cell() {
+    let Some(half) = support::pinning() else { return };
+    let mut server = support::spawn(&half, &Pin::default(), &support::probe("linger"));
+    let cell = cell_of(server.pid());
+    let mut output = BufReader::new(server.take_stdio().expect("its output"));
+    support::wait_for(&mut output, "started");
+    assert_eq!(server.exited(), None);
+    assert!(cell.is_dir(), "{}", cell.display());
+    let status = server.kill().expect("a status");
+    assert_eq!(status.signal(), Some(9));
+    assert_eq!(server.kill(), Some(status), "twice is once");
+    assert_eq!(server.exited(), Some(status));
+    assert!(!cell.exists(), "{}", cell.display());
+    // The grandchild held the other end of this stream; its end is the end of the stream.
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("the end");
+}
+
+#[test]
+fn a_server_that_ends_by_itself_is_noticed_and_nothing_stays_behind() {
+    let Some(half) = support::pinning() else { return };
+    let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
+    let cell = cell_of(server.pid());
+    let servers = cell.parent().expect("servers").to_path_buf();
+    support::findings(&mut server);
+    // Its output is closed, so it is ending; the status follows without a signal from here.
+    let status = loop {
+        if let Some(status) = server.exited() {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    assert!(status.success(), "{status}");
+    assert!(!cell.exists());
+    drop(server);
+    drop(half);
+    assert!(!servers.exists(), "{}", servers.display());
+}
+
+#[test]
+fn a_server_keeps_the_cage_even_when_the_daemon_lets_go() {
+    let Some(half) = support::pinning() else { return };
+    let mut server = support::spawn(&half, &Pin::default(), &support::probe("connect"));
+    drop(half);
+    let mut stream = BufReader::new(server.take_stdio().expect("its output"));
+    support::wait_for(&mut stream, "ready");
+    writeln!(stream.get_mut(), "127.0.0.1:9").expect("a word");
+    support::wait_for(&mut stream, "FOUND connect=1");
+}
+
+#[test]
+fn a_server_runs_as_its_user() {
+    if !rustix::process::geteuid().is_root() {
+        return support::skip("only root can start a process as another user");
+    }
+    let half = support::start(KernelMode::Preferred);
+    let mut command = support::probe("");
+    command.program = PathBuf::from("sh");
+    command.args = vec!["-c".into(), "echo $(id -u) $(id -G); cat /proc/self/status".into()];
+    command.user = Some("nobody".into());
+    let mut server = support::spawn(&half, &Pin::default(), &command);
+    let mut text = String::new();
+    server.take_stdio().expect("its output").read_to_string(&mut text).expect("text");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("65534 65534"), "{text}");
+    let effective = text.lines().find(|line| line.starts_with("CapEff:")).expect("capabilities");
+    assert_eq!(effective, "CapEff:\t0000000000000000");
+}
+
+#[test]
+fn a_mistake_in_a_command_is_named_before_anything_starts() {
+    let half = support::start(KernelMode::Off);
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").expect("a script");
+    let attempt = |change: &dyn Fn(&mut airlock::kernel::ServerCommand)| {
+        let mut command = support::probe("look");
+        change(&mut command);
+        half.cell("docs", &Pin::default()).expect("a cell").spawn(&command).expect_err("a mistake")
+    };
+    let cases: [(SpawnError, &[&str]); 6] = [
+        (
+            attempt(&|command| command.program = "no-such-mcp-server".into()),
+            &["docs", "no-such-mcp-server", "/usr/local/bin:/usr/bin:/bin", "install"],
+        ),
+        (attempt(&|command| command.program = "/no/such/program".into()), &["/no/such/program", "/no/such"]),
+        (attempt(&|command| command.program = "bin/server".into()), &["bin/server", "absolute"]),
+        (attempt(&|command| command.program.clone_from(&script)), &["not an executable file", "chmod"]),
+        (attempt(&|command| command.working_dir = "/no/such/dir".into()), &["/no/such/dir", "working_dir"]),
+        (attempt(&|command| command.user = Some("no-such-user".into())), &["no-such-user", "useradd"]),
+    ];
+    for (error, parts) in &cases {
+        let text = error.to_string();
+        for part in *parts {
+            assert!(text.contains(part), "`{part}` in: {text}");
+        }
+    }
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    let error = attempt(&|command| command.program.clone_from(&script));
+    assert!(matches!(error, SpawnError::Exec { .. }), "{error}");
+    assert!(error.to_string().contains("interpreter"), "{error}");
+}
+
+#[test]
+fn a_process_that_cannot_confine_itself_does_not_start() {
+    let Some(half) = support::pinning() else { return };
+    let cell = half.cell("probe", &Pin::default()).expect("a cell");
+    let parent = half.cell("probe", &Pin::default()).expect("a cell");
+    // A removed leaf cannot be entered.
+    let servers = support::findings(&mut parent.spawn(&support::probe("look")).expect("a process"));
+    let path = servers["cgroup"].rsplit_once('-').map(|(path, _)| format!("{path}-1")).expect("a leaf");
+    let removed = cgroup_mount().join(path.trim_start_matches('/'));
+    std::fs::remove_dir(&removed).expect("the first leaf");
+    let error = cell.spawn(&support::probe("look")).expect_err("no leaf");
+    assert!(matches!(error, SpawnError::Cgroup { .. } | SpawnError::Confine { .. }), "{error}");
+}
+
+#[test]
+fn a_demand_that_this_host_cannot_meet_is_an_error_with_remedies() {
+    let config = Kernel { mode: KernelMode::Required, minimum_rung: Some(Rung::Sealed), ..Kernel::default() };
+    let error = KernelHalf::start(&config).expect_err("sealed is not in this version");
+    assert!(matches!(error, KernelError::BelowMinimum { minimum: Rung::Sealed, .. }), "{error}");
+    let text = error.to_string();
+    for part in ["`sealed`", "lsm_cgroup", "kernel.mode: preferred", "airlock kernel doctor"] {
+        assert!(text.contains(part), "`{part}` in: {text}");
+    }
+}
+
+#[test]
+fn switched_off_it_does_nothing_and_says_so() {
+    let half = support::start(KernelMode::Off);
+    assert_eq!(half.report().rung, None);
+    assert!(half.early_drop().is_none());
+    assert!(half.denied().expect("counters").is_empty());
+    let cell = half.cell("probe", &Pin::default()).expect("a cell");
+    assert!(!cell.is_pinned());
+    let mut server = cell.spawn(&support::probe("look")).expect("a process");
+    let found = support::findings(&mut server);
+    assert_eq!((found["NoNewPrivs"].as_str(), found["descriptors"].as_str()), ("1", "3"));
+    assert!(server.kill().is_some());
+}
+
+#[test]
+fn the_report_is_json_and_text() {
+    let half = support::start(KernelMode::Preferred);
+    let json = serde_json::to_value(half.report()).expect("JSON");
+    assert!(json["layers"].as_array().is_some_and(|layers| layers.len() > 3), "{json}");
+    let text = half.report().to_string();
+    assert!(text.contains("rung") && text.contains("seccomp"), "{text}");
+}
+
+#[test]
+fn the_kernel_judges_packets_as_the_host_does() {
+    let half = support::start(KernelMode::Preferred);
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("the early drop does not load here: {}", half.report()));
+    };
+    early_drop.set_ports(&[8080, 8443]).expect("ports");
+    let v4 = "203.0.113.7".parse().expect("an address");
+    let v6 = "2001:db8:0:9::1".parse().expect("an address");
+    early_drop.block(v4, Duration::from_mins(10), Reason::RateLimit).expect("a block");
+    early_drop.block(v6, Duration::from_mins(10), Reason::FailedAuth).expect("a block");
+    let listed = early_drop.list().expect("a list");
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert_eq!((listed[0].address, listed[0].reason), (v4, Reason::RateLimit));
+    assert!(listed[0].remaining > Duration::from_secs(500), "{listed:?}");
+
+    let judge = |frame: &[u8]| half.judge(frame).expect("a test run");
+    for tags in 0..=2 {
+        for port in [8080, 8443] {
+            assert!(judge(&frame(tags, Ip::V4([203, 0, 113, 7]), port)), "IPv4, {tags} tags, {port}");
+            assert!(judge(&frame(tags, Ip::V6(9), port)), "IPv6, {tags} tags, {port}");
+        }
+        assert!(!judge(&frame(tags, Ip::V4([203, 0, 113, 7]), 22)), "SSH stays open");
+        assert!(!judge(&frame(tags, Ip::V4([203, 0, 113, 8]), 8080)), "another source");
+        assert!(!judge(&frame(tags, Ip::V6(10), 8080)), "another /64");
+    }
+    assert!(!judge(&frame(3, Ip::V4([203, 0, 113, 7]), 8080)), "not understood, so passed");
+    let whole = frame(1, Ip::V4([203, 0, 113, 7]), 8080);
+    for cut in 14..whole.len() - 16 {
+        assert!(!judge(&whole[..cut]), "cut after {cut} bytes");
+    }
+    let dropped = |half: &KernelHalf| {
+        let counters = half.early_drop().expect("loaded").counters().expect("counters");
+        counters.into_iter().find(|(verdict, _)| *verdict == Verdict::Dropped).expect("a counter").1
+    };
+    assert_eq!(dropped(&half), 12);
+
+    early_drop.set_ports(&[8443]).expect("ports");
+    assert!(!judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080)), "no longer ours");
+    assert!(early_drop.unblock(v4).expect("an answer"));
+    assert!(!early_drop.unblock(v4).expect("an answer"), "only once");
+    assert!(!judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8443)));
+    early_drop.block(v4, Duration::ZERO, Reason::Operator).expect("a block");
+    assert!(!judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8443)), "its time is over");
+    assert_eq!(early_drop.list().expect("a list").len(), 1);
+    for protected in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "224.0.0.1", "fe80::1"] {
+        let address = protected.parse().expect("an address");
+        let error = early_drop.block(address, Duration::from_secs(1), Reason::Operator).expect_err(protected);
+        assert!(error.to_string().contains("never dropped"), "{error}");
+    }
+}
+
+#[test]
+fn an_exempt_network_is_never_dropped() {
+    let mut config = Kernel { mode: KernelMode::Preferred, ..Kernel::default() };
+    config.xdp.allow = vec!["203.0.113.0/24".into(), "2001:db8:0:9::5/128".into()];
+    let half = KernelHalf::start(&config).expect("preferred always starts");
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("the early drop does not load here: {}", half.report()));
+    };
+    early_drop.set_ports(&[8080]).expect("ports");
+    for address in ["203.0.113.7", "2001:db8:0:9::1", "198.51.100.1"] {
+        let address = address.parse().expect("an address");
+        early_drop.block(address, Duration::from_mins(10), Reason::Operator).expect("a block");
+    }
+    assert!(!half.judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080)).expect("a test run"));
+    assert!(!half.judge(&frame(0, Ip::V6(9), 8080)).expect("a test run"));
+    assert!(half.judge(&frame(0, Ip::V4([198, 51, 100, 1]), 8080)).expect("a test run"));
+}
+
+/// A source address of a test frame; IPv6 by the last group of its /64.
+#[derive(Clone, Copy)]
+enum Ip {
+    V4([u8; 4]),
+    V6(u8),
+}
+
+/// An Ethernet frame with a TCP segment.
+fn frame(tags: usize, source: Ip, port: u16) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    for _ in 0..tags {
+        frame.extend([0x81, 0x00, 0, 5]);
+    }
+    match source {
+        Ip::V4(address) => {
+            frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+            frame.extend(address);
+            frame.extend([192, 0, 2, 1]);
+        }
+        Ip::V6(network) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
+            frame.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, network, 9, 9, 9, 9, 9, 9, 9, 9]);
+            frame.extend([0xfd; 16]);
+        }
+    }
+    frame.extend([0x30, 0x39]);
+    frame.extend(port.to_be_bytes());
+    frame.extend([0; 16]);
+    frame
+}
+
+fn cgroup_mount() -> PathBuf {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).expect("cgroup2");
+    PathBuf::from(mount.split(' ').nth(1).expect("a path"))
+}
+
+/// The directory of the cgroup of a process.
+fn cell_of(pid: u32) -> PathBuf {
+    let table =
+        std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cgroup")).expect("cgroup");
+    let path = table.lines().find_map(|line| line.strip_prefix("0::/")).expect("a v2 cgroup");
+    cgroup_mount().join(path)
+}

@@ -1,0 +1,215 @@
+//! The early drop on a real interface: a pair of veth devices between two network namespaces that this test creates.
+
+#[path = "support/skip.rs"]
+mod support;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::process::Command;
+use std::time::Duration;
+
+use airlock::config::schema::{Kernel, KernelMode, Xdp, XdpMode};
+use airlock::kernel::{EarlyDrop, KernelHalf, Reason, Verdict};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+const OUR_PORT: u16 = 8080;
+const OTHER_PORT: u16 = 2222;
+
+/// Two namespaces joined by a veth pair; both vanish with the value.
+struct Net {
+    names: [String; 2],
+}
+
+impl Net {
+    /// `None` where this process may not create namespaces or has no `ip`.
+    fn create(tag: &str) -> Result<Self, String> {
+        let name = |side: &str| format!("airlock-{tag}-{side}-{}", std::process::id());
+        let net = Self { names: [name("server"), name("client")] };
+        let [server, client] = &net.names;
+        for name in &net.names {
+            ip(&["netns", "add", name])?;
+        }
+        ip(&["-n", server, "link", "add", "door", "type", "veth", "peer", "name", "out", "netns", client])?;
+        for address in ["10.99.0.1/24", "fd99::1/48"] {
+            ip(&["-n", server, "address", "add", address, "dev", "door", "nodad"])?;
+        }
+        for address in ["10.99.0.2/24", "10.99.0.3/24", "fd99:0:0:2::1/48", "fd99:0:0:3::1/48"] {
+            ip(&["-n", client, "address", "add", address, "dev", "out", "nodad"])?;
+        }
+        ip(&["-n", server, "link", "set", "door", "up"])?;
+        ip(&["-n", client, "link", "set", "out", "up"])?;
+        Ok(net)
+    }
+
+    /// Runs a function on a thread inside one namespace.
+    fn inside<T: Send>(&self, side: usize, work: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.names[side]);
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(move || {
+                let namespace = File::open(&path).expect("a namespace");
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("to enter the namespace");
+                work()
+            });
+            worker.join().expect("no panic inside of the namespace")
+        })
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // One that was never created is no loss.
+            let _ = ip(&["netns", "delete", name]);
+        }
+    }
+}
+
+fn ip(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect(text)
+}
+
+/// Starts a connection from a chosen source and does not wait for it.
+fn start_connecting(from: IpAddr, to: SocketAddr) -> rustix::fd::OwnedFd {
+    let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).expect("a socket");
+    bind(&socket, &SocketAddr::new(from, 0)).expect("its source");
+    match connect(&socket, &to) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => socket,
+        Err(error) => panic!("{from} to {to}: {error}"),
+    }
+}
+
+fn count(early_drop: &EarlyDrop, wanted: Verdict) -> u64 {
+    let counters = early_drop.counters().expect("counters");
+    counters.into_iter().find(|(verdict, _)| *verdict == wanted).expect("a counter").1
+}
+
+fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attached_as: &str) {
+    let net = match Net::create(tag) {
+        Ok(net) => net,
+        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
+    };
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        xdp: Xdp { interfaces: vec!["door".into()], mode, allow: Vec::new() },
+        ..Kernel::default()
+    };
+    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("XDP does not attach here: {}", half.report()));
+    };
+    assert_eq!(early_drop.attached()[0].mode, attached_as);
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+
+    for (server, listed, neighbour) in
+        [("10.99.0.1", "10.99.0.2", "10.99.0.3"), ("fd99::1", "fd99:0:0:2::1", "fd99:0:0:3::1")]
+    {
+        let [server, listed, neighbour] = [server, listed, neighbour].map(address);
+        let (ours, other) = net.inside(0, || {
+            [OUR_PORT, OTHER_PORT].map(|port| TcpListener::bind((server, port)).expect("a listener")).into()
+        });
+        let reach = |from, listener: &TcpListener| {
+            let to = listener.local_addr().expect("an address");
+            let _client = net.inside(1, || start_connecting(from, to));
+            assert_eq!(listener.accept().expect("a connection").1.ip(), from);
+        };
+        // Everything is open before.
+        reach(listed, &ours);
+
+        net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
+            .expect("a block");
+        reach(neighbour, &ours);
+        reach(listed, &other);
+        let before = count(early_drop, Verdict::Dropped);
+        let to = ours.local_addr().expect("an address");
+        let _client = net.inside(1, || start_connecting(listed, to));
+        // The counter is the event: only now is it certain that the packet came and went no further.
+        while count(early_drop, Verdict::Dropped) == before {
+            std::thread::yield_now();
+        }
+        ours.set_nonblocking(true).expect("non-blocking");
+        let arrived = ours.accept().expect_err("nobody gets through");
+        assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
+        ours.set_nonblocking(false).expect("blocking");
+
+        // The host cannot be talked into dropping itself.
+        let error = net
+            .inside(0, || early_drop.block(server, Duration::from_secs(1), Reason::Operator))
+            .expect_err("its own address");
+        assert!(error.to_string().contains("address of this host"), "{error}");
+
+        assert!(early_drop.unblock(listed).expect("an answer"));
+        reach(listed, &ours);
+    }
+}
+
+#[test]
+fn natively_a_listed_source_is_dropped_and_nothing_else() {
+    a_listed_source_is_dropped_and_nothing_else(XdpMode::Auto, "auto", "native");
+}
+
+#[test]
+fn generically_a_listed_source_is_dropped_and_nothing_else() {
+    a_listed_source_is_dropped_and_nothing_else(XdpMode::Generic, "generic", "generic");
+}
+
+#[test]
+fn the_end_of_the_daemon_lifts_every_drop() {
+    let net = match Net::create("end") {
+        Ok(net) => net,
+        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
+    };
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        xdp: Xdp { interfaces: vec!["door".into()], ..Xdp::default() },
+        ..Kernel::default()
+    };
+    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("XDP does not attach here: {}", half.report()));
+    };
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
+    net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
+    let listener = net.inside(0, || TcpListener::bind((server, OUR_PORT)).expect("a listener"));
+    drop(half);
+    let to = listener.local_addr().expect("an address");
+    let client = net.inside(1, || start_connecting(listed, to));
+    let (mut arrived, from) = listener.accept().expect("a connection");
+    assert_eq!(from.ip(), listed);
+    drop(client);
+    assert_eq!(arrived.read(&mut [0]).expect("the end"), 0);
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_named() {
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        xdp: Xdp { interfaces: vec!["no-such-if0".into()], ..Xdp::default() },
+        ..Kernel::default()
+    };
+    let half = KernelHalf::start(&config).expect("preferred always starts");
+    assert!(half.early_drop().is_none());
+    let report = half.report().to_string();
+    if half.report().rung.is_none() {
+        return support::skip(&format!("the programs do not load here: {report}"));
+    }
+    assert!(report.contains("interface no-such-if0"), "{report}");
+    assert!(report.contains("ip link"), "{report}");
+    let required = Kernel { mode: KernelMode::Required, ..config };
+    let error = KernelHalf::start(&required).expect_err("required means required");
+    assert!(error.to_string().contains("no-such-if0"), "{error}");
+}

@@ -1,0 +1,150 @@
+//! What the tests of the kernel half share: cells, a probe process, and skipping with a reason.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use airlock::config::schema::{Kernel, KernelMode, Pin};
+use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
+
+#[path = "skip.rs"]
+mod skipping;
+
+pub(crate) use skipping::skip;
+
+/// The variable that makes the test binary behave as a probe process.
+pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";
+
+/// The kernel half as far as this host has it.
+pub(crate) fn start(mode: KernelMode) -> Arc<KernelHalf> {
+    KernelHalf::start(&Kernel { mode, ..Kernel::default() }).expect("modes other than required always start")
+}
+
+/// The kernel half, or `None` and a reason where this host pins nothing.
+pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
+    let half = start(KernelMode::Preferred);
+    if half.report().rung.is_none() {
+        skip(&format!("servers cannot be pinned here: {}", half.report()));
+        return None;
+    }
+    Some(half)
+}
+
+/// A command that runs this test binary as a probe.
+pub(crate) fn probe(mode: &str) -> ServerCommand {
+    ServerCommand {
+        program: std::env::current_exe().expect("the test binary"),
+        args: ["probe_process", "--exact", "--nocapture"].map(str::to_owned).to_vec(),
+        env: BTreeMap::from([(MODE.to_owned(), mode.to_owned())]),
+        working_dir: PathBuf::from("/"),
+        user: None,
+    }
+}
+
+/// Starts a probe in a cell of its own.
+pub(crate) fn spawn(half: &KernelHalf, pin: &Pin, command: &ServerCommand) -> ServerProcess {
+    half.cell("probe", pin).expect("a cell").spawn(command).expect("a process")
+}
+
+/// Reads a probe's output until it closes it; only the lines that the probe itself wrote.
+pub(crate) fn findings(server: &mut ServerProcess) -> BTreeMap<String, String> {
+    let mut text = String::new();
+    server.take_stdio().expect("its output").read_to_string(&mut text).expect("text");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("FOUND ")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Waits for one line of a probe's output.
+pub(crate) fn wait_for(output: &mut impl BufRead, line: &str) {
+    let mut text = String::new();
+    while output.read_line(&mut text).expect("a line") > 0 {
+        if text.trim_end() == line {
+            return;
+        }
+        text.clear();
+    }
+    panic!("the probe ended without `{line}`");
+}
+
+/// What a probe does; never returns.
+pub(crate) fn act(mode: &str) -> ! {
+    match mode {
+        "look" => look(),
+        "connect" => connect(),
+        "linger" => linger(),
+        other => panic!("no such probe: {other}"),
+    }
+    std::process::exit(0)
+}
+
+fn found(name: &str, value: impl std::fmt::Display) {
+    let line = format!("FOUND {name}={value}\n");
+    std::io::stdout().write_all(line.as_bytes()).expect("stdout");
+}
+
+fn errno(result: std::io::Result<impl Sized>) -> i32 {
+    result.err().map_or(0, |error| error.raw_os_error().unwrap_or(-1))
+}
+
+/// Tries every way out, and looks at itself.
+fn look() {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let kinds = [SocketType::STREAM, SocketType::DGRAM, SocketType::RAW];
+    for (name, family) in [("inet", AddressFamily::INET), ("inet6", AddressFamily::INET6)] {
+        for kind in kinds {
+            // Without a protocol a raw socket is refused by the kernel itself.
+            let protocol = (kind == SocketType::RAW).then_some(rustix::net::ipproto::ICMP);
+            found(
+                &format!("{name}.{}", kind.as_raw()),
+                errno(socket(family, kind, protocol).map_err(Into::into)),
+            );
+        }
+    }
+    found("unix", errno(std::os::unix::net::UnixStream::pair()));
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    for name in ["NoNewPrivs", "CapAmb"] {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        found(name, value.unwrap_or("?"));
+    }
+    let descriptors: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .expect("descriptors")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    // One is the directory that is being read.
+    found("descriptors", descriptors.len() - 1);
+    let session = rustix::process::getsid(None).expect("a session");
+    found("leader", session == rustix::process::getpid());
+    found("core", rustix::process::getrlimit(rustix::process::Resource::Core).maximum.unwrap_or(u64::MAX));
+    found("dir", std::env::current_dir().expect("a directory").display());
+    let mut names: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}:{value}")).collect();
+    names.sort();
+    found("env", names.join(","));
+    let cgroup = std::fs::read_to_string("/proc/self/cgroup").expect("cgroup");
+    found("cgroup", cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("?"));
+    eprintln!("this goes to standard error");
+}
+
+/// Waits for a word, so that many probes connect at one time, then tries.
+fn connect() {
+    let mut output = std::io::stdout();
+    output.write_all(b"ready\n").expect("stdout");
+    let mut line = String::new();
+    BufReader::new(std::io::stdin()).read_line(&mut line).expect("a word");
+    let address = line.trim().parse::<std::net::SocketAddr>().expect("an address");
+    found("connect", errno(std::net::TcpStream::connect(address)));
+}
+
+/// Starts a process that would outlive it, and waits for ever.
+fn linger() {
+    let mut child = std::process::Command::new("/bin/sh")
+        .args(["-c", "trap '' HUP TERM; echo started; exec sleep 100000"])
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .expect("a shell");
+    found("grandchild", child.id());
+    child.wait().expect("a child that does not end by itself");
+}

@@ -1,0 +1,142 @@
+# The policy of this door: nobody may do anything, except what a role grants and no rule forbids.
+#
+#   allow   true where a role of the caller grants the call
+#   deny    reasons against it; one is enough, and the first by rule_id is told to the caller
+#
+# Lists are filtered with these same rules: each entry is asked about as a call with `arguments: null`,
+# so a rule about arguments must not fire when there are none.
+package airlock.authz
+
+import rego.v1
+
+default allow := false
+
+# ------------------------------------------------------------------ who is calling
+
+# The roles of the caller, by the groups in the token.
+roles contains role if {
+	some group in input.subject.groups
+	role := data.bindings[group]
+}
+
+tenant := data.tenants[input.subject.tenant]
+
+# ------------------------------------------------------------------ what is granted
+
+# The protocol's own methods name no tool; whoever may use the upstream needs them.
+protocol_methods := {
+	"initialize",
+	"server/discover",
+	"ping",
+	"tools/list",
+	"prompts/list",
+	"resources/list",
+	"resources/templates/list",
+	"logging/setLevel",
+}
+
+is_protocol if input.call.method in protocol_methods
+
+is_protocol if startswith(input.call.method, "notifications/")
+
+# The caller's roles that grant this call.
+granting contains role if {
+	some role in roles
+	some grant in data.roles[role].grants
+	matches(grant.upstreams, input.call.upstream)
+	covers(grant)
+}
+
+covers(_) if is_protocol
+
+covers(grant) if {
+	input.call.method == "tools/call"
+	by_method(grant)
+	matches(grant.tools, input.call.tool)
+}
+
+covers(grant) if {
+	input.call.method != "tools/call"
+	matches(grant.methods, input.call.method)
+}
+
+by_method(grant) if not grant.methods
+
+by_method(grant) if matches(grant.methods, "tools/call")
+
+allow if count(granting) > 0
+
+# What the audit log and the caller are told about an allowed call.
+rule_id := concat(".", ["role", min(granting)])
+
+reason := concat(" ", ["granted to the role", min(granting)])
+
+# ------------------------------------------------------------------ what is forbidden all the same
+
+deny contains {
+	"rule_id": "tenant-unknown",
+	"reason": "the token names no tenant that is known here",
+} if not tenant
+
+deny contains {
+	"rule_id": "tenant-upstream",
+	"reason": "this tenant may not use this upstream",
+} if {
+	tenant
+	not matches(tenant.upstreams, input.call.upstream)
+}
+
+deny contains {
+	"rule_id": "no-role",
+	"reason": "none of the caller's groups carries a role",
+} if count(roles) == 0
+
+deny contains {
+	"rule_id": "read-only",
+	"reason": "this tool changes something and the caller may only read",
+} if {
+	input.call.method == "tools/call"
+	is_string(input.call.tool)
+	strings.any_prefix_match(input.call.tool, data.write_prefixes)
+	count(roles) > 0
+	not may_write
+}
+
+may_write if {
+	some role in roles
+	not data.roles[role].read_only
+}
+
+deny contains {
+	"rule_id": "path-protected",
+	"reason": "this folder is not served to anybody",
+} if {
+	is_string(input.call.arguments.path)
+	segments := split(input.call.arguments.path, "/")
+	some folder in data.protected_folders
+	folder in segments
+}
+
+deny contains {
+	"rule_id": "path-unclear",
+	"reason": "a path must be text without `.` and `..` segments",
+} if unclear_path(input.call.arguments.path)
+
+unclear_path(path) if not is_string(path)
+
+unclear_path(path) if {
+	is_string(path)
+	regex.match(`(^|/)\.\.?(/|$)`, path)
+}
+
+# ------------------------------------------------------------------ patterns
+
+# `*` stands for any run of characters; a pattern without it is compared as it is.
+matches(patterns, name) if name in patterns
+
+matches(patterns, name) if {
+	is_string(name)
+	some pattern in patterns
+	contains(pattern, "*")
+	glob.match(pattern, null, name)
+}

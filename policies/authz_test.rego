@@ -1,0 +1,153 @@
+package airlock.authz_test
+
+import data.airlock.authz
+import rego.v1
+
+# ------------------------------------------------------------------ helpers
+
+subject(tenant, groups) := {
+	"id": "someone",
+	"tenant": tenant,
+	"groups": groups,
+	"scopes": [],
+	"issuer": "https://idp.example.com",
+	"claims": {},
+}
+
+request(who, method, upstream, tool, arguments) := {
+	"subject": who,
+	"call": {
+		"method": method,
+		"upstream": upstream,
+		"tool": tool,
+		"prompt": null,
+		"resource": null,
+		"root": null,
+		"arguments": arguments,
+		"revision": "2026-07-28",
+	},
+	"client": {"address": "203.0.113.7", "certificate": null, "uid": null},
+	"time": 1795347000,
+}
+
+alice := subject("acme", ["mcp.users"])
+
+admin := subject("acme", ["mcp.admins"])
+
+mallory := subject("acme", [])
+
+tool_call(who, tool, arguments) := request(who, "tools/call", "docs", tool, arguments)
+
+rule_ids(list) := {entry.rule_id | some entry in list}
+
+# ------------------------------------------------------------------ what a reader may do
+
+test_reader_searches if {
+	authz.allow with input as tool_call(alice, "search_docs", {"query": "x"})
+	count(authz.deny) == 0 with input as tool_call(alice, "search_docs", {"query": "x"})
+}
+
+test_reader_reads if {
+	authz.allow with input as tool_call(alice, "read_file", {"path": "guide.md"})
+	count(authz.deny) == 0 with input as tool_call(alice, "read_file", {"path": "guide.md"})
+}
+
+test_pattern_grants_list_tools if authz.allow with input as tool_call(alice, "list_pages", {})
+
+test_the_role_is_named if {
+	authz.rule_id == "role.reader" with input as tool_call(alice, "read_file", {})
+	authz.reason == "granted to the role reader" with input as tool_call(alice, "read_file", {})
+}
+
+test_reader_may_not_phone_home if not authz.allow with input as tool_call(alice, "phone_home", {})
+
+test_reader_stays_on_docs if {
+	not authz.allow with input as request(alice, "tools/call", "billing", "read_file", {})
+}
+
+test_a_tool_name_is_not_a_prefix if not authz.allow with input as tool_call(alice, "read_file2", {})
+
+test_no_tool_is_no_grant if not authz.allow with input as tool_call(alice, null, {})
+
+test_reader_has_no_other_methods if {
+	not authz.allow with input as request(alice, "resources/read", "docs", null, null)
+}
+
+# ------------------------------------------------------------------ what an operator may do
+
+test_operator_calls_everything if {
+	authz.allow with input as tool_call(admin, "phone_home", {})
+	authz.allow with input as request(admin, "tools/call", "billing", "delete_invoice", {})
+	count(authz.deny) == 0 with input as request(admin, "tools/call", "billing", "delete_invoice", {})
+	authz.allow with input as request(admin, "resources/read", "docs", null, null)
+}
+
+test_first_role_by_name_is_told if {
+	both := subject("acme", ["mcp.users", "mcp.admins"])
+	authz.rule_id == "role.operator" with input as tool_call(both, "read_file", {})
+}
+
+# ------------------------------------------------------------------ the protocol's own methods
+
+test_protocol_methods if {
+	every method in ["initialize", "server/discover", "ping", "tools/list", "notifications/initialized", "logging/setLevel"] {
+		authz.allow with input as request(alice, method, "docs", null, null)
+	}
+}
+
+test_protocol_methods_need_the_upstream if {
+	not authz.allow with input as request(alice, "tools/list", "billing", null, null)
+	not authz.allow with input as request(mallory, "ping", "docs", null, null)
+}
+
+test_unknown_method_is_refused if {
+	not authz.allow with input as request(alice, "tools/destroy", "docs", null, null)
+}
+
+# ------------------------------------------------------------------ what is forbidden
+
+test_without_groups if {
+	not authz.allow with input as tool_call(mallory, "search_docs", {})
+	rule_ids(authz.deny) == {"no-role"} with input as tool_call(mallory, "search_docs", {})
+}
+
+test_unknown_group_gives_nothing if {
+	rule_ids(authz.deny) == {"no-role"} with input as tool_call(subject("acme", ["staff"]), "search_docs", {})
+}
+
+test_unknown_tenant if {
+	rule_ids(authz.deny) == {"tenant-unknown"} with input as tool_call(subject("evil", ["mcp.admins"]), "search_docs", {})
+}
+
+test_no_tenant if {
+	rule_ids(authz.deny) == {"tenant-unknown"} with input as tool_call(subject(null, ["mcp.users"]), "search_docs", {})
+}
+
+test_tenant_without_the_upstream if {
+	globex := subject("globex", ["mcp.admins"])
+	rule_ids(authz.deny) == {"tenant-upstream"} with input as request(globex, "tools/call", "billing", "list_invoices", {})
+	count(authz.deny) == 0 with input as request(globex, "tools/call", "docs", "search_docs", {})
+}
+
+test_read_only_cannot_write if {
+	rule_ids(authz.deny) == {"read-only"} with input as tool_call(alice, "write_file", {})
+	count(authz.deny) == 0 with input as tool_call(subject("acme", ["mcp.users", "mcp.admins"]), "write_file", {})
+}
+
+test_protected_folder if {
+	every path in ["/secret/key", "secret/key", "//secret", "/secret", "docs/.git/config"] {
+		"path-protected" in rule_ids(authz.deny) with input as tool_call(alice, "read_file", {"path": path})
+	}
+	count(authz.deny) == 0 with input as tool_call(alice, "read_file", {"path": "/secretary.md"})
+}
+
+test_unclear_path if {
+	every path in ["../secret", "a/./b", "a/..", 7, null, ["/secret"], {"a": "/secret"}] {
+		"path-unclear" in rule_ids(authz.deny) with input as tool_call(admin, "read_file", {"path": path})
+	}
+}
+
+test_lists_ask_without_arguments if {
+	authz.allow with input as tool_call(alice, "read_file", null)
+	count(authz.deny) == 0 with input as tool_call(alice, "read_file", null)
+}
