@@ -144,20 +144,30 @@ fn phone_home(airlock: &Airlock, pinned: bool) -> Result<(), String> {
 
 fn audited(airlock: &Airlock) -> Result<(), String> {
     say("6", "All of it is in the audit log, without a word of what was asked or answered.");
-    let there = |decision: &str, target: &str| {
-        airlock.audit().iter().any(|record| record["decision"] == decision && record["target"] == target)
+    let records = || {
+        let mut records = airlock.audit();
+        records.retain(|record| record["method"] == "tools/call" || record["rule_id"] == "kernel.pin");
+        records
     };
-    let complete = until(|| (there("allow", "phone_home") && there("deny", "phone_home")).then_some(()));
-    for record in airlock.audit().iter().filter(|record| record["method"] == "tools/call") {
+    // The intent and the outcome of the last call, and the refusal before it; they are written behind the answers.
+    let complete = until(|| {
+        let records = records();
+        let of = |subject: &str, decision: &str| {
+            let mine = |record: &&Value| record["subject"] == subject && record["decision"] == decision;
+            records.iter().filter(mine).count()
+        };
+        (of("oscar", "allow") >= 2 && of("alice", "deny") >= 1).then_some(())
+    });
+    for record in records() {
         let field = |name: &str| record[name].as_str().unwrap_or("-").to_owned();
         note(&format!(
-            "{:>4}  {:<6} {:<6} {:<12} {:<14} HTTP {}  prev {:.16}…",
+            "{:>4}  {:<14} {:<6} {:<6} {:<12} {:<14} prev {:.16}\u{2026}",
             record["seq"],
+            field("event"),
             field("decision"),
             field("subject"),
             field("target"),
             field("rule_id"),
-            record["status"],
             field("prev")
         ));
     }
