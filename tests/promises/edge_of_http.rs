@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use airlock_tests::airlock::until;
 use airlock_tests::http::{Request, Response};
 use airlock_tests::mcp::{MODERN, modern, modern_call};
 use airlock_tests::{Airlock, Setup};
@@ -66,7 +67,10 @@ fn a_token_that_is_not_right_is_no_token() {
 #[test]
 fn health_needs_no_token_and_says_nothing_that_needs_one() {
     let airlock = Setup::default().start();
-    for path in ["/live", "/ready", "/info"] {
+    // Keys are fetched and servers are probed behind the first requests.
+    let ready = until(|| (airlock.send(&Request::get("/ready")).status == 200).then_some(()));
+    assert!(ready.is_some(), "{}", airlock.send(&Request::get("/ready")).text());
+    for path in ["/live", "/info"] {
         let response = airlock.send(&Request::get(path));
         assert_eq!(response.status, 200, "{path}: {}", response.text());
     }

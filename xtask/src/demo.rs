@@ -1,5 +1,7 @@
 //! `cargo xtask demo [--keep]`: builds everything and tells the story of a call.
 
+use std::process::Stdio;
+
 use crate::setup::{Need, ensure};
 use crate::shell::{command, run, target};
 use crate::{build, build_ebpf};
@@ -13,5 +15,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     build_ebpf::run(&[])?;
     build::run_with(false, &["airlock-daemon", "airlock-tests"])?;
     let mut story = command(target().join("debug/demo-story"), &[]);
+    // Enter ends a demo that was kept.
+    story.stdin(Stdio::inherit());
     run(story.args(args).env("AIRLOCK_BIN", target().join("debug/airlock")))
 }

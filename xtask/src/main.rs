@@ -2,7 +2,6 @@
 
 mod bench;
 mod build;
-#[allow(unreachable_pub)] // The only module with an interface that is not ours.
 mod build_ebpf;
 mod check;
 mod coverage;
