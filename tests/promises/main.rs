@@ -8,6 +8,7 @@ mod nspawn;
 mod one_call;
 mod pinned;
 mod policy;
+mod readme;
 mod real_clients;
 mod real_servers;
 mod shutdown;
