@@ -59,8 +59,12 @@ fn story(keep: bool) -> Result<(), String> {
 
 /// With the kernel half where the host has one, otherwise without, and says so.
 fn start() -> Result<(Airlock, bool), String> {
-    let setup =
-        |kernel: &str| Setup { kernel: kernel.to_owned(), log: "info".to_owned(), ..Setup::default() };
+    let setup = |kernel: &str| Setup {
+        kernel: kernel.to_owned(),
+        log: "info".to_owned(),
+        shipped_policy: true,
+        ..Setup::default()
+    };
     let first = match setup("required").try_start() {
         Ok(airlock) => return Ok((airlock, true)),
         Err(failed) => failed.log,
@@ -112,7 +116,7 @@ fn refused(airlock: &Airlock, token: &str) -> Result<(), String> {
         "HTTP {}, rule {}, reason {}, correlation id {}",
         response.status, data["rule_id"], data["reason"], data["correlation_id"]
     ));
-    expect(response.status == 403 && data["rule_id"] == "no_phone_home", &response.text())
+    expect(response.status == 403 && data["rule_id"] == "default", &response.text())
 }
 
 fn phone_home(airlock: &Airlock, pinned: bool) -> Result<(), String> {
@@ -123,7 +127,7 @@ fn phone_home(airlock: &Airlock, pinned: bool) -> Result<(), String> {
     let door = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     door.set_nonblocking(true).map_err(|error| error.to_string())?;
     let address = door.local_addr().map_err(|error| error.to_string())?.to_string();
-    let oscar = airlock.token("oscar", "acme", &["mcp.users", "mcp.operators"]);
+    let oscar = airlock.token("oscar", "acme", &["mcp.users", "mcp.admins"]);
     let call = modern_call("/mcp", 5, "docs__phone_home", &json!({"address": address})).bearer(&oscar);
     let response = airlock.send(&call);
     let answer = response.answer();

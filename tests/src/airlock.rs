@@ -49,8 +49,10 @@ pub struct Setup {
     pub io: String,
     /// The YAML list below `upstreams:`, each line indented by two.
     pub upstreams: String,
-    /// The text of `policies/authz.rego`.
+    /// The text of `policies/authz.rego`, where `shipped_policy` is off.
     pub policy: String,
+    /// The policy that comes with Airlock takes the place of `policy`.
+    pub shipped_policy: bool,
     /// `required`, `preferred` or `off`.
     pub kernel: String,
     /// More lines below `server:`, each indented by two.
@@ -73,6 +75,7 @@ impl Default for Setup {
             io: "auto".to_owned(),
             upstreams: docs_upstream(),
             policy: POLICY.to_owned(),
+            shipped_policy: false,
             kernel: "preferred".to_owned(),
             server: String::new(),
             auth: None,
@@ -121,7 +124,12 @@ impl Setup {
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
         let policies = dir.path().join("policies");
         std::fs::create_dir(&policies)?;
-        std::fs::write(policies.join("authz.rego"), &self.policy)?;
+        if self.shipped_policy {
+            std::fs::write(policies.join("authz.rego"), include_str!("../../policies/authz.rego"))?;
+            std::fs::write(policies.join("data.yaml"), include_str!("../../policies/data.yaml"))?;
+        } else {
+            std::fs::write(policies.join("authz.rego"), &self.policy)?;
+        }
         std::fs::write(dir.path().join("airlock.yaml"), self.yaml(dir.path())?)?;
         Ok(dir)
     }

@@ -165,11 +165,12 @@ fn airlock(io: &str) -> Result<Route, String> {
         // As many workers as nginx has.
         server: "  workers: 1\n".to_owned(),
         log: "warn".to_owned(),
+        shipped_policy: true,
         ..Setup::default()
     };
     let airlock =
         setup.try_start().map_err(|failed| failed.log.lines().last().unwrap_or("no reason").to_owned())?;
-    let token = airlock.token("alice", "acme", &["mcp.users"]);
+    let token = airlock.token("olga", "acme", &["mcp.admins"]);
     let token_file = airlock.dir().join("token");
     std::fs::write(&token_file, token).map_err(|error| error.to_string())?;
     Ok(Route {
