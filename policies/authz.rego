@@ -23,7 +23,7 @@ tenant := data.tenants[input.subject.tenant]
 
 # ------------------------------------------------------------------ what is granted
 
-# The protocol's own methods name no tool; whoever may use the upstream needs them.
+# The protocol's own methods name no target; whoever may use the upstream needs them.
 protocol_methods := {
 	"initialize",
 	"server/discover",
@@ -55,14 +55,31 @@ covers(grant) if {
 	matches(grant.tools, input.call.tool)
 }
 
+# Whoever may get a prompt may have its arguments completed.
 covers(grant) if {
-	input.call.method != "tools/call"
+	input.call.method in {"prompts/get", "completion/complete"}
+	by_method(grant)
+	matches(grant.prompts, input.call.prompt)
+}
+
+# Whoever may read what a template gives may have the template's variables completed.
+covers(grant) if {
+	input.call.method in {"resources/read", "completion/complete"}
+	by_method(grant)
+	matches(grant.resources, input.call.resource)
+}
+
+# Methods that this policy knows nothing of are granted by their names.
+covers(grant) if {
+	not input.call.method in targeted_methods
 	matches(grant.methods, input.call.method)
 }
 
+targeted_methods := {"tools/call", "prompts/get", "resources/read", "completion/complete"}
+
 by_method(grant) if not grant.methods
 
-by_method(grant) if matches(grant.methods, "tools/call")
+by_method(grant) if matches(grant.methods, input.call.method)
 
 allow if count(granting) > 0
 
@@ -128,6 +145,39 @@ unclear_path(path) if {
 	is_string(path)
 	regex.match(`(^|/)\.\.?(/|$)`, path)
 }
+
+deny contains {
+	"rule_id": "resource-protected",
+	"reason": "this folder is not served to anybody",
+} if {
+	is_string(input.call.resource)
+	segments := split(plain_uri, "/")
+	some folder in data.protected_folders
+	folder in segments
+}
+
+# A server may resolve what a pattern does not: `file:///docs/../secret` is not in `file:///docs/*`.
+deny contains {
+	"rule_id": "resource-unclear",
+	"reason": "a resource's URI must have no `.` and `..` segments",
+} if {
+	is_string(input.call.resource)
+	regex.match(`(^|[/:])\.\.?([/?#]|$)`, plain_uri)
+}
+
+# The resource's URI with the characters that part or make up its segments decoded, as a server may decode them.
+plain_uri := strings.replace_patterns(
+	{
+		"%2e": ".",
+		"%2E": ".",
+		"%2f": "/",
+		"%2F": "/",
+		"%5c": "/",
+		"%5C": "/",
+		"\\": "/",
+	},
+	input.call.resource,
+)
 
 # ------------------------------------------------------------------ patterns
 

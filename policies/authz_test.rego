@@ -38,6 +38,21 @@ mallory := subject("acme", [])
 
 tool_call(who, tool, arguments) := request(who, "tools/call", "docs", tool, arguments)
 
+prompt_get(who, prompt) := object.union(
+	request(who, "prompts/get", "docs", null, {}),
+	{"call": {"prompt": prompt}},
+)
+
+resource_read(who, uri) := object.union(
+	request(who, "resources/read", "docs", null, {}),
+	{"call": {"resource": uri}},
+)
+
+completion(who, target) := object.union(
+	request(who, "completion/complete", "docs", null, {"name": "topic", "value": "r"}),
+	{"call": target},
+)
+
 rule_ids(list) := {entry.rule_id | some entry in list}
 
 # ------------------------------------------------------------------ what a reader may do
@@ -70,7 +85,77 @@ test_a_tool_name_is_not_a_prefix if not authz.allow with input as tool_call(alic
 test_no_tool_is_no_grant if not authz.allow with input as tool_call(alice, null, {})
 
 test_reader_has_no_other_methods if {
-	not authz.allow with input as request(alice, "resources/read", "docs", null, null)
+	not authz.allow with input as request(alice, "tasks/get", "docs", null, null)
+	not authz.allow with input as request(alice, "resources/subscribe", "docs", null, null)
+}
+
+test_no_target_is_no_grant if {
+	every method in ["prompts/get", "resources/read", "completion/complete"] {
+		not authz.allow with input as request(alice, method, "docs", null, {})
+		not authz.allow with input as request(admin, method, "docs", null, {})
+	}
+}
+
+# ------------------------------------------------------------------ prompts and resources
+
+test_reader_gets_prompts_of_docs if {
+	authz.allow with input as prompt_get(alice, "summarise")
+	count(authz.deny) == 0 with input as prompt_get(alice, "summarise")
+	authz.allow with input as completion(alice, {"prompt": "summarise"})
+	elsewhere := object.union(prompt_get(alice, "summarise"), {"call": {"upstream": "billing"}})
+	not authz.allow with input as elsewhere
+}
+
+test_reader_reads_what_the_scheme_grants if {
+	authz.allow with input as resource_read(alice, "docs://guide/roll-back")
+	authz.allow with input as completion(alice, {"resource": "docs://guide/{topic}"})
+	not authz.allow with input as resource_read(alice, "file:///etc/passwd")
+	not authz.allow with input as completion(alice, {"resource": "file:///{path}"})
+}
+
+test_an_absent_list_grants_nothing if {
+	bare := {"reader": {"read_only": true, "grants": [{"upstreams": ["docs"], "tools": ["*"]}]}}
+	authz.allow with input as tool_call(alice, "search_docs", {}) with data.roles as bare
+	not authz.allow with input as prompt_get(alice, "summarise") with data.roles as bare
+	not authz.allow with input as resource_read(alice, "docs://guide") with data.roles as bare
+}
+
+test_methods_narrow_a_grant if {
+	narrow := {"reader": {"read_only": true, "grants": [{
+		"upstreams": ["docs"],
+		"methods": ["resources/read"],
+		"prompts": ["*"],
+		"resources": ["*"],
+	}]}}
+	authz.allow with input as resource_read(alice, "docs://guide") with data.roles as narrow
+	not authz.allow with input as prompt_get(alice, "summarise") with data.roles as narrow
+	not authz.allow with input as completion(alice, {"resource": "docs://guide"}) with data.roles as narrow
+}
+
+test_operator_reads_everything if {
+	authz.allow with input as prompt_get(admin, "anything")
+	authz.allow with input as resource_read(admin, "file:///srv/notes")
+	count(authz.deny) == 0 with input as resource_read(admin, "file:///srv/notes?v=1")
+	authz.allow with input as completion(admin, {"resource": "file:///{path}"})
+}
+
+test_unclear_resource if {
+	every uri in [
+		"docs://a/../b", "docs://a/./b", "docs://a/..", "docs:../b", "docs://a/%2e%2E/b", "docs://a/.%2e?x",
+		"docs://a%2f..%2fb", "docs://a\\..\\b", "docs://a/%2e%2e%5Cb",
+	] {
+		rule_ids(authz.deny) == {"resource-unclear"} with input as resource_read(alice, uri)
+	}
+	every uri in ["docs://a/..b", "docs://a/b..", "docs://a.b/c.", "docs://a/{+path}", "docs://a/{.ext}", "docs://...", null] {
+		count(authz.deny) == 0 with input as resource_read(alice, uri)
+	}
+}
+
+test_protected_resource if {
+	every uri in ["docs://a/secret/b", "docs://secret", "docs://a/%2Fsecret%2fb", "docs://a/.git/config"] {
+		rule_ids(authz.deny) == {"resource-protected"} with input as resource_read(admin, uri)
+	}
+	count(authz.deny) == 0 with input as resource_read(admin, "docs://a/secretary")
 }
 
 # ------------------------------------------------------------------ what an operator may do
@@ -79,7 +164,7 @@ test_operator_calls_everything if {
 	authz.allow with input as tool_call(admin, "phone_home", {})
 	authz.allow with input as request(admin, "tools/call", "billing", "delete_invoice", {})
 	count(authz.deny) == 0 with input as request(admin, "tools/call", "billing", "delete_invoice", {})
-	authz.allow with input as request(admin, "resources/read", "docs", null, null)
+	authz.allow with input as request(admin, "tasks/get", "docs", null, null)
 }
 
 test_first_role_by_name_is_told if {

@@ -9,17 +9,20 @@ use crate::auth::principal::Principal;
 use crate::mcp::envelope::{Envelope, Id};
 use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION, SESSION_ID};
+use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::call::{self, Cancellation, Requester};
+use crate::pipeline::call::{self, Cancellation, Requester, not_offered};
+use crate::pipeline::kind::{Kind, SET_LEVEL};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Gateway, Refusal, Stage, list, record};
-use crate::upstream::driver;
+use crate::pipeline::{Context, Gateway, Refusal, Stage, level, record};
+use crate::upstream::driver::{self, META_LOG_LEVEL};
 
 use super::reply::{self, Reply};
 use super::session::{Session, Sessions};
+use super::shape::Shape;
 
 /// What one request is served with.
 pub struct Legacy<'a> {
@@ -77,7 +80,7 @@ impl Legacy<'_> {
         id: Id,
         method: Method,
         name: &str,
-        params: Object<'_>,
+        mut params: Object<'_>,
     ) -> Result<Reply, Refusal> {
         let identified = |refusal: Refusal| refusal.id(Some(&id));
         let who = Requester {
@@ -86,38 +89,53 @@ impl Legacy<'_> {
             session: Some(Arc::clone(&session.id)),
             revision: session.revision,
         };
-        match method {
-            Method::Ping => Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}"))),
-            Method::ToolsList => {
-                match list::tools(self.gateway, &who, self.endpoint, params).await.map_err(identified)? {
-                    Ok(text) => {
-                        let text = plain(text, Era::Modern).unwrap_or_default();
-                        Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
-                    }
-                    Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
-                }
+        if method == Method::Ping {
+            return Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}")));
+        }
+        match Kind::of(method) {
+            Some(Kind::List(kind)) => reply::list(self.gateway, kind, &who, self.endpoint, params, &id).await,
+            Some(Kind::Call(kind)) if *kind == SET_LEVEL => {
+                self.set_level(session, &who, &params, &id).await.map_err(identified)
             }
-            Method::ToolsCall => {
+            Some(Kind::Call(kind)) => {
                 let Some(call) = session.enter(&id) else {
                     let reason = "this id is already in use by a call of the session";
                     let refusal = Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason);
                     return Err(identified(refusal.code(code::INVALID_REQUEST)));
                 };
+                if let Some(level) = session.level() {
+                    with_level(&mut params, level);
+                }
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
-                let running = call::start(self.gateway, who, self.endpoint, params, Some(cancellation))
+                let running = call::start(self.gateway, kind, who, self.endpoint, params, Some(cancellation))
                     .await
                     .map_err(identified)?;
-                reply::follow(running, id, plain).await
+                reply::follow(running, id, Shape { era: Era::Legacy, cacheable: kind.cacheable }).await
             }
-            _ => {
-                // Never 404: to a legacy client that means that its session is gone.
-                let reason =
-                    format!("the method `{}` is not served here", name.chars().take(64).collect::<String>());
-                Err(identified(
-                    Refusal::new(Stage::Decode, StatusCode::OK, reason).code(code::METHOD_NOT_FOUND),
-                ))
-            }
+            None => Err(identified(not_offered(name, session.revision))),
         }
+    }
+
+    async fn set_level(
+        &self,
+        session: &Session,
+        who: &Requester,
+        params: &Object<'_>,
+        id: &Id,
+    ) -> Result<Reply, Refusal> {
+        let level = params.string("level").and_then(|level| Level::parse(&level)).ok_or_else(|| {
+            let reason =
+                format!("`params.level` must be one of {}", Level::ALL.map(Level::as_str).join(", "));
+            Refusal::new(Stage::Decode, StatusCode::OK, reason).code(code::INVALID_PARAMS)
+        })?;
+        let text = match level::set(self.gateway, who, self.endpoint, params).await? {
+            Ok(_) => {
+                session.set_level(level);
+                reply::result(id, "{}")
+            }
+            Err(error) => reply::error(id, &error),
+        };
+        Ok(Reply::Json(StatusCode::OK, text))
     }
 
     fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
@@ -199,18 +217,12 @@ fn notification(session: &Session, method: Method, params: &Object<'_>) -> Resul
     Ok(Reply::Empty(StatusCode::ACCEPTED))
 }
 
-/// Takes out of a result what only the modern era knows; a legacy upstream's passes as it is.
-fn plain(text: String, era: Era) -> Result<String, String> {
-    if era == Era::Legacy {
-        return Ok(text);
+/// Writes the session's level where a modern server looks for it; legacy ones never see it.
+fn with_level(params: &mut Object<'_>, level: Level) {
+    let original = params.get("_meta").unwrap_or("{}").to_owned();
+    // What is no object is left for the server to refuse.
+    if let Ok(mut meta) = Object::parse(&original) {
+        meta.set(META_LOG_LEVEL, quote(level.as_str()));
+        params.set("_meta", meta.write());
     }
-    let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
-    if result.string("resultType").is_some_and(|kind| kind != "complete") {
-        return Err(
-            "it answered with something other than a complete result, which nobody offered to handle"
-                .to_owned(),
-        );
-    }
-    let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
-    Ok(if changed { result.write() } else { text })
 }

@@ -4,9 +4,11 @@ pub mod legacy;
 pub mod modern;
 pub mod reply;
 pub mod session;
+pub mod shape;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::mcp::capability::Capabilities;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
@@ -15,6 +17,7 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::{Refusal, Stage};
 use crate::upstream::driver::META_VERSION;
+use crate::upstream::pool::Upstream;
 
 /// Which era a request belongs to: the header decides; without one, what only one era has.
 ///
@@ -59,20 +62,25 @@ pub struct Offer {
     pub instructions: Option<String>,
 }
 
-/// What an endpoint offers. Only what Airlock carries across is offered.
+/// What an endpoint offers: at the merged one what any upstream does. Only what Airlock carries across is offered.
+///
+/// # Errors
+/// 404 when there is no such endpoint.
 pub fn offer(
     gateway: &crate::pipeline::Gateway,
     endpoint: &crate::pipeline::route::Endpoint,
 ) -> Result<Offer, Refusal> {
-    let tools = r#"{"tools":{}}"#.to_owned();
+    // Of a server that was never reached nothing is known; most have tools.
+    let offers = |upstream: &Upstream| upstream.facts().map_or(Capabilities::TOOLS, |facts| facts.offers);
     Ok(match endpoint.upstream(&gateway.upstreams)? {
-        None => Offer { capabilities: tools, instructions: None },
-        Some(upstream) => match upstream.facts() {
-            Some(facts) => Offer {
-                capabilities: if facts.tools { tools } else { "{}".to_owned() },
-                instructions: facts.instructions.clone(),
-            },
-            None => Offer { capabilities: tools, instructions: None },
+        None => {
+            let each = gateway.upstreams.iter().map(|upstream| offers(upstream));
+            let all = each.fold(Capabilities::default(), Capabilities::union);
+            Offer { capabilities: all.write(), instructions: None }
+        }
+        Some(upstream) => Offer {
+            capabilities: offers(upstream).write(),
+            instructions: upstream.facts().and_then(|facts| facts.instructions.clone()),
         },
     })
 }

@@ -12,13 +12,15 @@ use crate::mcp::header::{self, METHOD, NAME, PROTOCOL_VERSION};
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::call::{self, Requester};
+use crate::pipeline::call::{self, Requester, not_offered};
+use crate::pipeline::kind::{Kind, SET_LEVEL};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Gateway, Refusal, Stage, list, record};
+use crate::pipeline::{Context, Gateway, Refusal, Stage, record};
 use crate::upstream::driver::{self, META_CAPABILITIES, META_VERSION};
 
 use super::reply::{self, Reply};
+use super::shape::Shape;
 
 /// Serves one request.
 ///
@@ -64,20 +66,17 @@ pub async fn serve(
             let text = discover(gateway, endpoint).map_err(identified)?;
             Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
         }
-        Method::ToolsList => match list::tools(gateway, &who, endpoint, params).await.map_err(identified)? {
-            Ok(text) => Ok(Reply::Json(StatusCode::OK, reply::result(&id, &private_list(&text)))),
-            Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
+        _ => match Kind::of(method) {
+            Some(Kind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
+            // The level of the legacy era has gone with its sessions: `_meta` names it.
+            Some(Kind::Call(kind)) if *kind != SET_LEVEL => {
+                let shape = Shape { era: Era::Modern, cacheable: kind.cacheable };
+                let running =
+                    call::start(gateway, kind, who, endpoint, params, None).await.map_err(identified)?;
+                reply::follow(running, id, shape).await
+            }
+            _ => Err(identified(not_offered(&name, who.revision))),
         },
-        Method::ToolsCall => {
-            let running = call::start(gateway, who, endpoint, params, None).await.map_err(identified)?;
-            reply::follow(running, id, shape).await
-        }
-        _ => {
-            let reason = format!("the method `{}` is not served here", short(&name));
-            Err(Refusal::new(Stage::Decode, StatusCode::NOT_FOUND, reason)
-                .code(code::METHOD_NOT_FOUND)
-                .id(Some(&id)))
-        }
     }
 }
 
@@ -92,9 +91,10 @@ fn headers_agree(headers: &HeaderMap, name: &str, method: Method, params: &Objec
         return Err(format!("the header {PROTOCOL_VERSION} disagrees with the body"));
     }
     header::agrees(headers, METHOD, name)?;
-    if method == Method::ToolsCall {
-        let tool = params.string("name").unwrap_or_default();
-        header::agrees(headers, NAME, &tool)?;
+    if let Some(Kind::Call(call)) = Kind::of(method)
+        && let Some(member) = call.mirrored()
+    {
+        header::agrees(headers, NAME, &params.string(member).unwrap_or_default())?;
     }
     Ok(())
 }
@@ -123,28 +123,4 @@ fn discover(gateway: &Gateway, endpoint: &Endpoint) -> Result<String, Refusal> {
         offer.capabilities,
         driver::implementation(),
     ))
-}
-
-/// A list that was filtered for one principal is that principal's alone.
-fn private_list(text: &str) -> String {
-    let Ok(mut list) = Object::parse(text) else { return text.to_owned() };
-    list.set("resultType", "\"complete\"");
-    list.set("ttlMs", "0");
-    list.set("cacheScope", "\"private\"");
-    list.write()
-}
-
-/// A modern upstream's result passes as it is; a legacy one's is complete by nature.
-fn shape(text: String, era: Era) -> Result<String, String> {
-    if era == Era::Modern {
-        return Ok(text);
-    }
-    let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
-    result.set("resultType", "\"complete\"");
-    Ok(result.write())
-}
-
-/// At most 64 characters of something a client wrote.
-fn short(text: &str) -> String {
-    text.chars().take(64).collect()
 }

@@ -1,12 +1,20 @@
 //! What a face gives to HTTP: a whole JSON answer, a stream of events, or nothing but a status.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use tokio::sync::mpsc;
 
 use crate::mcp::envelope::Id;
-use crate::pipeline::call::{Event, Running, upstream_failed};
-use crate::pipeline::record;
+use crate::mcp::object::Object;
+use crate::pipeline::call::{Event, Requester, Running, upstream_failed};
+use crate::pipeline::kind::List;
 use crate::pipeline::refusal::{Aim, Refusal};
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Gateway, list, record};
+use crate::upstream::UpstreamError;
+
+use super::shape::Shape;
 
 /// Events that may wait for a slow client before the upstream's progress is held back.
 const EVENTS: usize = 16;
@@ -20,7 +28,7 @@ pub enum Reply {
     /// No body.
     Empty(StatusCode),
     /// `application/json`, and a new session.
-    Opened(String, std::sync::Arc<str>),
+    Opened(String, Arc<str>),
 }
 
 /// A JSON-RPC response with a result.
@@ -37,17 +45,42 @@ fn notification(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":{},"params":{params}}}"#, crate::mcp::object::quote(method))
 }
 
+/// Answers a list.
+///
+/// # Errors
+/// A [`Refusal`] of any stage from the policy on.
+pub async fn list(
+    gateway: &Arc<Gateway>,
+    kind: &'static List,
+    who: &Requester,
+    endpoint: &Endpoint,
+    params: Object<'_>,
+    id: &Id,
+) -> Result<Reply, Refusal> {
+    let era = who.revision.era();
+    let listed = list::list(gateway, kind, who, endpoint, params).await.map_err(|r| r.id(Some(id)))?;
+    let text = match listed {
+        Ok(text) => result(id, &Shape::list(era, text).map_err(|detail| invalid(endpoint, detail, id))?),
+        Err(text) => error(id, &Shape { era, cacheable: false }.error(text)),
+    };
+    Ok(Reply::Json(StatusCode::OK, text))
+}
+
+fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
+    let upstream = match endpoint {
+        Endpoint::One(name) => name.clone(),
+        Endpoint::Merged => String::new(),
+    };
+    upstream_failed(&UpstreamError::Protocol { upstream, detail }).id(Some(id))
+}
+
 /// Waits for a call: a result that comes first is a plain JSON answer; a notification that comes first opens a stream.
 ///
-/// `shape` writes the upstream's result as the client's era wants it.
+/// `shape` writes what the upstream says as the client's era wants it.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
-pub async fn follow(
-    mut running: Running,
-    id: Id,
-    shape: fn(String, crate::mcp::revision::Era) -> Result<String, String>,
-) -> Result<Reply, Refusal> {
+pub async fn follow(mut running: Running, id: Id, shape: Shape) -> Result<Reply, Refusal> {
     let first = running.next().await;
     let aim = running.aim().clone();
     match first {
@@ -62,39 +95,28 @@ pub async fn follow(
 }
 
 /// The message that ends a call.
-fn finish(
-    event: Event,
-    id: &Id,
-    aim: &Aim,
-    shape: fn(String, crate::mcp::revision::Era) -> Result<String, String>,
-) -> Result<String, Refusal> {
+fn finish(event: Event, id: &Id, aim: &Aim, shape: Shape) -> Result<String, Refusal> {
     let failed = |failure| {
         let mut refusal: Refusal = upstream_failed(&failure).id(Some(id));
         refusal.aim = aim.clone();
         refusal
     };
     match event {
-        Event::Result(text, era) => match shape(text, era) {
+        Event::Result(text, era) => match shape.result(text, era) {
             Ok(text) => Ok(result(id, &text)),
             Err(detail) => {
                 let upstream = aim.upstream.as_deref().unwrap_or_default().to_owned();
-                Err(failed(crate::upstream::UpstreamError::Protocol { upstream, detail }))
+                Err(failed(UpstreamError::Protocol { upstream, detail }))
             }
         },
-        Event::Error(text) => Ok(error(id, &text)),
+        Event::Error(text) => Ok(error(id, &shape.error(text))),
         Event::Failed(failure) => Err(failed(failure)),
         Event::Notification(..) | Event::Cancelled => Ok(String::new()),
     }
 }
 
 /// Passes on what a call says until it ends or the client is gone.
-async fn pump(
-    mut running: Running,
-    id: Id,
-    shape: fn(String, crate::mcp::revision::Era) -> Result<String, String>,
-    client: mpsc::Sender<String>,
-    first: String,
-) {
+async fn pump(mut running: Running, id: Id, shape: Shape, client: mpsc::Sender<String>, first: String) {
     let mut message = first;
     loop {
         if client.send(message).await.is_err() {

@@ -1,7 +1,7 @@
 //! Sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to anybody else.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::auth::principal::Principal;
 use crate::mcp::envelope::Id;
+use crate::mcp::level::Level;
 use crate::mcp::revision::Revision;
 use crate::pipeline::route::Endpoint;
 
@@ -27,6 +28,8 @@ pub struct Session {
     /// Milliseconds from `born` to the last request.
     used: AtomicU64,
     calls: Mutex<HashMap<Id, Arc<Notify>>>,
+    /// The level from which on the client wants log messages: its place in [`Level::ALL`], or none of them.
+    level: AtomicU8,
 }
 
 /// A call of a session while it runs; it can be cancelled by the id that the client gave it.
@@ -69,6 +72,7 @@ impl Sessions {
             born: Instant::now(),
             used: AtomicU64::new(0),
             calls: Mutex::default(),
+            level: AtomicU8::new(u8::MAX),
         });
         let mut sessions = self.lock();
         if sessions.len() >= MAX_SESSIONS {
@@ -131,6 +135,16 @@ impl Session {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
+    /// The level from which on the client wants log messages, where it has said so.
+    pub fn level(&self) -> Option<Level> {
+        Level::ALL.get(usize::from(self.level.load(Ordering::Relaxed))).copied()
+    }
+
+    /// Keeps the level for the calls to come.
+    pub fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
     /// Enters a call; `None` when its id is in use by another call of the session.
     pub fn enter(self: &Arc<Self>, id: &Id) -> Option<Cancellable> {
         let cancelled = Arc::new(Notify::new());
@@ -187,6 +201,18 @@ mod tests {
         assert!(sessions.get(&session.id, &alice, &Endpoint::One("docs".into())).is_none());
         sessions.close(&session.id);
         assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_none());
+    }
+
+    #[test]
+    fn a_session_keeps_its_level() {
+        let session = Sessions::default()
+            .open(&principal("alice", None), &Endpoint::Merged, Revision::LATEST_LEGACY)
+            .expect("a session");
+        assert_eq!(session.level(), None);
+        for level in Level::ALL {
+            session.set_level(level);
+            assert_eq!(session.level(), Some(level));
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ const MAX_ID: usize = 256;
 /// Members that decide what a message does. A variant in other letter case is refused: some parsers match names without
 /// regard to case, and would read what was never authorised.
 const ENVELOPE_NAMES: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
-const PARAMS_NAMES: [&str; 16] = [
+const PARAMS_NAMES: [&str; 18] = [
     "name",
     "arguments",
     "uri",
@@ -57,6 +57,8 @@ const PARAMS_NAMES: [&str; 16] = [
     "clientInfo",
     "level",
     "ref",
+    "argument",
+    "context",
     "task",
     "inputResponses",
     "requestState",
@@ -164,8 +166,8 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
     Ok(Envelope { id, method, params })
 }
 
-/// A member whose name differs from a known one in letter case only.
-fn variant(object: &Object<'_>, known: &[&str]) -> Option<String> {
+/// A member whose name differs from a known one in letter case only; at most 64 characters of its name.
+pub fn variant(object: &Object<'_>, known: &[&str]) -> Option<String> {
     object
         .names()
         .find(|name| !known.contains(name) && known.iter().any(|k| fold(name) == fold(k)))

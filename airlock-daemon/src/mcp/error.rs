@@ -13,6 +13,8 @@ pub mod code {
     pub const METHOD_NOT_FOUND: i32 = -32601;
     /// The method's parameters are wrong.
     pub const INVALID_PARAMS: i32 = -32602;
+    /// No such resource, up to 2025-11-25; later revisions say [`INVALID_PARAMS`].
+    pub const LEGACY_RESOURCE_NOT_FOUND: i32 = -32002;
     /// A header is missing, malformed, repeated, or disagrees with the body (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The revision is not spoken here (2026-07-28).

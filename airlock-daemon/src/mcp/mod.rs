@@ -2,9 +2,11 @@
 //!
 //! Nothing here knows of HTTP servers, policies or upstreams; every function is pure.
 
+pub mod capability;
 pub mod envelope;
 pub mod error;
 pub mod header;
+pub mod level;
 pub mod message;
 pub mod method;
 pub mod object;

@@ -64,11 +64,18 @@ impl<'a> Object<'a> {
         serde_json::from_str::<Text<'a>>(self.kept(name)?.get()).ok().map(|text| text.0)
     }
 
-    /// Sets a member to JSON text, in its old place or at the end.
+    /// Sets a member to JSON text, in its old place or at the end. Duplicates go: another parser may take the last one.
     pub fn set(&mut self, name: &'a str, json: impl Into<String>) {
         let value = Member::Written(json.into());
-        match self.members.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => *old = value,
+        match self.members.iter().position(|(key, _)| key == name) {
+            Some(index) => {
+                self.members[index].1 = value;
+                let mut at = 0;
+                self.members.retain(|(key, _)| {
+                    at += 1;
+                    at <= index + 1 || key != name
+                });
+            }
             None => self.members.push((Cow::Borrowed(name), value)),
         }
     }
@@ -184,6 +191,13 @@ mod tests {
         );
         assert!(object.remove("z"));
         assert!(!object.remove("z"));
+    }
+
+    #[test]
+    fn a_member_that_is_set_is_there_once() {
+        let mut object = Object::parse(r#"{"b":0,"a":1,"\u0061":2,"c":3,"a":4}"#).expect("an object");
+        object.set("a", "5");
+        assert_eq!(object.write(), r#"{"b":0,"a":5,"c":3}"#);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::policy::{Call, Client, Decision, Question};
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
+use super::kind::Noun;
 use super::{Context, Gateway, Refusal, Stage};
 
 /// What a principal wants of an upstream.
@@ -19,8 +20,8 @@ use super::{Context, Gateway, Refusal, Stage};
 pub struct Wish<'a> {
     /// The method.
     pub method: &'a str,
-    /// The tool, by the upstream's own name.
-    pub tool: Option<&'a str>,
+    /// What the request is aimed at, by the upstream's own name.
+    pub subject: Option<(Noun, &'a str)>,
     /// The arguments; `None` for an entry of a list.
     pub arguments: Option<&'a RawValue>,
     /// The client's revision.
@@ -38,7 +39,8 @@ pub fn authorize(
     upstream: &Upstream,
     wish: Wish<'_>,
 ) -> Result<Decision, Refusal> {
-    if let (Some(tool), Some(allowed)) = (wish.tool, &upstream.config.allow_tools)
+    let named = |noun| wish.subject.filter(|(is, _)| *is == noun).map(|(_, name)| name);
+    if let (Some(tool), Some(allowed)) = (named(Noun::Tool), &upstream.config.allow_tools)
         && !allowed.iter().any(|allowed| allowed == tool)
     {
         return Err(forbidden("the tool is not among those that this host offers", "allow_tools".into()));
@@ -48,9 +50,9 @@ pub fn authorize(
         call: Call {
             method: wish.method,
             upstream: &upstream.name,
-            tool: wish.tool,
-            prompt: None,
-            resource: None,
+            tool: named(Noun::Tool),
+            prompt: named(Noun::Prompt),
+            resource: named(Noun::Resource),
             root: None,
             arguments: wish.arguments,
             revision: wish.revision.as_str(),

@@ -1,4 +1,4 @@
-//! A tool call, from the decision to the last message.
+//! A forwarded request, from the decision to the last message.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::auth::principal::Principal;
 use crate::config::units::Period;
 use crate::mcp::error::code;
-use crate::mcp::object::{Object, quote};
+use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
@@ -19,10 +19,11 @@ use crate::upstream::link::{Pending, Reply};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
+use super::kind::{Call, Noun, Subject, recorded};
 use super::record::{self, Outcome};
 use super::refusal::Aim;
 use super::route::Endpoint;
-use super::{Context, Gateway, Refusal, Stage};
+use super::{Context, Gateway, Refusal, Stage, rewrite};
 
 /// Who makes a request, as every later stage needs it.
 #[derive(Clone)]
@@ -70,6 +71,8 @@ pub enum Event {
 /// A call that was let through and is under way. Its outcome is recorded however it ends, also when it is dropped.
 pub struct Running {
     gateway: Arc<Gateway>,
+    kind: &'static Call,
+    merged: bool,
     who: Requester,
     aim: Aim,
     upstream: Arc<Upstream>,
@@ -82,34 +85,38 @@ pub struct Running {
     ended: bool,
 }
 
-/// Runs the checks of a tool call and starts it.
+/// Runs the checks of a call and starts it.
 ///
 /// # Errors
 /// A [`Refusal`] of any stage from here on.
 pub async fn start(
     gateway: &Arc<Gateway>,
+    kind: &'static Call,
     who: Requester,
     endpoint: &Endpoint,
     mut params: Object<'_>,
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
-    let mut aim = Aim { method: Some("tools/call".into()), ..Aim::default() };
-    let invalid = |reason: &str, aim: &Aim| {
+    let mut aim = Aim { method: Some(kind.method.into()), ..Aim::default() };
+    let invalid = |reason: String, aim: &Aim| {
         let mut refusal =
             Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS);
         refusal.aim = aim.clone();
         refusal
     };
-    let name = params.kept_string("name").ok_or_else(|| invalid("`params.name` must be a string", &aim))?;
-    aim.target = Some(name.as_ref().into());
-    let arguments = params.kept("arguments");
-    if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
-        return Err(invalid("`params.arguments` must be an object", &aim));
-    }
-    let (upstream, tool) =
-        endpoint.tool(&gateway.upstreams, &name)?.ok_or_else(|| invalid("there is no such tool", &aim))?;
+    let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
+    aim.target = subject.as_ref().map(|subject| subject.on_record().into());
+    let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
+    let (upstream, own) = if let Some(Subject { noun, name }) = &subject {
+        let found = endpoint.target(&gateway.upstreams, *noun, name)?;
+        let (upstream, own) = found.ok_or_else(|| unknown(*noun, who.revision, &aim))?;
+        aim.target = Some(recorded(*noun, own).into());
+        (upstream, Some((*noun, own)))
+    } else {
+        let one = endpoint.upstream(&gateway.upstreams)?;
+        (one.ok_or_else(|| invalid("this is sent to one server only".to_owned(), &aim))?, None)
+    };
     aim.upstream = Some(Arc::clone(&upstream.name));
-    aim.target = Some(tool.into());
 
     let refused = |mut refusal: Refusal| {
         refusal.aim = aim.clone();
@@ -117,23 +124,29 @@ pub async fn start(
     };
     let none = empty_arguments();
     let wish = Wish {
-        method: "tools/call",
-        tool: Some(tool),
+        method: kind.method,
+        subject: own,
         // A call without arguments is a call with none: `null` is for entries of lists.
         arguments: Some(arguments.unwrap_or(&none)),
         revision: who.revision,
     };
     let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(refused)?;
+    if upstream.facts().is_some_and(|facts| !facts.offers.has(kind.capability)) {
+        return Err(refused(not_offered(kind.method, who.revision)));
+    }
     let digested = arguments.map_or("{}", RawValue::get);
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, digested).map_err(refused)?;
 
-    if *endpoint == Endpoint::Merged {
-        params.set("name", quote(tool));
+    let merged = *endpoint == Endpoint::Merged;
+    if let (true, Some((_, own))) = (merged, own) {
+        kind.retarget(&mut params, own);
     }
     let deadline = Instant::now() + upstream.timeout;
-    match send(upstream, &who, params, deadline).await {
+    match send(upstream, kind, &who, params, deadline).await {
         Ok((pending, token, era)) => Ok(Running {
             gateway: Arc::clone(gateway),
+            kind,
+            merged,
             upstream: Arc::clone(upstream),
             who,
             pending,
@@ -153,6 +166,7 @@ pub async fn start(
 
 async fn send(
     upstream: &Upstream,
+    kind: &Call,
     who: &Requester,
     params: Object<'_>,
     deadline: Instant,
@@ -168,7 +182,7 @@ async fn send(
         .request(|id| {
             let (text, original) = driver::params(facts.era, params, id);
             token = original;
-            driver::request(id, "tools/call", &text)
+            driver::request(id, kind.method, &text)
         })
         .await
         .ok_or_else(|| upstream.ended(&link.ending().how))?;
@@ -177,6 +191,29 @@ async fn send(
 
 fn empty_arguments() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_default()
+}
+
+/// The refusal for a name that is no upstream's: an answer like any other, with the code of the client's era.
+fn unknown(noun: Noun, revision: Revision, aim: &Aim) -> Refusal {
+    let code = match (noun, revision.era()) {
+        (Noun::Resource, Era::Legacy) => code::LEGACY_RESOURCE_NOT_FOUND,
+        _ => code::INVALID_PARAMS,
+    };
+    let reason = format!("there is no such {}", noun.word());
+    let mut refusal = Refusal::new(Stage::Route, StatusCode::OK, reason).code(code);
+    refusal.aim = aim.clone();
+    refusal
+}
+
+/// The refusal for a method that is not served: 404 in the modern era, but to a legacy client that would mean that its
+/// session is gone.
+pub fn not_offered(method: &str, revision: Revision) -> Refusal {
+    let status = match revision.era() {
+        Era::Modern => StatusCode::NOT_FOUND,
+        Era::Legacy => StatusCode::OK,
+    };
+    let reason = format!("the method `{}` is not served here", method.chars().take(64).collect::<String>());
+    Refusal::new(Stage::Route, status, reason).code(code::METHOD_NOT_FOUND)
 }
 
 /// The outcome that a failure of the upstream is.
@@ -214,11 +251,11 @@ impl Running {
             break match reply {
                 Err(_) => Event::Failed(UpstreamError::Deadline {
                     upstream: self.upstream.name.to_string(),
-                    what: "tools/call".to_owned(),
+                    what: self.kind.method.to_owned(),
                     limit: Period(self.upstream.timeout).to_string(),
                 }),
                 Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending().how)),
-                Ok(Some(Reply::Result(result))) => Event::Result(result, self.era),
+                Ok(Some(Reply::Result(result))) => self.result(result),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
                 Ok(Some(Reply::Notification(method, params))) => {
                     match driver::restore_token(&params, self.token.as_deref()) {
@@ -236,6 +273,19 @@ impl Running {
         };
         self.end(outcome, bytes);
         event
+    }
+
+    /// A result by the names of the endpoint.
+    fn result(&self, text: String) -> Event {
+        if !self.merged {
+            return Event::Result(text, self.era);
+        }
+        match rewrite::result(&self.upstream.name, self.kind.uris, text) {
+            Ok(text) => Event::Result(text, self.era),
+            Err(detail) => {
+                Event::Failed(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail })
+            }
+        }
     }
 
     /// The gateway that runs the call.

@@ -1,4 +1,4 @@
-//! `tools/list`: what an upstream offers, less what the policy would refuse this principal.
+//! Lists: what an upstream offers, less what the policy would refuse this principal.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::audit::Event;
 use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
-use crate::upstream::driver;
+use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::Reply;
 use crate::upstream::pool::Upstream;
 
 use super::authorize::{Wish, authorize};
-use super::call::{Requester, upstream_failed};
-use super::record;
+use super::call::{Requester, not_offered, upstream_failed};
+use super::kind::List;
 use super::refusal::Aim;
-use super::route::{Endpoint, SEPARATOR};
-use super::{Gateway, Refusal, Stage};
+use super::route::Endpoint;
+use super::{Gateway, Refusal, Stage, naming, record};
 
 /// Pages of one upstream that the merged list follows.
 const MAX_PAGES: usize = 100;
@@ -31,17 +31,18 @@ const UNAVAILABLE: &str = "airlock/unavailable";
 /// A list, or the upstream's JSON-RPC error object.
 pub type Listed = Result<String, String>;
 
-/// Answers `tools/list` at an endpoint, as canonical JSON text.
+/// Answers a list at an endpoint, as canonical JSON text.
 ///
 /// # Errors
 /// A [`Refusal`]; at the merged endpoint an upstream that fails costs only its own part.
-pub async fn tools(
+pub async fn list(
     gateway: &Arc<Gateway>,
+    kind: &'static List,
     who: &Requester,
     endpoint: &Endpoint,
     params: Object<'_>,
 ) -> Result<Listed, Refusal> {
-    let mut aim = Aim { method: Some("tools/list".into()), ..Aim::default() };
+    let mut aim = Aim { method: Some(kind.method.into()), ..Aim::default() };
     let one = endpoint.upstream(&gateway.upstreams)?;
     aim.upstream = one.map(|upstream| Arc::clone(&upstream.name));
     let aimed = |mut refusal: Refusal| {
@@ -49,38 +50,70 @@ pub async fn tools(
         refusal
     };
     if let Some(upstream) = one {
-        let wish = Wish { method: "tools/list", tool: None, arguments: None, revision: who.revision };
-        authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
+        may_list(gateway, kind, who, upstream).map_err(aimed)?;
+        if lacks(upstream.facts().as_deref(), kind) {
+            return Err(aimed(not_offered(kind.method, who.revision)));
+        }
     }
     record::answered(gateway, &who.context, &who.principal, &aim, Event::List).map_err(aimed)?;
     match one {
         Some(upstream) => {
-            let page = ask(upstream, who, params).await.map_err(|error| aimed(upstream_failed(&error)))?;
-            match page {
-                Ok(result) => filter(gateway, who, upstream, &result).map(Ok).map_err(aimed),
-                Err(error) => Ok(Err(error)),
+            let page = ask(upstream, kind, who, params).await;
+            match page.map_err(|error| aimed(upstream_failed(&error)))? {
+                Asked::Page(result) => filter(gateway, kind, who, upstream, &result).map(Ok).map_err(aimed),
+                Asked::Error(error) => Ok(Err(error)),
+                Asked::NotOffered => Err(aimed(not_offered(kind.method, who.revision))),
             }
         }
         None if params.get("cursor").is_some() => {
             let reason = "the cursor is not one that was given out here";
             Err(aimed(Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)))
         }
-        None => Ok(Ok(merged(gateway, who).await)),
+        None => Ok(Ok(merged(gateway, kind, who).await)),
     }
 }
 
+/// What an upstream says when it is asked for a page.
+enum Asked {
+    /// A page.
+    Page(String),
+    /// A JSON-RPC error object.
+    Error(String),
+    /// It has nothing of the kind, and was not asked.
+    NotOffered,
+}
+
+/// Whether an upstream is known not to offer the kind.
+fn lacks(facts: Option<&Facts>, kind: &List) -> bool {
+    facts.is_some_and(|facts| !facts.offers.has(kind.call.capability))
+}
+
+/// May this principal ask at all?
+fn may_list(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstream) -> Result<(), Refusal> {
+    let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
+    authorize(gateway, &who.context, &who.principal, upstream, wish).map(|_| ())
+}
+
 /// Asks an upstream for one page.
-async fn ask(upstream: &Upstream, who: &Requester, params: Object<'_>) -> Result<Listed, UpstreamError> {
+async fn ask(
+    upstream: &Upstream,
+    kind: &List,
+    who: &Requester,
+    params: Object<'_>,
+) -> Result<Asked, UpstreamError> {
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
+        if lacks(Some(&facts), kind) {
+            return Ok(Asked::NotOffered);
+        }
         let mut pending = link
-            .request(|id| driver::request(id, "tools/list", &driver::params(facts.era, params, id).0))
+            .request(|id| driver::request(id, kind.method, &driver::params(facts.era, params, id).0))
             .await
             .ok_or_else(|| upstream.ended(&link.ending().how))?;
         loop {
             match pending.next().await {
-                Some(Reply::Result(result)) => return Ok(Ok(result)),
-                Some(Reply::Error(error)) => return Ok(Err(error)),
+                Some(Reply::Result(result)) => return Ok(Asked::Page(result)),
+                Some(Reply::Error(error)) => return Ok(Asked::Error(error)),
                 Some(Reply::Notification(..)) => {}
                 None => return Err(upstream.ended(&pending.ending().how)),
             }
@@ -89,50 +122,61 @@ async fn ask(upstream: &Upstream, who: &Requester, params: Object<'_>) -> Result
     timeout(upstream.timeout, answer).await.unwrap_or_else(|_| {
         Err(UpstreamError::Deadline {
             upstream: upstream.name.to_string(),
-            what: "tools/list".to_owned(),
+            what: kind.method.to_owned(),
             limit: Period(upstream.timeout).to_string(),
         })
     })
 }
 
-/// Takes out of a page what this principal may not call.
-fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str) -> Result<String, Refusal> {
+/// Takes out of a page what this principal may not use.
+fn filter(
+    gateway: &Gateway,
+    kind: &List,
+    who: &Requester,
+    upstream: &Upstream,
+    result: &str,
+) -> Result<String, Refusal> {
     let invalid = || {
-        let detail = "its answer to tools/list has no list of tools with names".to_owned();
+        let detail = format!(
+            "its answer to {} has no list `{}` of entries with `{}`",
+            kind.method, kind.entries, kind.name
+        );
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
     let mut page = Object::parse(result).map_err(|_| invalid())?;
-    let tools: Vec<&RawValue> =
-        page.kept("tools").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
-    let mut kept = Vec::with_capacity(tools.len());
-    for tool in tools {
-        if visible(gateway, who, upstream, tool).map_err(|_| invalid())?.is_some() {
-            kept.push(tool.get());
+    let entries: Vec<&RawValue> =
+        page.kept(kind.entries).and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if visible(gateway, kind, who, upstream, entry).map_err(|_| invalid())?.is_some() {
+            kept.push(entry.get());
         }
     }
-    page.set("tools", format!("[{}]", kept.join(",")));
+    page.set(kind.entries, format!("[{}]", kept.join(",")));
     Ok(page.write())
 }
 
 /// An entry of a list that is no object with a name.
-struct NoTool;
+struct Nameless;
 
-/// The tool as an object where this principal may call it.
+/// The entry as an object where this principal may use it.
 fn visible<'a>(
     gateway: &Gateway,
+    kind: &List,
     who: &Requester,
     upstream: &Upstream,
-    tool: &'a RawValue,
-) -> Result<Option<Object<'a>>, NoTool> {
-    let object = Object::parse(tool.get()).map_err(|_| NoTool)?;
-    let name = object.kept_string("name").ok_or(NoTool)?;
-    let wish = Wish { method: "tools/call", tool: Some(&name), arguments: None, revision: who.revision };
+    entry: &'a RawValue,
+) -> Result<Option<Object<'a>>, Nameless> {
+    let object = Object::parse(entry.get()).map_err(|_| Nameless)?;
+    let name = object.kept_string(kind.name).ok_or(Nameless)?;
+    let subject = Some((kind.noun, &*name));
+    let wish = Wish { method: kind.call.method, subject, arguments: None, revision: who.revision };
     let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok();
     Ok(allowed.then_some(object))
 }
 
-/// Everything this principal may call, of all upstreams, in the order of the configuration.
-async fn merged(gateway: &Arc<Gateway>, who: &Requester) -> String {
+/// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
+async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) -> String {
     // All are asked at once; a slow one costs its own deadline, not the sum.
     let asked: Vec<_> = gateway
         .upstreams
@@ -140,42 +184,42 @@ async fn merged(gateway: &Arc<Gateway>, who: &Requester) -> String {
         .map(|upstream| {
             let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
             let name = Arc::clone(&upstream.name);
-            (name, tokio::task::spawn_local(async move { part(&gateway, &who, &upstream).await }))
+            (name, tokio::task::spawn_local(async move { part(&gateway, kind, &who, &upstream).await }))
         })
         .collect();
-    let mut tools = Vec::new();
+    let mut entries = Vec::new();
     let mut missing = Vec::new();
     for (name, part) in asked {
         match part.await {
-            Ok(Some(part)) => tools.extend(part),
+            Ok(Some(part)) => entries.extend(part),
             Ok(None) | Err(_) => missing.push(quote(&name)),
         }
     }
     let mut result = Object::default();
-    result.set("tools", format!("[{}]", tools.join(",")));
+    result.set(kind.entries, format!("[{}]", entries.join(",")));
     if !missing.is_empty() {
         result.set("_meta", format!("{{\"{UNAVAILABLE}\":[{}]}}", missing.join(",")));
     }
     result.write()
 }
 
-/// One upstream's tools under their merged names; `None` when it cannot say.
-async fn part(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Option<Vec<String>> {
-    let wish = Wish { method: "tools/list", tool: None, arguments: None, revision: who.revision };
-    if authorize(gateway, &who.context, &who.principal, upstream, wish).is_err() {
+/// One upstream's entries under their merged names; `None` when it cannot say.
+async fn part(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstream) -> Option<Vec<String>> {
+    if lacks(upstream.facts().as_deref(), kind) || may_list(gateway, kind, who, upstream).is_err() {
         return Some(Vec::new());
     }
-    let mut tools = Vec::new();
+    let mut entries = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let mut params = Object::default();
         if let Some(cursor) = cursor.take() {
             params.set("cursor", cursor);
         }
-        let result = match ask(upstream, who, params).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => {
-                tracing::warn!(upstream = %upstream.name, error, "the server refuses tools/list");
+        let result = match ask(upstream, kind, who, params).await {
+            Ok(Asked::Page(result)) => result,
+            Ok(Asked::NotOffered) => return Some(entries),
+            Ok(Asked::Error(error)) => {
+                tracing::warn!(upstream = %upstream.name, error, "the server refuses {}", kind.method);
                 return None;
             }
             Err(error) => {
@@ -184,19 +228,23 @@ async fn part(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Option
             }
         };
         let page = Object::parse(&result).ok()?;
-        let entries: Vec<&RawValue> = serde_json::from_str(page.get("tools")?).ok()?;
-        for tool in entries {
-            if let Some(mut object) = visible(gateway, who, upstream, tool).ok()? {
-                let name = format!("{}{SEPARATOR}{}", upstream.name, object.string("name")?);
-                object.set("name", quote(&name));
-                tools.push(object.write());
+        let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
+        for entry in listed {
+            if let Some(mut object) = visible(gateway, kind, who, upstream, entry).ok()? {
+                let name = naming::merged(kind.noun, &upstream.name, &object.string(kind.name)?);
+                object.set(kind.name, quote(&name));
+                entries.push(object.write());
             }
         }
         match page.get("nextCursor") {
             Some(next) if next != "null" => cursor = Some(next.to_owned()),
-            _ => return Some(tools),
+            _ => return Some(entries),
         }
     }
-    tracing::warn!(upstream = %upstream.name, "the list of tools has more than {MAX_PAGES} pages; the rest is left out");
-    Some(tools)
+    tracing::warn!(
+        upstream = %upstream.name,
+        "its answer to {} has more than {MAX_PAGES} pages; the rest is left out",
+        kind.method
+    );
+    Some(entries)
 }

@@ -3,10 +3,10 @@
 //! 1. [`admit`]: may this connection speak at all? (Origin, Host)
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
-//! 4. [`route`]: which upstream, which tool?
+//! 4. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
 //! 5. [`authorize`]: what does the policy say?
 //! 6. [`record`]: the intent is on record before anything happens.
-//! 7. [`call`] and [`list`]: the upstream is asked, and what it says is filtered.
+//! 7. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]).
 //! 8. [`record`]: the outcome is on record.
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
@@ -18,9 +18,13 @@ pub mod call;
 pub mod context;
 pub mod decode;
 pub mod gateway;
+pub mod kind;
+pub mod level;
 pub mod list;
+pub mod naming;
 pub mod record;
 pub mod refusal;
+pub mod rewrite;
 pub mod route;
 
 pub use context::Context;

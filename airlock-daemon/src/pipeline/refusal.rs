@@ -50,7 +50,7 @@ pub struct Aim {
     pub upstream: Option<Arc<str>>,
     /// The method.
     pub method: Option<Arc<str>>,
-    /// The tool.
+    /// The tool or prompt, or the resource's URI without its query.
     pub target: Option<Arc<str>>,
 }
 
@@ -123,6 +123,7 @@ impl Refusal {
             code::METHOD_NOT_FOUND => "Method not found",
             code::INVALID_PARAMS => "Invalid params",
             code::HEADER_MISMATCH => "Header mismatch",
+            code::LEGACY_RESOURCE_NOT_FOUND => "Resource not found",
             code::UNSUPPORTED_VERSION => "Unsupported protocol version",
             _ => self.status.canonical_reason().unwrap_or("Refused"),
         }

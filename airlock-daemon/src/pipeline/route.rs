@@ -1,4 +1,4 @@
-//! Which upstream, which tool? At `/mcp/{upstream}` names are the upstream's own; at `/mcp` they are `upstream__tool`.
+//! Which upstream? At `/mcp/{upstream}` names are the upstream's own; at `/mcp` they say whose they are ([`naming`]).
 
 use std::sync::Arc;
 
@@ -6,11 +6,8 @@ use http::StatusCode;
 
 use crate::upstream::pool::{Upstream, Upstreams};
 
-use super::{Refusal, Stage};
-
-/// Between an upstream's name and a tool's at the merged endpoint. No upstream's name has an underscore, so the first one
-/// parts them without doubt.
-pub const SEPARATOR: &str = "__";
+use super::kind::Noun;
+use super::{Refusal, Stage, naming};
 
 /// Where a request was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,19 +50,20 @@ impl Endpoint {
         }
     }
 
-    /// The upstream of a tool, and the tool's own name.
+    /// The upstream of something that a client names, and the upstream's own name for it.
     ///
     /// # Errors
-    /// 404 when the endpoint names no upstream; `None` when the tool's name does not.
-    pub fn tool<'a, 'n>(
+    /// 404 when the endpoint names no upstream; `None` when the client's name does not.
+    pub fn target<'a, 'n>(
         &self,
         upstreams: &'a Upstreams,
+        noun: Noun,
         name: &'n str,
     ) -> Result<Option<(&'a Arc<Upstream>, &'n str)>, Refusal> {
         if let Some(upstream) = self.upstream(upstreams)? {
             return Ok(Some((upstream, name)));
         }
-        Ok(name.split_once(SEPARATOR).and_then(|(upstream, tool)| Some((upstreams.get(upstream)?, tool))))
+        Ok(naming::own(noun, name).and_then(|(upstream, own)| Some((upstreams.get(upstream)?, own))))
     }
 }
 

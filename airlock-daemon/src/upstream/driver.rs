@@ -1,5 +1,6 @@
 //! What both drivers share: the canonical call, and messages to a server.
 
+use crate::mcp::capability::Capabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
@@ -12,6 +13,9 @@ pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 /// `_meta` member with the client's capabilities.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
+/// `_meta` member with the level from which on the client wants log messages.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
 /// What was learned about a server when it was first asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -19,8 +23,8 @@ pub struct Facts {
     pub era: Era,
     /// The revision that is spoken with it.
     pub revision: String,
-    /// Whether it offers tools.
-    pub tools: bool,
+    /// What it offers.
+    pub offers: Capabilities,
     /// Its instructions, as JSON text.
     pub instructions: Option<String>,
 }
@@ -95,6 +99,15 @@ mod tests {
         assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, r#"{"name":"x"}"#);
         let sent = r#"{"name":"x"}"#;
         assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, sent);
+    }
+
+    #[test]
+    fn the_log_level_goes_to_modern_servers_only() {
+        let sent = r#"{"uri":"a:b","_meta":{"io.modelcontextprotocol/logLevel":"debug"}}"#;
+        let to = |era| params(era, Object::parse(sent).expect("params"), 7).0;
+        let modern: serde_json::Value = serde_json::from_str(&to(Era::Modern)).expect("JSON");
+        assert_eq!(modern["_meta"][META_LOG_LEVEL], "debug");
+        assert_eq!(to(Era::Legacy), r#"{"uri":"a:b"}"#);
     }
 
     #[test]

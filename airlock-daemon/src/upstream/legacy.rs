@@ -1,5 +1,6 @@
 //! The driver of legacy servers (up to 2025-11-25): one `initialize`, then a session that is the process.
 
+use crate::mcp::capability::Capabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
@@ -26,12 +27,10 @@ pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initia
 /// Reads the answer to `initialize`; `None` when it is not one.
 pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
-    let capabilities =
-        result.get("capabilities").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     Some(Facts {
         era: Era::Legacy,
         revision: result.string("protocolVersion")?.into_owned(),
-        tools: capabilities.get("tools").is_some(),
+        offers: result.get("capabilities").map(Capabilities::parse).unwrap_or_default(),
         instructions: result.get("instructions").map(str::to_owned),
     })
 }

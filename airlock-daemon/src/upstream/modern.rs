@@ -1,5 +1,6 @@
 //! The driver of modern servers (2026-07-28): every request says all that the server needs to know.
 
+use crate::mcp::capability::Capabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
@@ -25,12 +26,10 @@ pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
     let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
     let revision = versions.into_iter().find(|version| version == Revision::LATEST.as_str())?;
-    let capabilities =
-        result.get("capabilities").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     Some(Facts {
         era: Era::Modern,
         revision,
-        tools: capabilities.get("tools").is_some(),
+        offers: result.get("capabilities").map(Capabilities::parse).unwrap_or_default(),
         instructions: result.get("instructions").map(str::to_owned),
     })
 }

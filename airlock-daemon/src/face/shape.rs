@@ -1,0 +1,142 @@
+//! An upstream's words, as the client's era wants them.
+
+use crate::mcp::error::code;
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
+
+/// How what is said to one client is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// The client's era.
+    pub era: Era,
+    /// Whether the result says how long it may be cached (2026-07-28).
+    pub cacheable: bool,
+}
+
+impl Shape {
+    /// A result; `upstream` is the era of the server that gave it.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator.
+    pub fn result(self, text: String, upstream: Era) -> Result<String, String> {
+        match self.era {
+            Era::Modern => self.modern(text, upstream),
+            Era::Legacy => legacy(text, upstream),
+        }
+    }
+
+    /// A list that Airlock has put together: it has the words of either era, or none.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator.
+    pub fn list(era: Era, text: String) -> Result<String, String> {
+        let shape = Self { era, cacheable: true };
+        match era {
+            Era::Modern => shape.result(text, Era::Legacy),
+            Era::Legacy => shape.result(text, Era::Modern),
+        }
+    }
+
+    /// A modern upstream's result passes as it is; a legacy one's is complete by nature. What was filtered or allowed for
+    /// one principal is that principal's alone, and for this moment.
+    fn modern(self, text: String, upstream: Era) -> Result<String, String> {
+        if upstream == Era::Modern && !self.cacheable {
+            return Ok(text);
+        }
+        let mut result = object(&text)?;
+        if upstream == Era::Legacy || result.get("resultType").is_none() {
+            result.set("resultType", "\"complete\"");
+        }
+        if self.cacheable && result.string("resultType").as_deref() == Some("complete") {
+            result.set("ttlMs", "0");
+            result.set("cacheScope", "\"private\"");
+        }
+        Ok(result.write())
+    }
+
+    /// An upstream's error object: a code that the client's revision must not see becomes the one that took its place.
+    pub fn error(self, text: String) -> String {
+        if self.era == Era::Legacy {
+            return text;
+        }
+        let Ok(mut error) = Object::parse(&text) else { return text };
+        let given = error.get("code").and_then(|code| code.parse::<i32>().ok());
+        if given != Some(code::LEGACY_RESOURCE_NOT_FOUND) {
+            return text;
+        }
+        error.set("code", code::INVALID_PARAMS.to_string());
+        error.write()
+    }
+}
+
+/// Takes out of a result what only the modern era knows; a legacy upstream's passes as it is.
+fn legacy(text: String, upstream: Era) -> Result<String, String> {
+    if upstream == Era::Legacy {
+        return Ok(text);
+    }
+    let mut result = object(&text)?;
+    if result.string("resultType").is_some_and(|kind| kind != "complete") {
+        return Err(
+            "it answered with something other than a complete result, which nobody offered to handle"
+                .to_owned(),
+        );
+    }
+    let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
+    Ok(if changed { result.write() } else { text })
+}
+
+fn object(text: &str) -> Result<Object<'_>, String> {
+    Object::parse(text).map_err(|error| format!("its result is no object: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODERN: Shape = Shape { era: Era::Modern, cacheable: false };
+    const MODERN_READ: Shape = Shape { era: Era::Modern, cacheable: true };
+    const LEGACY: Shape = Shape { era: Era::Legacy, cacheable: true };
+
+    fn result(shape: Shape, upstream: Era, text: &str) -> String {
+        shape.result(text.to_owned(), upstream).expect(text)
+    }
+
+    #[test]
+    fn each_era_gets_its_own_words() {
+        let public = r#"{"resultType":"complete","contents":[],"ttlMs":60000,"cacheScope":"public"}"#;
+        assert_eq!(result(LEGACY, Era::Modern, public), r#"{"contents":[]}"#);
+        assert_eq!(
+            result(MODERN_READ, Era::Modern, public),
+            r#"{"resultType":"complete","contents":[],"ttlMs":0,"cacheScope":"private"}"#
+        );
+        assert_eq!(
+            result(MODERN_READ, Era::Legacy, r#"{"contents":[]}"#),
+            r#"{"contents":[],"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#
+        );
+        assert_eq!(
+            result(MODERN, Era::Legacy, r#"{"content":[]}"#),
+            r#"{"content":[],"resultType":"complete"}"#
+        );
+    }
+
+    #[test]
+    fn what_need_not_change_does_not() {
+        for text in [r#"{ "resultType":"complete", "x" : 1 }"#, r#"{ "resultType":"task" }"#] {
+            assert_eq!(result(MODERN, Era::Modern, text), text);
+        }
+        assert_eq!(result(LEGACY, Era::Legacy, r#"{ "ttlMs":1 }"#), r#"{ "ttlMs":1 }"#);
+        assert!(LEGACY.result(r#"{"resultType":"input_required"}"#.to_owned(), Era::Modern).is_err());
+    }
+
+    #[test]
+    fn a_code_of_the_other_era_is_replaced_and_nothing_else() {
+        let old = r#"{"code":-32002,"message":"Resource not found","data":{"uri":"a:b"}}"#;
+        let new = r#"{"code":-32602,"message":"Resource not found","data":{"uri":"a:b"}}"#;
+        assert_eq!(MODERN.error(old.to_owned()), new);
+        assert_eq!(LEGACY.error(old.to_owned()), old);
+        assert_eq!(LEGACY.error(new.to_owned()), new);
+        for other in [r#"{"code":-32601, "message":"x"}"#, r#"{"code":"odd"}"#] {
+            assert_eq!(MODERN.error(other.to_owned()), other);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The table of what is forwarded: how each method names its target, and what of it the policy is asked.
+//!
+//! Every stage reads this table instead of knowing methods, so that a prompt and a resource meet the checks of a tool.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::mcp::capability::Capability;
+use crate::mcp::envelope::variant;
+use crate::mcp::method::Method;
+use crate::mcp::object::{Object, quote};
+
+/// What a request can be aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// A tool, by its name.
+    Tool,
+    /// A prompt, by its name.
+    Prompt,
+    /// A resource, by its URI, or a template, by its URI template.
+    Resource,
+}
+
+/// One thing that a request is aimed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// What it is.
+    pub noun: Noun,
+    /// Its name or URI.
+    pub name: Cow<'a, str>,
+}
+
+/// How a call names its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// By a member of its parameters.
+    Member(Noun, &'static str),
+    /// By a `ref` object: a prompt's name or a resource's URI.
+    Reference,
+    /// It has none: it is about the server as a whole.
+    Server,
+}
+
+/// Where a result carries URIs of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uris {
+    /// In the blocks of `content`.
+    Content,
+    /// In the blocks of each message's `content`.
+    Messages,
+    /// In each of `contents`.
+    Contents,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// A request that is forwarded to one upstream.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its method.
+    pub method: &'static str,
+    /// What the upstream must offer.
+    pub capability: Capability,
+    /// How it names its target.
+    pub target: Target,
+    /// The member that the policy sees as the arguments.
+    pub arguments: Option<&'static str>,
+    /// Where its result carries URIs.
+    pub uris: Uris,
+    /// Whether its result says how long it may be cached (2026-07-28).
+    pub cacheable: bool,
+}
+
+/// A list of what an upstream offers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct List {
+    /// Its method.
+    pub method: &'static str,
+    /// The member of the result that holds the entries.
+    pub entries: &'static str,
+    /// The member of an entry that names it.
+    pub name: &'static str,
+    /// What the entries are.
+    pub noun: Noun,
+    /// What an entry is for: an entry is shown to whom this call would be allowed.
+    pub call: &'static Call,
+}
+
+/// A method of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A forwarded request.
+    Call(&'static Call),
+    /// A list.
+    List(&'static List),
+}
+
+/// `tools/call`.
+pub static TOOLS_CALL: Call = Call {
+    method: "tools/call",
+    capability: Capability::Tools,
+    target: Target::Member(Noun::Tool, "name"),
+    arguments: Some("arguments"),
+    uris: Uris::Content,
+    cacheable: false,
+};
+/// `prompts/get`.
+pub static PROMPTS_GET: Call = Call {
+    method: "prompts/get",
+    capability: Capability::Prompts,
+    target: Target::Member(Noun::Prompt, "name"),
+    arguments: Some("arguments"),
+    uris: Uris::Messages,
+    cacheable: false,
+};
+/// `resources/read`.
+pub static RESOURCES_READ: Call = Call {
+    method: "resources/read",
+    capability: Capability::Resources,
+    target: Target::Member(Noun::Resource, "uri"),
+    arguments: None,
+    uris: Uris::Contents,
+    cacheable: true,
+};
+/// `completion/complete`.
+pub static COMPLETE: Call = Call {
+    method: "completion/complete",
+    capability: Capability::Completions,
+    target: Target::Reference,
+    arguments: Some("argument"),
+    uris: Uris::Nowhere,
+    cacheable: false,
+};
+/// `logging/setLevel`, of the legacy era only.
+pub static SET_LEVEL: Call = Call {
+    method: "logging/setLevel",
+    capability: Capability::Logging,
+    target: Target::Server,
+    arguments: None,
+    uris: Uris::Nowhere,
+    cacheable: false,
+};
+
+static TOOLS_LIST: List =
+    List { method: "tools/list", entries: "tools", name: "name", noun: Noun::Tool, call: &TOOLS_CALL };
+static PROMPTS_LIST: List =
+    List { method: "prompts/list", entries: "prompts", name: "name", noun: Noun::Prompt, call: &PROMPTS_GET };
+static RESOURCES_LIST: List = List {
+    method: "resources/list",
+    entries: "resources",
+    name: "uri",
+    noun: Noun::Resource,
+    call: &RESOURCES_READ,
+};
+static TEMPLATES_LIST: List = List {
+    method: "resources/templates/list",
+    entries: "resourceTemplates",
+    name: "uriTemplate",
+    noun: Noun::Resource,
+    call: &RESOURCES_READ,
+};
+
+impl Kind {
+    /// The table's row of a method; `None` for what Airlock answers itself or does not serve.
+    pub const fn of(method: Method) -> Option<Self> {
+        Some(match method {
+            Method::ToolsCall => Self::Call(&TOOLS_CALL),
+            Method::PromptsGet => Self::Call(&PROMPTS_GET),
+            Method::ResourcesRead => Self::Call(&RESOURCES_READ),
+            Method::Complete => Self::Call(&COMPLETE),
+            Method::SetLevel => Self::Call(&SET_LEVEL),
+            Method::ToolsList => Self::List(&TOOLS_LIST),
+            Method::PromptsList => Self::List(&PROMPTS_LIST),
+            Method::ResourcesList => Self::List(&RESOURCES_LIST),
+            Method::TemplatesList => Self::List(&TEMPLATES_LIST),
+            Method::Initialize
+            | Method::Discover
+            | Method::Ping
+            | Method::Initialized
+            | Method::Cancelled
+            | Method::OtherNotification
+            | Method::Unknown => return None,
+        })
+    }
+}
+
+impl Noun {
+    /// The word for it in messages to clients.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Prompt => "prompt",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl Subject<'_> {
+    /// As it goes on record: queries of URIs may hold what nobody wants in a log.
+    pub fn on_record(&self) -> &str {
+        recorded(self.noun, &self.name)
+    }
+}
+
+/// A name as it goes on record: a URI without its query, a template also without a query's expression.
+pub fn recorded(noun: Noun, name: &str) -> &str {
+    match (noun, name.find('?')) {
+        (Noun::Resource, Some(at)) => name[..at].trim_end_matches('{'),
+        _ => name,
+    }
+}
+
+impl Call {
+    /// What the request is aimed at, for as long as the received text lives.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    pub fn subject<'a>(&self, params: &Object<'a>) -> Result<Option<Subject<'a>>, String> {
+        match self.target {
+            Target::Server => Ok(None),
+            Target::Member(noun, member) => {
+                let name = params
+                    .kept_string(member)
+                    .ok_or_else(|| format!("`params.{member}` must be a string"))?;
+                Ok(Some(Subject { noun, name }))
+            }
+            Target::Reference => reference(params).map(Some),
+        }
+    }
+
+    /// The member that the header `Mcp-Name` mirrors (2026-07-28, "Standard request headers").
+    pub const fn mirrored(&self) -> Option<&'static str> {
+        match self.target {
+            Target::Member(_, member) => Some(member),
+            Target::Reference | Target::Server => None,
+        }
+    }
+
+    /// What the policy sees as the arguments: `None` where the request has none.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    pub fn arguments<'a>(&self, params: &Object<'a>) -> Result<Option<&'a RawValue>, String> {
+        let Some(member) = self.arguments else { return Ok(None) };
+        match params.kept(member) {
+            Some(value) if !value.get().starts_with('{') => {
+                Err(format!("`params.{member}` must be an object"))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// Aims the request at another name.
+    pub fn retarget(&self, params: &mut Object<'_>, name: &str) {
+        match self.target {
+            Target::Member(_, member) => params.set(member, quote(name)),
+            Target::Reference => {
+                let text = params.get("ref").unwrap_or_default().to_owned();
+                let Ok(mut reference) = Object::parse(&text) else { return };
+                let member = if reference.get("uri").is_some() { "uri" } else { "name" };
+                reference.set(member, quote(name));
+                params.set("ref", reference.write());
+            }
+            Target::Server => {}
+        }
+    }
+}
+
+/// What a `ref` names. One that names two things is refused: the server may take the other.
+fn reference<'a>(params: &Object<'a>) -> Result<Subject<'a>, String> {
+    let reference = params.kept("ref").and_then(|raw| Object::parse(raw.get()).ok());
+    let reference = reference.ok_or("`params.ref` must be an object")?;
+    if let Some(name) = variant(&reference, &["type", "name", "uri"]) {
+        return Err(format!("the member `params.ref.{name}` is written in the wrong letter case"));
+    }
+    let (noun, member, other) = match reference.string("type").as_deref() {
+        Some("ref/prompt") => (Noun::Prompt, "name", "uri"),
+        Some("ref/resource") => (Noun::Resource, "uri", "name"),
+        _ => return Err("`params.ref.type` must be \"ref/prompt\" or \"ref/resource\"".to_owned()),
+    };
+    if reference.get(other).is_some() {
+        return Err(format!("`params.ref` of this type has no `{other}`"));
+    }
+    let name =
+        reference.kept_string(member).ok_or_else(|| format!("`params.ref.{member}` must be a string"))?;
+    Ok(Subject { noun, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: &str) -> &'static Call {
+        match Kind::of(Method::parse(method)) {
+            Some(Kind::Call(call)) => call,
+            other => panic!("{method} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_row_stands_under_its_own_method() {
+        for method in [
+            "tools/call",
+            "prompts/get",
+            "resources/read",
+            "completion/complete",
+            "logging/setLevel",
+            "tools/list",
+            "prompts/list",
+            "resources/list",
+            "resources/templates/list",
+        ] {
+            let named = match Kind::of(Method::parse(method)).expect(method) {
+                Kind::Call(call) => call.method,
+                Kind::List(list) => list.method,
+            };
+            assert_eq!(named, method);
+            assert_eq!(Method::parse(method).label(), method);
+        }
+        for method in ["initialize", "ping", "server/discover", "resources/subscribe", "tasks/get", "x"] {
+            assert_eq!(Kind::of(Method::parse(method)), None, "{method}");
+        }
+    }
+
+    #[test]
+    fn targets_are_found_and_replaced() {
+        for (method, sent, noun, name, retargeted) in [
+            ("tools/call", r#"{"name":"a__x","n":1}"#, Noun::Tool, "a__x", r#"{"name":"new","n":1}"#),
+            ("prompts/get", r#"{"name":"p"}"#, Noun::Prompt, "p", r#"{"name":"new"}"#),
+            ("resources/read", r#"{"uri":"f:\/x"}"#, Noun::Resource, "f:/x", r#"{"uri":"new"}"#),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/prompt","name":"p","title":"T"}}"#,
+                Noun::Prompt,
+                "p",
+                r#"{"ref":{"type":"ref/prompt","name":"new","title":"T"}}"#,
+            ),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/resource","uri":"f:{x}"}}"#,
+                Noun::Resource,
+                "f:{x}",
+                r#"{"ref":{"type":"ref/resource","uri":"new"}}"#,
+            ),
+        ] {
+            let mut params = Object::parse(sent).expect("params");
+            let subject = call(method).subject(&params).expect(sent).expect("a target");
+            assert_eq!((subject.noun, subject.name.as_ref()), (noun, name), "{sent}");
+            call(method).retarget(&mut params, "new");
+            assert_eq!(params.write(), retargeted);
+        }
+        let level = Object::parse(r#"{"level":"info"}"#).expect("params");
+        assert_eq!(SET_LEVEL.subject(&level), Ok(None));
+    }
+
+    #[test]
+    fn unclear_targets_are_refused() {
+        for (method, sent, expected) in [
+            ("tools/call", r#"{"name":1}"#, "params.name"),
+            ("resources/read", r#"{"name":"x"}"#, "params.uri"),
+            ("completion/complete", r"{}", "must be an object"),
+            ("completion/complete", r#"{"ref":"x"}"#, "must be an object"),
+            ("completion/complete", r#"{"ref":{"type":"ref/tool","name":"x"}}"#, "params.ref.type"),
+            ("completion/complete", r#"{"ref":{"type":"ref/prompt"}}"#, "params.ref.name"),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/prompt","name":"p","uri":"f:x"}}"#,
+                "has no `uri`",
+            ),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/resource","name":"p","uri":"f:x"}}"#,
+                "has no `name`",
+            ),
+            ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"p","Name":"q"}}"#, "letter case"),
+        ] {
+            let params = Object::parse(sent).expect("params");
+            let reason = call(method).subject(&params).expect_err(sent);
+            assert!(reason.contains(expected), "{sent}: {reason}");
+        }
+        let params = Object::parse(r#"{"argument":[1]}"#).expect("params");
+        assert!(COMPLETE.arguments(&params).is_err());
+    }
+
+    #[test]
+    fn a_query_does_not_go_on_record() {
+        assert_eq!(recorded(Noun::Resource, "https://h/p?token=s#f"), "https://h/p");
+        assert_eq!(recorded(Noun::Resource, "https://h/{p}{?q,r}"), "https://h/{p}");
+        assert_eq!(recorded(Noun::Resource, "file:///a"), "file:///a");
+        assert_eq!(recorded(Noun::Tool, "what?"), "what?");
+    }
+}

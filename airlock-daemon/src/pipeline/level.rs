@@ -1,0 +1,119 @@
+//! `logging/setLevel`, of the legacy era. A legacy server is told; a modern one learns the level with each call, from `_meta`.
+
+use std::sync::Arc;
+
+use crate::audit::Event as Recorded;
+use crate::mcp::capability::Capability;
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
+use crate::upstream::pool::Upstream;
+
+use super::authorize::{Wish, authorize};
+use super::call::{self, Event, Requester, not_offered, upstream_failed};
+use super::kind::SET_LEVEL;
+use super::list::Listed;
+use super::refusal::Aim;
+use super::route::Endpoint;
+use super::{Gateway, Refusal, Stage, record};
+
+/// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.
+///
+/// # Errors
+/// A [`Refusal`]; at the merged endpoint only when no server offers logging, or nothing can be recorded.
+pub async fn set(
+    gateway: &Arc<Gateway>,
+    who: &Requester,
+    endpoint: &Endpoint,
+    params: &Object<'_>,
+) -> Result<Listed, Refusal> {
+    let text = params.write();
+    if let Some(upstream) = endpoint.upstream(&gateway.upstreams)? {
+        return tell(gateway, who, upstream, &text).await;
+    }
+    let offering: Vec<_> =
+        gateway.upstreams.iter().filter(|upstream| offers(upstream)).map(Arc::clone).collect();
+    let aim = Aim { method: Some(SET_LEVEL.method.into()), ..Aim::default() };
+    let aimed = |mut refusal: Refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    };
+    if offering.is_empty() {
+        return Err(aimed(not_offered(SET_LEVEL.method, who.revision)));
+    }
+    record::answered(gateway, &who.context, &who.principal, &aim, Recorded::Request).map_err(aimed)?;
+    // All are told at once; a slow one costs its own deadline, not the sum.
+    let told: Vec<_> = offering
+        .into_iter()
+        .map(|upstream| {
+            let (gateway, who, text) = (Arc::clone(gateway), who.clone(), text.clone());
+            tokio::task::spawn_local(async move {
+                match tell(&gateway, &who, &upstream, &text).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(upstream = %upstream.name, error, "the server refuses logging/setLevel");
+                    }
+                    Err(refusal) if refusal.stage == Stage::Authorize => {}
+                    Err(refusal) => {
+                        tracing::warn!(upstream = %upstream.name, "logging/setLevel failed: {}", refusal.reason);
+                    }
+                }
+            })
+        })
+        .collect();
+    for one in told {
+        // A task that panicked has told nobody; the others are not to blame.
+        let _ = one.await;
+    }
+    Ok(Ok("{}".to_owned()))
+}
+
+fn offers(upstream: &Upstream) -> bool {
+    upstream.facts().is_some_and(|facts| facts.offers.has(Capability::Logging))
+}
+
+/// Tells one server.
+async fn tell(
+    gateway: &Arc<Gateway>,
+    who: &Requester,
+    upstream: &Upstream,
+    params: &str,
+) -> Result<Listed, Refusal> {
+    if upstream.facts().is_some_and(|facts| facts.era == Era::Modern) {
+        return note(gateway, who, upstream).map(|()| Ok("{}".to_owned()));
+    }
+    let endpoint = Endpoint::One(upstream.name.to_string());
+    let params = Object::parse(params).unwrap_or_default();
+    let mut running = call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, None).await?;
+    loop {
+        return match running.next().await {
+            Event::Notification(..) => continue,
+            Event::Result(text, _) => Ok(Ok(text)),
+            Event::Error(error) => Ok(Err(error)),
+            Event::Cancelled => Ok(Ok("{}".to_owned())),
+            Event::Failed(error) => {
+                let mut refusal = upstream_failed(&error);
+                refusal.aim = running.aim().clone();
+                Err(refusal)
+            }
+        };
+    }
+}
+
+/// Checks and records what is not sent: the session keeps the level for a modern server.
+fn note(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Result<(), Refusal> {
+    let aim = Aim {
+        method: Some(SET_LEVEL.method.into()),
+        upstream: Some(Arc::clone(&upstream.name)),
+        ..Aim::default()
+    };
+    let aimed = |mut refusal: Refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    };
+    let wish = Wish { method: SET_LEVEL.method, subject: None, arguments: None, revision: who.revision };
+    authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
+    if !offers(upstream) {
+        return Err(aimed(not_offered(SET_LEVEL.method, who.revision)));
+    }
+    record::answered(gateway, &who.context, &who.principal, &aim, Recorded::Request).map_err(aimed)
+}
