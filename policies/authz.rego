@@ -151,7 +151,7 @@ deny contains {
 	"reason": "this folder is not served to anybody",
 } if {
 	is_string(input.call.resource)
-	segments := split(plain_uri, "/")
+	segments := split(plain_uri(input.call.resource), "/")
 	some folder in data.protected_folders
 	folder in segments
 }
@@ -162,22 +162,11 @@ deny contains {
 	"reason": "a resource's URI must have no `.` and `..` segments",
 } if {
 	is_string(input.call.resource)
-	regex.match(`(^|[/:])\.\.?([/?#]|$)`, plain_uri)
+	regex.match(`(^|[/:])\.\.?([/?#]|$)`, plain_uri(input.call.resource))
 }
 
-# The resource's URI with the characters that part or make up its segments decoded, as a server may decode them.
-plain_uri := strings.replace_patterns(
-	{
-		"%2e": ".",
-		"%2E": ".",
-		"%2f": "/",
-		"%2F": "/",
-		"%5c": "/",
-		"%5C": "/",
-		"\\": "/",
-	},
-	input.call.resource,
-)
+# A URI with the characters that part or make up its segments decoded, as a server may decode them.
+plain_uri(uri) := regex.replace(regex.replace(uri, `%2[eE]`, "."), `%2[fF]|%5[cC]|\\`, "/")
 
 # ------------------------------------------------------------------ patterns
 

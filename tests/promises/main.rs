@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod breadth;
 mod edge_of_http;
 mod fds;
 mod nspawn;
