@@ -2,9 +2,12 @@
 //! log levels, for clients of both eras, alone and merged; and all of it meets the policy.
 
 use airlock_tests::airlock::{docs_upstream, stdio_upstream};
-use airlock_tests::mcp::{Session, modern, modern_call};
+use airlock_tests::mcp::{Session, modern, modern_call, text};
 use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
+
+mod client;
+use client::Client;
 
 /// A resource that the everything server has from its start.
 const STATIC: &str = "demo://resource/static/document/architecture.md";
@@ -41,60 +44,6 @@ fn start() -> Option<Airlock> {
     let command = [node.as_str(), &script, "stdio"];
     let upstreams = stdio_upstream("alpha", &command) + &stdio_upstream("beta", &command) + &docs_upstream();
     Some(Setup { upstreams, policy: POLICY.to_owned(), ..Setup::default() }.start())
-}
-
-/// A client of either era.
-enum Client<'a> {
-    Modern { airlock: &'a Airlock, token: &'a str, path: &'a str },
-    Legacy { airlock: &'a Airlock, session: Box<Session> },
-}
-
-impl<'a> Client<'a> {
-    /// One of each era.
-    fn both(airlock: &'a Airlock, token: &'a str, path: &'a str) -> [Self; 2] {
-        let session = Session::open(airlock.address(), path, token);
-        let session = session.unwrap_or_else(|error| panic!("{path}: {error}\n{}", airlock.log()));
-        [Client::Modern { airlock, token, path }, Client::Legacy { airlock, session: Box::new(session) }]
-    }
-
-    fn is_modern(&self) -> bool {
-        matches!(self, Client::Modern { .. })
-    }
-
-    /// The HTTP status and the whole answer.
-    fn ask(&mut self, method: &str, params: &Value) -> (u16, Value) {
-        let (airlock, response) = match self {
-            Client::Modern { airlock, token, path } => {
-                (*airlock, airlock.send(&modern(path, 9, method, params).bearer(token)))
-            }
-            Client::Legacy { airlock, session } => {
-                (*airlock, session.request(method, params).expect("an answer"))
-            }
-        };
-        let answer = response.answer();
-        assert!(answer.is_object(), "{method}: {}\n{}", response.text(), airlock.log());
-        (response.status, answer)
-    }
-
-    /// A result, in the words of the client's era.
-    fn result(&mut self, method: &str, params: &Value) -> Value {
-        let (status, answer) = self.ask(method, params);
-        let result = answer["result"].clone();
-        assert!(status == 200 && result.is_object(), "{method} {params}: HTTP {status} {answer}");
-        let modern = self.is_modern();
-        assert_eq!(result.get("resultType") == Some(&json!("complete")), modern, "{method}: {result}");
-        let cacheable = modern && (method.ends_with("/list") || method == "resources/read");
-        assert_eq!(result.get("ttlMs") == Some(&json!(0)), cacheable, "{method}: {result}");
-        assert_eq!(result.get("cacheScope") == Some(&json!("private")), cacheable, "{method}: {result}");
-        result
-    }
-
-    /// The code of an error, with the HTTP status.
-    fn error(&mut self, method: &str, params: &Value) -> (u16, i64) {
-        let (status, answer) = self.ask(method, params);
-        let code = answer["error"]["code"].as_i64();
-        (status, code.unwrap_or_else(|| panic!("{method} {params}: no error but {answer}")))
-    }
 }
 
 fn names(result: &Value, list: &str, member: &str) -> Vec<String> {
@@ -261,14 +210,6 @@ fn what_a_server_does_not_offer_is_not_offered() {
     }
 }
 
-impl Client<'_> {
-    fn result_of_discover(&mut self) -> Value {
-        let (status, answer) = self.ask("server/discover", &Value::Null);
-        assert_eq!(status, 200, "{answer}");
-        answer["result"].clone()
-    }
-}
-
 #[test]
 fn a_log_level_is_set_by_legacy_clients_only() {
     let Some(airlock) = start() else { return };
@@ -331,4 +272,86 @@ fn intent_and_outcome_of_each_kind_are_on_record_and_queries_are_not() {
         }
     }
     assert!(!format!("{:?}", airlock.audit()).contains("hush"));
+}
+
+/// A server of the Python SDK, once held to each era. None, and the test is skipped, where the SDK is not installed.
+fn start_notes() -> Option<Airlock> {
+    let python = match tools::python("python") {
+        Ok(python) => python.display().to_string(),
+        Err(reason) => {
+            skip(&reason);
+            return None;
+        }
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/promises/notes_server.py");
+    let upstream = |name, era| stdio_upstream(name, &[&python, script]) + &format!("    era: {era}\n");
+    let upstreams = upstream("new", "modern") + &upstream("old", "legacy");
+    Some(Setup { upstreams, ..Setup::default() }.start())
+}
+
+#[test]
+fn all_four_pairs_of_eras_get_the_same() {
+    let Some(airlock) = start_notes() else { return };
+    let token = airlock.user();
+    for upstream in ["new", "old"] {
+        let own = format!("/mcp/{upstream}");
+        for (path, prefix, scheme) in [
+            (own.as_str(), String::new(), String::new()),
+            ("/mcp", format!("{upstream}__"), format!("airlock+{upstream}+")),
+        ] {
+            for mut client in Client::both(&airlock, &token, path) {
+                let prompts = names(&client.result("prompts/list", &Value::Null), "prompts", "name");
+                let brief = format!("{prefix}brief");
+                assert!(prompts.contains(&brief), "{prompts:?}");
+                let params = json!({"name": brief, "arguments": {"day": "monday"}});
+                let got = client.result("prompts/get", &params);
+                assert_eq!(got["messages"][0]["content"]["text"], json!("Tell me about monday."), "{got}");
+
+                let uris = names(&client.result("resources/list", &Value::Null), "resources", "uri");
+                let uri = format!("{scheme}notes://today");
+                assert!(uris.contains(&uri), "{uris:?}");
+                let templates = client.result("resources/templates/list", &Value::Null);
+                let templates = names(&templates, "resourceTemplates", "uriTemplate");
+                let template = format!("{scheme}notes://{{day}}/summary");
+                assert!(templates.contains(&template), "{templates:?}");
+                let expanded = template.replace("{day}", "sunday");
+                for (uri, text) in [(uri, "rain"), (expanded, "the summary of sunday")] {
+                    let read = client.result("resources/read", &json!({"uri": uri}));
+                    assert_eq!(read["contents"][0]["uri"], json!(uri), "{read}");
+                    assert_eq!(read["contents"][0]["text"], json!(text), "{read}");
+                }
+                // The server is asked by its own template's name, and its era's error gets the client's code.
+                let reference = json!({"type": "ref/resource", "uri": template});
+                let params = json!({"ref": reference, "argument": {"name": "day", "value": "su"}});
+                let completed = client.result("completion/complete", &params);
+                let expected = json!(["notes://{day}/summary sunday"]);
+                assert_eq!(completed["completion"]["values"], expected, "{completed}");
+                let missing = format!("{scheme}notes://nowhere");
+                let (status, code) = client.error("resources/read", &json!({"uri": missing}));
+                assert_eq!(status, 200);
+                let legacy_pair = !client.is_modern() && upstream == "old";
+                assert!(code == -32_602 || legacy_pair && code == -32_002, "{code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_level_reaches_a_modern_server_with_each_call() {
+    let Some(airlock) = start_notes() else { return };
+    let token = airlock.user();
+    for (path, tool) in [("/mcp/new", "level"), ("/mcp", "new__level")] {
+        let level = json!({"io.modelcontextprotocol/logLevel": "notice"});
+        for (meta, expected) in [(json!({}), "None"), (level, "notice")] {
+            let params = json!({"name": tool, "arguments": {}, "_meta": meta});
+            let answer = airlock.send(&modern(path, 1, "tools/call", &params).bearer(&token)).answer();
+            assert_eq!(text(&answer["result"]), expected, "{answer}");
+        }
+        let mut session = Session::open(airlock.address(), path, &token).expect("a session");
+        assert_eq!(text(&session.call(tool, &json!({})).expect("a call")), "None");
+        session.result("logging/setLevel", &json!({"level": "error"})).expect("a level");
+        assert_eq!(text(&session.call(tool, &json!({})).expect("a call")), "error");
+        let mut other = Session::open(airlock.address(), path, &token).expect("a session");
+        assert_eq!(text(&other.call(tool, &json!({})).expect("a call")), "None", "not of this session");
+    }
 }

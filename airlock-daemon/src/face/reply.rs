@@ -59,11 +59,17 @@ pub async fn list(
 ) -> Result<Reply, Refusal> {
     let era = who.revision.era();
     let listed = list::list(gateway, kind, who, endpoint, params).await.map_err(|r| r.id(Some(id)))?;
-    let text = match listed {
-        Ok(text) => result(id, &Shape::list(era, text).map_err(|detail| invalid(endpoint, detail, id))?),
-        Err(text) => error(id, &Shape { era, cacheable: false }.error(text)),
+    let (status, text) = match listed {
+        Ok(text) => {
+            let text = Shape::list(era, text).map_err(|detail| invalid(endpoint, detail, id))?;
+            (StatusCode::OK, result(id, &text))
+        }
+        Err(text) => {
+            let (status, text) = Shape { era, cacheable: false }.error(text);
+            (status, error(id, &text))
+        }
     };
-    Ok(Reply::Json(StatusCode::OK, text))
+    Ok(Reply::Json(status, text))
 }
 
 fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
@@ -90,12 +96,12 @@ pub async fn follow(mut running: Running, id: Id, shape: Shape) -> Result<Reply,
             Ok(Reply::Stream(stream))
         }
         Event::Cancelled => Ok(Reply::Stream(mpsc::channel(1).1)),
-        other => finish(other, &id, &aim, shape).map(|text| Reply::Json(StatusCode::OK, text)),
+        other => finish(other, &id, &aim, shape).map(|(status, text)| Reply::Json(status, text)),
     }
 }
 
-/// The message that ends a call.
-fn finish(event: Event, id: &Id, aim: &Aim, shape: Shape) -> Result<String, Refusal> {
+/// The message that ends a call, with its HTTP status where nothing was said before.
+fn finish(event: Event, id: &Id, aim: &Aim, shape: Shape) -> Result<(StatusCode, String), Refusal> {
     let failed = |failure| {
         let mut refusal: Refusal = upstream_failed(&failure).id(Some(id));
         refusal.aim = aim.clone();
@@ -103,15 +109,18 @@ fn finish(event: Event, id: &Id, aim: &Aim, shape: Shape) -> Result<String, Refu
     };
     match event {
         Event::Result(text, era) => match shape.result(text, era) {
-            Ok(text) => Ok(result(id, &text)),
+            Ok(text) => Ok((StatusCode::OK, result(id, &text))),
             Err(detail) => {
                 let upstream = aim.upstream.as_deref().unwrap_or_default().to_owned();
                 Err(failed(UpstreamError::Protocol { upstream, detail }))
             }
         },
-        Event::Error(text) => Ok(error(id, &shape.error(text))),
+        Event::Error(text) => {
+            let (status, text) = shape.error(text);
+            Ok((status, error(id, &text)))
+        }
         Event::Failed(failure) => Err(failed(failure)),
-        Event::Notification(..) | Event::Cancelled => Ok(String::new()),
+        Event::Notification(..) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
     }
 }
 
@@ -131,11 +140,12 @@ async fn pump(mut running: Running, id: Id, shape: Shape, client: mpsc::Sender<S
             Event::Notification(method, params) => message = notification(&method, &params),
             Event::Cancelled => return,
             last => {
-                let text = finish(last, &id, running.aim(), shape).unwrap_or_else(|refusal| {
+                let refused = |refusal: Refusal| {
                     let who = running.who();
                     record::refusal(running.gateway(), &who.context, Some(&who.principal), &refusal);
                     refusal.body(&who.context.correlation_id)
-                });
+                };
+                let text = finish(last, &id, running.aim(), shape).map_or_else(refused, |(_, text)| text);
                 let _ = client.send(text).await;
                 return;
             }

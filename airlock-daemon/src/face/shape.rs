@@ -1,5 +1,7 @@
 //! An upstream's words, as the client's era wants them.
 
+use http::StatusCode;
+
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
@@ -54,18 +56,23 @@ impl Shape {
         Ok(result.write())
     }
 
-    /// An upstream's error object: a code that the client's revision must not see becomes the one that took its place.
-    pub fn error(self, text: String) -> String {
+    /// An upstream's error object, and the HTTP status that goes with it. A code that the client's revision must not see
+    /// becomes the one that took its place; everything else passes as it came.
+    pub fn error(self, text: String) -> (StatusCode, String) {
+        // To a legacy client every status but 200 is a failure of the transport.
         if self.era == Era::Legacy {
-            return text;
+            return (StatusCode::OK, text);
         }
-        let Ok(mut error) = Object::parse(&text) else { return text };
-        let given = error.get("code").and_then(|code| code.parse::<i32>().ok());
-        if given != Some(code::LEGACY_RESOURCE_NOT_FOUND) {
-            return text;
+        let Ok(mut error) = Object::parse(&text) else { return (StatusCode::OK, text) };
+        match error.get("code").and_then(|code| code.parse::<i32>().ok()) {
+            Some(code::LEGACY_RESOURCE_NOT_FOUND) => {
+                error.set("code", code::INVALID_PARAMS.to_string());
+                (StatusCode::OK, error.write())
+            }
+            Some(code::METHOD_NOT_FOUND) => (StatusCode::NOT_FOUND, text),
+            Some(code::MISSING_CAPABILITY) => (StatusCode::BAD_REQUEST, text),
+            _ => (StatusCode::OK, text),
         }
-        error.set("code", code::INVALID_PARAMS.to_string());
-        error.write()
     }
 }
 
@@ -132,11 +139,19 @@ mod tests {
     fn a_code_of_the_other_era_is_replaced_and_nothing_else() {
         let old = r#"{"code":-32002,"message":"Resource not found","data":{"uri":"a:b"}}"#;
         let new = r#"{"code":-32602,"message":"Resource not found","data":{"uri":"a:b"}}"#;
-        assert_eq!(MODERN.error(old.to_owned()), new);
-        assert_eq!(LEGACY.error(old.to_owned()), old);
-        assert_eq!(LEGACY.error(new.to_owned()), new);
-        for other in [r#"{"code":-32601, "message":"x"}"#, r#"{"code":"odd"}"#] {
-            assert_eq!(MODERN.error(other.to_owned()), other);
+        let ok = |text: &str| (StatusCode::OK, text.to_owned());
+        assert_eq!(MODERN.error(old.to_owned()), ok(new));
+        assert_eq!(LEGACY.error(old.to_owned()), ok(old));
+        assert_eq!(LEGACY.error(new.to_owned()), ok(new));
+        for (status, other) in [
+            (404, r#"{"code":-32601, "message":"x"}"#),
+            (400, r#"{"code":-32021, "data":{"requiredCapabilities":{"sampling":{}}}}"#),
+            (200, r#"{"code":7, "message":"x"}"#),
+            (200, r#"{"code":"odd"}"#),
+        ] {
+            assert_eq!(LEGACY.error(other.to_owned()), ok(other));
+            let (given, text) = MODERN.error(other.to_owned());
+            assert_eq!((given.as_u16(), text.as_str()), (status, other));
         }
     }
 }

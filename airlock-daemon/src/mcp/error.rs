@@ -17,6 +17,8 @@ pub mod code {
     pub const LEGACY_RESOURCE_NOT_FOUND: i32 = -32002;
     /// A header is missing, malformed, repeated, or disagrees with the body (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The request needs a capability that the client has not declared (2026-07-28).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// The revision is not spoken here (2026-07-28).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }
