@@ -104,10 +104,11 @@ impl Legacy<'_> {
                     return Err(identified(refusal.code(code::INVALID_REQUEST)));
                 };
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
-                let running = call::start(self.gateway, who, self.endpoint, params, Some(cancellation))
-                    .await
-                    .map_err(identified)?;
-                reply::follow(running, id, plain).await
+                let running =
+                    call::start(self.gateway, who, self.endpoint, params, plain, Some(cancellation))
+                        .await
+                        .map_err(identified)?;
+                reply::follow(running, id).await
             }
             _ => {
                 // Never 404: to a legacy client that means that its session is gone.
@@ -136,7 +137,8 @@ impl Legacy<'_> {
         let revision = Revision::parse(&requested)
             .filter(|revision| revision.era() == Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
-        let offer = super::offer(self.gateway, self.endpoint).map_err(|refusal| refusal.id(Some(id)))?;
+        let offer = super::offer(self.gateway, self.context, self.principal, self.endpoint, revision)
+            .map_err(|refusal| refusal.id(Some(id)))?;
         let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;
@@ -205,12 +207,7 @@ fn plain(text: String, era: Era) -> Result<String, String> {
         return Ok(text);
     }
     let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
-    if result.string("resultType").is_some_and(|kind| kind != "complete") {
-        return Err(
-            "it answered with something other than a complete result, which nobody offered to handle"
-                .to_owned(),
-        );
-    }
+    super::is_complete(&result)?;
     let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
     Ok(if changed { result.write() } else { text })
 }

@@ -7,13 +7,16 @@ pub mod session;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::auth::principal::Principal;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::method::Method;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::{Refusal, Stage};
+use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Context, Gateway, Refusal, Stage};
 use crate::upstream::driver::META_VERSION;
 
 /// Which era a request belongs to: the header decides; without one, what only one era has.
@@ -50,6 +53,17 @@ pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refus
     }
 }
 
+/// A server answers with something other than a complete result only to a client that can go on from there; nobody said so.
+fn is_complete(result: &Object<'_>) -> Result<(), String> {
+    match result.string("resultType") {
+        Some(kind) if kind != "complete" => {
+            Err("it answered with something other than a complete result, which nobody offered to handle"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The capabilities and instructions of an endpoint, as its upstreams were found to have them.
 #[derive(Debug, Default)]
 pub struct Offer {
@@ -59,20 +73,26 @@ pub struct Offer {
     pub instructions: Option<String>,
 }
 
-/// What an endpoint offers. Only what Airlock carries across is offered.
+/// What an endpoint offers to a principal. Only what Airlock carries across is offered, and what a server says about itself
+/// is for those who may use it.
 pub fn offer(
-    gateway: &crate::pipeline::Gateway,
-    endpoint: &crate::pipeline::route::Endpoint,
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    endpoint: &Endpoint,
+    revision: Revision,
 ) -> Result<Offer, Refusal> {
     let tools = r#"{"tools":{}}"#.to_owned();
-    Ok(match endpoint.upstream(&gateway.upstreams)? {
-        None => Offer { capabilities: tools, instructions: None },
-        Some(upstream) => match upstream.facts() {
-            Some(facts) => Offer {
-                capabilities: if facts.tools { tools } else { "{}".to_owned() },
-                instructions: facts.instructions.clone(),
-            },
-            None => Offer { capabilities: tools, instructions: None },
-        },
+    let unknown = Offer { capabilities: tools.clone(), instructions: None };
+    let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else { return Ok(unknown) };
+    let wish = Wish { method: "tools/list", tool: None, arguments: None, revision };
+    let Some(facts) =
+        upstream.facts().filter(|_| authorize(gateway, context, principal, upstream, wish).is_ok())
+    else {
+        return Ok(unknown);
+    };
+    Ok(Offer {
+        capabilities: if facts.tools { tools } else { "{}".to_owned() },
+        instructions: facts.instructions.clone(),
     })
 }

@@ -61,7 +61,7 @@ pub async fn serve(
         Method::Discover => {
             let aim = Aim { method: Some(method.label().into()), ..Aim::default() };
             record::answered(gateway, context, principal, &aim, Event::Request).map_err(identified)?;
-            let text = discover(gateway, endpoint).map_err(identified)?;
+            let text = discover(gateway, context, principal, endpoint).map_err(identified)?;
             Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
         }
         Method::ToolsList => match list::tools(gateway, &who, endpoint, params).await.map_err(identified)? {
@@ -69,8 +69,9 @@ pub async fn serve(
             Err(error) => Ok(Reply::Json(StatusCode::OK, reply::error(&id, &error))),
         },
         Method::ToolsCall => {
-            let running = call::start(gateway, who, endpoint, params, None).await.map_err(identified)?;
-            reply::follow(running, id, shape).await
+            let running =
+                call::start(gateway, who, endpoint, params, shape, None).await.map_err(identified)?;
+            reply::follow(running, id).await
         }
         _ => {
             let reason = format!("the method `{}` is not served here", short(&name));
@@ -113,8 +114,13 @@ fn meta_is_whole(params: &Object<'_>) -> Result<(), String> {
 }
 
 /// The answer to `server/discover`.
-fn discover(gateway: &Gateway, endpoint: &Endpoint) -> Result<String, Refusal> {
-    let offer = super::offer(gateway, endpoint)?;
+fn discover(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    endpoint: &Endpoint,
+) -> Result<String, Refusal> {
+    let offer = super::offer(gateway, context, principal, endpoint, Revision::LATEST)?;
     let instructions =
         offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
     let revisions = Revision::ALL.map(|revision| quote(revision.as_str())).join(",");
@@ -136,10 +142,11 @@ fn private_list(text: &str) -> String {
 
 /// A modern upstream's result passes as it is; a legacy one's is complete by nature.
 fn shape(text: String, era: Era) -> Result<String, String> {
+    let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
+    super::is_complete(&result)?;
     if era == Era::Modern {
         return Ok(text);
     }
-    let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
     result.set("resultType", "\"complete\"");
     Ok(result.write())
 }

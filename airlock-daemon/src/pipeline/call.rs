@@ -24,6 +24,9 @@ use super::refusal::Aim;
 use super::route::Endpoint;
 use super::{Context, Gateway, Refusal, Stage};
 
+/// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
+const UNCARRIED: [&str; 3] = ["task", "inputResponses", "requestState"];
+
 /// Who makes a request, as every later stage needs it.
 #[derive(Clone)]
 pub struct Requester {
@@ -57,8 +60,8 @@ pub struct Cancellation {
 pub enum Event {
     /// A notification for the client: method and parameters.
     Notification(String, String),
-    /// The result, as JSON text; the era is the upstream's.
-    Result(String, Era),
+    /// The result, as JSON text in the shape of the client's era.
+    Result(String),
     /// The upstream's JSON-RPC error object, as JSON text.
     Error(String),
     /// The client has cancelled the call: no answer is due.
@@ -67,19 +70,51 @@ pub enum Event {
     Failed(UpstreamError),
 }
 
-/// A call that was let through and is under way. Its outcome is recorded however it ends, also when it is dropped.
-pub struct Running {
+/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
+pub type Shape = fn(String, Era) -> Result<String, String>;
+
+/// The record of a call that was let through: its outcome is written however the call ends, also when it is dropped.
+struct Open {
     gateway: Arc<Gateway>,
     who: Requester,
     aim: Aim,
+    ended: bool,
+}
+
+impl Open {
+    fn end(&mut self, outcome: Outcome, bytes: usize, failure: Option<&UpstreamError>) {
+        self.ended = true;
+        record::outcome(
+            &self.gateway,
+            &self.who.context,
+            &self.who.principal,
+            &self.aim,
+            outcome,
+            bytes,
+            failure,
+        );
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Outcome::Cancelled, 0, None);
+        }
+    }
+}
+
+/// A call that was let through and is under way.
+pub struct Running {
+    open: Open,
     upstream: Arc<Upstream>,
     pending: Pending,
     token: Option<String>,
     deadline: Instant,
     era: Era,
+    shape: Shape,
     /// How the client may cancel, in the legacy era.
     cancellation: Option<Cancellation>,
-    ended: bool,
 }
 
 /// Runs the checks of a tool call and starts it.
@@ -91,6 +126,7 @@ pub async fn start(
     who: Requester,
     endpoint: &Endpoint,
     mut params: Object<'_>,
+    shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
     let mut aim = Aim { method: Some("tools/call".into()), ..Aim::default() };
@@ -102,6 +138,9 @@ pub async fn start(
     };
     let name = params.kept_string("name").ok_or_else(|| invalid("`params.name` must be a string", &aim))?;
     aim.target = Some(name.as_ref().into());
+    if let Some(member) = UNCARRIED.into_iter().find(|member| params.get(member).is_some()) {
+        return Err(invalid(&format!("`params.{member}` is not carried across"), &aim));
+    }
     let arguments = params.kept("arguments");
     if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
         return Err(invalid("`params.arguments` must be an object", &aim));
@@ -130,49 +169,52 @@ pub async fn start(
     if *endpoint == Endpoint::Merged {
         params.set("name", quote(tool));
     }
+    let mut open = Open { gateway: Arc::clone(gateway), who, aim: aim.clone(), ended: false };
     let deadline = Instant::now() + upstream.timeout;
-    match send(upstream, &who, params, deadline).await {
-        Ok((pending, token, era)) => Ok(Running {
-            gateway: Arc::clone(gateway),
-            upstream: Arc::clone(upstream),
-            who,
-            pending,
-            token,
-            deadline,
-            era,
-            cancellation,
-            aim,
-            ended: false,
-        }),
+    let sent = timeout_at(deadline, send(upstream, &open.who, params)).await;
+    match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
+        Ok((pending, token, era)) => {
+            let upstream = Arc::clone(upstream);
+            Ok(Running { open, upstream, pending, token, deadline, era, shape, cancellation })
+        }
         Err(error) => {
-            record::outcome(gateway, &who.context, &who.principal, &aim, failed(&error), 0);
+            open.end(failed(&error), 0, Some(&error));
             Err(refused(upstream_failed(&error)))
         }
     }
 }
 
+/// The error for an upstream that took too long over something.
+fn late(upstream: &Upstream, what: &str) -> UpstreamError {
+    UpstreamError::Deadline {
+        upstream: upstream.name.to_string(),
+        what: what.to_owned(),
+        limit: Period(upstream.timeout).to_string(),
+    }
+}
+
 async fn send(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     who: &Requester,
     params: Object<'_>,
-    deadline: Instant,
 ) -> Result<(Pending, Option<String>, Era), UpstreamError> {
-    let late = || UpstreamError::Deadline {
-        upstream: upstream.name.to_string(),
-        what: "its start".to_owned(),
-        limit: Period(upstream.timeout).to_string(),
-    };
-    let (link, facts) = timeout_at(deadline, upstream.link(&who.caller())).await.map_err(|_| late())??;
-    let mut token = None;
-    let pending = link
-        .request(|id| {
-            let (text, original) = driver::params(facts.era, params, id);
-            token = original;
-            driver::request(id, "tools/call", &text)
-        })
-        .await
-        .ok_or_else(|| upstream.ended(&link.ending().how))?;
-    Ok((pending, token, facts.era))
+    let (mut link, mut facts) = upstream.link(&who.caller()).await?;
+    for _ in 0..2 {
+        let mut token = None;
+        let sent = link
+            .request(|id| {
+                let (text, original) = driver::params(facts.era, params.clone(), id);
+                token = original;
+                driver::request(id, "tools/call", &text)
+            })
+            .await;
+        if let Some(pending) = sent {
+            return Ok((pending, token, facts.era));
+        }
+        // It was closed for idleness in this very moment, and nothing was written to it.
+        (link, facts) = upstream.link(&who.caller()).await?;
+    }
+    Err(upstream.ended(&link.ending().how))
 }
 
 fn empty_arguments() -> Box<RawValue> {
@@ -212,13 +254,9 @@ impl Running {
                 }
             };
             break match reply {
-                Err(_) => Event::Failed(UpstreamError::Deadline {
-                    upstream: self.upstream.name.to_string(),
-                    what: "tools/call".to_owned(),
-                    limit: Period(self.upstream.timeout).to_string(),
-                }),
+                Err(_) => Event::Failed(late(&self.upstream, "tools/call")),
                 Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending().how)),
-                Ok(Some(Reply::Result(result))) => Event::Result(result, self.era),
+                Ok(Some(Reply::Result(result))) => self.shaped(result),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
                 Ok(Some(Reply::Notification(method, params))) => {
                     match driver::restore_token(&params, self.token.as_deref()) {
@@ -228,45 +266,41 @@ impl Running {
                 }
             };
         };
-        let (outcome, bytes) = match &event {
-            Event::Result(text, _) => (Outcome::Ok, text.len()),
-            Event::Error(text) => (Outcome::Error, text.len()),
-            Event::Failed(error) => (failed(error), 0),
-            Event::Cancelled | Event::Notification(..) => (Outcome::Cancelled, 0),
-        };
-        self.end(outcome, bytes);
+        match &event {
+            Event::Result(text) => self.open.end(Outcome::Ok, text.len(), None),
+            Event::Error(text) => self.open.end(Outcome::Error, text.len(), None),
+            Event::Failed(error) => self.open.end(failed(error), 0, Some(error)),
+            Event::Cancelled | Event::Notification(..) => self.open.end(Outcome::Cancelled, 0, None),
+        }
         event
+    }
+
+    fn shaped(&self, result: String) -> Event {
+        match (self.shape)(result, self.era) {
+            Ok(text) => Event::Result(text),
+            Err(detail) => {
+                Event::Failed(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail })
+            }
+        }
     }
 
     /// The gateway that runs the call.
     pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+        &self.open.gateway
     }
 
     /// Who made the call.
     pub fn who(&self) -> &Requester {
-        &self.who
+        &self.open.who
     }
 
     /// What the call is after.
     pub fn aim(&self) -> &Aim {
-        &self.aim
+        &self.open.aim
     }
 
-    fn end(&mut self, outcome: Outcome, bytes: usize) {
-        self.ended = true;
-        record::outcome(&self.gateway, &self.who.context, &self.who.principal, &self.aim, outcome, bytes);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(Outcome::Cancelled, 0);
-            // A legacy client that went away has not cancelled (2025-11-25, "Cancellation"): the server finishes its work.
-            if self.who.revision.era() == Era::Legacy {
-                self.pending.abandon();
-            }
-        }
+    /// When the call ends at the latest.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 }

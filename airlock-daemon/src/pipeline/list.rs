@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Event;
 use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::strict;
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::Reply;
@@ -70,7 +72,7 @@ pub async fn tools(
 }
 
 /// Asks an upstream for one page.
-async fn ask(upstream: &Upstream, who: &Requester, params: Object<'_>) -> Result<Listed, UpstreamError> {
+async fn ask(upstream: &Arc<Upstream>, who: &Requester, params: Object<'_>) -> Result<Listed, UpstreamError> {
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
         let mut pending = link
@@ -101,6 +103,8 @@ fn filter(gateway: &Gateway, who: &Requester, upstream: &Upstream, result: &str)
         let detail = "its answer to tools/list has no list of tools with names".to_owned();
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
+    // Members that stand twice would be judged by one name and read by another.
+    strict::check(result).map_err(|_| invalid())?;
     let mut page = Object::parse(result).map_err(|_| invalid())?;
     let tools: Vec<&RawValue> =
         page.kept("tools").and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
@@ -134,21 +138,28 @@ fn visible<'a>(
 /// Everything this principal may call, of all upstreams, in the order of the configuration.
 async fn merged(gateway: &Arc<Gateway>, who: &Requester) -> String {
     // All are asked at once; a slow one costs its own deadline, not the sum.
-    let asked: Vec<_> = gateway
-        .upstreams
-        .iter()
-        .map(|upstream| {
-            let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
-            let name = Arc::clone(&upstream.name);
-            (name, tokio::task::spawn_local(async move { part(&gateway, &who, &upstream).await }))
-        })
-        .collect();
+    let mut asked = JoinSet::new();
+    for (place, upstream) in gateway.upstreams.iter().enumerate() {
+        let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
+        asked.spawn_local(async move {
+            let part = timeout(upstream.timeout, part(&gateway, &who, &upstream)).await;
+            (place, part.ok().flatten())
+        });
+    }
+    let mut parts: Vec<_> = gateway.upstreams.iter().map(|_| None).collect();
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((place, part)) = answer
+            && let Some(slot) = parts.get_mut(place)
+        {
+            *slot = part;
+        }
+    }
     let mut tools = Vec::new();
     let mut missing = Vec::new();
-    for (name, part) in asked {
-        match part.await {
-            Ok(Some(part)) => tools.extend(part),
-            Ok(None) | Err(_) => missing.push(quote(&name)),
+    for (upstream, part) in gateway.upstreams.iter().zip(parts) {
+        match part {
+            Some(part) => tools.extend(part),
+            None => missing.push(quote(&upstream.name)),
         }
     }
     let mut result = Object::default();
@@ -160,12 +171,13 @@ async fn merged(gateway: &Arc<Gateway>, who: &Requester) -> String {
 }
 
 /// One upstream's tools under their merged names; `None` when it cannot say.
-async fn part(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Option<Vec<String>> {
+async fn part(gateway: &Gateway, who: &Requester, upstream: &Arc<Upstream>) -> Option<Vec<String>> {
     let wish = Wish { method: "tools/list", tool: None, arguments: None, revision: who.revision };
     if authorize(gateway, &who.context, &who.principal, upstream, wish).is_err() {
         return Some(Vec::new());
     }
     let mut tools = Vec::new();
+    let mut bytes = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let mut params = Object::default();
@@ -183,6 +195,12 @@ async fn part(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Option
                 return None;
             }
         };
+        bytes += result.len();
+        if bytes > gateway.config.server.max_response_bytes.as_usize() {
+            tracing::warn!(upstream = %upstream.name, "the list of tools is larger than server.max_response_bytes");
+            return None;
+        }
+        strict::check(&result).ok()?;
         let page = Object::parse(&result).ok()?;
         let entries: Vec<&RawValue> = serde_json::from_str(page.get("tools")?).ok()?;
         for tool in entries {
