@@ -1,9 +1,11 @@
 //! What Airlock promises, one file a promise, tested on the built program.
 
+mod activation;
 mod audit;
 mod bad_input;
 mod edge_of_http;
 mod fds;
+mod metrics;
 mod nspawn;
 mod one_call;
 mod pinned;

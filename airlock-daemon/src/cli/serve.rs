@@ -315,6 +315,7 @@ async fn keep_house(
         });
     }
     tracing::info!("{status}");
+    notify::status(&status);
     let gateway = Arc::clone(&service.gateway);
     tokio::task::spawn_local(async move {
         // What depends on this unit should find keys and servers there; one that is away must not hold it up for ever.
