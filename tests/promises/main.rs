@@ -3,8 +3,10 @@
 mod activation;
 mod audit;
 mod bad_input;
+mod crowd;
 mod edge_of_http;
 mod fds;
+mod gone;
 mod metrics;
 mod nspawn;
 mod one_call;
