@@ -12,7 +12,7 @@ fn on_each(test: impl AsyncFn(Backend)) {
     let mut kinds = vec![Backend::Epoll];
     match choose(Io::IoUring) {
         Ok(choice) => kinds.push(choice.backend),
-        Err(error) => eprintln!("SKIPPED on io_uring: {error}"),
+        Err(error) => crate::skip::skip(&format!("only on epoll: {error}")),
     }
     for kind in kinds {
         kind.run(test(kind)).expect("a runtime");
