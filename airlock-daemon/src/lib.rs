@@ -15,3 +15,8 @@ pub mod pipeline;
 pub mod policy;
 pub mod runtime;
 pub mod upstream;
+
+/// Tests that cannot run here say so in the same way everywhere.
+#[cfg(test)]
+#[path = "../../tests/src/skip.rs"]
+mod skip;

@@ -1,6 +1,6 @@
 //! The early drop on a real interface: a pair of veth devices between two network namespaces that this test creates.
 
-#[path = "support/skip.rs"]
+#[path = "../../tests/src/skip.rs"]
 mod support;
 
 use std::fs::File;

@@ -1,10 +1,14 @@
 //! What Airlock promises, one file a promise, tested on the built program.
 
+mod activation;
 mod audit;
 mod bad_input;
 mod breadth;
+mod crowd;
 mod edge_of_http;
 mod fds;
+mod gone;
+mod metrics;
 mod nspawn;
 mod one_call;
 mod pinned;

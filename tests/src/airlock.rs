@@ -59,6 +59,8 @@ pub struct Setup {
     pub server: String,
     /// The whole of `auth:` when it is not the development issuer.
     pub auth: Option<String>,
+    /// More lines below `observability:`, each indented by two.
+    pub observability: String,
     /// More top-level YAML.
     pub more: String,
     /// The level of its log.
@@ -79,6 +81,7 @@ impl Default for Setup {
             kernel: "preferred".to_owned(),
             server: String::new(),
             auth: None,
+            observability: String::new(),
             more: String::new(),
             log: "debug".to_owned(),
             user: None,
@@ -145,13 +148,14 @@ impl Setup {
              policy:\n  path: {dir}/policies\n\
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
-             observability:\n  log: {{level: {log}, format: text}}\n\
+             observability:\n  log: {{level: {log}, format: text}}\n{observability}\
              kernel:\n  mode: {kernel}\n{more}",
             io = self.io,
             log = self.log,
             server = self.server,
             upstreams = if self.upstreams.is_empty() { "  []\n" } else { &self.upstreams },
             kernel = self.kernel,
+            observability = self.observability,
             more = self.more,
         ))
     }

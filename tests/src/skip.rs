@@ -1,5 +1,7 @@
 //! Tests that cannot run here.
 
+#![allow(unreachable_pub, reason = "the crates that include this file see it in different places")]
+
 use std::io::Write as _;
 
 /// Records that the running test is skipped, and why. The test returns right after it.

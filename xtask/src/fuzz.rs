@@ -10,9 +10,38 @@ use crate::shell::{cargo, command, root, run, stream, target};
 
 /// What makes LLVM report which edges a run took. No address sanitizer: the parsers are safe Rust, and debug
 /// assertions and overflow checks are on.
-const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+const FLAGS: [&str; 7] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+];
+
+/// The crates whose edges count, besides the targets themselves. All others are built as ever: some of their build
+/// scripts link programs of their own, which the flags would break, and it is quicker.
+const WATCHED: [&str; 6] = ["airlock", "base64", "granit_parser", "http", "serde_json", "serde_saphyr"];
+
+/// Tells the compiler wrapper what it is, and holds the names of the targets.
+const WRAPPER: &str = "AIRLOCK_FUZZ_TARGETS";
+
+/// This program as cargo's `RUSTC_WRAPPER`: adds the flags for the crates whose edges count. None if it is not called so.
+pub(crate) fn wrapper() -> Option<std::process::ExitCode> {
+    let targets = std::env::var(WRAPPER).ok()?;
+    let mut args = std::env::args_os().skip(1);
+    let mut rustc = std::process::Command::new(args.next()?);
+    let args: Vec<_> = args.collect();
+    let after = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1).and_then(|arg| arg.to_str());
+    let watched = |name: &str| WATCHED.contains(&name) || targets.split(',').any(|target| target == name);
+    // Without `--target` it is built for a build script or a procedural macro.
+    if after("--target").is_some() && after("--crate-name").is_some_and(watched) {
+        rustc.args(FLAGS);
+    }
+    let code = rustc.args(&args).status().ok().and_then(|status| status.code());
+    Some(code.and_then(|code| u8::try_from(code).ok()).map_or(std::process::ExitCode::FAILURE, Into::into))
+}
 
 /// The platform is named to keep the flags away from build scripts and procedural macros.
 #[cfg(target_arch = "x86_64")]
@@ -66,7 +95,9 @@ fn fuzz(names: &[String], seconds: u32) -> Result<(u64, Vec<String>), String> {
     let home = target().join("fuzz");
     let mut build = cargo(&["build", "--bins", "--target", PLATFORM, "--manifest-path"]);
     build.arg(dir().join("Cargo.toml")).arg("--target-dir").arg(&home);
-    run(build.env("RUSTFLAGS", FLAGS).env_remove("CARGO_TARGET_DIR"))?;
+    let own = std::env::current_exe().map_err(|error| format!("this program is lost: {error}"))?;
+    build.env("RUSTC_WRAPPER", own).env(WRAPPER, targets()?.join(",")).env_remove("CARGO_TARGET_DIR");
+    run(&mut build)?;
 
     let mut passed = 0;
     let mut failed = Vec::new();

@@ -32,6 +32,9 @@ const COMMANDS: [(&str, &str, Run); 8] = [
 ];
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrapper() {
+        return code;
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let name = args.first().map_or("help", String::as_str);
     if ["help", "--help", "-h"].contains(&name) {

@@ -147,15 +147,22 @@ fn has_bpf_linker() -> bool {
     succeeds(&mut command("bpf-linker", &["--version"]))
 }
 
-/// A nightly toolchain of rustup that carries the library's source builds the kernel programs as well.
+/// A nightly toolchain of rustup builds the kernel programs as well, if it carries the library's source and its LLVM is
+/// not newer than the linker's.
 fn nightly_with_source() -> bool {
-    let mut query = command("rustc", &["+nightly", "--print", "sysroot"]);
-    let Ok(found) = query.env("RUSTUP_AUTO_INSTALL", "0").stderr(std::process::Stdio::null()).output() else {
-        return false;
+    let ask = |args: &[&str]| {
+        // Asking must not make rustup install what is asked for.
+        let mut query = command("rustc", &["+nightly"]);
+        query.args(args).env("RUSTUP_AUTO_INSTALL", "0").stderr(std::process::Stdio::null());
+        let found = query.output().ok().filter(|found| found.status.success())?;
+        Some(String::from_utf8_lossy(&found.stdout).trim().to_owned())
     };
-    let sysroot = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    let Some((sysroot, facts)) = ask(&["--print", "sysroot"]).zip(ask(&["-vV"])) else { return false };
+    let llvm =
+        facts.lines().find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next()?.parse().ok());
+    let newest = pins::LLVM.parse::<u32>().unwrap_or(0);
     let source = std::path::Path::new(&sysroot).join("lib/rustlib/src/rust/library/core");
-    found.status.success() && source.is_dir()
+    source.is_dir() && llvm.is_some_and(|llvm: u32| llvm <= newest)
 }
 
 fn python_makes_environments() -> bool {

@@ -1,4 +1,4 @@
-//! Tokens before their signature is checked: the form is right, or there is an error that names no secret.
+//! Tokens before their signature is checked: the form is right, or there is an error that can be shown.
 #![no_main]
 
 use airlock::auth::jwt::inspect;
@@ -12,10 +12,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             let _ = token_parts.issuer();
         }
         Err(error) => {
-            let reason = error.reason();
+            // The sentence for the client is a constant, so it cannot repeat a part of the token.
+            let reason: &'static str = error.reason();
             assert!(!reason.is_empty());
-            // The sentence for the client must not echo what came in; a short token could be a word of the sentence.
-            assert!(token.len() < 24 || !reason.contains(token));
             let _ = error.to_string();
         }
     }

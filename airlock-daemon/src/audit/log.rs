@@ -170,6 +170,19 @@ impl AuditLog {
     /// # Errors
     /// The record was not taken, and a gap record will say so. Whatever it was to record must not happen.
     pub fn record(&self, record: Record) -> Result<(), AuditFull> {
+        self.record_within(CAPACITY, record)
+    }
+
+    /// Hands over the record of a refusal. Anybody can cause refusals, so they may fill only half of the queue: what is
+    /// above is counted in a gap record, and the other half stays free for calls that were let through.
+    ///
+    /// # Errors
+    /// As for [`AuditLog::record`].
+    pub fn record_refusal(&self, record: Record) -> Result<(), AuditFull> {
+        self.record_within(CAPACITY / 2, record)
+    }
+
+    fn record_within(&self, capacity: u64, record: Record) -> Result<(), AuditFull> {
         let shared = &*self.shared;
         // Counted before `closed` is looked at: the writer ends only when `closed` is set and this is back at zero, so a
         // record that was taken is always written.
@@ -178,7 +191,7 @@ impl AuditLog {
             Some(AuditFull::Closed)
         } else if self.refuse_on_failure && shared.failing.load(Ordering::Acquire) {
             Some(AuditFull::StoreFailed)
-        } else if waiting >= CAPACITY {
+        } else if waiting >= capacity {
             Some(AuditFull::QueueFull)
         } else {
             None

@@ -1,5 +1,6 @@
 //! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps the house.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -84,22 +85,26 @@ fn serve(config: Config) -> Result<(), Failure> {
     let service = Arc::clone(&house.service);
     let addresses: Vec<_> =
         house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let (phase, watching) = watch::channel(Phase::Running);
+    let crew = Crew::new(house.workers);
     let mut threads = Vec::with_capacity(house.workers);
     for number in 0..house.workers {
         let listeners = listener::share(&house.listeners)?;
-        threads.push(start_worker(number, house.backend, listeners, Arc::clone(&service), watching.clone())?);
+        threads.push(start_worker(number, house.backend, listeners, Arc::clone(&service), crew.clone())?);
     }
     drop(house.listeners);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    local
-        .block_on(&runtime, keep_house(Arc::clone(&service), house.metrics, house.development, &addresses))?;
-
-    notify::stopping("finishing calls in flight");
-    tracing::info!("stopping: no new connections, calls in flight are finished");
-    phase.send_replace(Phase::Draining);
+    let keeping = keep_house(Arc::clone(&service), house.metrics, house.development, &addresses, &crew);
+    let result = local.block_on(&runtime, async {
+        let result = keeping.await;
+        notify::stopping("finishing calls in flight");
+        tracing::info!("stopping: no new connections, calls in flight are finished");
+        crew.phase.send_replace(Phase::Draining);
+        // Keys and metrics are served on while calls are finished.
+        crew.all_ended().await;
+        result
+    });
     for thread in threads {
         if thread.join().is_err() {
             tracing::error!("a worker panicked");
@@ -107,7 +112,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     }
     let _ = service.gateway.audit.record(Record::new(Event::Stop));
     house.writer.join()?;
-    Ok(())
+    result
 }
 
 /// Everything that can fail, in the order in which an operator would look for the fault.
@@ -174,28 +179,74 @@ fn base_url(config: &Config, listeners: &[TcpListener]) -> Result<String, Failur
     Ok(format!("http://{}", first.local_addr()?))
 }
 
+/// The workers: where they are in their lives, seen from outside and from each other.
+#[derive(Clone)]
+struct Crew {
+    size: usize,
+    phase: Arc<watch::Sender<Phase>>,
+    /// How many have no connection left.
+    drained: Arc<watch::Sender<usize>>,
+    /// How many have ended, however.
+    ended: Arc<watch::Sender<usize>>,
+}
+
+impl Crew {
+    fn new(size: usize) -> Self {
+        let phase = Arc::new(watch::Sender::new(Phase::Running));
+        Self { size, phase, drained: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Waits until no worker has a connection left, or `limit` has passed: servers live on the worker that started them.
+    async fn all_drained(&self, limit: Duration) {
+        let mut drained = self.drained.subscribe();
+        let _ = tokio::time::timeout(limit, drained.wait_for(|count| *count >= self.size)).await;
+    }
+
+    async fn all_ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|count| *count >= self.size).await;
+    }
+
+    /// Waits until one has ended, which none may before the process drains.
+    async fn one_ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|count| *count > 0).await;
+    }
+}
+
+/// A worker's place in the crew; given up also by a panic.
+struct Shift {
+    crew: Crew,
+    is_drained: Cell<bool>,
+}
+
+impl Shift {
+    fn drained(&self) {
+        if !self.is_drained.replace(true) {
+            self.crew.drained.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        self.drained();
+        self.crew.ended.send_modify(|count| *count += 1);
+    }
+}
+
 fn start_worker(
     number: usize,
     backend: Backend,
     listeners: Vec<TcpListener>,
     service: Arc<Service>,
-    phase: watch::Receiver<Phase>,
+    crew: Crew,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let shift = Shift { crew, is_drained: Cell::new(false) };
         let drain = service.gateway.config.server.timeouts.drain.0;
         let life = async {
+            let phase = shift.crew.phase.subscribe();
             if number == 0 {
-                for upstream in service.gateway.upstreams.iter() {
-                    let upstream = Arc::clone(upstream);
-                    let mut phase = phase.clone();
-                    tokio::task::spawn_local(async move {
-                        tokio::select! {
-                            // What went wrong is logged by the pool and shown by /ready.
-                            _ = upstream.probe() => {}
-                            _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
-                        }
-                    });
-                }
+                probe_all(&service, &phase);
             }
             let serve = {
                 let (service, phase) = (Arc::clone(&service), phase.clone());
@@ -203,7 +254,9 @@ fn start_worker(
                     connection::serve(Arc::clone(&service), stream, peer, phase.clone())
                 }
             };
-            worker::run(backend, listeners, phase, drain, serve).await;
+            let left = worker::run(backend, listeners, phase, drain, serve).await;
+            shift.drained();
+            shift.crew.all_drained(left).await;
             service.gateway.upstreams.end_all(SETTLE).await;
         };
         if let Err(error) = backend.run(life) {
@@ -212,12 +265,27 @@ fn start_worker(
     })
 }
 
+/// Asks every upstream what it is, each in a task of its own on this worker.
+fn probe_all(service: &Arc<Service>, phase: &watch::Receiver<Phase>) {
+    for upstream in service.gateway.upstreams.iter() {
+        let (upstream, mut phase) = (Arc::clone(upstream), phase.clone());
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                // What went wrong is logged by the pool and shown by /ready.
+                _ = upstream.probe() => {}
+                _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
+            }
+        });
+    }
+}
+
 /// Keys, tokens for development, metrics, idle sessions, and the signal that ends it all.
 async fn keep_house(
     service: Arc<Service>,
     metrics: Option<TcpListener>,
     development: Option<Arc<DevelopmentIssuer>>,
     addresses: &[SocketAddr],
+    crew: &Crew,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -247,6 +315,7 @@ async fn keep_house(
         });
     }
     tracing::info!("{status}");
+    notify::status(&status);
     let gateway = Arc::clone(&service.gateway);
     tokio::task::spawn_local(async move {
         // What depends on this unit should find keys and servers there; one that is away must not hold it up for ever.
@@ -266,6 +335,9 @@ async fn keep_house(
     let mut trouble = Vec::new();
     loop {
         tokio::select! {
+            () = crew.one_ended() => {
+                return Err("a worker has ended; the log says why. The service is to be started again".into());
+            }
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),

@@ -107,10 +107,12 @@ impl Legacy<'_> {
                     with_level(&mut params, level);
                 }
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
-                let running = call::start(self.gateway, kind, who, self.endpoint, params, Some(cancellation))
-                    .await
-                    .map_err(identified)?;
-                reply::follow(running, id, Shape { era: Era::Legacy, cacheable: kind.cacheable }).await
+                let shape = Shape { era: Era::Legacy, cacheable: kind.cacheable }.writer();
+                let running =
+                    call::start(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
+                        .await
+                        .map_err(identified)?;
+                reply::follow(running, id).await
             }
             None => Err(identified(not_offered(name, session.revision))),
         }
@@ -154,7 +156,8 @@ impl Legacy<'_> {
         let revision = Revision::parse(&requested)
             .filter(|revision| revision.era() == Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
-        let offer = super::offer(self.gateway, self.endpoint).map_err(|refusal| refusal.id(Some(id)))?;
+        let offer = super::offer(self.gateway, self.context, self.principal, self.endpoint, revision)
+            .map_err(|refusal| refusal.id(Some(id)))?;
         let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;

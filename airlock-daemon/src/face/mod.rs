@@ -8,6 +8,7 @@ pub mod shape;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::auth::principal::Principal;
 use crate::mcp::capability::Capabilities;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
@@ -15,8 +16,10 @@ use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::method::Method;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::{Refusal, Stage};
-use crate::upstream::driver::META_VERSION;
+use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Context, Gateway, Refusal, Stage};
+use crate::upstream::driver::{Facts, META_VERSION};
 use crate::upstream::pool::Upstream;
 
 /// Which era a request belongs to: the header decides; without one, what only one era has.
@@ -62,25 +65,35 @@ pub struct Offer {
     pub instructions: Option<String>,
 }
 
-/// What an endpoint offers: at the merged one what any upstream does. Only what Airlock carries across is offered.
+/// What an endpoint offers to a principal: at the merged one what any upstream does. Only what Airlock carries across is
+/// offered, and what a server says about itself is for those who may use it.
 ///
 /// # Errors
 /// 404 when there is no such endpoint.
 pub fn offer(
-    gateway: &crate::pipeline::Gateway,
-    endpoint: &crate::pipeline::route::Endpoint,
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    endpoint: &Endpoint,
+    revision: Revision,
 ) -> Result<Offer, Refusal> {
+    let known = |upstream: &Upstream| {
+        let may = |method| {
+            let wish = Wish { method, subject: None, arguments: None, revision };
+            authorize(gateway, context, principal, upstream, wish).is_ok()
+        };
+        upstream.facts().filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
+    };
     // Of a server that was never reached nothing is known; most have tools.
-    let offers = |upstream: &Upstream| upstream.facts().map_or(Capabilities::TOOLS, |facts| facts.offers);
-    Ok(match endpoint.upstream(&gateway.upstreams)? {
-        None => {
-            let each = gateway.upstreams.iter().map(|upstream| offers(upstream));
-            let all = each.fold(Capabilities::default(), Capabilities::union);
-            Offer { capabilities: all.write(), instructions: None }
-        }
-        Some(upstream) => Offer {
-            capabilities: offers(upstream).write(),
-            instructions: upstream.facts().and_then(|facts| facts.instructions.clone()),
-        },
+    let offers = |facts: Option<&Facts>| facts.map_or(Capabilities::TOOLS, |facts| facts.offers);
+    let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else {
+        let each = gateway.upstreams.iter().map(|upstream| offers(known(upstream).as_deref()));
+        let all = each.fold(Capabilities::default(), Capabilities::union);
+        return Ok(Offer { capabilities: all.write(), instructions: None });
+    };
+    let facts = known(upstream);
+    Ok(Offer {
+        capabilities: offers(facts.as_deref()).write(),
+        instructions: facts.and_then(|facts| facts.instructions.clone()),
     })
 }

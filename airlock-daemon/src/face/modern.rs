@@ -63,17 +63,18 @@ pub async fn serve(
         Method::Discover => {
             let aim = Aim { method: Some(method.label().into()), ..Aim::default() };
             record::answered(gateway, context, principal, &aim, Event::Request).map_err(identified)?;
-            let text = discover(gateway, endpoint).map_err(identified)?;
+            let text = discover(gateway, context, principal, endpoint).map_err(identified)?;
             Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
         }
         _ => match Kind::of(method) {
             Some(Kind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
             // The level of the legacy era has gone with its sessions: `_meta` names it.
             Some(Kind::Call(kind)) if *kind != SET_LEVEL => {
-                let shape = Shape { era: Era::Modern, cacheable: kind.cacheable };
-                let running =
-                    call::start(gateway, kind, who, endpoint, params, None).await.map_err(identified)?;
-                reply::follow(running, id, shape).await
+                let shape = Shape { era: Era::Modern, cacheable: kind.cacheable }.writer();
+                let running = call::start(gateway, kind, who, endpoint, params, shape, None)
+                    .await
+                    .map_err(identified)?;
+                reply::follow(running, id).await
             }
             _ => Err(identified(not_offered(&name, who.revision))),
         },
@@ -113,8 +114,13 @@ fn meta_is_whole(params: &Object<'_>) -> Result<(), String> {
 }
 
 /// The answer to `server/discover`.
-fn discover(gateway: &Gateway, endpoint: &Endpoint) -> Result<String, Refusal> {
-    let offer = super::offer(gateway, endpoint)?;
+fn discover(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    endpoint: &Endpoint,
+) -> Result<String, Refusal> {
+    let offer = super::offer(gateway, context, principal, endpoint, Revision::LATEST)?;
     let instructions =
         offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
     let revisions = Revision::ALL.map(|revision| quote(revision.as_str())).join(",");

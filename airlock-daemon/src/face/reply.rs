@@ -1,23 +1,28 @@
 //! What a face gives to HTTP: a whole JSON answer, a stream of events, or nothing but a status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
 use crate::pipeline::call::{Event, Requester, Running, upstream_failed};
 use crate::pipeline::kind::List;
-use crate::pipeline::refusal::{Aim, Refusal};
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, list, record};
+use crate::pipeline::{Gateway, Refusal, list, record};
 use crate::upstream::UpstreamError;
 
 use super::shape::Shape;
 
 /// Events that may wait for a slow client before the upstream's progress is held back.
 const EVENTS: usize = 16;
+
+/// How long a client has to take the last message of a stream.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// An answer to a request that was let through.
 pub enum Reply {
@@ -28,7 +33,7 @@ pub enum Reply {
     /// No body.
     Empty(StatusCode),
     /// `application/json`, and a new session.
-    Opened(String, Arc<str>),
+    Opened(String, std::sync::Arc<str>),
 }
 
 /// A JSON-RPC response with a result.
@@ -82,59 +87,48 @@ fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
 
 /// Waits for a call: a result that comes first is a plain JSON answer; a notification that comes first opens a stream.
 ///
-/// `shape` writes what the upstream says as the client's era wants it.
-///
 /// # Errors
 /// When the upstream failed before anything was said.
-pub async fn follow(mut running: Running, id: Id, shape: Shape) -> Result<Reply, Refusal> {
-    let first = running.next().await;
-    let aim = running.aim().clone();
-    match first {
+pub async fn follow(mut running: Running, id: Id) -> Result<Reply, Refusal> {
+    match running.next().await {
         Event::Notification(method, params) => {
             let (sender, stream) = mpsc::channel(EVENTS);
-            tokio::task::spawn_local(pump(running, id, shape, sender, notification(&method, &params)));
+            tokio::task::spawn_local(pump(running, id, sender, notification(&method, &params)));
             Ok(Reply::Stream(stream))
         }
         Event::Cancelled => Ok(Reply::Stream(mpsc::channel(1).1)),
-        other => finish(other, &id, &aim, shape).map(|(status, text)| Reply::Json(status, text)),
+        last => finish(last, &id, &running).map(|(status, text)| Reply::Json(status, text)),
     }
 }
 
 /// The message that ends a call, with its HTTP status where nothing was said before.
-fn finish(event: Event, id: &Id, aim: &Aim, shape: Shape) -> Result<(StatusCode, String), Refusal> {
-    let failed = |failure| {
-        let mut refusal: Refusal = upstream_failed(&failure).id(Some(id));
-        refusal.aim = aim.clone();
-        refusal
-    };
+fn finish(event: Event, id: &Id, running: &Running) -> Result<(StatusCode, String), Refusal> {
     match event {
-        Event::Result(text, era) => match shape.result(text, era) {
-            Ok(text) => Ok((StatusCode::OK, result(id, &text))),
-            Err(detail) => {
-                let upstream = aim.upstream.as_deref().unwrap_or_default().to_owned();
-                Err(failed(UpstreamError::Protocol { upstream, detail }))
-            }
-        },
+        Event::Result(text) => Ok((StatusCode::OK, result(id, &text))),
         Event::Error(text) => {
+            let shape = Shape { era: running.who().revision.era(), cacheable: false };
             let (status, text) = shape.error(text);
             Ok((status, error(id, &text)))
         }
-        Event::Failed(failure) => Err(failed(failure)),
+        Event::Failed(failure) => {
+            let mut refusal = upstream_failed(&failure).id(Some(id));
+            refusal.aim = running.aim().clone();
+            Err(refusal)
+        }
         Event::Notification(..) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
     }
 }
 
-/// Passes on what a call says until it ends or the client is gone.
-async fn pump(mut running: Running, id: Id, shape: Shape, client: mpsc::Sender<String>, first: String) {
+/// Passes on what a call says until it ends, the client is gone, or does not read until the deadline.
+async fn pump(mut running: Running, id: Id, client: mpsc::Sender<String>, first: String) {
     let mut message = first;
     loop {
-        if client.send(message).await.is_err() {
-            // The client is gone: what that means for the upstream is for `Running` to know.
-            return;
+        if !matches!(timeout_at(running.deadline(), client.send(message)).await, Ok(Ok(()))) {
+            return left_alone(running).await;
         }
         let event = tokio::select! {
             event = running.next() => event,
-            () = client.closed() => return,
+            () = client.closed() => return left_alone(running).await,
         };
         match event {
             Event::Notification(method, params) => message = notification(&method, &params),
@@ -145,10 +139,19 @@ async fn pump(mut running: Running, id: Id, shape: Shape, client: mpsc::Sender<S
                     record::refusal(running.gateway(), &who.context, Some(&who.principal), &refusal);
                     refusal.body(&who.context.correlation_id)
                 };
-                let text = finish(last, &id, running.aim(), shape).map_or_else(refused, |(_, text)| text);
-                let _ = client.send(text).await;
+                let text = finish(last, &id, &running).map_or_else(refused, |(_, text)| text);
+                let _ = timeout_at(Instant::now() + LAST_WORD, client.send(text)).await;
                 return;
             }
         }
     }
+}
+
+/// The client of a call is gone. For a modern one that cancels the call; a legacy one must say so itself (2025-11-25,
+/// "Cancellation"), and until it does the call goes on to its end or its deadline.
+async fn left_alone(mut running: Running) {
+    if running.who().revision.era() == Era::Modern {
+        return;
+    }
+    while let Event::Notification(..) = running.next().await {}
 }

@@ -15,6 +15,8 @@ use crate::pipeline::route::Endpoint;
 
 /// Most sessions at a time.
 const MAX_SESSIONS: usize = 10_000;
+/// Most sessions of one principal, so that nobody can take them all.
+const MAX_SESSIONS_EACH: usize = 64;
 
 /// A client's session.
 pub struct Session {
@@ -75,7 +77,8 @@ impl Sessions {
             level: AtomicU8::new(u8::MAX),
         });
         let mut sessions = self.lock();
-        if sessions.len() >= MAX_SESSIONS {
+        let own = sessions.values().filter(|other| other.owner == session.owner).count();
+        if sessions.len() >= MAX_SESSIONS || own >= MAX_SESSIONS_EACH {
             return None;
         }
         sessions.insert(id, Arc::clone(&session));

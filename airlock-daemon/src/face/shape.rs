@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
+use crate::pipeline::call;
 
 /// How what is said to one client is written.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +22,7 @@ impl Shape {
     /// # Errors
     /// What is wrong with it, for the operator.
     pub fn result(self, text: String, upstream: Era) -> Result<String, String> {
-        match self.era {
-            Era::Modern => self.modern(text, upstream),
-            Era::Legacy => legacy(text, upstream),
-        }
+        self.writer()(text, upstream)
     }
 
     /// A list that Airlock has put together: it has the words of either era, or none.
@@ -39,21 +37,13 @@ impl Shape {
         }
     }
 
-    /// A modern upstream's result passes as it is; a legacy one's is complete by nature. What was filtered or allowed for
-    /// one principal is that principal's alone, and for this moment.
-    fn modern(self, text: String, upstream: Era) -> Result<String, String> {
-        if upstream == Era::Modern && !self.cacheable {
-            return Ok(text);
+    /// As the pipeline takes it.
+    pub const fn writer(self) -> call::Shape {
+        match (self.era, self.cacheable) {
+            (Era::Legacy, _) => legacy,
+            (Era::Modern, false) => |text, upstream| modern(text, upstream, false),
+            (Era::Modern, true) => |text, upstream| modern(text, upstream, true),
         }
-        let mut result = object(&text)?;
-        if upstream == Era::Legacy || result.get("resultType").is_none() {
-            result.set("resultType", "\"complete\"");
-        }
-        if self.cacheable && result.string("resultType").as_deref() == Some("complete") {
-            result.set("ttlMs", "0");
-            result.set("cacheScope", "\"private\"");
-        }
-        Ok(result.write())
     }
 
     /// An upstream's error object, and the HTTP status that goes with it. A code that the client's revision must not see
@@ -76,20 +66,42 @@ impl Shape {
     }
 }
 
+/// A modern upstream's result passes as it is; a legacy one's is complete by nature. What was filtered or allowed for one
+/// principal is that principal's alone, and for this moment.
+fn modern(text: String, upstream: Era, cacheable: bool) -> Result<String, String> {
+    let mut result = object(&text)?;
+    is_complete(&result)?;
+    if upstream == Era::Modern && !cacheable {
+        return Ok(text);
+    }
+    result.set("resultType", "\"complete\"");
+    if cacheable {
+        result.set("ttlMs", "0");
+        result.set("cacheScope", "\"private\"");
+    }
+    Ok(result.write())
+}
+
 /// Takes out of a result what only the modern era knows; a legacy upstream's passes as it is.
 fn legacy(text: String, upstream: Era) -> Result<String, String> {
     if upstream == Era::Legacy {
         return Ok(text);
     }
     let mut result = object(&text)?;
-    if result.string("resultType").is_some_and(|kind| kind != "complete") {
-        return Err(
-            "it answered with something other than a complete result, which nobody offered to handle"
-                .to_owned(),
-        );
-    }
+    is_complete(&result)?;
     let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
     Ok(if changed { result.write() } else { text })
+}
+
+/// A server answers with something other than a complete result only to a client that can go on from there; nobody said so.
+fn is_complete(result: &Object<'_>) -> Result<(), String> {
+    match result.string("resultType") {
+        Some(kind) if kind != "complete" => {
+            Err("it answered with something other than a complete result, which nobody offered to handle"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn object(text: &str) -> Result<Object<'_>, String> {
@@ -128,11 +140,12 @@ mod tests {
 
     #[test]
     fn what_need_not_change_does_not() {
-        for text in [r#"{ "resultType":"complete", "x" : 1 }"#, r#"{ "resultType":"task" }"#] {
-            assert_eq!(result(MODERN, Era::Modern, text), text);
-        }
+        let text = r#"{ "resultType":"complete", "x" : 1 }"#;
+        assert_eq!(result(MODERN, Era::Modern, text), text);
         assert_eq!(result(LEGACY, Era::Legacy, r#"{ "ttlMs":1 }"#), r#"{ "ttlMs":1 }"#);
-        assert!(LEGACY.result(r#"{"resultType":"input_required"}"#.to_owned(), Era::Modern).is_err());
+        for shape in [LEGACY, MODERN, MODERN_READ] {
+            assert!(shape.result(r#"{"resultType":"input_required"}"#.to_owned(), Era::Modern).is_err());
+        }
     }
 
     #[test]

@@ -64,6 +64,14 @@ const PARAMS_NAMES: [&str; 18] = [
     "requestState",
 ];
 
+const META_NAMES: [&str; 5] = [
+    "progressToken",
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+];
+
 impl Id {
     /// The id as JSON text.
     pub fn as_json(&self) -> &str {
@@ -163,6 +171,15 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
         let reason = format!("the member `params.{name}` is written in the wrong letter case");
         return Err(refuse(code::INVALID_PARAMS, reason, id));
     }
+    if let Some(meta) = params.kept("_meta") {
+        let meta = Object::parse(meta.get()).map_err(|_| {
+            refuse(code::INVALID_PARAMS, "`params._meta` must be an object".into(), id.clone())
+        })?;
+        if let Some(name) = variant(&meta, &META_NAMES) {
+            let reason = format!("the member `params._meta.{name}` is written in the wrong letter case");
+            return Err(refuse(code::INVALID_PARAMS, reason, id));
+        }
+    }
     Ok(Envelope { id, method, params })
 }
 
@@ -209,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_not_exactly_one_message_is_refused() {
-        let cases: [(&str, &str); 24] = [
+        let cases: [(&str, &str); 26] = [
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, "duplicate"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","m\u0065thod":"b"}"#, "duplicate"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","Method":"b"}"#, "letter case"),
@@ -217,6 +234,11 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","paramſ":{}}"#, "letter case"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"name":"x","Name":"y"}}"#, "params.Name"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"name":"x","name":"y"}}"#, "duplicate"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":{"ProgressToken":5}}}"#,
+                "_meta.ProgressToken",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":5}}"#, "_meta` must be"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}"#, "must be an object"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":"x"}"#, "must be an object"),
             (r#"{"jsonrpc":"2.0","id":1.0,"method":"a"}"#, "`id` must be"),

@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// Longest id of a server's request in bytes: it is kept until it is answered.
+const MAX_ID: usize = 256;
+
 /// A message of an upstream.
 #[derive(Debug)]
 pub enum Incoming<'a> {
@@ -54,7 +57,10 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
         return Err("not a JSON-RPC message: `jsonrpc` is not \"2.0\"".to_owned());
     }
     match (wire.method, wire.id, wire.result, wire.error) {
-        (Some(method), Some(id), None, None) => Ok(Incoming::Request { id: id.get(), method }),
+        (Some(method), Some(id), None, None) if id.get().len() <= MAX_ID => {
+            Ok(Incoming::Request { id: id.get(), method })
+        }
+        (Some(_), Some(_), None, None) => Err(format!("a request whose id is longer than {MAX_ID} bytes")),
         (Some(method), None, None, None) => Ok(Incoming::Notification { method, params: wire.params }),
         (None, Some(id), result, error) => {
             let id = id

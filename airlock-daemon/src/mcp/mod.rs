@@ -11,4 +11,4 @@ pub mod message;
 pub mod method;
 pub mod object;
 pub mod revision;
-mod strict;
+pub(crate) mod strict;

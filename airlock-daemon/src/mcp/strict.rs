@@ -17,7 +17,7 @@ pub(super) const MAX_DEPTH: u8 = 64;
 const SMALL_OBJECT: usize = 16;
 
 /// Walks `text`; an error names what is wrong, with serde's line and column.
-pub(super) fn check(text: &str) -> Result<(), serde_json::Error> {
+pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Walk { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()

@@ -25,6 +25,9 @@ use super::refusal::Aim;
 use super::route::Endpoint;
 use super::{Context, Gateway, Refusal, Stage, rewrite};
 
+/// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
+const UNCARRIED: [&str; 3] = ["task", "inputResponses", "requestState"];
+
 /// Who makes a request, as every later stage needs it.
 #[derive(Clone)]
 pub struct Requester {
@@ -58,8 +61,8 @@ pub struct Cancellation {
 pub enum Event {
     /// A notification for the client: method and parameters.
     Notification(String, String),
-    /// The result, as JSON text; the era is the upstream's.
-    Result(String, Era),
+    /// The result, as JSON text in the shape of the client's era.
+    Result(String),
     /// The upstream's JSON-RPC error object, as JSON text.
     Error(String),
     /// The client has cancelled the call: no answer is due.
@@ -68,21 +71,53 @@ pub enum Event {
     Failed(UpstreamError),
 }
 
-/// A call that was let through and is under way. Its outcome is recorded however it ends, also when it is dropped.
-pub struct Running {
+/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
+pub type Shape = fn(String, Era) -> Result<String, String>;
+
+/// The record of a call that was let through: its outcome is written however the call ends, also when it is dropped.
+struct Open {
     gateway: Arc<Gateway>,
-    kind: &'static Call,
-    merged: bool,
     who: Requester,
     aim: Aim,
+    ended: bool,
+}
+
+impl Open {
+    fn end(&mut self, outcome: Outcome, bytes: usize, failure: Option<&UpstreamError>) {
+        self.ended = true;
+        record::outcome(
+            &self.gateway,
+            &self.who.context,
+            &self.who.principal,
+            &self.aim,
+            outcome,
+            bytes,
+            failure,
+        );
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Outcome::Cancelled, 0, None);
+        }
+    }
+}
+
+/// A call that was let through and is under way.
+pub struct Running {
+    open: Open,
+    kind: &'static Call,
+    merged: bool,
     upstream: Arc<Upstream>,
     pending: Pending,
     token: Option<String>,
     deadline: Instant,
     era: Era,
+    shape: Shape,
     /// How the client may cancel, in the legacy era.
     cancellation: Option<Cancellation>,
-    ended: bool,
 }
 
 /// Runs the checks of a call and starts it.
@@ -95,6 +130,7 @@ pub async fn start(
     who: Requester,
     endpoint: &Endpoint,
     mut params: Object<'_>,
+    shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
     let mut aim = Aim { method: Some(kind.method.into()), ..Aim::default() };
@@ -106,6 +142,9 @@ pub async fn start(
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
     aim.target = subject.as_ref().map(|subject| subject.on_record().into());
+    if let Some(member) = UNCARRIED.into_iter().find(|member| params.get(member).is_some()) {
+        return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
+    }
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
     let (upstream, own) = if let Some(Subject { noun, name }) = &subject {
         let found = endpoint.target(&gateway.upstreams, *noun, name)?;
@@ -141,52 +180,53 @@ pub async fn start(
     if let (true, Some((_, own))) = (merged, own) {
         kind.retarget(&mut params, own);
     }
+    let mut open = Open { gateway: Arc::clone(gateway), who, aim: aim.clone(), ended: false };
     let deadline = Instant::now() + upstream.timeout;
-    match send(upstream, kind, &who, params, deadline).await {
-        Ok((pending, token, era)) => Ok(Running {
-            gateway: Arc::clone(gateway),
-            kind,
-            merged,
-            upstream: Arc::clone(upstream),
-            who,
-            pending,
-            token,
-            deadline,
-            era,
-            cancellation,
-            aim,
-            ended: false,
-        }),
+    let sent = timeout_at(deadline, send(upstream, kind, &open.who, params)).await;
+    match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
+        Ok((pending, token, era)) => {
+            let upstream = Arc::clone(upstream);
+            Ok(Running { open, kind, merged, upstream, pending, token, deadline, era, shape, cancellation })
+        }
         Err(error) => {
-            record::outcome(gateway, &who.context, &who.principal, &aim, failed(&error), 0);
+            open.end(failed(&error), 0, Some(&error));
             Err(refused(upstream_failed(&error)))
         }
     }
 }
 
+/// The error for an upstream that took too long over something.
+fn late(upstream: &Upstream, what: &str) -> UpstreamError {
+    UpstreamError::Deadline {
+        upstream: upstream.name.to_string(),
+        what: what.to_owned(),
+        limit: Period(upstream.timeout).to_string(),
+    }
+}
+
 async fn send(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     kind: &Call,
     who: &Requester,
     params: Object<'_>,
-    deadline: Instant,
 ) -> Result<(Pending, Option<String>, Era), UpstreamError> {
-    let late = || UpstreamError::Deadline {
-        upstream: upstream.name.to_string(),
-        what: "its start".to_owned(),
-        limit: Period(upstream.timeout).to_string(),
-    };
-    let (link, facts) = timeout_at(deadline, upstream.link(&who.caller())).await.map_err(|_| late())??;
-    let mut token = None;
-    let pending = link
-        .request(|id| {
-            let (text, original) = driver::params(facts.era, params, id);
-            token = original;
-            driver::request(id, kind.method, &text)
-        })
-        .await
-        .ok_or_else(|| upstream.ended(&link.ending().how))?;
-    Ok((pending, token, facts.era))
+    let (mut link, mut facts) = upstream.link(&who.caller()).await?;
+    for _ in 0..2 {
+        let mut token = None;
+        let sent = link
+            .request(|id| {
+                let (text, original) = driver::params(facts.era, params.clone(), id);
+                token = original;
+                driver::request(id, kind.method, &text)
+            })
+            .await;
+        if let Some(pending) = sent {
+            return Ok((pending, token, facts.era));
+        }
+        // It was closed for idleness in this very moment, and nothing was written to it.
+        (link, facts) = upstream.link(&who.caller()).await?;
+    }
+    Err(upstream.ended(&link.ending().how))
 }
 
 fn empty_arguments() -> Box<RawValue> {
@@ -249,13 +289,9 @@ impl Running {
                 }
             };
             break match reply {
-                Err(_) => Event::Failed(UpstreamError::Deadline {
-                    upstream: self.upstream.name.to_string(),
-                    what: self.kind.method.to_owned(),
-                    limit: Period(self.upstream.timeout).to_string(),
-                }),
+                Err(_) => Event::Failed(late(&self.upstream, self.kind.method)),
                 Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending().how)),
-                Ok(Some(Reply::Result(result))) => self.result(result),
+                Ok(Some(Reply::Result(result))) => self.shaped(result),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
                 Ok(Some(Reply::Notification(method, params))) => {
                     match driver::restore_token(&params, self.token.as_deref()) {
@@ -265,23 +301,24 @@ impl Running {
                 }
             };
         };
-        let (outcome, bytes) = match &event {
-            Event::Result(text, _) => (Outcome::Ok, text.len()),
-            Event::Error(text) => (Outcome::Error, text.len()),
-            Event::Failed(error) => (failed(error), 0),
-            Event::Cancelled | Event::Notification(..) => (Outcome::Cancelled, 0),
-        };
-        self.end(outcome, bytes);
+        match &event {
+            Event::Result(text) => self.open.end(Outcome::Ok, text.len(), None),
+            Event::Error(text) => self.open.end(Outcome::Error, text.len(), None),
+            Event::Failed(error) => self.open.end(failed(error), 0, Some(error)),
+            Event::Cancelled | Event::Notification(..) => self.open.end(Outcome::Cancelled, 0, None),
+        }
         event
     }
 
-    /// A result by the names of the endpoint.
-    fn result(&self, text: String) -> Event {
-        if !self.merged {
-            return Event::Result(text, self.era);
-        }
-        match rewrite::result(&self.upstream.name, self.kind.uris, text) {
-            Ok(text) => Event::Result(text, self.era),
+    /// A result by the names of the endpoint, in the shape of the client's era.
+    fn shaped(&self, result: String) -> Event {
+        let named = if self.merged {
+            rewrite::result(&self.upstream.name, self.kind.uris, result)
+        } else {
+            Ok(result)
+        };
+        match named.and_then(|result| (self.shape)(result, self.era)) {
+            Ok(text) => Event::Result(text),
             Err(detail) => {
                 Event::Failed(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail })
             }
@@ -290,33 +327,21 @@ impl Running {
 
     /// The gateway that runs the call.
     pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+        &self.open.gateway
     }
 
     /// Who made the call.
     pub fn who(&self) -> &Requester {
-        &self.who
+        &self.open.who
     }
 
     /// What the call is after.
     pub fn aim(&self) -> &Aim {
-        &self.aim
+        &self.open.aim
     }
 
-    fn end(&mut self, outcome: Outcome, bytes: usize) {
-        self.ended = true;
-        record::outcome(&self.gateway, &self.who.context, &self.who.principal, &self.aim, outcome, bytes);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(Outcome::Cancelled, 0);
-            // A legacy client that went away has not cancelled (2025-11-25, "Cancellation"): the server finishes its work.
-            if self.who.revision.era() == Era::Legacy {
-                self.pending.abandon();
-            }
-        }
+    /// When the call ends at the latest.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 }

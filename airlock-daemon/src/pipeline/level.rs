@@ -75,7 +75,7 @@ fn offers(upstream: &Upstream) -> bool {
 async fn tell(
     gateway: &Arc<Gateway>,
     who: &Requester,
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     params: &str,
 ) -> Result<Listed, Refusal> {
     if upstream.facts().is_some_and(|facts| facts.era == Era::Modern) {
@@ -83,11 +83,12 @@ async fn tell(
     }
     let endpoint = Endpoint::One(upstream.name.to_string());
     let params = Object::parse(params).unwrap_or_default();
-    let mut running = call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, None).await?;
+    let mut running =
+        call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
     loop {
         return match running.next().await {
             Event::Notification(..) => continue,
-            Event::Result(text, _) => Ok(Ok(text)),
+            Event::Result(text) => Ok(Ok(text)),
             Event::Error(error) => Ok(Err(error)),
             Event::Cancelled => Ok(Ok("{}".to_owned())),
             Event::Failed(error) => {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Event;
 use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::strict;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::Reply;
@@ -96,7 +98,7 @@ fn may_list(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstream
 
 /// Asks an upstream for one page.
 async fn ask(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     kind: &List,
     who: &Requester,
     params: Object<'_>,
@@ -143,6 +145,8 @@ fn filter(
         );
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
+    // Members that stand twice would be judged by one name and read by another.
+    strict::check(result).map_err(|_| invalid())?;
     let mut page = Object::parse(result).map_err(|_| invalid())?;
     let entries: Vec<&RawValue> =
         page.kept(kind.entries).and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
@@ -178,21 +182,28 @@ fn visible<'a>(
 /// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
 async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) -> String {
     // All are asked at once; a slow one costs its own deadline, not the sum.
-    let asked: Vec<_> = gateway
-        .upstreams
-        .iter()
-        .map(|upstream| {
-            let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
-            let name = Arc::clone(&upstream.name);
-            (name, tokio::task::spawn_local(async move { part(&gateway, kind, &who, &upstream).await }))
-        })
-        .collect();
+    let mut asked = JoinSet::new();
+    for (place, upstream) in gateway.upstreams.iter().enumerate() {
+        let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
+        asked.spawn_local(async move {
+            let part = timeout(upstream.timeout, part(&gateway, kind, &who, &upstream)).await;
+            (place, part.ok().flatten())
+        });
+    }
+    let mut parts: Vec<_> = gateway.upstreams.iter().map(|_| None).collect();
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((place, part)) = answer
+            && let Some(slot) = parts.get_mut(place)
+        {
+            *slot = part;
+        }
+    }
     let mut entries = Vec::new();
     let mut missing = Vec::new();
-    for (name, part) in asked {
-        match part.await {
-            Ok(Some(part)) => entries.extend(part),
-            Ok(None) | Err(_) => missing.push(quote(&name)),
+    for (upstream, part) in gateway.upstreams.iter().zip(parts) {
+        match part {
+            Some(part) => entries.extend(part),
+            None => missing.push(quote(&upstream.name)),
         }
     }
     let mut result = Object::default();
@@ -204,11 +215,17 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
 }
 
 /// One upstream's entries under their merged names; `None` when it cannot say.
-async fn part(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstream) -> Option<Vec<String>> {
+async fn part(
+    gateway: &Gateway,
+    kind: &List,
+    who: &Requester,
+    upstream: &Arc<Upstream>,
+) -> Option<Vec<String>> {
     if lacks(upstream.facts().as_deref(), kind) || may_list(gateway, kind, who, upstream).is_err() {
         return Some(Vec::new());
     }
     let mut entries = Vec::new();
+    let mut bytes = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let mut params = Object::default();
@@ -227,6 +244,16 @@ async fn part(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstre
                 return None;
             }
         };
+        bytes += result.len();
+        if bytes > gateway.config.server.max_response_bytes.as_usize() {
+            tracing::warn!(
+                upstream = %upstream.name,
+                "its answer to {} is larger than server.max_response_bytes",
+                kind.method
+            );
+            return None;
+        }
+        strict::check(&result).ok()?;
         let page = Object::parse(&result).ok()?;
         let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
         for entry in listed {

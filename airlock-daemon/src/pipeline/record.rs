@@ -10,6 +10,8 @@ use crate::auth::principal::Principal;
 pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
 
+use crate::upstream::UpstreamError;
+
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage};
 
@@ -55,11 +57,17 @@ pub fn outcome(
     aim: &Aim,
     outcome: Outcome,
     bytes: usize,
+    failure: Option<&UpstreamError>,
 ) {
     let elapsed = context.elapsed();
     let _ = gateway.audit.record(Record {
         decision: Some(Verdict::Allow),
-        reason: Some(word(outcome).into()),
+        reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.to_string().into())),
+        status: match (outcome, failure) {
+            (_, Some(failure)) => Some(failure.status().as_u16()),
+            (Outcome::Cancelled, None) => None,
+            (_, None) => Some(StatusCode::OK.as_u16()),
+        },
         latency_us: Some(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
         bytes: Some(bytes as u64),
         ..record(context, Some(principal), aim, Event::CallOutcome)
@@ -113,7 +121,11 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         "refused: {}",
         refusal.reason
     );
-    let _ = gateway.audit.record(Record {
+    // A call that was let through has its outcome on record already; nothing was denied.
+    if refusal.stage == Stage::Upstream && refusal.aim.target.is_some() {
+        return;
+    }
+    let _ = gateway.audit.record_refusal(Record {
         decision: Some(Verdict::Deny),
         rule_id: refusal.rule_id.clone(),
         reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),

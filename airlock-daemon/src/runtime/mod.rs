@@ -4,5 +4,7 @@ pub mod backend;
 pub mod epoll;
 pub mod listener;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 pub mod worker;

@@ -19,8 +19,10 @@ use tokio_uring::buf::{BoundedBuf, BoundedBufMut};
 
 use super::stream::BoxStream;
 
-/// Bytes read at most by one operation.
-const READ_BUFFER: usize = 16 * 1024;
+/// Bytes read at most by one operation of a stream that says little. An idle connection holds a buffer of this size.
+const MIN_READ: usize = 16 * 1024;
+/// The same for a stream that fills its buffer again and again: each operation has a price, whatever it brings.
+const MAX_READ: usize = 256 * 1024;
 /// Bytes that may wait to be written before a writer has to wait.
 const WRITE_BUFFER: usize = 256 * 1024;
 
@@ -138,9 +140,15 @@ impl UringStream {
 
 /// The reader task: fills the buffer, waits until it is used up, and so on until the end.
 async fn read_all(socket: Rc<Socket>, shared: Rc<Shared>) {
-    let mut buffer = Vec::with_capacity(READ_BUFFER);
+    let mut size = MIN_READ;
+    let mut buffer = Vec::with_capacity(size);
     loop {
         let (result, filled) = socket.read(buffer).await;
+        size = match filled.len() {
+            full if full == size => (size * 2).min(MAX_READ),
+            little if little < size / 8 => (size / 2).max(MIN_READ),
+            _ => size,
+        };
         {
             let mut reading = shared.reading.borrow_mut();
             reading.state = match result {
@@ -164,6 +172,9 @@ async fn read_all(socket: Rc<Socket>, shared: Rc<Shared>) {
         }
         buffer = std::mem::take(&mut reading.buffer);
         buffer.clear();
+        if buffer.capacity() != size {
+            buffer = Vec::with_capacity(size);
+        }
     }
 }
 

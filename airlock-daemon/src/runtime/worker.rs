@@ -56,14 +56,16 @@ impl Drop for Connection {
 
 /// Runs one worker until the process drains: accepts on every listener and hands each stream to `serve` as a task of its own.
 ///
-/// `serve` must end by itself when `phase` says [`Phase::Draining`]; connections still open `drain` later are dropped.
+/// `serve` must end by itself when `phase` says [`Phase::Draining`]; connections still open `drain` later are dropped. Returns
+/// what is left of `drain`.
 pub async fn run<F, Fut>(
     backend: Backend,
     listeners: Vec<TcpListener>,
     mut phase: watch::Receiver<Phase>,
     drain: Duration,
     serve: F,
-) where
+) -> Duration
+where
     F: Fn(BoxStream, SocketAddr) -> Fut + Clone + 'static,
     Fut: Future<Output = ()> + 'static,
 {
@@ -79,12 +81,14 @@ pub async fn run<F, Fut>(
     for task in accepting {
         task.abort();
     }
-    if tokio::time::timeout(drain, connections.all_closed()).await.is_err() {
+    let deadline = tokio::time::Instant::now() + drain;
+    if tokio::time::timeout_at(deadline, connections.all_closed()).await.is_err() {
         tracing::warn!(
             open = connections.0.open.get(),
             "connections were still open at the end of the drain time"
         );
     }
+    deadline.saturating_duration_since(tokio::time::Instant::now())
 }
 
 async fn accept<F, Fut>(backend: Backend, listener: TcpListener, connections: Connections, serve: F)

@@ -25,6 +25,10 @@ const QUEUE: usize = 1024;
 const REPLIES: usize = 32;
 /// How long a server may take to exit by itself after its input was closed.
 const GRACE: Duration = Duration::from_secs(2);
+/// Longest parameters of a notification in bytes: many may wait for a slow client.
+const MAX_NOTIFICATION: usize = 64 * 1024;
+/// How often a link that is closing looks whether somebody still waits.
+const CLOSING: Duration = Duration::from_millis(100);
 /// How long a server may leave its input unread.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -130,7 +134,7 @@ impl Link {
         tokio::task::spawn_local({
             let shared = Arc::clone(&shared);
             async move {
-                write(writer, queue, &waiting, &ended, parts.idle).await;
+                write(writer, queue, &waiting, &ended, parts.idle, &shared.alive).await;
                 shared.alive.store(false, Ordering::Release);
                 let status = tokio::task::spawn_blocking(parts.end).await.unwrap_or_default();
                 let before = shared.ending.load_full().unwrap_or_default();
@@ -151,7 +155,7 @@ impl Link {
 
     /// Whether the link can take a request.
     pub fn is_alive(&self) -> bool {
-        self.shared.alive.load(Ordering::Acquire)
+        self.shared.alive.load(Ordering::Acquire) && !self.commands.is_closed()
     }
 
     /// What ended the link, once it has ended.
@@ -203,11 +207,6 @@ impl Pending {
     pub fn ending(&self) -> Ending {
         self.shared.ending()
     }
-
-    /// Lets the server finish without anybody waiting: the answer is dropped.
-    pub fn abandon(&mut self) {
-        self.done = true;
-    }
 }
 
 impl Drop for Pending {
@@ -226,6 +225,7 @@ async fn write(
     waiting: &Waiting,
     ended: &Notify,
     idle: Option<Duration>,
+    alive: &AtomicBool,
 ) {
     let mut batch = Vec::new();
     loop {
@@ -234,9 +234,16 @@ async fn write(
             () = ended.notified() => return,
             command = receive(&mut queue, waiting, idle) => command,
         };
-        let Some(command) = command else { break };
+        // Nobody is left, or it was idle: from here on requests go to a new process.
+        let closing = command.is_none();
+        if closing {
+            alive.store(false, Ordering::Release);
+            queue.close();
+        }
         batch.clear();
-        take(command, waiting, &mut batch);
+        if let Some(command) = command {
+            take(command, waiting, &mut batch);
+        }
         while let Ok(command) = queue.try_recv() {
             take(command, waiting, &mut batch);
         }
@@ -244,6 +251,16 @@ async fn write(
         if !matches!(tokio::time::timeout(STALL, writer.write_all(&batch)).await, Ok(Ok(()))) {
             return;
         }
+        if closing {
+            break;
+        }
+    }
+    // What slipped in while the queue was being closed is still answered.
+    while !waiting.borrow().is_empty() {
+        if tokio::time::timeout(CLOSING, ended.notified()).await.is_ok() {
+            return;
+        }
+        waiting.borrow_mut().retain(|_, replies| !replies.is_closed());
     }
     let _ = writer.shutdown().await;
     let _ = tokio::time::timeout(GRACE, ended.notified()).await;
@@ -256,10 +273,13 @@ async fn receive(
 ) -> Option<Command> {
     let Some(idle) = idle else { return queue.recv().await };
     loop {
-        match tokio::time::timeout(idle, queue.recv()).await {
-            Ok(command) => return command,
-            Err(_) if waiting.borrow().is_empty() => return None,
-            Err(_) => {}
+        if let Ok(command) = tokio::time::timeout(idle, queue.recv()).await {
+            return command;
+        }
+        // Who gave up waiting does not keep the process.
+        waiting.borrow_mut().retain(|_, replies| !replies.is_closed());
+        if waiting.borrow().is_empty() {
+            return None;
         }
     }
 }
@@ -348,6 +368,10 @@ impl Reading<'_> {
 
     /// Progress goes to the call whose number it carries; the caller puts the client's token back.
     fn notification(&self, method: &str, params: &str) {
+        if params.len() > MAX_NOTIFICATION {
+            tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
+            return;
+        }
         let token = (method == "notifications/progress")
             .then(|| Object::parse(params).ok())
             .flatten()

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{OnceCell, watch};
@@ -25,6 +25,9 @@ use super::stdio::Start;
 
 /// Most processes of one upstream.
 const MAX_LINKS: usize = 256;
+
+/// After a first start that failed, callers share its verdict for this long instead of starting another.
+const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// Who shares a process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,6 +62,8 @@ pub struct Upstream {
     trouble: ArcSwapOption<String>,
     /// Whether it was asked at all.
     asked: watch::Sender<bool>,
+    /// One first start at a time; when the last one failed, and how.
+    probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     links: Mutex<HashMap<Owner, Arc<OnceCell<Link>>>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
@@ -121,6 +126,7 @@ impl Upstreams {
                 facts: ArcSwapOption::empty(),
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 asked: watch::Sender::new(false),
+                probing: tokio::sync::Mutex::default(),
                 links: Mutex::default(),
                 metrics: metrics.upstream(&upstream.name),
                 running: running.clone(),
@@ -197,8 +203,18 @@ impl Upstream {
         if let Some(facts) = self.facts() {
             return Ok(facts);
         }
+        let mut last = self.probing.lock().await;
+        if let Some(facts) = self.facts() {
+            return Ok(facts);
+        }
+        match &*last {
+            Some((when, error)) if when.elapsed() < BACK_OFF => return Err(error.clone()),
+            _ => {}
+        }
+        self.refuse_when_closing()?;
         let opened = self.open().await;
         self.asked.send_replace(true);
+        *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let (link, facts) = opened?;
         let mut links = self.lock();
         if self.owner(&facts, None) == Some(Owner::Everyone) && !self.running.is_closing() {
@@ -213,7 +229,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When it cannot be started, does not speak MCP, or there are too many.
-    pub async fn link(&self, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
+    pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let facts = match self.facts() {
             Some(facts) => facts,
             None => self.probe().await?,
@@ -221,7 +237,7 @@ impl Upstream {
         let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
         loop {
             let slot = self.slot(&owner)?;
-            let link = slot.get_or_try_init(|| async { self.open().await.map(|(link, _)| link) }).await;
+            let link = slot.get_or_try_init(|| self.open_for_all_who_wait()).await;
             match link {
                 Ok(link) if link.is_alive() => {
                     let facts = self.facts().unwrap_or(facts);
@@ -238,20 +254,26 @@ impl Upstream {
 
     fn slot(&self, owner: &Owner) -> Result<Arc<OnceCell<Link>>, UpstreamError> {
         let mut links = self.lock();
-        if self.running.is_closing() {
-            let detail = "the gateway is shutting down".to_owned();
-            return Err(UpstreamError::Start { upstream: self.name.to_string(), detail });
-        }
         if let Some(slot) = links.get(owner) {
             return Ok(Arc::clone(slot));
         }
+        self.refuse_when_closing()?;
         if links.len() >= MAX_LINKS {
-            links.retain(|_, slot| slot.get().is_none_or(Link::is_alive));
+            // An empty slot that nobody waits for is left over from a caller that went away.
+            links.retain(|_, slot| slot.get().map_or(Arc::strong_count(slot) > 1, Link::is_alive));
         }
         if links.len() >= MAX_LINKS {
             return Err(UpstreamError::Busy { upstream: self.name.to_string(), limit: MAX_LINKS });
         }
         Ok(Arc::clone(links.entry(owner.clone()).or_default()))
+    }
+
+    fn refuse_when_closing(&self) -> Result<(), UpstreamError> {
+        if self.running.is_closing() {
+            let detail = "the gateway is shutting down".to_owned();
+            return Err(UpstreamError::Start { upstream: self.name.to_string(), detail });
+        }
+        Ok(())
     }
 
     fn forget(&self, owner: &Owner, slot: &Arc<OnceCell<Link>>) {
@@ -278,6 +300,21 @@ impl Upstream {
         Some(Owner::Subject { issuer: issuer.clone(), tenant: tenant.clone(), subject: subject.clone() })
     }
 
+    /// Starts a process in a task of its own: a caller that goes away must not hide how the start ended.
+    async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<Link, UpstreamError> {
+        let this = Arc::clone(self);
+        let opened = tokio::task::spawn_local(async move { this.open().await }).await;
+        opened.map_or_else(
+            |_| Err(self.ended("its start was broken off")),
+            |opened| opened.map(|(link, _)| link),
+        )
+    }
+
+    /// Whether the server is known to be one that all callers share.
+    fn serves_everyone(&self) -> bool {
+        self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
+    }
+
     /// Starts a process and shakes hands; a server that exits on the probe is started again as a legacy one.
     async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let known = self.facts().map(|facts| facts.era);
@@ -299,6 +336,10 @@ impl Upstream {
             }
             Err(error) => {
                 tracing::warn!("{error}");
+                if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
+                    // Perhaps it was replaced by one of the other era: it is asked anew next time.
+                    self.facts.store(None);
+                }
                 self.trouble.store(Some(Arc::new(error.to_string())));
             }
         }
@@ -318,7 +359,7 @@ impl Upstream {
             backend: self.backend,
             limit: self.limit,
             counted: (self.metrics.process(), self.running.start()),
-            idle: (self.config.isolation != Some(Isolation::Shared)).then_some(self.idle),
+            idle: (!self.serves_everyone()).then_some(self.idle),
         };
         let link = start.open().await?;
         match probe::handshake(&link, era, self.timeout).await {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use airlock::config::schema::{Kernel, KernelMode, Pin};
 use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
-#[path = "skip.rs"]
+#[path = "../../../tests/src/skip.rs"]
 mod skipping;
 
 pub(crate) use skipping::skip;

@@ -185,7 +185,7 @@ impl Tmpfs {
         match mounted {
             Ok(()) => Some(Self(dir)),
             Err(error) => {
-                eprintln!("skipped: cannot mount a tmpfs: {error}");
+                crate::skip::skip(&format!("cannot mount a tmpfs: {error}"));
                 None
             }
         }
@@ -234,7 +234,7 @@ fn libsystemd_sends_what_journald_would_get() {
     const SELF: &str = "audit::tests::failing::libsystemd_sends_what_journald_would_get";
     if std::env::var_os("AIRLOCK_TEST_JOURNAL").is_none() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root may play journald");
+            crate::skip::skip("only root may play journald");
             return;
         }
         let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && exec \"$0\" --exact --nocapture \"$1\"";
