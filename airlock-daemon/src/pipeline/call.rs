@@ -171,7 +171,7 @@ async fn send(
             driver::request(id, "tools/call", &text)
         })
         .await
-        .ok_or_else(|| upstream.ended(&link.ending().how))?;
+        .ok_or_else(|| upstream.ended(&link.ending()))?;
     Ok((pending, token, facts.era))
 }
 
@@ -217,7 +217,7 @@ impl Running {
                     what: "tools/call".to_owned(),
                     limit: Period(self.upstream.timeout).to_string(),
                 }),
-                Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending().how)),
+                Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending())),
                 Ok(Some(Reply::Result(result))) => Event::Result(result, self.era),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
                 Ok(Some(Reply::Notification(method, params))) => {

@@ -76,13 +76,13 @@ async fn ask(upstream: &Upstream, who: &Requester, params: Object<'_>) -> Result
         let mut pending = link
             .request(|id| driver::request(id, "tools/list", &driver::params(facts.era, params, id).0))
             .await
-            .ok_or_else(|| upstream.ended(&link.ending().how))?;
+            .ok_or_else(|| upstream.ended(&link.ending()))?;
         loop {
             match pending.next().await {
                 Some(Reply::Result(result)) => return Ok(Ok(result)),
                 Some(Reply::Error(error)) => return Ok(Err(error)),
                 Some(Reply::Notification(..)) => {}
-                None => return Err(upstream.ended(&pending.ending().how)),
+                None => return Err(upstream.ended(&pending.ending())),
             }
         }
     };

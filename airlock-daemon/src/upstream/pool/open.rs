@@ -1,0 +1,158 @@
+//! Opening a link of any transport, and the words for what went wrong.
+
+use std::sync::Arc;
+
+use crate::config::schema::{EraChoice, Framing, Isolation, UpstreamKind};
+use crate::config::units::Period;
+use crate::mcp::revision::Era;
+
+use super::super::connect::Endpoint;
+use super::super::driver::Facts;
+use super::super::error::UpstreamError;
+use super::super::http::HttpLink;
+use super::super::link::{Ending, Link};
+use super::super::probe::{self, Failure};
+use super::super::stdio::Start;
+use super::super::unix;
+use super::Upstream;
+
+impl Upstream {
+    /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one that does not
+    /// answer as it did before is asked anew what it is.
+    pub(super) async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let known = self.facts().map(|facts| facts.era);
+        let era = match (self.config.era, known) {
+            (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
+            (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
+            (era, _) => era,
+        };
+        let mut result = self.open_as(era).await;
+        if self.config.era == EraChoice::Auto {
+            result = match result {
+                Err(UpstreamError::Ended { .. } | UpstreamError::Closed { .. }) if era == EraChoice::Auto => {
+                    self.open_as(EraChoice::Legacy).await
+                }
+                Err(UpstreamError::Protocol { .. }) if era != EraChoice::Auto => {
+                    self.open_as(EraChoice::Auto).await
+                }
+                result => result,
+            };
+        }
+        match &result {
+            Ok((_, facts)) => {
+                self.facts.store(Some(Arc::clone(facts)));
+                self.trouble.store(None);
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                self.trouble.store(Some(Arc::new(error.to_string())));
+            }
+        }
+        result
+    }
+
+    async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let idle = (self.config.isolation != Some(Isolation::Shared)).then_some(self.idle);
+        let (link, framing) = match self.config.kind {
+            UpstreamKind::Stdio => {
+                let start = Start {
+                    config: &self.config,
+                    name: &self.name,
+                    kernel: &self.kernel,
+                    backend: self.backend,
+                    limit: self.limit,
+                    counted: (self.metrics.process(), self.running.start()),
+                    idle,
+                };
+                (start.open().await?, None)
+            }
+            UpstreamKind::Http => {
+                (Link::Http(HttpLink::start(self.endpoint()?, idle, self.running.start())), None)
+            }
+            UpstreamKind::Unix => {
+                let endpoint = self.endpoint()?;
+                let framing = self.framing(&endpoint).await?;
+                let link = match framing {
+                    Framing::Http => Link::Http(HttpLink::start(endpoint, idle, self.running.start())),
+                    Framing::Ndjson | Framing::Auto => {
+                        unix::open(&endpoint, idle, self.running.start()).await?
+                    }
+                };
+                (link, Some(framing))
+            }
+        };
+        match probe::handshake(&link, era, self.timeout).await {
+            Ok(facts) => {
+                if let Some(framing) = framing {
+                    // The first verdict stands: it led to a handshake.
+                    let _ = self.framing.set(framing);
+                }
+                Ok((link, Arc::new(facts)))
+            }
+            Err(failure) => Err(self.explain(&link, failure)),
+        }
+    }
+
+    fn endpoint(&self) -> Result<Arc<Endpoint>, UpstreamError> {
+        let missing = || "it has no address".to_owned();
+        self.endpoint
+            .clone()
+            .unwrap_or_else(|| Err(missing()))
+            .map_err(|detail| UpstreamError::Start { upstream: self.name.to_string(), detail })
+    }
+
+    /// What is spoken on the socket: configured, remembered, or found out.
+    async fn framing(&self, endpoint: &Endpoint) -> Result<Framing, UpstreamError> {
+        match (self.config.framing, self.framing.get()) {
+            (Framing::Auto, Some(known)) => Ok(*known),
+            (Framing::Auto, None) => unix::framing(endpoint).await,
+            (fixed, _) => Ok(fixed),
+        }
+    }
+
+    fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
+        let upstream = self.name.to_string();
+        let ending = link.ending();
+        let rubbish = |text: &str| match &self.endpoint {
+            Some(_) => format!("it sent `{text}`, which is no MCP message"),
+            None => format!(
+                "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
+            ),
+        };
+        match failure {
+            Failure::Ended => match &ending.rubbish {
+                Some(text) => {
+                    UpstreamError::Protocol { upstream, detail: format!("{}, then ended", rubbish(text)) }
+                }
+                None => self.ended(&ending),
+            },
+            Failure::Failed(error) => error,
+            Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
+            Failure::Silent(what, limit) => match &ending.rubbish {
+                Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
+                None => UpstreamError::Deadline {
+                    upstream,
+                    what: what.to_owned(),
+                    limit: Period(limit).to_string(),
+                },
+            },
+        }
+    }
+
+    /// The error for a server that ended, as the link tells it.
+    pub fn ended(&self, ending: &Ending) -> UpstreamError {
+        if let Some(error) = &ending.error {
+            return error.clone();
+        }
+        let how = &ending.how;
+        let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
+        match &self.endpoint {
+            Some(Ok(endpoint)) => endpoint.closed(format!("closed the connection{detail}")),
+            _ => UpstreamError::Ended {
+                upstream: self.name.to_string(),
+                detail,
+                command: self.config.command.join(" "),
+            },
+        }
+    }
+}
