@@ -221,3 +221,132 @@ fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, StatusCode};
+    use http_body_util::{BodyExt as _, Full};
+    use hyper::service::service_fn;
+    use rustls::ServerConfig;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::*;
+    use crate::upstream::connections;
+
+    /// Good for `localhost`, signed by itself; made for this test alone.
+    const CERTIFICATE: &[u8] = b"\
+-----BEGIN CERTIFICATE-----
+MIIBkjCCATigAwIBAgIUcqsx7z/Wr5C1hgfk02W0m/M8cR8wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjIwMTQ1NloYDzIxMjYxMDI5
+MjAxNDU2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQLjDY1EadPqHAu5DdiIgF5nMrA9wr/FLPEn1SaMTotR3Vs00jZOOCv
+b8/NRKV4mx+KKPpGwyj5vzFudOMNukbzo2YwZDAdBgNVHQ4EFgQUwNftmVV60cnf
+HT6hf68Y1hIaBk4wHwYDVR0jBBgwFoAUwNftmVV60cnfHT6hf68Y1hIaBk4wFAYD
+VR0RBA0wC4IJbG9jYWxob3N0MAwGA1UdEwEB/wQCMAAwCgYIKoZIzj0EAwIDSAAw
+RQIgDIJTsSGoQHppoW5P3tQKGrYVGoN3HhjdYgelCkk3GNgCIQCvWDTBUvSVui1+
+lmN9BlvXJ/HgxtDHCfv+v8ADKfBXQg==
+-----END CERTIFICATE-----
+";
+    const KEY: &[u8] = b"\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgchBGsQUPB/+nxmtj
+QMEjF/1L+eJBVvMx1+hwzlYLNTChRANCAAQLjDY1EadPqHAu5DdiIgF5nMrA9wr/
+FLPEn1SaMTotR3Vs00jZOOCvb8/NRKV4mx+KKPpGwyj5vzFudOMNukbz
+-----END PRIVATE KEY-----
+";
+
+    fn limits() -> Limits {
+        let long = Duration::from_mins(1);
+        Limits { connect: long, call: long, idle: long, message: 1_000 }
+    }
+
+    /// Serves over TLS on the current runtime; the port. Every answer names the connection's number.
+    async fn serve_tls() -> u16 {
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .expect("a pair");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::task::spawn_local(async move {
+            for number in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let acceptor = acceptor.clone();
+                tokio::task::spawn_local(async move {
+                    // Clients that do not trust us hang up in the handshake.
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let service = service_fn(move |_| async move {
+                        Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::from(
+                            number.to_string(),
+                        )))
+                    });
+                    let serving = hyper::server::conn::http1::Builder::new();
+                    let _ = serving.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        port
+    }
+
+    async fn ask(endpoint: &Endpoint) -> Result<String, UpstreamError> {
+        let request =
+            Request::post("/mcp").header("host", &endpoint.host).body(Full::default()).expect("a request");
+        let (response, connection) = connections::send(endpoint, request).await?;
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        connections::keep(endpoint, connection);
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn https_on(backend: Backend) {
+        let name: Arc<str> = "tls".into();
+        let run = backend.run(async {
+            let port = serve_tls().await;
+            let endpoint = |host: &str, trusted: bool| {
+                let mut roots = RootCertStore::empty();
+                if trusted {
+                    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).expect("PEM")).expect("a root");
+                }
+                let tls = trusting(roots).expect("TLS");
+                let url = format!("https://{host}:{port}/mcp?key=secret");
+                Endpoint::url_with(&name, backend, limits(), &url, Some(tls)).expect("an endpoint")
+            };
+            let good = endpoint("localhost", true);
+            assert_eq!(ask(&good).await.expect("trusted"), "0");
+            assert_eq!(ask(&good).await.expect("trusted"), "0", "the connection is kept");
+            for (host, trusted) in [("127.0.0.1", true), ("localhost", false)] {
+                let error = ask(&endpoint(host, trusted)).await.expect_err("not trusted").to_string();
+                assert!(error.contains("certificate") && !error.contains("secret"), "{error}");
+            }
+        });
+        run.expect("a runtime");
+    }
+
+    #[test]
+    fn certificates_are_checked_and_connections_kept() {
+        https_on(Backend::Epoll);
+        // Where the host refuses a ring, the daemon would not use one either.
+        if crate::runtime::backend::choose(crate::config::schema::Io::IoUring).is_ok() {
+            https_on(Backend::IoUring);
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_from_its_url() {
+        let name: Arc<str> = "x".into();
+        let url = |url: &str| Endpoint::url(&name, Backend::Epoll, limits(), url);
+        let endpoint = url("http://[::1]:8080/a/mcp?x=1").expect("a URL");
+        assert_eq!((endpoint.host.as_bytes(), endpoint.path.as_str()), (&b"[::1]:8080"[..], "/a/mcp?x=1"));
+        assert!(matches!(&endpoint.place, Place::Tcp { host, port: 8080, tls: None } if host == "::1"));
+        assert_eq!(endpoint.to_string(), "http://[::1]:8080/a/mcp");
+        let endpoint = url("http://localhost").expect("a URL");
+        assert!(matches!(&endpoint.place, Place::Tcp { port: 80, .. }) && endpoint.path == "/");
+    }
+}
