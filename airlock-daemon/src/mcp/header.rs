@@ -43,11 +43,11 @@ pub fn decode(value: &str) -> Result<Cow<'_, str>, String> {
 /// Writes a value as a mirrored header: as it is where a header can carry it, otherwise as `=?base64?…?=`. What looks like
 /// the sentinel itself is encoded too, so that [`decode`] gives back what was put in.
 pub fn encode(value: &str) -> Cow<'_, str> {
-    let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
-    if plain { Cow::Borrowed(value) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value))) }
+    let unfit = value.bytes().any(|byte| !(b' '..=b'~').contains(&byte))
+        || value.starts_with(' ')
+        || value.ends_with(' ')
+        || (value.starts_with("=?base64?") && value.ends_with("?="));
+    if unfit { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value))) } else { Cow::Borrowed(value) }
 }
 
 /// Checks that a header is there once and says what the body says.

@@ -19,7 +19,7 @@ use crate::mcp::object::Object;
 use super::connect::Endpoint;
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
-use super::http::{HttpLink, InFlight, Outline};
+use super::http::{InFlight, Outline, Shared};
 use super::link::{Reply, answer, cancelled, progress_of};
 use super::sse::Events;
 
@@ -32,9 +32,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// That pause where the server names none.
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 
-/// One request in flight; see [`HttpLink::request`].
+/// One request in flight; see [`super::http::HttpLink::request`].
 pub(super) struct Exchange {
-    pub(super) link: HttpLink,
+    pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) answered: Cell<bool>,
@@ -65,25 +65,25 @@ impl Exchange {
             Some(Err(error)) => {
                 if matches!(error, UpstreamError::Unreachable { .. }) {
                     // The next call opens a new link: it may be another server, of another era, by then.
-                    self.link.shared.finish(error.clone());
+                    self.shared.finish(error.clone());
                 }
                 let _ = self.failure.set(error);
             }
             None if self.answered.get() || self.abandoned.load(Ordering::Acquire) => {
-                let _ = tokio::time::timeout(self.link.shared.endpoint.limits.call, talk).await;
+                let _ = tokio::time::timeout(self.shared.endpoint.limits.call, talk).await;
             }
             None => {
                 // The end of the connection is what a modern server is told by; a legacy one wants it in words.
                 drop(talk);
-                if self.link.shared.is_legacy() {
-                    self.link.shared.deliver(cancelled(self.id)).await;
+                if self.shared.is_legacy() {
+                    self.shared.deliver(cancelled(self.id)).await;
                 }
             }
         }
     }
 
     async fn talk(&self, text: String) -> Result<(), UpstreamError> {
-        let shared = &self.link.shared;
+        let shared = &self.shared;
         let endpoint = &shared.endpoint;
         let outline = Outline::read(&text);
         let (response, connection) = connections::send(endpoint, shared.post(text, &outline)).await?;
@@ -102,7 +102,7 @@ impl Exchange {
                     return Err(too_long(endpoint));
                 }
                 let body = read_all(endpoint, response.into_body(), limit).await?;
-                let _ = self.message(&body, session.as_ref()).await?;
+                self.message(&body, session.as_ref()).await?;
                 connections::keep(endpoint, connection);
                 if self.answered.get() {
                     Ok(())
@@ -128,7 +128,7 @@ impl Exchange {
 
     /// A status other than 2xx: a JSON-RPC error where the body is one.
     async fn refused(&self, response: Response<Body>, connection: Connection) -> Result<(), UpstreamError> {
-        let shared = &self.link.shared;
+        let shared = &self.shared;
         let status = response.status();
         let limit = ERROR_BODY.min(shared.endpoint.limits.message);
         let body = read_all(&shared.endpoint, response.into_body(), limit).await;
@@ -139,16 +139,12 @@ impl Exchange {
         if shared.has_session() && is_session_gone(status, error.as_deref()) {
             return Err(shared.session_gone());
         }
-        match error {
-            Some(error) => {
-                self.deliver(Reply::Error(error)).await;
-                Ok(())
-            }
-            None => {
-                let remark = if status.is_redirection() { ", and redirects are not followed" } else { "" };
-                Err(shared.endpoint.wrong(format!("it answers with HTTP status {status}{remark}")))
-            }
+        if let Some(error) = error {
+            self.deliver(Reply::Error(error)).await;
+            return Ok(());
         }
+        let remark = if status.is_redirection() { ", and redirects are not followed" } else { "" };
+        Err(shared.endpoint.wrong(format!("it answers with HTTP status {status}{remark}")))
     }
 
     /// Reads an event stream until the answer has come.
@@ -159,7 +155,7 @@ impl Exchange {
         events: &mut Events,
         session: Option<&Option<HeaderValue>>,
     ) -> Result<Streamed, UpstreamError> {
-        let endpoint = &self.link.shared.endpoint;
+        let endpoint = &self.shared.endpoint;
         let mut body = response.into_body();
         loop {
             let data = match body.frame().await {
@@ -197,7 +193,7 @@ impl Exchange {
 
     /// A legacy server may end a stream early and expect the client to come back for the rest.
     async fn resume(&self, events: &mut Events) -> Result<(Response<Body>, Connection), UpstreamError> {
-        let shared = &self.link.shared;
+        let shared = &self.shared;
         let endpoint = &shared.endpoint;
         let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
         let (Some(last), true) = (last, shared.is_legacy()) else {
@@ -221,7 +217,7 @@ impl Exchange {
         bytes: &[u8],
         session: Option<&Option<HeaderValue>>,
     ) -> Result<(), UpstreamError> {
-        let endpoint = &self.link.shared.endpoint;
+        let endpoint = &self.shared.endpoint;
         let text = std::str::from_utf8(bytes).map_err(|_| endpoint.wrong("its message is not UTF-8"))?;
         if text.trim_start().starts_with('[') {
             let batch: Vec<&RawValue> = serde_json::from_str(text)
@@ -235,7 +231,7 @@ impl Exchange {
     }
 
     async fn one(&self, text: &str, session: Option<&Option<HeaderValue>>) -> Result<(), UpstreamError> {
-        let shared = &self.link.shared;
+        let shared = &self.shared;
         match message::parse(text)
             .map_err(|reason| shared.endpoint.wrong(format!("its message is {reason}")))?
         {

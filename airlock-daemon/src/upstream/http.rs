@@ -35,7 +35,7 @@ const MAX_ANSWERS: usize = 16;
 /// A handle of a link; it ends when the last one is dropped.
 #[derive(Clone)]
 pub struct HttpLink {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     /// Only its being there matters.
     _hold: mpsc::Sender<Infallible>,
 }
@@ -70,6 +70,7 @@ pub struct HttpPending {
     replies: mpsc::Receiver<Reply>,
     failure: Arc<OnceLock<UpstreamError>>,
     abandoned: Arc<AtomicBool>,
+    /// Keeps the session as long as somebody waits.
     link: HttpLink,
 }
 
@@ -90,10 +91,10 @@ impl Drop for InFlight {
 }
 
 impl HttpLink {
-    /// A link on the current worker. `held` is dropped when the link has ended, session and all; the link ends by itself
+    /// A link on the current worker. `counted` is dropped when the link has ended, session and all; the link ends by itself
     /// when it was not used for `idle`.
-    pub fn start(endpoint: Arc<Endpoint>, idle: Option<Duration>, held: impl Sized + 'static) -> Self {
-        let (hold, held_elsewhere) = mpsc::channel(1);
+    pub fn start(endpoint: Arc<Endpoint>, idle: Option<Duration>, counted: impl Sized + 'static) -> Self {
+        let (hold, handles) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             endpoint,
             mode: ArcSwap::from_pointee(Mode::Modern),
@@ -106,9 +107,9 @@ impl HttpLink {
         tokio::task::spawn_local({
             let shared = Arc::clone(&shared);
             async move {
-                shared.until_unused(held_elsewhere, idle).await;
+                shared.until_unused(handles, idle).await;
                 shared.farewell().await;
-                drop(held);
+                drop(counted);
             }
         });
         Self { shared, _hold: hold }
@@ -135,7 +136,7 @@ impl HttpLink {
         let pending =
             HttpPending { replies, failure: Arc::default(), abandoned: Arc::default(), link: self.clone() };
         let exchange = Exchange {
-            link: self.clone(),
+            shared: Arc::clone(&self.shared),
             id,
             replies: sender,
             answered: std::cell::Cell::new(false),
@@ -179,13 +180,13 @@ impl HttpPending {
 
 impl Shared {
     /// Waits for the end of all handles, or of patience.
-    async fn until_unused(&self, mut held: mpsc::Receiver<Infallible>, idle: Option<Duration>) {
+    async fn until_unused(&self, mut handles: mpsc::Receiver<Infallible>, idle: Option<Duration>) {
         let Some(idle) = idle else {
-            let _ = held.recv().await;
+            let _ = handles.recv().await;
             return;
         };
         let mut before = self.next_id.load(Ordering::Relaxed);
-        while tokio::time::timeout(idle, held.recv()).await.is_err() {
+        while tokio::time::timeout(idle, handles.recv()).await.is_err() {
             let now = self.next_id.load(Ordering::Relaxed);
             if now == before && self.in_flight.load(Ordering::Acquire) == 0 {
                 self.finish(self.endpoint.closed("was not used, so its session was ended"));

@@ -6,7 +6,7 @@
 mod open;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -55,8 +55,8 @@ pub struct Upstream {
     backend: Backend,
     /// Where it listens, where it is not started here; or why that cannot be used.
     endpoint: Option<Result<Arc<Endpoint>, String>>,
-    /// What is spoken on its unix socket, once that is certain.
-    framing: OnceLock<Framing>,
+    /// What is spoken on its unix socket, as long as that led to a handshake.
+    framing: ArcSwapOption<Framing>,
     limit: usize,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
@@ -118,7 +118,7 @@ impl Upstreams {
             let name: Arc<str> = upstream.name.as_str().into();
             Arc::new(Upstream {
                 endpoint: endpoint(upstream, &name, backend, &config.server),
-                framing: OnceLock::new(),
+                framing: ArcSwapOption::empty(),
                 name,
                 config: upstream.clone(),
                 timeout: upstream.timeout.unwrap_or(config.server.timeouts.upstream).0,

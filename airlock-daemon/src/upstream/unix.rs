@@ -60,7 +60,7 @@ fn probe(endpoint: &Endpoint) -> Vec<u8> {
 pub async fn open(
     endpoint: &Endpoint,
     idle: Option<Duration>,
-    held: impl Send + 'static,
+    counted: impl Send + 'static,
 ) -> Result<Link, UpstreamError> {
     let (stream, handle) = endpoint.connect_unix().await?;
     Ok(Link::Pipe(PipeLink::start(Parts {
@@ -71,7 +71,7 @@ pub async fn open(
         end: Box::new(move || {
             // The reader sees the end and lets go of the connection, even where the server keeps it open.
             let _ = handle.shutdown(Shutdown::Both);
-            drop(held);
+            drop(counted);
             String::new()
         }),
     })))

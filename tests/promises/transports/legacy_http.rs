@@ -186,3 +186,18 @@ fn a_stream_that_ends_early_is_taken_up_again() {
         assert_eq!(text(&session.call("resume", &json!({})).expect("a call")), "resumed");
     }
 }
+
+#[test]
+fn an_era_that_is_configured_is_not_probed() {
+    let little = Little::start(answer);
+    let Some(airlock) = start("epoll", &little, "    era: legacy\n") else { return };
+    let mut session = open(&airlock, "/mcp/little");
+    session.call("which", &json!({})).expect("a call");
+    assert_eq!(little.asked("server/discover").len(), 0);
+
+    let Some(airlock) = start("epoll", &little, "    era: modern\n") else { return };
+    let response =
+        open(&airlock, "/mcp/little").request("tools/call", &json!({"name": "which", "arguments": {}}));
+    assert_eq!(response.expect("an answer").status, 502);
+    assert!(airlock.log().contains("it answers server/discover with"), "{}", airlock.log());
+}

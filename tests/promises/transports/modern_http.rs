@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern, modern_call, text};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
@@ -52,6 +54,10 @@ fn answer(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result
         ("tools/call", "page_200") => write(stream, "200 OK", "Content-Type: text/html\r\n", "<h1>hi</h1>"),
         ("tools/call", "elsewhere") => {
             write(stream, "307 Temporary Redirect", "Location: http://127.0.0.1:1/\r\n", "")
+        }
+        ("tools/call", "hang_up") => {
+            write_json(stream, &seen.result(&complete("good-bye")))?;
+            Err(io::ErrorKind::ConnectionAborted.into())
         }
         ("tools/call", "refused") => {
             let error =
@@ -104,9 +110,9 @@ fn flood(stream: &mut TcpStream, book: &Mutex<Book>, chunked: bool) -> io::Resul
     let piece = [b'x'; 16 * 1024];
     loop {
         if chunked {
-            write_piece(stream, &piece)?
+            write_piece(stream, &piece)?;
         } else {
-            stream.write_all(&piece)?
+            stream.write_all(&piece)?;
         }
         book.lock().expect("not poisoned").flood += piece.len();
     }
@@ -206,8 +212,8 @@ fn a_server_that_answers_wrongly_is_told_apart_from_one_that_says_no() {
             assert_eq!(response.status, 502, "{tool} on {io}: {}", response.text());
             assert!(airlock.log().contains(told), "{tool}: {}", airlock.log());
             // Sockets hold some of what was written; the rest would be what Airlock took.
-            let taken = little.book(|book| book.flood) - before;
-            assert!(taken < 16 << 20, "{tool}: {taken} bytes");
+            let bytes = little.book(|book| book.flood) - before;
+            assert!(bytes < 16 << 20, "{tool}: {bytes} bytes");
         }
         let refused = call("refused");
         assert_eq!((refused.status, &refused.answer()["error"]["message"]), (200, &json!("not so")));
@@ -257,5 +263,57 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
         let response = call();
         assert_eq!(text(&response.answer()["result"]), "this is plain", "{}", response.text());
         serving.join().expect("two requests on one connection");
+    }
+}
+
+#[test]
+fn a_kept_connection_that_the_server_closed_is_replaced() {
+    for io in ["epoll", "io_uring"] {
+        let little = Little::start(answer);
+        let Some(airlock) = start(io, &little, "", "  workers: 1\n") else { continue };
+        let token = airlock.user();
+        for _ in 0..5 {
+            let answer = airlock.send(&modern_call("/mcp/little", 1, "hang_up", &json!({})).bearer(&token));
+            assert_eq!(text(&answer.answer()["result"]), "good-bye", "{}\n{}", answer.text(), airlock.log());
+            let connection = little.asked("tools/call").last().expect("the call").connection;
+            little.until(|book| book.closed.contains(&connection).then_some(()));
+            // One turn of the only worker's loop, in which it sees the end.
+            assert_eq!(airlock.send(&Request::get("/live")).status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_at_all_is_not_waited_for() {
+    for io in ["epoll", "io_uring"] {
+        let little = Little::start(|_, stream, _| wait_for_end(stream));
+        let Some(airlock) = start(io, &little, "    timeout: 300ms\n", "") else { continue };
+        let token = airlock.user();
+        let response = airlock.send(&modern_call("/mcp/little", 1, "plain", &json!({})).bearer(&token));
+        assert_eq!(response.status, 504, "{}", response.text());
+        assert!(airlock.log().contains("upstream `little` did not answer"), "{}", airlock.log());
+    }
+}
+
+#[test]
+fn a_connection_that_is_never_made_is_given_up() {
+    // Nobody accepts, and the queue for one is full: the kernel drops what asks for another connection.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    rustix::net::listen(&listener, 0).expect("a shorter queue");
+    let address = listener.local_addr().expect("an address");
+    let mut fillers = Vec::new();
+    while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        fillers.push(filler);
+    }
+    for io in ["epoll", "io_uring"] {
+        let upstreams = format!("  - {{name: full, type: http, url: \"http://{address}/mcp\"}}\n");
+        let server = "  timeouts: {connect: 300ms}\n".to_owned();
+        let Some(airlock) = start_on(io, &Setup { upstreams, server, ..Setup::default() }) else { continue };
+        let token = airlock.user();
+        let response = airlock.send(&modern_call("/mcp/full", 1, "plain", &json!({})).bearer(&token));
+        assert_eq!(response.status, 504, "{}", response.text());
+        let told =
+            format!("upstream `full` did not answer a connection to http://{address}/mcp within 300ms");
+        assert!(airlock.log().contains(&told), "{}", airlock.log());
     }
 }

@@ -81,14 +81,11 @@ impl Upstream {
                 (link, Some(framing))
             }
         };
-        match probe::handshake(&link, era, self.timeout).await {
-            Ok(facts) => {
-                if let Some(framing) = framing {
-                    // The first verdict stands: it led to a handshake.
-                    let _ = self.framing.set(framing);
-                }
-                Ok((link, Arc::new(facts)))
-            }
+        let shaken = probe::handshake(&link, era, self.timeout).await;
+        // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
+        self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
+        match shaken {
+            Ok(facts) => Ok((link, Arc::new(facts))),
             Err(failure) => Err(self.explain(&link, failure)),
         }
     }
@@ -103,7 +100,7 @@ impl Upstream {
 
     /// What is spoken on the socket: configured, remembered, or found out.
     async fn framing(&self, endpoint: &Endpoint) -> Result<Framing, UpstreamError> {
-        match (self.config.framing, self.framing.get()) {
+        match (self.config.framing, self.framing.load_full()) {
             (Framing::Auto, Some(known)) => Ok(*known),
             (Framing::Auto, None) => unix::framing(endpoint).await,
             (fixed, _) => Ok(fixed),
