@@ -201,3 +201,25 @@ fn an_era_that_is_configured_is_not_probed() {
     assert_eq!(response.expect("an answer").status, 502);
     assert!(airlock.log().contains("it answers server/discover with"), "{}", airlock.log());
 }
+
+#[test]
+fn a_session_and_a_connection_that_nobody_uses_are_given_back() {
+    for io in ["epoll", "io_uring"] {
+        let little = Little::start(answer);
+        let setup = Setup {
+            upstreams: little.upstream("little", ""),
+            server: "  timeouts: {idle: 300ms}\n".to_owned(),
+            ..Setup::default()
+        };
+        let Some(airlock) = start_on(io, &setup) else { continue };
+        let mut session = open(&airlock, "/mcp/little");
+        let name = text(&session.call("which", &json!({})).expect("a call")).to_owned();
+        let last = little.until(|book| {
+            let mut deleted = book.seen.iter().filter(|seen| seen.method == "DELETE");
+            deleted
+                .find(|seen| seen.header("mcp-session-id") == Some(name.as_str()))
+                .map(|seen| seen.connection)
+        });
+        little.until(|book| book.closed.contains(&last).then_some(()));
+    }
+}

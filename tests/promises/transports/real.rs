@@ -215,3 +215,72 @@ fn answers_of_every_size_arrive_whole_over_http() {
         });
     }
 }
+
+/// A server of both eras that insists on right headers, on a port or a socket.
+const GREETER: &str = r#"
+import sys, uvicorn
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+
+server = MCPServer("greeter")
+
+@server.tool()
+async def greet(name: str, ctx: Context) -> str:
+    await ctx.report_progress(1, 2, "clearing my throat")
+    return f"good morning, {name}"
+
+app = server.streamable_http_app()
+place = sys.argv[1]
+if place.startswith("/"):
+    uvicorn.run(app, uds=place, log_level="warning")
+else:
+    uvicorn.run(app, host="127.0.0.1", port=int(place), log_level="warning")
+"#;
+
+fn greeter(place: &str, listening: impl Fn() -> bool) -> Option<Server> {
+    let python = match (tools::python("python"), tools::python("uvicorn")) {
+        (Ok(python), Ok(_)) => python,
+        (Err(reason), _) | (_, Err(reason)) => {
+            skip(&reason);
+            return None;
+        }
+    };
+    let mut command = Command::new(python);
+    command.args(["-c", GREETER, place]).stdin(Stdio::null());
+    let server = Server(command.spawn().expect("python starts"));
+    until(|| listening().then_some(())).expect("the server listens");
+    Some(server)
+}
+
+fn greets(io: &str, upstream: String, more: &str) {
+    let setup = Setup { upstreams: upstream + more, ..Setup::default() };
+    let Some(airlock) = start_on(io, &setup) else { return };
+    both_eras(&airlock, "greeter", "greet", &json!({"name": "Åsa"}), "good morning, Åsa");
+    let params = json!({"name": "greet", "arguments": {"name": "Bo"}, "_meta": {"progressToken": "mine"}});
+    let call = modern("/mcp/greeter", 3, "tools/call", &params).bearer(&airlock.user());
+    let response = airlock.send(&call);
+    assert_eq!(response.messages()[0]["params"]["progressToken"], json!("mine"), "{}", response.text());
+    assert_eq!(response.messages()[0]["params"]["message"], json!("clearing my throat"));
+}
+
+#[test]
+fn a_python_server_of_both_eras_over_http() {
+    let address: SocketAddr = free_address().expect("a free port");
+    let listening = || TcpStream::connect(address).is_ok();
+    let Some(_server) = greeter(&address.port().to_string(), listening) else { return };
+    for (io, more) in [("epoll", ""), ("io_uring", "    era: modern\n"), ("io_uring", "    era: legacy\n")] {
+        let upstream = format!("  - name: greeter\n    type: http\n    url: \"http://{address}/mcp\"\n");
+        greets(io, upstream, more);
+    }
+}
+
+#[test]
+fn a_python_server_of_both_eras_over_http_on_a_unix_socket() {
+    let dir = tempfile::Builder::new().prefix("airlock-socket-").tempdir().expect("a directory");
+    let socket = dir.path().join("x.sock");
+    let listening = || UnixStream::connect(&socket).is_ok();
+    let Some(_server) = greeter(&socket.display().to_string(), listening) else { return };
+    for (io, more) in [("epoll", "    era: legacy\n"), ("io_uring", "")] {
+        greets(io, unix_upstream("greeter", &socket, ""), more);
+    }
+}
