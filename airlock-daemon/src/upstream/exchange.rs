@@ -63,8 +63,9 @@ impl Exchange {
         match finished {
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                if matches!(error, UpstreamError::Unreachable { .. }) {
-                    // The next call opens a new link: it may be another server, of another era, by then.
+                if matches!(error, UpstreamError::Unreachable { .. }) && !self.shared.has_session() {
+                    // The next call opens a new link: it may be another server, of another era, by then. A session is
+                    // kept: it may have outlived the trouble, and if not, the server says so.
                     self.shared.finish(error.clone());
                 }
                 let _ = self.failure.set(error);
