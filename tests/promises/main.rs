@@ -17,6 +17,7 @@ mod readme;
 mod real_clients;
 mod real_servers;
 mod shutdown;
+mod transports;
 
 use airlock_tests::{Airlock, Setup, skip};
 

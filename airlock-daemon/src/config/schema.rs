@@ -345,13 +345,13 @@ pub struct Upstream {
     /// `stdio`: the user it runs as.
     #[serde(default)]
     pub user: Option<String>,
-    /// `unix`: the socket.
+    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it.
     #[serde(default)]
     pub socket: Option<PathBuf>,
     /// `unix`: what is spoken on the socket.
     #[serde(default)]
     pub framing: Framing,
-    /// `http`: the endpoint.
+    /// `http`: the endpoint, `https` or, to loopback, `http`. Redirects are not followed.
     #[serde(default)]
     pub url: Option<String>,
     /// What Airlock presents to the server.
@@ -369,7 +369,7 @@ pub struct Upstream {
     /// The only tools that may be called; all that the policy allows when absent.
     #[serde(default)]
     pub allow_tools: Option<Vec<String>>,
-    /// How the process is confined.
+    /// `stdio`: how the process is confined.
     #[serde(default)]
     pub pin: Pin,
 }

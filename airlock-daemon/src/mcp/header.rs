@@ -40,6 +40,16 @@ pub fn decode(value: &str) -> Result<Cow<'_, str>, String> {
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "the header's base64 is not UTF-8".to_owned())
 }
 
+/// Writes a value as a mirrored header: as it is where a header can carry it, otherwise as `=?base64?…?=`. What looks like
+/// the sentinel itself is encoded too, so that [`decode`] gives back what was put in.
+pub fn encode(value: &str) -> Cow<'_, str> {
+    let unfit = value.bytes().any(|byte| !(b' '..=b'~').contains(&byte))
+        || value.starts_with(' ')
+        || value.ends_with(' ')
+        || (value.starts_with("=?base64?") && value.ends_with("?="));
+    if unfit { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value))) } else { Cow::Borrowed(value) }
+}
+
 /// Checks that a header is there once and says what the body says.
 ///
 /// # Errors
@@ -53,6 +63,7 @@ pub fn agrees(headers: &HeaderMap, name: &str, body: &str) -> Result<(), String>
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -81,6 +92,30 @@ mod tests {
         ] {
             let error = agrees(&headers(values), NAME, "read_file").expect_err(reason);
             assert!(error.contains(reason), "{values:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_header_can_carry_stays_readable() {
+        for (value, header) in [
+            ("read_file", "read_file"),
+            ("docs://a b?c=%20", "docs://a b?c=%20"),
+            ("", ""),
+            ("grüße", "=?base64?Z3LDvMOfZQ==?="),
+            (" a", "=?base64?IGE=?="),
+            ("a\r\nx-evil: 1", "=?base64?YQ0KeC1ldmlsOiAx?="),
+            ("=?base64?YQ==?=", "=?base64?PT9iYXNlNjQ/WVE9PT89?="),
+        ] {
+            assert_eq!(encode(value), header);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_is_a_header_and_comes_back(value in any::<String>()) {
+            let header = encode(&value);
+            prop_assert!(HeaderValue::from_str(&header).is_ok());
+            prop_assert_eq!(decode(&header).expect("ours"), value.as_str());
         }
     }
 }

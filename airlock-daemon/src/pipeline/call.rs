@@ -226,7 +226,7 @@ async fn send(
         // It was closed for idleness in this very moment, and nothing was written to it.
         (link, facts) = upstream.link(&who.caller()).await?;
     }
-    Err(upstream.ended(&link.ending().how))
+    Err(upstream.ended(&link.ending()))
 }
 
 fn empty_arguments() -> Box<RawValue> {
@@ -290,7 +290,7 @@ impl Running {
             };
             break match reply {
                 Err(_) => Event::Failed(late(&self.upstream, self.kind.method)),
-                Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending().how)),
+                Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending())),
                 Ok(Some(Reply::Result(result))) => self.shaped(result),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
                 Ok(Some(Reply::Notification(method, params))) => {

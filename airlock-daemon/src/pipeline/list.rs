@@ -111,13 +111,13 @@ async fn ask(
         let mut pending = link
             .request(|id| driver::request(id, kind.method, &driver::params(facts.era, params, id).0))
             .await
-            .ok_or_else(|| upstream.ended(&link.ending().how))?;
+            .ok_or_else(|| upstream.ended(&link.ending()))?;
         loop {
             match pending.next().await {
                 Some(Reply::Result(result)) => return Ok(Asked::Page(result)),
                 Some(Reply::Error(error)) => return Ok(Asked::Error(error)),
                 Some(Reply::Notification(..)) => {}
-                None => return Err(upstream.ended(&pending.ending().how)),
+                None => return Err(upstream.ended(&pending.ending())),
             }
         }
     };

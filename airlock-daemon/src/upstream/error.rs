@@ -23,6 +23,28 @@ pub enum UpstreamError {
         /// The command line.
         command: String,
     },
+    /// Its address takes no connection.
+    #[error(
+        "upstream `{upstream}` cannot be reached at {place}: {detail}. Start the server, or correct its address"
+    )]
+    Unreachable {
+        /// The upstream's name.
+        upstream: String,
+        /// The URL or socket.
+        place: String,
+        /// What the connection attempt said.
+        detail: String,
+    },
+    /// It closed the connection or the session.
+    #[error("upstream `{upstream}` at {place} {detail}; its own log may say why")]
+    Closed {
+        /// The upstream's name.
+        upstream: String,
+        /// The URL or socket.
+        place: String,
+        /// What it did, as a predicate.
+        detail: String,
+    },
     /// It does not speak MCP.
     #[error("upstream `{upstream}` does not speak MCP: {detail}")]
     Protocol {
@@ -65,7 +87,8 @@ impl UpstreamError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Start { .. } => "the server could not be started",
-            Self::Ended { .. } => "the server ended before it answered",
+            Self::Unreachable { .. } => "the server could not be reached",
+            Self::Ended { .. } | Self::Closed { .. } => "the server ended before it answered",
             Self::Protocol { .. } => "the server's answer was not valid",
             Self::Deadline { .. } => "the server did not answer in time",
             Self::Busy { .. } => "the server has no room for another session",

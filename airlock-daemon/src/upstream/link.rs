@@ -1,4 +1,4 @@
-//! One connection to one server process: requests out, answers matched, the process ended with the link.
+//! One connection to one server, a message a line: requests out, answers matched, the server ended with the link.
 //!
 //! A link lives on the worker that opened it; its handle goes anywhere. Two tasks serve it, so that a read is never
 //! cancelled: one reads and hands out answers, one writes. Messages that queue up while a write runs leave as one write.
@@ -17,12 +17,14 @@ use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 use crate::runtime::stream::{BoxStream, ReadHalf, WriteHalf, split};
 
+use super::error::UpstreamError;
 use super::frame::Lines;
+pub use super::handle::{Link, Pending};
 
 /// Messages that may wait for the writer of one link.
 const QUEUE: usize = 1024;
 /// Replies that may wait for one slow reader; progress beyond it is dropped, a result never is.
-const REPLIES: usize = 32;
+pub(super) const REPLIES: usize = 32;
 /// How long a server may take to exit by itself after its input was closed.
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest parameters of a notification in bytes: many may wait for a slow client.
@@ -50,6 +52,8 @@ pub struct Ending {
     pub how: String,
     /// The last line on standard output that was not MCP.
     pub rubbish: Option<String>,
+    /// What went wrong, where it has a name already.
+    pub error: Option<UpstreamError>,
 }
 
 enum Command {
@@ -60,7 +64,7 @@ enum Command {
 
 /// A handle of a link; the link ends when the last one is dropped.
 #[derive(Clone)]
-pub struct Link {
+pub struct PipeLink {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
 }
@@ -73,7 +77,7 @@ struct Shared {
 }
 
 /// A call in flight; dropping it before its result tells the server that nobody waits any more.
-pub struct Pending {
+pub struct PipePending {
     id: u64,
     replies: mpsc::Receiver<Reply>,
     commands: mpsc::Sender<Command>,
@@ -97,7 +101,7 @@ pub struct Parts {
 
 type Waiting = Rc<RefCell<HashMap<u64, mpsc::Sender<Reply>>>>;
 
-impl Link {
+impl PipeLink {
     /// Starts the tasks of a link on the current worker.
     pub fn start(parts: Parts) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
@@ -124,10 +128,8 @@ impl Link {
                 };
                 let how = reading.run(reader).await;
                 shared.alive.store(false, Ordering::Release);
-                shared.ending.store(Some(Arc::new(Ending {
-                    how,
-                    rubbish: shared.rubbish.load_full().map(|text| text.as_ref().clone()),
-                })));
+                let rubbish = shared.rubbish.load_full().map(|text| text.as_ref().clone());
+                shared.ending.store(Some(Arc::new(Ending { how, rubbish, error: None })));
                 ended.notify_one();
             }
         });
@@ -142,10 +144,12 @@ impl Link {
                     .into_iter()
                     .filter(|part| !part.is_empty())
                     .collect::<Vec<_>>();
-                tracing::debug!(upstream = %parts.upstream, how = how.join(", "), "a server process has ended");
-                shared
-                    .ending
-                    .store(Some(Arc::new(Ending { how: how.join(", "), rubbish: before.rubbish.clone() })));
+                tracing::debug!(upstream = %parts.upstream, how = how.join(", "), "a connection to a server has ended");
+                shared.ending.store(Some(Arc::new(Ending {
+                    how: how.join(", "),
+                    rubbish: before.rubbish.clone(),
+                    error: None,
+                })));
                 // Only now do callers learn of the end, so that the error they report names the exit status.
                 waiting.borrow_mut().clear();
             }
@@ -164,11 +168,11 @@ impl Link {
     }
 
     /// Sends a request whose text `write` makes for the id it is given. `None` when the link has ended.
-    pub async fn request(&self, write: impl FnOnce(u64) -> String) -> Option<Pending> {
+    pub async fn request(&self, write: impl FnOnce(u64) -> String) -> Option<PipePending> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(REPLIES);
         self.commands.send(Command::Request { id, text: write(id), replies: sender }).await.ok()?;
-        Some(Pending {
+        Some(PipePending {
             id,
             replies,
             commands: self.commands.clone(),
@@ -193,7 +197,7 @@ impl Shared {
     }
 }
 
-impl Pending {
+impl PipePending {
     /// The next message of the call; `None` when the link ended before the result.
     pub async fn next(&mut self) -> Option<Reply> {
         let reply = self.replies.recv().await;
@@ -209,7 +213,7 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for PipePending {
     fn drop(&mut self) {
         if !self.done {
             // A full queue means that the server does not read: it will not miss this either.
@@ -302,7 +306,8 @@ fn take(command: Command, waiting: &Waiting, batch: &mut Vec<u8>) {
     batch.push(b'\n');
 }
 
-fn cancelled(id: u64) -> String {
+/// Tells a legacy server that a call is not waited for any more.
+pub(super) fn cancelled(id: u64) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"nobody waits for the answer"}}}}"#
     )
@@ -372,12 +377,8 @@ impl Reading<'_> {
             tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
             return;
         }
-        let token = (method == "notifications/progress")
-            .then(|| Object::parse(params).ok())
-            .flatten()
-            .and_then(|params| params.get("progressToken").and_then(|token| token.parse::<u64>().ok()));
         let waiting = self.waiting.borrow();
-        match token.and_then(|id| waiting.get(&id)) {
+        match progress_of(method, params).and_then(|id| waiting.get(&id)) {
             Some(replies) => {
                 let _ = replies.try_send(Reply::Notification(method.to_owned(), params.to_owned()));
             }
@@ -387,19 +388,28 @@ impl Reading<'_> {
         }
     }
 
-    /// Answers what a server asks: it is alive, it has no roots but the configured ones, and nothing else is offered.
     fn answer(&self, id: &str, method: &str) {
-        let text = match method {
-            "ping" => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
-            "roots/list" => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"roots":[]}}}}"#),
-            _ => {
-                format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"not offered"}}}}"#)
-            }
-        };
         if let Some(commands) = self.server.upgrade() {
             // A server that asks faster than it reads gets no answer rather than unbounded memory.
-            let _ = commands.try_send(Command::Notify(text));
+            let _ = commands.try_send(Command::Notify(answer(id, method)));
         }
+    }
+}
+
+/// The call that a progress notification belongs to: our number is its token.
+pub(super) fn progress_of(method: &str, params: &str) -> Option<u64> {
+    if method != "notifications/progress" {
+        return None;
+    }
+    Object::parse(params).ok()?.get("progressToken")?.parse().ok()
+}
+
+/// Answers what a server asks: we are alive, have no roots but the configured ones, and offer nothing else.
+pub(super) fn answer(id: &str, method: &str) -> String {
+    match method {
+        "ping" => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
+        "roots/list" => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"roots":[]}}}}"#),
+        _ => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"not offered"}}}}"#),
     }
 }
 

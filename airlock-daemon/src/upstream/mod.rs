@@ -1,13 +1,20 @@
 //! What a server sees: transports below, one driver an era above, and the pool that says whose process is whose.
 
+pub mod connect;
+pub mod connections;
 pub mod driver;
 pub mod error;
+mod exchange;
 pub mod frame;
+pub mod handle;
+pub mod http;
 pub mod legacy;
 pub mod link;
 pub mod modern;
 pub mod pool;
 pub mod probe;
+pub mod sse;
 pub mod stdio;
+pub mod unix;
 
 pub use error::UpstreamError;

@@ -1,7 +1,9 @@
-//! Whose process is whose.
+//! Whose server is whose.
 //!
 //! A legacy server keeps state in its process, so a process belongs to one session or one principal and never to two
 //! tenants. A modern server stands on no connection, so one process may serve all.
+
+mod open;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +13,16 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{OnceCell, watch};
 
 use crate::auth::principal::Principal;
-use crate::config::schema::{self, EraChoice, Isolation, UpstreamKind};
+use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
 use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
+use super::connect::{Endpoint, Limits};
 use super::driver::Facts;
 use super::error::UpstreamError;
 use super::link::Link;
-use super::probe::{self, Failure};
-use super::stdio::Start;
 
 /// Most processes of one upstream.
 const MAX_LINKS: usize = 256;
@@ -55,6 +56,10 @@ pub struct Upstream {
     pub timeout: Duration,
     kernel: Arc<KernelHalf>,
     backend: Backend,
+    /// Where it listens, where it is not started here; or why that cannot be used.
+    endpoint: Option<Result<Arc<Endpoint>, String>>,
+    /// What is spoken on its unix socket, as long as that led to a handshake.
+    framing: ArcSwapOption<Framing>,
     limit: usize,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
@@ -115,8 +120,11 @@ impl Upstreams {
     ) -> Self {
         let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
+            let name: Arc<str> = upstream.name.as_str().into();
             Arc::new(Upstream {
-                name: upstream.name.as_str().into(),
+                endpoint: endpoint(upstream, &name, backend, &config.server),
+                framing: ArcSwapOption::empty(),
+                name,
                 config: upstream.clone(),
                 timeout: upstream.timeout.unwrap_or(config.server.timeouts.upstream).0,
                 kernel: Arc::clone(kernel),
@@ -171,6 +179,28 @@ impl Upstreams {
         if tokio::time::timeout(limit, gone).await.is_err() {
             tracing::warn!("server processes were still running at the end; their cgroups are killed");
         }
+    }
+}
+
+/// The address of an upstream that is not started here.
+fn endpoint(
+    upstream: &schema::Upstream,
+    name: &Arc<str>,
+    backend: Backend,
+    server: &schema::Server,
+) -> Option<Result<Arc<Endpoint>, String>> {
+    let limits = Limits {
+        connect: server.timeouts.connect.0,
+        call: upstream.timeout.unwrap_or(server.timeouts.upstream).0,
+        idle: server.timeouts.idle.0,
+        message: server.max_response_bytes.as_usize(),
+    };
+    match (upstream.kind, &upstream.socket, &upstream.url) {
+        (UpstreamKind::Unix, Some(socket), _) => {
+            Some(Ok(Arc::new(Endpoint::unix(name, backend, limits, socket))))
+        }
+        (UpstreamKind::Http, _, Some(url)) => Some(Endpoint::url(name, backend, limits, url).map(Arc::new)),
+        _ => None,
     }
 }
 
@@ -298,110 +328,5 @@ impl Upstream {
         }
         let Principal { issuer, tenant, subject, .. } = caller.principal;
         Some(Owner::Subject { issuer: issuer.clone(), tenant: tenant.clone(), subject: subject.clone() })
-    }
-
-    /// Starts a process in a task of its own: a caller that goes away must not hide how the start ended.
-    async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<Link, UpstreamError> {
-        let this = Arc::clone(self);
-        let opened = tokio::task::spawn_local(async move { this.open().await }).await;
-        opened.map_or_else(
-            |_| Err(self.ended("its start was broken off")),
-            |opened| opened.map(|(link, _)| link),
-        )
-    }
-
-    /// Whether the server is known to be one that all callers share.
-    fn serves_everyone(&self) -> bool {
-        self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
-    }
-
-    /// Starts a process and shakes hands; a server that exits on the probe is started again as a legacy one.
-    async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        let known = self.facts().map(|facts| facts.era);
-        let era = match (self.config.era, known) {
-            (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
-            (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
-            (era, _) => era,
-        };
-        let result = match self.open_as(era).await {
-            Err(UpstreamError::Ended { .. }) if era == EraChoice::Auto => {
-                self.open_as(EraChoice::Legacy).await
-            }
-            result => result,
-        };
-        match &result {
-            Ok((_, facts)) => {
-                self.facts.store(Some(Arc::clone(facts)));
-                self.trouble.store(None);
-            }
-            Err(error) => {
-                tracing::warn!("{error}");
-                if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
-                    // Perhaps it was replaced by one of the other era: it is asked anew next time.
-                    self.facts.store(None);
-                }
-                self.trouble.store(Some(Arc::new(error.to_string())));
-            }
-        }
-        result
-    }
-
-    async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        debug_assert_eq!(
-            self.config.kind,
-            UpstreamKind::Stdio,
-            "validation refuses other kinds in this release"
-        );
-        let start = Start {
-            config: &self.config,
-            name: &self.name,
-            kernel: &self.kernel,
-            backend: self.backend,
-            limit: self.limit,
-            counted: (self.metrics.process(), self.running.start()),
-            idle: (!self.serves_everyone()).then_some(self.idle),
-        };
-        let link = start.open().await?;
-        match probe::handshake(&link, era, self.timeout).await {
-            Ok(facts) => Ok((link, Arc::new(facts))),
-            Err(failure) => Err(self.explain(&link, failure)),
-        }
-    }
-
-    fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
-        let upstream = self.name.to_string();
-        let ending = link.ending();
-        let rubbish = |text: &str| {
-            format!(
-                "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
-            )
-        };
-        match failure {
-            Failure::Ended => match &ending.rubbish {
-                Some(text) => {
-                    UpstreamError::Protocol { upstream, detail: format!("{}, then ended", rubbish(text)) }
-                }
-                None => self.ended(&ending.how),
-            },
-            Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
-            Failure::Silent(what, limit) => match &ending.rubbish {
-                Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
-                None => UpstreamError::Deadline {
-                    upstream,
-                    what: what.to_owned(),
-                    limit: crate::config::units::Period(limit).to_string(),
-                },
-            },
-        }
-    }
-
-    /// The error for a process that ended; `how` as the link tells it.
-    pub fn ended(&self, how: &str) -> UpstreamError {
-        let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
-        UpstreamError::Ended {
-            upstream: self.name.to_string(),
-            detail,
-            command: self.config.command.join(" "),
-        }
     }
 }

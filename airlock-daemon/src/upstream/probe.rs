@@ -6,7 +6,8 @@ use crate::config::schema::EraChoice;
 use crate::mcp::revision::Era;
 
 use super::driver::{self, Facts};
-use super::link::{Link, Reply};
+use super::error::UpstreamError;
+use super::link::{Ending, Link, Reply};
 use super::{legacy, modern};
 
 /// How long a server may think about a method that it does not know.
@@ -15,8 +16,10 @@ const PROBE: Duration = Duration::from_secs(10);
 /// Why a handshake failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The process ended.
+    /// The process ended, or the connection did.
     Ended,
+    /// The transport failed, and says how.
+    Failed(UpstreamError),
     /// It did not answer this method in time.
     Silent(&'static str, Duration),
     /// It answered something else.
@@ -46,7 +49,9 @@ pub async fn handshake(link: &Link, era: EraChoice, limit: Duration) -> Result<F
                 return Err(Failure::Wrong(format!("it answers server/discover with {}", short(&error))));
             }
             Ok(Err(_)) => {}
-            Err(Failure::Silent(..)) if era == EraChoice::Auto => {}
+            // Some HTTP servers refuse an unknown method with a page, a redirect or a status alone.
+            Err(Failure::Silent(..) | Failure::Failed(UpstreamError::Protocol { .. }))
+                if era == EraChoice::Auto => {}
             Err(failure) => return Err(failure),
         }
     }
@@ -70,11 +75,13 @@ async fn ask(
     limit: Duration,
 ) -> Result<Result<String, String>, Failure> {
     let answer = async {
-        let mut pending =
-            link.request(|id| driver::request(id, method, params)).await.ok_or(Failure::Ended)?;
+        let mut pending = link
+            .request(|id| driver::request(id, method, params))
+            .await
+            .ok_or_else(|| ended(link.ending()))?;
         loop {
             match pending.next().await {
-                None => return Err(Failure::Ended),
+                None => return Err(ended(pending.ending())),
                 Some(Reply::Notification(..)) => {}
                 Some(Reply::Result(result)) => return Ok(Ok(result)),
                 Some(Reply::Error(error)) => return Ok(Err(error)),
@@ -82,6 +89,10 @@ async fn ask(
         }
     };
     tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Silent(method, limit)))
+}
+
+fn ended(ending: Ending) -> Failure {
+    ending.error.map_or(Failure::Ended, Failure::Failed)
 }
 
 /// At most 200 characters of something a server wrote.

@@ -13,7 +13,7 @@ use crate::runtime::stream::split;
 
 use super::error::UpstreamError;
 use super::frame::Lines;
-use super::link::{Link, Parts};
+use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
 
 /// How to start one process of an upstream.
@@ -50,7 +50,7 @@ impl Start<'_> {
         }
         tracing::debug!(upstream = %self.name, pid = process.pid(), "a server process has started");
         let stream = self.backend.unix(stdio).map_err(|error| failed(error.to_string()))?;
-        Ok(Link::start(Parts {
+        Ok(Link::Pipe(PipeLink::start(Parts {
             upstream: Arc::clone(self.name),
             stream,
             limit: self.limit,
@@ -61,7 +61,7 @@ impl Start<'_> {
                 drop(counted);
                 status
             }),
-        }))
+        })))
     }
 
     /// fork and exec wait for the new program: off the worker's thread.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{AUTH, assert_mistakes, good, mistakes};
 use crate::config::schema::{
-    Io, Isolation, KernelMode, OnAuditFailure, PinNetwork, PolicyMode, SignatureAlgorithm,
+    Framing, Io, Isolation, KernelMode, OnAuditFailure, PinNetwork, PolicyMode, SignatureAlgorithm,
 };
 use crate::config::schema::{UpstreamKind, Workers};
 use crate::config::{MAX_DIAGNOSTICS, from_text};
@@ -143,15 +143,15 @@ dlp:
 rate_limiting: {«per_token: 200/min, «per_address: 1000/min, «burst: 50, «per_tenant: {requests: 2000/min, streams: 100},
                 «failed_auth: 5/min, «kernel_drop: {after: 3, for: 5m, at_most: 1h}}
 upstreams:
-  - {name: docs, type: «unix, socket: /run/mcp/docs.sock, framing: auto, timeout: 30s, allow_tools: [search_docs]}
+  - {name: docs, type: unix, socket: /run/mcp/docs.sock, framing: auto, timeout: 30s, allow_tools: [search_docs]}
   - {name: code, type: stdio, command: [python3, -m, mcp_server.code], env: {LANG: C}, user: airlock-mcp,
      isolation: session, era: auto, pin: {network: none, memory: 512MiB, tasks: 64}}
-  - {name: analytics, type: «http, url: "http://127.0.0.1:9000/mcp", «credential: {bearer_file: /run/token}}
+  - {name: analytics, type: http, url: "http://127.0.0.1:9000/mcp", «credential: {bearer_file: /run/token}}
 audit: {dir: /var/lib/airlock/audit, journald: true, «retention: 30d, «checkpoint: {every: 10s, key_file: /k}, on_failure: buffer}
 observability: {«admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, otlp_endpoint: null, log: {level: info, format: auto}}
 kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: auto, allow: []}}
 "#;
-    assert_mistakes(text, &["not yet enforced"; 18]);
+    assert_mistakes(text, &["not yet enforced"; 16]);
 }
 
 #[test]
@@ -160,27 +160,45 @@ fn later_values_are_refused_too() {
         &format!(
             "{AUTH}server: {{«trusted_proxies: [10.0.0.0/8]}}\npolicy: {{mode: «shadow}}\n\
              observability: {{«otlp_endpoint: \"http://127.0.0.1:4317\"}}\nupstreams:\n\
-             \x20 - {{name: a, type: stdio, command: [x], isolation: «subject, framing: «ndjson, pin: {{network: «host}}}}\n\
+             \x20 - {{name: a, type: stdio, command: [x], isolation: «subject, pin: {{network: «host}}}}\n\
              \x20 - {{name: b, type: stdio, command: [x], isolation: «tenant}}\n"
         ),
-        &["not yet enforced"; 7],
+        &["not yet enforced"; 6],
     );
 }
 
-/// Types of upstream that come later are still checked against their own keys.
 #[test]
 fn each_type_of_upstream_has_its_own_keys() {
     assert_mistakes(
         &format!(
-            "{AUTH}upstreams:\n  - {{«name: a, type: «unix, «command: [x], «env: {{A: b}}}}\n\
-             \x20 - {{name: c, type: «http, url: «http://a.example, «socket: /s, «user: d, «working_dir: /}}\n"
+            "{AUTH}upstreams:\n  - {{«name: a, type: unix, «command: [x], «env: {{A: b}}}}\n\
+             \x20 - {{name: c, type: http, url: «http://a.example, «socket: /s, «framing: http, «user: d, «working_dir: /}}\n"
         )
         .replace("{«name: a", "«{name: a"),
         &[
-            "needs `socket`", "not yet enforced", "`stdio`", "`stdio`", "not yet enforced", "loopback", "`unix`", "`stdio`",
-            "`stdio`",
+            "needs `socket`", "`stdio`", "`stdio`", "loopback", "`unix`", "`unix`", "`stdio`", "`stdio`",
         ],
     );
+}
+
+#[test]
+fn servers_that_are_not_started_here_are_not_pinned() {
+    assert_mistakes(
+        &format!(
+            "{AUTH}upstreams:\n  - {{name: a, type: unix, socket: /s, pin: {{«network: host, «memory: 1KiB, «tasks: 0}}}}\n\
+             \x20 - {{name: b, type: http, url: \"http://127.0.0.1:1/mcp\", pin: {{network: none, tasks: 64, «memory: 1GiB}}}}\n"
+        ),
+        &["nothing to pin"; 4],
+    );
+    let config = good(&format!(
+        "{AUTH}upstreams:\n  - {{name: a, type: unix, socket: /s, framing: ndjson}}\n\
+         \x20 - {{name: b, type: http, url: \"https://b.example/mcp\", era: modern, isolation: shared}}\n"
+    ));
+    assert_eq!(
+        (config.upstreams[0].kind, config.upstreams[0].framing),
+        (UpstreamKind::Unix, Framing::Ndjson)
+    );
+    assert_eq!(config.upstreams[1].kind, UpstreamKind::Http);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Keys that the schema knows and this release does not act on: refused, so that nobody relies on them.
 
 use super::{Checks, at};
-use crate::config::schema::{Config, Framing, Isolation, PinNetwork, PolicyMode, Upstream, UpstreamKind};
+use crate::config::schema::{Config, Isolation, PinNetwork, PolicyMode, Upstream, UpstreamKind};
 use crate::config::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
@@ -43,21 +43,8 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 }
 
 fn upstream(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
-    let kind = match upstream.kind {
-        UpstreamKind::Stdio => None,
-        UpstreamKind::Unix => Some("unix"),
-        UpstreamKind::Http => Some("http"),
-    };
-    if let Some(kind) = kind {
-        let path = at!["upstreams", index, "type"];
-        value(checks, path, &format!("an upstream of the type {kind}"), "`stdio`");
-    }
     if upstream.credential.is_some() {
         key(checks, at!["upstreams", index, "credential"], "upstreams[].credential");
-    }
-    if upstream.framing != Framing::Auto {
-        let path = at!["upstreams", index, "framing"];
-        value(checks, path, "a fixed framing", "`auto`, or no `framing` at all");
     }
     let isolation = match upstream.isolation {
         Some(Isolation::Subject) => Some("subject"),
@@ -68,7 +55,8 @@ fn upstream(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         let path = at!["upstreams", index, "isolation"];
         value(checks, path, &format!("the isolation {isolation}"), "`session` (the strictest) or `shared`");
     }
-    if upstream.pin.network == PinNetwork::Host {
+    // For other types nothing is pinned, which is told elsewhere.
+    if upstream.kind == UpstreamKind::Stdio && upstream.pin.network == PinNetwork::Host {
         let path = at!["upstreams", index, "pin", "network"];
         value(checks, path, "a server with the host's network", "`none`, or no `network` at all");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Checks, at, net};
-use crate::config::schema::{Config, EraChoice, Isolation, Upstream, UpstreamKind};
+use crate::config::schema::{Config, EraChoice, Framing, Isolation, Pin, Upstream, UpstreamKind};
 use crate::config::units::ByteSize;
 
 /// Longest name of an upstream in bytes.
@@ -88,6 +88,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         ("working_dir", "stdio", upstream.working_dir.is_some()),
         ("user", "stdio", upstream.user.is_some()),
         ("socket", "unix", upstream.socket.is_some()),
+        ("framing", "unix", upstream.framing != Framing::Auto),
         ("url", "http", upstream.url.is_some()),
     ];
     for (key, belongs, given) in foreign {
@@ -100,6 +101,13 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
             );
         }
     }
+    if upstream.kind != UpstreamKind::Stdio {
+        nothing_to_pin(index, &upstream.pin, checks);
+    }
+    if upstream.socket.as_ref().is_some_and(|socket| !socket.is_absolute()) {
+        let path = at!["upstreams", index, "socket"];
+        checks.value(path, "the path of the socket is relative", "an absolute path", "write the whole path");
+    }
     if let Some(url) = &upstream.url
         && let Err(reason) = net::check_url(url)
     {
@@ -109,6 +117,26 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
             "an `https` URL, or an `http` URL to loopback",
             "write the URL of its MCP endpoint",
         );
+    }
+}
+
+/// Airlock confines the processes that it starts. Whoever writes a limit for another server must not believe in it.
+fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
+    let default = Pin::default();
+    let keys = [
+        ("network", pin.network != default.network),
+        ("memory", pin.memory != default.memory),
+        ("tasks", pin.tasks != default.tasks),
+    ];
+    for (key, given) in keys {
+        if given {
+            checks.key(
+                at!["upstreams", index, "pin", key],
+                format!("`pin.{key}` has no effect here: Airlock does not start this server, so there is nothing to pin"),
+                "`pin` only for upstreams of the type `stdio`",
+                "remove the key, and confine the server where it is started",
+            );
+        }
     }
 }
 
@@ -155,6 +183,9 @@ fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     if upstream.working_dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
         let path = at!["upstreams", index, "working_dir"];
         checks.value(path, "the working directory is relative", "an absolute path", "write the whole path");
+    }
+    if upstream.kind != UpstreamKind::Stdio {
+        return;
     }
     if upstream.pin.tasks == Some(0) {
         let path = at!["upstreams", index, "pin", "tasks"];

@@ -1,0 +1,366 @@
+//! One HTTP request to a server and everything that comes back for it.
+
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming as Body;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use crate::mcp::header;
+use crate::mcp::message::{self, Incoming};
+use crate::mcp::object::Object;
+
+use super::connect::Endpoint;
+use super::connections::{self, Connection};
+use super::error::UpstreamError;
+use super::http::{InFlight, Outline, Shared};
+use super::link::{Reply, answer, cancelled, progress_of};
+use super::sse::Events;
+
+/// Longest error page that is read, in bytes.
+const ERROR_BODY: usize = 64 * 1024;
+/// How long, and how many bytes, a server may add to a stream behind the answer before the connection is given up.
+const TAIL: (Duration, usize) = (Duration::from_millis(250), 64 * 1024);
+/// Bounds of the pause before a broken stream is taken up again; the server's `retry` is obeyed between them.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// That pause where the server names none.
+const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+
+/// One request in flight; see [`super::http::HttpLink::request`].
+pub(super) struct Exchange {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: u64,
+    pub(super) replies: mpsc::Sender<Reply>,
+    pub(super) answered: Cell<bool>,
+    pub(super) failure: Arc<OnceLock<UpstreamError>>,
+    pub(super) _counted: InFlight,
+}
+
+/// What came of a stream.
+enum Streamed {
+    /// The answer was in it.
+    Answered,
+    /// It ended before.
+    BrokenOff,
+}
+
+impl Exchange {
+    /// Runs the exchange to its end, or until nobody waits for it.
+    pub(super) async fn run(self, text: String) {
+        let mut talk = Box::pin(self.talk(text));
+        let finished = tokio::select! {
+            biased;
+            outcome = &mut talk => Some(outcome),
+            () = self.replies.closed() => None,
+        };
+        match finished {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                if matches!(error, UpstreamError::Unreachable { .. }) && !self.shared.has_session() {
+                    // The next call opens a new link: it may be another server, of another era, by then. A session is
+                    // kept: it may have outlived the trouble, and if not, the server says so.
+                    self.shared.finish(error.clone());
+                }
+                let _ = self.failure.set(error);
+            }
+            None if self.answered.get() => {
+                let _ = tokio::time::timeout(self.shared.endpoint.limits.call, talk).await;
+            }
+            None => {
+                // The end of the connection is what a modern server is told by; a legacy one wants it in words.
+                drop(talk);
+                if self.shared.is_legacy() {
+                    self.shared.deliver(cancelled(self.id)).await;
+                }
+            }
+        }
+    }
+
+    async fn talk(&self, text: String) -> Result<(), UpstreamError> {
+        let shared = &self.shared;
+        let endpoint = &shared.endpoint;
+        let outline = Outline::read(&text);
+        let (response, connection) = connections::send(endpoint, shared.post(text, &outline)).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return self.refused(response, connection).await;
+        }
+        let session = (outline.method == "initialize")
+            .then(|| response.headers().get(HeaderName::from_static(header::SESSION_ID)).cloned());
+        let mut response = response;
+        let mut connection = connection;
+        match kind(&response) {
+            Kind::Json => {
+                let limit = endpoint.limits.message;
+                if declared(&response).is_some_and(|length| length > limit as u64) {
+                    return Err(too_long(endpoint));
+                }
+                let body = read_all(endpoint, response.into_body(), limit).await?;
+                self.message(&body, session.as_ref()).await?;
+                connections::keep(endpoint, connection);
+                if self.answered.get() {
+                    Ok(())
+                } else {
+                    Err(endpoint.wrong("its answer is to another request"))
+                }
+            }
+            Kind::Events => {
+                let mut events = Events::default();
+                loop {
+                    match self.stream(response, connection, &mut events, session.as_ref()).await? {
+                        Streamed::Answered => return Ok(()),
+                        Streamed::BrokenOff => (response, connection) = self.resume(&mut events).await?,
+                    }
+                }
+            }
+            Kind::Other(kind) => {
+                Err(endpoint
+                    .wrong(format!("it answers {status} with {kind} instead of JSON or an event stream")))
+            }
+        }
+    }
+
+    /// A status other than 2xx: a JSON-RPC error where the body is one.
+    async fn refused(&self, response: Response<Body>, connection: Connection) -> Result<(), UpstreamError> {
+        let shared = &self.shared;
+        let status = response.status();
+        let limit = ERROR_BODY.min(shared.endpoint.limits.message);
+        let body = read_all(&shared.endpoint, response.into_body(), limit).await;
+        if body.is_ok() {
+            connections::keep(&shared.endpoint, connection);
+        }
+        let error = body.ok().and_then(|body| error_of(&body));
+        if shared.has_session() && is_session_gone(status, error.as_deref()) {
+            return Err(shared.session_gone());
+        }
+        if let Some(error) = error {
+            self.deliver(Reply::Error(error)).await;
+            return Ok(());
+        }
+        let remark = if status.is_redirection() { ", and redirects are not followed" } else { "" };
+        Err(shared.endpoint.wrong(format!("it answers with HTTP status {status}{remark}")))
+    }
+
+    /// Reads an event stream until the answer has come.
+    async fn stream(
+        &self,
+        response: Response<Body>,
+        connection: Connection,
+        events: &mut Events,
+        session: Option<&Option<HeaderValue>>,
+    ) -> Result<Streamed, UpstreamError> {
+        let endpoint = &self.shared.endpoint;
+        let mut body = response.into_body();
+        loop {
+            let data = match body.frame().await {
+                None => {
+                    connections::keep(endpoint, connection);
+                    return Ok(Streamed::BrokenOff);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(upstream = %endpoint.upstream, %error, "an event stream broke off");
+                    return Ok(Streamed::BrokenOff);
+                }
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            };
+            let mut whole = Vec::new();
+            events
+                .feed(&data, endpoint.limits.message, |event| whole.push(event))
+                .map_err(|_| too_long(endpoint))?;
+            for event in whole {
+                // An event without data only sets the id to resume after.
+                if event.kind == "message" && !event.data.is_empty() {
+                    self.message(&event.data, session).await?;
+                }
+            }
+            if self.answered.get() {
+                if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1))
+                    .await
+                    .is_ok_and(|rest| rest.is_ok())
+                {
+                    connections::keep(endpoint, connection);
+                }
+                return Ok(Streamed::Answered);
+            }
+        }
+    }
+
+    /// A legacy server may end a stream early and expect the client to come back for the rest.
+    async fn resume(&self, events: &mut Events) -> Result<(Response<Body>, Connection), UpstreamError> {
+        let shared = &self.shared;
+        let endpoint = &shared.endpoint;
+        let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
+        let (Some(last), true) = (last, shared.is_legacy()) else {
+            return Err(endpoint.closed("ended its answer before the result"));
+        };
+        events.reconnect();
+        tokio::time::sleep(events.retry().unwrap_or(DEFAULT_RETRY).clamp(RETRY.0, RETRY.1)).await;
+        let (response, connection) = connections::send(endpoint, shared.resume(last)).await?;
+        match (response.status(), kind(&response)) {
+            (StatusCode::OK, Kind::Events) => Ok((response, connection)),
+            (StatusCode::NOT_FOUND, _) if shared.has_session() => Err(shared.session_gone()),
+            (status, _) => Err(endpoint.closed(format!(
+                "ended its answer before the result and answers {status} when asked for the rest"
+            ))),
+        }
+    }
+
+    /// Takes in one message, or a batch of them as 2025-03-26 allows.
+    async fn message(
+        &self,
+        bytes: &[u8],
+        session: Option<&Option<HeaderValue>>,
+    ) -> Result<(), UpstreamError> {
+        let endpoint = &self.shared.endpoint;
+        let text = std::str::from_utf8(bytes).map_err(|_| endpoint.wrong("its message is not UTF-8"))?;
+        if text.trim_start().starts_with('[') {
+            let batch: Vec<&RawValue> = serde_json::from_str(text)
+                .map_err(|error| endpoint.wrong(format!("its message is not JSON: {error}")))?;
+            for one in batch {
+                self.one(one.get(), session).await?;
+            }
+            return Ok(());
+        }
+        self.one(text, session).await
+    }
+
+    async fn one(&self, text: &str, session: Option<&Option<HeaderValue>>) -> Result<(), UpstreamError> {
+        let shared = &self.shared;
+        match message::parse(text)
+            .map_err(|reason| shared.endpoint.wrong(format!("its message is {reason}")))?
+        {
+            Incoming::Answer { id, outcome } if id == self.id && !self.answered.get() => {
+                let reply = match outcome {
+                    Ok(result) => {
+                        if let Some(session) = session {
+                            shared.initialized(result.get(), session.clone());
+                        }
+                        Reply::Result(result.get().to_owned())
+                    }
+                    Err(error) => Reply::Error(error.get().to_owned()),
+                };
+                self.deliver(reply).await;
+            }
+            Incoming::Notification { method, params }
+                if progress_of(&method, params.map_or("{}", |params| params.get())) == Some(self.id) =>
+            {
+                let params = params.map_or("{}", |params| params.get()).to_owned();
+                let _ = self.replies.try_send(Reply::Notification(method, params));
+            }
+            Incoming::Request { id, method } if shared.is_legacy() => {
+                shared.answer(answer(id, &method));
+            }
+            Incoming::Answer { .. } | Incoming::Notification { .. } | Incoming::Request { .. } => {
+                tracing::debug!(upstream = %shared.endpoint.upstream, "a message that belongs to no call was dropped");
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, reply: Reply) {
+        self.answered.set(true);
+        // Nobody waits any more when this fails.
+        let _ = self.replies.send(reply).await;
+    }
+}
+
+enum Kind {
+    Json,
+    Events,
+    Other(String),
+}
+
+fn kind(response: &Response<Body>) -> Kind {
+    let value =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Kind::Json
+    } else if essence.eq_ignore_ascii_case("text/event-stream") {
+        Kind::Events
+    } else if essence.is_empty() {
+        Kind::Other("nothing".to_owned())
+    } else {
+        Kind::Other(essence.chars().take(60).collect())
+    }
+}
+
+fn declared(response: &Response<Body>) -> Option<u64> {
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_long(endpoint: &Endpoint) -> UpstreamError {
+    endpoint.wrong(format!(
+        "it sent a message longer than {} bytes (server.max_response_bytes)",
+        endpoint.limits.message
+    ))
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read_all(
+    endpoint: &Endpoint,
+    mut body: Body,
+    limit: usize,
+) -> Result<Vec<u8>, UpstreamError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| endpoint.closed(format!("broke off its answer ({error})")))?;
+        let data = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > limit {
+            return Err(too_long(endpoint));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// The error object of a JSON-RPC error, whatever its id: a server that refuses a request early may not know it.
+fn error_of(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let message = Object::parse(text).ok()?;
+    let error = message.get("error").filter(|error| error.starts_with('{'))?;
+    Object::parse(error).ok()?.get("code")?.parse::<i64>().ok()?;
+    Some(error.to_owned())
+}
+
+/// 404 says it (2025-11-25, "Session management"); some servers say 400 and mean it, in words.
+fn is_session_gone(status: StatusCode, error: Option<&str>) -> bool {
+    let in_words = || {
+        error
+            .and_then(|error| Object::parse(error).ok())
+            .and_then(|error| error.string("message").map(|message| message.to_ascii_lowercase()))
+            .is_some_and(|message| message.contains("session"))
+    };
+    status == StatusCode::NOT_FOUND || (status == StatusCode::BAD_REQUEST && in_words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_found_whatever_its_id() {
+        let body = br#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request"},"id":null}"#;
+        assert_eq!(error_of(body).as_deref(), Some(r#"{"code":-32000,"message":"Bad Request"}"#));
+        for other in
+            [&b"<html>"[..], b"{}", br#"{"error":"no"}"#, br#"{"error":{"code":"x"}}"#, b"\xff", b"[]"]
+        {
+            assert_eq!(error_of(other), None);
+        }
+    }
+
+    #[test]
+    fn a_session_is_gone_by_status_or_in_words() {
+        let words = r#"{"code":-32000,"message":"Bad Request: No valid session ID provided"}"#;
+        let other = r#"{"code":-32602,"message":"unknown tool"}"#;
+        assert!(is_session_gone(StatusCode::NOT_FOUND, None));
+        assert!(is_session_gone(StatusCode::BAD_REQUEST, Some(words)));
+        assert!(!is_session_gone(StatusCode::BAD_REQUEST, Some(other)));
+        assert!(!is_session_gone(StatusCode::INTERNAL_SERVER_ERROR, Some(words)));
+    }
+}

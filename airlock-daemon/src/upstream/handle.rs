@@ -1,0 +1,74 @@
+//! The two kinds of links behind one handle: a pipe of lines, or HTTP.
+
+use super::http::{HttpLink, HttpPending};
+use super::link::{Ending, PipeLink, PipePending, Reply};
+
+/// A handle of a link; the link ends when the last one is dropped. It may go to any worker's thread.
+#[derive(Clone)]
+pub enum Link {
+    /// One message a line.
+    Pipe(PipeLink),
+    /// One HTTP request a message.
+    Http(HttpLink),
+}
+
+/// A call in flight; dropping it before its result tells the server that nobody waits any more.
+pub enum Pending {
+    /// On a pipe.
+    Pipe(PipePending),
+    /// Over HTTP.
+    Http(HttpPending),
+}
+
+impl Link {
+    /// Whether the link can take a request.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            Self::Pipe(link) => link.is_alive(),
+            Self::Http(link) => link.is_alive(),
+        }
+    }
+
+    /// What ended the link, once it has ended.
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::Pipe(link) => link.ending(),
+            Self::Http(link) => link.ending(),
+        }
+    }
+
+    /// Sends a request whose text `write` makes for the id it is given, from a worker's thread. `None` when the link has
+    /// ended.
+    pub async fn request(&self, write: impl FnOnce(u64) -> String) -> Option<Pending> {
+        match self {
+            Self::Pipe(link) => link.request(write).await.map(Pending::Pipe),
+            Self::Http(link) => link.request(write).map(Pending::Http),
+        }
+    }
+
+    /// Sends a notification; lost when the link has ended.
+    pub async fn notify(&self, text: String) {
+        match self {
+            Self::Pipe(link) => link.notify(text).await,
+            Self::Http(link) => link.notify(text).await,
+        }
+    }
+}
+
+impl Pending {
+    /// The next message of the call; `None` when the link ended before the result, or there will be none.
+    pub async fn next(&mut self) -> Option<Reply> {
+        match self {
+            Self::Pipe(pending) => pending.next().await,
+            Self::Http(pending) => pending.next().await,
+        }
+    }
+
+    /// Why there is no result.
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::Pipe(pending) => pending.ending(),
+            Self::Http(pending) => pending.ending(),
+        }
+    }
+}

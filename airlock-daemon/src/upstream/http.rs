@@ -1,0 +1,370 @@
+//! Streamable HTTP: each request is an exchange of its own, and a legacy session is an id that goes along.
+//!
+//! A link stands on no connection. A request runs as a task of the worker that makes it, over that worker's pool; the
+//! link's only own task waits for its end, so that a legacy session is ended with `DELETE` on a worker's thread.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::Full;
+use tokio::sync::mpsc;
+
+use crate::mcp::header;
+use crate::mcp::object::Object;
+use crate::mcp::revision::Revision;
+
+use super::connect::Endpoint;
+use super::error::UpstreamError;
+use super::exchange::Exchange;
+use super::link::{Ending, REPLIES, Reply};
+use super::{connections, legacy};
+
+/// How long ending a session may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Longest answer to a message that wants none, in bytes.
+const COURTESY: usize = 64 * 1024;
+/// Answers to requests of a server that may be under way at once; it gets none beyond.
+const MAX_ANSWERS: usize = 16;
+
+/// A handle of a link; it ends when the last one is dropped.
+#[derive(Clone)]
+pub struct HttpLink {
+    shared: Arc<Shared>,
+    /// Only its being there matters.
+    _hold: mpsc::Sender<Infallible>,
+}
+
+/// What all requests of a link share.
+pub(super) struct Shared {
+    pub(super) endpoint: Arc<Endpoint>,
+    /// What goes along with each request.
+    mode: ArcSwap<Mode>,
+    next_id: AtomicU64,
+    alive: AtomicBool,
+    end: ArcSwapOption<UpstreamError>,
+    in_flight: AtomicUsize,
+    answering: AtomicUsize,
+}
+
+/// How far the handshake has come, and with which era.
+pub(super) enum Mode {
+    /// No request but those of a handshake was sent, or the server is modern.
+    Modern,
+    /// `initialize` was answered.
+    Legacy {
+        /// What the server calls the session; some have none.
+        session: Option<HeaderValue>,
+        /// The revision it chose.
+        revision: HeaderValue,
+    },
+}
+
+/// A call in flight.
+pub struct HttpPending {
+    replies: mpsc::Receiver<Reply>,
+    failure: Arc<OnceLock<UpstreamError>>,
+    /// Keeps the session as long as somebody waits.
+    link: HttpLink,
+}
+
+/// Counts a request as long as it runs, for the idle limit.
+pub(super) struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl HttpLink {
+    /// A link on the current worker. `counted` is dropped when the link has ended, session and all; the link ends by itself
+    /// when it was not used for `idle`.
+    pub fn start(endpoint: Arc<Endpoint>, idle: Option<Duration>, counted: impl Sized + 'static) -> Self {
+        let (hold, handles) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            endpoint,
+            mode: ArcSwap::from_pointee(Mode::Modern),
+            next_id: AtomicU64::new(1),
+            alive: AtomicBool::new(true),
+            end: ArcSwapOption::empty(),
+            in_flight: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+        });
+        tokio::task::spawn_local({
+            let shared = Arc::clone(&shared);
+            async move {
+                shared.until_unused(handles, idle).await;
+                shared.farewell().await;
+                drop(counted);
+            }
+        });
+        Self { shared, _hold: hold }
+    }
+
+    /// Whether the link can take a request.
+    pub fn is_alive(&self) -> bool {
+        self.shared.alive.load(Ordering::Acquire)
+    }
+
+    /// What ended the link, once it has ended.
+    pub fn ending(&self) -> Ending {
+        let error = self.shared.end.load_full().map(|error| error.as_ref().clone());
+        Ending { error, ..Ending::default() }
+    }
+
+    /// Sends a request from the current worker; its headers are read off the text, so that they agree with it.
+    pub fn request(&self, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
+        if !self.is_alive() {
+            return None;
+        }
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, replies) = mpsc::channel(REPLIES);
+        let pending = HttpPending { replies, failure: Arc::default(), link: self.clone() };
+        let exchange = Exchange {
+            shared: Arc::clone(&self.shared),
+            id,
+            replies: sender,
+            answered: std::cell::Cell::new(false),
+            failure: Arc::clone(&pending.failure),
+            _counted: InFlight::new(&self.shared),
+        };
+        tokio::task::spawn_local(exchange.run(write(id)));
+        Some(pending)
+    }
+
+    /// Sends a notification and waits until it was taken; lost when the server does not.
+    pub async fn notify(&self, text: String) {
+        // No notification from client to server is left in the modern era.
+        if self.shared.is_legacy() {
+            self.shared.deliver(text).await;
+        }
+    }
+}
+
+impl HttpPending {
+    /// The next message of the call; `None` when there will be no result.
+    pub async fn next(&mut self) -> Option<Reply> {
+        self.replies.recv().await
+    }
+
+    /// Why there is no result.
+    pub fn ending(&self) -> Ending {
+        match self.failure.get() {
+            Some(error) => Ending { error: Some(error.clone()), ..Ending::default() },
+            None => self.link.ending(),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for the end of all handles, or of patience.
+    async fn until_unused(&self, mut handles: mpsc::Receiver<Infallible>, idle: Option<Duration>) {
+        let Some(idle) = idle else {
+            let _ = handles.recv().await;
+            return;
+        };
+        let mut before = self.next_id.load(Ordering::Relaxed);
+        while tokio::time::timeout(idle, handles.recv()).await.is_err() {
+            let now = self.next_id.load(Ordering::Relaxed);
+            if now == before && self.in_flight.load(Ordering::Acquire) == 0 {
+                self.finish(self.endpoint.closed("was not used, so its session was ended"));
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// Takes no more requests.
+    pub(super) fn finish(&self, why: UpstreamError) {
+        self.end.store(Some(Arc::new(why)));
+        self.alive.store(false, Ordering::Release);
+    }
+
+    /// The server does not know the session any more, so there is nothing to end either.
+    pub(super) fn session_gone(&self) -> UpstreamError {
+        let error = self.endpoint.closed("has ended the session; the next call opens another");
+        self.mode.store(Arc::new(Mode::Modern));
+        self.finish(error.clone());
+        error
+    }
+
+    /// Ends a legacy session; a server may refuse that (405).
+    async fn farewell(&self) {
+        self.alive.store(false, Ordering::Release);
+        if !self.has_session() {
+            return;
+        }
+        let request = self.build(Method::DELETE, Bytes::new(), |_| {});
+        let _ = tokio::time::timeout(FAREWELL, self.finish_exchange(request)).await;
+    }
+
+    pub(super) fn is_legacy(&self) -> bool {
+        matches!(**self.mode.load(), Mode::Legacy { .. })
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        matches!(**self.mode.load(), Mode::Legacy { session: Some(_), .. })
+    }
+
+    /// Notes what the answer to `initialize` says.
+    pub(super) fn initialized(&self, result: &str, session: Option<HeaderValue>) {
+        let revision = legacy::facts(result).and_then(|facts| HeaderValue::from_str(&facts.revision).ok());
+        let revision = revision.unwrap_or_else(|| HeaderValue::from_static(Revision::LATEST_LEGACY.as_str()));
+        self.mode.store(Arc::new(Mode::Legacy { session, revision }));
+    }
+
+    /// The POST of a message. What it is called is read from the message itself, after all rewriting.
+    pub(super) fn post(&self, text: String, outline: &Outline) -> Request<Full<Bytes>> {
+        self.build(Method::POST, Bytes::from(text), |headers| {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if matches!(**self.mode.load(), Mode::Modern) && outline.method != "initialize" {
+                let latest = HeaderValue::from_static(Revision::LATEST.as_str());
+                headers.insert(HeaderName::from_static(header::PROTOCOL_VERSION), latest);
+                mirror(headers, header::METHOD, &outline.method);
+                if let Some(name) = &outline.name {
+                    mirror(headers, header::NAME, name);
+                }
+            }
+        })
+    }
+
+    /// The GET that takes up an event stream where it broke off.
+    pub(super) fn resume(&self, last: HeaderValue) -> Request<Full<Bytes>> {
+        self.build(Method::GET, Bytes::new(), |headers| {
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            headers.insert(HeaderName::from_static("last-event-id"), last);
+        })
+    }
+
+    fn build(&self, method: Method, body: Bytes, more: impl FnOnce(&mut HeaderMap)) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = http::Uri::from(self.endpoint.path.clone());
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.endpoint.host.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("airlock/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if let Mode::Legacy { session, revision } = &**self.mode.load() {
+            headers.insert(HeaderName::from_static(header::PROTOCOL_VERSION), revision.clone());
+            if let Some(session) = session {
+                headers.insert(HeaderName::from_static(header::SESSION_ID), session.clone());
+            }
+        }
+        more(headers);
+        request
+    }
+
+    /// Sends a message that has no answer.
+    pub(super) async fn deliver(&self, text: String) {
+        let outline = Outline::read(&text);
+        let request = self.post(text, &outline);
+        let sent = tokio::time::timeout(self.endpoint.limits.call, self.finish_exchange(request)).await;
+        match sent {
+            Ok(Ok(status)) if status.is_success() => {}
+            Ok(Ok(status)) => {
+                tracing::debug!(upstream = %self.endpoint.upstream, %status, "the server refuses a message");
+            }
+            Ok(Err(error)) => tracing::debug!("{error}"),
+            Err(_) => {
+                tracing::debug!(upstream = %self.endpoint.upstream, "the server did not take a message in time");
+            }
+        }
+    }
+
+    /// Answers a request of the server's, unless it asks faster than it listens.
+    pub(super) fn answer(self: &Arc<Self>, text: String) {
+        if self.answering.fetch_add(1, Ordering::AcqRel) >= MAX_ANSWERS {
+            self.answering.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let shared = Arc::clone(self);
+        tokio::task::spawn_local(async move {
+            shared.deliver(text).await;
+            shared.answering.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    /// Sends a request whose response matters only by its status.
+    async fn finish_exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<http::StatusCode, UpstreamError> {
+        let (response, connection) = connections::send(&self.endpoint, request).await?;
+        let status = response.status();
+        if super::exchange::read_all(&self.endpoint, response.into_body(), COURTESY).await.is_ok() {
+            connections::keep(&self.endpoint, connection);
+        }
+        Ok(status)
+    }
+}
+
+fn mirror(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    // Encoding leaves nothing that a header cannot carry.
+    if let Ok(value) = HeaderValue::from_str(&header::encode(value)) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// What the headers of a modern request mirror.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    pub(super) method: String,
+    /// The member of `params` that `Mcp-Name` repeats.
+    pub(super) name: Option<String>,
+}
+
+impl Outline {
+    /// Reads a message that was written here.
+    pub(super) fn read(text: &str) -> Self {
+        let Ok(message) = Object::parse(text) else { return Self::default() };
+        let method = message.string("method").unwrap_or_default().into_owned();
+        let member = match method.as_str() {
+            "tools/call" | "prompts/get" => "name",
+            "resources/read" => "uri",
+            "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+            _ => return Self { method, name: None },
+        };
+        let params = message.get("params").and_then(|params| Object::parse(params).ok()).unwrap_or_default();
+        Self { name: params.string(member).map(std::borrow::Cow::into_owned), method }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_off_the_message() {
+        for (text, method, name) in [
+            (
+                r#"{"method":"tools/call","params":{"name":"gr\u00fc","arguments":{"name":"x"}}}"#,
+                "tools/call",
+                Some("grü"),
+            ),
+            (
+                r#"{"method":"resources/read","params":{"name":"x","uri":"a://b"}}"#,
+                "resources/read",
+                Some("a://b"),
+            ),
+            (r#"{"method":"tasks/get","params":{"taskId":"t1"}}"#, "tasks/get", Some("t1")),
+            (r#"{"method":"tools/list","params":{"name":"x"}}"#, "tools/list", None),
+            (r#"{"id":1,"result":{}}"#, "", None),
+        ] {
+            let wanted = Outline { method: method.to_owned(), name: name.map(str::to_owned) };
+            assert_eq!(Outline::read(text), wanted);
+        }
+    }
+}

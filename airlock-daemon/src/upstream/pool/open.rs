@@ -1,0 +1,172 @@
+//! Opening a link of any transport, and the words for what went wrong.
+
+use std::sync::Arc;
+
+use crate::config::schema::{EraChoice, Framing, UpstreamKind};
+use crate::config::units::Period;
+use crate::mcp::revision::Era;
+
+use super::super::connect::Endpoint;
+use super::super::driver::Facts;
+use super::super::error::UpstreamError;
+use super::super::http::HttpLink;
+use super::super::link::{Ending, Link};
+use super::super::probe::{self, Failure};
+use super::super::stdio::Start;
+use super::super::unix;
+use super::{Owner, Upstream};
+
+impl Upstream {
+    /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one that does not
+    /// answer as it did before is asked anew what it is.
+    pub(super) async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let known = self.facts().map(|facts| facts.era);
+        let era = match (self.config.era, known) {
+            (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
+            (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
+            (era, _) => era,
+        };
+        let mut result = self.open_as(era).await;
+        if self.config.era == EraChoice::Auto {
+            result = match result {
+                Err(UpstreamError::Ended { .. } | UpstreamError::Closed { .. }) if era == EraChoice::Auto => {
+                    self.open_as(EraChoice::Legacy).await
+                }
+                Err(UpstreamError::Protocol { .. }) if era != EraChoice::Auto => {
+                    self.open_as(EraChoice::Auto).await
+                }
+                result => result,
+            };
+        }
+        match &result {
+            Ok((_, facts)) => {
+                self.facts.store(Some(Arc::clone(facts)));
+                self.trouble.store(None);
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
+                    // Perhaps it was replaced by one of the other era: it is asked anew next time.
+                    self.facts.store(None);
+                }
+                self.trouble.store(Some(Arc::new(error.to_string())));
+            }
+        }
+        result
+    }
+
+    /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
+    pub(super) async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<Link, UpstreamError> {
+        let this = Arc::clone(self);
+        let opened = tokio::task::spawn_local(async move { this.open().await }).await;
+        let broken_off = || Ending { how: "its start was broken off".to_owned(), ..Ending::default() };
+        opened.map_or_else(|_| Err(self.ended(&broken_off())), |opened| opened.map(|(link, _)| link))
+    }
+
+    /// Whether the server is known to be one that all callers share.
+    fn serves_everyone(&self) -> bool {
+        self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
+    }
+
+    async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
+        let idle = (!self.serves_everyone()).then_some(self.idle);
+        let (link, framing) = match self.config.kind {
+            UpstreamKind::Stdio => {
+                let start = Start {
+                    config: &self.config,
+                    name: &self.name,
+                    kernel: &self.kernel,
+                    backend: self.backend,
+                    limit: self.limit,
+                    counted: (self.metrics.process(), self.running.start()),
+                    idle,
+                };
+                (start.open().await?, None)
+            }
+            UpstreamKind::Http => {
+                (Link::Http(HttpLink::start(self.endpoint()?, idle, self.running.start())), None)
+            }
+            UpstreamKind::Unix => {
+                let endpoint = self.endpoint()?;
+                let framing = self.framing(&endpoint).await?;
+                let link = match framing {
+                    Framing::Http => Link::Http(HttpLink::start(endpoint, idle, self.running.start())),
+                    Framing::Ndjson | Framing::Auto => {
+                        unix::open(&endpoint, idle, self.running.start()).await?
+                    }
+                };
+                (link, Some(framing))
+            }
+        };
+        let shaken = probe::handshake(&link, era, self.timeout).await;
+        // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
+        self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
+        match shaken {
+            Ok(facts) => Ok((link, Arc::new(facts))),
+            Err(failure) => Err(self.explain(&link, failure)),
+        }
+    }
+
+    fn endpoint(&self) -> Result<Arc<Endpoint>, UpstreamError> {
+        let missing = || "it has no address".to_owned();
+        self.endpoint
+            .clone()
+            .unwrap_or_else(|| Err(missing()))
+            .map_err(|detail| UpstreamError::Start { upstream: self.name.to_string(), detail })
+    }
+
+    /// What is spoken on the socket: configured, remembered, or found out.
+    async fn framing(&self, endpoint: &Endpoint) -> Result<Framing, UpstreamError> {
+        match (self.config.framing, self.framing.load_full()) {
+            (Framing::Auto, Some(known)) => Ok(*known),
+            (Framing::Auto, None) => unix::framing(endpoint).await,
+            (fixed, _) => Ok(fixed),
+        }
+    }
+
+    fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
+        let upstream = self.name.to_string();
+        let ending = link.ending();
+        let rubbish = |text: &str| match &self.endpoint {
+            Some(_) => format!("it sent `{text}`, which is no MCP message"),
+            None => format!(
+                "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
+            ),
+        };
+        match failure {
+            Failure::Ended => match &ending.rubbish {
+                Some(text) => {
+                    UpstreamError::Protocol { upstream, detail: format!("{}, then ended", rubbish(text)) }
+                }
+                None => self.ended(&ending),
+            },
+            Failure::Failed(error) => error,
+            Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
+            Failure::Silent(what, limit) => match &ending.rubbish {
+                Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
+                None => UpstreamError::Deadline {
+                    upstream,
+                    what: what.to_owned(),
+                    limit: Period(limit).to_string(),
+                },
+            },
+        }
+    }
+
+    /// The error for a server that ended, as the link tells it.
+    pub fn ended(&self, ending: &Ending) -> UpstreamError {
+        if let Some(error) = &ending.error {
+            return error.clone();
+        }
+        let how = &ending.how;
+        let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
+        match &self.endpoint {
+            Some(Ok(endpoint)) => endpoint.closed(format!("closed the connection{detail}")),
+            _ => UpstreamError::Ended {
+                upstream: self.name.to_string(),
+                detail,
+                command: self.config.command.join(" "),
+            },
+        }
+    }
+}

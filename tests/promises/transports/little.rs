@@ -1,0 +1,180 @@
+//! A little HTTP server whose answers a test writes by hand, and which remembers what it was asked.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// Which connection it came on, from 0.
+    pub(crate) connection: usize,
+    pub(crate) method: String,
+    headers: Vec<(String, String)>,
+    /// Its body as JSON; null when it has none.
+    pub(crate) body: Value,
+}
+
+impl Seen {
+    /// The only field of that name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(given, _)| given == name);
+        let first = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} is repeated: {self:?}");
+        first
+    }
+
+    /// The JSON-RPC method; empty for an answer.
+    pub(crate) fn rpc(&self) -> &str {
+        self.body["method"].as_str().unwrap_or_default()
+    }
+
+    /// The result of this request, as a message.
+    pub(crate) fn result(&self, result: &Value) -> String {
+        json!({"jsonrpc": "2.0", "id": self.body["id"], "result": result}).to_string()
+    }
+}
+
+/// What the server knows.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) seen: Vec<Seen>,
+    /// Connections that the client has closed.
+    pub(crate) closed: Vec<usize>,
+    /// Bytes of bodies without end that the client took.
+    pub(crate) flood: usize,
+}
+
+/// Writes the answer to a request onto its connection.
+pub(crate) type Answer = fn(&Seen, &mut TcpStream, &Mutex<Book>) -> io::Result<()>;
+
+/// The running server; its threads end with the test's process.
+pub(crate) struct Little {
+    address: SocketAddr,
+    book: Arc<Mutex<Book>>,
+}
+
+impl Little {
+    pub(crate) fn start(answer: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let book: Arc<Mutex<Book>> = Arc::default();
+        std::thread::spawn({
+            let book = Arc::clone(&book);
+            move || {
+                for (connection, stream) in listener.incoming().flatten().enumerate() {
+                    let book = Arc::clone(&book);
+                    std::thread::spawn(move || {
+                        let _ = serve(connection, stream, answer, &book);
+                        lock(&book).closed.push(connection);
+                    });
+                }
+            }
+        });
+        Self { address, book }
+    }
+
+    /// The upstream's YAML.
+    pub(crate) fn upstream(&self, name: &str, more: &str) -> String {
+        format!("  - name: {name}\n    type: http\n    url: \"http://{}/mcp\"\n{more}", self.address)
+    }
+
+    /// What `read` finds in the book.
+    pub(crate) fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+        read(&lock(&self.book))
+    }
+
+    /// The requests of one JSON-RPC method so far.
+    pub(crate) fn asked(&self, rpc: &str) -> Vec<Seen> {
+        self.book(|book| book.seen.iter().filter(|seen| seen.rpc() == rpc).cloned().collect())
+    }
+
+    /// Waits until something is in the book.
+    pub(crate) fn until<T>(&self, read: impl Fn(&Book) -> Option<T>) -> T {
+        airlock_tests::airlock::until(|| self.book(&read))
+            .unwrap_or_else(|| panic!("not in the book: {:#?}", lock(&self.book)))
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(connection: usize, mut stream: TcpStream, answer: Answer, book: &Mutex<Book>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = Vec::new();
+    loop {
+        let Some(seen) = read(connection, &mut stream, &mut bytes)? else { return Ok(()) };
+        lock(book).seen.push(seen.clone());
+        answer(&seen, &mut stream, book)?;
+    }
+}
+
+/// The next request; none at the end of the connection.
+pub(crate) fn read(
+    connection: usize,
+    stream: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+) -> io::Result<Option<Seen>> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        if let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+            let mut lines = text.split("\r\n");
+            let method = lines.next().and_then(|line| line.split(' ').next()).unwrap_or_default().to_owned();
+            let headers: Vec<(String, String)> = lines
+                .filter_map(|line| line.split_once(':'))
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                .collect();
+            let length = headers.iter().find(|(name, _)| name == "content-length");
+            let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0_usize);
+            if let Some(body) = bytes.get(head + 4..head + 4 + length) {
+                let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+                bytes.drain(..head + 4 + length);
+                return Ok(Some(Seen { connection, method, headers, body }));
+            }
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Ok(None),
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+/// Writes a whole answer.
+pub(crate) fn write(stream: &mut TcpStream, status: &str, headers: &str, body: &str) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+    stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())
+}
+
+/// Writes a JSON answer.
+pub(crate) fn write_json(stream: &mut TcpStream, body: &str) -> io::Result<()> {
+    write(stream, "200 OK", "Content-Type: application/json\r\n", body)
+}
+
+/// Begins an event stream.
+pub(crate) fn begin_events(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+}
+
+/// Writes one piece of a stream.
+pub(crate) fn write_piece(stream: &mut TcpStream, piece: &[u8]) -> io::Result<()> {
+    stream.write_all([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat().as_slice())
+}
+
+/// Ends a stream.
+pub(crate) fn end_events(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(b"0\r\n\r\n")
+}
+
+/// Waits until the client hangs up; it sends nothing else meanwhile.
+pub(crate) fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
+    match stream.read(&mut [0; 64])? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Err(io::Error::other("a second request on a busy connection")),
+    }
+}

@@ -1,0 +1,6 @@
+//! Servers are reached over HTTP and over unix sockets as they are over pipes, and what goes wrong there is told.
+
+mod legacy_http;
+mod little;
+mod modern_http;
+mod real;
