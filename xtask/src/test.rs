@@ -41,7 +41,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
         Ok::<_, String>(())
     })?;
     phases.time("build-ebpf", || build_ebpf::run(&[]))?;
-    phases.time("build", || run(&mut cargo(&["build", "--workspace", "--bins"])))?;
+    phases.time("build", || run(&mut cargo(&["build", "--workspace", "--bins", "--tests"])))?;
 
     // From here on everything is run, whatever fails.
     let mut failures = Vec::new();

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
@@ -85,6 +85,12 @@ fn serve(config: Config) -> Result<(), Failure> {
     let service = Arc::clone(&house.service);
     let addresses: Vec<_> =
         house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    // The first thing that can be asked of a service is to end: it is heard from here on.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen()?
+    };
     let crew = Crew::new(house.workers);
     let mut threads = Vec::with_capacity(house.workers);
     for number in 0..house.workers {
@@ -93,9 +99,9 @@ fn serve(config: Config) -> Result<(), Failure> {
     }
     drop(house.listeners);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let keeping = keep_house(Arc::clone(&service), house.metrics, house.development, &addresses, &crew);
+    let keeping =
+        keep_house(Arc::clone(&service), house.metrics, house.development, &addresses, &crew, signals);
     let result = local.block_on(&runtime, async {
         let result = keeping.await;
         notify::stopping("finishing calls in flight");
@@ -212,6 +218,23 @@ impl Crew {
     }
 }
 
+/// The signals that the process answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// A worker's place in the crew; given up also by a panic.
 struct Shift {
     crew: Crew,
@@ -286,10 +309,8 @@ async fn keep_house(
     development: Option<Arc<DevelopmentIssuer>>,
     addresses: &[SocketAddr],
     crew: &Crew,
+    mut signals: Signals,
 ) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let mut status = String::from("listening on");
     for address in addresses {
         let _ = write!(status, " http://{address}");
@@ -338,9 +359,9 @@ async fn keep_house(
             () = crew.one_ended() => {
                 return Err("a worker has ended; the log says why. The service is to be started again".into());
             }
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),
             _ = janitor.tick() => {
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);
