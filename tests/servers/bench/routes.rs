@@ -69,10 +69,15 @@ pub(crate) fn start() -> Result<Vec<Route>, String> {
         Some(program) => routes.push(nginx(Path::new(&program), address, echo_pid)?),
         None => println!("without nginx: AIRLOCK_NGINX names no program"),
     }
+    let lines = tools::built("echo-server").display().to_string();
+    let stdio = stdio_upstream("echo", &[&lines, "--stdio"]) + "    isolation: shared\n";
+    let http = format!("  - {{name: echo, type: http, url: \"http://{address}/mcp\"}}\n");
     for io in ["io_uring", "epoll"] {
-        match airlock(io) {
-            Ok(route) => routes.push(route),
-            Err(error) => println!("without airlock on {io}: {error}"),
+        for (transport, upstream, behind) in [("http", &http, vec![echo_pid]), ("stdio", &stdio, vec![])] {
+            match airlock(io, transport, upstream, behind) {
+                Ok(route) => routes.push(route),
+                Err(error) => println!("without airlock on {io}: {error}"),
+            }
         }
     }
     Ok(routes)
@@ -157,11 +162,10 @@ http {{
     )
 }
 
-fn airlock(io: &str) -> Result<Route, String> {
-    let echo = tools::built("echo-server").display().to_string();
+fn airlock(io: &str, transport: &str, upstream: &str, behind: Vec<u32>) -> Result<Route, String> {
     let setup = Setup {
         io: io.to_owned(),
-        upstreams: stdio_upstream("echo", &[&echo, "--stdio"]) + "    isolation: shared\n",
+        upstreams: upstream.to_owned(),
         // As many workers as nginx has.
         server: "  workers: 1\n".to_owned(),
         log: "warn".to_owned(),
@@ -174,11 +178,11 @@ fn airlock(io: &str) -> Result<Route, String> {
     let token_file = airlock.dir().join("token");
     std::fs::write(&token_file, token).map_err(|error| error.to_string())?;
     Ok(Route {
-        name: format!("airlock, {io}"),
+        name: format!("airlock {io} {transport}"),
         url: format!("http://{}/mcp/echo", airlock.address()),
         token_file: Some(token_file),
         own: vec![airlock.pid()],
-        upstream: Vec::new(),
+        upstream: behind,
         keeper: Keeper::Airlock { airlock: Box::new(airlock) },
     })
 }

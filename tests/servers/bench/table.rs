@@ -28,9 +28,10 @@ pub(crate) fn preface(repetitions: usize) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
         "{}, {cores} cores; client, proxies and servers share them. Median of {repetitions} round(s), rows in turn.\n\
-         direct: echo-server over HTTP. nginx: 1 worker, plain proxy. airlock: 1 worker, token, policy and audit on, its\n\
-         server over stdio. CPU: microseconds a call of the process in question (of echo-server itself in row direct);\n\
-         server CPU: of the server behind it; client: share of one core that the load client used.",
+         direct: echo-server over HTTP. nginx: 1 worker, plain proxy. airlock: 1 worker, token, policy and audit on,\n\
+         to the same server over HTTP, or to its twin over stdio. CPU: microseconds a call of the process in question\n\
+         (of echo-server itself in row direct); server CPU: of the server behind it; client: share of one core that\n\
+         the load client used.",
         model.trim_start_matches(['\t', ' ', ':'])
     )
 }
@@ -62,14 +63,14 @@ pub(crate) fn block(size: usize, concurrency: usize, requests: usize, rows: &[Ro
     let mut out = format!("\n{size} bytes, {concurrency} at once, {requests} calls a round\n");
     let _ = writeln!(
         out,
-        "{:<18}{:>10}{:>10}{:>10}{:>9}{:>12}{:>9}{:>8}   {:>7}{:>7}{:>7}",
+        "{:<24}{:>10}{:>10}{:>10}{:>9}{:>12}{:>9}{:>8}   {:>7}{:>7}{:>7}",
         "", "calls/s", "p50 us", "p99 us", "CPU us", "server CPU", "RSS MiB", "client", "rate", "p99", "CPU"
     );
     let base = rows.iter().find(|row| row.name == "nginx").or(rows.first());
     for row in rows {
         let _ = write!(
             out,
-            "{:<18}{:>10.0}{:>10.0}{:>10.0}{:>9.1}{:>12.1}{:>9.1}{:>8.2}   ",
+            "{:<24}{:>10.0}{:>10.0}{:>10.0}{:>9.1}{:>12.1}{:>9.1}{:>8.2}   ",
             row.name, row.rate, row.p50, row.p99, row.cpu, row.upstream_cpu, row.resident, row.client_share
         );
         if let Some(base) = base {
