@@ -151,10 +151,61 @@ deny contains {
 	"reason": "this folder is not served to anybody",
 } if {
 	is_string(input.call.resource)
-	segments := split(plain_uri(input.call.resource), "/")
+	segments := regex.split(`[/?#:;]`, plain_uri(input.call.resource))
 	some folder in data.protected_folders
 	folder in segments
 }
+
+# What is completed may be a path as well, whatever the argument is called.
+deny contains {
+	"rule_id": "path-protected",
+	"reason": "this folder is not served to anybody",
+} if {
+	some value in completed
+	segments := regex.split(`[/?#:;]`, plain_uri(value))
+	some folder in data.protected_folders
+	folder in segments
+}
+
+deny contains {
+	"rule_id": "path-unclear",
+	"reason": "a path must be text without `.` and `..` segments",
+} if {
+	some value in completed
+	unclear_path(value)
+}
+
+# An escape of what needs none (letters, digits, `-._~`, a second escape) is there to be read differently by two readers.
+deny contains {
+	"rule_id": "resource-unclear",
+	"reason": "a resource's URI must have no `.` and `..` segments",
+} if {
+	is_string(input.call.resource)
+	regex.match(needless_escape, input.call.resource)
+}
+
+deny contains {
+	"rule_id": "path-unclear",
+	"reason": "a path must be text without `.` and `..` segments",
+} if {
+	some value in completed
+	regex.match(needless_escape, value)
+}
+
+# What a completion says about values: the one to be completed, and those already chosen.
+completed contains value if {
+	input.call.method == "completion/complete"
+	value := input.call.arguments.value
+	is_string(value)
+}
+
+completed contains value if {
+	input.call.method == "completion/complete"
+	some value in input.call.arguments.context.arguments
+	is_string(value)
+}
+
+needless_escape := `%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE]|00|25[0-9a-fA-F][0-9a-fA-F])`
 
 # A server may resolve what a pattern does not: `file:///docs/../secret` is not in `file:///docs/*`.
 deny contains {

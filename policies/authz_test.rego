@@ -236,3 +236,35 @@ test_lists_ask_without_arguments if {
 	authz.allow with input as tool_call(alice, "read_file", null)
 	count(authz.deny) == 0 with input as tool_call(alice, "read_file", null)
 }
+
+# ------------------------------------------------------------------ one folder, many spellings
+
+test_protected_folder_by_another_spelling_is_refused if {
+	every uri in [
+		"docs://%73ecret/keys", "docs://secret?x", "docs://secret#f", "docs:secret/x", "docs://secret;v=1",
+		"docs://a/%2573ecret", "docs://a/%252e%252e/x",
+	] {
+		not allowed(resource_read(alice, uri))
+	}
+	allowed(resource_read(alice, "docs://guide/100%25-sure?page=2"))
+	allowed(resource_read(alice, "docs://guide/caf%C3%A9%20au%20lait"))
+}
+
+test_completion_does_not_look_into_a_protected_folder if {
+	every value in ["secret/", "a/secret", "../x", "%73ecret/"] {
+		not allowed(object.union(
+			completion(alice, {"resource": "docs://guide/{topic}"}),
+			{"call": {"arguments": {"name": "path", "value": value}}},
+		))
+		not allowed(object.union(
+			completion(alice, {"resource": "docs://guide/{topic}"}),
+			{"call": {"arguments": {"name": "path", "value": "a", "context": {"arguments": {"dir": value}}}}},
+		))
+	}
+	allowed(completion(alice, {"resource": "docs://guide/{topic}"}))
+}
+
+allowed(question) if {
+	authz.allow with input as question
+	count(authz.deny) == 0 with input as question
+}

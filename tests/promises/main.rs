@@ -8,6 +8,7 @@ mod crowd;
 mod edge_of_http;
 mod fds;
 mod gone;
+mod injection;
 mod metrics;
 mod nspawn;
 mod one_call;

@@ -102,3 +102,30 @@ allow if input.call.arguments.path == "onboarding.md"
         assert_eq!(response.status, 400, "{twice}: {}", response.text());
     }
 }
+
+#[test]
+fn what_stands_beside_the_arguments_does_not_change_what_the_policy_sees() {
+    let policy = r#"package airlock.authz
+
+import rego.v1
+
+default allow := false
+
+allow if input.call.arguments.context == "plain"
+"#;
+    let airlock = Setup { policy: policy.to_owned(), ..Setup::default() }.start();
+    let token = airlock.user();
+    let call = |context: &str, beside: Value| {
+        let good = modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "x", "context": context}));
+        let mut body: Value = serde_json::from_slice(&good.body).expect("JSON");
+        if !beside.is_null() {
+            body["params"]["context"] = beside;
+        }
+        let request = airlock_tests::http::Request { body: body.to_string().into_bytes(), ..good };
+        airlock.send(&request.bearer(&token)).status
+    };
+    assert_eq!(call("plain", Value::Null), 200);
+    assert_eq!(call("secret", Value::Null), 403);
+    assert_eq!(call("secret", json!("plain")), 403);
+    assert_eq!(call("secret", json!({"a": "plain"})), 403);
+}

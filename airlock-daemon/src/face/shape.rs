@@ -95,12 +95,13 @@ fn legacy(text: String, upstream: Era) -> Result<String, String> {
 
 /// A server answers with something other than a complete result only to a client that can go on from there; nobody said so.
 fn is_complete(result: &Object<'_>) -> Result<(), String> {
-    match result.string("resultType") {
-        Some(kind) if kind != "complete" => {
-            Err("it answered with something other than a complete result, which nobody offered to handle"
-                .to_owned())
-        }
-        _ => Ok(()),
+    // Read as the laxest client would: a second one, or one in another letter case, may be the one that counts.
+    let said = result.names().filter(|name| name.eq_ignore_ascii_case("resultType")).count();
+    match said {
+        0 => Ok(()),
+        1 if result.string("resultType").as_deref() == Some("complete") => Ok(()),
+        _ => Err("it answered with something other than a complete result, which nobody offered to handle"
+            .to_owned()),
     }
 }
 

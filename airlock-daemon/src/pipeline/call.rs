@@ -19,7 +19,7 @@ use crate::upstream::link::{Pending, Reply};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
-use super::kind::{Call, Noun, Subject, recorded};
+use super::kind::{COMPLETE, Call, Noun, Subject, recorded};
 use super::record::{self, Outcome};
 use super::refusal::Aim;
 use super::route::Endpoint;
@@ -146,6 +146,12 @@ pub async fn start(
         return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
     }
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
+    let with_context = if *kind == COMPLETE {
+        in_context(&params, arguments).map_err(|reason| invalid(reason, &aim))?
+    } else {
+        None
+    };
+    let arguments = with_context.as_deref().or(arguments);
     let (upstream, own) = if let Some(Subject { noun, name }) = &subject {
         let found = endpoint.target(&gateway.upstreams, *noun, name)?;
         let (upstream, own) = found.ok_or_else(|| unknown(*noun, who.revision, &aim))?;
@@ -182,7 +188,21 @@ pub async fn start(
     }
     let mut open = Open { gateway: Arc::clone(gateway), who, aim: aim.clone(), ended: false };
     let deadline = Instant::now() + upstream.timeout;
-    let sent = timeout_at(deadline, send(upstream, kind, &open.who, params)).await;
+    let told = async {
+        match &cancellation {
+            Some(cancellation) => cancellation.told.notified().await,
+            None => std::future::pending().await,
+        }
+    };
+    let sent = tokio::select! {
+        biased;
+        // Cancelled before anything was sent: nothing is.
+        () = told => {
+            open.end(Outcome::Cancelled, 0, None);
+            return Err(refused(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(499)));
+        }
+        sent = timeout_at(deadline, send(upstream, kind, &open.who, params)) => sent,
+    };
     match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
         Ok((pending, token, era)) => {
             let upstream = Arc::clone(upstream);
@@ -193,6 +213,18 @@ pub async fn start(
             Err(refused(upstream_failed(&error)))
         }
     }
+}
+
+/// What goes along with the argument of a completion, as a member `context` of what the policy is shown: what it does not see
+/// is not forwarded.
+fn in_context(params: &Object<'_>, arguments: Option<&RawValue>) -> Result<Option<Box<RawValue>>, String> {
+    let (Some(context), Some(arguments)) = (params.get("context"), arguments) else { return Ok(None) };
+    if !context.starts_with('{') {
+        return Err("`params.context` must be an object".to_owned());
+    }
+    let mut shown = Object::parse(arguments.get()).map_err(|error| error.to_string())?;
+    shown.set("context", context);
+    RawValue::from_string(shown.write()).map(Some).map_err(|error| error.to_string())
 }
 
 /// The error for an upstream that took too long over something.

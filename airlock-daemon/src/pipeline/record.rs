@@ -122,7 +122,8 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         refusal.reason
     );
     // A call that was let through has its outcome on record already; nothing was denied.
-    if refusal.stage == Stage::Upstream && refusal.aim.target.is_some() {
+    let is_list = refusal.aim.method.as_deref().is_some_and(|method| method.ends_with("/list"));
+    if refusal.stage == Stage::Upstream && !is_list {
         return;
     }
     let _ = gateway.audit.record_refusal(Record {

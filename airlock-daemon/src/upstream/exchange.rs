@@ -19,7 +19,7 @@ use super::connect::Endpoint;
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
 use super::http::{InFlight, Outline, Shared};
-use super::link::{Reply, answer, cancelled, progress_of};
+use super::link::{MAX_NOTIFICATION, Reply, answer, cancelled, progress_of};
 use super::sse::Events;
 
 /// Longest error page that is read, in bytes.
@@ -247,6 +247,11 @@ impl Exchange {
                 self.deliver(reply).await;
             }
             Incoming::Notification { method, params }
+                if params.is_some_and(|params| params.get().len() > MAX_NOTIFICATION) =>
+            {
+                tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
+            }
+            Incoming::Notification { method, params }
                 if progress_of(&method, params.map_or("{}", |params| params.get())) == Some(self.id) =>
             {
                 let params = params.map_or("{}", |params| params.get()).to_owned();
@@ -330,11 +335,14 @@ fn error_of(body: &[u8]) -> Option<String> {
 
 /// 404 says it (2025-11-25, "Session management"); some servers say 400 and mean it, in words.
 fn is_session_gone(status: StatusCode, error: Option<&str>) -> bool {
+    // -32000 and -32001 are what servers send for it; an argument that happens to be named after a session is another matter.
     let in_words = || {
-        error
-            .and_then(|error| Object::parse(error).ok())
-            .and_then(|error| error.string("message").map(|message| message.to_ascii_lowercase()))
-            .is_some_and(|message| message.contains("session"))
+        error.and_then(|error| Object::parse(error).ok()).is_some_and(|error| {
+            matches!(error.get("code"), Some("-32000" | "-32001"))
+                && error
+                    .string("message")
+                    .is_some_and(|message| message.to_ascii_lowercase().contains("session"))
+        })
     };
     status == StatusCode::NOT_FOUND || (status == StatusCode::BAD_REQUEST && in_words())
 }

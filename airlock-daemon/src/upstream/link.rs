@@ -28,7 +28,7 @@ pub(super) const REPLIES: usize = 32;
 /// How long a server may take to exit by itself after its input was closed.
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest parameters of a notification in bytes: many may wait for a slow client.
-const MAX_NOTIFICATION: usize = 64 * 1024;
+pub(super) const MAX_NOTIFICATION: usize = 64 * 1024;
 /// How often a link that is closing looks whether somebody still waits.
 const CLOSING: Duration = Duration::from_millis(100);
 /// How long a server may leave its input unread.
@@ -302,7 +302,18 @@ fn take(command: Command, waiting: &Waiting, batch: &mut Vec<u8>) {
             cancelled(id)
         }
     };
+    frame(&text, batch);
+}
+
+/// Adds a message as one line. A line end inside of it would begin another message, one that nobody authorised: in JSON it
+/// can only be white space between tokens, so it becomes a space.
+fn frame(text: &str, batch: &mut Vec<u8>) {
+    let start = batch.len();
     batch.extend_from_slice(text.as_bytes());
+    let message = batch.get_mut(start..).unwrap_or_default();
+    for byte in message.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
     batch.push(b'\n');
 }
 
@@ -419,5 +430,23 @@ fn deliver(replies: mpsc::Sender<Reply>, reply: Reply) {
         tokio::task::spawn_local(async move {
             let _ = replies.send(reply).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_message_holds_it_is_one_line(text in "[ -~\\n\\r\u{e9}]{0,80}") {
+            let mut batch = b"{}\n".to_vec();
+            frame(&text, &mut batch);
+            prop_assert_eq!(memchr::memchr_iter(b'\n', &batch).count(), 2);
+            prop_assert_eq!(memchr::memchr(b'\r', &batch), None);
+            prop_assert!(batch.ends_with(b"\n"));
+            prop_assert_eq!(batch.len(), 3 + text.len() + 1);
+        }
     }
 }

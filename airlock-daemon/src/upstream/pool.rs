@@ -46,6 +46,9 @@ pub struct Caller<'a> {
     pub session: Option<&'a Arc<str>>,
 }
 
+/// A place for one link, with what was learned of the server behind it; the first who comes opens it for all who wait.
+type Slot = Arc<OnceCell<(Link, Arc<Facts>)>>;
+
 /// One configured upstream.
 pub struct Upstream {
     /// Its name.
@@ -69,7 +72,7 @@ pub struct Upstream {
     asked: watch::Sender<bool>,
     /// One first start at a time; when the last one failed, and how.
     probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
-    links: Mutex<HashMap<Owner, Arc<OnceCell<Link>>>>,
+    links: Mutex<HashMap<Owner, Slot>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
 }
@@ -205,7 +208,7 @@ fn endpoint(
 }
 
 impl Upstream {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Arc<OnceCell<Link>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Slot>> {
         // A panic while the map was held leaves a whole map: every change to it is one call.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,10 +232,17 @@ impl Upstream {
     ///
     /// # Errors
     /// What the operator should know; calls may still succeed later.
-    pub async fn probe(&self) -> Result<Arc<Facts>, UpstreamError> {
+    pub async fn probe(self: &Arc<Self>) -> Result<Arc<Facts>, UpstreamError> {
         if let Some(facts) = self.facts() {
             return Ok(facts);
         }
+        let this = Arc::clone(self);
+        // In a task of its own: a caller whose own deadline passes first must not keep it from being learned.
+        let probed = tokio::task::spawn_local(async move { this.probe_once().await }).await;
+        probed.unwrap_or_else(|_| Err(self.broken_off()))
+    }
+
+    async fn probe_once(&self) -> Result<Arc<Facts>, UpstreamError> {
         let mut last = self.probing.lock().await;
         if let Some(facts) = self.facts() {
             return Ok(facts);
@@ -245,10 +255,11 @@ impl Upstream {
         let opened = self.open().await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        let (link, facts) = opened?;
+        let opened = opened?;
+        let facts = Arc::clone(&opened.1);
         let mut links = self.lock();
         if self.owner(&facts, None) == Some(Owner::Everyone) && !self.running.is_closing() {
-            let cell = OnceCell::new_with(Some(link));
+            let cell = OnceCell::new_with(Some(opened));
             links.entry(Owner::Everyone).or_insert_with(|| Arc::new(cell));
         }
         drop(links);
@@ -260,18 +271,21 @@ impl Upstream {
     /// # Errors
     /// When it cannot be started, does not speak MCP, or there are too many.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        let facts = match self.facts() {
+        let mut facts = match self.facts() {
             Some(facts) => facts,
             None => self.probe().await?,
         };
-        let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
         loop {
+            let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
             let slot = self.slot(&owner)?;
-            let link = slot.get_or_try_init(|| self.open_for_all_who_wait()).await;
-            match link {
-                Ok(link) if link.is_alive() => {
-                    let facts = self.facts().unwrap_or(facts);
-                    return Ok((link.clone(), facts));
+            match slot.get_or_try_init(|| self.open_for_all_who_wait()).await {
+                Ok((link, own)) if link.is_alive() => {
+                    if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
+                        return Ok((link.clone(), Arc::clone(own)));
+                    }
+                    // It has turned out to be of the other era: not for those who share this place.
+                    facts = Arc::clone(own);
+                    self.forget(&owner, &slot);
                 }
                 Ok(_) => self.forget(&owner, &slot),
                 Err(error) => {
@@ -282,7 +296,7 @@ impl Upstream {
         }
     }
 
-    fn slot(&self, owner: &Owner) -> Result<Arc<OnceCell<Link>>, UpstreamError> {
+    fn slot(&self, owner: &Owner) -> Result<Slot, UpstreamError> {
         let mut links = self.lock();
         if let Some(slot) = links.get(owner) {
             return Ok(Arc::clone(slot));
@@ -290,7 +304,9 @@ impl Upstream {
         self.refuse_when_closing()?;
         if links.len() >= MAX_LINKS {
             // An empty slot that nobody waits for is left over from a caller that went away.
-            links.retain(|_, slot| slot.get().map_or(Arc::strong_count(slot) > 1, Link::is_alive));
+            links.retain(|_, slot| {
+                slot.get().map_or(Arc::strong_count(slot) > 1, |(link, _)| link.is_alive())
+            });
         }
         if links.len() >= MAX_LINKS {
             return Err(UpstreamError::Busy { upstream: self.name.to_string(), limit: MAX_LINKS });
@@ -306,7 +322,7 @@ impl Upstream {
         Ok(())
     }
 
-    fn forget(&self, owner: &Owner, slot: &Arc<OnceCell<Link>>) {
+    fn forget(&self, owner: &Owner, slot: &Slot) {
         let mut links = self.lock();
         if links.get(owner).is_some_and(|current| Arc::ptr_eq(current, slot)) {
             links.remove(owner);

@@ -56,11 +56,15 @@ impl Upstream {
     }
 
     /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
-    pub(super) async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<Link, UpstreamError> {
+    pub(super) async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let this = Arc::clone(self);
         let opened = tokio::task::spawn_local(async move { this.open().await }).await;
-        let broken_off = || Ending { how: "its start was broken off".to_owned(), ..Ending::default() };
-        opened.map_or_else(|_| Err(self.ended(&broken_off())), |opened| opened.map(|(link, _)| link))
+        opened.unwrap_or_else(|_| Err(self.broken_off()))
+    }
+
+    /// The error for a start whose task did not end as it should.
+    pub(super) fn broken_off(&self) -> UpstreamError {
+        self.ended(&Ending { how: "its start was broken off".to_owned(), ..Ending::default() })
     }
 
     /// Whether the server is known to be one that all callers share.
@@ -69,7 +73,9 @@ impl Upstream {
     }
 
     async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        let idle = (!self.serves_everyone()).then_some(self.idle);
+        // Only what is asked to be as it was known to be is kept for everyone.
+        let stays = era == EraChoice::Modern && self.serves_everyone();
+        let idle = (!stays).then_some(self.idle);
         let (link, framing) = match self.config.kind {
             UpstreamKind::Stdio => {
                 let start = Start {
