@@ -30,6 +30,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
             .env("LLVM_PROFILE_FILE", profiles.join("%p-%m.profraw"))
             .env("AIRLOCK_SKIP_LOG", home.join("skips.log"))
             .env("AIRLOCK_BIN", home.join("debug/airlock"))
+            .env("AIRLOCK_EBPF_OBJECT", target().join("bpf/airlock.o"))
             .env("AIRLOCK_TOOLS", tools::dir());
         command
     };
