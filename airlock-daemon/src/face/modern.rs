@@ -42,8 +42,11 @@ pub async fn serve(
         return Err(bad(code::INVALID_REQUEST, "a client sends no responses in this revision".into()));
     };
     let method = Method::parse(&name);
-    headers_agree(headers, &name, method, &params).map_err(|reason| bad(code::HEADER_MISMATCH, reason))?;
-    meta_is_whole(&params).map_err(|reason| bad(code::INVALID_PARAMS, reason))?;
+    // The strict parse refused a `_meta` that is no object.
+    let meta = params.get("_meta").and_then(|meta| Object::parse(meta).ok());
+    headers_agree(headers, &name, method, &params, meta.as_ref())
+        .map_err(|reason| bad(code::HEADER_MISMATCH, reason))?;
+    meta_is_whole(meta.as_ref()).map_err(|reason| bad(code::INVALID_PARAMS, reason))?;
     endpoint.upstream(&gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
     let Some(id) = id else {
         return if method.is_notification() {
@@ -82,11 +85,16 @@ pub async fn serve(
 }
 
 /// 2026-07-28, "Standard request headers".
-fn headers_agree(headers: &HeaderMap, name: &str, method: Method, params: &Object<'_>) -> Result<(), String> {
-    let meta = params.get("_meta").and_then(|meta| Object::parse(meta).ok()).unwrap_or_default();
+fn headers_agree(
+    headers: &HeaderMap,
+    name: &str,
+    method: Method,
+    params: &Object<'_>,
+    meta: Option<&Object<'_>>,
+) -> Result<(), String> {
     let revision = header::single(headers, PROTOCOL_VERSION)?
         .ok_or(format!("the header {PROTOCOL_VERSION} is missing"))?;
-    if let Some(in_body) = meta.string(META_VERSION)
+    if let Some(in_body) = meta.and_then(|meta| meta.string(META_VERSION))
         && in_body != revision
     {
         return Err(format!("the header {PROTOCOL_VERSION} disagrees with the body"));
@@ -101,9 +109,8 @@ fn headers_agree(headers: &HeaderMap, name: &str, method: Method, params: &Objec
 }
 
 /// 2026-07-28, "Request metadata": what every request must say about its sender.
-fn meta_is_whole(params: &Object<'_>) -> Result<(), String> {
-    let meta = params.get("_meta").ok_or("`params._meta` is missing")?;
-    let meta = Object::parse(meta).map_err(|_| "`params._meta` must be an object")?;
+fn meta_is_whole(meta: Option<&Object<'_>>) -> Result<(), String> {
+    let meta = meta.ok_or("`params._meta` is missing")?;
     if meta.string(META_VERSION).is_none() {
         return Err(format!("`params._meta` lacks the string `{META_VERSION}`"));
     }

@@ -223,11 +223,6 @@ impl Upstream {
         self.trouble.load_full()
     }
 
-    /// How many processes run or are being started.
-    pub fn processes(&self) -> usize {
-        self.lock().len()
-    }
-
     /// Asks the server once what it is, before the first call; a shared server's process is kept for the calls.
     ///
     /// # Errors
