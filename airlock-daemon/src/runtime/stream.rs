@@ -20,8 +20,17 @@ impl<T: Read + Write + Unpin + 'static> Stream for T {}
 /// A stream whose implementation was chosen at start.
 pub type BoxStream = Box<dyn Stream>;
 
+/// Bytes that the first read of a half asks for. Room is zeroed before it is read into, so it is kept near what comes.
+const MIN_CHUNK: usize = 4 * 1024;
+/// Bytes that a read asks for at most.
+const MAX_CHUNK: usize = 256 * 1024;
+
 /// The reading half of a stream.
-pub struct ReadHalf(Rc<RefCell<BoxStream>>);
+pub struct ReadHalf {
+    stream: Rc<RefCell<BoxStream>>,
+    /// Bytes that the next read asks for.
+    chunk: usize,
+}
 
 /// The writing half of a stream.
 pub struct WriteHalf(Rc<RefCell<BoxStream>>);
@@ -29,7 +38,7 @@ pub struct WriteHalf(Rc<RefCell<BoxStream>>);
 /// Lets one task read and another write.
 pub fn split(stream: BoxStream) -> (ReadHalf, WriteHalf) {
     let stream = Rc::new(RefCell::new(stream));
-    (ReadHalf(Rc::clone(&stream)), WriteHalf(stream))
+    (ReadHalf { stream: Rc::clone(&stream), chunk: MIN_CHUNK }, WriteHalf(stream))
 }
 
 impl ReadHalf {
@@ -38,18 +47,22 @@ impl ReadHalf {
     /// # Errors
     /// The stream's.
     pub async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        /// Read at most this much at a time.
-        const CHUNK: usize = 64 * 1024;
         let start = buffer.len();
-        buffer.resize(start + CHUNK, 0);
+        buffer.resize(start + self.chunk, 0);
         let result = poll_fn(|cx| {
             let mut into = ReadBuf::new(buffer.get_mut(start..).unwrap_or_default());
-            let mut stream = self.0.borrow_mut();
+            let mut stream = self.stream.borrow_mut();
             ready!(Pin::new(&mut *stream).poll_read(cx, into.unfilled()))?;
             Poll::Ready(io::Result::Ok(into.filled().len()))
         })
         .await;
-        buffer.truncate(start + result.as_ref().copied().unwrap_or(0));
+        let count = result.as_ref().copied().unwrap_or(0);
+        buffer.truncate(start + count);
+        self.chunk = match count {
+            full if full == self.chunk => (self.chunk * 2).min(MAX_CHUNK),
+            little if little < self.chunk / 8 => (self.chunk / 2).max(MIN_CHUNK),
+            _ => self.chunk,
+        };
         result
     }
 }
