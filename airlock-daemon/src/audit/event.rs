@@ -49,6 +49,10 @@ events! {
     ServerExit = "server.exit", "c7979351db1a4217ab86db13ad124a89";
     /// Records are missing here; the record says how many and why.
     Gap = "gap", "5918a0c60de842978e945a988c2fcb08";
+    /// Another policy took the place of the one in force.
+    PolicyLoaded = "policy.loaded", "46433dfd48ee46a4a7a3f87cc11137ed";
+    /// A policy on disk is not good; the one in force stays.
+    PolicyRejected = "policy.rejected", "f3a7545ff2ee4a5ea95720b38c8cbb92";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
 }

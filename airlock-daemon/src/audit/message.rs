@@ -19,6 +19,8 @@ pub fn message(record: &Record) -> String {
         Event::Request => format!("{who} sent {what}: {}", decided(record)),
         Event::ServerStart => format!("server {what} started{}", because(record)),
         Event::ServerExit => format!("server {what} ended{}", because(record)),
+        Event::PolicyLoaded => format!("another policy is in force{}", because(record)),
+        Event::PolicyRejected => format!("the policy in force stays{}", because(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::KernelDenied => format!(
             "the kernel denied {} of server {} ({}) to reach {}",

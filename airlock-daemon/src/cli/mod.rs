@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 pub mod kernel;
 pub mod policy;
+mod reload;
 pub mod serve;
 pub mod token;
 

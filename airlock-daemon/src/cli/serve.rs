@@ -25,10 +25,13 @@ use crate::observe::{logging, notify};
 use crate::pipeline::Gateway;
 use crate::pipeline::admit::Origins;
 use crate::policy::PolicyEngine;
+use crate::policy::reload::InForce;
 use crate::runtime::backend::{self, Backend};
 use crate::runtime::listener;
 use crate::runtime::worker::{self, Phase};
 use crate::upstream::pool::Upstreams;
+
+use super::reload;
 
 /// How often sessions are looked through for idle ones.
 const JANITOR: Duration = Duration::from_secs(5);
@@ -164,7 +167,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         origins: Origins::new(&config.server),
         auth: authenticator,
         issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
-        policy: arc_swap::ArcSwap::from_pointee(policy),
+        policy: InForce::new(policy),
         audit,
         upstreams: Upstreams::new(&config, &kernel, backend, &metrics),
         metrics,
@@ -338,6 +341,7 @@ async fn keep_house(
     tracing::info!("{status}");
     notify::status(&status);
     let gateway = Arc::clone(&service.gateway);
+    let said = status.clone();
     tokio::task::spawn_local(async move {
         // What depends on this unit should find keys and servers there; one that is away must not hold it up for ever.
         let first = async {
@@ -349,7 +353,7 @@ async fn keep_house(
                 "serving before every issuer and server has answered; /ready names those that have not"
             );
         }
-        notify::ready(&status);
+        notify::ready(&said);
     });
     tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
     let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
@@ -361,7 +365,11 @@ async fn keep_house(
             }
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hangup.recv() => tracing::warn!("SIGHUP: this release cannot reload; restart it to apply a new configuration"),
+            _ = signals.hangup.recv() => {
+                notify::reloading();
+                reload::policy(&service.gateway).await;
+                notify::ready(&status);
+            }
             _ = janitor.tick() => {
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);

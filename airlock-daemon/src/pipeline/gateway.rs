@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use crate::audit::AuditLog;
 use crate::auth::Authenticator;
 use crate::config::schema::Config;
 use crate::kernel::KernelHalf;
 use crate::observe::metrics::Metrics;
-use crate::policy::PolicyEngine;
+use crate::policy::reload::InForce;
 use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
@@ -28,7 +26,7 @@ pub struct Gateway {
     /// Trusted issuers, as metadata names them.
     pub issuers: Vec<String>,
     /// The policy in force.
-    pub policy: ArcSwap<PolicyEngine>,
+    pub policy: InForce,
     /// The audit log.
     pub audit: AuditLog,
     /// Metrics.

@@ -15,7 +15,7 @@ use super::bundle::Bundle;
 use super::compile::{Compiled, ENTRY_POINT, compile};
 use super::decision::{Decision, Question};
 use super::error::PolicyError;
-use super::input;
+use super::{input, unit_tests};
 use crate::auth::principal::Principal;
 
 /// The longest that one decision may take.
@@ -58,6 +58,24 @@ impl PolicyEngine {
     /// Names file, line and column where there are such, the reason and the remedy.
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         Self::from_bundle(&Bundle::read(path)?)
+    }
+
+    /// As [`PolicyEngine::load`], and runs the bundle's own tests: what is to take the place of a policy in force must pass
+    /// them.
+    ///
+    /// # Errors
+    /// As [`PolicyEngine::load`], or the first test that fails.
+    pub fn load_tested(path: &Path) -> Result<Self, PolicyError> {
+        let bundle = Bundle::read(path)?;
+        let engine = Self::from_bundle(&bundle)?;
+        match unit_tests::run(&bundle)?.failed.first() {
+            None => Ok(engine),
+            Some((name, outcome)) => Err(PolicyError::at(
+                path,
+                format!("the bundle's own test {name} fails: {outcome}"),
+                "correct the rule or the test; `airlock policy test` shows all of them",
+            )),
+        }
     }
 
     pub(super) fn from_bundle(bundle: &Bundle) -> Result<Self, PolicyError> {

@@ -1,7 +1,7 @@
 //! Policy: who may do what, in Rego through regorus.
 //!
 //! [`PolicyEngine::load`] reads a directory, refuses what cannot be run safely and compiles the rest once;
-//! [`PolicyEngine::decide`] asks it. Anything but a plain `allow := true` with an empty `deny` is a refusal.
+//! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain `allow := true` with an empty `deny` is a refusal.
 
 mod bundle;
 mod compile;
@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod hazards;
 mod input;
+pub mod reload;
 mod syntax;
 mod undefined;
 mod unit_tests;

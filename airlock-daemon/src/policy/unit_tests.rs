@@ -36,6 +36,11 @@ pub fn run_tests(path: &Path) -> Result<TestReport, PolicyError> {
     let bundle = Bundle::read(path)?;
     // A bundle that the daemon would refuse has no passing tests.
     PolicyEngine::from_bundle(&bundle)?;
+    run(&bundle)
+}
+
+/// Runs the tests of a bundle that was read and compiled.
+pub(super) fn run(bundle: &Bundle) -> Result<TestReport, PolicyError> {
     let mut engine = parse(bundle.policies.iter().chain(&bundle.tests))?;
     gate(&bundle.root, &mut engine)?;
     engine
