@@ -3,6 +3,7 @@
 mod activation;
 mod audit;
 mod bad_input;
+mod batches;
 mod breadth;
 mod crowd;
 mod edge_of_http;

@@ -63,6 +63,20 @@ impl Legacy<'_> {
         self.request(&session, id, method, &name, params).await
     }
 
+    /// Whether the session that the request names may send batches: 2025-03-26 has them, no other revision has.
+    ///
+    /// # Errors
+    /// 400 when it may not, or 404 when there is no such session.
+    pub fn may_batch(&self) -> Result<(), Refusal> {
+        if header::single(self.headers, SESSION_ID).is_ok_and(|named| named.is_some())
+            && self.session(None)?.revision == Revision::V20250326
+        {
+            return Ok(());
+        }
+        let reason = "batches belong to a session of 2025-03-26: send one message a request";
+        Err(Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST))
+    }
+
     /// Ends the session that the request names.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What a client sees: one face an era, chosen by what the client says it speaks.
 
+pub mod batch;
 pub mod legacy;
 pub mod modern;
 pub mod reply;

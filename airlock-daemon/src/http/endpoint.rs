@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use crate::auth::principal::Principal;
 use crate::face::legacy::Legacy;
 use crate::face::reply::Reply;
-use crate::face::{self, modern};
+use crate::face::{self, batch, modern};
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authenticate::authenticate;
@@ -50,6 +50,7 @@ pub async fn serve(
 }
 
 /// What is known of a request once its head, its token and its length have been found good.
+#[derive(Clone)]
 struct Admitted {
     service: Arc<Service>,
     context: Context,
@@ -121,6 +122,9 @@ impl Admitted {
 
     /// Parses the body and hands it to the face of the client's era.
     async fn dispatch(self) -> (String, Result<Reply, Refusal>) {
+        if batch::is_batch(&self.body) {
+            return ("batch".to_owned(), self.batch().await);
+        }
         let envelope = match decode(&self.body) {
             Ok(envelope) => envelope,
             Err(refusal) => return (String::new(), Err(self.record(String::new(), refusal))),
@@ -136,6 +140,35 @@ impl Admitted {
         };
         let answer = answer.map_err(|refusal| self.record(method.clone(), refusal));
         (method, answer)
+    }
+
+    /// Serves the messages of a batch, each in a task and with a correlation id of its own.
+    async fn batch(self) -> Result<Reply, Refusal> {
+        let messages = self.legacy().may_batch().and_then(|()| batch::messages(&self.body));
+        let messages = messages.map_err(|refusal| self.record(String::new(), refusal))?;
+        let under_way: Vec<_> = messages
+            .into_iter()
+            .map(|body| {
+                let context = self.context.sibling();
+                let one = Self { body, context: context.clone(), ..self.clone() };
+                (context, tokio::task::spawn_local(one.legacy_only()))
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(under_way.len());
+        for (context, answer) in under_way {
+            answers.push((context, answer.await.unwrap_or_else(|_| Err(broken_off()))));
+        }
+        Ok(batch::gather(answers))
+    }
+
+    /// Parses the body and hands it to the legacy face.
+    async fn legacy_only(self) -> Result<Reply, Refusal> {
+        let served = async {
+            let envelope = decode(&self.body).map_err(|refusal| (String::new(), refusal))?;
+            let method = envelope.method.as_deref().unwrap_or_default().to_owned();
+            self.legacy().serve(envelope).await.map_err(|refusal| (method, refusal))
+        };
+        served.await.map_err(|(method, refusal)| self.record(method, refusal))
     }
 
     fn legacy(&self) -> Legacy<'_> {

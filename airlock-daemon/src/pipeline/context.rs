@@ -26,6 +26,12 @@ impl Context {
         }
     }
 
+    /// The context of another message of the same request.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self { correlation_id: correlation_id().into(), ..self.clone() }
+    }
+
     /// Time since the request's head had been read.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
