@@ -31,7 +31,14 @@ fn forward(c: &mut Criterion) {
     let envelope = envelope::parse(CALL).expect("a call");
     for (name, era) in [("modern", Era::Modern), ("legacy", Era::Legacy)] {
         c.bench_function(&format!("forward: parameters for a {name} server"), |b| {
-            b.iter(|| driver::params(era, black_box(envelope.params.clone()), 7));
+            b.iter(|| {
+                driver::params(
+                    era,
+                    black_box(envelope.params.clone()),
+                    airlock::mcp::client::ClientCapabilities::default(),
+                    7,
+                )
+            });
         });
     }
 }

@@ -1,5 +1,7 @@
 //! Who is calling, as verified.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 /// The verified bearer of a token.
@@ -21,4 +23,33 @@ pub struct Principal {
     /// When the token expires, in seconds since the Unix epoch.
     #[serde(skip)]
     pub expires_at: u64,
+}
+
+/// What makes two tokens the same principal's: what is bound to one is worthless to all others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity(Arc<(String, Option<String>, String)>);
+
+impl Principal {
+    /// Whose token it is.
+    pub fn identity(&self) -> Identity {
+        Identity(Arc::new((self.issuer.clone(), self.tenant.clone(), self.subject.clone())))
+    }
+}
+
+impl Identity {
+    /// The tenant.
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.1.as_deref()
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &str {
+        &self.0.0
+    }
+
+    /// As bytes that no other identity has.
+    pub fn bytes(&self) -> Vec<u8> {
+        let (issuer, tenant, subject) = &*self.0;
+        serde_json::to_vec(&(issuer, tenant, subject)).unwrap_or_default()
+    }
 }

@@ -24,6 +24,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::{logging, notify};
 use crate::pipeline::Gateway;
 use crate::pipeline::admit::Origins;
+use crate::pipeline::seal::Sealer;
 use crate::policy::PolicyEngine;
 use crate::policy::reload::InForce;
 use crate::runtime::backend::{self, Backend};
@@ -173,6 +174,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         metrics,
         kernel,
         io,
+        sealer: Sealer::new()?,
         config,
     });
     let service = Arc::new(Service { gateway, sessions: Sessions::default() });

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::audit::Event;
 use crate::auth::principal::Principal;
+use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::{Envelope, Id};
 use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION, SESSION_ID};
@@ -102,6 +103,7 @@ impl Legacy<'_> {
             principal: Arc::clone(self.principal),
             session: Some(Arc::clone(&session.id)),
             revision: session.revision,
+            capabilities: session.capabilities,
         };
         if method == Method::Ping {
             return Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}")));
@@ -175,7 +177,10 @@ impl Legacy<'_> {
         let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;
-        let Some(session) = self.sessions.open(self.principal, self.endpoint, revision) else {
+        let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
+        // Extensions belong to the modern era.
+        let capabilities = capabilities.without(ClientCapability::Tasks);
+        let Some(session) = self.sessions.open(self.principal, self.endpoint, revision, capabilities) else {
             let mut refusal =
                 bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
             refusal.retry_after = Some(30);

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::audit::Event;
 use crate::auth::principal::Principal;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, METHOD, NAME, PROTOCOL_VERSION};
@@ -60,6 +61,7 @@ pub async fn serve(
         principal: Arc::clone(principal),
         session: None,
         revision: Revision::LATEST,
+        capabilities: declared(meta.as_ref()),
     };
     let identified = |refusal: Refusal| refusal.id(Some(&id));
     match method {
@@ -118,6 +120,11 @@ fn meta_is_whole(meta: Option<&Object<'_>>) -> Result<(), String> {
         return Err(format!("`params._meta` lacks the object `{META_CAPABILITIES}`"));
     }
     Ok(())
+}
+
+/// What the client says it can do for a server.
+fn declared(meta: Option<&Object<'_>>) -> ClientCapabilities {
+    meta.and_then(|meta| meta.get(META_CAPABILITIES)).map(ClientCapabilities::parse).unwrap_or_default()
 }
 
 /// The answer to `server/discover`.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::auth::principal::Principal;
+use crate::auth::principal::{Identity, Principal};
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Id;
 use crate::mcp::level::Level;
 use crate::mcp::revision::Revision;
@@ -25,7 +26,9 @@ pub struct Session {
     /// The revision agreed on.
     pub revision: Revision,
     endpoint: Endpoint,
-    owner: (String, Option<String>, String),
+    owner: Identity,
+    /// What the client can do for a server, as it said in `initialize`.
+    pub capabilities: ClientCapabilities,
     born: Instant,
     /// Milliseconds from `born` to the last request.
     used: AtomicU64,
@@ -46,10 +49,6 @@ pub struct Cancellable {
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<Arc<str>, Arc<Session>>>);
 
-fn owner(principal: &Principal) -> (String, Option<String>, String) {
-    (principal.issuer.clone(), principal.tenant.clone(), principal.subject.clone())
-}
-
 impl Sessions {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
@@ -62,6 +61,7 @@ impl Sessions {
         principal: &Principal,
         endpoint: &Endpoint,
         revision: Revision,
+        capabilities: ClientCapabilities,
     ) -> Option<Arc<Session>> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
@@ -70,7 +70,8 @@ impl Sessions {
             id: Arc::clone(&id),
             revision,
             endpoint: endpoint.clone(),
-            owner: owner(principal),
+            owner: principal.identity(),
+            capabilities,
             born: Instant::now(),
             used: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -88,7 +89,7 @@ impl Sessions {
     /// The session of an id, for the principal and at the endpoint that it was opened for only.
     pub fn get(&self, id: &str, principal: &Principal, endpoint: &Endpoint) -> Option<Arc<Session>> {
         let session = self.lock().get(id).cloned()?;
-        if session.endpoint != *endpoint || session.owner != owner(principal) {
+        if session.endpoint != *endpoint || session.owner != principal.identity() {
             return None;
         }
         session.touch();
@@ -194,7 +195,9 @@ mod tests {
     fn a_session_is_worthless_to_anybody_else() {
         let sessions = Sessions::default();
         let alice = principal("alice", Some("acme"));
-        let session = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
+        let session = sessions
+            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
+            .expect("a session");
         assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_some());
         for thief in
             [principal("mallory", Some("acme")), principal("alice", Some("other")), principal("alice", None)]
@@ -209,7 +212,12 @@ mod tests {
     #[test]
     fn a_session_keeps_its_level() {
         let session = Sessions::default()
-            .open(&principal("alice", None), &Endpoint::Merged, Revision::LATEST_LEGACY)
+            .open(
+                &principal("alice", None),
+                &Endpoint::Merged,
+                Revision::LATEST_LEGACY,
+                ClientCapabilities::default(),
+            )
             .expect("a session");
         assert_eq!(session.level(), None);
         for level in Level::ALL {
@@ -222,8 +230,12 @@ mod tests {
     fn idle_sessions_end_and_busy_ones_do_not() {
         let sessions = Sessions::default();
         let alice = principal("alice", None);
-        let idle = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
-        let busy = sessions.open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY).expect("a session");
+        let idle = sessions
+            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
+            .expect("a session");
+        let busy = sessions
+            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
+            .expect("a session");
         let id = Id::parse("1").expect("an id");
         let call = busy.enter(&id).expect("a call");
         assert!(busy.enter(&id).is_none(), "an id in flight is not given twice");

@@ -22,6 +22,8 @@ pub enum Incoming<'a> {
         id: &'a str,
         /// Its method.
         method: String,
+        /// Its parameters.
+        params: Option<&'a RawValue>,
     },
     /// A notification.
     Notification {
@@ -58,7 +60,7 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
     }
     match (wire.method, wire.id, wire.result, wire.error) {
         (Some(method), Some(id), None, None) if id.get().len() <= MAX_ID => {
-            Ok(Incoming::Request { id: id.get(), method })
+            Ok(Incoming::Request { id: id.get(), method, params: wire.params })
         }
         (Some(_), Some(_), None, None) => Err(format!("a request whose id is longer than {MAX_ID} bytes")),
         (Some(method), None, None, None) => Ok(Incoming::Notification { method, params: wire.params }),

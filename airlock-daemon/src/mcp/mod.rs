@@ -3,6 +3,7 @@
 //! Nothing here knows of HTTP servers, policies or upstreams; every function is pure.
 
 pub mod capability;
+pub mod client;
 pub mod envelope;
 pub mod error;
 pub mod header;

@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::auth::principal::Principal;
 use crate::config::units::Period;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Reply};
+use crate::upstream::link::{Pending, Reply, Takes};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
@@ -39,12 +40,18 @@ pub struct Requester {
     pub session: Option<Arc<str>>,
     /// The client's revision.
     pub revision: Revision,
+    /// What the client can do for a server.
+    pub capabilities: ClientCapabilities,
 }
 
 impl Requester {
     /// Who asks the pool for a process.
     pub fn caller(&self) -> Caller<'_> {
-        Caller { principal: &self.principal, session: self.session.as_ref() }
+        Caller {
+            identity: self.principal.identity(),
+            session: self.session.as_ref(),
+            capabilities: self.capabilities,
+        }
     }
 }
 
@@ -246,8 +253,8 @@ async fn send(
     for _ in 0..2 {
         let mut token = None;
         let sent = link
-            .request(|id| {
-                let (text, original) = driver::params(facts.era, params.clone(), id);
+            .request(Takes::Everything, |id| {
+                let (text, original) = driver::params(facts.era, params.clone(), who.capabilities, id);
                 token = original;
                 driver::request(id, kind.method, &text)
             })
@@ -325,6 +332,7 @@ impl Running {
                 Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending())),
                 Ok(Some(Reply::Result(result))) => self.shaped(result),
                 Ok(Some(Reply::Error(error))) => Event::Error(error),
+                Ok(Some(Reply::Ask(_))) => continue,
                 Ok(Some(Reply::Notification(method, params))) => {
                     match driver::restore_token(&params, self.token.as_deref()) {
                         Some(params) => return Event::Notification(method, params),

@@ -12,6 +12,7 @@ use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
 use super::admit::Origins;
+use super::seal::Sealer;
 
 /// The gateway.
 pub struct Gateway {
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// The servers behind this door.
     pub upstreams: Upstreams,
+    /// Makes and opens the handles that clients bring back.
+    pub sealer: Sealer,
     /// The kernel half.
     pub kernel: Arc<KernelHalf>,
     /// The kind of socket I/O.

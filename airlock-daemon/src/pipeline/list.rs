@@ -14,7 +14,7 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::Reply;
+use crate::upstream::link::{Reply, Takes};
 use crate::upstream::pool::Upstream;
 
 use super::authorize::{Wish, authorize};
@@ -109,14 +109,16 @@ async fn ask(
             return Ok(Asked::NotOffered);
         }
         let mut pending = link
-            .request(|id| driver::request(id, kind.method, &driver::params(facts.era, params, id).0))
+            .request(Takes::Result, |id| {
+                driver::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
+            })
             .await
             .ok_or_else(|| upstream.ended(&link.ending()))?;
         loop {
             match pending.next().await {
                 Some(Reply::Result(result)) => return Ok(Asked::Page(result)),
                 Some(Reply::Error(error)) => return Ok(Asked::Error(error)),
-                Some(Reply::Notification(..)) => {}
+                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
                 None => return Err(upstream.ended(&pending.ending())),
             }
         }

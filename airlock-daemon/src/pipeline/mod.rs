@@ -26,6 +26,7 @@ pub mod record;
 pub mod refusal;
 pub mod rewrite;
 pub mod route;
+pub mod seal;
 
 pub use context::Context;
 pub use gateway::Gateway;

@@ -1,6 +1,7 @@
 //! What both drivers share: the canonical call, and messages to a server.
 
 use crate::mcp::capability::Capabilities;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
@@ -42,7 +43,12 @@ pub fn request(id: u64, method: &str, params: &str) -> String {
 /// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced by our number.
 ///
 /// Returns the text and the client's own token, as JSON text, where it had one.
-pub fn params(facts_era: Era, mut params: Object<'_>, id: u64) -> (String, Option<String>) {
+pub fn params(
+    facts_era: Era,
+    mut params: Object<'_>,
+    capabilities: ClientCapabilities,
+    id: u64,
+) -> (String, Option<String>) {
     let original = params.get("_meta").map(str::to_owned);
     let mut meta = original.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     let token = meta.get("progressToken").map(str::to_owned);
@@ -50,7 +56,7 @@ pub fn params(facts_era: Era, mut params: Object<'_>, id: u64) -> (String, Optio
         meta.set("progressToken", id.to_string());
     }
     match facts_era {
-        Era::Modern => super::modern::meta(&mut meta),
+        Era::Modern => super::modern::meta(&mut meta, capabilities),
         Era::Legacy => super::legacy::meta(&mut meta),
     }
     if !meta.is_empty() {
@@ -83,7 +89,8 @@ mod tests {
     #[test]
     fn a_modern_servers_meta_is_ours_and_the_rest_is_kept() {
         let sent = r#"{"name":"x","future":[1 ,2],"_meta":{"progressToken":"t","vendor/x":1,"io.modelcontextprotocol/clientCapabilities":{"roots":{}}}}"#;
-        let (text, token) = params(Era::Modern, Object::parse(sent).expect("params"), 7);
+        let (text, token) =
+            params(Era::Modern, Object::parse(sent).expect("params"), ClientCapabilities::default(), 7);
         assert_eq!(token.as_deref(), Some("\"t\""));
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value["_meta"]["progressToken"], 7);
@@ -96,15 +103,21 @@ mod tests {
     #[test]
     fn a_legacy_server_sees_no_modern_meta() {
         let sent = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
-        assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, r#"{"name":"x"}"#);
+        assert_eq!(
+            params(Era::Legacy, Object::parse(sent).expect("params"), ClientCapabilities::default(), 7).0,
+            r#"{"name":"x"}"#
+        );
         let sent = r#"{"name":"x"}"#;
-        assert_eq!(params(Era::Legacy, Object::parse(sent).expect("params"), 7).0, sent);
+        assert_eq!(
+            params(Era::Legacy, Object::parse(sent).expect("params"), ClientCapabilities::default(), 7).0,
+            sent
+        );
     }
 
     #[test]
     fn the_log_level_goes_to_modern_servers_only() {
         let sent = r#"{"uri":"a:b","_meta":{"io.modelcontextprotocol/logLevel":"debug"}}"#;
-        let to = |era| params(era, Object::parse(sent).expect("params"), 7).0;
+        let to = |era| params(era, Object::parse(sent).expect("params"), ClientCapabilities::default(), 7).0;
         let modern: serde_json::Value = serde_json::from_str(&to(Era::Modern)).expect("JSON");
         assert_eq!(modern["_meta"][META_LOG_LEVEL], "debug");
         assert_eq!(to(Era::Legacy), r#"{"uri":"a:b"}"#);

@@ -257,7 +257,7 @@ impl Exchange {
                 let params = params.map_or("{}", |params| params.get()).to_owned();
                 let _ = self.replies.try_send(Reply::Notification(method, params));
             }
-            Incoming::Request { id, method } if shared.is_legacy() => {
+            Incoming::Request { id, method, .. } if shared.is_legacy() => {
                 shared.answer(answer(id, &method));
             }
             Incoming::Answer { .. } | Incoming::Notification { .. } | Incoming::Request { .. } => {

@@ -1,7 +1,7 @@
 //! The two kinds of links behind one handle: a pipe of lines, or HTTP.
 
 use super::http::{HttpLink, HttpPending};
-use super::link::{Ending, PipeLink, PipePending, Reply};
+use super::link::{Ending, PipeLink, PipePending, Reply, Takes};
 
 /// A handle of a link; the link ends when the last one is dropped. It may go to any worker's thread.
 #[derive(Clone)]
@@ -39,10 +39,10 @@ impl Link {
 
     /// Sends a request whose text `write` makes for the id it is given, from a worker's thread. `None` when the link has
     /// ended.
-    pub async fn request(&self, write: impl FnOnce(u64) -> String) -> Option<Pending> {
+    pub async fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<Pending> {
         match self {
-            Self::Pipe(link) => link.request(write).await.map(Pending::Pipe),
-            Self::Http(link) => link.request(write).map(Pending::Http),
+            Self::Pipe(link) => link.request(takes, write).await.map(Pending::Pipe),
+            Self::Http(link) => link.request(takes, write).map(Pending::Http),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::mcp::revision::Revision;
 use super::connect::Endpoint;
 use super::error::UpstreamError;
 use super::exchange::Exchange;
-use super::link::{Ending, REPLIES, Reply};
+use super::link::{Ending, REPLIES, Reply, Takes};
 use super::{connections, legacy};
 
 /// How long ending a session may take.
@@ -126,7 +126,7 @@ impl HttpLink {
     }
 
     /// Sends a request from the current worker; its headers are read off the text, so that they agree with it.
-    pub fn request(&self, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
+    pub fn request(&self, _takes: Takes, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
         if !self.is_alive() {
             return None;
         }

@@ -17,6 +17,7 @@ use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 use crate::runtime::stream::{BoxStream, ReadHalf, WriteHalf, split};
 
+use super::ask::Ask;
 use super::error::UpstreamError;
 use super::frame::Lines;
 pub use super::handle::{Link, Pending};
@@ -39,10 +40,21 @@ const STALL: Duration = Duration::from_secs(30);
 pub enum Reply {
     /// A notification that belongs to the call: its method and its parameters as JSON text.
     Notification(String, String),
+    /// The server asks its client something before it goes on.
+    Ask(Ask),
     /// The result, as JSON text.
     Result(String),
     /// A JSON-RPC error object, as JSON text.
     Error(String),
+}
+
+/// What a call takes of what its server says without naming a call: a legacy server on a pipe has no way to name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// The result alone, and progress that names the call.
+    Result,
+    /// Questions and log messages too.
+    Everything,
 }
 
 /// What ended a link.
@@ -168,7 +180,7 @@ impl PipeLink {
     }
 
     /// Sends a request whose text `write` makes for the id it is given. `None` when the link has ended.
-    pub async fn request(&self, write: impl FnOnce(u64) -> String) -> Option<PipePending> {
+    pub async fn request(&self, _takes: Takes, write: impl FnOnce(u64) -> String) -> Option<PipePending> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(REPLIES);
         self.commands.send(Command::Request { id, text: write(id), replies: sender }).await.ok()?;
@@ -201,7 +213,7 @@ impl PipePending {
     /// The next message of the call; `None` when the link ended before the result.
     pub async fn next(&mut self) -> Option<Reply> {
         let reply = self.replies.recv().await;
-        if !matches!(reply, Some(Reply::Notification(..))) {
+        if !matches!(reply, Some(Reply::Notification(..) | Reply::Ask(_))) {
             self.done = true;
         }
         reply
@@ -371,7 +383,7 @@ impl Reading<'_> {
             Ok(Incoming::Notification { method, params }) => {
                 self.notification(&method, params.map_or("{}", |p| p.get()));
             }
-            Ok(Incoming::Request { id, method }) => self.answer(id, &method),
+            Ok(Incoming::Request { id, method, .. }) => self.answer(id, &method),
             Err(reason) => {
                 let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
                 if self.shared.rubbish.swap(Some(Arc::new(shown.clone()))).is_none() {

@@ -1,5 +1,6 @@
 //! What a server sees: transports below, one driver an era above, and the pool that says whose process is whose.
 
+pub mod ask;
 pub mod connect;
 pub mod connections;
 pub mod driver;
@@ -15,6 +16,7 @@ pub mod pool;
 pub mod probe;
 pub mod sse;
 pub mod stdio;
+pub mod subscription;
 pub mod unix;
 
 pub use error::UpstreamError;

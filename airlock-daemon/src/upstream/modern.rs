@@ -1,23 +1,23 @@
 //! The driver of modern servers (2026-07-28): every request says all that the server needs to know.
 
 use crate::mcp::capability::Capabilities;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
 use super::driver::{self, Facts, META_CAPABILITIES, META_CLIENT, META_VERSION};
 
-/// Fills in what a modern request must carry. Capabilities are ours, not the client's: what Airlock does not carry across
-/// is not offered, so no server asks for it.
-pub fn meta(meta: &mut Object<'_>) {
+/// Fills in what a modern request must carry. The capabilities are those of the client that Airlock carries across.
+pub fn meta(meta: &mut Object<'_>, capabilities: ClientCapabilities) {
     meta.set(META_VERSION, quote(Revision::LATEST.as_str()));
     meta.set(META_CLIENT, driver::implementation());
-    meta.set(META_CAPABILITIES, "{}");
+    meta.set(META_CAPABILITIES, capabilities.write(Era::Modern));
 }
 
 /// The parameters of `server/discover`.
 pub fn discover() -> String {
     let mut object = Object::default();
-    meta(&mut object);
+    meta(&mut object, ClientCapabilities::default());
     format!(r#"{{"_meta":{}}}"#, object.write())
 }
 

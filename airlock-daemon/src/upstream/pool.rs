@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{OnceCell, watch};
 
-use crate::auth::principal::Principal;
+use crate::auth::principal::Identity;
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
@@ -35,15 +36,17 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 enum Owner {
     Everyone,
     Session(Arc<str>),
-    Subject { issuer: String, tenant: Option<String>, subject: String },
+    Subject(Identity),
 }
 
 /// Who asks for a process.
 pub struct Caller<'a> {
     /// The verified principal.
-    pub principal: &'a Principal,
+    pub identity: Identity,
     /// The legacy session, where there is one.
     pub session: Option<&'a Arc<str>>,
+    /// What the client can do for a server.
+    pub capabilities: ClientCapabilities,
 }
 
 /// A place for one link, with what was learned of the server behind it; the first who comes opens it for all who wait.
@@ -337,7 +340,6 @@ impl Upstream {
         if let (Isolation::Session, Some(session)) = (isolation, caller.session) {
             return Some(Owner::Session(Arc::clone(session)));
         }
-        let Principal { issuer, tenant, subject, .. } = caller.principal;
-        Some(Owner::Subject { issuer: issuer.clone(), tenant: tenant.clone(), subject: subject.clone() })
+        Some(Owner::Subject(caller.identity.clone()))
     }
 }

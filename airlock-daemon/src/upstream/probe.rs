@@ -7,7 +7,7 @@ use crate::mcp::revision::Era;
 
 use super::driver::{self, Facts};
 use super::error::UpstreamError;
-use super::link::{Ending, Link, Reply};
+use super::link::{Ending, Link, Reply, Takes};
 use super::{legacy, modern};
 
 /// How long a server may think about a method that it does not know.
@@ -76,13 +76,13 @@ async fn ask(
 ) -> Result<Result<String, String>, Failure> {
     let answer = async {
         let mut pending = link
-            .request(|id| driver::request(id, method, params))
+            .request(Takes::Result, |id| driver::request(id, method, params))
             .await
             .ok_or_else(|| ended(link.ending()))?;
         loop {
             match pending.next().await {
                 None => return Err(ended(pending.ending())),
-                Some(Reply::Notification(..)) => {}
+                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
                 Some(Reply::Result(result)) => return Ok(Ok(result)),
                 Some(Reply::Error(error)) => return Ok(Err(error)),
             }

@@ -1,0 +1,29 @@
+//! What a server asks of its client: elicitation and sampling.
+
+use tokio::sync::oneshot;
+
+/// The outcome of a question: the result's JSON text, or the error object's.
+pub type Answered = Result<String, String>;
+
+/// A request of a server's that waits for its answer.
+#[derive(Debug)]
+pub struct Ask {
+    /// The method: `elicitation/create` or `sampling/createMessage`.
+    pub method: String,
+    /// Its parameters as JSON text, as the server wrote them.
+    pub params: String,
+    answer: oneshot::Sender<Answered>,
+}
+
+impl Ask {
+    /// A question, and where its answer comes out. The receiver fails when the question was dropped: nobody answers it.
+    pub fn new(method: String, params: String) -> (Self, oneshot::Receiver<Answered>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { method, params, answer }, answered)
+    }
+
+    /// Answers it; lost when the server does not wait any more.
+    pub fn answer(self, answered: Answered) {
+        let _ = self.answer.send(answered);
+    }
+}
