@@ -45,6 +45,8 @@ deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// The address of `server.listen`; port 0 takes any.
+    pub listen: String,
     /// `auto`, `io_uring` or `epoll`.
     pub io: String,
     /// The YAML list below `upstreams:`, each line indented by two.
@@ -74,6 +76,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            listen: "127.0.0.1:0".to_owned(),
             io: "auto".to_owned(),
             upstreams: docs_upstream(),
             policy: POLICY.to_owned(),
@@ -144,12 +147,13 @@ impl Setup {
         };
         let dir = dir.display();
         Ok(format!(
-            "server:\n  listen: [\"127.0.0.1:0\"]\n  io: {io}\n{server}{auth}\
+            "server:\n  listen: [\"{listen}\"]\n  io: {io}\n{server}{auth}\
              policy:\n  path: {dir}/policies\n\
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
              observability:\n  log: {{level: {log}, format: text}}\n{observability}\
              kernel:\n  mode: {kernel}\n{more}",
+            listen = self.listen,
             io = self.io,
             log = self.log,
             server = self.server,
