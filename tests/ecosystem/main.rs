@@ -3,6 +3,7 @@
 
 mod baseline;
 mod conformance;
+mod matrix;
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
