@@ -24,9 +24,9 @@ struct Group {
     entries: Vec<String>,
 }
 
-/// Holds what failed, by the name of its entry and with what is to be shown, against the file. `about` chooses the entries
-/// that this run could see. Panics when they differ.
-pub(crate) fn compare(file: &str, failed: &BTreeMap<String, String>, about: impl Fn(&str) -> bool) {
+/// Holds what failed, by the name of its entry and with what is to be shown, against the file. Panics when
+/// they differ.
+pub(crate) fn compare(file: &str, failed: &BTreeMap<String, String>) {
     let path = source(file);
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let (comment, mut groups) = parse(&text);
@@ -35,7 +35,7 @@ pub(crate) fn compare(file: &str, failed: &BTreeMap<String, String>, about: impl
     let stale: Vec<String> = groups
         .iter()
         .flat_map(|group| &group.entries)
-        .filter(|entry| about(entry) && !failed.contains_key(*entry))
+        .filter(|entry| !failed.contains_key(*entry))
         .cloned()
         .collect();
     if std::env::var_os("AIRLOCK_BLESS").is_some() {

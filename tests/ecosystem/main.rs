@@ -2,6 +2,7 @@
 //! servers.
 
 mod baseline;
+mod client_leg;
 mod conformance;
 mod matrix;
 

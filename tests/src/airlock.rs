@@ -293,6 +293,21 @@ impl Airlock {
         token
     }
 
+    /// A token of an ordinary user of any name, from the development issuer's own endpoint: no process for each, so there can
+    /// be many.
+    pub fn mint(&self, subject: &str) -> Result<String, String> {
+        let text = std::fs::read_to_string(self.config()).map_err(|error| error.to_string())?;
+        let (_, rest) = text.split_once("development_issuer:").ok_or("no development issuer")?;
+        let listen = rest.split('"').nth(1).and_then(leading_address).ok_or("the issuer has no address")?;
+        let form = format!("subject={subject}&tenant=acme&groups=mcp.users");
+        let request = Request { method: "POST".to_owned(), path: "/token".to_owned(), ..Request::default() };
+        let request = Request { body: form.into_bytes(), ..request }
+            .header("content-type", "application/x-www-form-urlencoded");
+        let response = request.send(listen).map_err(|error| format!("the issuer: {error}"))?;
+        let answer: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        answer["access_token"].as_str().map(str::to_owned).ok_or_else(|| response.text())
+    }
+
     /// A token of an ordinary user.
     pub fn user(&self) -> String {
         self.token("alice", "acme", &["mcp.users"])
