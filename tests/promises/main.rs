@@ -19,6 +19,7 @@ mod readme;
 mod real_clients;
 mod real_servers;
 mod shutdown;
+mod soak;
 mod transports;
 
 use airlock_tests::{Airlock, Setup, skip};

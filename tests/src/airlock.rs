@@ -45,6 +45,8 @@ deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// The address of `server.listen`; port 0 takes any.
+    pub listen: String,
     /// `auto`, `io_uring` or `epoll`.
     pub io: String,
     /// The YAML list below `upstreams:`, each line indented by two.
@@ -74,6 +76,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            listen: "127.0.0.1:0".to_owned(),
             io: "auto".to_owned(),
             upstreams: docs_upstream(),
             policy: POLICY.to_owned(),
@@ -144,12 +147,13 @@ impl Setup {
         };
         let dir = dir.display();
         Ok(format!(
-            "server:\n  listen: [\"127.0.0.1:0\"]\n  io: {io}\n{server}{auth}\
+            "server:\n  listen: [\"{listen}\"]\n  io: {io}\n{server}{auth}\
              policy:\n  path: {dir}/policies\n\
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
              observability:\n  log: {{level: {log}, format: text}}\n{observability}\
              kernel:\n  mode: {kernel}\n{more}",
+            listen = self.listen,
             io = self.io,
             log = self.log,
             server = self.server,
@@ -287,6 +291,21 @@ impl Airlock {
             self.log()
         );
         token
+    }
+
+    /// A token of an ordinary user of any name, from the development issuer's own endpoint: no process for each, so there can
+    /// be many.
+    pub fn mint(&self, subject: &str) -> Result<String, String> {
+        let text = std::fs::read_to_string(self.config()).map_err(|error| error.to_string())?;
+        let (_, rest) = text.split_once("development_issuer:").ok_or("no development issuer")?;
+        let listen = rest.split('"').nth(1).and_then(leading_address).ok_or("the issuer has no address")?;
+        let form = format!("subject={subject}&tenant=acme&groups=mcp.users");
+        let request = Request { method: "POST".to_owned(), path: "/token".to_owned(), ..Request::default() };
+        let request = Request { body: form.into_bytes(), ..request }
+            .header("content-type", "application/x-www-form-urlencoded");
+        let response = request.send(listen).map_err(|error| format!("the issuer: {error}"))?;
+        let answer: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        answer["access_token"].as_str().map(str::to_owned).ok_or_else(|| response.text())
     }
 
     /// A token of an ordinary user.

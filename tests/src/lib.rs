@@ -7,6 +7,7 @@ pub mod http;
 pub mod mcp;
 pub mod proc;
 pub mod skip;
+pub mod soak;
 pub mod tools;
 
 pub use airlock::{Airlock, Setup};

@@ -42,6 +42,17 @@ pub fn python(name: &str) -> Result<PathBuf, String> {
     tool(&format!("python/bin/{name}"))
 }
 
+/// A program of the Python environment for servers of the first SDK.
+pub fn python_legacy(name: &str) -> Result<PathBuf, String> {
+    tool(&format!("python-legacy/bin/{name}"))
+}
+
+/// The directory of the everything server that the conformance suite is made for.
+pub fn everything_server() -> Result<PathBuf, String> {
+    tool("everything-server/mcp_everything_server")
+        .map(|package| package.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
 /// The effective user is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -10,6 +10,7 @@ mod fuzz;
 mod pins;
 mod setup;
 mod shell;
+mod soak;
 mod summary;
 mod test;
 mod tools;
@@ -20,13 +21,15 @@ use std::process::ExitCode;
 type Run = fn(&[String]) -> Result<(), String>;
 
 /// Every command: its name, what it does in one line, its function.
-const COMMANDS: [(&str, &str, Run); 8] = [
+const COMMANDS: [(&str, &str, Run); 10] = [
     ("demo", "build everything and tell the story of a call; --keep leaves it running", demo::run_command),
     ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
     ("build-ebpf", "build only the kernel programs", build_ebpf::run),
     ("check", "formatting and lints", check::run_command),
     ("bench", "measure against a direct call and against nginx; --quick for a glance", bench::run_command),
+    ("soak", "abandon a thousand sessions, hold five thousand, and look at what stays", soak::run_command),
+    ("tools", "install only the servers and clients that the tests drive", tools::run_command),
     ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),
     ("fuzz", "fuzz the parsers: [--seconds N] [target ...]", fuzz::run_command),
 ];

@@ -1,10 +1,10 @@
-//! The servers and clients that the integration tests drive, in target/tools: Node 22, npm packages, a Python
-//! environment. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
+//! The servers and clients that the integration tests drive, in target/tools: Node 22, npm packages, two
+//! Python environments. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::setup::is_root;
+use crate::setup::{self, Need, is_root};
 use crate::shell::{command, root, run_quietly, succeeds, target};
 
 /// Where they are.
@@ -12,12 +12,23 @@ pub(crate) fn dir() -> PathBuf {
     target().join("tools")
 }
 
+/// `cargo xtask tools`: only that.
+pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
+    if !args.is_empty() {
+        return Err("usage: cargo xtask tools".to_owned());
+    }
+    setup::ensure(&[Need::TestTools])?;
+    ensure()
+}
+
 /// Installs what is missing or was pinned differently.
 pub(crate) fn ensure() -> Result<(), String> {
     let dir = dir();
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     npm(&dir)?;
-    python(&dir)?;
+    python(&dir, "python", "requirements.txt", "mcp, mcp_server_time, fastmcp")?;
+    python(&dir, "python-legacy", "requirements-legacy.txt", "mcp_server_sqlite")?;
+    everything_server(&dir)?;
     if is_root()? { container(&dir) } else { Ok(()) }
 }
 
@@ -35,20 +46,52 @@ fn npm(dir: &Path) -> Result<(), String> {
     done.inspect_err(|_| forget("package.json", dir))
 }
 
-fn python(dir: &Path) -> Result<(), String> {
-    let environment = dir.join("python");
+/// A Python environment with exactly what a file of requirements names.
+fn python(dir: &Path, name: &str, requirements: &str, modules: &str) -> Result<(), String> {
+    let environment = dir.join(name);
     let program = environment.join("bin/python");
-    let fresh = copy_if_changed("requirements.txt", dir)?;
-    if !fresh && succeeds(&mut command(&program, &["-c", "import mcp, mcp_server_time"])) {
+    let fresh = copy_if_changed(requirements, dir)?;
+    if !fresh && succeeds(&mut command(&program, &["-c", &format!("import {modules}")])) {
         return Ok(());
     }
     let made = environment.display().to_string();
     let done = run_quietly(&mut command(host_python(), &["-m", "venv", "--clear", &made])).and_then(|()| {
-        let pip =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
         run_quietly(command(&program, &pip).current_dir(dir))
     });
-    done.inspect_err(|_| forget("requirements.txt", dir))
+    done.inspect_err(|_| forget(requirements, dir))
+}
+
+/// The server that the conformance suite is made for.
+fn everything_server(dir: &Path) -> Result<(), String> {
+    let list = "everything-server.txt";
+    let there = dir.join("everything-server/mcp_everything_server/server.py");
+    if !copy_if_changed(list, dir)? && there.exists() {
+        return Ok(());
+    }
+    let download = || {
+        for old in ["everything-server", "source"] {
+            remove_if_there(&dir.join(old))?;
+        }
+        fs::create_dir_all(dir.join("everything-server")).map_err(|error| format!("{list}: {error}"))?;
+        let pip = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        let mut pip = command(dir.join("python/bin/python"), &pip);
+        run_quietly(pip.args(["--no-binary", "mcp", "--dest", "source", "-r", list]).current_dir(dir))?;
+        // One archive of one known version: its name is the same as that in the list.
+        let mut tar = command("tar", &["-xzf", "../source/mcp-2.3.0.tar.gz", "--strip-components=4"]);
+        tar.arg("mcp-2.3.0/examples/servers/everything-server");
+        run_quietly(tar.current_dir(dir.join("everything-server")))
+    };
+    download().inspect_err(|_| forget(list, dir))
+}
+
+fn remove_if_there(dir: &Path) -> Result<(), String> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A Debian root with systemd, from the host's own release: the built programs need its libraries.
@@ -58,9 +101,7 @@ fn container(dir: &Path) -> Result<(), String> {
     if mark.exists() {
         return Ok(());
     }
-    if root.exists() {
-        fs::remove_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-    }
+    remove_if_there(&root)?;
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let value = |key: &str| release.lines().find_map(|line| line.strip_prefix(key));
     let suite = if value("ID=") == Some("debian") { value("VERSION_CODENAME=") } else { None };

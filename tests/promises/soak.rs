@@ -1,0 +1,13 @@
+//! Sessions that are abandoned leave nothing behind, and idle ones cost little. `cargo xtask soak` does it at length.
+
+use airlock_tests::soak;
+
+#[test]
+fn abandoned_sessions_leave_nothing_behind() {
+    println!("{}", soak::abandon(100).expect("nothing stays"));
+}
+
+#[test]
+fn idle_sessions_cost_little() {
+    println!("{}", soak::idle(500).expect("within the limit"));
+}
