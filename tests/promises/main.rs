@@ -8,6 +8,7 @@ mod breadth;
 mod crowd;
 mod edge_of_http;
 mod fds;
+mod four_ways;
 mod gone;
 mod injection;
 mod metrics;
