@@ -62,11 +62,19 @@ covers(grant) if {
 	matches(grant.prompts, input.call.prompt)
 }
 
-# Whoever may read what a template gives may have the template's variables completed.
+# Whoever may read a resource may hear of its changes, and whoever may read what a template gives may have the template's
+# variables completed.
 covers(grant) if {
-	input.call.method in {"resources/read", "completion/complete"}
+	input.call.method in {"resources/read", "resources/subscribe", "completion/complete"}
 	by_method(grant)
 	matches(grant.resources, input.call.resource)
+}
+
+# What a server asks back in the middle of a call is for whoever may call a tool there.
+covers(grant) if {
+	input.call.method in {"elicitation/create", "sampling/createMessage"}
+	by_method(grant)
+	count(grant.tools) > 0
 }
 
 # Methods that this policy knows nothing of are granted by their names.
@@ -75,7 +83,15 @@ covers(grant) if {
 	matches(grant.methods, input.call.method)
 }
 
-targeted_methods := {"tools/call", "prompts/get", "resources/read", "completion/complete"}
+targeted_methods := {
+	"tools/call",
+	"prompts/get",
+	"resources/read",
+	"resources/subscribe",
+	"completion/complete",
+	"elicitation/create",
+	"sampling/createMessage",
+}
 
 by_method(grant) if not grant.methods
 

@@ -158,6 +158,37 @@ test_protected_resource if {
 	count(authz.deny) == 0 with input as resource_read(admin, "docs://a/secretary")
 }
 
+test_who_may_read_may_hear_of_changes if {
+	heard := {"call": {"method": "resources/subscribe"}}
+	authz.allow with input as object.union(resource_read(alice, "docs://guide"), heard)
+	not authz.allow with input as object.union(resource_read(alice, "file:///etc/passwd"), heard)
+	not authz.allow with input as request(alice, "resources/subscribe", "docs", null, {})
+	secret := object.union(resource_read(admin, "docs://a/secret/b"), heard)
+	rule_ids(authz.deny) == {"resource-protected"} with input as secret
+}
+
+# ------------------------------------------------------------------ what a server asks back
+
+test_who_may_call_may_be_asked if {
+	every method in ["elicitation/create", "sampling/createMessage"] {
+		authz.allow with input as request(alice, method, "docs", null, {"message": "your name?"})
+		authz.allow with input as request(admin, method, "billing", null, {"message": "your name?"})
+		not authz.allow with input as request(alice, method, "billing", null, {"message": "your name?"})
+		not authz.allow with input as request(mallory, method, "docs", null, {"message": "your name?"})
+	}
+}
+
+test_who_may_not_call_is_not_asked if {
+	mute := {"reader": {"read_only": true, "grants": [{"upstreams": ["docs"], "prompts": ["*"]}]}}
+	not authz.allow with input as request(alice, "elicitation/create", "docs", null, {}) with data.roles as mute
+	narrow := {"reader": {"read_only": true, "grants": [{
+		"upstreams": ["docs"],
+		"methods": ["tools/call"],
+		"tools": ["*"],
+	}]}}
+	not authz.allow with input as request(alice, "elicitation/create", "docs", null, {}) with data.roles as narrow
+}
+
 # ------------------------------------------------------------------ what an operator may do
 
 test_operator_calls_everything if {

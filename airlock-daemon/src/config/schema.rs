@@ -111,6 +111,9 @@ pub struct Timeouts {
     pub header: Period,
     /// For calls in flight to finish at shutdown.
     pub drain: Period,
+    /// For a client to answer what a server asks in the middle of a call (elicitation, sampling). The call's own deadline
+    /// rests meanwhile.
+    pub input: Period,
 }
 
 /// `auth`: whose tokens are believed.
@@ -656,6 +659,7 @@ impl Default for Timeouts {
             idle: Period::secs(120),
             header: Period::secs(5),
             drain: Period::secs(30),
+            input: Period::secs(300),
         }
     }
 }

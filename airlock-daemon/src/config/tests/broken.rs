@@ -9,7 +9,10 @@ fn a_mistake_is_told_at_its_place() {
         // Keys.
         ("server:\n  «lsten: [\"127.0.0.1:1\"]\n", "did you mean `listen`?"),
         ("«srever: {}\n", "did you mean `server`?"),
-        ("server: {timeouts: {«conect: 1s}}\n", "one of `connect`, `upstream`, `idle`, `header`, `drain`"),
+        (
+            "server: {timeouts: {«conect: 1s}}\n",
+            "one of `connect`, `upstream`, `idle`, `header`, `drain`, `input`",
+        ),
         ("server:\n  «maxRequestBytes: 1KiB\n", "unknown key `maxRequestBytes`"),
         ("server:\n  «max-request-bytes: 1KiB\n", "did you mean `max_request_bytes`?"),
         ("«banana: 1\n", "remove the key"),
@@ -59,6 +62,7 @@ fn a_mistake_is_told_at_its_place() {
         ("server: {max_request_bytes: «1}\n", "from 1KiB to 64MiB"),
         ("server: {max_request_bytes: «65MiB}\n", "`max_request_bytes` is 65MiB"),
         ("server: {timeouts: {drain: «0s}}\n", "`drain` is zero"),
+        ("server: {timeouts: {input: «0s}}\n", "`input` is zero"),
         ("upstreams: [{name: «Docs, type: stdio, command: [x]}]\n", "a name may not have"),
         ("upstreams: [{name: «a__b, type: stdio, command: [x]}]\n", "separates the name"),
         ("upstreams: [{name: «-a, type: stdio, command: [x]}]\n", "begins or ends with `-`"),

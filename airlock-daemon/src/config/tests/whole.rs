@@ -22,8 +22,9 @@ fn a_minimal_file_gives_the_documented_defaults() {
         server.allowed_origins.is_empty() && server.public_url.is_none() && server.trusted_proxies.is_empty()
     );
     let times = &server.timeouts;
-    let secs = [times.connect, times.upstream, times.idle, times.header].map(|period| period.0.as_secs());
-    assert_eq!(secs, [2, 30, 120, 5]);
+    let secs = [times.connect, times.upstream, times.idle, times.header, times.drain, times.input]
+        .map(|period| period.0.as_secs());
+    assert_eq!(secs, [2, 30, 120, 5, 30, 300]);
     let issuer = &config.auth.issuers[0];
     assert_eq!(issuer.jwks_cache_ttl.0, Duration::from_mins(5));
     assert_eq!(issuer.clock_skew.0, Duration::from_mins(2));

@@ -37,6 +37,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         ("idle", times.idle),
         ("header", times.header),
         ("drain", times.drain),
+        ("input", times.input),
     ] {
         checks.not_zero(at!["server", "timeouts", name], name, period);
     }
