@@ -1,109 +1,64 @@
-//! Batches belong to 2025-03-26, and hide nothing: each message of one meets every check by itself.
+//! 2025-03-26 has batches: each message in one is checked, allowed and recorded by itself.
 
-use airlock_tests::http::{Request, Response};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::Setup;
+use airlock_tests::http::Response;
+use airlock_tests::mcp::Session;
 use serde_json::{Value, json};
 
-struct Client<'a> {
-    airlock: &'a Airlock,
-    token: String,
-    session: String,
-}
-
-impl<'a> Client<'a> {
-    fn open(airlock: &'a Airlock, revision: &str) -> Self {
-        let token = airlock.user();
-        let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": revision,
-            "capabilities": {}, "clientInfo": {"name": "airlock-tests", "version": "1"}}});
-        let response = airlock.send(&Request::post("/mcp/docs", body.to_string()).bearer(&token));
-        assert_eq!(response.answer()["result"]["protocolVersion"], revision);
-        let session = response.header("mcp-session-id").expect("a session").to_owned();
-        Self { airlock, token, session }
-    }
-
-    fn send(&self, body: &str) -> Response {
-        let request = Request::post("/mcp/docs", body.to_owned()).bearer(&self.token);
-        self.airlock.send(&request.header("mcp-session-id", &self.session))
-    }
-}
+use crate::start_on;
 
 fn call(id: u64, tool: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
         "params": {"name": tool, "arguments": {"query": "roll back", "address": "127.0.0.1:9"}}})
 }
 
+fn array(response: &Response) -> Vec<Value> {
+    serde_json::from_slice(&response.body).unwrap_or_else(|_| panic!("no array: {}", response.text()))
+}
+
 #[test]
-fn each_message_of_a_batch_is_decided_and_recorded_by_itself() {
+fn each_message_of_a_batch_is_judged_by_itself() {
     for io in ["epoll", "io_uring"] {
-        let Some(airlock) = crate::start_on(io, &Setup::default()) else { continue };
-        let client = Client::open(&airlock, "2025-03-26");
+        let Some(airlock) = start_on(io, &Setup::default()) else { continue };
+        let token = airlock.user();
+        let open = |revision: &str| {
+            Session::open_as(airlock.address(), "/mcp/docs", &token, revision, &json!({})).expect("a session")
+        };
+        let session = open("2025-03-26");
         let batch = json!([
-            {"jsonrpc": "2.0", "method": "notifications/initialized"},
             call(1, "search_docs"),
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
             call(2, "phone_home"),
-            {"jsonrpc": "2.0", "id": "p", "method": "ping"},
-            {"jsonrpc": "2.0", "id": 4, "method": "tools/list"},
+            {"jsonrpc": "2.0", "id": 3, "method": "ping"},
+            {"jsonrpc": "2.0", "id": "nobody-asked", "result": {}},
         ]);
-        let response = client.send(&batch.to_string());
-        assert_eq!(response.status, 200, "{}", response.text());
-        let answers: Value = serde_json::from_str(&response.text()).expect("an array");
-        let ids: Vec<_> = answers.as_array().expect("an array").iter().map(|one| one["id"].clone()).collect();
-        assert_eq!(ids, [json!(1), json!(2), json!("p"), json!(4)]);
-        assert!(answers[0]["result"]["content"].is_array(), "{answers}");
-        assert_eq!(answers[1]["error"]["data"]["rule_id"], "no_phone_home", "{answers}");
-        assert!(!answers[3].to_string().contains("phone_home"), "{answers}");
-        // Each under a correlation id of its own.
-        let refused = airlock.audited(|record| record["event"] == "refusal");
-        assert_eq!(refused["target"], "phone_home");
-        assert_eq!(refused["correlation_id"], answers[1]["error"]["data"]["correlation_id"]);
-        let intent = airlock.audited(|record| record["event"] == "call.intent");
-        assert_ne!(intent["correlation_id"], refused["correlation_id"]);
-        let outcome = airlock.audited(|record| record["event"] == "call.outcome");
-        assert_eq!(intent["correlation_id"], outcome["correlation_id"]);
+        let answers = airlock.send(&session.prepare(&batch));
+        assert_eq!(answers.status, 200, "{}", answers.text());
+        let answers = array(&answers);
+        assert_eq!(answers.len(), 4, "{answers:?}");
+        assert!(answers[0]["result"].to_string().contains("deployment.md"), "{answers:?}");
+        assert_eq!(
+            (&answers[1]["id"], &answers[1]["error"]["data"]["rule_id"]),
+            (&json!(2), &json!("no_phone_home"))
+        );
+        assert_eq!((&answers[2]["id"], &answers[2]["result"]), (&json!(3), &json!({})));
+        assert!(answers[3]["error"].is_object(), "{answers:?}");
+        let allowed = airlock.audited(|r| r["event"] == "call.outcome" && r["target"] == "search_docs");
+        let refused = airlock.audited(|r| r["event"] == "refusal" && r["target"] == "phone_home");
+        assert_ne!(allowed["correlation_id"], refused["correlation_id"], "each has a record of its own");
 
-        let quiet =
-            json!([{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 77}}]);
-        assert_eq!(client.send(&quiet.to_string()).status, 202);
+        let quiet = json!([{"jsonrpc": "2.0", "method": "notifications/initialized"}]);
+        assert_eq!(airlock.send(&session.prepare(&quiet)).status, 202);
+        let initialize = json!([{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}]);
+        let twice = json!([call(1, "search_docs"), call(1, "search_docs")]);
+        let many = Value::from(vec![call(1, "search_docs"); 65]);
+        for wrong in [&json!([]), &json!([1]), &initialize, &twice, &many] {
+            assert_eq!(airlock.send(&session.prepare(wrong)).status, 400, "{wrong}");
+        }
+        // No other revision has them.
+        for revision in ["2025-06-18", "2025-11-25"] {
+            let answer = airlock.send(&open(revision).prepare(&batch));
+            assert_eq!(answer.status, 400, "{}", answer.text());
+        }
     }
-}
-
-#[test]
-fn a_batch_that_is_not_right_is_not_carried_out_at_all() {
-    let airlock = Setup::default().start();
-    let client = Client::open(&airlock, "2025-03-26");
-    let good = call(1, "search_docs").to_string();
-    for (body, expected) in [
-        ("[]".to_owned(), "between 1 and 64"),
-        (format!("[{good},{good}]"), "the id of another"),
-        (
-            format!(
-                "[{good},{}]",
-                call(2, "search_docs").to_string().replacen("\"id\":2", "\"id\":2,\"id\":3", 1)
-            ),
-            "duplicate",
-        ),
-        (format!("[{good},[{}]]", call(2, "search_docs")), "message 2"),
-        (format!("[{good},{{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"initialize\"}}]"), "comes alone"),
-    ] {
-        let response = client.send(&body);
-        assert_eq!(response.status, 400, "{body}: {}", response.text());
-        assert!(response.text().contains(expected), "{body}: {}", response.text());
-    }
-    assert!(!airlock.audit().iter().any(|record| record["event"] == "call.intent"), "something was called");
-}
-
-#[test]
-fn no_other_revision_has_batches() {
-    let airlock = Setup::default().start();
-    let body = format!("[{}]", call(1, "search_docs"));
-    for revision in ["2025-06-18", "2025-11-25"] {
-        let response = Client::open(&airlock, revision).send(&body);
-        assert!(response.status == 400 && response.text().contains("2025-03-26"), "{}", response.text());
-    }
-    let token = airlock.user();
-    let alone = airlock.send(&Request::post("/mcp/docs", body.clone()).bearer(&token));
-    assert_eq!(alone.status, 400, "{}", alone.text());
-    let modern = Request::post("/mcp/docs", body).bearer(&token).header("mcp-protocol-version", "2026-07-28");
-    assert_eq!(airlock.send(&modern.header("mcp-method", "tools/call")).status, 400);
-    assert!(!airlock.audit().iter().any(|record| record["event"] == "call.intent"), "something was called");
 }

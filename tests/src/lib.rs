@@ -3,6 +3,7 @@
 //! A test that cannot run here says so by [`skip`] and returns; `cargo xtask test` counts it as skipped, not as passed.
 
 pub mod airlock;
+pub mod events;
 pub mod http;
 pub mod mcp;
 pub mod proc;

@@ -17,7 +17,9 @@ pub fn modern(path: &str, id: u64, method: &str, params: &Value) -> Request {
     let mut params = params.as_object().cloned().unwrap_or_default();
     let meta = params.entry("_meta").or_insert_with(|| json!({}));
     meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-    meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    if meta.get("io.modelcontextprotocol/clientCapabilities").is_none() {
+        meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    }
     meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "airlock-tests", "version": "1"});
     let name = params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
     let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
@@ -53,8 +55,19 @@ pub struct Session {
 impl Session {
     /// `initialize` and `notifications/initialized`. Errors tell the answer that was not expected.
     pub fn open(address: SocketAddr, path: &str, token: &str) -> Result<Self, String> {
-        let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": LEGACY,
-            "capabilities": {}, "clientInfo": {"name": "airlock-tests", "version": "1"}}});
+        Self::open_as(address, path, token, LEGACY, &json!({}))
+    }
+
+    /// The same in another revision, and with these capabilities.
+    pub fn open_as(
+        address: SocketAddr,
+        path: &str,
+        token: &str,
+        revision: &str,
+        capabilities: &Value,
+    ) -> Result<Self, String> {
+        let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": revision,
+            "capabilities": capabilities, "clientInfo": {"name": "airlock-tests", "version": "1"}}});
         let response = Request::post(path, body.to_string())
             .bearer(token)
             .send(address)
@@ -104,6 +117,21 @@ impl Session {
     /// A tool call whose result is wanted.
     pub fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
         self.result("tools/call", &json!({"name": tool, "arguments": arguments}))
+    }
+
+    /// The GET that opens the standing stream, or goes on after an event.
+    pub fn listen(&self, last: Option<&str>) -> Request {
+        let mut request = Request::get(&self.path)
+            .bearer(&self.token)
+            .header("accept", "text/event-stream")
+            .header("mcp-protocol-version", &self.revision);
+        if let Some(id) = &self.id {
+            request = request.header("mcp-session-id", id);
+        }
+        match last {
+            Some(last) => request.header("last-event-id", last),
+            None => request,
+        }
     }
 
     /// The request of this session, ready to be sent.

@@ -24,6 +24,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::{logging, notify};
 use crate::pipeline::Gateway;
 use crate::pipeline::admit::Origins;
+use crate::pipeline::parked::Parked;
 use crate::pipeline::seal::Sealer;
 use crate::policy::PolicyEngine;
 use crate::policy::reload::InForce;
@@ -111,6 +112,7 @@ fn serve(config: Config) -> Result<(), Failure> {
         notify::stopping("finishing calls in flight");
         tracing::info!("stopping: no new connections, calls in flight are finished");
         crew.phase.send_replace(Phase::Draining);
+        service.gateway.draining.send_replace(true);
         // Keys and metrics are served on while calls are finished.
         crew.all_ended().await;
         result
@@ -169,6 +171,8 @@ fn set_up(config: Config) -> Result<House, Failure> {
         auth: authenticator,
         issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
         policy: InForce::new(policy),
+        draining: watch::Sender::new(false),
+        parked: Parked::default(),
         audit,
         upstreams: Upstreams::new(&config, &kernel, backend, &metrics),
         metrics,
@@ -373,6 +377,7 @@ async fn keep_house(
                 notify::ready(&status);
             }
             _ = janitor.tick() => {
+                service.sessions.sweep();
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);
                 }

@@ -1,112 +1,168 @@
-//! Batches of 2025-03-26: several messages in one body. Each passes every check by itself, as if it had come alone.
+//! Several messages in one body, which 2025-03-26 has and no other revision: each is checked, allowed and recorded by itself.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-use crate::mcp::envelope;
+use crate::mcp::envelope::Id;
 use crate::mcp::error::code;
-use crate::mcp::strict;
-use crate::pipeline::{Context, Refusal, Stage};
+use crate::mcp::revision::Revision;
+use crate::pipeline::call::{Event, Running};
+use crate::pipeline::decode::decode;
+use crate::pipeline::{Gateway, Refusal, Stage};
 
-use super::reply::Reply;
+use super::legacy::Legacy;
+use super::outbox::Outbox;
+use super::reply::{self, Reply};
+use super::session::Session;
 
-/// Most messages of a batch.
+/// Most messages in one body.
 const MAX: usize = 64;
-/// Events that may wait for a slow client.
-const EVENTS: usize = 16;
 
-/// Whether a body is an array, and so a batch.
-pub fn is_batch(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'[')
+/// Where the messages of a batch speak before their answers: on one stream, made when the first of them does.
+pub struct Voice {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    outbox: OnceCell<Option<Arc<Outbox>>>,
+    opened: Notify,
 }
 
-/// The messages of a batch, each as the bytes received. One that is not well-formed, or whose id another has, spoils all:
-/// nothing of the batch is carried out.
+impl Voice {
+    /// For a batch of this session.
+    pub fn new(gateway: &Arc<Gateway>, session: Arc<Session>) -> Self {
+        Self { gateway: Arc::clone(gateway), session, outbox: OnceCell::new(), opened: Notify::new() }
+    }
+
+    /// Waits for a call to its end.
+    ///
+    /// # Errors
+    /// When the upstream failed before anything was said.
+    pub async fn follow(&self, mut running: Running, id: Id) -> Result<Reply, Refusal> {
+        let first = running.next().await;
+        let said = match first {
+            Event::Notification(..) | Event::Ask(_) => match self.outbox() {
+                Some(outbox) => reply::carry(&self.session, &mut running, &id, outbox, first).await,
+                None => None,
+            },
+            Event::Cancelled => None,
+            last => {
+                let (status, text) = reply::finish(last, &id, running.who(), running.aim())?;
+                return Ok(Reply::Json(status, text));
+            }
+        };
+        Ok(said.map_or(Reply::Empty(StatusCode::ACCEPTED), |text| Reply::Json(StatusCode::OK, text)))
+    }
+
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        let open = || {
+            let outbox = self.session.open_stream(&self.gateway.metrics);
+            self.opened.notify_one();
+            outbox
+        };
+        self.outbox.get_or_init(open).as_ref()
+    }
+}
+
+impl Legacy<'_> {
+    /// The session of the request, where its revision has batches.
+    pub fn takes_batches(&self) -> Option<Arc<Session>> {
+        self.session(None).ok().filter(|session| session.revision == Revision::V20250326)
+    }
+}
+
+/// Whether a body is an array.
+pub fn looks_like_one(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+/// The messages of a batch, each of which passes the strict parse.
 ///
 /// # Errors
-/// 400 with the place of the message.
-pub fn messages(body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
-    let bad = |code, reason: String| Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code);
-    let text = std::str::from_utf8(body).map_err(|error| {
-        bad(code::PARSE_ERROR, format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
+/// 400 for the whole batch: what is unclear in one message makes all of it unclear.
+pub fn split(body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
+    let bad = |reason: String| {
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
+    };
+    let parts: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let reason = format!("the body is not acceptable JSON: {error}");
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::PARSE_ERROR)
     })?;
-    strict::check(text)
-        .map_err(|error| bad(code::PARSE_ERROR, format!("the body is not acceptable JSON: {error}")))?;
-    let messages: Vec<&RawValue> = serde_json::from_str(text)
-        .map_err(|error| bad(code::PARSE_ERROR, format!("the body is not acceptable JSON: {error}")))?;
-    if messages.is_empty() || messages.len() > MAX {
-        return Err(bad(code::INVALID_REQUEST, format!("a batch has between 1 and {MAX} messages")));
+    if parts.is_empty() || parts.len() > MAX {
+        return Err(bad(format!("a batch has 1 to {MAX} messages")));
     }
     let mut ids = HashSet::new();
-    let mut out = Vec::with_capacity(messages.len());
-    for (place, message) in messages.iter().map(|message| message.get()).enumerate() {
-        let place = place + 1;
-        let envelope = envelope::parse(message.as_bytes()).map_err(|refused| {
-            bad(refused.code, format!("message {place} of the batch: {}", refused.reason))
-        })?;
+    for part in &parts {
+        let envelope = decode(part.get().as_bytes())?;
         if envelope.method.as_deref() == Some("initialize") {
-            // 2025-03-26, "Initialization".
-            return Err(bad(
-                code::INVALID_REQUEST,
-                format!("message {place} of the batch: `initialize` comes alone"),
-            ));
+            return Err(bad("`initialize` stands alone".to_owned()));
         }
+        // Responses have ids of ours.
         if let (Some(id), Some(_)) = (envelope.id, envelope.method)
             && !ids.insert(id)
         {
-            return Err(bad(
-                code::INVALID_REQUEST,
-                format!("message {place} of the batch has the id of another"),
-            ));
+            return Err(bad("an `id` is given twice in one batch".to_owned()));
         }
-        out.push(body.slice_ref(message.as_bytes()));
     }
-    Ok(out)
+    Ok(parts.into_iter().map(|part| body.slice_ref(part.get().as_bytes())).collect())
 }
 
-/// One answer out of many: an array in the order of the requests, or one event stream where one of them streams. Nothing
-/// but a status where no message wanted an answer.
-pub fn gather(answers: Vec<(Context, Result<Reply, Refusal>)>) -> Reply {
-    let mut whole = Vec::new();
-    let mut streams = Vec::new();
-    for (context, answer) in answers {
-        match answer {
-            Ok(Reply::Json(_, text) | Reply::Opened(text, _)) => whole.push(text),
-            Ok(Reply::Empty(_)) => {}
-            Ok(Reply::Stream(stream)) => streams.push(stream),
-            Err(refusal) => whole.push(refusal.body(&context.correlation_id)),
-        }
+/// Serves the messages all at once: their answers in their order, or on one stream where one of them speaks before its answer.
+pub async fn gather<F>(voice: &Rc<Voice>, parts: Vec<Bytes>, one: impl Fn(Bytes) -> F) -> Reply
+where
+    F: Future<Output = Option<String>> + 'static,
+{
+    let mut answers: Vec<Option<String>> = parts.iter().map(|_| None).collect();
+    let mut running = JoinSet::new();
+    for (place, part) in parts.into_iter().enumerate() {
+        let serving = one(part);
+        running.spawn_local(async move { (place, serving.await) });
     }
-    if streams.is_empty() {
-        return if whole.is_empty() {
-            Reply::Empty(StatusCode::ACCEPTED)
-        } else {
-            Reply::Json(StatusCode::OK, format!("[{}]", whole.join(",")))
+    loop {
+        let done = tokio::select! {
+            biased;
+            () = voice.opened.notified() => break,
+            done = running.join_next() => done,
         };
-    }
-    let (sender, events) = mpsc::channel(EVENTS);
-    for mut stream in streams {
-        let sender = sender.clone();
-        tokio::task::spawn_local(async move {
-            while let Some(message) = stream.recv().await {
-                if sender.send(message).await.is_err() {
-                    return;
+        match done {
+            Some(Ok((place, answer))) => {
+                if let Some(slot) = answers.get_mut(place) {
+                    *slot = answer;
                 }
             }
-        });
+            // One that panicked has no answer; the others are not to blame.
+            Some(Err(_)) => {}
+            None => return whole(answers),
+        }
+    }
+    let Some(outbox) = voice.outbox().cloned() else { return Reply::Empty(StatusCode::ACCEPTED) };
+    let reader = outbox.read(&voice.session, Some(0), None);
+    for answer in answers.into_iter().flatten() {
+        outbox.push(answer);
     }
     tokio::task::spawn_local(async move {
-        for message in whole {
-            if sender.send(message).await.is_err() {
-                return;
+        while let Some(done) = running.join_next().await {
+            if let Ok((_, Some(answer))) = done {
+                outbox.push(answer);
             }
         }
+        outbox.end();
     });
-    Reply::Stream(events)
+    reader.map_or(Reply::Empty(StatusCode::ACCEPTED), Reply::Read)
+}
+
+fn whole(answers: Vec<Option<String>>) -> Reply {
+    let answers: Vec<_> = answers.into_iter().flatten().collect();
+    if answers.is_empty() {
+        return Reply::Empty(StatusCode::ACCEPTED);
+    }
+    Reply::Json(StatusCode::OK, format!("[{}]", answers.join(",")))
 }
 
 #[cfg(test)]
@@ -114,37 +170,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_the_bytes_received() {
-        let body = Bytes::from_static(
-            b" [ {\"jsonrpc\":\"2.0\", \"id\":1,\"method\":\"a\"} ,{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}]",
+    fn a_batch_is_split_strictly() {
+        let good = Bytes::from_static(
+            br#" [{"jsonrpc":"2.0","id":1,"method":"ping"}, {"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":1,"result":{}}]"#,
         );
-        assert!(is_batch(&body));
-        let messages = messages(&body).expect("a batch");
-        assert_eq!(messages[0], &b"{\"jsonrpc\":\"2.0\", \"id\":1,\"method\":\"a\"}"[..]);
-        assert_eq!(messages.len(), 2);
-        assert!(!is_batch(b"{\"a\":[]}"));
-    }
-
-    #[test]
-    fn one_bad_message_spoils_all() {
-        let good = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-        for (body, expected) in [
-            ("[]".to_owned(), "between 1 and 64"),
-            (format!("[{}]", vec!["1"; 65].join(",")), "between 1 and 64"),
-            (format!("[{good},{good}]"), "message 2 of the batch has the id of another"),
-            (format!("[{good},5]"), "message 2"),
-            (format!("[{good},[{good}]]"), "message 2"),
-            (format!("[{good}"), "not acceptable JSON"),
-            (format!("[{good}] x"), "not acceptable JSON"),
-            (r#"[{"jsonrpc":"2.0","id":2,"method":"initialize"}]"#.to_owned(), "comes alone"),
-            (r#"[{"jsonrpc":"2.0","id":2,"method":"in\u0069tialize"}]"#.to_owned(), "comes alone"),
-            (r#"[{"jsonrpc":"2.0","id":2,"method":"a","method":"b"}]"#.to_owned(), "duplicate"),
-            (r#"[{"jsonrpc":"2.0","id":2,"Method":"b","method":"a"}]"#.to_owned(), "letter case"),
+        assert!(looks_like_one(&good));
+        let parts = split(&good).expect("a batch");
+        assert_eq!((parts.len(), &parts[0][..]), (3, &br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#[..]));
+        let many =
+            format!("[{}]", vec![r#"{"jsonrpc":"2.0","method":"notifications/x"}"#; MAX + 1].join(","));
+        for (text, expected) in [
+            ("[]", "1 to 64"),
+            (many.as_str(), "1 to 64"),
+            ("[1]", "JSON object"),
+            ("[[]]", "batches"),
+            ("[{}", "EOF"),
+            (r#"[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]"#, "duplicate"),
+            (r#"[{"jsonrpc":"2.0","id":1,"Method":"ping","method":"ping"}]"#, "letter case"),
+            (r#"[{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}]"#, "stands alone"),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#,
+                "given twice",
+            ),
         ] {
-            let refused = messages(&Bytes::from(body.clone())).expect_err(&body);
-            assert!(refused.reason.contains(expected), "{body}: {}", refused.reason);
+            let refusal = split(&Bytes::copy_from_slice(text.as_bytes())).expect_err(text);
+            assert!(refusal.reason.contains(expected), "{text}: {}", refusal.reason);
+            assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
         }
-        let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-        assert!(messages(&Bytes::from(format!("[{good},{answer}]"))).is_ok(), "a response has an id of ours");
+        assert!(!looks_like_one(b"{}") && !looks_like_one(b""));
     }
 }

@@ -14,16 +14,24 @@ use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::call::{self, Cancellation, Requester, not_offered};
+use crate::pipeline::call::{self, Cancellation, Requester, not_offered, upstream_failed};
 use crate::pipeline::kind::{Kind, SET_LEVEL};
+use crate::pipeline::open::failed;
+use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
 use crate::pipeline::{Context, Gateway, Refusal, Stage, level, record};
 use crate::upstream::driver::{self, META_LOG_LEVEL};
 
+use super::batch::Voice;
+use super::outbox;
 use super::reply::{self, Reply};
 use super::session::{Session, Sessions};
 use super::shape::Shape;
+
+/// Where a client's reading of a stream broke off.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// What one request is served with.
 pub struct Legacy<'a> {
@@ -39,22 +47,19 @@ pub struct Legacy<'a> {
     pub endpoint: &'a Endpoint,
     /// Its headers.
     pub headers: &'a HeaderMap,
+    /// Where it speaks, as one of a batch.
+    pub voice: Option<&'a Voice>,
 }
 
 impl Legacy<'_> {
-    /// Serves one message.
+    /// Serves one message; `body` is its text.
     ///
     /// # Errors
     /// A [`Refusal`] of any stage.
-    pub async fn serve(&self, envelope: Envelope<'_>) -> Result<Reply, Refusal> {
+    pub async fn serve(&self, envelope: Envelope<'_>, body: &[u8]) -> Result<Reply, Refusal> {
         let Envelope { id, method, params } = envelope;
         self.endpoint.upstream(&self.gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
-        let Some(name) = method else {
-            let reason = "no request of ours waits for this response";
-            return Err(
-                Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
-            );
-        };
+        let Some(name) = method else { return self.response(id.as_ref(), body) };
         let method = Method::parse(&name);
         if method == Method::Initialize {
             return self.initialize(id.as_ref(), &params);
@@ -89,6 +94,65 @@ impl Legacy<'_> {
         Ok(Reply::Empty(StatusCode::NO_CONTENT))
     }
 
+    /// Opens the standing stream, or goes on with the stream that an event id names (2025-11-25, "Listening for messages").
+    ///
+    /// # Errors
+    /// When the session or the event id is none of this principal's.
+    pub fn get(&self) -> Result<Reply, Refusal> {
+        let session = self.session(None)?;
+        let bad = |reason: String| Refusal::new(Stage::Http, StatusCode::BAD_REQUEST, reason);
+        let last = header::single(self.headers, LAST_EVENT_ID).map_err(bad)?;
+        let aim = Aim { method: Some("GET".into()), ..Aim::default() };
+        record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)?;
+        let standing = session.standing(&self.gateway.metrics);
+        let gone = || bad("there is no such session: send `initialize` again".to_owned());
+        let standing = standing.ok_or_else(gone)?;
+        let (outbox, at) = match last.filter(|last| !last.is_empty()) {
+            None => (standing, None),
+            Some(last) => {
+                let found = outbox::parse_id(last).and_then(|(id, at)| Some((session.stream(id)?, Some(at))));
+                let reason = "Last-Event-ID names no stream of this session that can still be read";
+                found.ok_or_else(|| bad(reason.to_owned()))?
+            }
+        };
+        session.listen(self.gateway, self.endpoint, &self.requester(&session));
+        let until = super::until(self.gateway, self.principal);
+        let reader = outbox.read(&session, at, Some(until));
+        reader.map(Reply::Read).ok_or_else(|| bad("Last-Event-ID names no event of its stream".to_owned()))
+    }
+
+    fn requester(&self, session: &Session) -> Requester {
+        Requester {
+            context: self.context.clone(),
+            principal: Arc::clone(self.principal),
+            session: Some(Arc::clone(&session.id)),
+            revision: session.revision,
+            capabilities: session.capabilities,
+            level: session.level(),
+        }
+    }
+
+    /// The answer to something that a server asked: it goes to that server as it came.
+    fn response(&self, id: Option<&Id>, body: &[u8]) -> Result<Reply, Refusal> {
+        let bad = |reason: &str| {
+            Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
+        };
+        let session = self.session(None)?;
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        let message = Object::parse(text).map_err(|_| bad("a message is a JSON object"))?;
+        let is_object = |text: &&str| text.starts_with('{');
+        let answered = match (message.get("result"), message.get("error").filter(is_object)) {
+            (Some(result), None) if result.starts_with('{') => Ok(result.to_owned()),
+            (None, Some(error)) => Err(error.to_owned()),
+            _ => return Err(bad("a response has an object `result` or an object `error`")),
+        };
+        if id.is_some_and(|id| session.answer(id, answered)) {
+            Ok(Reply::Empty(StatusCode::ACCEPTED))
+        } else {
+            Err(bad("no request of ours waits for this response"))
+        }
+    }
+
     async fn request(
         &self,
         session: &Arc<Session>,
@@ -98,15 +162,12 @@ impl Legacy<'_> {
         mut params: Object<'_>,
     ) -> Result<Reply, Refusal> {
         let identified = |refusal: Refusal| refusal.id(Some(&id));
-        let who = Requester {
-            context: self.context.clone(),
-            principal: Arc::clone(self.principal),
-            session: Some(Arc::clone(&session.id)),
-            revision: session.revision,
-            capabilities: session.capabilities,
-        };
+        let who = self.requester(session);
         if method == Method::Ping {
             return Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}")));
+        }
+        if let Some(method) = [SUBSCRIBE, UNSUBSCRIBE].into_iter().find(|known| *known == name) {
+            return self.subscribe(session, &who, method, &params, &id).await.map_err(identified);
         }
         match Kind::of(method) {
             Some(Kind::List(kind)) => reply::list(self.gateway, kind, &who, self.endpoint, params, &id).await,
@@ -115,7 +176,7 @@ impl Legacy<'_> {
             }
             Some(Kind::Call(kind)) => {
                 let Some(call) = session.enter(&id) else {
-                    let reason = "this id is already in use by a call of the session";
+                    let reason = "this id is already in use by a call of the session, or too many run";
                     let refusal = Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason);
                     return Err(identified(refusal.code(code::INVALID_REQUEST)));
                 };
@@ -128,10 +189,46 @@ impl Legacy<'_> {
                     call::start(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
                         .await
                         .map_err(identified)?;
-                reply::follow(running, id).await
+                match self.voice {
+                    Some(voice) => voice.follow(running, id).await,
+                    None => reply::follow_in(session, running, id).await,
+                }
             }
             None => Err(identified(not_offered(name, session.revision))),
         }
+    }
+
+    /// Begins or ends to hear of the changes of a resource.
+    async fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        who: &Requester,
+        method: &'static str,
+        params: &Object<'_>,
+        id: &Id,
+    ) -> Result<Reply, Refusal> {
+        let Granted { mut open, upstream, uri } =
+            subscribe::check(self.gateway, who, self.endpoint, method, params)?;
+        let merged = *self.endpoint == Endpoint::Merged;
+        let begins = method == SUBSCRIBE;
+        let answered = session.watch(self.gateway, &upstream, merged, who, &uri, begins).await;
+        let text = match answered {
+            Ok(Ok(_)) => {
+                open.end(Outcome::Ok, 2, None);
+                reply::result(id, "{}")
+            }
+            Ok(Err(error)) => {
+                open.end(Outcome::Error, error.len(), None);
+                reply::error(id, &error)
+            }
+            Err(error) => {
+                open.end(failed(&error), 0, Some(&error));
+                let mut refusal = upstream_failed(&error);
+                refusal.aim = open.aim.clone();
+                return Err(refusal);
+            }
+        };
+        Ok(Reply::Json(StatusCode::OK, text))
     }
 
     async fn set_level(
@@ -198,7 +295,7 @@ impl Legacy<'_> {
     }
 
     /// The session that the request names.
-    fn session(&self, id: Option<&Id>) -> Result<Arc<Session>, Refusal> {
+    pub(super) fn session(&self, id: Option<&Id>) -> Result<Arc<Session>, Refusal> {
         let bad = |status, reason: String| {
             Refusal::new(Stage::Decode, status, reason).code(code::INVALID_REQUEST).id(id)
         };

@@ -1,11 +1,17 @@
 //! What a client sees: one face an era, chosen by what the client says it speaks.
 
 pub mod batch;
+mod ears;
 pub mod legacy;
+mod listen;
 pub mod modern;
+pub mod outbox;
 pub mod reply;
 pub mod session;
 pub mod shape;
+mod streams;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 
@@ -19,6 +25,7 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authorize::{Wish, authorize};
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::running::draining;
 use crate::pipeline::{Context, Gateway, Refusal, Stage};
 use crate::upstream::driver::{Facts, META_VERSION};
 use crate::upstream::pool::Upstream;
@@ -55,6 +62,22 @@ pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refus
         }
         None => Ok(Era::Legacy),
     }
+}
+
+/// A stream that is opened with a token that is about to expire still says what waits in it.
+const BRIEFLY: Duration = Duration::from_secs(5);
+
+/// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
+fn until(gateway: &Gateway, principal: &Principal) -> outbox::Until {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_secs(principal.expires_at).saturating_sub(now).max(BRIEFLY);
+    let draining = draining(gateway.draining.subscribe());
+    Box::pin(async move {
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            () = draining => {}
+        }
+    })
 }
 
 /// The capabilities and instructions of an endpoint, as its upstreams were found to have them.

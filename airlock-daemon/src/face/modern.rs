@@ -10,6 +10,7 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, METHOD, NAME, PROTOCOL_VERSION};
+use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
@@ -18,8 +19,9 @@ use crate::pipeline::kind::{Kind, SET_LEVEL};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Gateway, Refusal, Stage, record};
-use crate::upstream::driver::{self, META_CAPABILITIES, META_VERSION};
+use crate::upstream::driver::{self, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
 
+use super::listen::{self, LISTEN};
 use super::reply::{self, Reply};
 use super::shape::Shape;
 
@@ -62,6 +64,7 @@ pub async fn serve(
         session: None,
         revision: Revision::LATEST,
         capabilities: declared(meta.as_ref()),
+        level: meta.as_ref().and_then(|meta| Level::parse(&meta.string(META_LOG_LEVEL)?)),
     };
     let identified = |refusal: Refusal| refusal.id(Some(&id));
     match method {
@@ -71,15 +74,18 @@ pub async fn serve(
             let text = discover(gateway, context, principal, endpoint).map_err(identified)?;
             Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
         }
+        _ if name == LISTEN => {
+            listen::open(gateway, &who, endpoint, &params, id.clone()).await.map_err(identified)
+        }
         _ => match Kind::of(method) {
             Some(Kind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
             // The level of the legacy era has gone with its sessions: `_meta` names it.
             Some(Kind::Call(kind)) if *kind != SET_LEVEL => {
                 let shape = Shape { era: Era::Modern, cacheable: kind.cacheable }.writer();
-                let running = call::start(gateway, kind, who, endpoint, params, shape, None)
+                let call = call::enter(gateway, kind, who, endpoint, params, shape, None)
                     .await
                     .map_err(identified)?;
-                reply::follow(running, id).await
+                reply::follow(call, id).await
             }
             _ => Err(identified(not_offered(&name, who.revision))),
         },

@@ -9,14 +9,19 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
-use crate::mcp::revision::Era;
-use crate::pipeline::call::{Event, Requester, Running, upstream_failed};
+use crate::pipeline::ask::unanswered;
+use crate::pipeline::call::{Event, Requester, Running, Started, upstream_failed};
 use crate::pipeline::kind::List;
+use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, list, record};
+use crate::pipeline::{Gateway, Refusal, list, parked, record};
 use crate::upstream::UpstreamError;
+use crate::upstream::ask::Ask;
 
+use super::outbox::{Outbox, Reader};
+use super::session::Session;
 use super::shape::Shape;
+use super::streams::Question;
 
 /// Events that may wait for a slow client before the upstream's progress is held back.
 const EVENTS: usize = 16;
@@ -30,6 +35,8 @@ pub enum Reply {
     Json(StatusCode, String),
     /// `text/event-stream`; each item is one message.
     Stream(mpsc::Receiver<String>),
+    /// `text/event-stream` of a legacy session, which a client can come back to.
+    Read(Reader),
     /// No body.
     Empty(StatusCode),
     /// `application/json`, and a new session.
@@ -46,7 +53,7 @@ pub fn error(id: &Id, error: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
 }
 
-fn notification(method: &str, params: &str) -> String {
+pub(super) fn notification(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":{},"params":{params}}}"#, crate::mcp::object::quote(method))
 }
 
@@ -85,73 +92,176 @@ fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
     upstream_failed(&UpstreamError::Protocol { upstream, detail }).id(Some(id))
 }
 
-/// Waits for a call: a result that comes first is a plain JSON answer; a notification that comes first opens a stream.
+/// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first
+/// opens a stream.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
-pub async fn follow(mut running: Running, id: Id) -> Result<Reply, Refusal> {
-    match running.next().await {
-        Event::Notification(method, params) => {
-            let (sender, stream) = mpsc::channel(EVENTS);
-            tokio::task::spawn_local(pump(running, id, sender, notification(&method, &params)));
-            Ok(Reply::Stream(stream))
-        }
-        Event::Cancelled => Ok(Reply::Stream(mpsc::channel(1).1)),
-        last => finish(last, &id, &running).map(|(status, text)| Reply::Json(status, text)),
-    }
-}
-
-/// The message that ends a call, with its HTTP status where nothing was said before.
-fn finish(event: Event, id: &Id, running: &Running) -> Result<(StatusCode, String), Refusal> {
-    match event {
-        Event::Result(text) => Ok((StatusCode::OK, result(id, &text))),
-        Event::Error(text) => {
-            let shape = Shape { era: running.who().revision.era(), cacheable: false };
-            let (status, text) = shape.error(text);
-            Ok((status, error(id, &text)))
-        }
-        Event::Failed(failure) => {
-            let mut refusal = upstream_failed(&failure).id(Some(id));
-            refusal.aim = running.aim().clone();
-            Err(refusal)
-        }
-        Event::Notification(..) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
-    }
-}
-
-/// Passes on what a call says until it ends, the client is gone, or does not read until the deadline.
-async fn pump(mut running: Running, id: Id, client: mpsc::Sender<String>, first: String) {
-    let mut message = first;
+pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
     loop {
-        if !matches!(timeout_at(running.deadline(), client.send(message)).await, Ok(Ok(()))) {
-            return left_alone(running).await;
-        }
-        let event = tokio::select! {
-            event = running.next() => event,
-            () = client.closed() => return left_alone(running).await,
-        };
-        match event {
-            Event::Notification(method, params) => message = notification(&method, &params),
-            Event::Cancelled => return,
+        match call.next().await {
+            Event::Notification(method, params) => {
+                let (sender, stream) = mpsc::channel(EVENTS);
+                tokio::task::spawn_local(pump(call, id, sender, notification(&method, &params)));
+                return Ok(Reply::Stream(stream));
+            }
+            Event::Ask(ask) => match park(call, ask) {
+                Ok(text) => return Ok(Reply::Json(StatusCode::OK, result(&id, &text))),
+                Err(goes_on) => call = *goes_on,
+            },
+            Event::Cancelled => return Ok(Reply::Stream(mpsc::channel(1).1)),
             last => {
-                let refused = |refusal: Refusal| {
-                    let who = running.who();
-                    record::refusal(running.gateway(), &who.context, Some(&who.principal), &refusal);
-                    refusal.body(&who.context.correlation_id)
-                };
-                let text = finish(last, &id, &running).map_or_else(refused, |(_, text)| text);
-                let _ = timeout_at(Instant::now() + LAST_WORD, client.send(text)).await;
-                return;
+                return finish(last, &id, call.who(), call.aim())
+                    .map(|(status, text)| Reply::Json(status, text));
             }
         }
     }
 }
 
-/// The client of a call is gone. For a modern one that cancels the call; a legacy one must say so itself (2025-11-25,
-/// "Cancellation"), and until it does the call goes on to its end or its deadline.
-async fn left_alone(mut running: Running) {
-    if running.who().revision.era() == Era::Modern {
-        return;
+/// Ends the request with the question; the call waits for the client to come back.
+///
+/// # Errors
+/// The call, to go on: the question found no place, and its server was told so.
+fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
+    match call {
+        Started::Running(running) => {
+            parked::park(running, ask).map_err(|running| Box::new(Started::Running(*running)))
+        }
+        // A call that goes on elsewhere is parked there; no question comes from it.
+        resumed @ Started::Resumed(_) => {
+            let answer = unanswered(&ask.method);
+            ask.answer(answer);
+            Err(Box::new(resumed))
+        }
     }
-    while let Event::Notification(..) = running.next().await {}
+}
+
+/// Waits for a call of a legacy client: what comes before the result opens a stream of the session's.
+///
+/// # Errors
+/// When the upstream failed before anything was said.
+pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> Result<Reply, Refusal> {
+    match running.next().await {
+        first @ (Event::Notification(..) | Event::Ask(_)) => {
+            let Some(outbox) = session.open_stream(&running.gateway().metrics) else {
+                // The session has ended meanwhile, and the call with it.
+                return Ok(Reply::Stream(mpsc::channel(1).1));
+            };
+            let reader = outbox.read(session, Some(0), None);
+            tokio::task::spawn_local({
+                let (session, outbox) = (Arc::clone(session), Arc::clone(&outbox));
+                async move {
+                    match carry(&session, &mut running, &id, &outbox, first).await {
+                        Some(text) => outbox.finish(text),
+                        None => outbox.end(),
+                    }
+                }
+            });
+            Ok(reader.map_or_else(|| Reply::Stream(mpsc::channel(1).1), Reply::Read))
+        }
+        Event::Cancelled => Ok(Reply::Stream(mpsc::channel(1).1)),
+        last => {
+            finish(last, &id, running.who(), running.aim()).map(|(status, text)| Reply::Json(status, text))
+        }
+    }
+}
+
+/// Writes what a call says to a stream of its session, and what it asks; gives the message that ends it, which a cancelled call
+/// does not have. A client that goes away has not cancelled anything (2025-11-25, "Cancellation").
+pub(super) async fn carry(
+    session: &Arc<Session>,
+    running: &mut Running,
+    id: &Id,
+    outbox: &Outbox,
+    first: Event,
+) -> Option<String> {
+    let patience = running.gateway().config.server.timeouts.input.0;
+    let mut questions = Vec::new();
+    let mut event = first;
+    let last = loop {
+        match event {
+            Event::Notification(method, params) => outbox.push(notification(&method, &params)),
+            Event::Ask(ask) => match session.ask(ask, patience) {
+                Ok((text, id)) => {
+                    questions.retain(Question::is_open);
+                    questions.push(Question::new(session, id));
+                    outbox.push(text);
+                }
+                Err(ask) => {
+                    let answer = unanswered(&ask.method);
+                    ask.answer(answer);
+                }
+            },
+            last => break last,
+        }
+        event = running.next().await;
+    };
+    for question in questions.iter().filter(|question| question.is_open()) {
+        let params = format!(r#"{{"requestId":{},"reason":"the call has ended"}}"#, question.id);
+        outbox.push(notification("notifications/cancelled", &params));
+    }
+    if matches!(last, Event::Cancelled) {
+        return None;
+    }
+    Some(last_word(last, id, running.gateway(), running.who(), running.aim()))
+}
+
+/// The message that ends a stream.
+pub(super) fn last_word(last: Event, id: &Id, gateway: &Gateway, who: &Requester, aim: &Aim) -> String {
+    let refused = |refusal: Refusal| {
+        record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
+        refusal.body(&who.context.correlation_id)
+    };
+    finish(last, id, who, aim).map_or_else(refused, |(_, text)| text)
+}
+
+/// The message that ends a call, with its HTTP status where nothing was said before.
+pub(super) fn finish(
+    event: Event,
+    id: &Id,
+    who: &Requester,
+    aim: &Aim,
+) -> Result<(StatusCode, String), Refusal> {
+    match event {
+        Event::Result(text) => Ok((StatusCode::OK, result(id, &text))),
+        Event::Error(text) => {
+            let shape = Shape { era: who.revision.era(), cacheable: false };
+            let (status, text) = shape.error(text);
+            Ok((status, error(id, &text)))
+        }
+        Event::Failed(failure) => {
+            let mut refusal = upstream_failed(&failure).id(Some(id));
+            refusal.aim = aim.clone();
+            Err(refusal)
+        }
+        Event::Notification(..) | Event::Ask(_) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
+    }
+}
+
+/// Passes on what a modern client's call says until it ends, or the client is gone or does not read until the deadline, which
+/// cancels it.
+async fn pump(mut call: Started, id: Id, client: mpsc::Sender<String>, first: String) {
+    let mut message = first;
+    let last = loop {
+        if !message.is_empty()
+            && !matches!(timeout_at(call.deadline(), client.send(message)).await, Ok(Ok(())))
+        {
+            return;
+        }
+        message = String::new();
+        let event = tokio::select! {
+            event = call.next() => event,
+            () = client.closed() => return,
+        };
+        match event {
+            Event::Ask(ask) => match park(call, ask) {
+                Ok(text) => break result(&id, &text),
+                Err(goes_on) => call = *goes_on,
+            },
+            Event::Notification(method, params) => message = notification(&method, &params),
+            Event::Cancelled => return,
+            last => break last_word(last, &id, call.gateway(), call.who(), call.aim()),
+        }
+    };
+    let _ = timeout_at(Instant::now() + LAST_WORD, client.send(last)).await;
 }

@@ -1,7 +1,7 @@
 //! Sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to anybody else.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,14 @@ use crate::mcp::level::Level;
 use crate::mcp::revision::Revision;
 use crate::pipeline::route::Endpoint;
 
+use super::streams::Streams;
+
 /// Most sessions at a time.
 const MAX_SESSIONS: usize = 10_000;
 /// Most sessions of one principal, so that nobody can take them all.
 const MAX_SESSIONS_EACH: usize = 64;
+/// Most calls of a session at a time.
+const MAX_CALLS: usize = 128;
 
 /// A client's session.
 pub struct Session {
@@ -35,6 +39,10 @@ pub struct Session {
     calls: Mutex<HashMap<Id, Arc<Notify>>>,
     /// The level from which on the client wants log messages: its place in [`Level::ALL`], or none of them.
     level: AtomicU8,
+    /// How many of its event streams are being read.
+    readers: AtomicUsize,
+    /// Its event streams; most sessions never have one.
+    pub(super) streams: Mutex<Streams>,
 }
 
 /// A call of a session while it runs; it can be cancelled by the id that the client gave it.
@@ -76,6 +84,8 @@ impl Sessions {
             used: AtomicU64::new(0),
             calls: Mutex::default(),
             level: AtomicU8::new(u8::MAX),
+            readers: AtomicUsize::new(0),
+            streams: Mutex::default(),
         });
         let mut sessions = self.lock();
         let own = sessions.values().filter(|other| other.owner == session.owner).count();
@@ -96,22 +106,36 @@ impl Sessions {
         Some(session)
     }
 
-    /// Ends a session.
+    /// Ends a session and its event streams.
     pub fn close(&self, id: &str) {
-        self.lock().remove(id);
+        let session = self.lock().remove(id);
+        if let Some(session) = session {
+            session.close();
+        }
     }
 
     /// Ends the sessions that were not used for `idle`; returns their ids.
     pub fn expire(&self, idle: Duration) -> Vec<Arc<str>> {
         let mut ended = Vec::new();
-        self.lock().retain(|id, session| {
-            let keep = session.idle() < idle || !session.calls().is_empty();
+        self.lock().retain(|_, session| {
+            let keep = session.idle() < idle || session.is_busy();
             if !keep {
-                ended.push(Arc::clone(id));
+                ended.push(Arc::clone(session));
             }
             keep
         });
-        ended
+        for session in &ended {
+            session.close();
+        }
+        ended.into_iter().map(|session| Arc::clone(&session.id)).collect()
+    }
+
+    /// Takes away what has waited too long in any session; see [`Session::sweep`].
+    pub fn sweep(&self) {
+        let sessions: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        for session in sessions {
+            session.sweep();
+        }
     }
 
     /// How many there are.
@@ -135,6 +159,21 @@ impl Session {
         self.used.store(now, Ordering::Relaxed);
     }
 
+    /// Whether a call runs or a stream is read.
+    fn is_busy(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0 || !self.calls().is_empty()
+    }
+
+    /// One more of its streams is being read, or one less.
+    pub(super) fn reading(&self, begins: bool) {
+        if begins {
+            self.readers.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.readers.fetch_sub(1, Ordering::Relaxed);
+            self.touch();
+        }
+    }
+
     fn idle(&self) -> Duration {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
@@ -149,11 +188,11 @@ impl Session {
         self.level.store(level as u8, Ordering::Relaxed);
     }
 
-    /// Enters a call; `None` when its id is in use by another call of the session.
+    /// Enters a call; `None` when its id is in use by another call of the session, or too many run.
     pub fn enter(self: &Arc<Self>, id: &Id) -> Option<Cancellable> {
         let cancelled = Arc::new(Notify::new());
         let mut calls = self.calls();
-        if calls.contains_key(id) {
+        if calls.contains_key(id) || calls.len() >= MAX_CALLS {
             return None;
         }
         calls.insert(id.clone(), Arc::clone(&cancelled));

@@ -1,6 +1,7 @@
 //! Bodies: bounded on the way in, whole or streamed on the way out.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::face::outbox::{Frame as Said, Reader};
 use crate::pipeline::{Refusal, Stage};
 
 /// How often a silent stream says that it is alive, so that proxies on the way keep it.
@@ -24,6 +26,8 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// Server-sent events, one a message.
     Events(mpsc::Receiver<String>, Interval),
+    /// Server-sent events of a legacy session, with ids.
+    Numbered(Reader, Interval),
 }
 
 impl Body {
@@ -39,11 +43,20 @@ impl Body {
 
     /// A stream of events.
     pub fn events(stream: mpsc::Receiver<String>) -> Self {
-        let mut ticks = interval(KEEP_ALIVE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
-        Self::Events(stream, ticks)
+        Self::Events(stream, ticks())
     }
+
+    /// A stream of events that the client can come back to.
+    pub fn numbered(reader: Reader) -> Self {
+        Self::Numbered(reader, ticks())
+    }
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(KEEP_ALIVE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
 }
 
 impl HttpBody for Body {
@@ -62,9 +75,15 @@ impl HttpBody for Body {
                     Poll::Ready(Some(Ok(Frame::data(event(&message)))))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => {
-                    ticks.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(b": alive\n\n")))))
+                Poll::Pending => alive(ticks, cx),
+            },
+            Self::Numbered(reader, ticks) => match reader.poll_next(cx) {
+                Poll::Ready(Some(said)) => {
+                    ticks.reset();
+                    Poll::Ready(Some(Ok(Frame::data(numbered(&said)))))
                 }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => alive(ticks, cx),
             },
         }
     }
@@ -76,22 +95,56 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Events(..) => SizeHint::default(),
+            Self::Events(..) | Self::Numbered(..) => SizeHint::default(),
         }
     }
 }
 
-/// One server-sent event. Messages are JSON, but an upstream may break its lines: each becomes a `data:` line of its own.
+fn alive(ticks: &mut Interval, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ticks.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(b": alive\n\n")))))
+}
+
+/// One server-sent event.
 fn event(message: &str) -> Bytes {
     let mut out = String::with_capacity(message.len() + 32);
     out.push_str("event: message\n");
+    data(&mut out, message);
+    out.into()
+}
+
+/// One server-sent event with an id.
+fn numbered(said: &Said) -> Bytes {
+    let message = said.data.as_deref();
+    let mut out = String::with_capacity(message.map_or(0, str::len) + 80);
+    // Writing into a String cannot fail.
+    if let Some(comment) = &said.comment {
+        let _ = writeln!(out, ": {comment}");
+    }
+    if message.is_some_and(|message| !message.is_empty()) {
+        out.push_str("event: message\n");
+    }
+    if let Some(id) = &said.id {
+        let _ = writeln!(out, "id: {id}");
+    }
+    if let Some(retry) = said.retry {
+        let _ = writeln!(out, "retry: {}", retry.as_millis());
+    }
+    match message {
+        Some(message) => data(&mut out, message),
+        None => out.push('\n'),
+    }
+    out.into()
+}
+
+/// The data of an event, and its end. Messages are JSON, but an upstream may break its lines: each becomes a `data:` line of
+/// its own.
+fn data(out: &mut String, message: &str) {
     for line in message.split(['\n', '\r']) {
         out.push_str("data: ");
         out.push_str(line);
         out.push('\n');
     }
     out.push('\n');
-    out.into()
 }
 
 /// Reads a request's body, at most `limit` bytes.
@@ -135,5 +188,18 @@ mod tests {
             &event("{\n}\r\nevent: x")[..],
             b"event: message\ndata: {\ndata: }\ndata: \ndata: event: x\n\n"
         );
+        let said = Said { data: Some("{\r}".into()), id: Some("a-1".into()), ..Said::default() };
+        assert_eq!(&numbered(&said)[..], b"event: message\nid: a-1\ndata: {\ndata: }\n\n");
+    }
+
+    #[test]
+    fn an_event_says_what_it_has() {
+        let retry = Some(Duration::from_millis(1_500));
+        let first = Said { retry, id: Some("a-0".into()), data: Some("".into()), comment: None };
+        assert_eq!(&numbered(&first)[..], b"id: a-0\nretry: 1500\ndata: \n\n");
+        let hint = Said { retry, ..Said::default() };
+        assert_eq!(&numbered(&hint)[..], b"retry: 1500\n\n");
+        let told = Said { comment: Some("7 gone".into()), data: Some("{}".into()), ..Said::default() };
+        assert_eq!(&numbered(&told)[..], b": 7 gone\nevent: message\ndata: {}\n\n");
     }
 }

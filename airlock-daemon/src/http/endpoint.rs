@@ -1,6 +1,7 @@
 //! An MCP endpoint over HTTP: the head is checked, the token, the body; then the face of the client's era takes over.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,9 +12,11 @@ use http::{
 use hyper::body::Incoming;
 
 use crate::auth::principal::Principal;
+use crate::face::batch::{self, Voice};
 use crate::face::legacy::Legacy;
 use crate::face::reply::Reply;
-use crate::face::{self, batch, modern};
+use crate::face::session::Session;
+use crate::face::{self, modern};
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authenticate::authenticate;
@@ -30,6 +33,8 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Tells nginx and its kin not to hold events back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// The media type of server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Answers one request.
 pub async fn serve(
@@ -50,7 +55,6 @@ pub async fn serve(
 }
 
 /// What is known of a request once its head, its token and its length have been found good.
-#[derive(Clone)]
 struct Admitted {
     service: Arc<Service>,
     context: Context,
@@ -71,8 +75,12 @@ async fn enter(
     let mut principal = None;
     match read(service, context, endpoint, parts, body, &mut principal).await {
         Ok((Method::DELETE, admitted)) => {
-            let ended = admitted.legacy().delete();
+            let ended = admitted.legacy(None).delete();
             (String::new(), ended.map_err(|refusal| admitted.record(String::new(), refusal)))
+        }
+        Ok((Method::GET, admitted)) => {
+            let opened = admitted.legacy(None).get();
+            (String::new(), opened.map_err(|refusal| admitted.record(String::new(), refusal)))
         }
         // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of its own.
         Ok((_, admitted)) if !admitted.is_modern() => tokio::task::spawn_local(admitted.dispatch())
@@ -98,14 +106,22 @@ async fn read(
     gateway.origins.admit(&parts.uri, &parts.headers)?;
     let principal = authenticate(gateway, &parts.uri, &parts.headers).await?;
     *known = Some(Arc::clone(&principal));
+    let not_allowed = |allow, reason: &str| {
+        let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
+        refusal.allow = Some(allow);
+        refusal
+    };
     match parts.method {
         Method::POST => media_types(&parts.headers)?,
+        // Sessions and their streams are of the legacy era (2026-07-28, "Streamable HTTP").
+        Method::GET | Method::DELETE if names_modern(&parts.headers) => {
+            return Err(not_allowed("POST", "this revision has no sessions: send messages by POST"));
+        }
+        Method::GET => takes_events(&parts.headers)?,
         Method::DELETE => {}
         _ => {
-            let reason = "send messages by POST, and end a session by DELETE";
-            let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
-            refusal.allow = Some("POST, DELETE");
-            return Err(refusal);
+            let reason = "send messages by POST, listen by GET, and end a session by DELETE";
+            return Err(not_allowed("GET, POST, DELETE", reason));
         }
     }
     let body = body::collect(body, gateway.config.server.max_request_bytes.as_usize()).await?;
@@ -116,14 +132,15 @@ async fn read(
 impl Admitted {
     /// Whether the head names a revision of the modern era; the body has the last word.
     fn is_modern(&self) -> bool {
-        let named = header::single(&self.headers, PROTOCOL_VERSION).ok().flatten();
-        named.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Modern)
+        names_modern(&self.headers)
     }
 
     /// Parses the body and hands it to the face of the client's era.
     async fn dispatch(self) -> (String, Result<Reply, Refusal>) {
-        if batch::is_batch(&self.body) {
-            return ("batch".to_owned(), self.batch().await);
+        if batch::looks_like_one(&self.body)
+            && let Some(session) = self.legacy(None).takes_batches()
+        {
+            return (String::new(), Rc::new(self).batch(session).await);
         }
         let envelope = match decode(&self.body) {
             Ok(envelope) => envelope,
@@ -135,43 +152,46 @@ impl Admitted {
                 let Self { service, context, principal, endpoint, headers, .. } = &self;
                 modern::serve(&service.gateway, context, principal, endpoint, headers, envelope).await
             }
-            Ok(Era::Legacy) => self.legacy().serve(envelope).await,
+            Ok(Era::Legacy) => self.legacy(None).serve(envelope, &self.body).await,
             Err(refusal) => Err(refusal),
         };
         let answer = answer.map_err(|refusal| self.record(method.clone(), refusal));
         (method, answer)
     }
 
-    /// Serves the messages of a batch, each in a task and with a correlation id of its own.
-    async fn batch(self) -> Result<Reply, Refusal> {
-        let messages = self.legacy().may_batch().and_then(|()| batch::messages(&self.body));
-        let messages = messages.map_err(|refusal| self.record(String::new(), refusal))?;
-        let under_way: Vec<_> = messages
-            .into_iter()
-            .map(|body| {
-                let context = self.context.sibling();
-                let one = Self { body, context: context.clone(), ..self.clone() };
-                (context, tokio::task::spawn_local(one.legacy_only()))
-            })
-            .collect();
-        let mut answers = Vec::with_capacity(under_way.len());
-        for (context, answer) in under_way {
-            answers.push((context, answer.await.unwrap_or_else(|_| Err(broken_off()))));
-        }
-        Ok(batch::gather(answers))
-    }
-
-    /// Parses the body and hands it to the legacy face.
-    async fn legacy_only(self) -> Result<Reply, Refusal> {
-        let served = async {
-            let envelope = decode(&self.body).map_err(|refusal| (String::new(), refusal))?;
-            let method = envelope.method.as_deref().unwrap_or_default().to_owned();
-            self.legacy().serve(envelope).await.map_err(|refusal| (method, refusal))
+    /// Serves each message of a batch by itself, all at once.
+    async fn batch(self: Rc<Self>, session: Arc<Session>) -> Result<Reply, Refusal> {
+        let parts = batch::split(&self.body).map_err(|refusal| self.record(String::new(), refusal))?;
+        let voice = Rc::new(Voice::new(&self.service.gateway, session));
+        let one = |part: Bytes| {
+            let (this, voice) = (Rc::clone(&self), Rc::clone(&voice));
+            async move { this.one_of_a_batch(&part, &voice).await }
         };
-        served.await.map_err(|(method, refusal)| self.record(method, refusal))
+        Ok(batch::gather(&voice, parts, one).await)
     }
 
-    fn legacy(&self) -> Legacy<'_> {
+    async fn one_of_a_batch(&self, part: &[u8], voice: &Voice) -> Option<String> {
+        let context = self.context.sibling();
+        let envelope = match decode(part) {
+            Ok(envelope) => envelope,
+            Err(refusal) => return Some(refusal.body(&context.correlation_id)),
+        };
+        let method = envelope.method.as_deref().unwrap_or_default().to_owned();
+        let legacy = Legacy { context: &context, ..self.legacy(Some(voice)) };
+        match legacy.serve(envelope, part).await {
+            Ok(Reply::Json(_, text)) => Some(text),
+            Ok(_) => None,
+            Err(mut refusal) => {
+                if refusal.aim.method.is_none() && !method.is_empty() {
+                    refusal.aim.method = Some(method.into());
+                }
+                record::refusal(&self.service.gateway, &context, Some(&self.principal), &refusal);
+                Some(refusal.body(&context.correlation_id))
+            }
+        }
+    }
+
+    fn legacy<'a>(&'a self, voice: Option<&'a Voice>) -> Legacy<'a> {
         Legacy {
             gateway: &self.service.gateway,
             sessions: &self.service.sessions,
@@ -179,6 +199,7 @@ impl Admitted {
             principal: &self.principal,
             endpoint: &self.endpoint,
             headers: &self.headers,
+            voice,
         }
     }
 
@@ -203,26 +224,41 @@ fn broken_off() -> Refusal {
 /// A POST carries JSON and takes both kinds of answer ("Sending messages to the server", all revisions).
 fn media_types(headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence(text(http_header::CONTENT_TYPE)) != "application/json" {
         let reason = "the Content-Type must be application/json";
         return Err(Refusal::new(Stage::Http, StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
-    let accepted: Vec<_> = headers
-        .get_all(http_header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(essence)
-        .collect();
-    let takes = |kind: &str, group: &str| {
-        accepted.iter().any(|range| range == kind || range == group || range == "*/*")
-    };
-    if takes("application/json", "application/*") && takes("text/event-stream", "text/*") {
+    if accepts(headers, "application/json", "application/*") && accepts(headers, EVENT_STREAM, "text/*") {
         return Ok(());
     }
     let reason = "the Accept header must list application/json and text/event-stream";
     Err(Refusal::new(Stage::Http, StatusCode::NOT_ACCEPTABLE, reason))
+}
+
+/// A GET takes events ("Listening for messages from the server", legacy revisions).
+fn takes_events(headers: &HeaderMap) -> Result<(), Refusal> {
+    if accepts(headers, EVENT_STREAM, "text/*") {
+        return Ok(());
+    }
+    let reason = "the Accept header must list text/event-stream";
+    Err(Refusal::new(Stage::Http, StatusCode::NOT_ACCEPTABLE, reason))
+}
+
+fn accepts(headers: &HeaderMap, kind: &str, group: &str) -> bool {
+    let values = headers.get_all(http_header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = values.flat_map(|value| value.split(',')).map(essence);
+    ranges.any(|range| range == kind || range == group || range == "*/*")
+}
+
+/// A media type without its parameters.
+fn essence(value: &str) -> String {
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether the head names a revision of the modern era.
+fn names_modern(headers: &HeaderMap) -> bool {
+    let named = header::single(headers, PROTOCOL_VERSION).ok().flatten();
+    named.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Modern)
 }
 
 fn respond(reply: Reply) -> Response<Body> {
@@ -240,15 +276,18 @@ fn respond(reply: Reply) -> Response<Body> {
             }
             response
         }
-        Reply::Stream(stream) => {
-            let mut response = Response::new(Body::events(stream));
-            let headers = response.headers_mut();
-            headers.insert(http_header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            headers.insert(http_header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-            response
-        }
+        Reply::Stream(stream) => events(Body::events(stream)),
+        Reply::Read(reader) => events(Body::numbered(reader)),
     }
+}
+
+fn events(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(http_header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(http_header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
 }
 
 fn refuse(refusal: &Refusal, context: &Context) -> Response<Body> {

@@ -13,6 +13,8 @@ pub mod code {
     pub const METHOD_NOT_FOUND: i32 = -32601;
     /// The method's parameters are wrong.
     pub const INVALID_PARAMS: i32 = -32602;
+    /// Something went wrong on the way.
+    pub const INTERNAL_ERROR: i32 = -32603;
     /// No such resource, up to 2025-11-25; later revisions say [`INVALID_PARAMS`].
     pub const LEGACY_RESOURCE_NOT_FOUND: i32 = -32002;
     /// A header is missing, malformed, repeated, or disagrees with the body (2026-07-28).

@@ -104,6 +104,7 @@ pub struct Metrics {
     connections: Gauge,
     denied: Family<DeniedLabels, Counter>,
     build: Family<BuildLabels, Gauge>,
+    dropped: Counter,
     audit: AuditMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
@@ -131,6 +132,12 @@ impl Metrics {
                 "build_info",
                 "Version, and what pins servers on this host",
                 Family::default(),
+            ),
+            dropped: registered(
+                r,
+                "stream_messages_dropped",
+                "Messages that a client did not read in time",
+                Counter::default(),
             ),
             audit: AuditMetrics {
                 records: registered(r, "audit_records", "Audit records stored", Counter::default()),
@@ -224,6 +231,11 @@ impl Metrics {
     pub fn kernel_denied(&self, upstream: &str, hook: &'static str) {
         let upstream = self.upstream(upstream).name.clone();
         self.denied.get_or_create(&DeniedLabels { upstream, hook }).inc();
+    }
+
+    /// Messages were dropped that the client of an event stream did not read in time.
+    pub fn messages_dropped(&self, count: u64) {
+        self.dropped.inc_by(count);
     }
 
     /// Takes over the audit log's figures; called before [`Metrics::encode`].

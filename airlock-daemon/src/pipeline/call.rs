@@ -1,33 +1,37 @@
-//! A forwarded request, from the decision to the last message.
+//! A forwarded request, from its first check to the moment when the upstream has it; [`Running`] takes it from there.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::principal::Principal;
-use crate::config::units::Period;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::error::code;
+use crate::mcp::level::Level;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Reply, Takes};
+use crate::upstream::link::{Pending, Takes};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
 use super::kind::{COMPLETE, Call, Noun, Subject, recorded};
+use super::open::{Open, failed};
+use super::parked::Resumed;
 use super::record::{self, Outcome};
 use super::refusal::Aim;
+use super::required::{self, RESPONSES, STATE};
 use super::route::Endpoint;
-use super::{Context, Gateway, Refusal, Stage, rewrite};
+use super::running::late;
+pub use super::running::{Cancellation, Event, Running, Shape};
+use super::state::{Back, Scope};
+use super::{Context, Gateway, Refusal, Stage};
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
-const UNCARRIED: [&str; 3] = ["task", "inputResponses", "requestState"];
+const UNCARRIED: [&str; 1] = ["task"];
 
 /// Who makes a request, as every later stage needs it.
 #[derive(Clone)]
@@ -42,9 +46,19 @@ pub struct Requester {
     pub revision: Revision,
     /// What the client can do for a server.
     pub capabilities: ClientCapabilities,
+    /// The level from which on log messages reach the client, where it has named one.
+    pub level: Option<Level>,
 }
 
 impl Requester {
+    /// Whether a log message with these parameters is for the client: a modern one gets none without asking (2026-07-28,
+    /// "Logging"), a legacy one all until it names a level.
+    pub fn hears(&self, message: &str) -> bool {
+        let Some(least) = self.level else { return self.revision.era() == Era::Legacy };
+        let level = Object::parse(message).ok().and_then(|object| Level::parse(&object.string("level")?));
+        level.is_some_and(|level| level >= least)
+    }
+
     /// Who asks the pool for a process.
     pub fn caller(&self) -> Caller<'_> {
         Caller {
@@ -55,76 +69,12 @@ impl Requester {
     }
 }
 
-/// How a client may cancel a call while it runs.
-pub struct Cancellation {
-    /// Told when the client cancels.
-    pub told: Arc<Notify>,
-    /// Ends with the call: takes its id out of the session.
-    pub entry: Box<dyn Any>,
-}
-
-/// What comes out of a call.
-#[derive(Debug)]
-pub enum Event {
-    /// A notification for the client: method and parameters.
-    Notification(String, String),
-    /// The result, as JSON text in the shape of the client's era.
-    Result(String),
-    /// The upstream's JSON-RPC error object, as JSON text.
-    Error(String),
-    /// The client has cancelled the call: no answer is due.
-    Cancelled,
-    /// The upstream failed.
-    Failed(UpstreamError),
-}
-
-/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
-pub type Shape = fn(String, Era) -> Result<String, String>;
-
-/// The record of a call that was let through: its outcome is written however the call ends, also when it is dropped.
-struct Open {
-    gateway: Arc<Gateway>,
-    who: Requester,
-    aim: Aim,
-    ended: bool,
-}
-
-impl Open {
-    fn end(&mut self, outcome: Outcome, bytes: usize, failure: Option<&UpstreamError>) {
-        self.ended = true;
-        record::outcome(
-            &self.gateway,
-            &self.who.context,
-            &self.who.principal,
-            &self.aim,
-            outcome,
-            bytes,
-            failure,
-        );
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(Outcome::Cancelled, 0, None);
-        }
-    }
-}
-
-/// A call that was let through and is under way.
-pub struct Running {
-    open: Open,
-    kind: &'static Call,
-    merged: bool,
-    upstream: Arc<Upstream>,
-    pending: Pending,
-    token: Option<String>,
-    deadline: Instant,
-    era: Era,
-    shape: Shape,
-    /// How the client may cancel, in the legacy era.
-    cancellation: Option<Cancellation>,
+/// A call that was let through: one that begins, or one that goes on where it was parked.
+pub enum Started {
+    /// It runs here.
+    Running(Running),
+    /// It runs where it was parked.
+    Resumed(Resumed),
 }
 
 /// Runs the checks of a call and starts it.
@@ -136,10 +86,30 @@ pub async fn start(
     kind: &'static Call,
     who: Requester,
     endpoint: &Endpoint,
-    mut params: Object<'_>,
+    params: Object<'_>,
     shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
+    match enter(gateway, kind, who, endpoint, params, shape, cancellation).await? {
+        Started::Running(running) => Ok(running),
+        // Only a modern client has a state to bring back, and its face takes both.
+        Started::Resumed(_) => Err(stale("the call goes on for a client of the modern era only")),
+    }
+}
+
+/// Like [`start`], for a client that may bring back the answers to what it was asked.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn enter(
+    gateway: &Arc<Gateway>,
+    kind: &'static Call,
+    who: Requester,
+    endpoint: &Endpoint,
+    mut params: Object<'_>,
+    shape: Shape,
+    cancellation: Option<Cancellation>,
+) -> Result<Started, Refusal> {
     let mut aim = Aim { method: Some(kind.method.into()), ..Aim::default() };
     let invalid = |reason: String, aim: &Aim| {
         let mut refusal =
@@ -152,6 +122,7 @@ pub async fn start(
     if let Some(member) = UNCARRIED.into_iter().find(|member| params.get(member).is_some()) {
         return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
     }
+    let back = brought_back(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
     let with_context = if *kind == COMPLETE {
         in_context(&params, arguments).map_err(|reason| invalid(reason, &aim))?
@@ -187,13 +158,68 @@ pub async fn start(
         return Err(refused(not_offered(kind.method, who.revision)));
     }
     let digested = arguments.map_or("{}", RawValue::get);
+    let merged = *endpoint == Endpoint::Merged;
+    let mut parked = None;
+    let mut brought = None;
+    if let Some(back) = back {
+        let path = endpoint.path();
+        let scope = Scope {
+            endpoint: &path,
+            upstream: &upstream.name,
+            method: kind.method,
+            target: own.map_or("", |(_, own)| own),
+            arguments: digested,
+        };
+        let (mut state, answers) =
+            back.open(gateway, &who, &scope).map_err(|reason| refused(stale(reason)))?;
+        if let Some(ticket) = state.parked {
+            let way = gateway.parked.take(ticket, &who.principal.identity());
+            let gone = || refused(stale("the call has ended meanwhile: send the request anew"));
+            parked = Some((way.ok_or_else(gone)?, answers));
+        } else {
+            state.answered.extend(answers);
+            brought = Some(state);
+        }
+    }
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, digested).map_err(refused)?;
 
-    let merged = *endpoint == Endpoint::Merged;
     if let (true, Some((_, own))) = (merged, own) {
         kind.retarget(&mut params, own);
     }
-    let mut open = Open { gateway: Arc::clone(gateway), who, aim: aim.clone(), ended: false };
+    let open = Open::new(gateway, who, aim.clone());
+    if let Some((way, answers)) = parked {
+        let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
+        let gone = || refused(stale("the call has ended meanwhile: send the request anew"));
+        return resumed.map(Started::Resumed).ok_or_else(gone);
+    }
+    if let Some(state) = &brought {
+        required::answer(&mut params, &state.answered, state.upstream.as_deref());
+    }
+    let running = launch(open, kind, upstream, params, merged, shape, cancellation).await;
+    running.map(Started::Running).map_err(refused)
+}
+
+/// What a client brings back of an earlier request, taken out of the parameters.
+fn brought_back(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Option<Back>, String> {
+    if params.get(STATE).is_none() && params.get(RESPONSES).is_none() {
+        return Ok(None);
+    }
+    if revision.era() == Era::Modern && required::may_ask(kind) {
+        return Back::take(params).map(Some);
+    }
+    Err(format!("`params.{STATE}` and `params.{RESPONSES}` are not for this request"))
+}
+
+/// Sends a call that is on record.
+async fn launch(
+    mut open: Open,
+    kind: &'static Call,
+    upstream: &Arc<Upstream>,
+    params: Object<'_>,
+    merged: bool,
+    shape: Shape,
+    cancellation: Option<Cancellation>,
+) -> Result<Running, Refusal> {
     let deadline = Instant::now() + upstream.timeout;
     let told = async {
         match &cancellation {
@@ -206,18 +232,33 @@ pub async fn start(
         // Cancelled before anything was sent: nothing is.
         () = told => {
             open.end(Outcome::Cancelled, 0, None);
-            return Err(refused(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(499)));
+            return Err(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(499));
         }
         sent = timeout_at(deadline, send(upstream, kind, &open.who, params)) => sent,
     };
     match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
-        Ok((pending, token, era)) => {
+        Ok((pending, token, era, sent)) => {
             let upstream = Arc::clone(upstream);
-            Ok(Running { open, kind, merged, upstream, pending, token, deadline, era, shape, cancellation })
+            let (talk, rounds) = (None, 0);
+            Ok(Running {
+                open,
+                kind,
+                merged,
+                upstream,
+                pending,
+                token,
+                deadline,
+                era,
+                shape,
+                cancellation,
+                sent,
+                talk,
+                rounds,
+            })
         }
         Err(error) => {
             open.end(failed(&error), 0, Some(&error));
-            Err(refused(upstream_failed(&error)))
+            Err(upstream_failed(&error))
         }
     }
 }
@@ -234,13 +275,9 @@ fn in_context(params: &Object<'_>, arguments: Option<&RawValue>) -> Result<Optio
     RawValue::from_string(shown.write()).map(Some).map_err(|error| error.to_string())
 }
 
-/// The error for an upstream that took too long over something.
-fn late(upstream: &Upstream, what: &str) -> UpstreamError {
-    UpstreamError::Deadline {
-        upstream: upstream.name.to_string(),
-        what: what.to_owned(),
-        limit: Period(upstream.timeout).to_string(),
-    }
+/// The refusal of a state that leads nowhere.
+fn stale(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)
 }
 
 async fn send(
@@ -248,19 +285,18 @@ async fn send(
     kind: &Call,
     who: &Requester,
     params: Object<'_>,
-) -> Result<(Pending, Option<String>, Era), UpstreamError> {
+) -> Result<(Pending, Option<String>, Era, String), UpstreamError> {
     let (mut link, mut facts) = upstream.link(&who.caller()).await?;
     for _ in 0..2 {
-        let mut token = None;
+        let (mut token, mut text) = (None, String::new());
         let sent = link
             .request(Takes::Everything, |id| {
-                let (text, original) = driver::params(facts.era, params.clone(), who.capabilities, id);
-                token = original;
+                (text, token) = driver::params(facts.era, params.clone(), who.capabilities, id);
                 driver::request(id, kind.method, &text)
             })
             .await;
         if let Some(pending) = sent {
-            return Ok((pending, token, facts.era));
+            return Ok((pending, token, facts.era, text));
         }
         // It was closed for idleness in this very moment, and nothing was written to it.
         (link, facts) = upstream.link(&who.caller()).await?;
@@ -273,7 +309,7 @@ fn empty_arguments() -> Box<RawValue> {
 }
 
 /// The refusal for a name that is no upstream's: an answer like any other, with the code of the client's era.
-fn unknown(noun: Noun, revision: Revision, aim: &Aim) -> Refusal {
+pub(super) fn unknown(noun: Noun, revision: Revision, aim: &Aim) -> Refusal {
     let code = match (noun, revision.era()) {
         (Noun::Resource, Era::Legacy) => code::LEGACY_RESOURCE_NOT_FOUND,
         _ => code::INVALID_PARAMS,
@@ -295,14 +331,6 @@ pub fn not_offered(method: &str, revision: Revision) -> Refusal {
     Refusal::new(Stage::Route, status, reason).code(code::METHOD_NOT_FOUND)
 }
 
-/// The outcome that a failure of the upstream is.
-const fn failed(error: &UpstreamError) -> Outcome {
-    match error {
-        UpstreamError::Deadline { .. } => Outcome::Timeout,
-        _ => Outcome::Unavailable,
-    }
-}
-
 /// The refusal for a failed upstream.
 pub fn upstream_failed(error: &UpstreamError) -> Refusal {
     let mut refusal = Refusal::new(Stage::Upstream, error.status(), error.reason());
@@ -313,75 +341,44 @@ pub fn upstream_failed(error: &UpstreamError) -> Refusal {
     refusal
 }
 
-impl Running {
-    /// The next thing that happens; after anything but a notification the call has ended.
+impl Started {
+    /// The next thing that happens; after anything but a notification or a question the call has ended.
     pub async fn next(&mut self) -> Event {
-        let event = loop {
-            let reply = {
-                let waiting = timeout_at(self.deadline, self.pending.next());
-                match &self.cancellation {
-                    None => waiting.await,
-                    Some(cancellation) => tokio::select! {
-                        reply = waiting => reply,
-                        () = cancellation.told.notified() => break Event::Cancelled,
-                    },
-                }
-            };
-            break match reply {
-                Err(_) => Event::Failed(late(&self.upstream, self.kind.method)),
-                Ok(None) => Event::Failed(self.upstream.ended(&self.pending.ending())),
-                Ok(Some(Reply::Result(result))) => self.shaped(result),
-                Ok(Some(Reply::Error(error))) => Event::Error(error),
-                Ok(Some(Reply::Ask(_))) => continue,
-                Ok(Some(Reply::Notification(method, params))) => {
-                    match driver::restore_token(&params, self.token.as_deref()) {
-                        Some(params) => return Event::Notification(method, params),
-                        None => continue,
-                    }
-                }
-            };
-        };
-        match &event {
-            Event::Result(text) => self.open.end(Outcome::Ok, text.len(), None),
-            Event::Error(text) => self.open.end(Outcome::Error, text.len(), None),
-            Event::Failed(error) => self.open.end(failed(error), 0, Some(error)),
-            Event::Cancelled | Event::Notification(..) => self.open.end(Outcome::Cancelled, 0, None),
-        }
-        event
-    }
-
-    /// A result by the names of the endpoint, in the shape of the client's era.
-    fn shaped(&self, result: String) -> Event {
-        let named = if self.merged {
-            rewrite::result(&self.upstream.name, self.kind.uris, result)
-        } else {
-            Ok(result)
-        };
-        match named.and_then(|result| (self.shape)(result, self.era)) {
-            Ok(text) => Event::Result(text),
-            Err(detail) => {
-                Event::Failed(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail })
-            }
+        match self {
+            Self::Running(running) => running.next().await,
+            Self::Resumed(resumed) => resumed.next().await,
         }
     }
 
     /// The gateway that runs the call.
     pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.open.gateway
+        match self {
+            Self::Running(running) => running.gateway(),
+            Self::Resumed(resumed) => resumed.gateway(),
+        }
     }
 
     /// Who made the call.
     pub fn who(&self) -> &Requester {
-        &self.open.who
+        match self {
+            Self::Running(running) => running.who(),
+            Self::Resumed(resumed) => resumed.who(),
+        }
     }
 
     /// What the call is after.
     pub fn aim(&self) -> &Aim {
-        &self.open.aim
+        match self {
+            Self::Running(running) => running.aim(),
+            Self::Resumed(resumed) => resumed.aim(),
+        }
     }
 
-    /// When the call ends at the latest.
+    /// When the call ends at the latest, if its client is not asked anything.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        match self {
+            Self::Running(running) => running.deadline(),
+            Self::Resumed(resumed) => resumed.deadline(),
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Context {
         }
     }
 
-    /// The context of another message of the same request.
+    /// The context of another message of the same request, which has an id of its own in the audit log.
     #[must_use]
     pub fn sibling(&self) -> Self {
         Self { correlation_id: correlation_id().into(), ..self.clone() }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::audit::AuditLog;
 use crate::auth::Authenticator;
 use crate::config::schema::Config;
@@ -12,6 +14,7 @@ use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
 use super::admit::Origins;
+use super::parked::Parked;
 use super::seal::Sealer;
 
 /// The gateway.
@@ -28,6 +31,10 @@ pub struct Gateway {
     pub issuers: Vec<String>,
     /// The policy in force.
     pub policy: InForce,
+    /// Whether the process drains: what would go on for long ends by itself.
+    pub draining: watch::Sender<bool>,
+    /// Calls that wait for an answer of their modern client.
+    pub parked: Parked,
     /// The audit log.
     pub audit: AuditLog,
     /// Metrics.

@@ -87,7 +87,8 @@ async fn tell(
         call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
     loop {
         return match running.next().await {
-            Event::Notification(..) => continue,
+            // Nobody is there to answer a question in between.
+            Event::Notification(..) | Event::Ask(_) => continue,
             Event::Result(text) => Ok(Ok(text)),
             Event::Error(error) => Ok(Err(error)),
             Event::Cancelled => Ok(Ok("{}".to_owned())),

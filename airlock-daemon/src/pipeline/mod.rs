@@ -6,12 +6,14 @@
 //! 4. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
 //! 5. [`authorize`]: what does the policy say?
 //! 6. [`record`]: the intent is on record before anything happens.
-//! 7. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]).
+//! 7. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]). What it asks in
+//!    return goes out through the policy ([`ask`]) and comes back ([`running`], [`required`], [`state`], [`parked`]).
 //! 8. [`record`]: the outcome is on record.
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
 
 pub mod admit;
+pub mod ask;
 pub mod authenticate;
 pub mod authorize;
 pub mod call;
@@ -22,11 +24,18 @@ pub mod kind;
 pub mod level;
 pub mod list;
 pub mod naming;
+pub mod open;
+pub mod parked;
 pub mod record;
 pub mod refusal;
+pub mod required;
 pub mod rewrite;
 pub mod route;
+pub mod running;
 pub mod seal;
+pub mod state;
+pub mod subscribe;
+pub mod talk;
 
 pub use context::Context;
 pub use gateway::Gateway;

@@ -1,6 +1,6 @@
 //! Servers are reached over HTTP and over unix sockets as they are over pipes, and what goes wrong there is told.
 
 mod legacy_http;
-mod little;
+pub(crate) mod little;
 mod modern_http;
 mod real;

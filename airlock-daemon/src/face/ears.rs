@@ -1,0 +1,389 @@
+//! What servers say outside of calls, for one legacy session: heard from every server of its endpoint, written to its standing
+//! stream.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::Revision;
+use crate::pipeline::ask;
+use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::call::Requester;
+use crate::pipeline::kind::Noun;
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::running::{draining, late};
+use crate::pipeline::{Gateway, naming};
+use crate::upstream::ask::Answered;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::pool::Upstream;
+use crate::upstream::subscription::{Interest, Notice, Subscription};
+
+use super::reply::notification;
+use super::session::Session;
+
+/// Most resources of one server that a session hears of.
+const MAX_WATCHED: usize = 256;
+/// How long to wait before a server that has fallen silent is listened to again: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Notifications of lists that have changed: method, and the method of the list.
+pub(super) const LISTS: [(&str, &str); 3] = [
+    ("notifications/tools/list_changed", "tools/list"),
+    ("notifications/prompts/list_changed", "prompts/list"),
+    ("notifications/resources/list_changed", "resources/list"),
+];
+/// A resource that was subscribed has changed.
+pub(super) const UPDATED: &str = "notifications/resources/updated";
+
+/// Those who listen for a session; with them dropped, the tasks end.
+pub(super) struct Ears {
+    /// For whom: as the client's last token said.
+    who: Requester,
+    each: HashMap<Arc<str>, mpsc::Sender<Order>>,
+    _alive: oneshot::Sender<()>,
+}
+
+/// A change of what is heard of.
+struct Order {
+    uri: String,
+    begins: bool,
+    done: oneshot::Sender<Result<Answered, UpstreamError>>,
+}
+
+/// One server, listened to for one session.
+struct Ear {
+    session: Weak<Session>,
+    gateway: Arc<Gateway>,
+    upstream: Arc<Upstream>,
+    merged: bool,
+    orders: mpsc::Receiver<Order>,
+    watched: HashSet<String>,
+}
+
+impl Session {
+    /// Listens to the servers of the endpoint that this principal may list, from now on and as long as the session lives.
+    pub(super) fn listen(self: &Arc<Self>, gateway: &Arc<Gateway>, endpoint: &Endpoint, who: &Requester) {
+        let upstreams: Vec<_> = match endpoint.upstream(&gateway.upstreams) {
+            Ok(Some(one)) => vec![Arc::clone(one)],
+            Ok(None) => gateway.upstreams.iter().map(Arc::clone).collect(),
+            Err(_) => return,
+        };
+        for upstream in upstreams {
+            if LISTS.iter().any(|(_, list)| may(gateway, who, &upstream, list, None)) {
+                self.hear(gateway, &upstream, *endpoint == Endpoint::Merged, who);
+            }
+        }
+    }
+
+    /// Listens to one server.
+    fn hear(
+        self: &Arc<Self>,
+        gateway: &Arc<Gateway>,
+        upstream: &Arc<Upstream>,
+        merged: bool,
+        who: &Requester,
+    ) {
+        let mut streams = self.streams();
+        if streams.is_over() {
+            return;
+        }
+        let ears = streams.ears.get_or_insert_with(|| {
+            let (alive, ended) = oneshot::channel();
+            tokio::task::spawn_local(hear_of_policy(Arc::downgrade(self), Arc::clone(gateway), ended));
+            Box::new(Ears { who: who.clone(), each: HashMap::new(), _alive: alive })
+        });
+        ears.who = who.clone();
+        if ears.each.get(&upstream.name).is_some_and(|orders| !orders.is_closed()) {
+            return;
+        }
+        let (sender, orders) = mpsc::channel(1);
+        ears.each.insert(Arc::clone(&upstream.name), sender);
+        let ear = Ear {
+            session: Arc::downgrade(self),
+            gateway: Arc::clone(gateway),
+            upstream: Arc::clone(upstream),
+            merged,
+            orders,
+            watched: HashSet::new(),
+        };
+        tokio::task::spawn_local(ear.run());
+    }
+
+    /// Hears of changes of a resource from now on, or not any more, by the server's own URI.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. The inner error is the server's error object.
+    pub(super) async fn watch(
+        self: &Arc<Self>,
+        gateway: &Arc<Gateway>,
+        upstream: &Arc<Upstream>,
+        merged: bool,
+        who: &Requester,
+        uri: &str,
+        begins: bool,
+    ) -> Result<Answered, UpstreamError> {
+        self.hear(gateway, upstream, merged, who);
+        let gone = || UpstreamError::Ended {
+            upstream: upstream.name.to_string(),
+            detail: " with the session".to_owned(),
+            command: String::new(),
+        };
+        let orders = self.streams().ears.as_ref().and_then(|ears| ears.each.get(&upstream.name).cloned());
+        let orders = orders.ok_or_else(gone)?;
+        let (done, answer) = oneshot::channel();
+        let ordered = async {
+            orders.send(Order { uri: uri.to_owned(), begins, done }).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        };
+        timeout(upstream.timeout, ordered)
+            .await
+            .unwrap_or_else(|_| Err(late(upstream, "a change of its subscriptions")))
+    }
+
+    /// For whom its ears listen, with the level of this moment.
+    fn listener(&self) -> Option<Requester> {
+        let who = self.streams().ears.as_ref().map(|ears| ears.who.clone())?;
+        Some(Requester { level: self.level(), ..who })
+    }
+}
+
+/// Whether the policy lets a principal use a method of a server.
+pub(super) fn may(
+    gateway: &Gateway,
+    who: &Requester,
+    upstream: &Upstream,
+    method: &str,
+    resource: Option<&str>,
+) -> bool {
+    let subject = resource.map(|uri| (Noun::Resource, uri));
+    let wish = Wish { method, subject, arguments: None, revision: who.revision };
+    authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok()
+}
+
+/// Tells a session of every policy that comes into force: its lists may be others now.
+async fn hear_of_policy(session: Weak<Session>, gateway: Arc<Gateway>, mut ended: oneshot::Receiver<()>) {
+    let mut changes = gateway.policy.changes();
+    loop {
+        tokio::select! {
+            _ = &mut ended => return,
+            () = draining(gateway.draining.subscribe()) => return,
+            change = changes.changed() => if change.is_err() { return },
+        }
+        let Some(session) = session.upgrade() else { return };
+        let heard: Vec<_> = {
+            let streams = session.streams();
+            let ears = streams.ears.as_ref();
+            ears.into_iter().flat_map(|ears| ears.each.keys().cloned()).collect()
+        };
+        let Some(outbox) = session.standing(&gateway.metrics) else { return };
+        for (method, _) in lists_of(heard.iter().filter_map(|name| gateway.upstreams.get(name))) {
+            outbox.push(notification(method, "{}"));
+        }
+    }
+}
+
+/// The kinds of lists that servers have; of one that was never reached nothing is known, and most have tools.
+pub(super) fn lists_of<'a>(
+    upstreams: impl Iterator<Item = &'a Arc<Upstream>>,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    use crate::mcp::capability::{Capabilities, Capability};
+    let offers = upstreams
+        .map(|upstream| upstream.facts().map_or(Capabilities::TOOLS, |facts| facts.offers))
+        .fold(Capabilities::default(), Capabilities::union);
+    let kinds = [Capability::Tools, Capability::Prompts, Capability::Resources];
+    LISTS.into_iter().zip(kinds).filter(move |(_, kind)| offers.has(*kind)).map(|(list, _)| list)
+}
+
+impl Ear {
+    /// Listens until the session ends; a server that falls silent is listened to again.
+    async fn run(mut self) {
+        let mut wait = AGAIN.0;
+        let mut order = None;
+        loop {
+            let Some(who) = self.session.upgrade().and_then(|session| session.listener()) else { return };
+            match self.subscribe(&who).await {
+                Ok(mut subscription) => {
+                    wait = AGAIN.0;
+                    if let Some(order) = order.take() {
+                        self.carry_out(&mut subscription, order).await;
+                    }
+                    if !self.listen(subscription).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    if let Some(Order { done, .. }) = order.take() {
+                        let _ = done.send(Err(error));
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = draining(self.gateway.draining.subscribe()) => return,
+                next = self.orders.recv() => match next {
+                    None => return,
+                    next => order = next,
+                },
+            }
+            wait = (wait * 2).min(AGAIN.1);
+        }
+    }
+
+    async fn subscribe(&self, who: &Requester) -> Result<Subscription, UpstreamError> {
+        let interest = Interest { tools: true, prompts: true, resources: true, everything: true };
+        let subscribed = async {
+            let mut subscription = self.upstream.subscribe(&who.caller(), interest).await?;
+            for uri in &self.watched {
+                if let Err(error) = subscription.watch(uri).await? {
+                    tracing::debug!(upstream = %self.upstream.name, error, "a subscription was not renewed");
+                }
+            }
+            Ok(subscription)
+        };
+        timeout(self.upstream.timeout, subscribed)
+            .await
+            .unwrap_or_else(|_| Err(late(&self.upstream, "a subscription")))
+    }
+
+    /// Passes on what is heard; false when the session has ended.
+    async fn listen(&mut self, mut subscription: Subscription) -> bool {
+        loop {
+            let order = tokio::select! {
+                notice = subscription.next() => {
+                    let Some(notice) = notice else { return true };
+                    let Some(session) = self.session.upgrade() else { return false };
+                    self.tell(&session, notice);
+                    continue;
+                }
+                order = self.orders.recv() => order,
+                () = draining(self.gateway.draining.subscribe()) => return false,
+            };
+            let Some(order) = order else { return false };
+            self.carry_out(&mut subscription, order).await;
+        }
+    }
+
+    async fn carry_out(&mut self, subscription: &mut Subscription, order: Order) {
+        let Order { uri, begins, done } = order;
+        if begins && self.watched.len() >= MAX_WATCHED && !self.watched.contains(&uri) {
+            let error = ask::error(crate::mcp::error::code::INVALID_PARAMS, "too many subscriptions");
+            let _ = done.send(Ok(Err(error)));
+            return;
+        }
+        let answered =
+            async { if begins { subscription.watch(&uri).await } else { subscription.unwatch(&uri).await } };
+        let answered = timeout(self.upstream.timeout, answered)
+            .await
+            .unwrap_or_else(|_| Err(late(&self.upstream, "a change of its subscriptions")));
+        match (&answered, begins) {
+            (Ok(Ok(_)), true) => {
+                self.watched.insert(uri);
+            }
+            // What is not wanted is not passed on, whatever the server says to it.
+            (_, false) => {
+                self.watched.remove(&uri);
+            }
+            _ => {}
+        }
+        let _ = done.send(answered);
+    }
+
+    /// Writes a notice to the standing stream, where the policy lets the client have it.
+    fn tell(&self, session: &Arc<Session>, notice: Notice) {
+        let Some(who) = session.listener() else { return };
+        let Some(outbox) = session.standing(&self.gateway.metrics) else { return };
+        match notice {
+            Notice::Notification(method, params) => {
+                if let Some(params) = self.passed(&who, &method, params) {
+                    outbox.push(notification(&method, &params));
+                }
+            }
+            Notice::Ask(asked) => {
+                let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
+                if let Err(unasked) = checked {
+                    let answer = unasked.answer(&asked.method);
+                    return asked.answer(answer);
+                }
+                match session.ask(asked, self.gateway.config.server.timeouts.input.0) {
+                    Ok((text, _)) => outbox.push(text),
+                    Err(asked) => {
+                        let answer = ask::unanswered(&asked.method);
+                        asked.answer(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The parameters of a notification for the client; `None` when it is not for it.
+    fn passed(&self, who: &Requester, method: &str, params: String) -> Option<String> {
+        if let Some((_, list)) = LISTS.iter().find(|(changed, _)| *changed == method) {
+            return may(&self.gateway, who, &self.upstream, list, None).then_some(params);
+        }
+        match method {
+            UPDATED => updated(&self.gateway, who, &self.upstream, self.merged, &params, |uri| {
+                covers(&self.watched, uri)
+            }),
+            "notifications/message" => who.hears(&params).then_some(params),
+            "notifications/elicitation/complete" if who.revision >= Revision::V20251125 => Some(params),
+            _ => None,
+        }
+    }
+}
+
+/// The parameters of `notifications/resources/updated` by the names of the endpoint; `None` for a resource that was not
+/// subscribed or may not be.
+pub(super) fn updated(
+    gateway: &Gateway,
+    who: &Requester,
+    upstream: &Upstream,
+    merged: bool,
+    params: &str,
+    subscribed: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let mut object = Object::parse(params).ok()?;
+    let uri = object.string("uri")?.into_owned();
+    if !subscribed(&uri) || !may(gateway, who, upstream, "resources/subscribe", Some(&uri)) {
+        return None;
+    }
+    let shown = if merged { naming::merged(Noun::Resource, &upstream.name, &uri) } else { uri };
+    // Set in any case: of a member that is given twice the other one goes.
+    object.set("uri", quote(&shown));
+    Some(object.write())
+}
+
+/// Whether a change of `uri` is one of something that was subscribed: itself, or what it is a part of.
+pub(super) fn covers(watched: &HashSet<String>, uri: &str) -> bool {
+    watched.contains(uri)
+        || uri.match_indices('/').any(|(at, _)| {
+            uri.get(..at).is_some_and(|whole| watched.contains(whole))
+                || uri.get(..=at).is_some_and(|whole| watched.contains(whole))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_belongs_to_its_whole() {
+        let watched: HashSet<String> =
+            ["docs://guide", "docs://notes/", "test://x"].map(str::to_owned).into();
+        for (uri, covered) in [
+            ("docs://guide", true),
+            ("docs://guide/one", true),
+            ("docs://notes/one/two", true),
+            ("docs://guidebook", false),
+            ("docs://notes", false),
+            ("docs://other", false),
+            ("", false),
+        ] {
+            assert_eq!(covers(&watched, uri), covered, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! `subscriptions/listen` of the modern era: one long answer with what servers say outside of calls.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::audit::Event;
+use crate::mcp::capability::Capability;
+use crate::mcp::envelope::Id;
+use crate::mcp::error::code;
+use crate::mcp::object::{Object, quote};
+use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::call::Requester;
+use crate::pipeline::kind::{Noun, recorded};
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::subscribe::SUBSCRIBE;
+use crate::pipeline::{Gateway, Refusal, Stage, naming, record};
+use crate::upstream::driver;
+use crate::upstream::pool::Upstream;
+use crate::upstream::subscription::{Interest, Notice, Subscription};
+
+use super::ears::{LISTS, UPDATED, covers, lists_of, may, updated};
+use super::reply::{self, Reply, notification};
+
+/// The method.
+pub(super) const LISTEN: &str = "subscriptions/listen";
+
+/// `_meta` member that names the subscription.
+const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// Messages that may wait for a slow client before servers are held back.
+const EVENTS: usize = 16;
+/// Most resources in one subscription.
+const MAX_URIS: usize = 256;
+/// How long servers have to agree before the client is told which did.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Members of the filter, in the order of [`LISTS`].
+const FILTER: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
+const URIS: &str = "resourceSubscriptions";
+
+/// What a client wants to hear of: the lists in the order of [`FILTER`], and resources by the names of the endpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    lists: [bool; 3],
+    uris: Vec<String>,
+}
+
+/// What is heard of one server.
+struct Part {
+    upstream: Arc<Upstream>,
+    lists: [bool; 3],
+    /// By the server's own names.
+    uris: HashSet<String>,
+}
+
+/// Opens a subscription.
+///
+/// # Errors
+/// A [`Refusal`]; a resource or a list that is not granted is left out of the acknowledgement instead.
+pub(super) async fn open(
+    gateway: &Arc<Gateway>,
+    who: &Requester,
+    endpoint: &Endpoint,
+    params: &Object<'_>,
+    id: Id,
+) -> Result<Reply, Refusal> {
+    let aim = Aim { method: Some(LISTEN.into()), ..Aim::default() };
+    let wanted = wanted(params).map_err(|reason| {
+        let refusal = Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason);
+        let mut refusal = refusal.code(code::INVALID_PARAMS);
+        refusal.aim = aim.clone();
+        refusal
+    })?;
+    let mut parts = parts(gateway, who, endpoint, &wanted)?;
+    if parts.is_empty()
+        && endpoint.upstream(&gateway.upstreams)?.is_some_and(|one| !may_use(gateway, who, one))
+    {
+        let mut refusal = Refusal::new(
+            Stage::Authorize,
+            StatusCode::FORBIDDEN,
+            "nothing of this server may be listened to",
+        );
+        refusal.aim = aim;
+        return Err(refusal);
+    }
+    record::answered(gateway, &who.context, &who.principal, &aim, Event::Request)?;
+    let merged = *endpoint == Endpoint::Merged;
+    let subscriptions = subscribe_all(who, &mut parts).await;
+    let granted = granted(&wanted, &parts, merged);
+    let (client, stream) = mpsc::channel(EVENTS);
+    let listening = Listening { gateway: Arc::clone(gateway), who: who.clone(), merged, id, client };
+    tokio::task::spawn_local(listening.run(granted, parts, subscriptions));
+    Ok(Reply::Stream(stream))
+}
+
+fn wanted(params: &Object<'_>) -> Result<Wanted, String> {
+    let filter = params.get("notifications").ok_or("`params.notifications` must be an object")?;
+    let filter = Object::parse(filter).map_err(|_| "`params.notifications` must be an object")?;
+    let mut wanted = Wanted::default();
+    for (slot, member) in wanted.lists.iter_mut().zip(FILTER) {
+        *slot = match filter.get(member) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(format!("`params.notifications.{member}` must be a boolean")),
+        };
+    }
+    if let Some(uris) = filter.get(URIS) {
+        wanted.uris = serde_json::from_str(uris)
+            .map_err(|_| format!("`params.notifications.{URIS}` must be a list of strings"))?;
+        if wanted.uris.len() > MAX_URIS {
+            return Err(format!("`params.notifications.{URIS}` has more than {MAX_URIS} entries"));
+        }
+    }
+    Ok(wanted)
+}
+
+/// Whether this principal may list anything of a server.
+fn may_use(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> bool {
+    LISTS.iter().any(|(_, list)| may(gateway, who, upstream, list, None))
+}
+
+/// What of the wish is granted, server by server; what is refused by the policy is on record.
+fn parts(
+    gateway: &Arc<Gateway>,
+    who: &Requester,
+    endpoint: &Endpoint,
+    wanted: &Wanted,
+) -> Result<Vec<Part>, Refusal> {
+    let upstreams: Vec<_> = match endpoint.upstream(&gateway.upstreams)? {
+        Some(one) => vec![Arc::clone(one)],
+        None => gateway.upstreams.iter().map(Arc::clone).collect(),
+    };
+    let mut parts: Vec<Part> = upstreams
+        .into_iter()
+        .map(|upstream| {
+            let offered: Vec<_> = lists_of(std::iter::once(&upstream)).collect();
+            let mut lists = wanted.lists;
+            for (slot, list) in lists.iter_mut().zip(LISTS) {
+                *slot = *slot && offered.contains(&list) && may(gateway, who, &upstream, list.1, None);
+            }
+            Part { upstream, lists, uris: HashSet::new() }
+        })
+        .collect();
+    for uri in &wanted.uris {
+        let Some((upstream, own)) = endpoint.target(&gateway.upstreams, Noun::Resource, uri)? else {
+            continue;
+        };
+        if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
+            continue;
+        }
+        let subject = Some((Noun::Resource, own));
+        let wish = Wish { method: SUBSCRIBE, subject, arguments: None, revision: who.revision };
+        match authorize(gateway, &who.context, &who.principal, upstream, wish) {
+            Ok(_) => {
+                let part = parts.iter_mut().find(|part| part.upstream.name == upstream.name);
+                if let Some(part) = part {
+                    part.uris.insert(own.to_owned());
+                }
+            }
+            Err(mut refusal) => {
+                refusal.aim = Aim {
+                    method: Some(SUBSCRIBE.into()),
+                    upstream: Some(Arc::clone(&upstream.name)),
+                    target: Some(recorded(Noun::Resource, own).into()),
+                };
+                record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
+            }
+        }
+    }
+    parts.retain(|part| part.lists.contains(&true) || !part.uris.is_empty());
+    Ok(parts)
+}
+
+/// Subscribes to all servers at once; what a server does not agree to is taken out of its part.
+async fn subscribe_all(who: &Requester, parts: &mut Vec<Part>) -> Vec<Subscription> {
+    let mut asked = JoinSet::new();
+    for (place, part) in parts.drain(..).enumerate() {
+        let who = who.clone();
+        asked.spawn_local(async move {
+            let subscribed = timeout(PATIENCE.min(part.upstream.timeout), subscribe(&who, part)).await;
+            (place, subscribed.ok().flatten())
+        });
+    }
+    let mut agreed = Vec::new();
+    while let Some(done) = asked.join_next().await {
+        if let Ok((place, Some(subscribed))) = done {
+            agreed.push((place, subscribed));
+        }
+    }
+    agreed.sort_by_key(|(place, _)| *place);
+    let (agreed, subscriptions) = agreed.into_iter().map(|(_, subscribed)| subscribed).unzip();
+    *parts = agreed;
+    subscriptions
+}
+
+async fn subscribe(who: &Requester, mut part: Part) -> Option<(Part, Subscription)> {
+    let [tools, prompts, resources] = part.lists;
+    let interest = Interest { tools, prompts, resources, everything: false };
+    let failed = |error| tracing::warn!("{error}");
+    let mut subscription = part.upstream.subscribe(&who.caller(), interest).await.map_err(failed).ok()?;
+    for uri in part.uris.clone() {
+        let agreed = subscription.watch(&uri).await.map_err(failed).ok()?;
+        if agreed.is_err() {
+            part.uris.remove(&uri);
+        }
+    }
+    Some((part, subscription))
+}
+
+/// The filter that is honoured.
+fn granted(wanted: &Wanted, parts: &[Part], merged: bool) -> String {
+    let mut members: Vec<_> = FILTER
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| parts.iter().any(|part| part.lists.get(*place) == Some(&true)))
+        .map(|(_, member)| format!("\"{member}\":true"))
+        .collect();
+    let heard = |uri: &&String| {
+        parts.iter().any(|part| {
+            let name = |own: &String| naming::merged(Noun::Resource, &part.upstream.name, own) == **uri;
+            if merged { part.uris.iter().any(name) } else { part.uris.contains(*uri) }
+        })
+    };
+    let uris: Vec<_> = wanted.uris.iter().filter(heard).map(|uri| quote(uri)).collect();
+    if !uris.is_empty() {
+        members.push(format!("\"{URIS}\":[{}]", uris.join(",")));
+    }
+    format!("{{{}}}", members.join(","))
+}
+
+/// An open subscription.
+struct Listening {
+    gateway: Arc<Gateway>,
+    who: Requester,
+    merged: bool,
+    id: Id,
+    client: mpsc::Sender<String>,
+}
+
+impl Listening {
+    /// Speaks until the client goes, its token expires, the process drains, or no server has anything to say any more.
+    async fn run(self, granted: String, parts: Vec<Part>, subscriptions: Vec<Subscription>) {
+        let acknowledged = format!(r#"{{"notifications":{granted}}}"#);
+        if !self.say("notifications/subscriptions/acknowledged", acknowledged).await {
+            return;
+        }
+        let until = super::until(&self.gateway, &self.who.principal);
+        // From before the policy is asked for the first notice.
+        let changes = self.gateway.policy.changes();
+        let this = Arc::new(self);
+        let has_parts = !parts.is_empty();
+        let mut hearing = JoinSet::new();
+        let upstreams: Vec<_> = parts.iter().map(|part| (Arc::clone(&part.upstream), part.lists)).collect();
+        for (part, subscription) in parts.into_iter().zip(subscriptions) {
+            hearing.spawn_local(Arc::clone(&this).hear(part, subscription));
+        }
+        tokio::select! {
+            () = this.client.closed() => return,
+            () = until => {}
+            () = this.hear_of_policy(changes, &upstreams) => {}
+            () = async { while hearing.join_next().await.is_some() {} }, if has_parts => {}
+        }
+        hearing.abort_all();
+        let meta = format!(
+            r#""_meta":{{"{META_SUBSCRIPTION}":{},"io.modelcontextprotocol/serverInfo":{}}}"#,
+            this.id,
+            driver::implementation()
+        );
+        let result = reply::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
+        let _ = timeout(PATIENCE, this.client.send(result)).await;
+    }
+
+    /// Passes on what one server says; ends when it will say nothing more.
+    async fn hear(self: Arc<Self>, part: Part, mut subscription: Subscription) {
+        while let Some(notice) = subscription.next().await {
+            // A question that belongs to no call is not asked of a client that has no way to be asked.
+            let Notice::Notification(method, params) = notice else { continue };
+            let place = LISTS.iter().position(|(changed, _)| *changed == method);
+            let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
+                Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => {
+                    params
+                }
+                None if method == UPDATED => {
+                    let is_subscribed = |uri: &str| covers(&part.uris, uri);
+                    let (gateway, who) = (&self.gateway, &self.who);
+                    match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
+                        Some(params) => params,
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            };
+            if !self.say(&method, params).await {
+                return;
+            }
+        }
+    }
+
+    /// Says after every change of the policy that the lists that it carries may be others.
+    async fn hear_of_policy(
+        &self,
+        mut changes: tokio::sync::watch::Receiver<u64>,
+        upstreams: &[(Arc<Upstream>, [bool; 3])],
+    ) {
+        while changes.changed().await.is_ok() {
+            for (place, (method, _)) in LISTS.into_iter().enumerate() {
+                let carried = upstreams.iter().any(|(_, lists)| lists.get(place) == Some(&true));
+                if carried && !self.say(method, "{}".to_owned()).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends a notification of this subscription; false when the client has gone.
+    async fn say(&self, method: &str, params: String) -> bool {
+        let Ok(mut params) = Object::parse(&params) else { return true };
+        let meta = params.get("_meta").unwrap_or("{}").to_owned();
+        let mut meta = Object::parse(&meta).unwrap_or_default();
+        // An upstream's own id for it says nothing to the client.
+        meta.set(META_SUBSCRIPTION, self.id.as_json());
+        params.set("_meta", meta.write());
+        self.client.send(notification(method, &params.write())).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_read_strictly() {
+        let read = |text: &str| wanted(&Object::parse(text).expect("params"));
+        let all = r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a:b"]}}"#;
+        assert_eq!(read(all), Ok(Wanted { lists: [true, false, false], uris: vec!["a:b".to_owned()] }));
+        assert_eq!(read(r#"{"notifications":{}}"#), Ok(Wanted::default()));
+        for wrong in [
+            "{}",
+            r#"{"notifications":[]}"#,
+            r#"{"notifications":{"toolsListChanged":1}}"#,
+            r#"{"notifications":{"resourceSubscriptions":"a:b"}}"#,
+            r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+        ] {
+            read(wrong).expect_err(wrong);
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! One event stream of a legacy session, as its client reads it: numbered messages that wait for a reader, and can be read
+//! again by one that comes back (2025-11-25, "Resumability and redelivery").
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::mcp::revision::Revision;
+use crate::observe::metrics::Metrics;
+
+use super::session::Session;
+
+/// Most messages that wait for a reader.
+const MAX_MESSAGES: usize = 1_000;
+/// Most bytes of messages that wait for a reader.
+const MAX_BYTES: usize = 1024 * 1024;
+/// What is kept of messages that were read, for a client whose connection broke: messages and bytes.
+const KEPT: (usize, usize) = (64, 64 * 1024);
+/// How long a client should wait before it comes back: at least this long, and up to [`JITTER`] longer.
+const RETRY: Duration = Duration::from_secs(1);
+/// So that clients do not come back all at once, in milliseconds.
+const JITTER: u64 = 2_000;
+
+/// The messages of one stream.
+pub struct Outbox {
+    /// The stream's name, unguessable, so that no event id of one session means anything in another.
+    pub id: u64,
+    revision: Revision,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Messages with consecutive numbers; the last one's is `last`.
+    messages: VecDeque<Arc<str>>,
+    bytes: usize,
+    last: u64,
+    /// The highest number that a reader has taken.
+    read: u64,
+    ended: Option<Instant>,
+    lost: u64,
+    /// Whose turn it is to read: a newer reader takes over from an older one.
+    turn: u64,
+    waker: Option<Waker>,
+}
+
+/// One server-sent event, or a part of one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// A comment before it.
+    pub comment: Option<String>,
+    /// Its id.
+    pub id: Option<String>,
+    /// How long to wait before coming back.
+    pub retry: Option<Duration>,
+    /// Its data; empty in an event that only sets the id.
+    pub data: Option<Arc<str>>,
+}
+
+/// Ends a reader when it is done.
+pub type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Reads an [`Outbox`] from a number on.
+pub struct Reader {
+    outbox: Arc<Outbox>,
+    session: Arc<Session>,
+    /// The last number that was read.
+    at: u64,
+    turn: u64,
+    is_new: bool,
+    /// Ends the reading before the stream does.
+    until: Option<Until>,
+}
+
+impl State {
+    fn first(&self) -> u64 {
+        self.last + 1 - self.messages.len() as u64
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(message) = self.messages.pop_front() {
+            self.bytes -= message.len();
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Outbox {
+    /// An empty stream; `None` when the kernel has no random numbers.
+    pub fn new(revision: Revision, metrics: &Arc<Metrics>) -> Option<Arc<Self>> {
+        let id = getrandom::u64().ok()?;
+        Some(Arc::new(Self { id, revision, metrics: Arc::clone(metrics), state: Mutex::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message. The oldest make room for it; the newest is always kept.
+    pub fn push(&self, message: String) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        state.bytes += message.len();
+        state.messages.push_back(message.into());
+        state.last += 1;
+        let mut lost = 0;
+        while state.messages.len() > 1 && (state.messages.len() > MAX_MESSAGES || state.bytes > MAX_BYTES) {
+            lost += u64::from(state.first() > state.read);
+            state.drop_first();
+        }
+        if lost > 0 {
+            if state.lost == 0 {
+                tracing::warn!("a client does not read its event stream: the oldest messages are dropped");
+            }
+            state.lost += lost;
+            self.metrics.messages_dropped(lost);
+        }
+        state.wake();
+    }
+
+    /// Ends the stream: its readers end when they have read it.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.ended.get_or_insert_with(Instant::now);
+        state.wake();
+    }
+
+    /// Ends the stream with a last message.
+    pub fn finish(&self, message: String) {
+        self.push(message);
+        self.end();
+    }
+
+    /// Throws away what nobody has read, and ends the stream.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        (state.messages, state.bytes) = (VecDeque::new(), 0);
+        state.turn += 1;
+        drop(state);
+        self.end();
+    }
+
+    /// How long ago the stream has ended, and how many bytes it holds.
+    pub fn ended(&self) -> Option<(Duration, usize)> {
+        let state = self.lock();
+        state.ended.map(|ended| (ended.elapsed(), state.bytes))
+    }
+
+    /// Whether the stream has ended and its last message was read.
+    fn is_done(&self) -> bool {
+        let state = self.lock();
+        state.ended.is_some() && state.read >= state.last
+    }
+
+    /// Reads what follows the message `at` (or the last one that was read), in place of whoever reads now. `None` for a number
+    /// that was never given out.
+    pub fn read(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        at: Option<u64>,
+        until: Option<Until>,
+    ) -> Option<Reader> {
+        let mut state = self.lock();
+        let at = at.unwrap_or(state.read);
+        if at > state.last {
+            return None;
+        }
+        state.turn += 1;
+        state.wake();
+        let turn = state.turn;
+        drop(state);
+        session.reading(true);
+        let (outbox, session) = (Arc::clone(self), Arc::clone(session));
+        Some(Reader { outbox, session, at, turn, is_new: true, until })
+    }
+}
+
+impl Reader {
+    /// The next event; `None` at the end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        if self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(None);
+        }
+        let mut state = self.outbox.lock();
+        if state.turn != self.turn {
+            return Poll::Ready(None);
+        }
+        let id = |at| Some(format!("{:016x}-{at}", self.outbox.id));
+        let mut frame = Frame::default();
+        if self.is_new {
+            self.is_new = false;
+            frame.retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
+            // Earlier revisions do not know events without data.
+            if self.outbox.revision >= Revision::V20251125 {
+                return Poll::Ready(Some(Frame { id: id(self.at), data: Some("".into()), ..frame }));
+            }
+        }
+        let first = state.first();
+        if self.at + 1 < first {
+            let missing = first - 1 - self.at;
+            self.at = first - 1;
+            return Poll::Ready(Some(Frame {
+                comment: Some(format!("{missing} messages were dropped")),
+                id: id(self.at),
+                data: Some(dropped(missing).into()),
+                ..frame
+            }));
+        }
+        let place = usize::try_from(self.at + 1 - first).unwrap_or(usize::MAX);
+        if let Some(message) = state.messages.get(place).cloned() {
+            self.at += 1;
+            state.read = state.read.max(self.at);
+            while state.messages.len() > 1
+                && state.first() <= state.read
+                && (state.messages.len() > KEPT.0 || state.bytes > KEPT.1)
+            {
+                state.drop_first();
+            }
+            return Poll::Ready(Some(Frame { id: id(self.at), data: Some(message), ..frame }));
+        }
+        if state.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(cx.waker().clone());
+        if frame.retry.is_some() {
+            return Poll::Ready(Some(frame));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.outbox.is_done() {
+            self.session.forget(self.outbox.id);
+        }
+        self.session.reading(false);
+    }
+}
+
+/// The message that stands for those that were dropped.
+fn dropped(count: u64) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"warning","logger":"airlock","data":"{count} messages were dropped: the client did not read them in time"}}}}"#
+    )
+}
+
+/// Reads an event id: the stream, and the number in it.
+pub fn parse_id(text: &str) -> Option<(u64, u64)> {
+    let (stream, number) = text.split_once('-')?;
+    let well_formed = stream.len() == 16 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let stream = u64::from_str_radix(stream, 16).ok().filter(|_| well_formed)?;
+    Some((stream, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::principal::Principal;
+    use crate::face::session::Sessions;
+    use crate::mcp::client::ClientCapabilities;
+    use crate::pipeline::route::Endpoint;
+    use proptest::prelude::*;
+
+    fn session(revision: Revision) -> Arc<Session> {
+        let principal = Principal {
+            subject: "alice".into(),
+            tenant: None,
+            groups: vec![],
+            scopes: vec![],
+            issuer: "https://idp".into(),
+            claims: serde_json::Map::new(),
+            expires_at: 0,
+        };
+        let sessions = Sessions::default();
+        let opened = sessions.open(&principal, &Endpoint::Merged, revision, ClientCapabilities::default());
+        opened.expect("a session")
+    }
+
+    fn next(reader: &mut Reader) -> Poll<Option<Frame>> {
+        reader.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// What can be read now, without the first frame; and whether that was the end.
+    fn rest(reader: &mut Reader) -> (Vec<String>, bool) {
+        let mut all = Vec::new();
+        loop {
+            match next(reader) {
+                Poll::Ready(Some(frame)) => all.extend(frame.data.map(|data| data.to_string())),
+                Poll::Ready(None) => return (all, true),
+                Poll::Pending => return (all, false),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_gets_the_rest() {
+        let session = session(Revision::V20251125);
+        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
+        outbox.push("1".to_owned());
+        let mut first = outbox.read(&session, Some(0), None).expect("a reader");
+        let Poll::Ready(Some(primed)) = next(&mut first) else { panic!("a priming event") };
+        assert!(primed.retry.is_some_and(|retry| retry >= RETRY) && primed.data.as_deref() == Some(""));
+        let Poll::Ready(Some(one)) = next(&mut first) else { panic!("an event") };
+        assert!(next(&mut first).is_pending());
+        outbox.push("2".to_owned());
+        outbox.finish("3".to_owned());
+        let (stream, at) = parse_id(&one.id.expect("an id")).expect("an event id");
+        assert_eq!((stream, at), (outbox.id, 1));
+        let found = session.stream(stream).expect("the stream");
+        let mut second = found.read(&session, Some(at), None).expect("a reader");
+        assert!(next(&mut first) == Poll::Ready(None), "the newer reader has taken over");
+        assert_eq!(rest(&mut second), (vec![String::new(), "2".into(), "3".into()], true));
+        drop((first, second));
+        assert!(session.stream(stream).is_none(), "what was read to its end is not kept");
+        assert!(found.read(&session, Some(4), None).is_none(), "a number that was never given out");
+    }
+
+    #[test]
+    fn earlier_revisions_get_no_event_without_data() {
+        let session = session(Revision::V20250618);
+        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
+        let mut reader = outbox.read(&session, Some(0), None).expect("a reader");
+        let Poll::Ready(Some(hint)) = next(&mut reader) else { panic!("a hint") };
+        assert!(hint.retry.is_some() && hint.data.is_none() && hint.id.is_none());
+        outbox.push("1".to_owned());
+        assert_eq!(rest(&mut reader), (vec!["1".to_owned()], false));
+    }
+
+    #[test]
+    fn what_is_not_read_is_dropped_and_said_so() {
+        let session = session(Revision::V20251125);
+        let outbox = session.standing(&Metrics::new()).expect("a stream");
+        for number in 0..MAX_MESSAGES + 5 {
+            outbox.push(number.to_string());
+        }
+        let mut reader = outbox.read(&session, None, None).expect("a reader");
+        assert!(next(&mut reader).is_ready());
+        let Poll::Ready(Some(told)) = next(&mut reader) else { panic!("a remark") };
+        assert!(told.comment.is_some_and(|comment| comment.starts_with("5 messages")));
+        let (messages, _) = rest(&mut reader);
+        assert_eq!((messages.len(), messages[0].as_str()), (MAX_MESSAGES, "5"));
+        // What was read does not stay.
+        assert!(outbox.lock().messages.len() <= KEPT.0);
+        let huge = "x".repeat(2 * MAX_BYTES);
+        outbox.finish(huge.clone());
+        assert_eq!(rest(&mut reader), (vec![huge], true));
+    }
+
+    #[test]
+    fn a_session_that_ends_takes_its_streams_along() {
+        let session = session(Revision::V20251125);
+        let outbox = session.standing(&Metrics::new()).expect("a stream");
+        outbox.push("1".to_owned());
+        let mut reader = outbox.read(&session, None, None).expect("a reader");
+        session.close();
+        assert!(next(&mut reader) == Poll::Ready(None));
+        assert!(session.standing(&Metrics::new()).is_none() && session.stream(outbox.id).is_none());
+    }
+
+    #[test]
+    fn rubbish_is_no_event_id() {
+        for rubbish in
+            ["", "-", "1-1", "0000000000000000-", "0000000000000000-+1", "000000000000000g-1", "0-0-0"]
+        {
+            assert_eq!(parse_id(rubbish), None, "{rubbish}");
+        }
+        assert_eq!(parse_id("00000000000000ff-12"), Some((255, 12)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_holds_more_than_it_may(sizes in proptest::collection::vec(0..200_000_usize, 1..60), reads in any::<u8>()) {
+            let session = session(Revision::V20251125);
+            let outbox = session.standing(&Metrics::new()).expect("a stream");
+            let mut reader = outbox.read(&session, None, None).expect("a reader");
+            for (place, size) in sizes.iter().enumerate() {
+                outbox.push("x".repeat(*size));
+                if place % usize::from(reads.max(1)) == 0 {
+                    let _ = next(&mut reader);
+                }
+                let state = outbox.lock();
+                prop_assert!(state.bytes <= MAX_BYTES.max(*size) && state.messages.len() <= MAX_MESSAGES);
+                prop_assert_eq!(state.bytes, state.messages.iter().map(|message| message.len()).sum::<usize>());
+                prop_assert!(!state.messages.is_empty());
+            }
+        }
+    }
+}

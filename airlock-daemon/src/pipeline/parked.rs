@@ -1,0 +1,321 @@
+//! Calls of modern clients that wait for an answer to a legacy server's question.
+//!
+//! A legacy server asks in the middle of a call and waits; a modern client is asked by the end of its request, and brings the
+//! answer with another one. In between the call is parked: a task of the worker that started it keeps it, and the retry finds
+//! it through a channel, from whichever worker it comes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::auth::principal::Identity;
+use crate::upstream::ask::Ask;
+use crate::upstream::error::UpstreamError;
+
+use super::Gateway;
+use super::ask::unanswered;
+use super::call::Requester;
+use super::open::Open;
+use super::record::Outcome;
+use super::refusal::Aim;
+use super::required::{self, Entry};
+use super::running::{Event, Running, draining};
+use super::state::State;
+use super::talk::AT_A_TIME;
+
+/// Most parked calls.
+const MAX: usize = 1_000;
+/// Most parked calls of one principal; the oldest makes room.
+const MAX_EACH: usize = 16;
+/// Events that may wait for the retry's client before the call is held back.
+const EVENTS: usize = 16;
+
+/// Names a parked call. It is given out sealed only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket(u64, u64);
+
+/// A client that has come back.
+pub struct Retry {
+    /// Its answers, by the keys it was given.
+    pub answers: Vec<(String, String)>,
+    /// The record of the retry, which is the record of the call from now on.
+    pub open: Open,
+    /// Takes what the call says.
+    pub events: mpsc::Sender<Event>,
+}
+
+struct Entered {
+    owner: Identity,
+    since: Instant,
+    way: mpsc::Sender<Retry>,
+}
+
+/// All parked calls.
+#[derive(Default)]
+pub struct Parked(Mutex<HashMap<Ticket, Entered>>);
+
+/// A call that goes on where it was parked; what it says comes through a channel.
+pub struct Resumed {
+    events: mpsc::Receiver<Event>,
+    gateway: Arc<Gateway>,
+    who: Requester,
+    aim: Aim,
+    deadline: Instant,
+}
+
+impl Parked {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Entered>> {
+        // Every change to the map is one call, so a panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for a call; `None` when there are too many of other principals, or the kernel has no random numbers.
+    fn enter(&self, owner: Identity) -> Option<(Ticket, mpsc::Receiver<Retry>)> {
+        let ticket = Ticket(getrandom::u64().ok()?, getrandom::u64().ok()?);
+        let (way, retries) = mpsc::channel(1);
+        let mut parked = self.lock();
+        let own = parked.iter().filter(|(_, entered)| entered.owner == owner);
+        let (count, oldest) =
+            own.fold((0, None::<(Instant, Ticket)>), |(count, oldest), (ticket, entered)| {
+                let this = (entered.since, *ticket);
+                (count + 1, Some(oldest.filter(|oldest| oldest.0 <= this.0).unwrap_or(this)))
+            });
+        if count >= MAX_EACH || parked.len() >= MAX {
+            // Its task ends as soon as its place is gone.
+            parked.remove(&oldest?.1);
+        }
+        parked.insert(ticket, Entered { owner, since: Instant::now(), way });
+        Some((ticket, retries))
+    }
+
+    /// Takes a call out, for its owner only. It can be taken once.
+    pub fn take(&self, ticket: Ticket, owner: &Identity) -> Option<mpsc::Sender<Retry>> {
+        let mut parked = self.lock();
+        parked.get(&ticket).filter(|entered| entered.owner == *owner)?;
+        parked.remove(&ticket).map(|entered| entered.way)
+    }
+
+    fn leave(&self, ticket: Ticket) {
+        self.lock().remove(&ticket);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Parks a call whose server has asked something; gives the result that asks the client.
+///
+/// # Errors
+/// The call, to go on: there was no room, and the server was told that nobody answers.
+pub fn park(mut running: Running, first: Ask) -> Result<String, Box<Running>> {
+    let mut asks = vec![first];
+    while asks.len() < AT_A_TIME
+        && let Some(more) = running.question()
+    {
+        asks.push(more);
+    }
+    let entries: Vec<_> = asks
+        .iter()
+        .enumerate()
+        .map(|(place, ask)| Entry {
+            key: (place + 1).to_string(),
+            method: ask.method.clone(),
+            params: ask.params.clone(),
+        })
+        .collect();
+    let entered = running.gateway().parked.enter(running.who().principal.identity());
+    let text = entered.as_ref().and_then(|(ticket, _)| {
+        let keys = entries.iter().map(|entry| entry.key.clone()).collect();
+        let state = running.seal(State { keys, parked: Some(*ticket), ..State::default() })?;
+        Some(required::write(&entries, &state))
+    });
+    let (Some((ticket, retries)), Some(text)) = (entered, text) else {
+        for ask in asks {
+            let answer = unanswered(&ask.method);
+            ask.answer(answer);
+        }
+        return Err(Box::new(running));
+    };
+    // This request is answered; the retry has a record of its own.
+    running.open.end(Outcome::Ok, text.len(), None);
+    tokio::task::spawn_local(wait(running, ticket, asks, retries));
+    Ok(text)
+}
+
+/// Keeps a call until its client comes back, and carries it on then.
+async fn wait(mut running: Running, ticket: Ticket, asks: Vec<Ask>, mut retries: mpsc::Receiver<Retry>) {
+    let until = Instant::now() + running.patience();
+    let phase = running.gateway().draining.subscribe();
+    let draining = draining(phase);
+    tokio::pin!(draining);
+    let mut later = Vec::new();
+    let mut last = None;
+    let retry = loop {
+        tokio::select! {
+            biased;
+            retry = retries.recv() => break retry,
+            () = sleep_until(until) => break None,
+            () = draining.as_mut() => break None,
+            event = running.next(), if last.is_none() => match event {
+                // The call bounds how many of them there are.
+                Event::Ask(ask) => later.push(ask),
+                Event::Notification(..) => {}
+                event => last = Some(event),
+            },
+        }
+    };
+    running.gateway().parked.leave(ticket);
+    let Some(retry) = retry else {
+        // Dropping the call tells the server that nobody waits.
+        tracing::debug!(upstream = %running.upstream.name, "a parked call has ended: its client did not come back");
+        return;
+    };
+    let Retry { answers, open, events } = retry;
+    running.open = open;
+    for (place, ask) in asks.into_iter().enumerate() {
+        let key = (place + 1).to_string();
+        let given = answers.iter().find(|(name, _)| *name == key).map(|(_, answer)| Ok(answer.clone()));
+        let answer = given.unwrap_or_else(|| unanswered(&ask.method));
+        ask.answer(answer);
+    }
+    let mut next = later.into_iter().map(Event::Ask).chain(last);
+    let mut waiting = next.next();
+    loop {
+        let event = if let Some(event) = waiting.take() {
+            running.conclude(&event);
+            waiting = next.next();
+            event
+        } else {
+            tokio::select! {
+                event = running.next() => event,
+                // The client of the retry has gone, which cancels the call.
+                () = events.closed() => return,
+            }
+        };
+        match event {
+            Event::Ask(ask) => match park(running, ask) {
+                Ok(text) => {
+                    let _ = events.send(Event::Result(text)).await;
+                    return;
+                }
+                Err(call) => running = *call,
+            },
+            Event::Notification(..) => {
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            last => {
+                let _ = events.send(last).await;
+                return;
+            }
+        }
+    }
+}
+
+impl Resumed {
+    /// Hands a retry over to the parked call; `None` when that has ended meanwhile.
+    pub async fn hand_over(
+        way: &mpsc::Sender<Retry>,
+        answers: Vec<(String, String)>,
+        open: Open,
+        patience: std::time::Duration,
+    ) -> Option<Self> {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (gateway, who, aim) = (Arc::clone(&open.gateway), open.who.clone(), open.aim.clone());
+        way.send(Retry { answers, open, events: sender }).await.ok()?;
+        Some(Self { events, gateway, who, aim, deadline: Instant::now() + patience })
+    }
+
+    /// The next thing that happens; see [`Running::next`].
+    pub async fn next(&mut self) -> Event {
+        self.events.recv().await.unwrap_or_else(|| {
+            Event::Failed(UpstreamError::Ended {
+                upstream: self.aim.upstream.as_deref().unwrap_or_default().to_owned(),
+                detail: " with the worker that it ran on".to_owned(),
+                command: String::new(),
+            })
+        })
+    }
+
+    /// The gateway that runs the call.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Who made the retry.
+    pub fn who(&self) -> &Requester {
+        &self.who
+    }
+
+    /// What the call is after.
+    pub fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    /// Until when its client may leave an event untaken.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::principal::Principal;
+
+    fn identity(subject: &str) -> Identity {
+        let principal = Principal {
+            subject: subject.into(),
+            tenant: None,
+            groups: vec![],
+            scopes: vec![],
+            issuer: "https://idp".into(),
+            claims: serde_json::Map::new(),
+            expires_at: 0,
+        };
+        principal.identity()
+    }
+
+    #[test]
+    fn a_call_is_taken_once_and_by_its_owner() {
+        let parked = Parked::default();
+        let alice = identity("alice");
+        let (ticket, _retries) = parked.enter(alice.clone()).expect("room");
+        assert!(parked.take(ticket, &identity("mallory")).is_none());
+        assert!(parked.take(ticket, &alice).is_some());
+        assert!(parked.take(ticket, &alice).is_none() && parked.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_a_principal_makes_room_and_nobody_elses_does() {
+        let parked = Parked::default();
+        let alice = identity("alice");
+        let (_, mut first) = parked.enter(alice.clone()).expect("room");
+        let mut all = Vec::new();
+        for _ in 1..=MAX_EACH {
+            all.push(parked.enter(alice.clone()).expect("room"));
+        }
+        assert_eq!(parked.len(), MAX_EACH);
+        assert!(first.recv().await.is_none(), "the oldest has ended");
+        for number in 0.. {
+            if parked.len() == MAX {
+                break;
+            }
+            all.push(parked.enter(identity(&number.to_string())).expect("room"));
+        }
+        assert!(parked.enter(identity("mallory")).is_none());
+        assert!(parked.enter(alice).is_some());
+        assert_eq!(parked.len(), MAX);
+    }
+}

@@ -1,0 +1,401 @@
+//! A call under way: what the upstream says becomes what the client gets, and what it asks goes out and comes back.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::config::units::Period;
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
+use crate::upstream::ask::{Answered, Ask};
+use crate::upstream::driver;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::link::{Pending, Reply, Takes};
+use crate::upstream::pool::Upstream;
+
+use super::ask::{self, NO_ROOTS, ROOTS, Unasked};
+use super::call::Requester;
+use super::kind::Call;
+use super::open::{Open, failed};
+use super::record::Outcome;
+use super::refusal::Aim;
+use super::required::{self, ROUNDS, Required};
+use super::state::{Scope, State};
+use super::talk::{Question, Round, Talk, To};
+use super::{Gateway, rewrite};
+
+/// How a client may cancel a call while it runs.
+pub struct Cancellation {
+    /// Told when the client cancels.
+    pub told: Arc<Notify>,
+    /// Ends with the call: takes its id out of the session.
+    pub entry: Box<dyn Any>,
+}
+
+/// What comes out of a call.
+#[derive(Debug)]
+pub enum Event {
+    /// A notification for the client: method and parameters.
+    Notification(String, String),
+    /// A question for the client; the call goes on when it is answered, or dropped.
+    Ask(Ask),
+    /// The result, as JSON text in the shape of the client's era.
+    Result(String),
+    /// The upstream's JSON-RPC error object, as JSON text.
+    Error(String),
+    /// The client has cancelled the call: no answer is due.
+    Cancelled,
+    /// The upstream failed.
+    Failed(UpstreamError),
+}
+
+/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
+pub type Shape = fn(String, Era) -> Result<String, String>;
+
+/// A call that was let through and is under way.
+pub struct Running {
+    pub(super) open: Open,
+    pub(super) kind: &'static Call,
+    pub(super) merged: bool,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) pending: Pending,
+    /// The client's progress token.
+    pub(super) token: Option<String>,
+    /// When the upstream must have answered; moved on by the time that the client took.
+    pub(super) deadline: Instant,
+    pub(super) era: Era,
+    pub(super) shape: Shape,
+    /// How the client may cancel, in the legacy era.
+    pub(super) cancellation: Option<Cancellation>,
+    /// The parameters that the upstream got.
+    pub(super) sent: String,
+    /// What is asked in the course of the call; most calls ask nothing.
+    pub(super) talk: Option<Box<Talk>>,
+    pub(super) rounds: u8,
+}
+
+enum Step {
+    Reply(Option<Reply>),
+    Late,
+    Cancelled,
+    Answered(Question, Option<Answered>),
+    /// Nobody answers any more: all of the questions, or those that have waited too long.
+    Unanswered(bool),
+}
+
+/// The error for an upstream that took too long over something.
+pub fn late(upstream: &Upstream, what: &str) -> UpstreamError {
+    UpstreamError::Deadline {
+        upstream: upstream.name.to_string(),
+        what: what.to_owned(),
+        limit: Period(upstream.timeout).to_string(),
+    }
+}
+
+/// Waits until the process drains.
+pub async fn draining(mut phase: watch::Receiver<bool>) {
+    // The sender lives as long as the gateway; its end means the same.
+    let _ = phase.wait_for(|draining| *draining).await;
+}
+
+impl Running {
+    /// The next thing that happens; after anything but a notification or a question the call has ended. Nothing is lost when
+    /// this is dropped while it waits for the upstream or the client.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(ask) = self.question() {
+                return Event::Ask(ask);
+            }
+            let event = match self.step().await {
+                Step::Cancelled => Some(Event::Cancelled),
+                Step::Late => Some(Event::Failed(late(&self.upstream, self.kind.method))),
+                Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
+                Step::Reply(Some(Reply::Result(result))) => self.result(result).await,
+                Step::Reply(Some(Reply::Error(error))) => Some(Event::Error(error)),
+                Step::Reply(Some(Reply::Ask(ask))) => {
+                    self.asked(ask);
+                    None
+                }
+                Step::Reply(Some(Reply::Notification(method, params))) => match self.heard(method, params) {
+                    Some(notification) => return notification,
+                    None => None,
+                },
+                Step::Answered(question, answered) => self.answered(question, answered).await,
+                Step::Unanswered(all) => self.unanswered(all).await,
+            };
+            if let Some(event) = event {
+                self.conclude(&event);
+                return event;
+            }
+        }
+    }
+
+    /// A question that is to go to the client; [`Running::next`] gives them out too.
+    pub fn question(&mut self) -> Option<Ask> {
+        self.talk.as_mut().and_then(|talk| talk.outgoing())
+    }
+
+    async fn step(&mut self) -> Step {
+        let told = async {
+            match &self.cancellation {
+                Some(cancellation) => cancellation.told.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        let Some((talk, until)) = self.talk.as_mut().and_then(|talk| talk.until().map(|until| (talk, until)))
+        else {
+            return tokio::select! {
+                reply = timeout_at(self.deadline, self.pending.next()) => reply.map_or(Step::Late, Step::Reply),
+                () = told => Step::Cancelled,
+            };
+        };
+        let asks_again = talk.round.is_some();
+        let phase = self.open.gateway.draining.subscribe();
+        tokio::select! {
+            reply = self.pending.next(), if !asks_again => Step::Reply(reply),
+            (question, answered) = talk.next() => Step::Answered(question, answered),
+            () = told => Step::Cancelled,
+            () = sleep_until(until) => Step::Unanswered(false),
+            () = draining(phase) => Step::Unanswered(true),
+        }
+    }
+
+    /// Records how the call ended, the first time.
+    pub(super) fn conclude(&mut self, event: &Event) {
+        match event {
+            Event::Result(text) => self.open.end(Outcome::Ok, text.len(), None),
+            Event::Error(text) => self.open.end(Outcome::Error, text.len(), None),
+            Event::Failed(error) => self.open.end(failed(error), 0, Some(error)),
+            Event::Cancelled => self.open.end(Outcome::Cancelled, 0, None),
+            Event::Notification(..) | Event::Ask(_) => {}
+        }
+    }
+
+    /// What of a notification the client hears.
+    fn heard(&self, method: String, params: String) -> Option<Event> {
+        match method.as_str() {
+            "notifications/progress" => {
+                let params = driver::restore_token(&params, self.token.as_deref())?;
+                Some(Event::Notification(method, params))
+            }
+            "notifications/message" if self.open.who.hears(&params) => {
+                Some(Event::Notification(method, params))
+            }
+            _ => None,
+        }
+    }
+
+    /// A result: the end, or a modern server's questions.
+    async fn result(&mut self, result: String) -> Option<Event> {
+        if self.era == Era::Modern && required::may_ask(self.kind) {
+            match required::read(&result) {
+                Ok(None) => {}
+                Ok(Some(required)) => return self.required(required).await,
+                Err(detail) => return Some(self.wrong(detail)),
+            }
+        }
+        let named = if self.merged {
+            rewrite::result(&self.upstream.name, self.kind.uris, result)
+        } else {
+            Ok(result)
+        };
+        Some(match named.and_then(|result| (self.shape)(result, self.era)) {
+            Ok(text) => Event::Result(text),
+            Err(detail) => self.wrong(detail),
+        })
+    }
+
+    fn wrong(&self, detail: impl Into<String>) -> Event {
+        let upstream = self.upstream.name.to_string();
+        Event::Failed(UpstreamError::Protocol { upstream, detail: detail.into() })
+    }
+
+    /// A modern server asks: what Airlock answers itself, or the policy for the client, is left out of what the client gets.
+    async fn required(&mut self, required: Required) -> Option<Event> {
+        let Required { mut entries, state } = required;
+        let mut round = Round { answers: Vec::new(), state };
+        let mut stop = None;
+        entries.retain(|entry| {
+            if entry.method == ROOTS {
+                round.answers.push((entry.key.clone(), NO_ROOTS.to_owned()));
+                return false;
+            }
+            let who = &self.open.who;
+            match ask::check(&self.open.gateway, who, &self.upstream, &entry.method, &entry.params) {
+                Ok(()) => return true,
+                Err(refused @ Unasked::Refused(_)) => match refused.answer(&entry.method) {
+                    Ok(answer) => round.answers.push((entry.key.clone(), answer)),
+                    Err(error) => stop = Some(Event::Error(error)),
+                },
+                Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
+                    let detail =
+                        "it asks for something that the client has not declared, or that is no question";
+                    stop = Some(self.wrong(detail));
+                }
+            }
+            false
+        });
+        if stop.is_some() {
+            return stop;
+        }
+        if entries.is_empty() && !(round.answers.is_empty() && self.open.who.revision.era() == Era::Modern) {
+            return self.again(round).await;
+        }
+        if self.open.who.revision.era() == Era::Modern {
+            let keys = entries.iter().map(|entry| entry.key.clone()).collect();
+            let state = State { keys, upstream: round.state, answered: round.answers, ..State::default() };
+            return Some(match self.seal(state) {
+                Some(state) => Event::Result(required::write(&entries, &state)),
+                None => self.wrong("its requestState is too long"),
+            });
+        }
+        let patience = self.patience();
+        let talk = self.talk.get_or_insert_default();
+        for required::Entry { key, method, params } in entries {
+            // A round is bounded, and no question of another one is open.
+            let _ = talk.ask(To::Round(key), &method, &params, patience);
+        }
+        talk.round = Some(round);
+        None
+    }
+
+    /// A legacy server asks.
+    fn asked(&mut self, asked: Ask) {
+        let who = &self.open.who;
+        match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
+            Ok(()) => {
+                let (method, params) = (asked.method.clone(), asked.params.clone());
+                let patience = self.patience();
+                let talk = self.talk.get_or_insert_default();
+                if let Err(To::Server(asked)) = talk.ask(To::Server(asked), &method, &params, patience) {
+                    asked.answer(ask::unanswered(&method));
+                }
+            }
+            Err(unasked) => {
+                let answer = unasked.answer(&asked.method);
+                asked.answer(answer);
+            }
+        }
+    }
+
+    /// The client has answered, or nobody will.
+    async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
+        let answered = answered.unwrap_or_else(|| ask::unanswered(&question.method));
+        match (question.to, answered) {
+            (To::Server(ask), answered) => ask.answer(answered),
+            (To::Round(key), Ok(answer)) => {
+                if let Some(round) = self.talk.as_mut().and_then(|talk| talk.round.as_mut()) {
+                    round.answers.push((key, answer));
+                }
+            }
+            // A modern server knows answers only: without one there is nothing to go on with.
+            (To::Round(_), Err(error)) => return Some(Event::Error(error)),
+        }
+        let talk = self.talk.as_mut()?;
+        self.deadline += talk.rested();
+        if !talk.is_quiet() {
+            return None;
+        }
+        let round = talk.round.take()?;
+        self.again(round).await
+    }
+
+    async fn unanswered(&mut self, all: bool) -> Option<Event> {
+        let overdue = self.talk.as_mut().map(|talk| talk.overdue(all)).unwrap_or_default();
+        for question in overdue {
+            if let Some(event) = self.answered(question, None).await {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Sends the request once more, with what was answered.
+    async fn again(&mut self, round: Round) -> Option<Event> {
+        if self.rounds >= ROUNDS {
+            return Some(self.wrong(format!("it asks for input more than {ROUNDS} times in one call")));
+        }
+        self.rounds += 1;
+        let sent = {
+            let Ok(mut params) = Object::parse(&self.sent) else {
+                return Some(self.wrong("its request cannot be sent again"));
+            };
+            required::answer(&mut params, &round.answers, round.state.as_deref());
+            params.write()
+        };
+        let resent = timeout_at(self.deadline, self.resend(&sent)).await;
+        match resent.unwrap_or_else(|_| Err(late(&self.upstream, self.kind.method))) {
+            Ok(pending) => self.pending = pending,
+            Err(error) => return Some(Event::Failed(error)),
+        }
+        None
+    }
+
+    async fn resend(&self, sent: &str) -> Result<Pending, UpstreamError> {
+        let (link, facts) = self.upstream.link(&self.open.who.caller()).await?;
+        if facts.era != Era::Modern {
+            let detail = "it changed its era in the middle of a call".to_owned();
+            return Err(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail });
+        }
+        let write = |id: u64| driver::request(id, self.kind.method, &numbered(sent, id));
+        let pending = link.request(Takes::Everything, write).await;
+        pending.ok_or_else(|| self.upstream.ended(&link.ending()))
+    }
+
+    /// Seals what a modern client is to bring back for this call.
+    pub(super) fn seal(&self, state: State) -> Option<String> {
+        let params = Object::parse(&self.sent).ok()?;
+        let subject = self.kind.subject(&params).ok()?;
+        let endpoint = if self.merged { "/mcp".to_owned() } else { format!("/mcp/{}", self.upstream.name) };
+        let scope = Scope {
+            endpoint: &endpoint,
+            upstream: &self.upstream.name,
+            method: self.kind.method,
+            target: subject.as_ref().map_or("", |subject| &subject.name),
+            arguments: self.kind.arguments(&params).ok()?.map_or("{}", |arguments| arguments.get()),
+        };
+        state.seal(&self.open.gateway, &self.open.who, &scope, self.patience())
+    }
+
+    /// How long a client may take to answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.open.gateway.config.server.timeouts.input.0
+    }
+
+    /// The gateway that runs the call.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.open.gateway
+    }
+
+    /// Who made the call.
+    pub fn who(&self) -> &Requester {
+        &self.open.who
+    }
+
+    /// What the call is after.
+    pub fn aim(&self) -> &Aim {
+        &self.open.aim
+    }
+
+    /// When the call ends at the latest, if its client is not asked anything.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+/// The parameters with our number as progress token, where they have one.
+fn numbered(sent: &str, id: u64) -> String {
+    let renumber = || {
+        let mut params = Object::parse(sent).ok()?;
+        let meta = params.get("_meta")?.to_owned();
+        let mut meta = Object::parse(&meta).ok()?;
+        meta.get("progressToken")?;
+        meta.set("progressToken", id.to_string());
+        params.set("_meta", meta.write());
+        Some(params.write())
+    };
+    renumber().unwrap_or_else(|| sent.to_owned())
+}

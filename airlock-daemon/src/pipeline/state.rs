@@ -1,0 +1,133 @@
+//! The `requestState` that a modern client brings back with its answers: sealed for its principal, endpoint, upstream,
+//! method, target and arguments. To anybody and for anything else it is worthless.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::mcp::object::Object;
+
+use super::Gateway;
+use super::call::Requester;
+use super::parked::Ticket;
+use super::required::{RESPONSES, STATE, answers};
+use super::seal::Purpose;
+
+/// Longest state that is given out, in bytes: a client has to send it back within the limits of a request.
+const MAX: usize = 60 * 1024;
+
+/// What a state is for.
+pub struct Scope<'a> {
+    /// The endpoint's path.
+    pub endpoint: &'a str,
+    /// The upstream's name.
+    pub upstream: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// What the request is aimed at, by the upstream's own name.
+    pub target: &'a str,
+    /// The arguments as received.
+    pub arguments: &'a str,
+}
+
+/// What a state says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// When it expires, in seconds since the Unix epoch.
+    pub until: u64,
+    /// What the client was asked.
+    pub keys: Vec<String>,
+    /// The call that waits here.
+    pub parked: Option<Ticket>,
+    /// The upstream's own state.
+    pub upstream: Option<String>,
+    /// What was answered without the client.
+    pub answered: Vec<(String, String)>,
+}
+
+impl State {
+    /// Seals it, for `life` from now; `None` when it would be too long to be sent back.
+    pub fn seal(
+        mut self,
+        gateway: &Gateway,
+        who: &Requester,
+        scope: &Scope<'_>,
+        life: Duration,
+    ) -> Option<String> {
+        self.until = now().saturating_add(life.as_secs().max(1));
+        let payload = serde_json::to_vec(&self).ok()?;
+        let digest = digest(scope.arguments);
+        let sealed = gateway.sealer.seal(
+            Purpose::RequestState,
+            &who.principal.identity(),
+            &[scope.endpoint, scope.upstream, scope.method, scope.target, &digest],
+            &payload,
+        );
+        (!sealed.is_empty() && sealed.len() <= MAX).then_some(sealed)
+    }
+}
+
+/// What a client brings back.
+pub struct Back {
+    state: String,
+    answers: Vec<(String, String)>,
+}
+
+impl Back {
+    /// Takes answers and state out of the parameters of a request.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    pub fn take(params: &mut Object<'_>) -> Result<Self, String> {
+        let state = params
+            .string(STATE)
+            .ok_or_else(|| format!("`params.{STATE}` must be the string that came with the questions"))?
+            .into_owned();
+        let answers = params.get(RESPONSES).map_or_else(|| Ok(Vec::new()), answers)?;
+        params.retain(|name| name != STATE && name != RESPONSES);
+        Ok(Self { state, answers })
+    }
+
+    /// Opens the state: what it says, and the answers to what was asked. Answers to anything else go.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    pub fn open(
+        self,
+        gateway: &Gateway,
+        who: &Requester,
+        scope: &Scope<'_>,
+    ) -> Result<(State, Vec<(String, String)>), String> {
+        let digest = digest(scope.arguments);
+        let opened = gateway.sealer.open(
+            Purpose::RequestState,
+            &who.principal.identity(),
+            &[scope.endpoint, scope.upstream, scope.method, scope.target, &digest],
+            &self.state,
+        );
+        let state: State = opened
+            .ok()
+            .and_then(|payload| serde_json::from_slice(&payload).ok())
+            .ok_or_else(|| format!("`params.{STATE}` was not given out for this request"))?;
+        if state.until < now() {
+            return Err(format!("`params.{STATE}` has expired: send the request anew"));
+        }
+        let mut answers = self.answers;
+        answers.retain(|(key, _)| state.keys.contains(key));
+        Ok((state, answers))
+    }
+}
+
+fn digest(arguments: &str) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(arguments.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

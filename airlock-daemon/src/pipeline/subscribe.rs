@@ -1,0 +1,74 @@
+//! A wish to hear of changes of one resource.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::value::RawValue;
+
+use crate::mcp::capability::Capability;
+use crate::mcp::error::code;
+use crate::mcp::object::Object;
+use crate::upstream::pool::Upstream;
+
+use super::authorize::{Wish, authorize};
+use super::call::{Requester, not_offered, unknown};
+use super::kind::{Noun, recorded};
+use super::open::Open;
+use super::refusal::Aim;
+use super::route::Endpoint;
+use super::{Gateway, Refusal, Stage, record};
+
+/// The method under which the policy is asked, whichever way the client says it.
+pub const SUBSCRIBE: &str = "resources/subscribe";
+/// Ends a subscription of the legacy era.
+pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
+
+/// A wish that the policy grants, and whose intent is on record.
+pub struct Granted {
+    /// The record.
+    pub open: Open,
+    /// The server that has the resource.
+    pub upstream: Arc<Upstream>,
+    /// Its own URI of it.
+    pub uri: String,
+}
+
+/// Checks `resources/subscribe` or `resources/unsubscribe` of a legacy client.
+///
+/// # Errors
+/// A [`Refusal`] of any stage.
+pub fn check(
+    gateway: &Arc<Gateway>,
+    who: &Requester,
+    endpoint: &Endpoint,
+    method: &'static str,
+    params: &Object<'_>,
+) -> Result<Granted, Refusal> {
+    let mut aim = Aim { method: Some(method.into()), ..Aim::default() };
+    let Some(uri) = params.string("uri") else {
+        let mut refusal =
+            Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, "`params.uri` must be a string")
+                .code(code::INVALID_PARAMS);
+        refusal.aim = aim;
+        return Err(refusal);
+    };
+    aim.target = Some(recorded(Noun::Resource, &uri).into());
+    let found = endpoint.target(&gateway.upstreams, Noun::Resource, &uri)?;
+    let (upstream, own) = found.ok_or_else(|| unknown(Noun::Resource, who.revision, &aim))?;
+    aim.target = Some(recorded(Noun::Resource, own).into());
+    aim.upstream = Some(Arc::clone(&upstream.name));
+    let refused = |mut refusal: Refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    };
+    let none = RawValue::from_string("{}".to_owned()).unwrap_or_default();
+    let subject = Some((Noun::Resource, own));
+    let wish = Wish { method: SUBSCRIBE, subject, arguments: Some(&none), revision: who.revision };
+    let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(refused)?;
+    if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
+        return Err(refused(not_offered(method, who.revision)));
+    }
+    record::intent(gateway, &who.context, &who.principal, &aim, &decision, "{}").map_err(refused)?;
+    let open = Open::new(gateway, who.clone(), aim.clone());
+    Ok(Granted { open, upstream: Arc::clone(upstream), uri: own.to_owned() })
+}
