@@ -11,6 +11,7 @@ mod fds;
 mod four_ways;
 mod gone;
 mod injection;
+mod listen;
 mod metrics;
 mod nspawn;
 mod one_call;
@@ -23,6 +24,7 @@ mod real_clients;
 mod real_servers;
 mod shutdown;
 mod soak;
+mod streams;
 mod transports;
 
 use airlock_tests::{Airlock, Setup, skip};
