@@ -171,7 +171,7 @@ fn another_policy_is_told_and_in_force() {
     let policy = airlock.dir().join("policies/authz.rego");
     std::fs::write(&policy, "package airlock.authz\nallow if {").expect("a policy");
     airlock.signal(Signal::HUP);
-    airlock.audited(|record| record["event"] == "reload" && record["decision"] == "deny");
+    airlock.audited(|record| record["event"] == "policy.rejected");
     assert_eq!(session.result("tools/list", &Value::Null).expect("tools"), listed);
 
     let hidden = "\ndeny contains {\"rule_id\": \"hidden\", \"reason\": \"not any more\"} if input.call.tool == \"count\"\n";
@@ -181,5 +181,5 @@ fn another_policy_is_told_and_in_force() {
     assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
     let listed = session.result("tools/list", &Value::Null).expect("tools");
     assert_eq!(listed["tools"], json!([]), "{listed}");
-    airlock.audited(|record| record["event"] == "reload" && record["decision"] == "allow");
+    airlock.audited(|record| record["event"] == "policy.loaded");
 }
