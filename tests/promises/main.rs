@@ -11,6 +11,7 @@ mod fds;
 mod four_ways;
 mod gone;
 mod injection;
+mod lifecycle;
 mod listen;
 mod metrics;
 mod nspawn;

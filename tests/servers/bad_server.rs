@@ -2,8 +2,9 @@
 //!
 //! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
 //! server until it is called, `--huge` answers a call with more than any limit, `--stranger` answers a call that
-//! nobody made before the right one.
+//! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     let mode = std::env::args().nth(1).unwrap_or_default();
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
-        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" => {}
+        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -58,6 +59,13 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
                 "inputSchema": {"type": "object"}}]}),
             Some("tools/call") if mode == "--crash-on-call" => return Ok(ExitCode::from(101)),
             Some("tools/call") => {
+                if mode == "--chatty" {
+                    let mut lines = String::new();
+                    for number in 0..1_000 {
+                        let _ = writeln!(lines, "chatter {number}");
+                    }
+                    io::stderr().write_all(lines.as_bytes())?;
+                }
                 if mode == "--stranger" {
                     let stranger = json!({"jsonrpc": "2.0", "id": 987_654, "result": {"content": []}});
                     writeln!(out, "{stranger}")?;

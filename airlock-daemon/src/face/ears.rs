@@ -22,6 +22,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
 
+use super::outbox::dropped;
 use super::reply::notification;
 use super::session::Session;
 
@@ -303,6 +304,14 @@ impl Ear {
                     outbox.push(notification(&method, &params));
                 }
             }
+            Notice::Dropped(count) => {
+                outbox.push(dropped(count));
+                for (method, params) in missed(self.watched.iter()) {
+                    if let Some(params) = self.passed(&who, &method, params) {
+                        outbox.push(notification(&method, &params));
+                    }
+                }
+            }
             Notice::Ask(asked) => {
                 let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
                 if let Err(unasked) = checked {
@@ -334,6 +343,13 @@ impl Ear {
             _ => None,
         }
     }
+}
+
+/// What may have been among notices that were dropped: everything that is heard of may have changed.
+pub(super) fn missed<'a>(watched: impl Iterator<Item = &'a String>) -> Vec<(String, String)> {
+    let lists = LISTS.iter().map(|(changed, _)| ((*changed).to_owned(), "{}".to_owned()));
+    let resources = watched.map(|uri| (UPDATED.to_owned(), format!("{{\"uri\":{}}}", quote(uri))));
+    lists.chain(resources).collect()
 }
 
 /// The parameters of `notifications/resources/updated` by the names of the endpoint; `None` for a resource that was not

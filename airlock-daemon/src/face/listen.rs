@@ -25,7 +25,7 @@ use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
 
-use super::ears::{LISTS, UPDATED, covers, lists_of, may, updated};
+use super::ears::{LISTS, UPDATED, covers, lists_of, may, missed, updated};
 use super::reply::{self, Reply, notification};
 
 /// The method.
@@ -278,27 +278,36 @@ impl Listening {
     /// Passes on what one server says; ends when it will say nothing more.
     async fn hear(self: Arc<Self>, part: Part, mut subscription: Subscription) {
         while let Some(notice) = subscription.next().await {
-            // A question that belongs to no call is not asked of a client that has no way to be asked.
-            let Notice::Notification(method, params) = notice else { continue };
-            let place = LISTS.iter().position(|(changed, _)| *changed == method);
-            let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
-                Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => {
-                    params
-                }
-                None if method == UPDATED => {
-                    let is_subscribed = |uri: &str| covers(&part.uris, uri);
-                    let (gateway, who) = (&self.gateway, &self.who);
-                    match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
-                        Some(params) => params,
-                        None => continue,
-                    }
-                }
-                _ => continue,
+            let heard = match notice {
+                Notice::Notification(method, params) => vec![(method, params)],
+                Notice::Dropped(_) => missed(part.uris.iter()),
+                // A question that belongs to no call is not asked of a client that has no way to be asked.
+                Notice::Ask(_) => continue,
             };
-            if !self.say(&method, params).await {
-                return;
+            for (method, params) in heard {
+                if !self.pass(&part, &method, params).await {
+                    return;
+                }
             }
         }
+    }
+
+    /// Passes on one notification where it is for the client; false when the client has gone.
+    async fn pass(&self, part: &Part, method: &str, params: String) -> bool {
+        let place = LISTS.iter().position(|(changed, _)| *changed == method);
+        let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
+            Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => params,
+            None if method == UPDATED => {
+                let is_subscribed = |uri: &str| covers(&part.uris, uri);
+                let (gateway, who) = (&self.gateway, &self.who);
+                match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
+                    Some(params) => params,
+                    None => return true,
+                }
+            }
+            _ => return true,
+        };
+        self.say(method, params).await
     }
 
     /// Says after every change of the policy that the lists that it carries may be others.

@@ -250,7 +250,7 @@ impl Drop for Reader {
 }
 
 /// The message that stands for those that were dropped.
-fn dropped(count: u64) -> String {
+pub(super) fn dropped(count: u64) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"warning","logger":"airlock","data":"{count} messages were dropped: the client did not read them in time"}}}}"#
     )

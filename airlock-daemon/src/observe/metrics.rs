@@ -47,9 +47,15 @@ pub struct UpstreamMetrics {
     calls: [Counter; OUTCOMES.len()],
     seconds: Histogram,
     processes: Gauge,
+    circuit_opened: Counter,
 }
 
 impl UpstreamMetrics {
+    /// The circuit breaker has opened: the server failed to start too often.
+    pub fn circuit_opened(&self) {
+        self.circuit_opened.inc();
+    }
+
     /// A call ended after `duration`.
     pub fn call(&self, outcome: Outcome, duration: Duration) {
         if let Some(counter) = self.calls.get(outcome as usize) {
@@ -101,6 +107,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     seconds: Family<UpstreamLabels, Histogram, Durations>,
     processes: Family<UpstreamLabels, Gauge>,
+    circuits: Family<UpstreamLabels, Counter>,
     connections: Gauge,
     denied: Family<DeniedLabels, Counter>,
     build: Family<BuildLabels, Gauge>,
@@ -120,6 +127,12 @@ impl Metrics {
             calls: registered(r, "upstream_calls", "Calls to upstreams ended", Family::default()),
             seconds: Family::new_with_constructor(Durations),
             processes: registered(r, "upstream_processes", "Server processes running", Family::default()),
+            circuits: registered(
+                r,
+                "upstream_circuit_opened",
+                "Times a server that failed to start was left alone",
+                Family::default(),
+            ),
             connections: registered(r, "connections", "Client connections open", Gauge::default()),
             denied: registered(
                 r,
@@ -211,6 +224,7 @@ impl Metrics {
                     }),
                     seconds: self.seconds.get_or_create_owned(&labels),
                     processes: self.processes.get_or_create_owned(&labels),
+                    circuit_opened: self.circuits.get_or_create_owned(&labels),
                     name,
                 })
             })
@@ -286,6 +300,7 @@ mod tests {
         metrics.call("docs", Outcome::Ok, Duration::from_millis(3));
         metrics.upstream("docs").call(Outcome::Timeout, Duration::from_mins(1));
         let process = metrics.upstream("docs").process();
+        metrics.upstream("docs").circuit_opened();
         let connections = [metrics.connection(), metrics.connection()];
         metrics.kernel_denied("docs", "connect4");
         metrics.audit(&Stats { records: 5, queued: 2, refused: 1, healthy: true, ..Stats::default() });
@@ -301,6 +316,7 @@ mod tests {
             "airlock_upstream_call_duration_seconds_bucket{le=\"0.005\",upstream=\"docs\"} 1",
             "airlock_upstream_call_duration_seconds_count{upstream=\"docs\"} 2",
             "airlock_upstream_processes{upstream=\"docs\"} 1",
+            "airlock_upstream_circuit_opened_total{upstream=\"docs\"} 1",
             "airlock_connections 2",
             "airlock_kernel_denied_total{upstream=\"docs\",hook=\"connect4\"} 1",
             "airlock_audit_records_total 5",

@@ -288,6 +288,7 @@ async fn send(
 ) -> Result<(Pending, Option<String>, Era, String), UpstreamError> {
     let (mut link, mut facts) = upstream.link(&who.caller()).await?;
     for _ in 0..2 {
+        link.follow_level(&facts, kind.method, &params).await;
         let (mut token, mut text) = (None, String::new());
         let sent = link
             .request(Takes::Everything, |id| {
@@ -335,9 +336,7 @@ pub fn not_offered(method: &str, revision: Revision) -> Refusal {
 pub fn upstream_failed(error: &UpstreamError) -> Refusal {
     let mut refusal = Refusal::new(Stage::Upstream, error.status(), error.reason());
     refusal.detail = Some(error.to_string());
-    if matches!(error, UpstreamError::Busy { .. }) {
-        refusal.retry_after = Some(5);
-    }
+    refusal.retry_after = error.retry_after();
     refusal
 }
 

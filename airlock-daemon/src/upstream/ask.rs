@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 /// The outcome of a question: the result's JSON text, or the error object's.
 pub type Answered = Result<String, String>;
 
-/// A request of a server's that waits for its answer.
+/// A request of a server's that waits for its answer. Dropping it tells the server that nobody answers.
 #[derive(Debug)]
 pub struct Ask {
     /// The method: `elicitation/create` or `sampling/createMessage`.
@@ -25,5 +25,10 @@ impl Ask {
     /// Answers it; lost when the server does not wait any more.
     pub fn answer(self, answered: Answered) {
         let _ = self.answer.send(answered);
+    }
+
+    /// Waits until the server does not want the answer any more: it has cancelled its request, or its connection is gone.
+    pub async fn withdrawn(&mut self) {
+        self.answer.closed().await;
     }
 }

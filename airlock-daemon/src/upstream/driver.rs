@@ -5,6 +5,8 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
+use super::subscription::Interest;
+
 /// Prefix of the protocol's own members of `_meta`.
 pub const META_PREFIX: &str = "io.modelcontextprotocol/";
 /// `_meta` member that names the revision.
@@ -13,6 +15,9 @@ pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 /// `_meta` member with the client's capabilities.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// `_meta` member of what belongs to a subscription: the id of its request.
+pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// `_meta` member with the level from which on the client wants log messages.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
@@ -26,8 +31,30 @@ pub struct Facts {
     pub revision: String,
     /// What it offers.
     pub offers: Capabilities,
+    /// Which of its lists it says to have changed.
+    pub changes: Interest,
+    /// Whether it says that a resource has changed to those who subscribed to it.
+    pub subscribe: bool,
     /// Its instructions, as JSON text.
     pub instructions: Option<String>,
+}
+
+/// Reads from the JSON text of a server's `capabilities` of which changes it tells.
+pub fn changes(capabilities: &str) -> (Interest, bool) {
+    let declared = Object::parse(capabilities).unwrap_or_default();
+    let has = |capability: &str, part: &str| {
+        declared
+            .get(capability)
+            .and_then(|text| Object::parse(text).ok())
+            .is_some_and(|object| object.get(part) == Some("true"))
+    };
+    let interest = Interest {
+        tools: has("tools", "listChanged"),
+        prompts: has("prompts", "listChanged"),
+        resources: has("resources", "listChanged"),
+        everything: false,
+    };
+    (interest, has("resources", "subscribe"))
 }
 
 /// How Airlock names itself, as JSON text.
@@ -67,9 +94,10 @@ pub fn params(
     (params.write(), token)
 }
 
-/// Puts the client's own token back into the parameters of a progress notification.
+/// Puts the client's own token back into the parameters of a progress notification; `None` for any other.
 pub fn restore_token(notification: &str, token: Option<&str>) -> Option<String> {
     let mut params = Object::parse(notification).ok()?;
+    params.get("progressToken")?;
     params.set("progressToken", token?);
     Some(params.write())
 }
@@ -124,9 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_read_where_they_are_declared() {
+        let declared = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{"subscribe":true},"x":1}"#;
+        let wanted = Interest { tools: true, ..Interest::default() };
+        assert_eq!(changes(declared), (wanted, true));
+        assert_eq!(changes("null"), (Interest::default(), false));
+    }
+
+    #[test]
     fn the_clients_token_comes_back() {
         let text = restore_token(r#"{"progressToken":7,"progress":0.5}"#, Some("\"t\"")).expect("restored");
         assert_eq!(text, r#"{"progressToken":"t","progress":0.5}"#);
         assert_eq!(restore_token(r#"{"progressToken":7}"#, None), None);
+        assert_eq!(restore_token(r#"{"level":"info"}"#, Some("1")), None);
     }
 }

@@ -1,6 +1,10 @@
 //! What can go wrong on the server's side, and whose fault it is.
 
+use std::time::Duration;
+
 use http::StatusCode;
+
+use crate::config::units::Period;
 
 /// A call could not be answered by the upstream. `Display` is for the operator; clients get [`UpstreamError::reason`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,12 +68,38 @@ pub enum UpstreamError {
         limit: String,
     },
     /// Too many of its processes run.
-    #[error("upstream `{upstream}` already has {limit} processes")]
+    #[error("upstream `{upstream}` already has {limit} {what}")]
     Busy {
         /// The upstream's name.
         upstream: String,
+        /// What it has too many of.
+        what: &'static str,
         /// The limit.
         limit: usize,
+    },
+    /// It failed to start so often that it is left alone for a while.
+    #[error(
+        "upstream `{upstream}` failed to start {failures} times in a row and is tried again in {}; the last time: {last}",
+        Period(Duration::from_secs(wait.as_secs() + 1))
+    )]
+    CircuitOpen {
+        /// The upstream's name.
+        upstream: String,
+        /// How often it failed in a row.
+        failures: u32,
+        /// Why it failed the last time.
+        last: String,
+        /// How long it is left alone from now on.
+        wait: Duration,
+    },
+    /// The process of a session ended by itself, and what the session kept in it is gone. Told once: the next call would get a
+    /// process that knows nothing of the session.
+    #[error("upstream `{upstream}` ended by itself{detail}, and with it what a session kept there")]
+    SessionLost {
+        /// The upstream's name.
+        upstream: String,
+        /// Exit status, where known.
+        detail: String,
     },
 }
 
@@ -78,7 +108,8 @@ impl UpstreamError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SessionLost { .. } => StatusCode::NOT_FOUND,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -92,6 +123,19 @@ impl UpstreamError {
             Self::Protocol { .. } => "the server's answer was not valid",
             Self::Deadline { .. } => "the server did not answer in time",
             Self::Busy { .. } => "the server has no room for another session",
+            Self::CircuitOpen { .. } => {
+                "the server failed to start several times in a row and is left alone for a while"
+            }
+            Self::SessionLost { .. } => "the server of this session has ended: send `initialize` again",
+        }
+    }
+
+    /// In how many seconds another try may be worth while.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy { .. } => Some(5),
+            Self::CircuitOpen { wait, .. } => Some(wait.as_secs() + 1),
+            _ => None,
         }
     }
 }

@@ -15,11 +15,12 @@ use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 
+use super::asks::Question;
 use super::connect::Endpoint;
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
 use super::http::{InFlight, Outline, Shared};
-use super::link::{MAX_NOTIFICATION, Reply, answer, cancelled, progress_of};
+use super::link::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use super::sse::Events;
 
 /// Longest error page that is read, in bytes.
@@ -35,6 +36,7 @@ const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
+    pub(super) takes: Takes,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) answered: Cell<bool>,
     pub(super) failure: Arc<OnceLock<UpstreamError>>,
@@ -200,7 +202,7 @@ impl Exchange {
         };
         events.reconnect();
         tokio::time::sleep(events.retry().unwrap_or(DEFAULT_RETRY).clamp(RETRY.0, RETRY.1)).await;
-        let (response, connection) = connections::send(endpoint, shared.resume(last)).await?;
+        let (response, connection) = connections::send(endpoint, shared.listen(Some(last))).await?;
         match (response.status(), kind(&response)) {
             (StatusCode::OK, Kind::Events) => Ok((response, connection)),
             (StatusCode::NOT_FOUND, _) if shared.has_session() => Err(shared.session_gone()),
@@ -246,25 +248,50 @@ impl Exchange {
                 };
                 self.deliver(reply).await;
             }
-            Incoming::Notification { method, params }
-                if params.is_some_and(|params| params.get().len() > MAX_NOTIFICATION) =>
-            {
-                tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
+            Incoming::Notification { method, params } => {
+                self.notification(&method, params.map_or("{}", |params| params.get()));
             }
-            Incoming::Notification { method, params }
-                if progress_of(&method, params.map_or("{}", |params| params.get())) == Some(self.id) =>
-            {
-                let params = params.map_or("{}", |params| params.get()).to_owned();
-                let _ = self.replies.try_send(Reply::Notification(method, params));
+            Incoming::Request { id, method, params } if shared.is_legacy() => {
+                shared.request(Question { id, method: &method, params }, |ask| match self.takes {
+                    Takes::Everything => {
+                        // A call that is too busy to take it drops it, which is an answer too.
+                        let _ = self.replies.try_send(Reply::Ask(ask));
+                        true
+                    }
+                    Takes::Result | Takes::Changes => shared.hub.ask(ask),
+                });
             }
-            Incoming::Request { id, method, .. } if shared.is_legacy() => {
-                shared.answer(answer(id, &method));
-            }
-            Incoming::Answer { .. } | Incoming::Notification { .. } | Incoming::Request { .. } => {
+            Incoming::Answer { .. } | Incoming::Request { .. } => {
                 tracing::debug!(upstream = %shared.endpoint.upstream, "a message that belongs to no call was dropped");
             }
         }
         Ok(())
+    }
+
+    /// What comes on the stream of a call is the call's, but for changes: those of a legacy server are for who subscribed.
+    fn notification(&self, method: &str, params: &str) {
+        let shared = &self.shared;
+        if params.len() > MAX_NOTIFICATION {
+            tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
+            return;
+        }
+        let is_ours = match method {
+            "notifications/progress" => progress_of(method, params) == Some(self.id),
+            "notifications/cancelled" if shared.is_legacy() => return shared.cancelled(params),
+            _ if self.takes == Takes::Changes => true,
+            _ if is_change(method) => {
+                if shared.is_legacy() {
+                    return shared.hub.publish(method, params);
+                }
+                false
+            }
+            _ => self.takes == Takes::Everything,
+        };
+        if is_ours {
+            let _ = self.replies.try_send(Reply::Notification(method.to_owned(), params.to_owned()));
+        } else {
+            tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification that belongs to no call was dropped");
+        }
     }
 
     async fn deliver(&self, reply: Reply) {
@@ -274,13 +301,26 @@ impl Exchange {
     }
 }
 
-enum Kind {
+/// Whether a notification is about the server and not about a call.
+fn is_change(method: &str) -> bool {
+    matches!(
+        method,
+        "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated"
+            | "notifications/elicitation/complete"
+            | "notifications/tasks/status"
+    )
+}
+
+pub(super) enum Kind {
     Json,
     Events,
     Other(String),
 }
 
-fn kind(response: &Response<Body>) -> Kind {
+pub(super) fn kind(response: &Response<Body>) -> Kind {
     let value =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
@@ -299,7 +339,7 @@ fn declared(response: &Response<Body>) -> Option<u64> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_long(endpoint: &Endpoint) -> UpstreamError {
+pub(super) fn too_long(endpoint: &Endpoint) -> UpstreamError {
     endpoint.wrong(format!(
         "it sent a message longer than {} bytes (server.max_response_bytes)",
         endpoint.limits.message

@@ -1,7 +1,7 @@
 //! The two kinds of links behind one handle: a pipe of lines, or HTTP.
 
 use super::http::{HttpLink, HttpPending};
-use super::link::{Ending, PipeLink, PipePending, Reply, Takes};
+use super::link::{Ending, PipeLink, PipePending, Reply, Takes, Told};
 
 /// A handle of a link; the link ends when the last one is dropped. It may go to any worker's thread.
 #[derive(Clone)]
@@ -43,6 +43,22 @@ impl Link {
         match self {
             Self::Pipe(link) => link.request(takes, write).await.map(Pending::Pipe),
             Self::Http(link) => link.request(takes, write).map(Pending::Http),
+        }
+    }
+
+    /// Whether the server has ended by itself, or has forgotten the session; not so when it was ended from this side.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Pipe(link) => link.is_lost(),
+            Self::Http(link) => link.is_lost(),
+        }
+    }
+
+    /// What the server was told besides its calls.
+    pub(super) fn told(&self) -> &Told {
+        match self {
+            Self::Pipe(link) => link.told(),
+            Self::Http(link) => link.told(),
         }
     }
 

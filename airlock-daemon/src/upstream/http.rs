@@ -13,17 +13,20 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::mcp::header;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Revision;
 
+use super::ask::Ask;
+use super::asks::{Asks, Question, Taken};
 use super::connect::Endpoint;
 use super::error::UpstreamError;
 use super::exchange::Exchange;
-use super::link::{Ending, REPLIES, Reply, Takes};
-use super::{connections, legacy};
+use super::hub::Hub;
+use super::link::{Ending, REPLIES, Reply, Takes, Told};
+use super::{connections, legacy, standalone};
 
 /// How long ending a session may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -48,8 +51,15 @@ pub(super) struct Shared {
     next_id: AtomicU64,
     alive: AtomicBool,
     end: ArcSwapOption<UpstreamError>,
+    /// The server has forgotten the session.
+    lost: AtomicBool,
     in_flight: AtomicUsize,
     answering: AtomicUsize,
+    told: Told,
+    asks: Arc<Asks>,
+    pub(super) hub: Arc<Hub>,
+    /// Told when a legacy handshake is over.
+    pub(super) ready: Notify,
 }
 
 /// How far the handshake has come, and with which era.
@@ -92,7 +102,12 @@ impl Drop for InFlight {
 impl HttpLink {
     /// A link on the current worker. `counted` is dropped when the link has ended, session and all; the link ends by itself
     /// when it was not used for `idle`.
-    pub fn start(endpoint: Arc<Endpoint>, idle: Option<Duration>, counted: impl Sized + 'static) -> Self {
+    pub(super) fn start(
+        endpoint: Arc<Endpoint>,
+        idle: Option<Duration>,
+        hub: &Arc<Hub>,
+        counted: impl Sized + 'static,
+    ) -> Self {
         let (hold, handles) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             endpoint,
@@ -100,13 +115,21 @@ impl HttpLink {
             next_id: AtomicU64::new(1),
             alive: AtomicBool::new(true),
             end: ArcSwapOption::empty(),
+            lost: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
+            told: Told::default(),
+            asks: Arc::default(),
+            hub: Arc::clone(hub),
+            ready: Notify::new(),
         });
         tokio::task::spawn_local({
             let shared = Arc::clone(&shared);
             async move {
+                let listening = tokio::task::spawn_local(standalone::run(Arc::clone(&shared)));
                 shared.until_unused(handles, idle).await;
+                listening.abort();
+                shared.asks.withdraw_all();
                 shared.farewell().await;
                 drop(counted);
             }
@@ -126,7 +149,7 @@ impl HttpLink {
     }
 
     /// Sends a request from the current worker; its headers are read off the text, so that they agree with it.
-    pub fn request(&self, _takes: Takes, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
+    pub fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
         if !self.is_alive() {
             return None;
         }
@@ -136,6 +159,7 @@ impl HttpLink {
         let exchange = Exchange {
             shared: Arc::clone(&self.shared),
             id,
+            takes,
             replies: sender,
             answered: std::cell::Cell::new(false),
             failure: Arc::clone(&pending.failure),
@@ -150,7 +174,19 @@ impl HttpLink {
         // No notification from client to server is left in the modern era.
         if self.shared.is_legacy() {
             self.shared.deliver(text).await;
+            // The first one ends the handshake.
+            self.shared.ready.notify_one();
         }
+    }
+
+    /// Whether the server has forgotten the session.
+    pub(super) fn is_lost(&self) -> bool {
+        self.shared.lost.load(Ordering::Acquire)
+    }
+
+    /// What the server was told besides its calls.
+    pub(super) fn told(&self) -> &Told {
+        &self.shared.told
     }
 }
 
@@ -179,7 +215,8 @@ impl Shared {
         let mut before = self.next_id.load(Ordering::Relaxed);
         while tokio::time::timeout(idle, handles.recv()).await.is_err() {
             let now = self.next_id.load(Ordering::Relaxed);
-            if now == before && self.in_flight.load(Ordering::Acquire) == 0 {
+            let wanted = self.in_flight.load(Ordering::Acquire) > 0 || self.hub.is_watched();
+            if now == before && !wanted {
                 self.finish(self.endpoint.closed("was not used, so its session was ended"));
                 return;
             }
@@ -197,6 +234,7 @@ impl Shared {
     pub(super) fn session_gone(&self) -> UpstreamError {
         let error = self.endpoint.closed("has ended the session; the next call opens another");
         self.mode.store(Arc::new(Mode::Modern));
+        self.lost.store(true, Ordering::Release);
         self.finish(error.clone());
         error
     }
@@ -241,11 +279,13 @@ impl Shared {
         })
     }
 
-    /// The GET that takes up an event stream where it broke off.
-    pub(super) fn resume(&self, last: HeaderValue) -> Request<Full<Bytes>> {
+    /// The GET that takes up an event stream where it broke off, or opens the one for what belongs to no call.
+    pub(super) fn listen(&self, last: Option<HeaderValue>) -> Request<Full<Bytes>> {
         self.build(Method::GET, Bytes::new(), |headers| {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-            headers.insert(HeaderName::from_static("last-event-id"), last);
+            if let Some(last) = last {
+                headers.insert(HeaderName::from_static("last-event-id"), last);
+            }
         })
     }
 
@@ -284,8 +324,29 @@ impl Shared {
         }
     }
 
-    /// Answers a request of the server's, unless it asks faster than it listens.
-    pub(super) fn answer(self: &Arc<Self>, text: String) {
+    /// Answers a request of the server's, or has a client answer it; `offer` finds one.
+    pub(super) fn request(self: &Arc<Self>, question: Question<'_>, offer: impl FnOnce(Ask) -> bool) {
+        match self.asks.take(question, self.told.declared().unwrap_or_default(), offer) {
+            Taken::Answer(text) => self.answer(text),
+            Taken::Waits(waiting) => {
+                // Who thinks about an answer still uses the session.
+                let counted = InFlight::new(self);
+                tokio::task::spawn_local(async move {
+                    if let Some(text) = waiting.message().await {
+                        counted.0.deliver(text).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// The server has cancelled a request of its own.
+    pub(super) fn cancelled(&self, params: &str) {
+        self.asks.cancelled(params);
+    }
+
+    /// Sends an answer, unless the server asks faster than it listens.
+    fn answer(self: &Arc<Self>, text: String) {
         if self.answering.fetch_add(1, Ordering::AcqRel) >= MAX_ANSWERS {
             self.answering.fetch_sub(1, Ordering::AcqRel);
             return;

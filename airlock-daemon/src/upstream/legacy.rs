@@ -1,6 +1,7 @@
 //! The driver of legacy servers (up to 2025-11-25): one `initialize`, then a session that is the process.
 
 use crate::mcp::capability::Capabilities;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
@@ -11,12 +12,12 @@ pub fn meta(meta: &mut Object<'_>) {
     meta.retain(|name| !name.starts_with(META_PREFIX));
 }
 
-/// The parameters of `initialize`. No capability is declared: roots are answered from configuration, and what Airlock does
-/// not carry across is not offered.
-pub fn initialize() -> String {
+/// The parameters of `initialize`. What the client can do is declared, but never roots: those are not a client's to name.
+pub fn initialize(capabilities: ClientCapabilities) -> String {
     format!(
-        r#"{{"protocolVersion":{},"capabilities":{{}},"clientInfo":{}}}"#,
+        r#"{{"protocolVersion":{},"capabilities":{},"clientInfo":{}}}"#,
         quote(Revision::LATEST_LEGACY.as_str()),
+        capabilities.write(Era::Legacy),
         driver::implementation()
     )
 }
@@ -27,10 +28,13 @@ pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initia
 /// Reads the answer to `initialize`; `None` when it is not one.
 pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
+    let (changes, subscribe) = driver::changes(result.get("capabilities").unwrap_or_default());
     Some(Facts {
         era: Era::Legacy,
         revision: result.string("protocolVersion")?.into_owned(),
         offers: result.get("capabilities").map(Capabilities::parse).unwrap_or_default(),
+        changes,
+        subscribe,
         instructions: result.get("instructions").map(str::to_owned),
     })
 }

@@ -1,6 +1,9 @@
 //! What a server sees: transports below, one driver an era above, and the pool that says whose process is whose.
 
 pub mod ask;
+mod asks;
+mod backoff;
+mod breaker;
 pub mod connect;
 pub mod connections;
 pub mod driver;
@@ -9,12 +12,17 @@ mod exchange;
 pub mod frame;
 pub mod handle;
 pub mod http;
+mod hub;
 pub mod legacy;
+mod level;
 pub mod link;
+mod listener;
 pub mod modern;
 pub mod pool;
 pub mod probe;
 pub mod sse;
+mod standalone;
+mod stderr;
 pub mod stdio;
 pub mod subscription;
 pub mod unix;

@@ -26,10 +26,13 @@ pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
     let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
     let revision = versions.into_iter().find(|version| version == Revision::LATEST.as_str())?;
+    let (changes, subscribe) = driver::changes(result.get("capabilities").unwrap_or_default());
     Some(Facts {
         era: Era::Modern,
         revision,
         offers: result.get("capabilities").map(Capabilities::parse).unwrap_or_default(),
+        changes,
+        subscribe,
         instructions: result.get("instructions").map(str::to_owned),
     })
 }

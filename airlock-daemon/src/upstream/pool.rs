@@ -1,43 +1,42 @@
 //! Whose server is whose.
 //!
-//! A legacy server keeps state in its process, so a process belongs to one session or one principal and never to two
-//! tenants. A modern server stands on no connection, so one process may serve all.
+//! A legacy server keeps state in its process, so a process belongs to one session, one principal or, where the operator says
+//! so, one tenant; never to two tenants. A modern server stands on no connection, so one process may serve all.
 
 mod open;
+mod places;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
 use crate::auth::principal::Identity;
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
-use crate::mcp::client::ClientCapabilities;
+use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
+use super::breaker::Breaker;
 use super::connect::{Endpoint, Limits};
 use super::driver::Facts;
 use super::error::UpstreamError;
+use super::hub::Hub;
 use super::link::Link;
+use open::Opening;
+use places::{Owner, Places, is_lost};
 
-/// Most processes of one upstream.
-const MAX_LINKS: usize = 256;
+/// Most subscriptions to one upstream.
+const MAX_SUBSCRIPTIONS: usize = 1024;
+/// Most subscriptions of one principal to one upstream.
+const MAX_SUBSCRIPTIONS_EACH: usize = 64;
 
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
 const BACK_OFF: Duration = Duration::from_secs(1);
-
-/// Who shares a process.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Owner {
-    Everyone,
-    Session(Arc<str>),
-    Subject(Identity),
-}
 
 /// Who asks for a process.
 pub struct Caller<'a> {
@@ -49,8 +48,11 @@ pub struct Caller<'a> {
     pub capabilities: ClientCapabilities,
 }
 
-/// A place for one link, with what was learned of the server behind it; the first who comes opens it for all who wait.
-type Slot = Arc<OnceCell<(Link, Arc<Facts>)>>;
+/// One subscription of a principal's.
+pub(super) struct Seat {
+    all: Arc<Mutex<HashMap<Identity, usize>>>,
+    identity: Identity,
+}
 
 /// One configured upstream.
 pub struct Upstream {
@@ -75,7 +77,10 @@ pub struct Upstream {
     asked: watch::Sender<bool>,
     /// One first start at a time; when the last one failed, and how.
     probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
-    links: Mutex<HashMap<Owner, Slot>>,
+    places: Places,
+    breaker: Breaker,
+    /// How many subscriptions each principal has.
+    subscribed: Arc<Mutex<HashMap<Identity, usize>>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
 }
@@ -141,7 +146,9 @@ impl Upstreams {
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 asked: watch::Sender::new(false),
                 probing: tokio::sync::Mutex::default(),
-                links: Mutex::default(),
+                places: Places::default(),
+                breaker: Breaker::default(),
+                subscribed: Arc::default(),
                 metrics: metrics.upstream(&upstream.name),
                 running: running.clone(),
             })
@@ -159,10 +166,10 @@ impl Upstreams {
         self.list.iter()
     }
 
-    /// Ends the processes of a session that has ended.
+    /// Ends the processes and subscriptions of a session that has ended, and forgets it.
     pub fn end_session(&self, session: &Arc<str>) {
         for upstream in &self.list {
-            upstream.lock().remove(&Owner::Session(Arc::clone(session)));
+            upstream.places.end_session(session);
         }
     }
 
@@ -178,7 +185,7 @@ impl Upstreams {
     pub async fn end_all(&self, limit: Duration) {
         self.running.0.send_modify(|state| state.closing = true);
         for upstream in &self.list {
-            upstream.lock().clear();
+            upstream.places.clear();
         }
         let mut state = self.running.0.subscribe();
         let gone = state.wait_for(|state| state.processes == 0);
@@ -211,11 +218,6 @@ fn endpoint(
 }
 
 impl Upstream {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Slot>> {
-        // A panic while the map was held leaves a whole map: every change to it is one call.
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is known of the server; `None` until it has answered once.
     pub fn facts(&self) -> Option<Arc<Facts>> {
         self.facts.load_full()
@@ -246,28 +248,30 @@ impl Upstream {
             return Ok(facts);
         }
         match &*last {
-            Some((when, error)) if when.elapsed() < BACK_OFF => return Err(error.clone()),
+            Some((when, error)) if when.elapsed() < BACK_OFF && !self.breaker.is_open() => {
+                return Err(error.clone());
+            }
             _ => {}
         }
         self.refuse_when_closing()?;
-        let opened = self.open().await;
+        // Nobody asks yet, so a legacy server is told of no client; its process ends again.
+        let hub = self.places.hub(&Owner::Everyone);
+        let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default() }).await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let opened = opened?;
         let facts = Arc::clone(&opened.1);
-        let mut links = self.lock();
         if self.owner(&facts, None) == Some(Owner::Everyone) && !self.running.is_closing() {
-            let cell = OnceCell::new_with(Some(opened));
-            links.entry(Owner::Everyone).or_insert_with(|| Arc::new(cell));
+            self.places.keep(Owner::Everyone, opened);
         }
-        drop(links);
         Ok(facts)
     }
 
     /// The process that serves this caller, started if need be.
     ///
     /// # Errors
-    /// When it cannot be started, does not speak MCP, or there are too many.
+    /// When it cannot be started, does not speak MCP, or there are too many; and once [`UpstreamError::SessionLost`] when the
+    /// process of a legacy session ended by itself since the session's last call.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let mut facts = match self.facts() {
             Some(facts) => facts,
@@ -275,41 +279,75 @@ impl Upstream {
         };
         loop {
             let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
-            let slot = self.slot(&owner)?;
-            match slot.get_or_try_init(|| self.open_for_all_who_wait()).await {
+            if let Owner::Session(session) = &owner
+                && self.places.tell_lost(session)
+            {
+                return Err(self.session_lost(String::new()));
+            }
+            self.refuse_when_closing()?;
+            let slot = self.places.slot(&self.name, &owner, Some(&caller.identity))?;
+            let open = || self.open_for_all_who_wait(self.opening(&owner, caller.capabilities));
+            match slot.get_or_try_init(open).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
                         return Ok((link.clone(), Arc::clone(own)));
                     }
                     // It has turned out to be of the other era: not for those who share this place.
                     facts = Arc::clone(own);
-                    self.forget(&owner, &slot);
+                    self.places.forget(&owner, &slot);
                 }
-                Ok(_) => self.forget(&owner, &slot),
+                Ok(opened) => {
+                    let first = self.places.forget(&owner, &slot);
+                    if first && matches!(owner, Owner::Session(_)) && is_lost(opened) {
+                        let how = opened.0.ending().how;
+                        return Err(self.session_lost(how));
+                    }
+                }
                 Err(error) => {
-                    self.forget(&owner, &slot);
+                    self.places.forget(&owner, &slot);
                     return Err(error);
                 }
             }
         }
     }
 
-    fn slot(&self, owner: &Owner) -> Result<Slot, UpstreamError> {
-        let mut links = self.lock();
-        if let Some(slot) = links.get(owner) {
-            return Ok(Arc::clone(slot));
-        }
+    fn opening(&self, owner: &Owner, capabilities: ClientCapabilities) -> Opening {
+        Opening { hub: self.places.hub(owner), capabilities }
+    }
+
+    fn session_lost(&self, how: String) -> UpstreamError {
+        let detail = if how.is_empty() { how } else { format!(" ({how})") };
+        tracing::warn!(upstream = %self.name, "the process of a session has ended by itself{detail}; the session is told");
+        UpstreamError::SessionLost { upstream: self.name.to_string(), detail }
+    }
+
+    /// The process that serves this caller, where one runs.
+    pub(super) fn running_link(&self, caller: &Caller<'_>) -> Option<Link> {
+        self.places.live(&self.owner(self.facts().as_deref()?, Some(caller))?)
+    }
+
+    /// Who hears what the server of this caller says outside of calls.
+    pub(super) fn hub(&self, facts: &Facts, caller: &Caller<'_>) -> Arc<Hub> {
+        self.places.hub(&self.owner(facts, Some(caller)).unwrap_or(Owner::Everyone))
+    }
+
+    /// Counts a subscription of a principal's for as long as the answer is held.
+    ///
+    /// # Errors
+    /// When there are too many, or the gateway shuts down.
+    pub(super) fn seat(&self, identity: &Identity) -> Result<Seat, UpstreamError> {
         self.refuse_when_closing()?;
-        if links.len() >= MAX_LINKS {
-            // An empty slot that nobody waits for is left over from a caller that went away.
-            links.retain(|_, slot| {
-                slot.get().map_or(Arc::strong_count(slot) > 1, |(link, _)| link.is_alive())
-            });
+        let mut subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = |what, limit| Err(UpstreamError::Busy { upstream: self.name.to_string(), what, limit });
+        if subscribed.values().sum::<usize>() >= MAX_SUBSCRIPTIONS {
+            return busy("subscriptions", MAX_SUBSCRIPTIONS);
         }
-        if links.len() >= MAX_LINKS {
-            return Err(UpstreamError::Busy { upstream: self.name.to_string(), limit: MAX_LINKS });
+        let own = subscribed.entry(identity.clone()).or_default();
+        if *own >= MAX_SUBSCRIPTIONS_EACH {
+            return busy("subscriptions of this principal", MAX_SUBSCRIPTIONS_EACH);
         }
-        Ok(Arc::clone(links.entry(owner.clone()).or_default()))
+        *own += 1;
+        Ok(Seat { all: Arc::clone(&self.subscribed), identity: identity.clone() })
     }
 
     fn refuse_when_closing(&self) -> Result<(), UpstreamError> {
@@ -318,13 +356,6 @@ impl Upstream {
             return Err(UpstreamError::Start { upstream: self.name.to_string(), detail });
         }
         Ok(())
-    }
-
-    fn forget(&self, owner: &Owner, slot: &Slot) {
-        let mut links = self.lock();
-        if links.get(owner).is_some_and(|current| Arc::ptr_eq(current, slot)) {
-            links.remove(owner);
-        }
     }
 
     /// Who shares the process that serves `caller`; `None` when it depends on the caller and there is none.
@@ -337,9 +368,30 @@ impl Upstream {
             return Some(Owner::Everyone);
         }
         let caller = caller?;
-        if let (Isolation::Session, Some(session)) = (isolation, caller.session) {
-            return Some(Owner::Session(Arc::clone(session)));
+        // A modern server is told with each request what the client can do, and a legacy one never of tasks.
+        let capabilities = match facts.era {
+            Era::Modern => ClientCapabilities::default(),
+            Era::Legacy => caller.capabilities.without(ClientCapability::Tasks),
+        };
+        Some(match (isolation, caller.session, caller.identity.tenant()) {
+            (Isolation::Session, Some(session), _) => Owner::Session(Arc::clone(session)),
+            (Isolation::Tenant, _, Some(tenant)) => {
+                Owner::Tenant(caller.identity.issuer().into(), tenant.into(), capabilities)
+            }
+            // Without a session or a tenant there is still a subject.
+            _ => Owner::Subject(caller.identity.clone(), capabilities),
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.get_mut(&self.identity) {
+            *own -= 1;
+            if *own == 0 {
+                all.remove(&self.identity);
+            }
         }
-        Some(Owner::Subject(caller.identity.clone()))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::schema::EraChoice;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
 use super::driver::{self, Facts};
@@ -26,12 +27,18 @@ pub enum Failure {
     Wrong(String),
 }
 
-/// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era.
+/// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era. A legacy server is
+/// told once what its client can do.
 ///
 /// # Errors
 /// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some servers exit on a
 /// method that they do not know.
-pub async fn handshake(link: &Link, era: EraChoice, limit: Duration) -> Result<Facts, Failure> {
+pub async fn handshake(
+    link: &Link,
+    era: EraChoice,
+    limit: Duration,
+    capabilities: ClientCapabilities,
+) -> Result<Facts, Failure> {
     if era != EraChoice::Legacy {
         let limit = if era == EraChoice::Modern { limit } else { PROBE.min(limit) };
         match ask(link, "server/discover", &modern::discover(), limit).await {
@@ -55,7 +62,8 @@ pub async fn handshake(link: &Link, era: EraChoice, limit: Duration) -> Result<F
             Err(failure) => return Err(failure),
         }
     }
-    match ask(link, "initialize", &legacy::initialize(), limit).await? {
+    link.told().declare(capabilities);
+    match ask(link, "initialize", &legacy::initialize(capabilities), limit).await? {
         Ok(result) => {
             let facts = legacy::facts(&result).ok_or_else(|| {
                 Failure::Wrong(format!("its answer to initialize names no revision: {}", short(&result)))

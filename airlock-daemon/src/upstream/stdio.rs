@@ -1,6 +1,5 @@
 //! Servers that Airlock starts itself and speaks to over their standard input and output.
 
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +8,12 @@ use crate::config::schema;
 use crate::kernel::{KernelHalf, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
-use crate::runtime::stream::split;
 
 use super::error::UpstreamError;
-use super::frame::Lines;
+use super::hub::Hub;
 use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
+use super::stderr;
 
 /// How to start one process of an upstream.
 pub struct Start<'a> {
@@ -32,6 +31,8 @@ pub struct Start<'a> {
     pub counted: (Held, RunningProcess),
     /// When an unused process is ended.
     pub idle: Option<Duration>,
+    /// Who hears what it says outside of calls.
+    pub(super) hub: &'a Arc<Hub>,
 }
 
 impl Start<'_> {
@@ -45,7 +46,7 @@ impl Start<'_> {
         let stdio =
             process.take_stdio().ok_or_else(|| failed("its standard input is already taken".into()))?;
         if let Some(stderr) = process.take_stderr() {
-            log_stderr(self.backend, stderr, Arc::clone(self.name))
+            stderr::log(self.backend, stderr, Arc::clone(self.name))
                 .map_err(|error| failed(error.to_string()))?;
         }
         tracing::debug!(upstream = %self.name, pid = process.pid(), "a server process has started");
@@ -55,6 +56,7 @@ impl Start<'_> {
             stream,
             limit: self.limit,
             idle: self.idle,
+            hub: Arc::clone(self.hub),
             end: Box::new(move || {
                 let counted = self.counted;
                 let status = process.kill().map(|status| status.to_string()).unwrap_or_default();
@@ -82,32 +84,4 @@ impl Start<'_> {
         .await
         .map_err(|error| error.to_string())?
     }
-}
-
-/// Passes the server's standard error on to the log, line by line.
-fn log_stderr(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> std::io::Result<()> {
-    /// Longest line that is logged; what is longer is cut.
-    const LINE: usize = 4096;
-    let (mut reader, writer) = split(backend.unix(stderr)?);
-    tokio::task::spawn_local(async move {
-        // Both halves live until the server closes its end.
-        let _writer = writer;
-        let mut lines = Lines::default();
-        while let Ok(1..) = reader.read(lines.buffer()).await {
-            loop {
-                match lines.next(LINE) {
-                    Ok(Some(line)) => {
-                        tracing::info!(upstream = %upstream, "{}", String::from_utf8_lossy(line));
-                    }
-                    Ok(None) => break,
-                    Err(_) => {
-                        tracing::info!(upstream = %upstream, "(a line longer than {LINE} bytes was cut)");
-                        lines = Lines::default();
-                        break;
-                    }
-                }
-            }
-        }
-    });
-    Ok(())
 }

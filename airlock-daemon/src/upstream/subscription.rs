@@ -1,15 +1,30 @@
 //! What a server says outside of calls, for those who want to hear it.
+//!
+//! A subscription has a task of its own on the worker that made it. At a legacy server it is one of the subscribers of a hub,
+//! and the task tells the server which resources are watched; at a modern server it is a request of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::auth::principal::Identity;
+use crate::mcp::client::ClientCapabilities;
+use crate::mcp::object::quote;
+use crate::mcp::revision::Era;
 
 use super::ask::{Answered, Ask};
+use super::driver;
 use super::error::UpstreamError;
+use super::hub::{Hub, Member};
+use super::link::{Link, Reply, Takes};
+use super::listener::Listener;
 use super::pool::{Caller, Upstream};
 
 /// Notices that may wait for one subscriber; what is beyond is dropped, and counted.
 const NOTICES: usize = 64;
+/// How long a server may think about the resources that are watched no more, or again.
+const COURTESY: Duration = Duration::from_secs(10);
 
 /// One thing that a server says outside of calls.
 #[derive(Debug)]
@@ -18,6 +33,8 @@ pub enum Notice {
     Notification(String, String),
     /// A question that belongs to no call.
     Ask(Ask),
+    /// So many notices were dropped here, since the subscriber did not take them in time.
+    Dropped(u64),
 }
 
 /// What a subscriber wants to hear of.
@@ -29,14 +46,39 @@ pub struct Interest {
     pub prompts: bool,
     /// `notifications/resources/list_changed`.
     pub resources: bool,
-    /// Log messages and questions that belong to no call; for a legacy session.
+    /// Log messages and questions that belong to no call, and what no revision knows; for a legacy session.
     pub everything: bool,
 }
 
 /// A subscription; dropping it ends it.
 pub struct Subscription {
     notices: mpsc::Receiver<Notice>,
-    _sender: mpsc::Sender<Notice>,
+    changes: mpsc::Sender<Change>,
+}
+
+/// A resource to watch from now on, or not any more.
+pub(super) struct Change {
+    pub(super) uri: String,
+    pub(super) watch: bool,
+    pub(super) answer: oneshot::Sender<Result<Answered, UpstreamError>>,
+}
+
+/// Whose subscription it is.
+pub(super) struct Subscriber {
+    identity: Identity,
+    session: Option<Arc<str>>,
+    pub(super) capabilities: ClientCapabilities,
+}
+
+impl Subscriber {
+    /// As the pool wants to know it.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller {
+            identity: self.identity.clone(),
+            session: self.session.as_ref(),
+            capabilities: self.capabilities,
+        }
+    }
 }
 
 impl Upstream {
@@ -44,19 +86,52 @@ impl Upstream {
     /// what it says is heard once a call has started it. A modern one is asked (`subscriptions/listen`).
     ///
     /// # Errors
-    /// When a modern server cannot be reached or refuses.
+    /// When a modern server cannot be reached or refuses, or there are too many subscriptions.
     pub async fn subscribe(
         self: &Arc<Self>,
-        _caller: &Caller<'_>,
-        _interest: Interest,
+        caller: &Caller<'_>,
+        interest: Interest,
     ) -> Result<Subscription, UpstreamError> {
+        let facts = match self.facts() {
+            Some(facts) => facts,
+            None => self.probe().await?,
+        };
+        let seat = self.seat(&caller.identity)?;
+        let who = Subscriber {
+            identity: caller.identity.clone(),
+            session: caller.session.map(Arc::clone),
+            capabilities: caller.capabilities,
+        };
+        let hub = self.hub(&facts, caller);
         let (sender, notices) = mpsc::channel(NOTICES);
-        Ok(Subscription { notices, _sender: sender })
+        let (changes, queue) = mpsc::channel(1);
+        let upstream = Arc::clone(self);
+        match facts.era {
+            Era::Legacy => {
+                let member = hub.join(interest, sender);
+                tokio::task::spawn_local(async move {
+                    Attendance { upstream, who, hub, member }.run(queue).await;
+                    drop(seat);
+                });
+            }
+            Era::Modern => {
+                let mut listener = Listener::new(upstream, who, interest, sender);
+                listener.begin().await?;
+                tokio::task::spawn_local(async move {
+                    tokio::select! {
+                        () = listener.run(queue) => {}
+                        () = hub.closed() => {}
+                    }
+                    drop(seat);
+                });
+            }
+        }
+        Ok(Subscription { notices, changes })
     }
 }
 
 impl Subscription {
-    /// The next notice; `None` when the server will say nothing more.
+    /// The next notice; `None` when the server will say nothing more. May be cancelled without loss.
     pub async fn next(&mut self) -> Option<Notice> {
         self.notices.recv().await
     }
@@ -66,15 +141,136 @@ impl Subscription {
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn watch(&mut self, _uri: &str) -> Result<Answered, UpstreamError> {
-        Ok(Ok("{}".to_owned()))
+    pub async fn watch(&mut self, uri: &str) -> Result<Answered, UpstreamError> {
+        self.change(uri, true).await
     }
 
     /// Does not hear of it any more.
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn unwatch(&mut self, _uri: &str) -> Result<Answered, UpstreamError> {
-        Ok(Ok("{}".to_owned()))
+    pub async fn unwatch(&mut self, uri: &str) -> Result<Answered, UpstreamError> {
+        self.change(uri, false).await
     }
+
+    async fn change(&mut self, uri: &str, watch: bool) -> Result<Answered, UpstreamError> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.changes.send(Change { uri: uri.to_owned(), watch, answer }).await;
+        let ended = || Ok(Err(error(-32603, "the subscription has ended")));
+        answered.await.unwrap_or_else(|_| ended())
+    }
+}
+
+/// The task of a subscription to a legacy server.
+struct Attendance {
+    upstream: Arc<Upstream>,
+    who: Subscriber,
+    hub: Arc<Hub>,
+    member: Member,
+}
+
+impl Attendance {
+    async fn run(self, mut changes: mpsc::Receiver<Change>) {
+        let changing = async {
+            while let Some(Change { uri, watch, answer }) = changes.recv().await {
+                let outcome = if watch { self.watch(&uri).await } else { self.unwatch(&uri).await };
+                let _ = answer.send(outcome);
+            }
+        };
+        tokio::select! {
+            () = changing => {}
+            () = self.hub.closed() => return,
+        }
+        let _one = self.hub.changing.lock().await;
+        let left = self.member.leave();
+        if left.is_empty() {
+            return;
+        }
+        if let Some(link) = self.upstream.running_link(&self.who.caller()) {
+            tell(&link, &self.upstream.name, UNSUBSCRIBE, left).await;
+        }
+    }
+
+    async fn watch(&self, uri: &str) -> Result<Answered, UpstreamError> {
+        let _one = self.hub.changing.lock().await;
+        let full = || Ok(Err(error(429, "too many resources are watched")));
+        if self.member.is_watched(uri) {
+            return if self.member.watch(uri) { Ok(Ok("{}".to_owned())) } else { full() };
+        }
+        let limit = self.upstream.timeout;
+        let asking = async {
+            let (link, facts) = self.upstream.link(&self.who.caller()).await?;
+            if !facts.subscribe {
+                return Ok(Err(error(-32601, "the server does not tell of changes of its resources")));
+            }
+            // Before the server is told: what it says at once is heard.
+            if !self.member.watch(uri) {
+                return full();
+            }
+            ask(&link, SUBSCRIBE, uri).await.ok_or_else(|| self.upstream.ended(&link.ending()))
+        };
+        let outcome =
+            tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(self.upstream.late(SUBSCRIBE)));
+        if !matches!(outcome, Ok(Ok(_))) {
+            self.member.unwatch(uri);
+        }
+        outcome
+    }
+
+    async fn unwatch(&self, uri: &str) -> Result<Answered, UpstreamError> {
+        let _one = self.hub.changing.lock().await;
+        let done = Ok(Ok("{}".to_owned()));
+        if !self.member.unwatch(uri) {
+            return done;
+        }
+        // A server that does not run any more says nothing either.
+        let Some(link) = self.upstream.running_link(&self.who.caller()) else { return done };
+        match tokio::time::timeout(self.upstream.timeout, ask(&link, UNSUBSCRIBE, uri)).await {
+            Ok(Some(answered)) => Ok(answered),
+            Ok(None) => done,
+            Err(_) => Err(self.upstream.late(UNSUBSCRIBE)),
+        }
+    }
+}
+
+const SUBSCRIBE: &str = "resources/subscribe";
+const UNSUBSCRIBE: &str = "resources/unsubscribe";
+
+/// A legacy server that was started again is told what is watched.
+pub(super) fn again(link: &Link, upstream: &Arc<str>, hub: &Hub) {
+    let watched = hub.watched();
+    if !watched.is_empty() {
+        let (link, upstream) = (link.clone(), Arc::clone(upstream));
+        tokio::task::spawn_local(async move { tell(&link, &upstream, SUBSCRIBE, watched).await });
+    }
+}
+
+/// Tells a server about resources; nobody waits for what it answers.
+async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<String>) {
+    for uri in uris {
+        match tokio::time::timeout(COURTESY, ask(link, method, &uri)).await {
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(error))) => tracing::warn!(upstream, error, "the server refuses {method}"),
+            Ok(None) => return,
+            Err(_) => tracing::warn!(upstream, "the server did not answer {method} in time"),
+        }
+    }
+}
+
+/// Asks about one resource; `None` when the link has ended.
+async fn ask(link: &Link, method: &'static str, uri: &str) -> Option<Answered> {
+    let params = format!(r#"{{"uri":{}}}"#, quote(uri));
+    let mut pending = link.request(Takes::Result, |id| driver::request(id, method, &params)).await?;
+    loop {
+        match pending.next().await? {
+            Reply::Notification(..) | Reply::Ask(_) => {}
+            Reply::Result(result) => return Some(Ok(result)),
+            Reply::Error(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// An error object of ours.
+pub(super) fn error(code: i32, message: &str) -> String {
+    format!(r#"{{"code":{code},"message":"{message}"}}"#)
 }

@@ -10,6 +10,7 @@ use crate::runtime::stream::split;
 use super::connect::Endpoint;
 use super::error::UpstreamError;
 use super::handle::Link;
+use super::hub::Hub;
 use super::link::{Parts, PipeLink};
 use super::{driver, modern};
 
@@ -57,9 +58,10 @@ fn probe(endpoint: &Endpoint) -> Vec<u8> {
 ///
 /// # Errors
 /// When there is no connection.
-pub async fn open(
+pub(super) async fn open(
     endpoint: &Endpoint,
     idle: Option<Duration>,
+    hub: &Arc<Hub>,
     counted: impl Send + 'static,
 ) -> Result<Link, UpstreamError> {
     let (stream, handle) = endpoint.connect_unix().await?;
@@ -68,6 +70,7 @@ pub async fn open(
         stream,
         limit: endpoint.limits.message,
         idle,
+        hub: Arc::clone(hub),
         end: Box::new(move || {
             // The reader sees the end and lets go of the connection, even where the server keeps it open.
             let _ = handle.shutdown(Shutdown::Both);

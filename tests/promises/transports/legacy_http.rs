@@ -1,4 +1,4 @@
-//! A server with sessions over HTTP: its session goes along, is ended with ours, and is opened again when it is lost.
+//! A server with sessions over HTTP: its session goes along, is ended with ours, and when it is lost the client is told.
 
 use std::io;
 use std::net::TcpStream;
@@ -121,7 +121,7 @@ fn a_session_goes_along_and_is_ended_with_its_clients() {
 }
 
 #[test]
-fn a_session_that_the_server_lost_is_opened_again() {
+fn a_session_that_the_server_lost_is_told_so_once_and_opened_again() {
     for (io, tool) in [("epoll", "lost"), ("io_uring", "lost"), ("epoll", "lost_in_words")] {
         let little = Little::start(answer);
         let Some(airlock) = start(io, &little, "") else { continue };
@@ -130,6 +130,10 @@ fn a_session_that_the_server_lost_is_opened_again() {
         let lost = session.request("tools/call", &json!({"name": tool, "arguments": {}})).expect("an answer");
         assert_eq!(lost.status, 502, "{}", lost.text());
         assert!(airlock.log().contains("has ended the session"), "{}", airlock.log());
+        // What the client kept there is gone: it is told before it is served by a session that knows nothing of it.
+        let told =
+            session.request("tools/call", &json!({"name": "which", "arguments": {}})).expect("an answer");
+        assert_eq!(told.status, 404, "{}", told.text());
         let after = text(&session.call("which", &json!({})).expect("a call")).to_owned();
         assert_ne!(before, after, "{tool} on {io}");
         let deleted = little.book(|book| {

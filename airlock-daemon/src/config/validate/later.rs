@@ -1,7 +1,7 @@
 //! Keys that the schema knows and this release does not act on: refused, so that nobody relies on them.
 
 use super::{Checks, at};
-use crate::config::schema::{Config, Isolation, PinNetwork, PolicyMode, Upstream, UpstreamKind};
+use crate::config::schema::{Config, PinNetwork, PolicyMode, Upstream, UpstreamKind};
 use crate::config::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
@@ -45,15 +45,6 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 fn upstream(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     if upstream.credential.is_some() {
         key(checks, at!["upstreams", index, "credential"], "upstreams[].credential");
-    }
-    let isolation = match upstream.isolation {
-        Some(Isolation::Subject) => Some("subject"),
-        Some(Isolation::Tenant) => Some("tenant"),
-        Some(Isolation::Session | Isolation::Shared) | None => None,
-    };
-    if let Some(isolation) = isolation {
-        let path = at!["upstreams", index, "isolation"];
-        value(checks, path, &format!("the isolation {isolation}"), "`session` (the strictest) or `shared`");
     }
     // For other types nothing is pinned, which is told elsewhere.
     if upstream.kind == UpstreamKind::Stdio && upstream.pin.network == PinNetwork::Host {

@@ -4,42 +4,71 @@ use std::sync::Arc;
 
 use crate::config::schema::{EraChoice, Framing, UpstreamKind};
 use crate::config::units::Period;
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
+use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
-use super::super::driver::Facts;
 use super::super::error::UpstreamError;
 use super::super::http::HttpLink;
+use super::super::hub::Hub;
 use super::super::link::{Ending, Link};
 use super::super::probe::{self, Failure};
 use super::super::stdio::Start;
-use super::super::unix;
+use super::super::{subscription, unix};
+use super::places::Opened;
 use super::{Owner, Upstream};
 
+/// For whom a link is opened.
+pub(super) struct Opening {
+    /// Who hears what the server says outside of calls.
+    pub(super) hub: Arc<Hub>,
+    /// What a legacy server is told that its client can do.
+    pub(super) capabilities: ClientCapabilities,
+}
+
 impl Upstream {
+    /// Opens a link, unless too many starts have failed of late.
+    pub(super) async fn open(&self, opening: &Opening) -> Result<Opened, UpstreamError> {
+        let attempt = self.breaker.admit(&self.name)?;
+        let result = self.open_now(opening).await;
+        match &result {
+            Ok(_) => attempt.succeeded(),
+            Err(error) => {
+                if attempt.failed(error) == Verdict::Opened {
+                    self.metrics.circuit_opened();
+                }
+            }
+        }
+        result
+    }
+
     /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one that does not
     /// answer as it did before is asked anew what it is.
-    pub(super) async fn open(&self) -> Result<(Link, Arc<Facts>), UpstreamError> {
+    async fn open_now(&self, opening: &Opening) -> Result<Opened, UpstreamError> {
         let known = self.facts().map(|facts| facts.era);
         let era = match (self.config.era, known) {
             (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
             (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
             (era, _) => era,
         };
-        let mut result = self.open_as(era).await;
+        let mut result = self.open_as(era, opening).await;
         if self.config.era == EraChoice::Auto {
             result = match result {
                 Err(UpstreamError::Ended { .. } | UpstreamError::Closed { .. }) if era == EraChoice::Auto => {
-                    self.open_as(EraChoice::Legacy).await
+                    self.open_as(EraChoice::Legacy, opening).await
                 }
                 Err(UpstreamError::Protocol { .. }) if era != EraChoice::Auto => {
-                    self.open_as(EraChoice::Auto).await
+                    self.open_as(EraChoice::Auto, opening).await
                 }
                 result => result,
             };
         }
         match &result {
-            Ok((_, facts)) => {
+            Ok((link, facts)) => {
+                if facts.era == Era::Legacy {
+                    subscription::again(link, &self.name, &opening.hub);
+                }
                 self.facts.store(Some(Arc::clone(facts)));
                 self.trouble.store(None);
             }
@@ -56,9 +85,12 @@ impl Upstream {
     }
 
     /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
-    pub(super) async fn open_for_all_who_wait(self: &Arc<Self>) -> Result<(Link, Arc<Facts>), UpstreamError> {
+    pub(super) async fn open_for_all_who_wait(
+        self: &Arc<Self>,
+        opening: Opening,
+    ) -> Result<Opened, UpstreamError> {
         let this = Arc::clone(self);
-        let opened = tokio::task::spawn_local(async move { this.open().await }).await;
+        let opened = tokio::task::spawn_local(async move { this.open(&opening).await }).await;
         opened.unwrap_or_else(|_| Err(self.broken_off()))
     }
 
@@ -72,7 +104,8 @@ impl Upstream {
         self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
     }
 
-    async fn open_as(&self, era: EraChoice) -> Result<(Link, Arc<Facts>), UpstreamError> {
+    async fn open_as(&self, era: EraChoice, opening: &Opening) -> Result<Opened, UpstreamError> {
+        let hub = &opening.hub;
         // Only what is asked to be as it was known to be is kept for everyone.
         let stays = era == EraChoice::Modern && self.serves_everyone();
         let idle = (!stays).then_some(self.idle);
@@ -86,25 +119,26 @@ impl Upstream {
                     limit: self.limit,
                     counted: (self.metrics.process(), self.running.start()),
                     idle,
+                    hub,
                 };
                 (start.open().await?, None)
             }
             UpstreamKind::Http => {
-                (Link::Http(HttpLink::start(self.endpoint()?, idle, self.running.start())), None)
+                (Link::Http(HttpLink::start(self.endpoint()?, idle, hub, self.running.start())), None)
             }
             UpstreamKind::Unix => {
                 let endpoint = self.endpoint()?;
                 let framing = self.framing(&endpoint).await?;
                 let link = match framing {
-                    Framing::Http => Link::Http(HttpLink::start(endpoint, idle, self.running.start())),
+                    Framing::Http => Link::Http(HttpLink::start(endpoint, idle, hub, self.running.start())),
                     Framing::Ndjson | Framing::Auto => {
-                        unix::open(&endpoint, idle, self.running.start()).await?
+                        unix::open(&endpoint, idle, hub, self.running.start()).await?
                     }
                 };
                 (link, Some(framing))
             }
         };
-        let shaken = probe::handshake(&link, era, self.timeout).await;
+        let shaken = probe::handshake(&link, era, self.timeout, opening.capabilities).await;
         // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
@@ -156,6 +190,15 @@ impl Upstream {
                     limit: Period(limit).to_string(),
                 },
             },
+        }
+    }
+
+    /// The error for a server that did not answer a request in time.
+    pub(in super::super) fn late(&self, what: &str) -> UpstreamError {
+        UpstreamError::Deadline {
+            upstream: self.name.to_string(),
+            what: what.to_owned(),
+            limit: Period(self.timeout).to_string(),
         }
     }
 

@@ -1,0 +1,376 @@
+//! Who hears what a legacy server says outside of calls. A hub outlives the server's process: who subscribed before it was
+//! started hears it, and so does who subscribed before it was started again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::mcp::object::Object;
+
+use super::ask::Ask;
+use super::subscription::{Interest, Notice};
+
+/// Resources that the subscribers of one hub may watch.
+const MAX_WATCHED: usize = 1024;
+/// Resources that one subscriber may watch.
+pub(super) const MAX_WATCHED_EACH: usize = 256;
+
+/// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that fits.
+pub(super) struct Outbox {
+    notices: mpsc::Sender<Notice>,
+    dropped: u64,
+}
+
+/// The subscribers of one owner's server.
+pub(super) struct Hub {
+    /// Several principals share the server: what belongs to nobody in particular is for nobody.
+    pub(super) several: bool,
+    state: Mutex<State>,
+    presence: watch::Sender<Presence>,
+    /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in order.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    members: Vec<Entry>,
+    /// How many watch a resource.
+    watched: HashMap<String, usize>,
+}
+
+struct Entry {
+    id: u64,
+    interest: Interest,
+    outbox: Outbox,
+    uris: HashSet<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Presence {
+    members: usize,
+    closed: bool,
+}
+
+/// A subscriber's place; dropping it gives it up.
+pub(super) struct Member {
+    hub: Arc<Hub>,
+    id: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(notices: mpsc::Sender<Notice>) -> Self {
+        Self { notices, dropped: 0 }
+    }
+
+    /// Waits until the subscriber is gone.
+    pub(super) async fn closed(&self) {
+        self.notices.closed().await;
+    }
+
+    /// Puts a notice in; says whether there was room.
+    pub(super) fn put(&mut self, notice: Notice) -> bool {
+        if self.dropped > 0 && self.notices.try_send(Notice::Dropped(self.dropped)).is_ok() {
+            self.dropped = 0;
+        }
+        let fits = self.dropped == 0 && self.notices.try_send(notice).is_ok();
+        if !fits {
+            self.dropped += 1;
+        }
+        fits
+    }
+}
+
+impl Hub {
+    pub(super) fn new(several: bool) -> Arc<Self> {
+        Arc::new(Self {
+            several,
+            state: Mutex::default(),
+            presence: watch::Sender::default(),
+            changing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // No change below can panic between its steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a subscriber.
+    pub(super) fn join(self: &Arc<Self>, interest: Interest, notices: mpsc::Sender<Notice>) -> Member {
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        if !self.presence.borrow().closed {
+            let outbox = Outbox::new(notices);
+            state.members.push(Entry { id, interest, outbox, uris: HashSet::new() });
+        }
+        self.count(&state);
+        Member { hub: Arc::clone(self), id }
+    }
+
+    fn count(&self, state: &State) {
+        self.presence.send_modify(|presence| presence.members = state.members.len());
+    }
+
+    /// The server is gone for good: nobody hears anything more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.members.clear();
+        state.watched.clear();
+        self.presence.send_replace(Presence { members: 0, closed: true });
+    }
+
+    /// Waits until the hub is closed.
+    pub(super) async fn closed(&self) {
+        // The sender lives as long as the hub.
+        let _ = self.presence.subscribe().wait_for(|presence| presence.closed).await;
+    }
+
+    /// Waits until there is a subscriber.
+    pub(super) async fn wanted(&self) {
+        let _ = self.presence.subscribe().wait_for(|presence| presence.members > 0).await;
+    }
+
+    /// Waits until there is none.
+    pub(super) async fn unwanted(&self) {
+        let _ = self.presence.subscribe().wait_for(|presence| presence.members == 0).await;
+    }
+
+    /// Whether somebody watches a resource.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.lock().watched.is_empty()
+    }
+
+    /// The resources that somebody watches.
+    pub(super) fn watched(&self) -> Vec<String> {
+        self.lock().watched.keys().cloned().collect()
+    }
+
+    /// Hands a notification to all who want to hear of it.
+    pub(super) fn publish(&self, method: &str, params: &str) {
+        if self.presence.borrow().members == 0 {
+            return;
+        }
+        let uri = uri_of(method, params);
+        for member in &mut self.lock().members {
+            if wants(member.interest, member.uris.iter(), method, uri.as_deref()) {
+                member.outbox.put(Notice::Notification(method.to_owned(), params.to_owned()));
+            }
+        }
+    }
+
+    /// Hands a question that belongs to no call to the newest subscriber that takes such; says whether there is one.
+    pub(super) fn ask(&self, ask: Ask) -> bool {
+        if self.several {
+            return false;
+        }
+        let mut state = self.lock();
+        match state.members.iter_mut().rev().find(|member| member.interest.everything) {
+            // A subscriber that does not listen drops it, which is an answer too.
+            Some(member) => {
+                member.outbox.put(Notice::Ask(ask));
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Member {
+    /// Whether anybody watches the resource, this one included.
+    pub(super) fn is_watched(&self, uri: &str) -> bool {
+        self.hub.lock().watched.contains_key(uri)
+    }
+
+    /// Watches a resource; `false` when there are too many.
+    pub(super) fn watch(&self, uri: &str) -> bool {
+        let mut guard = self.hub.lock();
+        let state = &mut *guard;
+        let Some(member) = state.members.iter_mut().find(|member| member.id == self.id) else { return false };
+        if member.uris.contains(uri) {
+            return true;
+        }
+        let new = !state.watched.contains_key(uri);
+        if member.uris.len() >= MAX_WATCHED_EACH || (new && state.watched.len() >= MAX_WATCHED) {
+            return false;
+        }
+        member.uris.insert(uri.to_owned());
+        *state.watched.entry(uri.to_owned()).or_default() += 1;
+        true
+    }
+
+    /// Does not watch it any more; says whether it was the last to do so.
+    pub(super) fn unwatch(&self, uri: &str) -> bool {
+        let mut guard = self.hub.lock();
+        let state = &mut *guard;
+        let member = state.members.iter_mut().find(|member| member.id == self.id);
+        member.is_some_and(|member| member.uris.remove(uri)) && release(&mut state.watched, uri)
+    }
+
+    /// Leaves; returns the resources that nobody watches any more.
+    pub(super) fn leave(&self) -> Vec<String> {
+        let mut guard = self.hub.lock();
+        let state = &mut *guard;
+        let Some(at) = state.members.iter().position(|member| member.id == self.id) else {
+            return Vec::new();
+        };
+        let member = state.members.remove(at);
+        self.hub.count(state);
+        member.uris.into_iter().filter(|uri| release(&mut state.watched, uri)).collect()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn release(watched: &mut HashMap<String, usize>, uri: &str) -> bool {
+    match watched.get_mut(uri) {
+        Some(count) if *count > 1 => {
+            *count -= 1;
+            false
+        }
+        _ => watched.remove(uri).is_some(),
+    }
+}
+
+/// The resource that has changed, where the notification is about one.
+pub(super) fn uri_of(method: &str, params: &str) -> Option<String> {
+    if method != UPDATED {
+        return None;
+    }
+    Some(Object::parse(params).ok()?.string("uri")?.into_owned())
+}
+
+const UPDATED: &str = "notifications/resources/updated";
+
+/// Whether somebody with this interest, who watches these resources, wants to hear of a notification.
+pub(super) fn wants<'a>(
+    interest: Interest,
+    mut uris: impl Iterator<Item = &'a String>,
+    method: &str,
+    uri: Option<&str>,
+) -> bool {
+    match method {
+        "notifications/tools/list_changed" => interest.tools,
+        "notifications/prompts/list_changed" => interest.prompts,
+        "notifications/resources/list_changed" => interest.resources,
+        UPDATED => uri.is_some_and(|uri| uris.any(|watched| concerns(watched, uri))),
+        _ => interest.everything,
+    }
+}
+
+/// Whether `uri` is the watched resource or one below it (2025-11-25, `ResourceUpdatedNotification`).
+fn concerns(watched: &str, uri: &str) -> bool {
+    uri.strip_prefix(watched).is_some_and(|rest| {
+        rest.is_empty() || watched.ends_with('/') || rest.starts_with('/') || rest.starts_with('#')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOLS: &str = "notifications/tools/list_changed";
+
+    fn all() -> Interest {
+        Interest { tools: true, prompts: true, resources: true, everything: true }
+    }
+
+    fn heard(notices: &mut mpsc::Receiver<Notice>) -> Vec<String> {
+        std::iter::from_fn(|| notices.try_recv().ok())
+            .map(|notice| match notice {
+                Notice::Notification(method, _) => method,
+                Notice::Ask(ask) => ask.method,
+                Notice::Dropped(count) => format!("dropped {count}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn everybody_hears_what_they_asked_for() {
+        let hub = Hub::new(false);
+        let (sender, mut tools) = mpsc::channel(8);
+        let _tools = hub.join(Interest { tools: true, ..Interest::default() }, sender);
+        let (sender, mut everything) = mpsc::channel(8);
+        let _everything = hub.join(all(), sender);
+        for method in [TOOLS, "notifications/prompts/list_changed", "notifications/message", "vendor/x"] {
+            hub.publish(method, "{}");
+        }
+        assert_eq!(heard(&mut tools), [TOOLS]);
+        assert_eq!(heard(&mut everything).len(), 4);
+    }
+
+    #[test]
+    fn a_change_is_heard_by_those_who_watch() {
+        let hub = Hub::new(false);
+        let (sender, mut notices) = mpsc::channel(8);
+        let member = hub.join(all(), sender);
+        let (sender, mut others) = mpsc::channel(8);
+        let other = hub.join(all(), sender);
+        assert!(
+            member.watch("a://b") && member.watch("a://b") && other.watch("a://b") && other.watch("c://d/")
+        );
+        for uri in ["a://b", "a://b/c", "a://bc", "c://d/e", "c://"] {
+            hub.publish(UPDATED, &format!(r#"{{"uri":"{uri}"}}"#));
+        }
+        assert_eq!(heard(&mut notices).len(), 2);
+        assert_eq!(heard(&mut others).len(), 3);
+        assert!(!member.unwatch("a://b"), "another watches it");
+        assert!(!member.unwatch("a://b"), "not watched any more");
+        let mut left = other.leave();
+        left.sort();
+        assert_eq!(left, ["a://b", "c://d/"]);
+        assert!(!hub.is_watched());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_told() {
+        let hub = Hub::new(false);
+        let (sender, mut notices) = mpsc::channel(2);
+        let _member = hub.join(all(), sender);
+        for _ in 0..5 {
+            hub.publish(TOOLS, "{}");
+        }
+        assert_eq!(heard(&mut notices), [TOOLS, TOOLS]);
+        hub.publish(TOOLS, "{}");
+        assert_eq!(heard(&mut notices), ["dropped 3", TOOLS]);
+    }
+
+    #[test]
+    fn a_question_goes_to_one_who_takes_questions() {
+        let ask = || Ask::new("elicitation/create".to_owned(), "{}".to_owned()).0;
+        let hub = Hub::new(false);
+        assert!(!hub.ask(ask()));
+        let (sender, mut notices) = mpsc::channel(2);
+        let _deaf = hub.join(Interest { everything: false, ..all() }, sender.clone());
+        assert!(!hub.ask(ask()));
+        let member = hub.join(all(), sender.clone());
+        assert!(hub.ask(ask()));
+        assert_eq!(heard(&mut notices), ["elicitation/create"]);
+        drop(member);
+        assert!(!hub.ask(ask()));
+        let shared = Hub::new(true);
+        let _member = shared.join(all(), sender);
+        assert!(!shared.ask(ask()), "it could be anybody's");
+    }
+
+    #[tokio::test]
+    async fn a_closed_hub_is_silent() {
+        let hub = Hub::new(false);
+        let (sender, mut notices) = mpsc::channel(2);
+        let member = hub.join(all(), sender.clone());
+        hub.wanted().await;
+        hub.close();
+        hub.closed().await;
+        hub.unwanted().await;
+        assert!(!member.watch("a://b"));
+        let _late = hub.join(all(), sender);
+        hub.publish(TOOLS, "{}");
+        assert!(notices.try_recv().is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! The reader of one link: answers go to their calls, everything else to whom it concerns.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::mcp::message::{self, Incoming};
+use crate::mcp::object::Object;
+use crate::runtime::stream::ReadHalf;
+
+use super::super::asks::{Asks, Question, Taken};
+use super::super::driver::META_SUBSCRIPTION;
+use super::super::frame::Lines;
+use super::super::hub::Hub;
+use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
+
+/// The reader of one link.
+pub(super) struct Reading {
+    pub(super) upstream: Arc<str>,
+    pub(super) waiting: Waiting,
+    pub(super) shared: Arc<Shared>,
+    pub(super) asks: Arc<Asks>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) server: mpsc::WeakSender<Command>,
+    pub(super) limit: usize,
+}
+
+/// Whose it is what a server says without naming a call.
+enum Addressee {
+    Call(mpsc::Sender<Reply>),
+    /// Calls of several principals are in flight, and it may be any one's.
+    Unknown,
+    /// No call is in flight.
+    Nobody,
+}
+
+impl Reading {
+    pub(super) async fn run(&self, mut reader: ReadHalf) -> String {
+        let mut lines = Lines::default();
+        loop {
+            match reader.read(lines.buffer()).await {
+                Ok(0) => return String::new(),
+                Ok(_) => {}
+                Err(error) => return format!("its output cannot be read: {error}"),
+            }
+            loop {
+                match lines.next(self.limit) {
+                    Ok(None) => break,
+                    Ok(Some(line)) => self.message(line),
+                    Err(_) => {
+                        return format!(
+                            "it sent a message longer than {} bytes (server.max_response_bytes)",
+                            self.limit
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&self, line: &[u8]) {
+        let parsed = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(message::parse);
+        match parsed {
+            Ok(Incoming::Answer { id, outcome }) => {
+                let Some(waiter) = self.waiting.borrow_mut().remove(&id) else { return };
+                let reply = match outcome {
+                    Ok(result) => Reply::Result(result.get().to_owned()),
+                    Err(error) => Reply::Error(error.get().to_owned()),
+                };
+                deliver(waiter.replies, reply);
+            }
+            Ok(Incoming::Notification { method, params }) => {
+                self.notification(&method, params.map_or("{}", |p| p.get()));
+            }
+            Ok(Incoming::Request { id, method, params }) => {
+                self.request(Question { id, method: &method, params });
+            }
+            Err(reason) => {
+                let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
+                if self.shared.rubbish.swap(Some(Arc::new(shown.clone()))).is_none() {
+                    tracing::warn!(upstream = %self.upstream, line = shown, reason,
+                        "a line on the server's standard output is not MCP and was passed over; servers must log to standard error");
+                }
+            }
+        }
+    }
+
+    /// Progress goes to the call whose number it carries; the caller puts the client's token back. Log messages carry none.
+    /// The rest belongs to no call: a modern server names the subscription, a legacy one nothing.
+    fn notification(&self, method: &str, params: &str) {
+        if params.len() > MAX_NOTIFICATION {
+            tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
+            return;
+        }
+        let is_legacy = self.shared.told.declared().is_some();
+        let reply = || Reply::Notification(method.to_owned(), params.to_owned());
+        let taken = match method {
+            "notifications/progress" => {
+                let waiting = self.waiting.borrow();
+                progress_of(method, params)
+                    .and_then(|id| waiting.get(&id))
+                    .map(|waiter| waiter.replies.try_send(reply()))
+                    .is_some()
+            }
+            "notifications/message" => match self.addressee() {
+                Addressee::Call(call) => call.try_send(reply()).is_ok(),
+                Addressee::Nobody if is_legacy => {
+                    self.hub.publish(method, params);
+                    true
+                }
+                Addressee::Nobody | Addressee::Unknown => false,
+            },
+            "notifications/cancelled" if is_legacy => {
+                self.asks.cancelled(params);
+                true
+            }
+            // A modern server ends a subscription so.
+            "notifications/cancelled" => number(params, "requestId").is_some_and(|id| self.unsubscribe(id)),
+            _ if is_legacy => {
+                self.hub.publish(method, params);
+                true
+            }
+            _ => self.subscribed(params, reply),
+        };
+        if !taken {
+            tracing::debug!(upstream = %self.upstream, method, "a notification that belongs to no call was dropped");
+        }
+    }
+
+    /// Hands a notification to the subscription that it names.
+    fn subscribed(&self, params: &str, reply: impl FnOnce() -> Reply) -> bool {
+        let waiting = self.waiting.borrow();
+        let waiter = subscription_of(params).and_then(|id| waiting.get(&id));
+        waiter
+            .filter(|waiter| waiter.takes == Takes::Changes)
+            .is_some_and(|waiter| waiter.replies.try_send(reply()).is_ok())
+    }
+
+    fn unsubscribe(&self, id: u64) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.get(&id).is_some_and(|waiter| waiter.takes == Takes::Changes) && waiting.remove(&id).is_some()
+    }
+
+    /// The newest call that takes what names no call. Where several principals share the server, only a call that is alone.
+    fn addressee(&self) -> Addressee {
+        let waiting = self.waiting.borrow();
+        let calls = || {
+            waiting.iter().filter(|(_, call)| call.takes == Takes::Everything && !call.replies.is_closed())
+        };
+        if self.hub.several && calls().nth(1).is_some() {
+            return Addressee::Unknown;
+        }
+        let newest = calls().max_by_key(|(id, _)| **id);
+        newest.map_or(Addressee::Nobody, |(_, call)| Addressee::Call(call.replies.clone()))
+    }
+
+    /// Answers a request of the server's, or has a client answer it.
+    fn request(&self, question: Question<'_>) {
+        let declared = self.shared.told.declared().unwrap_or_default();
+        let taken = self.asks.take(question, declared, |ask| match self.addressee() {
+            Addressee::Call(call) => {
+                // A call that is too busy to take it drops it, which is an answer too.
+                let _ = call.try_send(Reply::Ask(ask));
+                true
+            }
+            Addressee::Nobody => self.hub.ask(ask),
+            Addressee::Unknown => false,
+        });
+        match taken {
+            Taken::Answer(text) => {
+                if let Some(commands) = self.server.upgrade() {
+                    // A server that asks faster than it reads gets no answer rather than unbounded memory.
+                    let _ = commands.try_send(Command::Notify(text));
+                }
+            }
+            Taken::Waits(waiting) => {
+                let server = self.server.clone();
+                tokio::task::spawn_local(async move {
+                    if let Some(text) = waiting.message().await
+                        && let Some(commands) = server.upgrade()
+                    {
+                        let _ = commands.send(Command::Notify(text)).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The call that a progress notification belongs to: our number is its token.
+pub(in super::super) fn progress_of(method: &str, params: &str) -> Option<u64> {
+    if method != "notifications/progress" {
+        return None;
+    }
+    number(params, "progressToken")
+}
+
+/// The subscription that a notification of a modern server belongs to: the number of our request.
+fn subscription_of(params: &str) -> Option<u64> {
+    let params = Object::parse(params).ok()?;
+    number(params.get("_meta")?, META_SUBSCRIPTION)
+}
+
+fn number(object: &str, member: &str) -> Option<u64> {
+    Object::parse(object).ok()?.get(member)?.parse().ok()
+}
+
+/// Hands over a call's last reply. A channel full of progress gets it as soon as there is room.
+fn deliver(replies: mpsc::Sender<Reply>, reply: Reply) {
+    if let Err(mpsc::error::TrySendError::Full(reply)) = replies.try_send(reply) {
+        tokio::task::spawn_local(async move {
+            let _ = replies.send(reply).await;
+        });
+    }
+}

@@ -1,0 +1,149 @@
+//! The stream on which a legacy HTTP server says what belongs to no call: a GET that stays open while somebody subscribes
+//! (2025-11-25, "Listening for Messages from the Server").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::mcp::message::{self, Incoming};
+
+use super::asks::Question;
+use super::backoff::Backoff;
+use super::connections;
+use super::error::UpstreamError;
+use super::exchange::{Kind, kind, read_all, too_long};
+use super::http::Shared;
+use super::link::MAX_NOTIFICATION;
+use super::sse::Events;
+
+/// A stream that held for so long had nothing wrong with it.
+const SOUND: Duration = Duration::from_mins(1);
+/// The longest pause that a server's `retry` may demand.
+const MAX_RETRY: Duration = Duration::from_mins(1);
+/// Longest error page that is read to keep the connection, in bytes.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// How an attempt to listen ended.
+enum End {
+    /// The server offers no such stream, or the session is over.
+    Never,
+    /// It broke off, or could not be opened.
+    Broken,
+}
+
+/// Listens for as long as somebody subscribes; ended with the link.
+pub(super) async fn run(shared: Arc<Shared>) {
+    shared.ready.notified().await;
+    let mut backoff = Backoff::default();
+    let mut events = Events::default();
+    loop {
+        shared.hub.wanted().await;
+        let begun = Instant::now();
+        let end = tokio::select! {
+            end = listen(&shared, &mut events) => end,
+            // Closing the connection ends the stream; nothing is lost, as nobody listens.
+            () = shared.hub.unwanted() => {
+                events = Events::default();
+                continue;
+            }
+        };
+        match end {
+            Ok(End::Never) => return,
+            Ok(End::Broken) => {}
+            Err(error) => tracing::debug!("{error}"),
+        }
+        if begun.elapsed() >= SOUND {
+            backoff.reset();
+        }
+        let pause = backoff.pause().max(events.retry().unwrap_or_default().min(MAX_RETRY));
+        events.reconnect();
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, UpstreamError> {
+    let endpoint = &shared.endpoint;
+    let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
+    let resumes = last.is_some();
+    let (response, connection) = connections::send(endpoint, shared.listen(last)).await?;
+    let status = response.status();
+    match (status, kind(&response)) {
+        (StatusCode::OK, Kind::Events) => {}
+        (StatusCode::NOT_FOUND, _) if shared.has_session() => {
+            shared.session_gone();
+            return Ok(End::Never);
+        }
+        _ => {
+            if read_all(endpoint, response.into_body(), ERROR_BODY).await.is_ok() {
+                connections::keep(endpoint, connection);
+            }
+            tracing::debug!(upstream = %endpoint.upstream, %status, "the server has no stream for what belongs to no call");
+            if resumes && status != StatusCode::METHOD_NOT_ALLOWED {
+                // It may not know the event any more: what was missed is lost, what comes is not.
+                *events = Events::default();
+                return Ok(End::Broken);
+            }
+            // A server that still takes the last stream for open says 409.
+            let later = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+            let later = later || matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS);
+            return Ok(if later { End::Broken } else { End::Never });
+        }
+    }
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
+        let data = frame.into_data().unwrap_or_default();
+        let mut whole = Vec::new();
+        events
+            .feed(&data, endpoint.limits.message, |event| whole.push(event))
+            .map_err(|_| too_long(endpoint))?;
+        for event in whole {
+            // An event without data only sets the id to resume after.
+            if event.kind == "message" && !event.data.is_empty() {
+                messages(shared, &event.data);
+            }
+        }
+    }
+    connections::keep(endpoint, connection);
+    Ok(End::Broken)
+}
+
+/// Takes in one message, or a batch of them as 2025-03-26 allows. What is none is passed over: no call depends on it.
+fn messages(shared: &Arc<Shared>, bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if text.trim_start().starts_with('[') {
+        let batch: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        for one in batch {
+            message(shared, one.get());
+        }
+    } else {
+        message(shared, text);
+    }
+}
+
+fn message(shared: &Arc<Shared>, text: &str) {
+    match message::parse(text) {
+        Ok(Incoming::Notification { method, params }) => {
+            let params = params.map_or("{}", RawValue::get);
+            if params.len() > MAX_NOTIFICATION {
+                tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
+            } else if method == "notifications/cancelled" {
+                shared.cancelled(params);
+            } else if method != "notifications/progress" {
+                shared.hub.publish(&method, params);
+            }
+        }
+        Ok(Incoming::Request { id, method, params }) => {
+            shared.request(Question { id, method: &method, params }, |ask| shared.hub.ask(ask));
+        }
+        Ok(Incoming::Answer { .. }) => {}
+        Err(reason) => {
+            tracing::debug!(upstream = %shared.endpoint.upstream, reason, "a message on its event stream was passed over");
+        }
+    }
+}

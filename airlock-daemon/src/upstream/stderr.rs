@@ -1,0 +1,109 @@
+//! What a server writes on standard error goes to the log, line by line, but never so much that it drowns all else.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::runtime::backend::Backend;
+use crate::runtime::stream::split;
+
+use super::frame::Lines;
+
+/// Longest line that is logged; what is longer is cut.
+const LINE: usize = 4096;
+/// Lines that may come at once.
+const BURST: u32 = 50;
+/// How often another line may come after that.
+const EACH: Duration = Duration::from_millis(100);
+
+/// A token bucket.
+struct Bucket {
+    tokens: u32,
+    /// When the last token was added.
+    filled: Instant,
+    /// Lines that were left out since the last that was logged.
+    left_out: u64,
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Self {
+        Self { tokens: BURST, filled: now, left_out: 0 }
+    }
+
+    /// Whether a line may be logged, and how many were left out before it.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let passed = now.saturating_duration_since(self.filled);
+        let earned = u32::try_from(passed.as_millis() / EACH.as_millis()).unwrap_or(u32::MAX);
+        if self.tokens.saturating_add(earned) >= BURST {
+            (self.tokens, self.filled) = (BURST, now);
+        } else {
+            self.tokens += earned;
+            self.filled += EACH * earned;
+        }
+        if self.tokens == 0 {
+            self.left_out += 1;
+            return None;
+        }
+        self.tokens -= 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Passes the server's standard error on to the log.
+pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> std::io::Result<()> {
+    let (mut reader, writer) = split(backend.unix(stderr)?);
+    tokio::task::spawn_local(async move {
+        // Both halves live until the server closes its end.
+        let _writer = writer;
+        let mut lines = Lines::default();
+        let mut bucket = Bucket::new(Instant::now());
+        while let Ok(1..) = reader.read(lines.buffer()).await {
+            loop {
+                match lines.next(LINE) {
+                    Ok(Some(line)) => {
+                        if let Some(left_out) = bucket.take(Instant::now()) {
+                            tell(&upstream, left_out);
+                            tracing::info!(upstream = %upstream, "{}", String::from_utf8_lossy(line));
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        if let Some(left_out) = bucket.take(Instant::now()) {
+                            tell(&upstream, left_out);
+                            tracing::info!(upstream = %upstream, "(a line longer than {LINE} bytes was cut)");
+                        }
+                        lines = Lines::default();
+                        break;
+                    }
+                }
+            }
+        }
+        tell(&upstream, bucket.left_out);
+    });
+    Ok(())
+}
+
+fn tell(upstream: &str, left_out: u64) {
+    if left_out > 0 {
+        tracing::warn!(upstream, left_out, "the server wrote more lines on standard error than are logged");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        let logged = (0..1_000).filter(|_| bucket.take(start).is_some()).count();
+        assert_eq!(logged, 50);
+        assert_eq!(bucket.take(start + Duration::from_millis(250)), Some(950));
+        assert_eq!(bucket.take(start + Duration::from_millis(250)), Some(0));
+        assert_eq!(bucket.take(start + Duration::from_millis(250)), None);
+        assert_eq!(bucket.take(start + Duration::from_millis(300)), Some(1));
+        let later = start + Duration::from_mins(1);
+        assert_eq!((0..100).filter(|_| bucket.take(later).is_some()).count(), 50);
+    }
+}

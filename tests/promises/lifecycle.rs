@@ -1,0 +1,92 @@
+//! A server that ends, or does not start: its clients are told what it means for them, and the host is left in peace.
+
+use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::mcp::{Session, modern_call, text};
+use airlock_tests::proc::descendants;
+use airlock_tests::{Airlock, Setup};
+use serde_json::json;
+
+use crate::start_on;
+
+fn bad(mode: &str, keys: &str) -> String {
+    let program = airlock_tests::tools::built("bad-server").display().to_string();
+    stdio_upstream("bad", &[&program, mode]) + keys
+}
+
+fn start(io: &str, mode: &str) -> Option<Airlock> {
+    let setup = Setup { upstreams: bad(mode, "    era: legacy\n"), only_listening: true, ..Setup::default() };
+    start_on(io, &setup)
+}
+
+#[test]
+fn a_session_whose_server_died_is_told_once() {
+    for io in ["epoll", "io_uring"] {
+        let Some(airlock) = start(io, "--crash-on-call") else { continue };
+        let mut session = Session::open(airlock.address(), "/mcp/bad", &airlock.user()).expect("a session");
+        session.result("tools/list", &json!({})).expect("a list");
+        let call =
+            session.request("tools/call", &json!({"name": "break", "arguments": {}})).expect("an answer");
+        assert_eq!(call.status, 502, "the call's own error: {}", call.text());
+        let told = session.request("tools/list", &json!({})).expect("an answer");
+        assert_eq!(told.status, 404, "{}", told.text());
+        assert!(told.text().contains("initialize"), "it says what to do: {}", told.text());
+        let mut session = Session::open(airlock.address(), "/mcp/bad", &airlock.user()).expect("a session");
+        session.result("tools/list", &json!({})).expect("a new session has a new process");
+    }
+}
+
+#[test]
+fn a_server_that_fails_to_start_is_left_alone_for_a_while() {
+    for io in ["epoll", "io_uring"] {
+        let Some(airlock) = start(io, "--exit") else { continue };
+        let token = airlock.user();
+        let call = modern_call("/mcp/bad", 1, "break", &json!({})).bearer(&token);
+        let refused = until(|| Some(airlock.send(&call)).filter(|response| response.status == 503));
+        let refused = refused.unwrap_or_else(|| panic!("it is tried for ever:\n{}", airlock.log()));
+        let seconds = refused.header("retry-after").and_then(|value| value.parse::<u64>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds >= 1), "{:?}", refused.headers);
+        assert!(refused.text().contains("several times in a row"), "{}", refused.text());
+        assert!(airlock.log().contains("its circuit is open"), "{}", airlock.log());
+        let gone = until(|| descendants(airlock.pid()).is_empty().then_some(()));
+        assert!(gone.is_some(), "something is left of the attempts");
+    }
+}
+
+#[test]
+fn a_flood_on_standard_error_does_not_drown_the_log() {
+    for io in ["epoll", "io_uring"] {
+        let Some(airlock) = start(io, "--chatty") else { continue };
+        let token = airlock.user();
+        let answer = airlock.send(&modern_call("/mcp/bad", 1, "break", &json!({})).bearer(&token)).answer();
+        assert_eq!(text(&answer["result"]), "xx", "{answer}");
+        let shown = until(|| {
+            let shown = airlock.log().lines().filter(|line| line.contains("chatter ")).count();
+            (shown >= 50).then_some(shown)
+        });
+        assert!(shown.is_some_and(|shown| shown < 200), "{shown:?}");
+        // The next line says how many were left out.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        airlock.send(&modern_call("/mcp/bad", 2, "break", &json!({})).bearer(&token));
+        assert!(until(|| airlock.log().contains("left_out=").then_some(())).is_some(), "{}", airlock.log());
+    }
+}
+
+#[test]
+fn a_subjects_sessions_share_a_process_where_that_is_configured() {
+    for io in ["epoll", "io_uring"] {
+        let setup = Setup {
+            upstreams: bad("--stranger", "    era: legacy\n    isolation: subject\n"),
+            ..Setup::default()
+        };
+        let Some(airlock) = start_on(io, &setup) else { continue };
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            let mut session =
+                Session::open(airlock.address(), "/mcp/bad", &airlock.user()).expect("a session");
+            session.call("break", &json!({})).expect("a call");
+            sessions.push(session);
+        }
+        // The process that was asked first ends by itself.
+        assert!(until(|| (descendants(airlock.pid()).len() == 1).then_some(())).is_some());
+    }
+}
