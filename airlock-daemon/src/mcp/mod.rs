@@ -11,5 +11,6 @@ pub mod level;
 pub mod message;
 pub mod method;
 pub mod object;
+pub mod param_header;
 pub mod revision;
 pub(crate) mod strict;
