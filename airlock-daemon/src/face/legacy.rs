@@ -13,6 +13,7 @@ use crate::mcp::header::{self, PROTOCOL_VERSION, SESSION_ID};
 use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::call::{self, Cancellation, Requester, not_offered, upstream_failed};
 use crate::pipeline::kind::{Kind, SET_LEVEL};
@@ -57,7 +58,7 @@ impl Legacy<'_> {
     /// # Errors
     /// A [`Refusal`] of any stage.
     pub async fn serve(&self, envelope: Envelope<'_>, body: &[u8]) -> Result<Reply, Refusal> {
-        let Envelope { id, method, params } = envelope;
+        let Envelope { id, method, params, .. } = envelope;
         self.endpoint.upstream(&self.gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
         let Some(name) = method else { return self.response(id.as_ref(), body) };
         let method = Method::parse(&name);
@@ -129,6 +130,7 @@ impl Legacy<'_> {
             revision: session.revision,
             capabilities: session.capabilities,
             level: session.level(),
+            params: Sent::default(),
         }
     }
 

@@ -167,6 +167,7 @@ fn parts(
                     method: Some(SUBSCRIBE.into()),
                     upstream: Some(Arc::clone(&upstream.name)),
                     target: Some(recorded(Noun::Resource, own).into()),
+                    ..Aim::default()
                 };
                 record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
             }

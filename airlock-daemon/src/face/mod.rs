@@ -21,7 +21,6 @@ use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::method::Method;
-use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authorize::{Wish, authorize};
 use crate::pipeline::route::Endpoint;
@@ -40,10 +39,7 @@ pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refus
     };
     let named =
         header::single(headers, PROTOCOL_VERSION).map_err(|reason| bad(reason, code::HEADER_MISMATCH))?;
-    let in_body = envelope
-        .params
-        .get("_meta")
-        .and_then(|meta| Object::parse(meta).ok()?.string(META_VERSION).map(std::borrow::Cow::into_owned));
+    let in_body = envelope.meta.as_ref().and_then(|meta| meta.string(META_VERSION));
     match named.map(|text| (text, Revision::parse(text))) {
         Some((_, Some(revision))) if revision.era() == Era::Legacy && in_body.is_some() => {
             Err(bad(format!("the header {PROTOCOL_VERSION} disagrees with the body"), code::HEADER_MISMATCH))
@@ -109,7 +105,9 @@ pub fn offer(
         upstream.facts().filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
     };
     // Of a server that was never reached nothing is known; most have tools.
-    let offers = |facts: Option<&Facts>| facts.map_or(Capabilities::TOOLS, |facts| facts.offers);
+    let offers = |facts: Option<&Facts>| {
+        facts.map_or(Capabilities::TOOLS, |facts| facts.offers.between(revision, facts.era))
+    };
     let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else {
         let each = gateway.upstreams.iter().map(|upstream| offers(known(upstream).as_deref()));
         let all = each.fold(Capabilities::default(), Capabilities::union);

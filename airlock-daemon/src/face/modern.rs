@@ -6,16 +6,17 @@ use http::{HeaderMap, StatusCode};
 
 use crate::audit::Event;
 use crate::auth::principal::Principal;
-use crate::mcp::client::ClientCapabilities;
+use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, METHOD, NAME, PROTOCOL_VERSION};
 use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::call::{self, Requester, not_offered};
-use crate::pipeline::kind::{Kind, SET_LEVEL};
+use crate::pipeline::kind::{Kind, SET_LEVEL, Tasks};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Gateway, Refusal, Stage, record};
@@ -37,7 +38,7 @@ pub async fn serve(
     headers: &HeaderMap,
     envelope: Envelope<'_>,
 ) -> Result<Reply, Refusal> {
-    let Envelope { id, method, params } = envelope;
+    let Envelope { id, method, params, meta } = envelope;
     let bad = |code, reason: String| {
         Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(id.as_ref())
     };
@@ -45,10 +46,9 @@ pub async fn serve(
         return Err(bad(code::INVALID_REQUEST, "a client sends no responses in this revision".into()));
     };
     let method = Method::parse(&name);
-    // The strict parse refused a `_meta` that is no object.
-    let meta = params.get("_meta").and_then(|meta| Object::parse(meta).ok());
     headers_agree(headers, &name, method, &params, meta.as_ref())
         .map_err(|reason| bad(code::HEADER_MISMATCH, reason))?;
+    let sent = Sent::read(headers).map_err(|reason| bad(code::HEADER_MISMATCH, reason))?;
     meta_is_whole(meta.as_ref()).map_err(|reason| bad(code::INVALID_PARAMS, reason))?;
     endpoint.upstream(&gateway.upstreams).map_err(|refusal| refusal.id(id.as_ref()))?;
     let Some(id) = id else {
@@ -65,6 +65,7 @@ pub async fn serve(
         revision: Revision::LATEST,
         capabilities: declared(meta.as_ref()),
         level: meta.as_ref().and_then(|meta| Level::parse(&meta.string(META_LOG_LEVEL)?)),
+        params: sent,
     };
     let identified = |refusal: Refusal| refusal.id(Some(&id));
     match method {
@@ -81,7 +82,10 @@ pub async fn serve(
             Some(Kind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
             // The level of the legacy era has gone with its sessions: `_meta` names it.
             Some(Kind::Call(kind)) if *kind != SET_LEVEL => {
-                let shape = Shape { era: Era::Modern, cacheable: kind.cacheable }.writer();
+                let shape = Shape { era: Era::Modern, cacheable: kind.cacheable };
+                let may_be_task =
+                    kind.tasks == Tasks::Created && who.capabilities.has(ClientCapability::Tasks);
+                let shape = if may_be_task { shape.writer_of_tasks() } else { shape.writer() };
                 let call = call::enter(gateway, kind, who, endpoint, params, shape, None)
                     .await
                     .map_err(identified)?;

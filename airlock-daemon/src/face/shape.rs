@@ -16,6 +16,11 @@ pub struct Shape {
     pub cacheable: bool,
 }
 
+/// What a result may be where nobody offered to handle anything else.
+const COMPLETE: [&str; 1] = ["complete"];
+/// What it may be where tasks were offered as well.
+const COMPLETE_OR_TASK: [&str; 2] = ["complete", "task"];
+
 impl Shape {
     /// A result; `upstream` is the era of the server that gave it.
     ///
@@ -41,8 +46,16 @@ impl Shape {
     pub const fn writer(self) -> call::Shape {
         match (self.era, self.cacheable) {
             (Era::Legacy, _) => legacy,
-            (Era::Modern, false) => |text, upstream| modern(text, upstream, false),
-            (Era::Modern, true) => |text, upstream| modern(text, upstream, true),
+            (Era::Modern, false) => |text, upstream| modern(text, upstream, false, &COMPLETE),
+            (Era::Modern, true) => |text, upstream| modern(text, upstream, true, &COMPLETE),
+        }
+    }
+
+    /// As the pipeline takes it, where the client has said that it can follow a task (the extension of 2026-07-28).
+    pub const fn writer_of_tasks(self) -> call::Shape {
+        match self.era {
+            Era::Legacy => legacy,
+            Era::Modern => |text, upstream| modern(text, upstream, false, &COMPLETE_OR_TASK),
         }
     }
 
@@ -60,7 +73,7 @@ impl Shape {
                 (StatusCode::OK, error.write())
             }
             Some(code::METHOD_NOT_FOUND) => (StatusCode::NOT_FOUND, text),
-            Some(code::MISSING_CAPABILITY) => (StatusCode::BAD_REQUEST, text),
+            Some(code::MISSING_CAPABILITY | code::HEADER_MISMATCH) => (StatusCode::BAD_REQUEST, text),
             _ => (StatusCode::OK, text),
         }
     }
@@ -68,9 +81,9 @@ impl Shape {
 
 /// A modern upstream's result passes as it is; a legacy one's is complete by nature. What was filtered or allowed for one
 /// principal is that principal's alone, and for this moment.
-fn modern(text: String, upstream: Era, cacheable: bool) -> Result<String, String> {
+fn modern(text: String, upstream: Era, cacheable: bool, allowed: &[&str]) -> Result<String, String> {
     let mut result = object(&text)?;
-    is_complete(&result)?;
+    is_one_of(&result, if upstream == Era::Modern { allowed } else { &COMPLETE })?;
     if upstream == Era::Modern && !cacheable {
         return Ok(text);
     }
@@ -88,18 +101,18 @@ fn legacy(text: String, upstream: Era) -> Result<String, String> {
         return Ok(text);
     }
     let mut result = object(&text)?;
-    is_complete(&result)?;
+    is_one_of(&result, &COMPLETE)?;
     let changed = result.retain(|name| !matches!(name, "resultType" | "ttlMs" | "cacheScope"));
     Ok(if changed { result.write() } else { text })
 }
 
 /// A server answers with something other than a complete result only to a client that can go on from there; nobody said so.
-fn is_complete(result: &Object<'_>) -> Result<(), String> {
+fn is_one_of(result: &Object<'_>, allowed: &[&str]) -> Result<(), String> {
     // Read as the laxest client would: a second one, or one in another letter case, may be the one that counts.
     let said = result.names().filter(|name| name.eq_ignore_ascii_case("resultType")).count();
     match said {
         0 => Ok(()),
-        1 if result.string("resultType").as_deref() == Some("complete") => Ok(()),
+        1 if result.string("resultType").is_some_and(|said| allowed.contains(&said.as_ref())) => Ok(()),
         _ => Err("it answered with something other than a complete result, which nobody offered to handle"
             .to_owned()),
     }
@@ -150,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn a_task_is_for_those_who_can_follow_it() {
+        let task = r#"{"resultType":"task", "taskId":"t"}"#.to_owned();
+        let with_tasks = MODERN.writer_of_tasks();
+        assert_eq!(with_tasks(task.clone(), Era::Modern), Ok(task.clone()));
+        assert!(with_tasks(task.clone(), Era::Legacy).is_err());
+        assert!(LEGACY.writer_of_tasks()(task.clone(), Era::Modern).is_err());
+        assert!(MODERN.result(task, Era::Modern).is_err());
+        let asks = r#"{"resultType":"input_required"}"#.to_owned();
+        assert!(with_tasks(asks, Era::Modern).is_err());
+    }
+
+    #[test]
     fn a_code_of_the_other_era_is_replaced_and_nothing_else() {
         let old = r#"{"code":-32002,"message":"Resource not found","data":{"uri":"a:b"}}"#;
         let new = r#"{"code":-32602,"message":"Resource not found","data":{"uri":"a:b"}}"#;
@@ -159,6 +184,7 @@ mod tests {
         assert_eq!(LEGACY.error(new.to_owned()), ok(new));
         for (status, other) in [
             (404, r#"{"code":-32601, "message":"x"}"#),
+            (400, r#"{"code":-32020, "message":"x"}"#),
             (400, r#"{"code":-32021, "data":{"requiredCapabilities":{"sampling":{}}}}"#),
             (200, r#"{"code":7, "message":"x"}"#),
             (200, r#"{"code":"odd"}"#),

@@ -23,6 +23,8 @@ pub struct Envelope<'a> {
     pub method: Option<Cow<'a, str>>,
     /// The parameters, empty where the message has none.
     pub params: Object<'a>,
+    /// `_meta` of the parameters as it came, read once for all who look into it.
+    pub meta: Option<Object<'a>>,
 }
 
 /// Why a message is refused.
@@ -64,12 +66,13 @@ const PARAMS_NAMES: [&str; 18] = [
     "requestState",
 ];
 
-const META_NAMES: [&str; 5] = [
+const META_NAMES: [&str; 6] = [
     "progressToken",
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientCapabilities",
     "io.modelcontextprotocol/clientInfo",
     "io.modelcontextprotocol/logLevel",
+    "io.modelcontextprotocol/related-task",
 ];
 
 impl Id {
@@ -171,16 +174,17 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
         let reason = format!("the member `params.{name}` is written in the wrong letter case");
         return Err(refuse(code::INVALID_PARAMS, reason, id));
     }
-    if let Some(meta) = params.kept("_meta") {
-        let meta = Object::parse(meta.get()).map_err(|_| {
+    let meta = match params.kept("_meta") {
+        None => None,
+        Some(raw) => Some(Object::parse(raw.get()).map_err(|_| {
             refuse(code::INVALID_PARAMS, "`params._meta` must be an object".into(), id.clone())
-        })?;
-        if let Some(name) = variant(&meta, &META_NAMES) {
-            let reason = format!("the member `params._meta.{name}` is written in the wrong letter case");
-            return Err(refuse(code::INVALID_PARAMS, reason, id));
-        }
+        })?),
+    };
+    if let Some(name) = meta.as_ref().and_then(|meta| variant(meta, &META_NAMES)) {
+        let reason = format!("the member `params._meta.{name}` is written in the wrong letter case");
+        return Err(refuse(code::INVALID_PARAMS, reason, id));
     }
-    Ok(Envelope { id, method, params })
+    Ok(Envelope { id, method, params, meta })
 }
 
 /// A member whose name differs from a known one in letter case only; at most 64 characters of its name.

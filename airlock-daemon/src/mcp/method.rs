@@ -27,6 +27,16 @@ pub enum Method {
     Complete,
     /// `logging/setLevel` (legacy).
     SetLevel,
+    /// `tasks/list` (2025-11-25).
+    TasksList,
+    /// `tasks/get`.
+    TasksGet,
+    /// `tasks/result` (2025-11-25).
+    TasksResult,
+    /// `tasks/update` (the extension of 2026-07-28).
+    TasksUpdate,
+    /// `tasks/cancel`.
+    TasksCancel,
     /// `notifications/initialized` (legacy).
     Initialized,
     /// `notifications/cancelled`.
@@ -53,6 +63,11 @@ impl Method {
             "resources/read" => Self::ResourcesRead,
             "completion/complete" => Self::Complete,
             "logging/setLevel" => Self::SetLevel,
+            "tasks/list" => Self::TasksList,
+            "tasks/get" => Self::TasksGet,
+            "tasks/result" => Self::TasksResult,
+            "tasks/update" => Self::TasksUpdate,
+            "tasks/cancel" => Self::TasksCancel,
             "notifications/initialized" => Self::Initialized,
             "notifications/cancelled" => Self::Cancelled,
             name if name.starts_with("notifications/") => Self::OtherNotification,
@@ -75,6 +90,11 @@ impl Method {
             Self::ResourcesRead => "resources/read",
             Self::Complete => "completion/complete",
             Self::SetLevel => "logging/setLevel",
+            Self::TasksList => "tasks/list",
+            Self::TasksGet => "tasks/get",
+            Self::TasksResult => "tasks/result",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
             Self::Initialized => "notifications/initialized",
             Self::Cancelled => "notifications/cancelled",
             Self::OtherNotification | Self::Unknown => "other",

@@ -7,10 +7,12 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::principal::Principal;
+use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::error::code;
 use crate::mcp::level::Level;
 use crate::mcp::object::Object;
+use crate::mcp::param_header::{Mirrored, Sent};
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
@@ -18,7 +20,7 @@ use crate::upstream::link::{Pending, Takes};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
-use super::kind::{COMPLETE, Call, Noun, Subject, recorded};
+use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered, recorded};
 use super::open::{Open, failed};
 use super::parked::Resumed;
 use super::record::{self, Outcome};
@@ -28,7 +30,8 @@ use super::route::Endpoint;
 use super::running::late;
 pub use super::running::{Cancellation, Event, Running, Shape};
 use super::state::{Back, Scope};
-use super::{Context, Gateway, Refusal, Stage};
+use super::task;
+use super::{Context, Gateway, Refusal, Stage, mirror};
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
 const UNCARRIED: [&str; 1] = ["task"];
@@ -48,6 +51,8 @@ pub struct Requester {
     pub capabilities: ClientCapabilities,
     /// The level from which on log messages reach the client, where it has named one.
     pub level: Option<Level>,
+    /// The headers in which it repeats arguments; the modern era only.
+    pub params: Sent,
 }
 
 impl Requester {
@@ -119,7 +124,8 @@ pub async fn enter(
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
     aim.target = subject.as_ref().map(|subject| subject.on_record().into());
-    if let Some(member) = UNCARRIED.into_iter().find(|member| params.get(member).is_some()) {
+    let barred = |member: &&str| params.get(member).is_some() && !kind.carries.contains(member);
+    if let Some(member) = UNCARRIED.into_iter().find(barred) {
         return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
     }
     let back = brought_back(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
@@ -154,11 +160,27 @@ pub async fn enter(
         revision: who.revision,
     };
     let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(refused)?;
-    if upstream.facts().is_some_and(|facts| !facts.offers.has(kind.capability)) {
-        return Err(refused(not_offered(kind.method, who.revision)));
-    }
-    let digested = arguments.map_or("{}", RawValue::get);
     let merged = *endpoint == Endpoint::Merged;
+    let needs = kind.needs(&params);
+    let opened =
+        task::admit(gateway, kind, upstream, &who, own, merged, &mut params).await.map_err(refused)?;
+    if let Some(id) = &opened {
+        aim.target = Some(id.as_str().into());
+    }
+    aim.as_task = needs == Capability::TaskCalls && *kind == TOOLS_CALL;
+    let refused = |mut refusal: Refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    };
+    let mirrored = match own {
+        Some((Noun::Tool, tool)) => {
+            mirror::check(upstream, &who, tool, arguments.map_or("{}", RawValue::get))
+                .await
+                .map_err(refused)?
+        }
+        _ => Mirrored::default(),
+    };
+    let digested = arguments.map_or("{}", RawValue::get);
     let mut parked = None;
     let mut brought = None;
     if let Some(back) = back {
@@ -183,8 +205,10 @@ pub async fn enter(
     }
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, digested).map_err(refused)?;
 
-    if let (true, Some((_, own))) = (merged, own) {
-        kind.retarget(&mut params, own);
+    match (&opened, own) {
+        (Some(id), _) => kind.retarget(&mut params, id),
+        (None, Some((_, own))) if merged => kind.retarget(&mut params, own),
+        _ => {}
     }
     let open = Open::new(gateway, who, aim.clone());
     if let Some((way, answers)) = parked {
@@ -195,7 +219,8 @@ pub async fn enter(
     if let Some(state) = &brought {
         required::answer(&mut params, &state.answered, state.upstream.as_deref());
     }
-    let running = launch(open, kind, upstream, params, merged, shape, cancellation).await;
+    let sending = Sending { kind, needs, upstream, params, merged, mirrored };
+    let running = launch(open, sending, shape, cancellation).await;
     running.map(Started::Running).map_err(refused)
 }
 
@@ -210,16 +235,25 @@ fn brought_back(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Res
     Err(format!("`params.{STATE}` and `params.{RESPONSES}` are not for this request"))
 }
 
+/// What is sent where.
+struct Sending<'a> {
+    kind: &'static Call,
+    /// What the server must offer for it.
+    needs: Capability,
+    upstream: &'a Arc<Upstream>,
+    params: Object<'a>,
+    merged: bool,
+    mirrored: Mirrored,
+}
+
 /// Sends a call that is on record.
 async fn launch(
     mut open: Open,
-    kind: &'static Call,
-    upstream: &Arc<Upstream>,
-    params: Object<'_>,
-    merged: bool,
+    sending: Sending<'_>,
     shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
+    let Sending { kind, needs, upstream, params, merged, mirrored } = sending;
     let deadline = Instant::now() + upstream.timeout;
     let told = async {
         match &cancellation {
@@ -234,7 +268,7 @@ async fn launch(
             open.end(Outcome::Cancelled, 0, None);
             return Err(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(499));
         }
-        sent = timeout_at(deadline, send(upstream, kind, &open.who, params)) => sent,
+        sent = timeout_at(deadline, send(upstream, kind, needs, &open.who, params, mirrored.clone())) => sent,
     };
     match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
         Ok((pending, token, era, sent)) => {
@@ -252,6 +286,7 @@ async fn launch(
                 shape,
                 cancellation,
                 sent,
+                mirrored,
                 talk,
                 rounds,
             })
@@ -283,15 +318,22 @@ fn stale(reason: impl Into<String>) -> Refusal {
 async fn send(
     upstream: &Arc<Upstream>,
     kind: &Call,
+    needs: Capability,
     who: &Requester,
     params: Object<'_>,
+    mirrored: Mirrored,
 ) -> Result<(Pending, Option<String>, Era, String), UpstreamError> {
     let (mut link, mut facts) = upstream.link(&who.caller()).await?;
     for _ in 0..2 {
+        if task::concerns(kind, needs) && !offered(needs, &facts, who.revision) {
+            // It was replaced by another server since it was asked.
+            let detail = "it has no tasks any more".to_owned();
+            return Err(UpstreamError::Protocol { upstream: upstream.name.to_string(), detail });
+        }
         link.follow_level(&facts, kind.method, &params).await;
         let (mut token, mut text) = (None, String::new());
         let sent = link
-            .request(Takes::Everything, |id| {
+            .request_mirrored(Takes::Everything, mirrored.clone(), |id| {
                 (text, token) = driver::params(facts.era, params.clone(), who.capabilities, id);
                 driver::request(id, kind.method, &text)
             })

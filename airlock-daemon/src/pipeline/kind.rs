@@ -1,4 +1,4 @@
-//! The table of what is forwarded: how each method names its target, and what of it the policy is asked.
+//! What is forwarded: how each method names its target, and what of it the policy is asked. The rows are in [`super::table`].
 //!
 //! Every stage reads this table instead of knowing methods, so that a prompt and a resource meet the checks of a tool.
 
@@ -10,6 +10,14 @@ use crate::mcp::capability::Capability;
 use crate::mcp::envelope::variant;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::{Era, Revision};
+use crate::upstream::driver::Facts;
+
+pub use super::table::{
+    COMPLETE, PROMPTS_GET, RESOURCES_READ, SET_LEVEL, TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE,
+    TOOLS_CALL,
+};
+use super::table::{PROMPTS_LIST, RESOURCES_LIST, TASKS_LIST, TEMPLATES_LIST, TOOLS_LIST};
 
 /// What a request can be aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +28,8 @@ pub enum Noun {
     Prompt,
     /// A resource, by its URI, or a template, by its URI template.
     Resource,
+    /// A task, by the handle that its owner was given for its id.
+    Task,
 }
 
 /// One thing that a request is aimed at.
@@ -51,6 +61,8 @@ pub enum Uris {
     Messages,
     /// In each of `contents`.
     Contents,
+    /// In the blocks of `content` of the `result` of a task that has come to its end.
+    Outcome,
     /// Nowhere.
     Nowhere,
 }
@@ -70,6 +82,23 @@ pub struct Call {
     pub uris: Uris,
     /// Whether its result says how long it may be cached (2026-07-28).
     pub cacheable: bool,
+    /// The only era that has it.
+    pub era: Option<Era>,
+    /// Members of its parameters, besides target and arguments, that change what the server does and are carried across.
+    pub carries: &'static [&'static str],
+    /// Where its result carries ids of tasks.
+    pub tasks: Tasks,
+}
+
+/// Where a result carries ids of tasks, besides `_meta`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    /// It is a task.
+    Itself,
+    /// It may be a new task: in `task` (2025-11-25), or itself (2026-07-28).
+    Created,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// A list of what an upstream offers.
@@ -83,6 +112,8 @@ pub struct List {
     pub name: &'static str,
     /// What the entries are.
     pub noun: Noun,
+    /// What the upstream must offer.
+    pub capability: Capability,
     /// What an entry is for: an entry is shown to whom this call would be allowed.
     pub call: &'static Call,
 }
@@ -95,71 +126,6 @@ pub enum Kind {
     /// A list.
     List(&'static List),
 }
-
-/// `tools/call`.
-pub static TOOLS_CALL: Call = Call {
-    method: "tools/call",
-    capability: Capability::Tools,
-    target: Target::Member(Noun::Tool, "name"),
-    arguments: Some("arguments"),
-    uris: Uris::Content,
-    cacheable: false,
-};
-/// `prompts/get`.
-pub static PROMPTS_GET: Call = Call {
-    method: "prompts/get",
-    capability: Capability::Prompts,
-    target: Target::Member(Noun::Prompt, "name"),
-    arguments: Some("arguments"),
-    uris: Uris::Messages,
-    cacheable: false,
-};
-/// `resources/read`.
-pub static RESOURCES_READ: Call = Call {
-    method: "resources/read",
-    capability: Capability::Resources,
-    target: Target::Member(Noun::Resource, "uri"),
-    arguments: None,
-    uris: Uris::Contents,
-    cacheable: true,
-};
-/// `completion/complete`.
-pub static COMPLETE: Call = Call {
-    method: "completion/complete",
-    capability: Capability::Completions,
-    target: Target::Reference,
-    arguments: Some("argument"),
-    uris: Uris::Nowhere,
-    cacheable: false,
-};
-/// `logging/setLevel`, of the legacy era only.
-pub static SET_LEVEL: Call = Call {
-    method: "logging/setLevel",
-    capability: Capability::Logging,
-    target: Target::Server,
-    arguments: None,
-    uris: Uris::Nowhere,
-    cacheable: false,
-};
-
-static TOOLS_LIST: List =
-    List { method: "tools/list", entries: "tools", name: "name", noun: Noun::Tool, call: &TOOLS_CALL };
-static PROMPTS_LIST: List =
-    List { method: "prompts/list", entries: "prompts", name: "name", noun: Noun::Prompt, call: &PROMPTS_GET };
-static RESOURCES_LIST: List = List {
-    method: "resources/list",
-    entries: "resources",
-    name: "uri",
-    noun: Noun::Resource,
-    call: &RESOURCES_READ,
-};
-static TEMPLATES_LIST: List = List {
-    method: "resources/templates/list",
-    entries: "resourceTemplates",
-    name: "uriTemplate",
-    noun: Noun::Resource,
-    call: &RESOURCES_READ,
-};
 
 impl Kind {
     /// The table's row of a method; `None` for what Airlock answers itself or does not serve.
@@ -174,6 +140,11 @@ impl Kind {
             Method::PromptsList => Self::List(&PROMPTS_LIST),
             Method::ResourcesList => Self::List(&RESOURCES_LIST),
             Method::TemplatesList => Self::List(&TEMPLATES_LIST),
+            Method::TasksGet => Self::Call(&TASKS_GET),
+            Method::TasksResult => Self::Call(&TASKS_RESULT),
+            Method::TasksUpdate => Self::Call(&TASKS_UPDATE),
+            Method::TasksCancel => Self::Call(&TASKS_CANCEL),
+            Method::TasksList => Self::List(&TASKS_LIST),
             Method::Initialize
             | Method::Discover
             | Method::Ping
@@ -185,6 +156,11 @@ impl Kind {
     }
 }
 
+/// Whether a server that is known offers something to clients of a revision.
+pub fn offered(needs: Capability, facts: &Facts, client: Revision) -> bool {
+    facts.offers.between(client, facts.era).has(needs)
+}
+
 impl Noun {
     /// The word for it in messages to clients.
     pub const fn word(self) -> &'static str {
@@ -192,6 +168,7 @@ impl Noun {
             Self::Tool => "tool",
             Self::Prompt => "prompt",
             Self::Resource => "resource",
+            Self::Task => "task",
         }
     }
 }
@@ -248,6 +225,15 @@ impl Call {
                 Err(format!("`params.{member}` must be an object"))
             }
             value => Ok(value),
+        }
+    }
+
+    /// What the server must offer for this very request: one that asks for a task needs more.
+    pub fn needs(&self, params: &Object<'_>) -> Capability {
+        if self.tasks == Tasks::Created && params.get("task").is_some() {
+            Capability::TaskCalls
+        } else {
+            self.capability
         }
     }
 
@@ -310,6 +296,11 @@ mod tests {
             "prompts/list",
             "resources/list",
             "resources/templates/list",
+            "tasks/get",
+            "tasks/result",
+            "tasks/update",
+            "tasks/cancel",
+            "tasks/list",
         ] {
             let named = match Kind::of(Method::parse(method)).expect(method) {
                 Kind::Call(call) => call.method,
@@ -318,7 +309,7 @@ mod tests {
             assert_eq!(named, method);
             assert_eq!(Method::parse(method).label(), method);
         }
-        for method in ["initialize", "ping", "server/discover", "resources/subscribe", "tasks/get", "x"] {
+        for method in ["initialize", "ping", "server/discover", "resources/subscribe", "tasks/delete", "x"] {
             assert_eq!(Kind::of(Method::parse(method)), None, "{method}");
         }
     }

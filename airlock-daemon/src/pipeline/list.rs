@@ -1,5 +1,6 @@
 //! Lists: what an upstream offers, less what the policy would refuse this principal.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -11,21 +12,28 @@ use crate::audit::Event;
 use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::Era;
 use crate::mcp::strict;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Reply, Takes};
 use crate::upstream::pool::Upstream;
+use crate::upstream::schemas::Page;
 
 use super::authorize::{Wish, authorize};
 use super::call::{Requester, not_offered, upstream_failed};
-use super::kind::List;
+use super::kind::{List, Noun, offered};
 use super::refusal::Aim;
 use super::route::Endpoint;
+use super::seal::Purpose;
+use super::task::Ids;
 use super::{Gateway, Refusal, Stage, naming, record};
 
 /// Pages of one upstream that the merged list follows.
 const MAX_PAGES: usize = 100;
+
+/// Longest cursor of an upstream in bytes.
+const MAX_CURSOR: usize = 16 * 1024;
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";
@@ -51,28 +59,84 @@ pub async fn list(
         refusal.aim = aim.clone();
         refusal
     };
-    if let Some(upstream) = one {
-        may_list(gateway, kind, who, upstream).map_err(aimed)?;
-        if lacks(upstream.facts().as_deref(), kind) {
-            return Err(aimed(not_offered(kind.method, who.revision)));
+    let mut params = params;
+    match one {
+        Some(upstream) => {
+            may_list(gateway, kind, who, upstream).map_err(aimed)?;
+            if lacks(upstream.facts().as_deref(), kind, who) {
+                return Err(aimed(not_offered(kind.method, who.revision)));
+            }
+            if params.get("cursor").is_some() {
+                let own = opened(gateway, kind, who, upstream, &params);
+                params.set("cursor", quote(&own.ok_or_else(|| aimed(no_cursor(who)))?));
+            }
         }
+        // All pages are followed here, so there is never a second one.
+        None if params.get("cursor").is_some() => return Err(aimed(no_cursor(who))),
+        None => {}
     }
     record::answered(gateway, &who.context, &who.principal, &aim, Event::List).map_err(aimed)?;
     match one {
         Some(upstream) => {
+            let tools = upstream.schemas.page();
+            let first = params.get("cursor").is_none();
             let page = ask(upstream, kind, who, params).await;
             match page.map_err(|error| aimed(upstream_failed(&error)))? {
-                Asked::Page(result) => filter(gateway, kind, who, upstream, &result).map(Ok).map_err(aimed),
+                Asked::Page(result) => {
+                    filter(gateway, kind, who, upstream, &result, (tools, first)).map(Ok).map_err(aimed)
+                }
                 Asked::Error(error) => Ok(Err(error)),
                 Asked::NotOffered => Err(aimed(not_offered(kind.method, who.revision))),
             }
         }
-        None if params.get("cursor").is_some() => {
-            let reason = "the cursor is not one that was given out here";
-            Err(aimed(Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)))
-        }
         None => Ok(Ok(merged(gateway, kind, who).await)),
     }
+}
+
+/// The refusal of a cursor: another principal's, another list's, one of before a restart, or a made up one.
+fn no_cursor(who: &Requester) -> Refusal {
+    // To a legacy client every other status means trouble with the transport.
+    let status = match who.revision.era() {
+        Era::Modern => StatusCode::BAD_REQUEST,
+        Era::Legacy => StatusCode::OK,
+    };
+    let reason = "the cursor is not one that was given out here for this list: begin without one";
+    Refusal::new(Stage::Route, status, reason).code(code::INVALID_PARAMS)
+}
+
+/// The upstream's own cursor for the one that a client brings back.
+fn opened(
+    gateway: &Gateway,
+    kind: &List,
+    who: &Requester,
+    upstream: &Upstream,
+    params: &Object<'_>,
+) -> Option<String> {
+    let handle = params.string("cursor")?;
+    let scope = [&*upstream.name, kind.method];
+    let opened = gateway.sealer.open(Purpose::Cursor, &who.principal.identity(), &scope, &handle).ok()?;
+    String::from_utf8(opened).ok()
+}
+
+/// Puts a handle in the place of the upstream's cursor; false when it is none.
+fn seal_cursor(
+    gateway: &Gateway,
+    kind: &List,
+    who: &Requester,
+    upstream: &Upstream,
+    page: &mut Object<'_>,
+) -> bool {
+    match page.get("nextCursor") {
+        None | Some("null") => return true,
+        Some(_) => {}
+    }
+    let Some(cursor) = page.string("nextCursor").filter(|cursor| cursor.len() <= MAX_CURSOR) else {
+        return false;
+    };
+    let scope = [&*upstream.name, kind.method];
+    let handle = gateway.sealer.seal(Purpose::Cursor, &who.principal.identity(), &scope, cursor.as_bytes());
+    page.set("nextCursor", quote(&handle));
+    true
 }
 
 /// What an upstream says when it is asked for a page.
@@ -86,8 +150,8 @@ enum Asked {
 }
 
 /// Whether an upstream is known not to offer the kind.
-fn lacks(facts: Option<&Facts>, kind: &List) -> bool {
-    facts.is_some_and(|facts| !facts.offers.has(kind.call.capability))
+fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
+    facts.is_some_and(|facts| !offered(kind.capability, facts, who.revision))
 }
 
 /// May this principal ask at all?
@@ -105,7 +169,7 @@ async fn ask(
 ) -> Result<Asked, UpstreamError> {
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
-        if lacks(Some(&facts), kind) {
+        if lacks(Some(&facts), kind, who) {
             return Ok(Asked::NotOffered);
         }
         let mut pending = link
@@ -139,6 +203,7 @@ fn filter(
     who: &Requester,
     upstream: &Upstream,
     result: &str,
+    (mut tools, first): (Page, bool),
 ) -> Result<String, Refusal> {
     let invalid = || {
         let detail = format!(
@@ -153,13 +218,31 @@ fn filter(
     let entries: Vec<&RawValue> =
         page.kept(kind.entries).and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
     let mut kept = Vec::with_capacity(entries.len());
+    let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, false);
     for entry in entries {
-        if visible(gateway, kind, who, upstream, entry).map_err(|_| invalid())?.is_some() {
-            kept.push(entry.get());
+        let shown = visible(gateway, kind, who, upstream, &mut tools, entry).map_err(|_| invalid())?;
+        match shown {
+            Some(mut task) if kind.noun == Noun::Task => {
+                ids.entry(&mut task).map_err(|_| invalid())?;
+                kept.push(Cow::Owned(task.write()));
+            }
+            Some(_) => kept.push(Cow::Borrowed(entry.get())),
+            None => {}
         }
+    }
+    if !seal_cursor(gateway, kind, who, upstream, &mut page) {
+        return Err(invalid());
+    }
+    if kind.noun == Noun::Tool && is_modern(upstream) {
+        let last = matches!(page.get("nextCursor"), None | Some("null"));
+        upstream.learn(&who.caller(), tools, first && last);
     }
     page.set(kind.entries, format!("[{}]", kept.join(",")));
     Ok(page.write())
+}
+
+fn is_modern(upstream: &Upstream) -> bool {
+    upstream.facts().is_some_and(|facts| facts.era == Era::Modern)
 }
 
 /// An entry of a list that is no object with a name.
@@ -171,10 +254,19 @@ fn visible<'a>(
     kind: &List,
     who: &Requester,
     upstream: &Upstream,
+    tools: &mut Page,
     entry: &'a RawValue,
 ) -> Result<Option<Object<'a>>, Nameless> {
     let object = Object::parse(entry.get()).map_err(|_| Nameless)?;
     let name = object.kept_string(kind.name).ok_or(Nameless)?;
+    // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
+    if kind.noun == Noun::Tool
+        && is_modern(upstream)
+        && let Err(reason) = tools.add(&name, object.get("inputSchema"))
+    {
+        upstream.leaves_out(&name, &reason);
+        return Ok(None);
+    }
     let subject = Some((kind.noun, &*name));
     let wish = Wish { method: kind.call.method, subject, arguments: None, revision: who.revision };
     let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok();
@@ -223,10 +315,12 @@ async fn part(
     who: &Requester,
     upstream: &Arc<Upstream>,
 ) -> Option<Vec<String>> {
-    if lacks(upstream.facts().as_deref(), kind) || may_list(gateway, kind, who, upstream).is_err() {
+    if lacks(upstream.facts().as_deref(), kind, who) || may_list(gateway, kind, who, upstream).is_err() {
         return Some(Vec::new());
     }
     let mut entries = Vec::new();
+    let mut tools = upstream.schemas.page();
+    let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
     let mut bytes = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
@@ -259,7 +353,12 @@ async fn part(
         let page = Object::parse(&result).ok()?;
         let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
         for entry in listed {
-            if let Some(mut object) = visible(gateway, kind, who, upstream, entry).ok()? {
+            if let Some(mut object) = visible(gateway, kind, who, upstream, &mut tools, entry).ok()? {
+                if kind.noun == Noun::Task {
+                    ids.entry(&mut object).ok()?;
+                    entries.push(object.write());
+                    continue;
+                }
                 let name = naming::merged(kind.noun, &upstream.name, &object.string(kind.name)?);
                 object.set(kind.name, quote(&name));
                 entries.push(object.write());
@@ -267,7 +366,12 @@ async fn part(
         }
         match page.get("nextCursor") {
             Some(next) if next != "null" => cursor = Some(next.to_owned()),
-            _ => return Some(entries),
+            _ => {
+                if kind.noun == Noun::Tool && is_modern(upstream) {
+                    upstream.learn(&who.caller(), tools, true);
+                }
+                return Some(entries);
+            }
         }
     }
     tracing::warn!(

@@ -23,6 +23,7 @@ pub mod gateway;
 pub mod kind;
 pub mod level;
 pub mod list;
+pub mod mirror;
 pub mod naming;
 pub mod open;
 pub mod parked;
@@ -35,7 +36,9 @@ pub mod running;
 pub mod seal;
 pub mod state;
 pub mod subscribe;
+mod table;
 pub mod talk;
+pub mod task;
 
 pub use context::Context;
 pub use gateway::Gateway;

@@ -4,7 +4,9 @@
 //! it is undone without loss whatever the URI is, makes a valid scheme (`airlock+docs+file:///notes`), and leaves the
 //! expressions of a URI template where they are: expanding the prefixed template gives the prefixed URI (RFC 6570).
 //!
-//! No upstream's name holds `_` or `+`, so the first separator parts the two without doubt: two upstreams never share a
+//! A task is `{upstream}.{handle}`, where the handle is the sealed form of its id.
+//!
+//! No upstream's name holds `_`, `+` or `.`, so the first separator parts the two without doubt: two upstreams never share a
 //! name, and no URI that an upstream makes up reads as one of another's.
 
 use super::kind::Noun;
@@ -13,12 +15,15 @@ use super::kind::Noun;
 const SEPARATOR: &str = "__";
 /// Before an upstream's name in a URI.
 const SCHEME: &str = "airlock+";
+/// Between an upstream's name and a task's handle.
+const POINT: char = '.';
 
 /// The name under which the merged endpoint knows something of an upstream's.
 pub fn merged(noun: Noun, upstream: &str, name: &str) -> String {
     match noun {
         Noun::Tool | Noun::Prompt => [upstream, SEPARATOR, name].concat(),
         Noun::Resource => [SCHEME, upstream, "+", name].concat(),
+        Noun::Task => format!("{upstream}{POINT}{name}"),
     }
 }
 
@@ -27,6 +32,7 @@ pub fn own(noun: Noun, name: &str) -> Option<(&str, &str)> {
     match noun {
         Noun::Tool | Noun::Prompt => name.split_once(SEPARATOR),
         Noun::Resource => name.strip_prefix(SCHEME)?.split_once('+'),
+        Noun::Task => name.split_once(POINT),
     }
 }
 
@@ -64,7 +70,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_name_comes_back(upstream in NAME, name in "\\PC{0,40}") {
-            for noun in [Noun::Tool, Noun::Prompt, Noun::Resource] {
+            for noun in [Noun::Tool, Noun::Prompt, Noun::Resource, Noun::Task] {
                 let given = merged(noun, &upstream, &name);
                 prop_assert_eq!(own(noun, &given), Some((upstream.as_str(), name.as_str())));
             }
@@ -75,7 +81,7 @@ mod tests {
             one in NAME, other in NAME, name in "[a-z0-9+_:/-]{0,20}", hostile in "[a-z0-9+_:/-]{0,20}"
         ) {
             prop_assume!(one != other);
-            for noun in [Noun::Tool, Noun::Prompt, Noun::Resource] {
+            for noun in [Noun::Tool, Noun::Prompt, Noun::Resource, Noun::Task] {
                 prop_assert_ne!(merged(noun, &one, &name), merged(noun, &other, &hostile));
                 // One that gives out what reads like another's is asked for it itself.
                 let forged = merged(noun, &one, &merged(noun, &other, &name));

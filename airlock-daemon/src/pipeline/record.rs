@@ -43,6 +43,7 @@ pub fn intent(
     let intent = Record {
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
+        reason: aim.as_task.then(|| "as a task".into()),
         input_digest: Some(Sha256::digest(arguments.as_bytes()).into()),
         ..record(context, Some(principal), aim, Event::CallIntent)
     };

@@ -50,8 +50,10 @@ pub struct Aim {
     pub upstream: Option<Arc<str>>,
     /// The method.
     pub method: Option<Arc<str>>,
-    /// The tool or prompt, or the resource's URI without its query.
+    /// The tool or prompt, the resource's URI without its query, or the task.
     pub target: Option<Arc<str>>,
+    /// Whether the client wants a task for it (2025-11-25, `params.task`).
+    pub as_task: bool,
 }
 
 impl Deref for Refusal {

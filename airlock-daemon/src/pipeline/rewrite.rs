@@ -1,38 +1,105 @@
 //! The URIs in a result, as the merged endpoint names them.
 //!
-//! What holds no URI passes as it came. Members are looked at by their place, not by a block's `type`: another parser may
-//! read a type that is given twice in another way.
+//! Renamed is what the protocol calls the address of a resource: `uri` of content blocks and of contents, and of an error
+//! that says which resource is not there. What tools make up themselves, texts, `structuredContent` and `_meta`, is theirs
+//! and passes as it came, as does all that holds no URI.
+//!
+//! Members are looked at by their place, not by a block's `type`: another parser may read a type that is given twice in
+//! another way. For the same reason a member that differs from one of ours in letter case only spoils the result: some
+//! parsers would take it for the address.
 
 use serde_json::value::RawValue;
 
+use crate::mcp::envelope::variant;
 use crate::mcp::object::{Object, quote};
 
 use super::kind::{Noun, Uris};
 use super::naming;
+
+/// Spellings of a member `uri`; an `ı` is an `i` to those who fold letters without care.
+const SPELLINGS: [&str; 7] = ["uri\"", "Uri\"", "URi\"", "uRi\"", "RI\"", "rI\"", "ı\""];
 
 /// Writes an upstream's result for the merged endpoint.
 ///
 /// # Errors
 /// What is wrong with the result, for the operator.
 pub fn result(upstream: &str, uris: Uris, text: String) -> Result<String, String> {
-    let (member, one): (_, fn(&str, &str) -> Option<String>) = match uris {
-        Uris::Nowhere => return Ok(text),
-        Uris::Content => ("content", block),
-        Uris::Messages => ("messages", message),
-        Uris::Contents => ("contents", contents),
-    };
-    // A key is either spelled out or has an escape in it.
-    if !text.contains("\"uri\"") && !text.contains("\\u") {
+    if uris == Uris::Nowhere || !may_hold_uri(&text) {
         return Ok(text);
     }
     let mut result = Object::parse(&text).map_err(|error| format!("its result is no object: {error}"))?;
-    let Some(list) = result.get(member) else { return Ok(text) };
-    let Some(changed) = each(upstream, list, one) else {
-        return Err(format!("`{member}` of its result is no list of objects"));
+    let (member, changed) = match uris {
+        Uris::Nowhere => return Ok(text),
+        Uris::Content => ("content", list(upstream, &result, "content", block)),
+        Uris::Messages => ("messages", list(upstream, &result, "messages", message)),
+        Uris::Contents => ("contents", list(upstream, &result, "contents", contents)),
+        Uris::Outcome => ("result", outcome(upstream, &result)),
     };
-    // Written also where no entry changed: duplicates of the member go.
-    result.set(member, changed);
-    Ok(result.write())
+    match changed {
+        Some(None) => Ok(text),
+        Some(Some(changed)) => {
+            // Written also where no entry changed: duplicates of the member go.
+            result.set(member, changed);
+            Ok(result.write())
+        }
+        None => Err(format!("`{member}` of its result does not hold what the specification says")),
+    }
+}
+
+/// Writes an upstream's error object for the merged endpoint: the address of a resource that is not there
+/// (2025-11-25, "Resources", error handling). What is no such error passes as it came.
+pub fn error(upstream: &str, uris: Uris, text: String) -> String {
+    if uris != Uris::Contents || !may_hold_uri(&text) {
+        return text;
+    }
+    let Ok(mut error) = Object::parse(&text) else { return text };
+    let twice = error.names().filter(|name| *name == "data").count() > 1;
+    let written = match error.get("data") {
+        _ if variant(&error, &["data"]).is_some() => None,
+        Some(data) if data.starts_with('{') => contents(upstream, data),
+        Some(data) if twice => Some(data.to_owned()),
+        _ => return text,
+    };
+    match written {
+        Some(data) => error.set("data", data),
+        // What cannot be read in one way only is not passed on.
+        None => {
+            error.retain(|name| matches!(name, "code" | "message"));
+        }
+    }
+    error.write()
+}
+
+/// Whether a member `uri` may be there: spelled out, in some letter case, or with an escape in it.
+fn may_hold_uri(text: &str) -> bool {
+    SPELLINGS.iter().any(|spelling| text.contains(spelling)) || text.contains("\\u")
+}
+
+/// The inner option is none where there is no such list; the outer one where something in it is not as it should be.
+type Changed = Option<Option<String>>;
+
+/// Rewrites the list that is a member of an object.
+fn list(upstream: &str, object: &Object<'_>, member: &str, one: fn(&str, &str) -> Option<String>) -> Changed {
+    clear(object, &[member])?;
+    let Some(entries) = object.get(member) else { return Some(None) };
+    each(upstream, entries, one).map(Some)
+}
+
+/// Rewrites the result that a task came to, where it has come to one.
+fn outcome(upstream: &str, task: &Object<'_>) -> Changed {
+    clear(task, &["result"])?;
+    let Some(text) = task.get("result") else { return Some(None) };
+    let mut result = Object::parse(text).ok()?;
+    let Some(content) = list(upstream, &result, "content", block)? else {
+        return Some(Some(text.to_owned()));
+    };
+    result.set("content", content);
+    Some(Some(result.write()))
+}
+
+/// None when a member differs from one of `names` in letter case only.
+fn clear(object: &Object<'_>, names: &[&str]) -> Option<()> {
+    variant(object, names).is_none().then_some(())
 }
 
 /// Rewrites the entries of a JSON array; `None` when it is none.
@@ -45,6 +112,7 @@ fn each(upstream: &str, list: &str, one: fn(&str, &str) -> Option<String>) -> Op
 /// A message: its content is one block, or a list of them.
 fn message(upstream: &str, text: &str) -> Option<String> {
     let mut message = Object::parse(text).ok()?;
+    clear(&message, &["content"])?;
     let Some(content) = message.get("content") else { return Some(text.to_owned()) };
     let content =
         if content.starts_with('[') { each(upstream, content, block)? } else { block(upstream, content)? };
@@ -55,10 +123,10 @@ fn message(upstream: &str, text: &str) -> Option<String> {
 /// A content block: a link has a `uri`, an embedded resource has one inside.
 fn block(upstream: &str, text: &str) -> Option<String> {
     let mut block = Object::parse(text).ok()?;
+    clear(&block, &["uri", "resource"])?;
     let mut changed = rename(upstream, &mut block);
     if let Some(inner) = block.get("resource").map(str::to_owned) {
-        let mut resource = Object::parse(&inner).unwrap_or_default();
-        let resource = if rename(upstream, &mut resource) { resource.write() } else { inner.clone() };
+        let resource = if inner.starts_with('{') { contents(upstream, &inner)? } else { inner.clone() };
         block.set("resource", resource);
         changed = true;
     }
@@ -68,6 +136,7 @@ fn block(upstream: &str, text: &str) -> Option<String> {
 /// One of the contents of a resource.
 fn contents(upstream: &str, text: &str) -> Option<String> {
     let mut contents = Object::parse(text).ok()?;
+    clear(&contents, &["uri"])?;
     Some(if rename(upstream, &mut contents) { contents.write() } else { text.to_owned() })
 }
 
@@ -145,5 +214,59 @@ mod tests {
             assert!(!written.contains("other"), "{written}");
         }
         assert!(result("docs", Uris::Contents, r#"{"contents":{"uri":"f:a"}}"#.to_owned()).is_err());
+    }
+
+    #[test]
+    fn another_letter_case_spoils_the_result() {
+        for (uris, text) in [
+            (Uris::Content, r#"{"content":[{"type":"resource_link","URI":"airlock+other+f:x"}]}"#),
+            (
+                Uris::Content,
+                r#"{"content":[{"type":"resource_link","uri":"f:a","Uri":"airlock+other+f:x"}]}"#,
+            ),
+            (Uris::Content, r#"{"content":[{"type":"resource_link","urı":"airlock+other+f:x"}]}"#),
+            (Uris::Content, r#"{"content":[{"Resource":{"uri":"airlock+other+f:x"}}]}"#),
+            (Uris::Content, r#"{"content":[{"resource":{"uRI":"airlock+other+f:x"}}]}"#),
+            (Uris::Content, r#"{"Content":[{"uri":"airlock+other+f:x"}]}"#),
+            (Uris::Contents, r#"{"contents":[{"\u0055RI":"airlock+other+f:x"}]}"#),
+            (Uris::Messages, r#"{"messages":[{"Content":{"uri":"airlock+other+f:x"}}]}"#),
+            (Uris::Outcome, r#"{"result":{"content":[{"URI":"airlock+other+f:x"}]}}"#),
+        ] {
+            assert!(result("docs", uris, text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_of_a_task_is_a_result() {
+        assert_eq!(
+            rewritten(
+                Uris::Outcome,
+                r#"{"taskId":"t","result":{"content":[{"uri":"f:a"}],"isError":false}}"#
+            ),
+            r#"{"taskId":"t","result":{"content":[{"uri":"airlock+docs+f:a"}],"isError":false}}"#
+        );
+        for untouched in [
+            r#"{"taskId" : "t","status":"uri"}"#,
+            r#"{"taskId":"t","result":{"structuredContent" : {"uri":"f:a"}}}"#,
+        ] {
+            assert_eq!(rewritten(Uris::Outcome, untouched), untouched);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_resource_as_it_was_asked_for() {
+        let renamed = |text: &str| error("docs", Uris::Contents, text.to_owned());
+        assert_eq!(
+            renamed(r#"{"code":-32002,"message":"x","data":{"uri":"f:a", "n":1}}"#),
+            r#"{"code":-32002,"message":"x","data":{"uri":"airlock+docs+f:a","n":1}}"#
+        );
+        assert_eq!(renamed(r#"{"code":1,"data":{"URI":"airlock+other+f:x"}}"#), r#"{"code":1}"#);
+        for untouched in [r#"{"code":1, "data":"uri"}"#, r#"{"code":1, "message":"\"uri\""}"#] {
+            assert_eq!(renamed(untouched), untouched);
+        }
+        let twice = r#"{"code":1,"data":"x","data":{"uri":"airlock+other+f:x"}}"#;
+        assert_eq!(renamed(twice), r#"{"code":1,"data":"x"}"#);
+        let tools = r#"{"code":1, "data":{"uri":"f:a"}}"#;
+        assert_eq!(error("docs", Uris::Content, tools.to_owned()), tools);
     }
 }

@@ -8,7 +8,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::units::Period;
+use crate::mcp::capability::Capability;
+use crate::mcp::client::ClientCapability;
 use crate::mcp::object::Object;
+use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
 use crate::upstream::ask::{Answered, Ask};
 use crate::upstream::driver;
@@ -18,14 +21,15 @@ use crate::upstream::pool::Upstream;
 
 use super::ask::{self, NO_ROOTS, ROOTS, Unasked};
 use super::call::Requester;
-use super::kind::Call;
+use super::kind::{Call, Tasks, offered};
 use super::open::{Open, failed};
 use super::record::Outcome;
 use super::refusal::Aim;
 use super::required::{self, ROUNDS, Required};
 use super::state::{Scope, State};
 use super::talk::{Question, Round, Talk, To};
-use super::{Gateway, rewrite};
+use super::task::Ids;
+use super::{Gateway, mirror, rewrite};
 
 /// How a client may cancel a call while it runs.
 pub struct Cancellation {
@@ -72,6 +76,8 @@ pub struct Running {
     pub(super) cancellation: Option<Cancellation>,
     /// The parameters that the upstream got.
     pub(super) sent: String,
+    /// The headers in which arguments were repeated for it.
+    pub(super) mirrored: Mirrored,
     /// What is asked in the course of the call; most calls ask nothing.
     pub(super) talk: Option<Box<Talk>>,
     pub(super) rounds: u8,
@@ -114,7 +120,7 @@ impl Running {
                 Step::Late => Some(Event::Failed(late(&self.upstream, self.kind.method))),
                 Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
                 Step::Reply(Some(Reply::Result(result))) => self.result(result).await,
-                Step::Reply(Some(Reply::Error(error))) => Some(Event::Error(error)),
+                Step::Reply(Some(Reply::Error(error))) => Some(self.refused(error)),
                 Step::Reply(Some(Reply::Ask(ask))) => {
                     self.asked(ask);
                     None
@@ -178,14 +184,30 @@ impl Running {
     fn heard(&self, method: String, params: String) -> Option<Event> {
         match method.as_str() {
             "notifications/progress" => {
-                let params = driver::restore_token(&params, self.token.as_deref())?;
-                Some(Event::Notification(method, params))
+                self.named(method, driver::restore_token(&params, self.token.as_deref())?)
             }
-            "notifications/message" if self.open.who.hears(&params) => {
-                Some(Event::Notification(method, params))
-            }
+            "notifications/message" if self.open.who.hears(&params) => self.named(method, params),
             _ => None,
         }
+    }
+
+    /// A notification with the client's names of tasks; `None` when it is about one that is not the client's.
+    fn named(&self, method: String, params: String) -> Option<Event> {
+        let params = match self.ids() {
+            Some(ids) => ids.said(&method, params).ok()?,
+            None => params,
+        };
+        Some(Event::Notification(method, params))
+    }
+
+    /// The upstream's error, by the names of the endpoint.
+    fn refused(&self, error: String) -> Event {
+        mirror::refused(&self.upstream, &error);
+        Event::Error(if self.merged {
+            rewrite::error(&self.upstream.name, self.kind.uris, error)
+        } else {
+            error
+        })
     }
 
     /// A result: the end, or a modern server's questions.
@@ -202,6 +224,10 @@ impl Running {
         } else {
             Ok(result)
         };
+        let named = named.and_then(|result| match self.ids() {
+            Some(ids) => ids.result(self.kind, self.open.who.capabilities, result),
+            None => Ok(result),
+        });
         Some(match named.and_then(|result| (self.shape)(result, self.era)) {
             Ok(text) => Event::Result(text),
             Err(detail) => self.wrong(detail),
@@ -341,7 +367,7 @@ impl Running {
             return Err(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail });
         }
         let write = |id: u64| driver::request(id, self.kind.method, &numbered(sent, id));
-        let pending = link.request(Takes::Everything, write).await;
+        let pending = link.request_mirrored(Takes::Everything, self.mirrored.clone(), write).await;
         pending.ok_or_else(|| self.upstream.ended(&link.ending()))
     }
 
@@ -363,6 +389,16 @@ impl Running {
     /// How long a client may take to answer.
     pub(super) fn patience(&self) -> Duration {
         self.open.gateway.config.server.timeouts.input.0
+    }
+
+    /// How tasks are named in what the server says, where it has any for this client.
+    pub fn ids(&self) -> Option<Ids<'_>> {
+        let who = &self.open.who;
+        let has_tasks = self.kind.tasks == Tasks::Itself
+            || who.capabilities.has(ClientCapability::Tasks)
+            || self.upstream.facts().is_some_and(|facts| offered(Capability::Tasks, &facts, who.revision));
+        has_tasks
+            .then(|| Ids::new(&self.open.gateway.sealer, &who.principal, &self.upstream.name, self.merged))
     }
 
     /// The gateway that runs the call.

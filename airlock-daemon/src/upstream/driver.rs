@@ -22,6 +22,9 @@ pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// `_meta` member with the level from which on the client wants log messages.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
+/// `_meta` member that names the task that a message belongs to (2025-11-25, "Tasks").
+pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
 /// What was learned about a server when it was first asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
+use crate::mcp::param_header::Mirrored;
 
 use super::asks::Question;
 use super::connect::Endpoint;
@@ -39,6 +40,7 @@ pub(super) struct Exchange {
     pub(super) takes: Takes,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) answered: Cell<bool>,
+    pub(super) mirrored: Mirrored,
     pub(super) failure: Arc<OnceLock<UpstreamError>>,
     pub(super) _counted: InFlight,
 }
@@ -86,7 +88,7 @@ impl Exchange {
     async fn talk(&self, text: String) -> Result<(), UpstreamError> {
         let shared = &self.shared;
         let endpoint = &shared.endpoint;
-        let outline = Outline::read(&text);
+        let outline = Outline::mirroring(&text, &self.mirrored);
         let (response, connection) = connections::send(endpoint, shared.post(text, &outline)).await?;
         let status = response.status();
         if !status.is_success() {

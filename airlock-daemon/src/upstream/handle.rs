@@ -1,5 +1,7 @@
 //! The two kinds of links behind one handle: a pipe of lines, or HTTP.
 
+use crate::mcp::param_header::Mirrored;
+
 use super::http::{HttpLink, HttpPending};
 use super::link::{Ending, PipeLink, PipePending, Reply, Takes, Told};
 
@@ -59,6 +61,19 @@ impl Link {
         match self {
             Self::Pipe(link) => link.told(),
             Self::Http(link) => link.told(),
+        }
+    }
+
+    /// As [`Link::request`], with headers that repeat arguments where the transport has headers.
+    pub async fn request_mirrored(
+        &self,
+        takes: Takes,
+        mirrored: Mirrored,
+        write: impl FnOnce(u64) -> String,
+    ) -> Option<Pending> {
+        match self {
+            Self::Pipe(link) => link.request(takes, write).await.map(Pending::Pipe),
+            Self::Http(link) => link.request_mirrored(takes, mirrored, write).map(Pending::Http),
         }
     }
 

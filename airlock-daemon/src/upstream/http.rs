@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::mcp::header;
 use crate::mcp::object::Object;
+use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Revision;
 
 use super::ask::Ask;
@@ -150,6 +151,16 @@ impl HttpLink {
 
     /// Sends a request from the current worker; its headers are read off the text, so that they agree with it.
     pub fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
+        self.request_mirrored(takes, Mirrored::default(), write)
+    }
+
+    /// The same with headers that repeat arguments, for a modern server.
+    pub fn request_mirrored(
+        &self,
+        takes: Takes,
+        mirrored: Mirrored,
+        write: impl FnOnce(u64) -> String,
+    ) -> Option<HttpPending> {
         if !self.is_alive() {
             return None;
         }
@@ -162,6 +173,7 @@ impl HttpLink {
             takes,
             replies: sender,
             answered: std::cell::Cell::new(false),
+            mirrored,
             failure: Arc::clone(&pending.failure),
             _counted: InFlight::new(&self.shared),
         };
@@ -275,6 +287,7 @@ impl Shared {
                 if let Some(name) = &outline.name {
                     mirror(headers, header::NAME, name);
                 }
+                headers.extend(outline.params.iter().cloned());
             }
         })
     }
@@ -385,9 +398,24 @@ pub(super) struct Outline {
     pub(super) method: String,
     /// The member of `params` that `Mcp-Name` repeats.
     pub(super) name: Option<String>,
+    /// `Mcp-Param-*`.
+    pub(super) params: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Outline {
+    /// Reads a message that was written here, and repeats of its arguments what its tool wants to be repeated.
+    pub(super) fn mirroring(text: &str, mirrored: &Mirrored) -> Self {
+        let mut outline = Self::read(text);
+        outline.params.clone_from(&mirrored.others);
+        if let Some(annotations) = &mirrored.annotations
+            && let Ok(message) = Object::parse(text)
+            && let Some(params) = message.kept("params").and_then(|params| Object::parse(params.get()).ok())
+        {
+            outline.params.extend(annotations.write(params.get("arguments").unwrap_or("{}")));
+        }
+        outline
+    }
+
     /// Reads a message that was written here.
     pub(super) fn read(text: &str) -> Self {
         let Ok(message) = Object::parse(text) else { return Self::default() };
@@ -396,10 +424,10 @@ impl Outline {
             "tools/call" | "prompts/get" => "name",
             "resources/read" => "uri",
             "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
-            _ => return Self { method, name: None },
+            _ => return Self { method, ..Self::default() },
         };
         let params = message.get("params").and_then(|params| Object::parse(params).ok()).unwrap_or_default();
-        Self { name: params.string(member).map(std::borrow::Cow::into_owned), method }
+        Self { name: params.string(member).map(std::borrow::Cow::into_owned), method, ..Self::default() }
     }
 }
 
@@ -424,7 +452,8 @@ mod tests {
             (r#"{"method":"tools/list","params":{"name":"x"}}"#, "tools/list", None),
             (r#"{"id":1,"result":{}}"#, "", None),
         ] {
-            let wanted = Outline { method: method.to_owned(), name: name.map(str::to_owned) };
+            let wanted =
+                Outline { method: method.to_owned(), name: name.map(str::to_owned), ..Outline::default() };
             assert_eq!(Outline::read(text), wanted);
         }
     }

@@ -5,11 +5,11 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
-use super::driver::{self, Facts, META_PREFIX};
+use super::driver::{self, Facts, META_PREFIX, META_RELATED_TASK};
 
 /// Takes out what only modern servers understand.
 pub fn meta(meta: &mut Object<'_>) {
-    meta.retain(|name| !name.starts_with(META_PREFIX));
+    meta.retain(|name| !name.starts_with(META_PREFIX) || name == META_RELATED_TASK);
 }
 
 /// The parameters of `initialize`. What the client can do is declared, but never roots: those are not a client's to name.

@@ -20,6 +20,7 @@ mod listener;
 pub mod modern;
 pub mod pool;
 pub mod probe;
+pub mod schemas;
 pub mod sse;
 mod standalone;
 mod stderr;

@@ -27,6 +27,7 @@ use super::driver::Facts;
 use super::error::UpstreamError;
 use super::hub::Hub;
 use super::link::Link;
+use super::schemas::Schemas;
 use open::Opening;
 use places::{Owner, Places, is_lost};
 
@@ -68,7 +69,7 @@ pub struct Upstream {
     endpoint: Option<Result<Arc<Endpoint>, String>>,
     /// What is spoken on its unix socket, as long as that led to a handshake.
     framing: ArcSwapOption<Framing>,
-    limit: usize,
+    pub(super) limit: usize,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
     /// Why it cannot be used, after the last attempt; empty when it can.
@@ -81,6 +82,8 @@ pub struct Upstream {
     breaker: Breaker,
     /// How many subscriptions each principal has.
     subscribed: Arc<Mutex<HashMap<Identity, usize>>>,
+    /// What is known of its tools.
+    pub schemas: Schemas,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
 }
@@ -149,6 +152,7 @@ impl Upstreams {
                 places: Places::default(),
                 breaker: Breaker::default(),
                 subscribed: Arc::default(),
+                schemas: Schemas::default(),
                 metrics: metrics.upstream(&upstream.name),
                 running: running.clone(),
             })

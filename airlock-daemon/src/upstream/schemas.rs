@@ -1,0 +1,318 @@
+//! What is known of the tools of a modern server: which of their arguments are repeated in headers.
+//!
+//! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call where it is known.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::auth::principal::Identity;
+use crate::config::schema::Isolation;
+use crate::mcp::object::Object;
+use crate::mcp::param_header::Annotations;
+use crate::mcp::strict;
+
+use super::driver;
+use super::link::{Reply, Takes};
+use super::pool::{Caller, Upstream};
+
+/// How long a schema is believed without being seen again.
+const FRESH: Duration = Duration::from_mins(5);
+/// How long a server that did not say is not asked again.
+const SILENT: Duration = Duration::from_secs(10);
+/// How long a list may take when a call waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most tools that are remembered of one list.
+const MAX_TOOLS: usize = 2048;
+/// Most lists of one server that are remembered, where they differ from principal to principal.
+const MAX_LISTS: usize = 256;
+/// Most pages of a list that are asked for.
+const MAX_PAGES: usize = 100;
+/// Most tools of one server that a warning is given for.
+const MAX_WARNINGS: usize = 1024;
+
+/// What the headers of calls of a tool must say.
+#[derive(Debug, Clone)]
+pub enum Schema {
+    /// Nothing.
+    Plain,
+    /// What these annotations say.
+    Annotated(Arc<Annotations>),
+    /// Its annotations are against the specification, so the tool is not offered.
+    Invalid,
+    /// The server does not say.
+    Unavailable,
+}
+
+/// What is known of the tools of one upstream.
+#[derive(Default)]
+pub struct Schemas {
+    lists: Mutex<HashMap<Option<Identity>, Slot>>,
+    /// How often all of it was forgotten: what was asked for before is not believed after.
+    generation: AtomicU64,
+    warned: Mutex<HashSet<Box<str>>>,
+}
+
+#[derive(Default, Clone)]
+struct Slot {
+    /// One asks, the others wait.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    list: Option<Arc<List>>,
+}
+
+struct List {
+    tools: HashMap<Box<str>, Schema>,
+    /// What a tool is that is not among them; none where some of the pages are missing.
+    others: Option<Schema>,
+    until: Instant,
+}
+
+/// Tools as a server lists them, before they are remembered.
+pub struct Page {
+    generation: u64,
+    tools: HashMap<Box<str>, Schema>,
+    full: bool,
+}
+
+impl Page {
+    /// Takes in one tool.
+    ///
+    /// # Errors
+    /// Why it must not be offered, for the operator.
+    pub fn add(&mut self, name: &str, input_schema: Option<&str>) -> Result<(), String> {
+        let (schema, verdict) = match input_schema.map_or(Ok(None), Annotations::read) {
+            Ok(None) => (Schema::Plain, Ok(())),
+            Ok(Some(annotations)) => (Schema::Annotated(Arc::new(annotations)), Ok(())),
+            Err(reason) => (Schema::Invalid, Err(reason)),
+        };
+        if self.tools.len() < MAX_TOOLS {
+            self.tools.insert(name.into(), schema);
+        } else {
+            self.full = true;
+        }
+        verdict
+    }
+}
+
+impl Schemas {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
+        // Every change to the map is one call, so a panic elsewhere leaves it whole.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for what a list will say; to be taken before the list is asked for.
+    pub fn page(&self) -> Page {
+        Page { generation: self.generation.load(Ordering::Acquire), tools: HashMap::new(), full: false }
+    }
+
+    /// Forgets everything: the server has said that its tools are others now, or acts as if they were.
+    pub fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let old = std::mem::take(&mut *self.lock());
+        drop(old);
+    }
+
+    /// Remembers a page; `whole` when there are no more tools than these.
+    fn learn(&self, key: Option<Identity>, page: Page, whole: bool) {
+        let Page { generation, mut tools, full } = page;
+        let others = match (whole, full) {
+            (true, false) => Some(Schema::Plain),
+            (true, true) => Some(Schema::Unavailable),
+            (false, _) => None,
+        };
+        let now = Instant::now();
+        let old = {
+            let mut lists = self.lock();
+            if self.generation.load(Ordering::Acquire) != generation {
+                return;
+            }
+            let slot = slot(&mut lists, key, now);
+            let mut until = now + FRESH;
+            // A page of a longer list goes to the others, and grows no older by it.
+            if let (false, Some(before)) = (whole, slot.list.as_ref().filter(|list| list.until > now)) {
+                until = before.until;
+                for (name, schema) in &before.tools {
+                    if tools.len() < MAX_TOOLS && !tools.contains_key(name) {
+                        tools.insert(name.clone(), schema.clone());
+                    }
+                }
+            }
+            slot.list.replace(Arc::new(List { tools, others, until }))
+        };
+        drop(old);
+    }
+
+    /// What is known of a tool; `None` when nothing is.
+    fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
+        // A borrowed key would need another map; identities are counted references.
+        let list = self.lock().get(&key.cloned())?.list.clone()?;
+        if list.until < Instant::now() {
+            return None;
+        }
+        list.tools.get(tool).or(list.others.as_ref()).cloned()
+    }
+
+    /// Whether a warning is due: once for each tool.
+    fn warns(&self, tool: &str) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < MAX_WARNINGS && warned.insert(tool.into())
+    }
+}
+
+/// The place of one list; where there are too many, old ones go first.
+fn slot(lists: &mut HashMap<Option<Identity>, Slot>, key: Option<Identity>, now: Instant) -> &mut Slot {
+    if lists.len() >= MAX_LISTS && !lists.contains_key(&key) {
+        lists.retain(|_, slot| slot.list.as_ref().is_some_and(|list| list.until > now));
+        if lists.len() >= MAX_LISTS
+            && let Some(one) = lists.keys().next().cloned()
+        {
+            lists.remove(&one);
+        }
+    }
+    lists.entry(key).or_default()
+}
+
+impl Upstream {
+    /// Whose list of tools it is: everybody's, or this caller's.
+    fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
+        let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
+        (!shared).then(|| caller.identity.clone())
+    }
+
+    /// Remembers the tools of a list that passed through; `whole` when it has no other pages.
+    pub fn learn(&self, caller: &Caller<'_>, page: Page, whole: bool) {
+        self.schemas.learn(self.lists_of(caller), page, whole);
+    }
+
+    /// Tells the operator of a tool that is left out, once.
+    pub fn leaves_out(&self, tool: &str, reason: &str) {
+        if self.schemas.warns(tool) {
+            let tool: String = tool.chars().take(128).collect();
+            tracing::warn!(upstream = %self.name, tool, "a tool is left out of lists: {reason}");
+        }
+    }
+
+    /// What the headers of a call of `tool` must say, as this caller sees the server.
+    pub async fn schema(self: &Arc<Self>, caller: &Caller<'_>, tool: &str) -> Schema {
+        let key = self.lists_of(caller);
+        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
+            return schema;
+        }
+        let asking = Arc::clone(&slot(&mut self.schemas.lock(), key.clone(), Instant::now()).asking);
+        let _one_at_a_time = asking.lock().await;
+        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
+            return schema;
+        }
+        let page = self.schemas.page();
+        let listed = timeout(PATIENCE.min(self.timeout), self.list_tools(caller, page)).await;
+        if let Ok(Some(page)) = listed {
+            self.schemas.learn(key.clone(), page, true);
+        } else {
+            tracing::debug!(upstream = %self.name, "the server does not list its tools");
+            let now = Instant::now();
+            let others = Some(Schema::Unavailable);
+            let list = List { tools: HashMap::new(), others, until: now + SILENT };
+            slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
+        }
+        self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
+    }
+
+    /// All tools of the server; `None` when it does not say, or says too much.
+    async fn list_tools(self: &Arc<Self>, caller: &Caller<'_>, mut page: Page) -> Option<Page> {
+        let (link, facts) = self.link(caller).await.ok()?;
+        let mut cursor = None;
+        let mut bytes = 0;
+        for _ in 0..MAX_PAGES {
+            let mut params = Object::default();
+            if let Some(cursor) = cursor.take() {
+                params.set("cursor", cursor);
+            }
+            let mut pending = link
+                .request(Takes::Result, |id| {
+                    let text = driver::params(facts.era, params, caller.capabilities, id).0;
+                    driver::request(id, "tools/list", &text)
+                })
+                .await?;
+            let result = loop {
+                match pending.next().await? {
+                    Reply::Result(result) => break result,
+                    Reply::Error(_) => return None,
+                    Reply::Notification(..) | Reply::Ask(_) => {}
+                }
+            };
+            bytes += result.len();
+            if bytes > self.limit {
+                return None;
+            }
+            strict::check(&result).ok()?;
+            let listed = Object::parse(&result).ok()?;
+            let tools: Vec<&RawValue> = serde_json::from_str(listed.get("tools")?).ok()?;
+            for tool in tools {
+                let tool = Object::parse(tool.get()).ok()?;
+                let name = tool.string("name")?;
+                if let Err(reason) = page.add(&name, tool.get("inputSchema")) {
+                    self.leaves_out(&name, &reason);
+                }
+            }
+            match listed.get("nextCursor") {
+                Some(next) if next != "null" => cursor = Some(next.to_owned()),
+                _ => return Some(page),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANNOTATED: &str = r#"{"properties":{"r":{"type":"string","x-mcp-header":"Region"}}}"#;
+
+    fn page(schemas: &Schemas, names: &[&str]) -> Page {
+        let mut page = schemas.page();
+        for name in names {
+            page.add(name, Some(ANNOTATED)).expect("valid");
+        }
+        page
+    }
+
+    #[test]
+    fn pages_are_remembered_and_forgotten() {
+        let schemas = Schemas::default();
+        schemas.learn(None, page(&schemas, &["a"]), false);
+        assert!(matches!(schemas.known(None, "a"), Some(Schema::Annotated(_))));
+        assert!(schemas.known(None, "b").is_none(), "it may stand on another page");
+        schemas.learn(None, page(&schemas, &["b"]), false);
+        assert!(schemas.known(None, "a").is_some() && schemas.known(None, "b").is_some());
+        schemas.learn(None, page(&schemas, &["c"]), true);
+        assert!(
+            matches!(schemas.known(None, "a"), Some(Schema::Plain)),
+            "a whole list takes the place of its parts"
+        );
+        let before = page(&schemas, &["a"]);
+        schemas.forget();
+        assert!(schemas.known(None, "c").is_none());
+        schemas.learn(None, before, true);
+        assert!(schemas.known(None, "a").is_none(), "what was asked for before the change is old");
+    }
+
+    #[test]
+    fn an_invalid_tool_is_told_of_once_and_nothing_grows_without_end() {
+        let schemas = Schemas::default();
+        let mut page = schemas.page();
+        assert!(page.add("bad", Some(r#"{"x-mcp-header":"N"}"#)).is_err());
+        for number in 0..=MAX_TOOLS {
+            page.add(&number.to_string(), None).expect("plain");
+        }
+        assert_eq!(page.tools.len(), MAX_TOOLS);
+        schemas.learn(None, page, true);
+        assert!(matches!(schemas.known(None, "bad"), Some(Schema::Invalid)));
+        assert!(matches!(schemas.known(None, "beyond"), Some(Schema::Unavailable)));
+        assert!(schemas.warns("bad") && !schemas.warns("bad"));
+    }
+}
