@@ -77,6 +77,19 @@ covers(grant) if {
 	count(grant.tools) > 0
 }
 
+# Whoever may call tools may follow the tasks that calls become; a task is its owner's alone, whatever the policy says.
+covers(grant) if {
+	input.call.method in task_methods
+	count(grant.tools) > 0
+	calls_tools(grant)
+}
+
+task_methods := {"tasks/list", "tasks/get", "tasks/result", "tasks/update", "tasks/cancel"}
+
+calls_tools(grant) if not grant.methods
+
+calls_tools(grant) if matches(grant.methods, "tools/call")
+
 # Methods that this policy knows nothing of are granted by their names.
 covers(grant) if {
 	not input.call.method in targeted_methods

@@ -84,8 +84,34 @@ test_a_tool_name_is_not_a_prefix if not authz.allow with input as tool_call(alic
 
 test_no_tool_is_no_grant if not authz.allow with input as tool_call(alice, null, {})
 
+test_reader_follows_tasks if {
+	every method in ["tasks/list", "tasks/get", "tasks/result", "tasks/update", "tasks/cancel"] {
+		authz.allow with input as request(alice, method, "docs", null, {})
+		count(authz.deny) == 0 with input as request(alice, method, "docs", null, {})
+		not authz.allow with input as request(alice, method, "billing", null, {})
+		not authz.allow with input as request(mallory, method, "docs", null, {})
+	}
+}
+
+test_tasks_come_with_tools if {
+	every grant in [
+		{"upstreams": ["docs"], "prompts": ["*"], "resources": ["*"]},
+		{"upstreams": ["docs"], "tools": [], "prompts": ["*"]},
+		{"upstreams": ["docs"], "tools": ["*"], "methods": ["prompts/get"]},
+	] {
+		role := {"reader": {"read_only": true, "grants": [grant]}}
+		not authz.allow with input as request(alice, "tasks/get", "docs", null, {}) with data.roles as role
+	}
+	narrow := {"reader": {"read_only": true, "grants": [{
+		"upstreams": ["docs"],
+		"tools": ["*"],
+		"methods": ["tools/call"],
+	}]}}
+	authz.allow with input as request(alice, "tasks/get", "docs", null, {}) with data.roles as narrow
+}
+
 test_reader_has_no_other_methods if {
-	not authz.allow with input as request(alice, "tasks/get", "docs", null, null)
+	not authz.allow with input as request(alice, "tasks/destroy", "docs", null, null)
 	not authz.allow with input as request(alice, "resources/subscribe", "docs", null, null)
 }
 
