@@ -15,6 +15,8 @@ pub(crate) struct Seen {
     headers: Vec<(String, String)>,
     /// Its body as JSON; null when it has none.
     pub(crate) body: Value,
+    /// Its body as it came.
+    pub(crate) raw: String,
 }
 
 impl Seen {
@@ -131,9 +133,10 @@ pub(crate) fn read(
             let length = headers.iter().find(|(name, _)| name == "content-length");
             let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0_usize);
             if let Some(body) = bytes.get(head + 4..head + 4 + length) {
+                let raw = String::from_utf8_lossy(body).into_owned();
                 let body = serde_json::from_slice(body).unwrap_or(Value::Null);
                 bytes.drain(..head + 4 + length);
-                return Ok(Some(Seen { connection, method, headers, body }));
+                return Ok(Some(Seen { connection, method, headers, body, raw }));
             }
         }
         match stream.read(&mut buffer)? {

@@ -28,6 +28,10 @@ fn answer(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result
                 "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
             write_json(stream, &seen.result(&result))
         }
+        ("tools/list", _) => {
+            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public", "tools": []});
+            write_json(stream, &seen.result(&result))
+        }
         ("tools/call", "stream") => {
             let token = &seen.body["params"]["_meta"]["progressToken"];
             let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress",
