@@ -186,12 +186,19 @@ fn a_uri_belongs_to_one_upstream() {
 fn what_a_server_does_not_offer_is_not_offered() {
     let Some(airlock) = start() else { return };
     let token = airlock.user();
-    let all = json!({"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}});
-    for (path, expected) in [("/mcp", &all), ("/mcp/alpha", &all), ("/mcp/docs", &json!({"tools": {}}))] {
+    let all = json!({"tools": {"listChanged": true}, "prompts": {"listChanged": true},
+        "resources": {"subscribe": true, "listChanged": true}, "completions": {}, "logging": {}});
+    // The server's tasks are those of the legacy era.
+    let mut with_tasks = all.clone();
+    with_tasks["tasks"] = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
+    let tools = json!({"tools": {}});
+    for (path, to_modern, to_legacy) in
+        [("/mcp", &all, &with_tasks), ("/mcp/alpha", &all, &with_tasks), ("/mcp/docs", &tools, &tools)]
+    {
         let [mut modern, legacy] = Client::both(&airlock, &token, path);
-        assert_eq!(&modern.result_of_discover()["capabilities"], expected, "{path}");
+        assert_eq!(&modern.result_of_discover()["capabilities"], to_modern, "{path}");
         let Client::Legacy { session, .. } = &legacy else { panic!("the second is legacy") };
-        assert_eq!(&session.initialized["capabilities"], expected, "{path}");
+        assert_eq!(&session.initialized["capabilities"], to_legacy, "{path}");
     }
     for mut client in Client::both(&airlock, &token, "/mcp/docs") {
         let status = if client.is_modern() { 404 } else { 200 };

@@ -154,6 +154,7 @@ fn rename(upstream: &str, object: &mut Object<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn rewritten(uris: Uris, text: &str) -> String {
         result("docs", uris, text.to_owned()).expect(text)
@@ -268,5 +269,72 @@ mod tests {
         assert_eq!(renamed(twice), r#"{"code":1,"data":"x"}"#);
         let tools = r#"{"code":1, "data":{"uri":"f:a"}}"#;
         assert_eq!(error("docs", Uris::Content, tools.to_owned()), tools);
+    }
+
+    /// Objects and lists with members of our names, in all spellings, once or more often.
+    fn json() -> impl Strategy<Value = String> {
+        let key = proptest::sample::select(vec![
+            "content",
+            "Content",
+            "contents",
+            "messages",
+            "result",
+            "Result",
+            "resource",
+            "Resource",
+            "data",
+            "uri",
+            "URI",
+            "u\\u0072i",
+            "\\u0055ri",
+            "urı",
+            "type",
+        ]);
+        let leaf = proptest::sample::select(vec!["1", "null", "\"airlock+other+f:x\"", "\"f:a\""]);
+        leaf.prop_map(str::to_owned).prop_recursive(5, 40, 4, move |inner| {
+            let members = proptest::collection::vec((key.clone(), inner.clone()), 0..4);
+            let object = members.prop_map(|members| {
+                let members: Vec<_> =
+                    members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            });
+            let list =
+                proptest::collection::vec(inner, 0..3).prop_map(|list| format!("[{}]", list.join(",")));
+            prop_oneof![3 => object, 1 => list]
+        })
+    }
+
+    /// No member of any spelling is the address of another server's resource.
+    fn clean(object: &serde_json::Value) -> bool {
+        object.as_object().into_iter().flatten().all(|(name, value)| {
+            !name.eq_ignore_ascii_case("uri")
+                || value.as_str().is_none_or(|uri| name == "uri" && uri.starts_with("airlock+docs+"))
+        })
+    }
+
+    fn clean_blocks(content: &serde_json::Value) -> bool {
+        content.as_array().into_iter().flatten().all(|block| clean(block) && clean(&block["resource"]))
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_of_another_server_comes_out(text in json()) {
+            for uris in [Uris::Content, Uris::Contents, Uris::Messages, Uris::Outcome] {
+                let Ok(written) = result("docs", uris, text.clone()) else { continue };
+                let read: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+                prop_assert!(match uris {
+                    Uris::Content => clean_blocks(&read["content"]),
+                    Uris::Outcome => clean_blocks(&read["result"]["content"]),
+                    Uris::Contents => read["contents"].as_array().into_iter().flatten().all(clean),
+                    _ => read["messages"].as_array().into_iter().flatten().all(|message| {
+                        let content = &message["content"];
+                        clean_blocks(content) && clean(content) && clean(&content["resource"])
+                    }),
+                }, "{} of {}", written, text);
+            }
+            let error = error("docs", Uris::Contents, text);
+            let read: serde_json::Value = serde_json::from_str(&error).expect("JSON");
+            prop_assert!(clean(&read["data"]), "{}", error);
+        }
     }
 }

@@ -258,7 +258,8 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
             let (mut stream, _) = listener.accept().expect("a connection");
             let book = Mutex::default();
             let mut bytes = Vec::new();
-            for _ in 0..2 {
+            // What it is, which tools it has, and the call.
+            for _ in 0..3 {
                 let seen =
                     super::little::read(0, &mut stream, &mut bytes).expect("readable").expect("a request");
                 answer(&seen, &mut stream, &book).expect("writable");
@@ -268,7 +269,7 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
         let back = airlock_tests::airlock::until(|| Some(call()).filter(|response| response.status == 200));
         let response = back.expect("it is back");
         assert_eq!(text(&response.answer()["result"]), "this is plain", "{}", response.text());
-        serving.join().expect("two requests on one connection");
+        serving.join().expect("three requests on one connection");
     }
 }
 
