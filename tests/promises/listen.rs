@@ -11,10 +11,17 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::start_on;
-use crate::transports::little::{Book, Little, Seen, write_json};
+use crate::transports::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 
 /// A modern server with everything that can be listened to.
 fn rich(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    if seen.rpc() == "subscriptions/listen" {
+        let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+            "params": {"notifications": seen.body["params"]["notifications"], "_meta": {ID: seen.body["id"]}}});
+        begin_events(stream)?;
+        write_piece(stream, format!("data: {acknowledged}\n\n").as_bytes())?;
+        return wait_for_end(stream);
+    }
     let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
         "supportedVersions": ["2026-07-28"],
         "capabilities": {"tools": {"listChanged": true}, "resources": {"subscribe": true, "listChanged": true}}});

@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod batches;
 mod breadth;
+mod bridge;
 mod crowd;
 mod edge_of_http;
 mod fds;

@@ -12,7 +12,7 @@ use crate::{Airlock, Setup};
 /// What one idle session may cost.
 pub const BYTES_EACH: u64 = 64 * 1024;
 /// Sessions of one subject: the daemon allows as many.
-const EACH: usize = 64;
+const EACH: usize = 32;
 /// Sessions with a process of their own at one time: the daemon allows 256 processes of an upstream.
 const AT_ONCE: usize = 200;
 /// Growth for each session that is put down to the allocator, in KiB: a page each would be a loss.

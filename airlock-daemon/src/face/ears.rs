@@ -16,6 +16,7 @@ use crate::pipeline::call::Requester;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::running::{draining, late};
+use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, naming};
 use crate::upstream::ask::Answered;
 use crate::upstream::error::UpstreamError;
@@ -339,6 +340,10 @@ impl Ear {
                 covers(&self.watched, uri)
             }),
             "notifications/message" => who.hears(&params).then_some(params),
+            "notifications/tasks/status" if who.revision >= Revision::V20251125 => {
+                let key = &self.gateway.sealer;
+                Ids::new(key, &who.principal, &self.upstream.name, self.merged).said(method, params).ok()
+            }
             "notifications/elicitation/complete" if who.revision >= Revision::V20251125 => Some(params),
             _ => None,
         }

@@ -226,7 +226,8 @@ pub async fn enter(
 
 /// What a client brings back of an earlier request, taken out of the parameters.
 fn brought_back(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Option<Back>, String> {
-    if params.get(STATE).is_none() && params.get(RESPONSES).is_none() {
+    let is_brought = |member| params.get(member).is_some() && !kind.carries.contains(&member);
+    if !is_brought(STATE) && !is_brought(RESPONSES) {
         return Ok(None);
     }
     if revision.era() == Era::Modern && required::may_ask(kind) {

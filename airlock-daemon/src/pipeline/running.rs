@@ -294,6 +294,8 @@ impl Running {
         match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
             Ok(()) => {
                 let (method, params) = (asked.method.clone(), asked.params.clone());
+                let named = self.ids().map_or(Ok(params.clone()), |ids| ids.said(&method, params));
+                let Ok(params) = named else { return asked.answer(ask::unanswered(&method)) };
                 let patience = self.patience();
                 let talk = self.talk.get_or_insert_default();
                 if let Err(To::Server(asked)) = talk.ask(To::Server(asked), &method, &params, patience) {
@@ -311,7 +313,10 @@ impl Running {
     async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
         let answered = answered.unwrap_or_else(|| ask::unanswered(&question.method));
         match (question.to, answered) {
-            (To::Server(ask), answered) => ask.answer(answered),
+            (To::Server(ask), answered) => {
+                let answered = self.brought(answered);
+                ask.answer(answered.unwrap_or_else(|| ask::unanswered(&question.method)));
+            }
             (To::Round(key), Ok(answer)) => {
                 if let Some(round) = self.talk.as_mut().and_then(|talk| talk.round.as_mut()) {
                     round.answers.push((key, answer));
@@ -327,6 +332,18 @@ impl Running {
         }
         let round = talk.round.take()?;
         self.again(round).await
+    }
+
+    /// An answer by the server's own names of tasks; `None` where it names one that is not the client's.
+    fn brought(&self, answered: Answered) -> Option<Answered> {
+        match (self.ids(), answered) {
+            (Some(ids), Ok(answer)) => {
+                let mut object = Object::parse(&answer).ok()?;
+                ids.brought(&mut object).ok()?;
+                Some(Ok(object.write()))
+            }
+            (_, answered) => Some(answered),
+        }
     }
 
     async fn unanswered(&mut self, all: bool) -> Option<Event> {

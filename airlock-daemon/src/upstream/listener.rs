@@ -127,9 +127,7 @@ impl Listener {
     fn reply(&mut self, reply: Option<Reply>) {
         match reply {
             Some(Reply::Notification(method, params)) => {
-                if let Some(notice) = notice(self.interest, &self.uris, method, &params) {
-                    self.outbox.put(notice);
-                }
+                heard(&self.upstream, self.interest, &self.uris, &mut self.outbox, method, &params);
             }
             Some(Reply::Ask(_)) => {}
             Some(Reply::Result(_) | Reply::Error(_)) | None => {
@@ -187,15 +185,30 @@ impl Listener {
                 begun = &mut beginning => return begun,
                 reply = next(&mut self.open) => match reply {
                     Some(Reply::Notification(method, params)) => {
-                        if let Some(notice) = notice(interest, &self.uris, method, &params) {
-                            self.outbox.put(notice);
-                        }
+                        heard(&self.upstream, interest, &self.uris, &mut self.outbox, method, &params);
                     }
                     Some(Reply::Ask(_)) => {}
                     Some(Reply::Result(_) | Reply::Error(_)) | None => self.open = None,
                 },
             }
         }
+    }
+}
+
+/// Takes in what the server says.
+fn heard(
+    upstream: &Upstream,
+    interest: Interest,
+    uris: &BTreeSet<String>,
+    outbox: &mut Outbox,
+    method: String,
+    params: &str,
+) {
+    if method == "notifications/tools/list_changed" {
+        upstream.schemas.forget();
+    }
+    if let Some(notice) = notice(interest, uris, method, params) {
+        outbox.put(notice);
     }
 }
 
