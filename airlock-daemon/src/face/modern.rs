@@ -112,7 +112,9 @@ fn headers_agree(
         return Err(format!("the header {PROTOCOL_VERSION} disagrees with the body"));
     }
     header::agrees(headers, METHOD, name)?;
+    // A method that this revision does not have is refused as such.
     if let Some(Kind::Call(call)) = Kind::of(method)
+        && call.era != Some(Era::Legacy)
         && let Some(member) = call.mirrored()
     {
         header::agrees(headers, NAME, &params.string(member).unwrap_or_default())?;

@@ -124,6 +124,10 @@ pub async fn enter(
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
     aim.target = subject.as_ref().map(|subject| subject.on_record().into());
+    if who.revision.era() == Era::Modern {
+        // What asked for a task up to 2025-11-25 means nothing any more, and is to be ignored (tasks extension).
+        params.remove("task");
+    }
     let barred = |member: &&str| params.get(member).is_some() && !kind.carries.contains(member);
     if let Some(member) = UNCARRIED.into_iter().find(barred) {
         return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
@@ -231,6 +235,11 @@ fn brought_back(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Res
         return Ok(None);
     }
     if revision.era() == Era::Modern && required::may_ask(kind) {
+        if params.get(STATE).is_none() {
+            // Answers to nothing that was asked here: the server asks, if it wants to know.
+            params.remove(RESPONSES);
+            return Ok(None);
+        }
         return Back::take(params).map(Some);
     }
     Err(format!("`params.{STATE}` and `params.{RESPONSES}` are not for this request"))

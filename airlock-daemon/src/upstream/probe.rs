@@ -41,7 +41,13 @@ pub async fn handshake(
 ) -> Result<Facts, Failure> {
     if era != EraChoice::Legacy {
         let limit = if era == EraChoice::Modern { limit } else { PROBE.min(limit) };
-        match ask(link, "server/discover", &modern::discover(), limit).await {
+        let mut answer = ask(link, "server/discover", &modern::discover(), limit).await;
+        // A server that may have meant another request, since it names the very revision it was asked in, is asked once more
+        // (2026-07-28, "Protocol version negotiation").
+        if matches!(&answer, Ok(Err(error)) if modern::supports_ours(error)) {
+            answer = ask(link, "server/discover", &modern::discover(), limit).await;
+        }
+        match answer {
             Ok(Ok(result)) => match modern::facts(&result) {
                 Some(facts) => return Ok(facts),
                 None if era == EraChoice::Modern => {

@@ -252,24 +252,22 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
         assert_eq!(call().status, 502);
         let told = format!("upstream `away` cannot be reached at http://{address}/mcp: Connection refused");
         assert!(airlock.log().contains(&told), "{}", airlock.log());
-        // One connection is enough: it is kept.
         let listener = TcpListener::bind(address).expect("still free");
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a connection");
-            let book = Mutex::default();
-            let mut bytes = Vec::new();
-            // What it is, which tools it has, and the call.
-            for _ in 0..3 {
-                let seen =
-                    super::little::read(0, &mut stream, &mut bytes).expect("readable").expect("a request");
-                answer(&seen, &mut stream, &book).expect("writable");
+        // It serves as long as the test runs.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let (book, mut bytes) = (Mutex::default(), Vec::new());
+                    while let Ok(Some(seen)) = super::little::read(0, &mut stream, &mut bytes) {
+                        answer(&seen, &mut stream, &book).expect("writable");
+                    }
+                });
             }
         });
         // For a moment all callers share the verdict that it is away.
         let back = airlock_tests::airlock::until(|| Some(call()).filter(|response| response.status == 200));
         let response = back.expect("it is back");
         assert_eq!(text(&response.answer()["result"]), "this is plain", "{}", response.text());
-        serving.join().expect("three requests on one connection");
     }
 }
 
