@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::principal::Principal;
@@ -22,14 +23,14 @@ use crate::upstream::pool::{Caller, Upstream};
 use super::authorize::{Wish, authorize};
 use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered, recorded};
 use super::open::{Open, failed};
-use super::parked::Resumed;
+use super::parked::{Resumed, Retry};
 use super::record::{self, Outcome};
 use super::refusal::Aim;
 use super::required::{self, RESPONSES, STATE};
 use super::route::Endpoint;
 use super::running::late;
 pub use super::running::{Cancellation, Event, Running, Shape};
-use super::state::{Back, Scope};
+use super::state::{Back, Scope, State};
 use super::task;
 use super::{Context, Gateway, Refusal, Stage, mirror};
 
@@ -124,15 +125,7 @@ pub async fn enter(
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
     aim.target = subject.as_ref().map(|subject| subject.on_record().into());
-    if who.revision.era() == Era::Modern {
-        // What asked for a task up to 2025-11-25 means nothing any more, and is to be ignored (tasks extension).
-        params.remove("task");
-    }
-    let barred = |member: &&str| params.get(member).is_some() && !kind.carries.contains(member);
-    if let Some(member) = UNCARRIED.into_iter().find(barred) {
-        return Err(invalid(format!("`params.{member}` is not carried across"), &aim));
-    }
-    let back = brought_back(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
+    let back = sift(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
     let with_context = if *kind == COMPLETE {
         in_context(&params, arguments).map_err(|reason| invalid(reason, &aim))?
@@ -185,8 +178,7 @@ pub async fn enter(
         _ => Mirrored::default(),
     };
     let digested = arguments.map_or("{}", RawValue::get);
-    let mut parked = None;
-    let mut brought = None;
+    let mut leads = Leads::Nowhere;
     if let Some(back) = back {
         let path = endpoint.path();
         let scope = Scope {
@@ -196,16 +188,7 @@ pub async fn enter(
             target: own.map_or("", |(_, own)| own),
             arguments: digested,
         };
-        let (mut state, answers) =
-            back.open(gateway, &who, &scope).map_err(|reason| refused(stale(reason)))?;
-        if let Some(ticket) = state.parked {
-            let way = gateway.parked.take(ticket, &who.principal.identity());
-            let gone = || refused(stale("the call has ended meanwhile: send the request anew"));
-            parked = Some((way.ok_or_else(gone)?, answers));
-        } else {
-            state.answered.extend(answers);
-            brought = Some(state);
-        }
+        leads = lead(gateway, &who, back, &scope).map_err(|reason| refused(stale(reason)))?;
     }
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, digested).map_err(refused)?;
 
@@ -215,21 +198,55 @@ pub async fn enter(
         _ => {}
     }
     let open = Open::new(gateway, who, aim.clone());
-    if let Some((way, answers)) = parked {
-        let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
-        let gone = || refused(stale("the call has ended meanwhile: send the request anew"));
-        return resumed.map(Started::Resumed).ok_or_else(gone);
-    }
-    if let Some(state) = &brought {
-        required::answer(&mut params, &state.answered, state.upstream.as_deref());
+    match leads {
+        Leads::Nowhere => {}
+        Leads::ToServer(state) => {
+            required::answer(&mut params, &state.answered, state.upstream.as_deref());
+        }
+        Leads::ToParked(way, answers) => {
+            let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
+            return resumed.map(Started::Resumed).ok_or_else(|| refused(stale(GONE)));
+        }
     }
     let sending = Sending { kind, needs, upstream, params, merged, mirrored };
     let running = launch(open, sending, shape, cancellation).await;
     running.map(Started::Running).map_err(refused)
 }
 
-/// What a client brings back of an earlier request, taken out of the parameters.
-fn brought_back(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Option<Back>, String> {
+/// Why a parked call cannot go on.
+const GONE: &str = "the call has ended meanwhile: send the request anew";
+
+/// Where what a client brought back leads.
+enum Leads {
+    /// It brought nothing.
+    Nowhere,
+    /// To the server, with its own state.
+    ToServer(State),
+    /// To the call that waits here, with the answers to what it asked.
+    ToParked(mpsc::Sender<Retry>, Vec<(String, String)>),
+}
+
+/// Opens what a client brought back. A parked call is taken out: it goes on once.
+fn lead(gateway: &Gateway, who: &Requester, back: Back, scope: &Scope<'_>) -> Result<Leads, String> {
+    let (mut state, answers) = back.open(gateway, who, scope)?;
+    if let Some(ticket) = state.parked {
+        let way = gateway.parked.take(ticket, &who.principal.identity()).ok_or(GONE)?;
+        return Ok(Leads::ToParked(way, answers));
+    }
+    state.answered.extend(answers);
+    Ok(Leads::ToServer(state))
+}
+
+/// Takes out of the parameters what is not carried across, and what a client brings back of an earlier request.
+fn sift(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Option<Back>, String> {
+    if revision.era() == Era::Modern {
+        // What asked for a task up to 2025-11-25 means nothing any more, and is to be ignored (tasks extension).
+        params.remove("task");
+    }
+    let barred = |member: &&str| params.get(member).is_some() && !kind.carries.contains(member);
+    if let Some(member) = UNCARRIED.into_iter().find(barred) {
+        return Err(format!("`params.{member}` is not carried across"));
+    }
     let is_brought = |member| params.get(member).is_some() && !kind.carries.contains(&member);
     if !is_brought(STATE) && !is_brought(RESPONSES) {
         return Ok(None);

@@ -36,7 +36,7 @@ struct Book {
 }
 
 /// What is written for a request; `None` closes the connection.
-type Answer = fn(&Seen) -> Option<String>;
+type Answer = fn(&Seen) -> String;
 
 struct Server {
     address: SocketAddr,
@@ -108,7 +108,7 @@ fn serve(connection: usize, mut stream: TcpStream, answer: Answer, book: &Mutex<
                 let seen = Seen { connection, head: text, body };
                 let mut book = lock(book);
                 book.seen.push(seen.clone());
-                let Some(answer) = answer(&seen) else { return };
+                let answer = answer(&seen);
                 if stream.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
@@ -137,8 +137,8 @@ fn event(message: &Value) -> String {
 }
 
 /// A legacy server with sessions and a stream for what belongs to no call.
-fn legacy(seen: &Seen) -> Option<String> {
-    Some(match seen.body["method"].as_str() {
+fn legacy(seen: &Seen) -> String {
+    match seen.body["method"].as_str() {
         _ if seen.is_get() => EVENTS.to_owned(),
         Some("initialize") => json_answer(
             "Mcp-Session-Id: s1\r\n",
@@ -153,25 +153,25 @@ fn legacy(seen: &Seen) -> Option<String> {
             "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned()
         }
         _ => json_answer("", &seen.result(&json!({}))),
-    })
+    }
 }
 
 /// The same without that stream.
-fn without_stream(seen: &Seen) -> Option<String> {
+fn without_stream(seen: &Seen) -> String {
     if seen.is_get() {
-        return Some("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n".to_owned());
+        return "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n".to_owned();
     }
     legacy(seen)
 }
 
-fn modern(seen: &Seen) -> Option<String> {
-    Some(match seen.body["method"].as_str() {
+fn modern(seen: &Seen) -> String {
+    match seen.body["method"].as_str() {
         Some("server/discover") => json_answer(
             "",
             &seen.result(&json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}}})),
         ),
         _ => EVENTS.to_owned(),
-    })
+    }
 }
 
 fn says(method: &str) -> Value {

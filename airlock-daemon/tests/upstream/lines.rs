@@ -49,7 +49,7 @@ impl Lines {
                 for (connection, stream) in listener.incoming().flatten().enumerate() {
                     lock(&book).connections.push(stream.try_clone().expect("another handle"));
                     let book = Arc::clone(&book);
-                    std::thread::spawn(move || serve(connection, stream, answer, &book));
+                    std::thread::spawn(move || serve(connection, &stream, answer, &book));
                 }
             }
         });
@@ -102,7 +102,7 @@ fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(connection: usize, stream: UnixStream, answer: Answer, book: &Mutex<Book>) {
+fn serve(connection: usize, stream: &UnixStream, answer: Answer, book: &Mutex<Book>) {
     let lines = BufReader::new(stream.try_clone().expect("another handle")).lines();
     for line in lines.map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
@@ -110,7 +110,7 @@ fn serve(connection: usize, stream: UnixStream, answer: Answer, book: &Mutex<Boo
         let mut book = lock(book);
         book.seen.push(Seen { connection, message: message.clone() });
         for one in answer(&message) {
-            write(&stream, &one);
+            write(stream, &one);
         }
     }
 }

@@ -25,9 +25,8 @@ fn modern(message: &Value) -> Vec<Value> {
             let params = json!({"_meta": {ID: message["id"]}, "notifications": filter});
             vec![says("notifications/subscriptions/acknowledged", &params)]
         }
-        Some("notifications/cancelled") => vec![],
+        Some("notifications/cancelled") | None => vec![],
         Some(_) => vec![error(message)],
-        None => vec![],
     }
 }
 
