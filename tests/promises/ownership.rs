@@ -70,14 +70,17 @@ fn a_state_is_for_its_owner_and_its_request() {
     for thief in &thieves {
         refused(call("/mcp/asking", 2, "greet", &back).bearer(thief));
     }
-    // Another upstream, endpoint, target, arguments; no state; one that was tampered with.
+    // Another upstream, endpoint, target, arguments; one that was tampered with.
     refused(call("/mcp/other", 2, "greet", &back).bearer(&owner));
     refused(call("/mcp", 2, "asking__greet", &back).bearer(&owner));
     refused(call("/mcp/asking", 2, "think", &back).bearer(&owner));
     let mut other = back.clone();
     other["arguments"] = json!({"a": 2});
     refused(call("/mcp/asking", 2, "greet", &other).bearer(&owner));
-    refused(call("/mcp/asking", 2, "greet", &json!({"inputResponses": {"who": {}}})).bearer(&owner));
+    // Answers to nothing that was asked here do not reach the server: it asks.
+    let unasked = json!({"inputResponses": {"who": {"action": "accept", "content": {"name": "Eve"}}}});
+    let again = airlock.send(&call("/mcp/asking", 2, "greet", &unasked).bearer(&owner)).answer();
+    assert_eq!(again["result"]["resultType"], "input_required", "{again}");
     let mut tampered = back.clone();
     tampered["requestState"] =
         json!(state.as_str().expect("a state").replace(|c: char| c.is_ascii_digit(), "A"));

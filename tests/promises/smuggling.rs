@@ -121,8 +121,6 @@ fn a_body_that_can_be_read_in_two_ways_reaches_no_server() {
         (body("1", r#""name":"plain","arguments":{"a":01}"#), parse),
         (body("1", r#""name":"plain","arguments":{},"#), parse),
         (body("1", &deep), parse),
-        // What changes a call beyond its arguments, where it cannot be carried across.
-        (body("1", &format!(r#"{good},"task":{{"ttl":1}}"#)), params),
         (body("1", r#""name":"plain","arguments":[1]"#), params),
         (body("1", r#""name":{"a":1},"arguments":{}"#), -32_020),
     ];
