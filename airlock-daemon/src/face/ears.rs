@@ -306,7 +306,9 @@ impl Ear {
                 }
             }
             Notice::Dropped(count) => {
-                outbox.push(dropped(count));
+                if count > 0 {
+                    outbox.push(dropped(count));
+                }
                 for (method, params) in missed(self.watched.iter()) {
                     if let Some(params) = self.passed(&who, &method, params) {
                         outbox.push(notification(&method, &params));

@@ -119,6 +119,12 @@ impl Capabilities {
         Self(self.0 | capability.bit())
     }
 
+    /// The set without one.
+    #[must_use]
+    pub const fn less(self, capability: Capability) -> Self {
+        Self(self.0 & !capability.bit())
+    }
+
     /// What is in one of the two.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -1,6 +1,8 @@
 //! Lists: what an upstream offers, less what the policy would refuse this principal.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -89,7 +91,7 @@ pub async fn list(
                 Asked::NotOffered => Err(aimed(not_offered(kind.method, who.revision))),
             }
         }
-        None => Ok(Ok(merged(gateway, kind, who).await)),
+        None => Ok(Ok(merged(gateway, kind, who).await?)),
     }
 }
 
@@ -274,13 +276,18 @@ fn visible<'a>(
 }
 
 /// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
-async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) -> String {
+///
+/// # Errors
+/// When the client's session has lost one of its servers: it has to be told, and a missing part would not tell it.
+async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) -> Result<String, Refusal> {
     // All are asked at once; a slow one costs its own deadline, not the sum.
     let mut asked = JoinSet::new();
+    let lost = Rc::new(OnceCell::new());
     for (place, upstream) in gateway.upstreams.iter().enumerate() {
         let (gateway, upstream, who) = (Arc::clone(gateway), Arc::clone(upstream), who.clone());
+        let lost = Rc::clone(&lost);
         asked.spawn_local(async move {
-            let part = timeout(upstream.timeout, part(&gateway, kind, &who, &upstream)).await;
+            let part = timeout(upstream.timeout, part(&gateway, kind, &who, &upstream, &lost)).await;
             (place, part.ok().flatten())
         });
     }
@@ -291,6 +298,9 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
         {
             *slot = part;
         }
+    }
+    if let Some(error) = lost.get() {
+        return Err(upstream_failed(error));
     }
     let mut entries = Vec::new();
     let mut missing = Vec::new();
@@ -305,7 +315,7 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
     if !missing.is_empty() {
         result.set("_meta", format!("{{\"{UNAVAILABLE}\":[{}]}}", missing.join(",")));
     }
-    result.write()
+    Ok(result.write())
 }
 
 /// One upstream's entries under their merged names; `None` when it cannot say.
@@ -314,6 +324,7 @@ async fn part(
     kind: &List,
     who: &Requester,
     upstream: &Arc<Upstream>,
+    lost: &OnceCell<UpstreamError>,
 ) -> Option<Vec<String>> {
     if lacks(upstream.facts().as_deref(), kind, who) || may_list(gateway, kind, who, upstream).is_err() {
         return Some(Vec::new());
@@ -337,6 +348,9 @@ async fn part(
             }
             Err(error) => {
                 tracing::warn!("{error}");
+                if matches!(error, UpstreamError::SessionLost { .. }) {
+                    let _ = lost.set(error);
+                }
                 return None;
             }
         };

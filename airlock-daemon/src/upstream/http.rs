@@ -227,7 +227,7 @@ impl Shared {
         let mut before = self.next_id.load(Ordering::Relaxed);
         while tokio::time::timeout(idle, handles.recv()).await.is_err() {
             let now = self.next_id.load(Ordering::Relaxed);
-            let wanted = self.in_flight.load(Ordering::Acquire) > 0 || self.hub.is_watched();
+            let wanted = self.in_flight.load(Ordering::Acquire) > 0 || self.hub.is_attended();
             if now == before && !wanted {
                 self.finish(self.endpoint.closed("was not used, so its session was ended"));
                 return;

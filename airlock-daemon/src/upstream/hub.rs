@@ -138,9 +138,9 @@ impl Hub {
         let _ = self.presence.subscribe().wait_for(|presence| presence.members == 0).await;
     }
 
-    /// Whether somebody watches a resource.
-    pub(super) fn is_watched(&self) -> bool {
-        !self.lock().watched.is_empty()
+    /// Whether somebody listens. The server of a session that is listened to is in use.
+    pub(super) fn is_attended(&self) -> bool {
+        self.presence.borrow().members > 0
     }
 
     /// The resources that somebody watches.
@@ -148,9 +148,10 @@ impl Hub {
         self.lock().watched.keys().cloned().collect()
     }
 
-    /// Hands a notification to all who want to hear of it.
+    /// Hands a notification to all who want to hear of it. Where several principals share the server, what is not for all of
+    /// them is for nobody: it does not say whose it is.
     pub(super) fn publish(&self, method: &str, params: &str) {
-        if self.presence.borrow().members == 0 {
+        if self.presence.borrow().members == 0 || (self.several && !is_for_all(method)) {
             return;
         }
         let uri = uri_of(method, params);
@@ -271,6 +272,17 @@ fn concerns(watched: &str, uri: &str) -> bool {
     })
 }
 
+/// Whether a notification is about the server, and not about what one client does with it. A change of a resource reaches
+/// those alone who watch it.
+fn is_for_all(method: &str) -> bool {
+    matches!(
+        method,
+        "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+    ) || method == UPDATED
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,7 +337,7 @@ mod tests {
         let mut left = other.leave();
         left.sort();
         assert_eq!(left, ["a://b", "c://d/"]);
-        assert!(!hub.is_watched());
+        assert!(hub.watched().is_empty());
     }
 
     #[test]
@@ -371,6 +383,20 @@ mod tests {
         assert!(!member.watch("a://b"));
         let _late = hub.join(all(), sender);
         hub.publish(TOOLS, "{}");
+        assert!(notices.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_is_one_principals_is_not_told_to_all_who_share_the_server() {
+        let hub = Hub::new(true);
+        let (sender, mut notices) = mpsc::channel(8);
+        let _member = hub.join(all(), sender);
+        for method in ["notifications/message", "notifications/tasks/status", "vendor/x"] {
+            hub.publish(method, r#"{"taskId":"t1","data":"secret"}"#);
+        }
+        hub.publish(TOOLS, "{}");
+        let heard = notices.try_recv().expect("a notice");
+        assert!(matches!(heard, Notice::Notification(method, _) if method == TOOLS));
         assert!(notices.try_recv().is_err());
     }
 }

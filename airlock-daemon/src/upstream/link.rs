@@ -16,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, mpsc};
 
+use crate::auth::principal::Identity;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::level::Level;
 use crate::runtime::stream::{BoxStream, split};
@@ -77,15 +78,37 @@ pub(super) struct Told {
     declared: OnceLock<ClientCapabilities>,
     /// The level from which on it sends log messages: its place in [`Level::ALL`], or none of them.
     level: AtomicU8,
+    /// The first principal that it served.
+    first: OnceLock<Identity>,
+    /// Whether it has served others too.
+    mixed: AtomicBool,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { declared: OnceLock::new(), level: AtomicU8::new(u8::MAX) }
+        Self {
+            declared: OnceLock::new(),
+            level: AtomicU8::new(u8::MAX),
+            first: OnceLock::new(),
+            mixed: AtomicBool::new(false),
+        }
     }
 }
 
 impl Told {
+    /// Notes that the server works for a principal from now on.
+    pub(super) fn serves(&self, identity: &Identity) {
+        if self.first.get_or_init(|| identity.clone()) != identity {
+            self.mixed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the server has worked for several principals. Then what names no call is nobody's, for good: it may be about
+    /// a call that was given up long ago.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.mixed.load(Ordering::Acquire)
+    }
+
     /// Notes what `initialize` declares.
     pub(super) fn declare(&self, capabilities: ClientCapabilities) {
         let _ = self.declared.set(capabilities);

@@ -94,7 +94,12 @@ impl Listener {
                         () = self.outbox.closed() => return,
                     };
                     match begun {
-                        Ok(Ok(pending)) => self.take_up(pending),
+                        Ok(Ok(pending)) => {
+                            self.take_up(pending);
+                            // Nobody heard what was said in between.
+                            self.upstream.schemas.forget();
+                            self.outbox.put(Notice::Dropped(0));
+                        }
                         Ok(Err(error)) => {
                             tracing::debug!(upstream = %self.upstream.name, error, "the server refuses {LISTEN}");
                             self.later();

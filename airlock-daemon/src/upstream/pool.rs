@@ -7,6 +7,7 @@ mod open;
 mod places;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub struct Upstream {
     pub(super) limit: usize,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
+    /// The last start failed in a way that lets doubt that the server is what it was.
+    doubtful: AtomicBool,
     /// Why it cannot be used, after the last attempt; empty when it can.
     trouble: ArcSwapOption<String>,
     /// Whether it was asked at all.
@@ -146,6 +149,7 @@ impl Upstreams {
                 limit: config.server.max_response_bytes.as_usize(),
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
+                doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 asked: watch::Sender::new(false),
                 probing: tokio::sync::Mutex::default(),
@@ -294,6 +298,9 @@ impl Upstream {
             match slot.get_or_try_init(open).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
+                        if owner.are_several() {
+                            link.told().serves(&caller.identity);
+                        }
                         return Ok((link.clone(), Arc::clone(own)));
                     }
                     // It has turned out to be of the other era: not for those who share this place.

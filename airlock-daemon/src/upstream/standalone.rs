@@ -43,6 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         shared.hub.wanted().await;
         let begun = Instant::now();
+        let before = events.last_id().to_vec();
         let end = tokio::select! {
             end = listen(&shared, &mut events) => end,
             // Closing the connection ends the stream; nothing is lost, as nobody listens.
@@ -56,7 +57,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(End::Broken) => {}
             Err(error) => tracing::debug!("{error}"),
         }
-        if begun.elapsed() >= SOUND {
+        // A server that wants to be polled ends its streams early (2025-11-25, "Listening for messages").
+        if begun.elapsed() >= SOUND || events.last_id() != before {
             backoff.reset();
         }
         let pause = backoff.pause().max(events.retry().unwrap_or_default().min(MAX_RETRY));

@@ -33,7 +33,8 @@ pub enum Notice {
     Notification(String, String),
     /// A question that belongs to no call.
     Ask(Ask),
-    /// So many notices were dropped here, since the subscriber did not take them in time.
+    /// So many notices were dropped here, since the subscriber did not take them in time; none is meant by a gap in which
+    /// nobody listened to the server, so that nobody knows how many there were.
     Dropped(u64),
 }
 
@@ -174,7 +175,10 @@ impl Attendance {
         let changing = async {
             while let Some(Change { uri, watch, answer }) = changes.recv().await {
                 let outcome = if watch { self.watch(&uri).await } else { self.unwatch(&uri).await };
-                let _ = answer.send(outcome);
+                if answer.send(outcome).is_err() && watch {
+                    // Who asked has given up: nobody would listen to what it says.
+                    let _ = self.unwatch(&uri).await;
+                }
             }
         };
         tokio::select! {
@@ -187,7 +191,7 @@ impl Attendance {
             return;
         }
         if let Some(link) = self.upstream.running_link(&self.who.caller()) {
-            tell(&link, &self.upstream.name, UNSUBSCRIBE, left).await;
+            tell(&link, &self.upstream.name, UNSUBSCRIBE, left, &self.hub).await;
         }
     }
 
@@ -237,23 +241,32 @@ const SUBSCRIBE: &str = "resources/subscribe";
 const UNSUBSCRIBE: &str = "resources/unsubscribe";
 
 /// A legacy server that was started again is told what is watched.
-pub(super) fn again(link: &Link, upstream: &Arc<str>, hub: &Hub) {
+pub(super) fn again(link: &Link, upstream: &Arc<str>, hub: &Arc<Hub>) {
     let watched = hub.watched();
     if !watched.is_empty() {
-        let (link, upstream) = (link.clone(), Arc::clone(upstream));
-        tokio::task::spawn_local(async move { tell(&link, &upstream, SUBSCRIBE, watched).await });
+        let (link, upstream, hub) = (link.clone(), Arc::clone(upstream), Arc::clone(hub));
+        tokio::task::spawn_local(async move { tell(&link, &upstream, SUBSCRIBE, watched, &hub).await });
     }
 }
 
-/// Tells a server about resources; nobody waits for what it answers.
-async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<String>) {
-    for uri in uris {
-        match tokio::time::timeout(COURTESY, ask(link, method, &uri)).await {
-            Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(error))) => tracing::warn!(upstream, error, "the server refuses {method}"),
-            Ok(None) => return,
-            Err(_) => tracing::warn!(upstream, "the server did not answer {method} in time"),
+/// Tells a server about resources; nobody waits for what it answers, and not for longer than [`COURTESY`] in all.
+async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<String>, hub: &Hub) {
+    let all = async {
+        for uri in uris {
+            match ask(link, method, &uri).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(upstream, error, "the server refuses {method}"),
+                None => return,
+            }
         }
+    };
+    tokio::select! {
+        told = tokio::time::timeout(COURTESY, all) => {
+            if told.is_err() {
+                tracing::warn!(upstream, "the server did not answer {method} in time");
+            }
+        }
+        () = hub.closed() => {}
     }
 }
 

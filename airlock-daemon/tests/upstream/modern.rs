@@ -1,6 +1,6 @@
 //! Subscriptions to a modern server.
 
-use airlock::upstream::subscription::Interest;
+use airlock::upstream::subscription::{Interest, Notice, Subscription};
 use serde_json::{Value, json};
 
 use crate::lines::{Lines, error, notification as says, result};
@@ -100,13 +100,21 @@ fn what_the_server_ends_is_opened_again() {
         server.say(&result(&first.message, &json!({"resultType": "complete", "_meta": {ID: 1}})));
         let second = server.until(LISTEN, 2).await;
         server.say(&changed(&second.message));
+        gap(&mut subscription).await;
         notification(&mut subscription).await;
         server.hang_up();
         let third = server.until(LISTEN, 3).await;
         assert_ne!(third.connection, second.connection);
         server.say(&changed(&third.message));
+        gap(&mut subscription).await;
         notification(&mut subscription).await;
     });
+}
+
+/// What was said while nobody listened is lost, and the subscriber is told so.
+async fn gap(subscription: &mut Subscription) {
+    let notice = crate::soon(subscription.next()).await;
+    assert!(matches!(notice, Some(Notice::Dropped(0))), "{notice:?}");
 }
 
 #[test]

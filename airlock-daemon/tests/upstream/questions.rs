@@ -100,11 +100,13 @@ fn is_nobodys_when_it_may_be_one_of_severals() {
         let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy, isolation: tenant"), "");
         let of = |subject| Caller { identity: identity(subject, Some("acme")), ..alice(None) };
         let (link, _) = upstream.link(&of("alice")).await.expect("a link");
-        let (other, _) = upstream.link(&of("bob")).await.expect("a link");
         let mut alices = call(&link, "hang").await;
         server.until("tools/call", 1).await;
         server.say(&request(&json!(1), "elicitation/create", &json!({})));
         asked(&mut alices).await.answer(Ok("{}".to_owned()));
+        let (other, _) = upstream.link(&of("bob")).await.expect("a link");
+        // Nobody else's call runs any more, and still the question may be about Alice's.
+        drop(alices);
         let bobs = call(&other, "hang").await;
         let connection = server.until("tools/call", 2).await.connection;
         assert_eq!(connection, server.told("tools/call")[0].connection, "they share a process");

@@ -141,13 +141,13 @@ impl Reading {
         waiting.get(&id).is_some_and(|waiter| waiter.takes == Takes::Changes) && waiting.remove(&id).is_some()
     }
 
-    /// The newest call that takes what names no call. Where several principals share the server, only a call that is alone.
+    /// The newest call that takes what names no call; none where the server has worked for several principals.
     fn addressee(&self) -> Addressee {
         let waiting = self.waiting.borrow();
         let calls = || {
             waiting.iter().filter(|(_, call)| call.takes == Takes::Everything && !call.replies.is_closed())
         };
-        if self.hub.several && calls().nth(1).is_some() {
+        if self.hub.several && self.shared.told.is_mixed() {
             return Addressee::Unknown;
         }
         let newest = calls().max_by_key(|(id, _)| **id);

@@ -79,9 +79,9 @@ impl Writing<'_> {
             if let Ok(command) = tokio::time::timeout(idle, queue.recv()).await {
                 return command;
             }
-            // Who gave up waiting does not keep the process; who watches a resource does.
+            // Who gave up waiting does not keep the process; who listens does.
             self.waiting.borrow_mut().retain(|_, waiter| !waiter.replies.is_closed());
-            if self.waiting.borrow().is_empty() && self.asks.is_empty() && !self.hub.is_watched() {
+            if self.waiting.borrow().is_empty() && self.asks.is_empty() && !self.hub.is_attended() {
                 return None;
             }
         }

@@ -1,14 +1,17 @@
 //! Opening a link of any transport, and the words for what went wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::config::schema::{EraChoice, Framing, UpstreamKind};
+use crate::config::schema::{EraChoice, Framing, Isolation, UpstreamKind};
 use crate::config::units::Period;
+use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
 use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
+use super::super::driver::Facts;
 use super::super::error::UpstreamError;
 use super::super::http::HttpLink;
 use super::super::hub::Hub;
@@ -46,7 +49,8 @@ impl Upstream {
     /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one that does not
     /// answer as it did before is asked anew what it is.
     async fn open_now(&self, opening: &Opening) -> Result<Opened, UpstreamError> {
-        let known = self.facts().map(|facts| facts.era);
+        let sure = !self.doubtful.load(Ordering::Acquire);
+        let known = self.facts().filter(|_| sure).map(|facts| facts.era);
         let era = match (self.config.era, known) {
             (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
             (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
@@ -70,18 +74,36 @@ impl Upstream {
                     subscription::again(link, &self.name, &opening.hub);
                 }
                 self.facts.store(Some(Arc::clone(facts)));
+                self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
             Err(error) => {
                 tracing::warn!("{error}");
                 if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
-                    // Perhaps it was replaced by one of the other era: it is asked anew next time.
-                    self.facts.store(None);
+                    // Perhaps it was replaced by one of the other era: the next start asks. What runs meanwhile goes on.
+                    self.doubtful.store(true, Ordering::Release);
                 }
                 self.trouble.store(Some(Arc::new(error.to_string())));
             }
         }
         result
+    }
+
+    /// Leaves out what one principal could take from another: who may list the tasks of a server that does not tell its clients
+    /// apart may follow them all. A legacy server over HTTP may keep one list for all of its sessions.
+    fn kept_apart(&self, mut facts: Facts) -> Facts {
+        if facts.era == Era::Legacy {
+            let several = self.config.isolation == Some(Isolation::Tenant);
+            if several || self.config.kind != UpstreamKind::Stdio {
+                facts.offers = facts.offers.less(Capability::TasksList);
+            }
+            if several {
+                for capability in [Capability::Tasks, Capability::TasksCancel, Capability::TaskCalls] {
+                    facts.offers = facts.offers.less(capability);
+                }
+            }
+        }
+        facts
     }
 
     /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
@@ -142,7 +164,7 @@ impl Upstream {
         // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
-            Ok(facts) => Ok((link, Arc::new(facts))),
+            Ok(facts) => Ok((link, Arc::new(self.kept_apart(facts)))),
             Err(failure) => Err(self.explain(&link, failure)),
         }
     }

@@ -38,6 +38,9 @@ impl Owner {
 /// A link, with what was learned of the server behind it.
 pub(super) type Opened = (Link, Arc<Facts>);
 
+/// Most sessions that are still to be told that their process has ended.
+const MAX_LOST: usize = 10_000;
+
 /// A place for one link; the first who comes opens it for all who wait.
 pub(super) type Slot = Arc<OnceCell<Opened>>;
 
@@ -176,7 +179,10 @@ impl Inner {
                 && let Owner::Session(session) = owner
                 && place.slot.get().is_some_and(is_lost)
             {
-                lost.insert(Arc::clone(session));
+                // A session that has ended meanwhile is not told; its mark must not add up.
+                if lost.len() < MAX_LOST {
+                    lost.insert(Arc::clone(session));
+                }
             }
             used
         });
