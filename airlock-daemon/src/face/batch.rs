@@ -143,26 +143,31 @@ where
     }
     let Some(outbox) = voice.outbox().cloned() else { return Reply::Empty(StatusCode::ACCEPTED) };
     let reader = outbox.read(&voice.session, Some(0), None);
-    for answer in answers.into_iter().flatten() {
-        outbox.push(answer);
-    }
     tokio::task::spawn_local(async move {
         while let Some(done) = running.join_next().await {
-            if let Ok((_, Some(answer))) = done {
-                outbox.push(answer);
+            if let Ok((place, answer)) = done
+                && let Some(slot) = answers.get_mut(place)
+            {
+                *slot = answer;
             }
         }
-        outbox.end();
+        // All of them as one message: the last one of a stream is never dropped, whoever does not read.
+        match list(answers) {
+            Some(answers) => outbox.finish(answers),
+            None => outbox.end(),
+        }
     });
     reader.map_or(Reply::Empty(StatusCode::ACCEPTED), Reply::Read)
 }
 
 fn whole(answers: Vec<Option<String>>) -> Reply {
+    list(answers).map_or(Reply::Empty(StatusCode::ACCEPTED), |answers| Reply::Json(StatusCode::OK, answers))
+}
+
+/// The answers in the order of their requests, as one message; `None` where no request wanted one.
+fn list(answers: Vec<Option<String>>) -> Option<String> {
     let answers: Vec<_> = answers.into_iter().flatten().collect();
-    if answers.is_empty() {
-        return Reply::Empty(StatusCode::ACCEPTED);
-    }
-    Reply::Json(StatusCode::OK, format!("[{}]", answers.join(",")))
+    (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -149,6 +149,11 @@ impl Session {
     /// For whom its ears listen, with the level of this moment.
     fn listener(&self) -> Option<Requester> {
         let who = self.streams().ears.as_ref().map(|ears| ears.who.clone())?;
+        // What an expired token was allowed is not told any more; the next GET brings another.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if who.principal.expires_at <= now {
+            return None;
+        }
         Some(Requester { level: self.level(), ..who })
     }
 }

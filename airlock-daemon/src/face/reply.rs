@@ -124,9 +124,8 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
 /// The call, to go on: the question found no place, and its server was told so.
 fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
     match call {
-        Started::Running(running) => {
-            parked::park(running, ask).map_err(|running| Box::new(Started::Running(*running)))
-        }
+        Started::Running(running) => parked::park(running, ask, &mut std::iter::empty())
+            .map_err(|running| Box::new(Started::Running(*running))),
         // A call that goes on elsewhere is parked there; no question comes from it.
         resumed @ Started::Resumed(_) => {
             let answer = unanswered(&ask.method);

@@ -19,7 +19,7 @@ use super::ears::Ears;
 use super::outbox::Outbox;
 use super::session::Session;
 
-/// Streams of calls that have ended and were not read to their end: how many are kept, for how long, and how many bytes.
+/// Streams of calls that have ended: how many are kept, for how long, and how many bytes.
 const KEPT: usize = 16;
 const KEPT_FOR: Duration = Duration::from_mins(5);
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
@@ -86,18 +86,13 @@ impl Session {
         streams.standing.iter().chain(&streams.calls).find(|outbox| outbox.id == id).cloned()
     }
 
-    /// A call's stream was read to its end.
-    pub(super) fn forget(&self, id: u64) {
-        self.streams().calls.retain(|outbox| outbox.id != id);
-    }
-
     /// Takes away what has waited too long: streams that nobody came back for, and questions that nobody answers.
     pub fn sweep(&self) {
         let overdue: Vec<_> = {
             let now = Instant::now();
             let mut streams = self.streams();
             streams.tidy();
-            streams.asks.extract_if(|_, asked| asked.until <= now).collect()
+            streams.asks.extract_if(|_, asked| asked.until <= now || asked.ask.is_withdrawn()).collect()
         };
         for (_, Asked { ask, .. }) in overdue {
             let answer = unanswered(&ask.method);
@@ -122,6 +117,8 @@ impl Session {
         let Ok(id) = Id::parse(&format!("\"airlock-{one:016x}{two:016x}\"")) else { return Err(ask) };
         let text = request(&id, &ask);
         let mut streams = self.streams();
+        // What a server has taken back makes room.
+        streams.asks.retain(|_, asked| !asked.ask.is_withdrawn());
         if streams.over || streams.asks.len() >= MAX_ASKS {
             return Err(ask);
         }

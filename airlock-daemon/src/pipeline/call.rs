@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::principal::Principal;
@@ -23,7 +22,7 @@ use crate::upstream::pool::{Caller, Upstream};
 use super::authorize::{Wish, authorize};
 use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered, recorded};
 use super::open::{Open, failed};
-use super::parked::{Resumed, Retry};
+use super::parked::{Resumed, Ticket};
 use super::record::{self, Outcome};
 use super::refusal::Aim;
 use super::required::{self, RESPONSES, STATE};
@@ -203,7 +202,10 @@ pub async fn enter(
         Leads::ToServer(state) => {
             required::answer(&mut params, &state.answered, state.upstream.as_deref());
         }
-        Leads::ToParked(way, answers) => {
+        Leads::ToParked(ticket, answers) => {
+            // Taken out only now that the retry is on record: it goes on once.
+            let way = gateway.parked.take(ticket, &open.who.principal.identity());
+            let way = way.ok_or_else(|| refused(stale(GONE)))?;
             let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
             return resumed.map(Started::Resumed).ok_or_else(|| refused(stale(GONE)));
         }
@@ -223,15 +225,14 @@ enum Leads {
     /// To the server, with its own state.
     ToServer(State),
     /// To the call that waits here, with the answers to what it asked.
-    ToParked(mpsc::Sender<Retry>, Vec<(String, String)>),
+    ToParked(Ticket, Vec<(String, String)>),
 }
 
-/// Opens what a client brought back. A parked call is taken out: it goes on once.
+/// Opens what a client brought back.
 fn lead(gateway: &Gateway, who: &Requester, back: Back, scope: &Scope<'_>) -> Result<Leads, String> {
     let (mut state, answers) = back.open(gateway, who, scope)?;
     if let Some(ticket) = state.parked {
-        let way = gateway.parked.take(ticket, &who.principal.identity()).ok_or(GONE)?;
-        return Ok(Leads::ToParked(way, answers));
+        return Ok(Leads::ToParked(ticket, answers));
     }
     state.answered.extend(answers);
     Ok(Leads::ToServer(state))

@@ -113,14 +113,18 @@ impl Parked {
     }
 }
 
-/// Parks a call whose server has asked something; gives the result that asks the client.
+/// Parks a call whose server has asked something, with what it asked meanwhile; gives the result that asks the client.
 ///
 /// # Errors
 /// The call, to go on: there was no room, and the server was told that nobody answers.
-pub fn park(mut running: Running, first: Ask) -> Result<String, Box<Running>> {
+pub fn park(
+    mut running: Running,
+    first: Ask,
+    later: &mut impl Iterator<Item = Ask>,
+) -> Result<String, Box<Running>> {
     let mut asks = vec![first];
     while asks.len() < AT_A_TIME
-        && let Some(more) = running.question()
+        && let Some(more) = later.next().or_else(|| running.question())
     {
         asks.push(more);
     }
@@ -188,13 +192,17 @@ async fn wait(mut running: Running, ticket: Ticket, asks: Vec<Ask>, mut retries:
         let answer = given.unwrap_or_else(|| unanswered(&ask.method));
         ask.answer(answer);
     }
-    let mut next = later.into_iter().map(Event::Ask).chain(last);
-    let mut waiting = next.next();
+    if let Some(event) = last {
+        // It is over, and so is whatever it asked meanwhile.
+        running.conclude(&event);
+        let _ = events.send(event).await;
+        return;
+    }
+    let mut later = later.into_iter();
+    let mut waiting = later.next();
     loop {
-        let event = if let Some(event) = waiting.take() {
-            running.conclude(&event);
-            waiting = next.next();
-            event
+        let event = if let Some(ask) = waiting.take() {
+            Event::Ask(ask)
         } else {
             tokio::select! {
                 event = running.next() => event,
@@ -203,7 +211,7 @@ async fn wait(mut running: Running, ticket: Ticket, asks: Vec<Ask>, mut retries:
             }
         };
         match event {
-            Event::Ask(ask) => match park(running, ask) {
+            Event::Ask(ask) => match park(running, ask, &mut later) {
                 Ok(text) => {
                     let _ = events.send(Event::Result(text)).await;
                     return;

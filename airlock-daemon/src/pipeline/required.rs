@@ -64,17 +64,25 @@ pub fn read(result: &str) -> Result<Option<Required>, String> {
         None => None,
         Some(_) => Some(object.string(STATE).ok_or("its `requestState` is no string")?.into_owned()),
     };
-    let asked = object.get("inputRequests").unwrap_or("{}");
-    let asked = Object::parse(asked).map_err(|_| "its `inputRequests` is no object".to_owned())?;
-    let entries: Result<Vec<_>, String> = asked.names().map(|key| entry(&asked, key)).collect();
-    let entries = entries?;
-    if entries.len() > ENTRIES {
-        return Err(format!("it asks more than {ENTRIES} things at a time"));
-    }
+    let entries = entries(&object)?;
     if entries.is_empty() && state.is_none() {
         return Err("it asks for input without a question or a state".to_owned());
     }
     Ok(Some(Required { entries, state }))
+}
+
+/// What an object asks in `inputRequests`: a result, or a task (tasks extension).
+///
+/// # Errors
+/// What is wrong with it, for the operator.
+pub fn entries(object: &Object<'_>) -> Result<Vec<Entry>, String> {
+    let asked = object.get("inputRequests").unwrap_or("{}");
+    let asked = Object::parse(asked).map_err(|_| "its `inputRequests` is no object".to_owned())?;
+    let entries: Vec<_> = asked.names().map(|key| entry(&asked, key)).collect::<Result<_, String>>()?;
+    if entries.len() > ENTRIES {
+        return Err(format!("it asks more than {ENTRIES} things at a time"));
+    }
+    Ok(entries)
 }
 
 fn entry(asked: &Object<'_>, key: &str) -> Result<Entry, String> {

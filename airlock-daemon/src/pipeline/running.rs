@@ -4,15 +4,18 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::units::Period;
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapability;
+use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
-use crate::mcp::revision::Era;
+use crate::mcp::revision::{Era, Revision};
+use crate::mcp::strict;
 use crate::upstream::ask::{Answered, Ask};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
@@ -30,6 +33,9 @@ use super::state::{Scope, State};
 use super::talk::{Question, Round, Talk, To};
 use super::task::Ids;
 use super::{Gateway, mirror, rewrite};
+
+/// The code of the error that sends a client to a URL, as written.
+const URL_REQUIRED: &str = "-32042";
 
 /// How a client may cancel a call while it runs.
 pub struct Cancellation {
@@ -203,6 +209,9 @@ impl Running {
     /// The upstream's error, by the names of the endpoint.
     fn refused(&self, error: String) -> Event {
         mirror::refused(&self.upstream, &error);
+        if let Some(event) = self.sends_away(&error) {
+            return event;
+        }
         Event::Error(if self.merged {
             rewrite::error(&self.upstream.name, self.kind.uris, error)
         } else {
@@ -228,10 +237,48 @@ impl Running {
             Some(ids) => ids.result(self.kind, self.open.who.capabilities, result),
             None => Ok(result),
         });
+        let named = named.and_then(|result| self.may_ask(&result).map(|()| result));
         Some(match named.and_then(|result| (self.shape)(result, self.era)) {
             Ok(text) => Event::Result(text),
             Err(detail) => self.wrong(detail),
         })
+    }
+
+    /// Whether a task may ask what it asks, if it is one: its questions are the policy's business like all others.
+    fn may_ask(&self, result: &str) -> Result<(), String> {
+        if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
+            return Ok(());
+        }
+        let object = Object::parse(result).map_err(|error| format!("its result is no object: {error}"))?;
+        for entry in required::entries(&object)? {
+            ask::check(&self.open.gateway, &self.open.who, &self.upstream, &entry.method, &entry.params)
+                .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a question like any
+    /// other, in the words of one revision.
+    fn sends_away(&self, error: &str) -> Option<Event> {
+        let says = |error: &Object<'_>| error.get("code") == Some(URL_REQUIRED);
+        if !error.contains(URL_REQUIRED) || !Object::parse(error).is_ok_and(|error| says(&error)) {
+            return None;
+        }
+        let who = &self.open.who;
+        let asked = || {
+            let error = Object::parse(error).ok()?;
+            let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
+            let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
+            let may = |one: &&RawValue| {
+                ask::check(&self.open.gateway, who, &self.upstream, ask::ELICIT, one.get()).is_ok()
+            };
+            (strict::check(&data).is_ok() && asked.iter().all(may)).then_some(())
+        };
+        if who.revision == Revision::V20251125 && asked().is_some() {
+            return None;
+        }
+        let reason = "the server needs an answer that cannot be asked for here";
+        Some(Event::Error(ask::error(code::INTERNAL_ERROR, reason)))
     }
 
     fn wrong(&self, detail: impl Into<String>) -> Event {

@@ -22,6 +22,11 @@ impl Ask {
         (Self { method, params, answer }, answered)
     }
 
+    /// Whether the server does not wait for the answer any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.answer.is_closed()
+    }
+
     /// Answers it; lost when the server does not wait any more.
     pub fn answer(self, answered: Answered) {
         let _ = self.answer.send(answered);
