@@ -1,9 +1,10 @@
 //! What was given to one principal is worthless to every other, also to one of the same name in another tenant.
 
+use airlock_tests::airlock::{POLICY, stdio_upstream};
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
-use airlock_tests::mcp::{LEGACY, Session};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::mcp::{LEGACY, Session, modern};
+use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
 
 use crate::questions::{call, server};
@@ -120,4 +121,65 @@ fn an_answer_is_taken_from_the_client_that_was_asked() {
     assert_eq!(airlock.send(&session.prepare(&answer("Alice"))).status, 202);
     let told = events.message().expect("an answer").to_string();
     assert!(told.contains("good morning, Alice"), "{told}");
+}
+
+/// The id of a subscription, and of any request, is the client's own choice: two may choose the same, and one may name the
+/// other's in a cancellation.
+#[test]
+fn a_subscription_does_not_hear_of_who_uses_its_id() {
+    let airlock = Setup::default().start();
+    let (owner, thieves) = principals(&airlock);
+    let listen = |token: &str| {
+        let filter = json!({"notifications": {"toolsListChanged": true}});
+        let request = modern("/mcp/docs", 7, "subscriptions/listen", &filter).bearer(token);
+        Events::open(airlock.address(), &request).expect("a stream")
+    };
+    let mut events = listen(&owner);
+    let acknowledged = events.message().expect("an acknowledgement");
+    assert_eq!(acknowledged["params"]["notifications"], json!({"toolsListChanged": true}), "{acknowledged}");
+    for thief in &thieves {
+        let mut own = listen(thief);
+        assert!(own.message().is_some());
+        let cancel = modern("/mcp/docs", 7, "notifications/cancelled", &json!({"requestId": 7}));
+        let mut cancel = cancel.bearer(thief);
+        let body = String::from_utf8(cancel.body).expect("JSON").replacen("\"id\":7,", "", 1);
+        cancel.body = body.into_bytes();
+        assert_eq!(airlock.send(&cancel).status, 202);
+        drop(own);
+    }
+    let authz = airlock.dir().join("policies/authz.rego");
+    std::fs::write(&authz, format!("{POLICY}\n# another\n")).expect("written");
+    airlock.signal(rustix::process::Signal::HUP);
+    let changed = events.message().expect("the subscription is still there");
+    assert_eq!(changed["method"], "notifications/tools/list_changed", "{changed}");
+}
+
+/// Everything-server reports progress by a token that the client has chosen: two clients choose the same.
+#[test]
+fn progress_goes_to_the_call_and_not_to_the_token() {
+    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
+    let (node, script) = match (tools::node(), script) {
+        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let upstreams = stdio_upstream("everything", &[node.as_str(), &script, "stdio"]);
+    let airlock = Setup { upstreams, ..Setup::default() }.start();
+    let (owner, thieves) = principals(&airlock);
+    let work = |token: &str, steps: u64| {
+        let params = json!({"name": "trigger-long-running-operation",
+            "arguments": {"duration": 0.5, "steps": steps}, "_meta": {"progressToken": "same"}});
+        let request = modern("/mcp/everything", 3, "tools/call", &params).bearer(token);
+        let messages = airlock.send(&request).messages();
+        let total = |message: &Value| message["params"]["total"].as_u64();
+        messages.iter().filter_map(total).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = std::iter::once(&owner).chain(&thieves).zip(2..).collect();
+        let running: Vec<_> =
+            all.into_iter().map(|(token, steps)| (steps, scope.spawn(move || work(token, steps)))).collect();
+        for (steps, run) in running {
+            let totals = run.join().expect("a call");
+            assert!(!totals.is_empty() && totals.iter().all(|total| *total == steps), "{steps}: {totals:?}");
+        }
+    });
 }

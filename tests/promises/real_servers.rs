@@ -4,7 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use airlock_tests::airlock::stdio_upstream;
-use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
+use airlock_tests::events::Events;
+use airlock_tests::mcp::{LEGACY, Session, modern, modern_call, text, tool_names};
 use airlock_tests::{Setup, skip, tools};
 use serde_json::{Value, json};
 
@@ -65,6 +66,53 @@ fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
     let refused = airlock.send(&modern_call("/mcp/files", 1, "write_file", &arguments).bearer(&token));
     assert_eq!(refused.status, 403, "{}", refused.text());
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "the harvest was good\n");
+}
+
+/// This server takes the folders that a client names in place of those of its command line, where it can ask for them.
+#[test]
+fn a_client_cannot_widen_the_folders_of_server_filesystem() {
+    let script = tools::node_script("@modelcontextprotocol/server-filesystem/dist/index.js");
+    let (node, script) = match (tools::node(), script) {
+        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let folder = || {
+        let dir = tempfile::Builder::new().prefix("airlock-files-").tempdir().expect("a directory");
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
+        std::fs::write(dir.path().join("notes.txt"), "the harvest was good\n").expect("ours");
+        dir
+    };
+    let (given, other) = (folder(), folder());
+    let root = given.path().display().to_string();
+    let command = [node.as_str(), &script, &root];
+    let airlock = Setup { upstreams: stdio_upstream("files", &command), ..Setup::default() }.start();
+    let token = airlock.user();
+
+    // A client of sessions declares that it has folders, and listens for whoever asks for them.
+    let can = json!({"roots": {"listChanged": true}});
+    let session = Session::open_as(airlock.address(), "/mcp/files", &token, LEGACY, &can);
+    let mut session = session.unwrap_or_else(|error| panic!("{error}\nlog:\n{}", airlock.log()));
+    let mut events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
+    assert_eq!(session.notify("notifications/roots/list_changed").expect("sent").status, 202);
+    let allowed = session.call("list_allowed_directories", &json!({})).expect("a result");
+    assert!(text(&allowed).contains(&root), "{allowed}");
+    assert!(!text(&allowed).contains(&other.path().display().to_string()), "{allowed}");
+    let outside = json!({"path": other.path().join("notes.txt")});
+    let refused = session.call("read_text_file", &outside).expect("a result");
+    assert_eq!(refused["isError"], json!(true), "{refused}");
+
+    // One of the modern era answers what nobody asked.
+    let roots = json!({"roots": [{"uri": format!("file://{}", other.path().display())}]});
+    let params = json!({"name": "read_text_file", "arguments": outside, "inputResponses": {"roots": roots}});
+    let refused = airlock.send(&modern("/mcp/files", 4, "tools/call", &params).bearer(&token)).answer();
+    assert_eq!(refused["result"]["isError"], json!(true), "{refused}");
+
+    // Ending the session ends the stream: nobody was asked for folders until then.
+    let mut end = session.listen(None);
+    "DELETE".clone_into(&mut end.method);
+    assert_eq!(airlock.send(&end).status, 204);
+    let heard: Vec<Value> = std::iter::from_fn(|| events.message()).collect();
+    assert!(heard.iter().all(|message| message["method"] != "roots/list"), "{heard:?}");
 }
 
 #[test]
