@@ -1,6 +1,7 @@
 //! Who is calling, as verified.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -30,6 +31,12 @@ pub struct Principal {
 pub struct Identity(Arc<(String, Option<String>, String)>);
 
 impl Principal {
+    /// How long its token is good for; nothing when it has expired.
+    pub fn life_left(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Duration::from_secs(self.expires_at).saturating_sub(now)
+    }
+
     /// Whose token it is.
     pub fn identity(&self) -> Identity {
         Identity(Arc::new((self.issuer.clone(), self.tenant.clone(), self.subject.clone())))
@@ -51,5 +58,21 @@ impl Identity {
     pub fn bytes(&self) -> Vec<u8> {
         let (issuer, tenant, subject) = &*self.0;
         serde_json::to_vec(&(issuer, tenant, subject)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl Principal {
+    /// One for a test: of this name, and with nothing else.
+    pub(crate) fn named(subject: &str, tenant: Option<&str>) -> Self {
+        Self {
+            subject: subject.into(),
+            tenant: tenant.map(Into::into),
+            groups: vec![],
+            scopes: vec![],
+            issuer: "https://idp".into(),
+            claims: serde_json::Map::new(),
+            expires_at: 0,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,7 @@ use crate::pipeline::call::Requester;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::running::{draining, late};
+use crate::pipeline::subscribe::SUBSCRIBE;
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, naming};
 use crate::upstream::ask::Answered;
@@ -150,11 +151,7 @@ impl Session {
     fn listener(&self) -> Option<Requester> {
         let who = self.streams().ears.as_ref().map(|ears| ears.who.clone())?;
         // What an expired token was allowed is not told any more; the next GET brings another.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if who.principal.expires_at <= now {
-            return None;
-        }
-        Some(Requester { level: self.level(), ..who })
+        (!who.principal.life_left().is_zero()).then(|| Requester { level: self.level(), ..who })
     }
 }
 
@@ -376,7 +373,7 @@ pub(super) fn updated(
 ) -> Option<String> {
     let mut object = Object::parse(params).ok()?;
     let uri = object.string("uri")?.into_owned();
-    if !subscribed(&uri) || !may(gateway, who, upstream, "resources/subscribe", Some(&uri)) {
+    if !subscribed(&uri) || !may(gateway, who, upstream, SUBSCRIBE, Some(&uri)) {
         return None;
     }
     let shown = if merged { naming::merged(Noun::Resource, &upstream.name, &uri) } else { uri };

@@ -11,7 +11,7 @@ pub mod session;
 pub mod shape;
 mod streams;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
@@ -65,8 +65,7 @@ const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
 fn until(gateway: &Gateway, principal: &Principal) -> outbox::Until {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_secs(principal.expires_at).saturating_sub(now).max(BRIEFLY);
+    let left = principal.life_left().max(BRIEFLY);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {
         tokio::select! {

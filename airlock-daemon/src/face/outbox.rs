@@ -266,15 +266,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn session(revision: Revision) -> Arc<Session> {
-        let principal = Principal {
-            subject: "alice".into(),
-            tenant: None,
-            groups: vec![],
-            scopes: vec![],
-            issuer: "https://idp".into(),
-            claims: serde_json::Map::new(),
-            expires_at: 0,
-        };
+        let principal = Principal::named("alice", None);
         let sessions = Sessions::default();
         let opened = sessions.open(&principal, &Endpoint::Merged, revision, ClientCapabilities::default());
         opened.expect("a session")

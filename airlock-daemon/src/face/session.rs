@@ -219,15 +219,7 @@ mod tests {
     use super::*;
 
     fn principal(subject: &str, tenant: Option<&str>) -> Principal {
-        Principal {
-            subject: subject.into(),
-            tenant: tenant.map(Into::into),
-            groups: vec![],
-            scopes: vec![],
-            issuer: "https://idp".into(),
-            claims: serde_json::Map::new(),
-            expires_at: 0,
-        }
+        Principal::named(subject, tenant)
     }
 
     #[test]

@@ -24,9 +24,6 @@ pub const SAMPLE: &str = "sampling/createMessage";
 /// Asks for folders.
 pub const ROOTS: &str = "roots/list";
 
-/// The answer to [`ROOTS`], in either era: a client has no say in which folders of this host a server looks at.
-pub const NO_ROOTS: &str = r#"{"roots":[]}"#;
-
 /// Why a client is not asked.
 #[derive(Debug)]
 pub enum Unasked {

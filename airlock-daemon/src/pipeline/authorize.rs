@@ -103,6 +103,6 @@ fn forbidden(reason: &str, rule_id: Arc<str>) -> Refusal {
 }
 
 /// Seconds since the Unix epoch.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -16,13 +16,13 @@ use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::strict;
-use crate::upstream::ask::{Answered, Ask};
+use crate::upstream::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Pending, Reply, Takes};
 use crate::upstream::pool::Upstream;
 
-use super::ask::{self, NO_ROOTS, ROOTS, Unasked};
+use super::ask::{self, ROOTS, Unasked};
 use super::call::Requester;
 use super::kind::{Call, Tasks, offered};
 use super::open::{Open, failed};

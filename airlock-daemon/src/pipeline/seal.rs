@@ -99,16 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn identity(subject: &str, tenant: Option<&str>) -> Identity {
-        let principal = Principal {
-            subject: subject.into(),
-            tenant: tenant.map(Into::into),
-            groups: vec![],
-            scopes: vec![],
-            issuer: "https://idp".into(),
-            claims: serde_json::Map::new(),
-            expires_at: 0,
-        };
-        principal.identity()
+        Principal::named(subject, tenant).identity()
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The `requestState` that a modern client brings back with its answers: sealed for its principal, endpoint, upstream,
 //! method, target and arguments. To anybody and for anything else it is worthless.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::mcp::object::Object;
 
 use super::Gateway;
+use super::authorize::now;
 use super::call::Requester;
 use super::parked::Ticket;
 use super::required::{RESPONSES, STATE, answers};
@@ -120,14 +123,5 @@ impl Back {
 }
 
 fn digest(arguments: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(arguments.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    URL_SAFE_NO_PAD.encode(Sha256::digest(arguments.as_bytes()))
 }

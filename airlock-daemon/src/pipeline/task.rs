@@ -290,15 +290,7 @@ mod tests {
     use super::*;
 
     fn principal(subject: &str, tenant: &str) -> Principal {
-        Principal {
-            subject: subject.into(),
-            tenant: Some(tenant.into()),
-            groups: vec![],
-            scopes: vec![],
-            issuer: "https://idp".into(),
-            claims: serde_json::Map::new(),
-            expires_at: 0,
-        }
+        Principal::named(subject, Some(tenant))
     }
 
     fn field<'a>(value: &'a serde_json::Value, path: &str) -> &'a str {

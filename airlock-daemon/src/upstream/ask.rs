@@ -2,6 +2,9 @@
 
 use tokio::sync::oneshot;
 
+/// The answer to `roots/list`, in either era: a client has no say in which folders of this host a server looks at.
+pub const NO_ROOTS: &str = r#"{"roots":[]}"#;
+
 /// The outcome of a question: the result's JSON text, or the error object's.
 pub type Answered = Result<String, String>;
 

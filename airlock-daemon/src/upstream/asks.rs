@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::object::Object;
 
-use super::ask::{Answered, Ask};
+use super::ask::{Answered, Ask, NO_ROOTS};
 
 /// Most questions of one server that wait at a time.
 const MAX_ASKS: usize = 16;
@@ -74,7 +74,7 @@ impl Asks {
         let params = params.map_or("{}", RawValue::get);
         let limit = match method {
             "ping" => return Taken::Answer(result(id, "{}")),
-            "roots/list" => return Taken::Answer(result(id, r#"{"roots":[]}"#)),
+            "roots/list" => return Taken::Answer(result(id, NO_ROOTS)),
             "elicitation/create" => MAX_FORM,
             "sampling/createMessage" => MAX_CONVERSATION,
             _ => return Taken::Answer(not_offered(id)),

@@ -172,15 +172,9 @@ impl Exchange {
                 }
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
-            let mut whole = Vec::new();
-            events
-                .feed(&data, endpoint.limits.message, |event| whole.push(event))
-                .map_err(|_| too_long(endpoint))?;
-            for event in whole {
-                // An event without data only sets the id to resume after.
-                if event.kind == "message" && !event.data.is_empty() {
-                    self.message(&event.data, session).await?;
-                }
+            let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
+            for message in messages {
+                self.message(&message, session).await?;
             }
             if self.answered.get() {
                 if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1))

@@ -97,8 +97,10 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a subscriber.
+    /// Adds a subscriber. Where several principals share the server, it hears what is for all of them, and nothing else: that
+    /// does not say whose it is.
     pub(super) fn join(self: &Arc<Self>, interest: Interest, notices: mpsc::Sender<Notice>) -> Member {
+        let interest = Interest { everything: interest.everything && !self.several, ..interest };
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
@@ -148,10 +150,9 @@ impl Hub {
         self.lock().watched.keys().cloned().collect()
     }
 
-    /// Hands a notification to all who want to hear of it. Where several principals share the server, what is not for all of
-    /// them is for nobody: it does not say whose it is.
+    /// Hands a notification to all who want to hear of it.
     pub(super) fn publish(&self, method: &str, params: &str) {
-        if self.presence.borrow().members == 0 || (self.several && !is_for_all(method)) {
+        if self.presence.borrow().members == 0 {
             return;
         }
         let uri = uri_of(method, params);
@@ -164,9 +165,6 @@ impl Hub {
 
     /// Hands a question that belongs to no call to the newest subscriber that takes such; says whether there is one.
     pub(super) fn ask(&self, ask: Ask) -> bool {
-        if self.several {
-            return false;
-        }
         let mut state = self.lock();
         match state.members.iter_mut().rev().find(|member| member.interest.everything) {
             // A subscriber that does not listen drops it, which is an answer too.
@@ -270,17 +268,6 @@ fn concerns(watched: &str, uri: &str) -> bool {
     uri.strip_prefix(watched).is_some_and(|rest| {
         rest.is_empty() || watched.ends_with('/') || rest.starts_with('/') || rest.starts_with('#')
     })
-}
-
-/// Whether a notification is about the server, and not about what one client does with it. A change of a resource reaches
-/// those alone who watch it.
-fn is_for_all(method: &str) -> bool {
-    matches!(
-        method,
-        "notifications/tools/list_changed"
-            | "notifications/prompts/list_changed"
-            | "notifications/resources/list_changed"
-    ) || method == UPDATED
 }
 
 #[cfg(test)]

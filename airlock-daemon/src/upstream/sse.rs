@@ -88,6 +88,20 @@ impl Events {
         Ok(())
     }
 
+    /// As [`Events::feed`]: the data of every event that is a message. One without data only sets the id to resume after.
+    ///
+    /// # Errors
+    /// As [`Events::feed`].
+    pub fn messages(&mut self, bytes: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, TooLong> {
+        let mut messages = Vec::new();
+        self.feed(bytes, limit, |event| {
+            if event.kind == "message" && !event.data.is_empty() {
+                messages.push(event.data);
+            }
+        })?;
+        Ok(messages)
+    }
+
     fn whole_line(&mut self, line: &[u8], limit: usize, each: &mut impl FnMut(Event)) -> Result<(), TooLong> {
         let line = if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.begun = true;

@@ -100,15 +100,8 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
         let frame =
             frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
         let data = frame.into_data().unwrap_or_default();
-        let mut whole = Vec::new();
-        events
-            .feed(&data, endpoint.limits.message, |event| whole.push(event))
-            .map_err(|_| too_long(endpoint))?;
-        for event in whole {
-            // An event without data only sets the id to resume after.
-            if event.kind == "message" && !event.data.is_empty() {
-                messages(shared, &event.data);
-            }
+        for one in events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))? {
+            messages(shared, &one);
         }
     }
     connections::keep(endpoint, connection);

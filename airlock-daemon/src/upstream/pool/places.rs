@@ -201,16 +201,7 @@ mod tests {
     use crate::mcp::client::ClientCapability;
 
     fn identity(subject: &str) -> Identity {
-        let principal = Principal {
-            subject: subject.into(),
-            tenant: None,
-            groups: vec![],
-            scopes: vec![],
-            issuer: "https://idp".into(),
-            claims: serde_json::Map::new(),
-            expires_at: 0,
-        };
-        principal.identity()
+        Principal::named(subject, None).identity()
     }
 
     fn session(number: usize) -> Owner {
