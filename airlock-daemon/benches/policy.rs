@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use airlock::auth::principal::Principal;
+use airlock::auth::principal::{Bearer, Principal};
 use airlock::policy::{Call, Client, PolicyEngine, Question};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::value::RawValue;
@@ -15,14 +15,16 @@ fn decisions(criterion: &mut Criterion) {
         "iss": "https://idp.example.com", "sub": "alice", "aud": "https://airlock.example.com/mcp",
         "exp": 1_795_350_600, "iat": 1_795_347_000, "tid": "acme", "groups": ["mcp.users"], "scope": "mcp",
     });
-    let subject = |groups: &[&str]| Principal {
-        subject: "alice".into(),
-        tenant: Some("acme".into()),
-        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        scopes: vec!["mcp".into()],
-        issuer: "https://idp.example.com".into(),
-        claims: claims.as_object().unwrap().clone(),
-        expires_at: 1_795_350_600,
+    let subject = |groups: &[&str]| {
+        Principal::new(Bearer {
+            subject: "alice".into(),
+            tenant: Some("acme".into()),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            scopes: vec!["mcp".into()],
+            issuer: "https://idp.example.com".into(),
+            claims: claims.as_object().unwrap().clone(),
+            expires_at: 1_795_350_600,
+        })
     };
     let (reader, both, nobody) =
         (subject(&["mcp.users"]), subject(&["mcp.users", "mcp.admins"]), subject(&[]));

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use airlock::auth::principal::Principal;
+use airlock::auth::principal::{Bearer, Principal};
 use airlock::mcp::client::ClientCapabilities;
 use airlock::mcp::message::{self, Incoming};
 use airlock::pipeline::kind::TOOLS_CALL;
@@ -14,7 +14,7 @@ use airlock::pipeline::task::Ids;
 use serde_json::Value;
 
 fn principal(subject: &str) -> Principal {
-    Principal {
+    Principal::new(Bearer {
         subject: subject.into(),
         tenant: None,
         groups: Vec::new(),
@@ -22,7 +22,7 @@ fn principal(subject: &str) -> Principal {
         issuer: "https://idp.example".into(),
         claims: serde_json::Map::new(),
         expires_at: 0,
-    }
+    })
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

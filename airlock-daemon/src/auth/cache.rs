@@ -67,6 +67,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::jwks;
+    use super::super::principal::Bearer;
     use super::super::testing::Signer;
     use super::*;
     use crate::config::schema::SignatureAlgorithm;
@@ -78,7 +79,7 @@ mod tests {
     }
 
     fn entry(keys: &KeySet, until: u64) -> Entry {
-        let principal = Principal {
+        let principal = Principal::new(Bearer {
             subject: "alice".into(),
             tenant: None,
             groups: vec![],
@@ -86,7 +87,7 @@ mod tests {
             issuer: "https://idp.example".into(),
             claims: serde_json::Map::new(),
             expires_at: until,
-        };
+        });
         let key = Arc::clone(&keys.keys[0]);
         Entry { principal: Arc::new(principal), issuer: 0, generation: keys.generation, key, until }
     }

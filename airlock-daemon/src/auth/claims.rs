@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::{Quoted, TokenError};
-use super::principal::Principal;
+use super::principal::{Bearer, Principal};
 use crate::config::schema;
 
 /// An `exp` further ahead than this (ten years) is an error of its issuer, or not seconds at all.
@@ -68,7 +68,8 @@ impl Rules {
                 required: self.required_groups.clone(),
             });
         }
-        Ok(Principal { subject, tenant, groups, scopes, issuer: self.issuer.clone(), claims, expires_at })
+        let issuer = self.issuer.clone();
+        Ok(Principal::new(Bearer { subject, tenant, groups, scopes, issuer, claims, expires_at }))
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, TokenError> {

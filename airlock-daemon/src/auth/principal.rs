@@ -1,13 +1,23 @@
 //! Who is calling, as verified.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
-/// The verified bearer of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The verified bearer of a token, with what every call would otherwise compute of it anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    bearer: Bearer,
+    identity: Identity,
+    digest: [u8; 32],
+}
+
+/// What a token says of its bearer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bearer {
     /// The `sub` claim.
     #[serde(rename = "id")]
     pub subject: String,
@@ -30,7 +40,29 @@ pub struct Principal {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity(Arc<(String, Option<String>, String)>);
 
+impl Deref for Principal {
+    type Target = Bearer;
+
+    fn deref(&self) -> &Bearer {
+        &self.bearer
+    }
+}
+
 impl Principal {
+    /// The principal of a verified token.
+    pub fn new(bearer: Bearer) -> Self {
+        let identity =
+            Identity(Arc::new((bearer.issuer.clone(), bearer.tenant.clone(), bearer.subject.clone())));
+        // Strings, numbers and maps of them: nothing in it can fail to be written.
+        let digest = Sha256::digest(serde_json::to_vec(&bearer).unwrap_or_default()).into();
+        Self { bearer, identity, digest }
+    }
+
+    /// SHA-256 of all that a policy may read of the principal: two with the same digest are the same to it.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
     /// How long its token is good for; nothing when it has expired.
     pub fn life_left(&self) -> Duration {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -38,8 +70,8 @@ impl Principal {
     }
 
     /// Whose token it is.
-    pub fn identity(&self) -> Identity {
-        Identity(Arc::new((self.issuer.clone(), self.tenant.clone(), self.subject.clone())))
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 }
 
@@ -65,7 +97,7 @@ impl Identity {
 impl Principal {
     /// One for a test: of this name, and with nothing else.
     pub(crate) fn named(subject: &str, tenant: Option<&str>) -> Self {
-        Self {
+        Self::new(Bearer {
             subject: subject.into(),
             tenant: tenant.map(Into::into),
             groups: vec![],
@@ -73,6 +105,6 @@ impl Principal {
             issuer: "https://idp".into(),
             claims: serde_json::Map::new(),
             expires_at: 0,
-        }
+        })
     }
 }

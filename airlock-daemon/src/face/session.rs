@@ -78,7 +78,7 @@ impl Sessions {
             id: Arc::clone(&id),
             revision,
             endpoint: endpoint.clone(),
-            owner: principal.identity(),
+            owner: principal.identity().clone(),
             capabilities,
             born: Instant::now(),
             used: AtomicU64::new(0),
@@ -99,7 +99,7 @@ impl Sessions {
     /// The session of an id, for the principal and at the endpoint that it was opened for only.
     pub fn get(&self, id: &str, principal: &Principal, endpoint: &Endpoint) -> Option<Arc<Session>> {
         let session = self.lock().get(id).cloned()?;
-        if session.endpoint != *endpoint || session.owner != principal.identity() {
+        if session.endpoint != *endpoint || session.owner != *principal.identity() {
             return None;
         }
         session.touch();

@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
 
+use crate::pipeline::context::Peer;
 use crate::runtime::stream::BoxStream;
 use crate::runtime::worker::Phase;
 
@@ -34,7 +35,7 @@ pub async fn serve(
         let service = Rc::new(Arc::clone(&service));
         service_fn(move |request| {
             let service = Rc::clone(&service);
-            async move { Ok::<_, Infallible>(routes::route(&service, peer, request).await) }
+            async move { Ok::<_, Infallible>(routes::route(&service, Peer::tcp(peer), request).await) }
         })
     };
     let mut connection = pin!(http.serve_connection(stream, answers));

@@ -1,6 +1,5 @@
 //! An MCP endpoint over HTTP: the head is checked, the token, the body; then the face of the client's era takes over.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::face::{self, modern};
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authenticate::authenticate;
+use crate::pipeline::context::Peer;
 use crate::pipeline::decode::decode;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Refusal, Stage, record};
@@ -39,7 +39,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// Answers one request.
 pub async fn serve(
     service: &Arc<Service>,
-    peer: SocketAddr,
+    peer: Peer,
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<Body> {

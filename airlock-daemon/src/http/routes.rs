@@ -1,18 +1,18 @@
 //! Which path is what.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
 
 use super::body::{Body, json};
 use super::{Service, endpoint, health, metadata};
 
 /// Answers one request.
-pub async fn route(service: &Arc<Service>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     if let Some(mcp) = Endpoint::parse(path) {
         return endpoint::serve(service, peer, mcp, request).await;

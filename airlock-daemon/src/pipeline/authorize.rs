@@ -57,7 +57,11 @@ pub fn authorize(
             arguments: wish.arguments,
             revision: wish.revision.as_str(),
         },
-        client: Client { address: Some(&context.client), certificate: None, uid: None },
+        client: Client {
+            address: context.peer.address.is_some().then_some(&*context.client),
+            certificate: context.peer.certificate.as_deref(),
+            uid: context.peer.uid,
+        },
         time: now(),
     });
     if !decision.allow {

@@ -67,7 +67,7 @@ impl Requester {
     /// Who asks the pool for a process.
     pub fn caller(&self) -> Caller<'_> {
         Caller {
-            identity: self.principal.identity(),
+            identity: self.principal.identity().clone(),
             session: self.session.as_ref(),
             capabilities: self.capabilities,
         }
@@ -204,7 +204,7 @@ pub async fn enter(
         }
         Leads::ToParked(ticket, answers) => {
             // Taken out only now that the retry is on record: it goes on once.
-            let way = gateway.parked.take(ticket, &open.who.principal.identity());
+            let way = gateway.parked.take(ticket, open.who.principal.identity());
             let way = way.ok_or_else(|| refused(stale(GONE)))?;
             let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
             return resumed.map(Started::Resumed).ok_or_else(|| refused(stale(GONE)));

@@ -1,27 +1,57 @@
 //! What is known of one request from its first byte on.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The other end of a connection, as far as this host can vouch for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address; none on a unix socket.
+    pub address: Option<IpAddr>,
+    /// The subject of the client's verified certificate.
+    pub certificate: Option<Arc<str>>,
+    /// The user id of the process at the other end of a unix socket.
+    pub uid: Option<u32>,
+}
 
 /// One request: where it came from, when, and the id under which the audit log knows it.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Finds the records of this request; given to the client in errors and in `X-Correlation-Id`.
     pub correlation_id: Arc<str>,
-    /// The client's address, without the port.
+    /// Who sent it, as the policy and the limits see it.
+    pub peer: Peer,
+    /// The same in a word, for logs and records: the address without the port, or `unix:uid`.
     pub client: Arc<str>,
     /// When the request's head had been read.
     pub started: Instant,
 }
 
+impl Peer {
+    /// A peer of a TCP connection.
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self { address: Some(address.ip().to_canonical()), ..Self::default() }
+    }
+
+    /// What logs and records call it.
+    fn name(&self) -> String {
+        match (self.address, self.uid) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(uid)) => format!("unix:{uid}"),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
+}
+
 impl Context {
     /// A context for a request that has just come from `peer`.
-    pub fn new(peer: SocketAddr) -> Self {
+    pub fn new(peer: Peer) -> Self {
         Self {
             correlation_id: correlation_id().into(),
-            client: peer.ip().to_canonical().to_string().into(),
+            client: peer.name().into(),
+            peer,
             started: Instant::now(),
         }
     }
@@ -67,7 +97,7 @@ mod tests {
     fn ids_differ() {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| Context::new(peer).correlation_id).collect();
+            (0..1000).map(|_| Context::new(Peer::tcp(peer)).correlation_id).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 24));
     }
@@ -75,6 +105,6 @@ mod tests {
     #[test]
     fn a_mapped_address_is_written_as_ipv4() {
         let peer: SocketAddr = "[::ffff:192.0.2.1]:80".parse().expect("an address");
-        assert_eq!(&*Context::new(peer).client, "192.0.2.1");
+        assert_eq!(&*Context::new(Peer::tcp(peer)).client, "192.0.2.1");
     }
 }

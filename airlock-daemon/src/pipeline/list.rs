@@ -116,7 +116,7 @@ fn opened(
 ) -> Option<String> {
     let handle = params.string("cursor")?;
     let scope = [&*upstream.name, kind.method];
-    let opened = gateway.sealer.open(Purpose::Cursor, &who.principal.identity(), &scope, &handle).ok()?;
+    let opened = gateway.sealer.open(Purpose::Cursor, who.principal.identity(), &scope, &handle).ok()?;
     String::from_utf8(opened).ok()
 }
 
@@ -136,7 +136,7 @@ fn seal_cursor(
         return false;
     };
     let scope = [&*upstream.name, kind.method];
-    let handle = gateway.sealer.seal(Purpose::Cursor, &who.principal.identity(), &scope, cursor.as_bytes());
+    let handle = gateway.sealer.seal(Purpose::Cursor, who.principal.identity(), &scope, cursor.as_bytes());
     page.set("nextCursor", quote(&handle));
     true
 }

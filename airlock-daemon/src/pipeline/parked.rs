@@ -137,7 +137,7 @@ pub fn park(
             params: ask.params.clone(),
         })
         .collect();
-    let entered = running.gateway().parked.enter(running.who().principal.identity());
+    let entered = running.gateway().parked.enter(running.who().principal.identity().clone());
     let text = entered.as_ref().and_then(|(ticket, _)| {
         let keys = entries.iter().map(|entry| entry.key.clone()).collect();
         let state = running.seal(State { keys, parked: Some(*ticket), ..State::default() })?;
@@ -283,7 +283,7 @@ mod tests {
     use crate::auth::principal::Principal;
 
     fn identity(subject: &str) -> Identity {
-        Principal::named(subject, None).identity()
+        Principal::named(subject, None).identity().clone()
     }
 
     #[test]

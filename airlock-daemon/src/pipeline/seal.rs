@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn identity(subject: &str, tenant: Option<&str>) -> Identity {
-        Principal::named(subject, tenant).identity()
+        Principal::named(subject, tenant).identity().clone()
     }
 
     #[test]

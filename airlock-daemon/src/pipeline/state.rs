@@ -63,7 +63,7 @@ impl State {
         let digest = digest(scope.arguments);
         let sealed = gateway.sealer.seal(
             Purpose::RequestState,
-            &who.principal.identity(),
+            who.principal.identity(),
             &[scope.endpoint, scope.upstream, scope.method, scope.target, &digest],
             &payload,
         );
@@ -105,7 +105,7 @@ impl Back {
         let digest = digest(scope.arguments);
         let opened = gateway.sealer.open(
             Purpose::RequestState,
-            &who.principal.identity(),
+            who.principal.identity(),
             &[scope.endpoint, scope.upstream, scope.method, scope.target, &digest],
             &self.state,
         );

@@ -108,7 +108,7 @@ pub async fn admit(
 impl<'a> Ids<'a> {
     /// For what `principal` does at `upstream`; `merged` where it does so at the merged endpoint.
     pub fn new(sealer: &'a Sealer, principal: &Principal, upstream: &'a str, merged: bool) -> Self {
-        Self { sealer, owner: principal.identity(), upstream, merged }
+        Self { sealer, owner: principal.identity().clone(), upstream, merged }
     }
 
     /// The client's name for the server's id.

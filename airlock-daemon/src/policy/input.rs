@@ -202,10 +202,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::decision::{Call, Client};
     use super::*;
+    use crate::auth::principal::Bearer;
 
     fn principal() -> Principal {
         let claims = serde_json::json!({"n": -3, "big": u64::MAX, "f": 1.5, "deep": {"list": [null, true]}});
-        Principal {
+        Principal::new(Bearer {
             subject: "alice".into(),
             tenant: None,
             groups: vec!["g".into()],
@@ -213,7 +214,7 @@ mod tests {
             issuer: "https://idp".into(),
             claims: claims.as_object().unwrap().clone(),
             expires_at: 0,
-        }
+        })
     }
 
     #[test]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::auth::principal::Principal;
+use crate::auth::principal::{Bearer, Principal};
 
 /// The bundle that ships with the daemon.
 fn shipped() -> PathBuf {
@@ -17,7 +17,7 @@ fn shipped() -> PathBuf {
 }
 
 fn principal(tenant: Option<&str>, groups: &[&str]) -> Principal {
-    Principal {
+    Principal::new(Bearer {
         subject: "alice".into(),
         tenant: tenant.map(str::to_owned),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
@@ -25,7 +25,7 @@ fn principal(tenant: Option<&str>, groups: &[&str]) -> Principal {
         issuer: "https://idp.example.com".into(),
         claims: serde_json::Map::new(),
         expires_at: 0,
-    }
+    })
 }
 
 /// A call asked of an engine.

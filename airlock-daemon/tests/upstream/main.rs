@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use airlock::auth::principal::{Identity, Principal};
+use airlock::auth::principal::{Bearer, Identity, Principal};
 use airlock::config::schema::Io;
 use airlock::kernel::KernelHalf;
 use airlock::mcp::client::{ClientCapabilities, ClientCapability};
@@ -50,7 +50,7 @@ fn gateway(backend: Backend, upstream: &str, server: &str) -> (Upstreams, Arc<Up
 }
 
 fn identity(subject: &str, tenant: Option<&str>) -> Identity {
-    let principal = Principal {
+    let principal = Principal::new(Bearer {
         subject: subject.into(),
         tenant: tenant.map(Into::into),
         groups: vec![],
@@ -58,8 +58,8 @@ fn identity(subject: &str, tenant: Option<&str>) -> Identity {
         issuer: "https://idp".into(),
         claims: serde_json::Map::new(),
         expires_at: 0,
-    };
-    principal.identity()
+    });
+    principal.identity().clone()
 }
 
 /// Alice, whose client can fill in forms.

@@ -201,7 +201,7 @@ mod tests {
     use crate::mcp::client::ClientCapability;
 
     fn identity(subject: &str) -> Identity {
-        Principal::named(subject, None).identity()
+        Principal::named(subject, None).identity().clone()
     }
 
     fn session(number: usize) -> Owner {
