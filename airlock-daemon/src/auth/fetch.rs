@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -56,13 +56,23 @@ impl Fetcher {
 
     /// The body of a 200 answer to GET.
     pub(crate) async fn get(&self, url: &Uri) -> Result<Bytes, FetchError> {
-        let (status, body) = self.send(Method::GET, url, None).await?;
+        let (status, body) = self.send(Method::GET, url, None, None).await?;
         if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { url: url.clone(), status }) }
     }
 
     /// Status and body of the answer to a POST of a form.
     pub(crate) async fn post_form(&self, url: &Uri, form: String) -> Result<(StatusCode, Bytes), FetchError> {
-        self.send(Method::POST, url, Some(form)).await
+        self.post_form_as(url, form, None).await
+    }
+
+    /// The same with an `Authorization` header.
+    pub(crate) async fn post_form_as(
+        &self,
+        url: &Uri,
+        form: String,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        self.send(Method::POST, url, Some(form), authorization).await
     }
 
     async fn send(
@@ -70,8 +80,9 @@ impl Fetcher {
         method: Method,
         url: &Uri,
         form: Option<String>,
+        authorization: Option<HeaderValue>,
     ) -> Result<(StatusCode, Bytes), FetchError> {
-        tokio::time::timeout(TIMEOUT, self.exchange(method, url, form))
+        tokio::time::timeout(TIMEOUT, self.exchange(method, url, form, authorization))
             .await
             .map_err(|_| FetchError::Timeout { url: url.clone() })?
     }
@@ -81,6 +92,7 @@ impl Fetcher {
         method: Method,
         url: &Uri,
         form: Option<String>,
+        authorization: Option<HeaderValue>,
     ) -> Result<(StatusCode, Bytes), FetchError> {
         let transport = |cause: String| FetchError::Transport { url: url.clone(), cause };
         let mut request = Request::builder()
@@ -90,6 +102,9 @@ impl Fetcher {
             .header(header::USER_AGENT, concat!("airlock/", env!("CARGO_PKG_VERSION")));
         if form.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request
             .body(Full::new(Bytes::from(form.unwrap_or_default())))

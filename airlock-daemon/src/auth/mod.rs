@@ -133,7 +133,7 @@ impl Authenticator {
                 }
             }
         };
-        let principal = Arc::new(issuer.rules.check(parsed.claims, unix_now())?);
+        let principal = Arc::new(issuer.rules.check(parsed.claims, unix_now())?.with_token(token));
         let until = issuer.rules.accepted_until(principal.expires_at);
         let entry = Entry { principal: Arc::clone(&principal), issuer: index, generation, key, until };
         self.cache.insert(token, entry);

@@ -1,5 +1,6 @@
 //! Who is calling, as verified.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,8 +12,17 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     bearer: Bearer,
+    token: Option<Arc<Token>>,
     identity: Identity,
     digest: [u8; 32],
+}
+
+/// A client's own token, kept for what is exchanged for it (RFC 8693). Never shown, logged or sent to a server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    text: Box<str>,
+    digest: [u8; 32],
+    expires_at: u64,
 }
 
 /// What a token says of its bearer.
@@ -55,7 +65,20 @@ impl Principal {
             Identity(Arc::new((bearer.issuer.clone(), bearer.tenant.clone(), bearer.subject.clone())));
         // Strings, numbers and maps of them: nothing in it can fail to be written.
         let digest = Sha256::digest(serde_json::to_vec(&bearer).unwrap_or_default()).into();
-        Self { bearer, identity, digest }
+        Self { bearer, token: None, identity, digest }
+    }
+
+    /// The same with the token that says so.
+    #[must_use]
+    pub fn with_token(mut self, text: &str) -> Self {
+        let digest = Sha256::digest(text).into();
+        self.token = Some(Arc::new(Token { text: text.into(), digest, expires_at: self.bearer.expires_at }));
+        self
+    }
+
+    /// The token that says so.
+    pub fn token(&self) -> Option<&Arc<Token>> {
+        self.token.as_ref()
     }
 
     /// SHA-256 of all that a policy may read of the principal: two with the same digest are the same to it.
@@ -65,14 +88,41 @@ impl Principal {
 
     /// How long its token is good for; nothing when it has expired.
     pub fn life_left(&self) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Duration::from_secs(self.expires_at).saturating_sub(now)
+        life_left(self.expires_at)
     }
 
     /// Whose token it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+}
+
+impl Token {
+    /// The token itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of the token.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// How long it is good for; nothing when it has expired.
+    pub(crate) fn life_left(&self) -> Duration {
+        life_left(self.expires_at)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+fn life_left(expires_at: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(expires_at).saturating_sub(now)
 }
 
 impl Identity {

@@ -342,6 +342,9 @@ pub struct Upstream {
     /// `stdio`: the server's whole environment, besides `PATH`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// `stdio`: variables whose values are secrets, read when a process is started.
+    #[serde(default)]
+    pub env_from: BTreeMap<String, SecretFile>,
     /// `stdio`: its working directory, `/` by default.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
@@ -357,7 +360,7 @@ pub struct Upstream {
     /// `http`: the endpoint, `https` or, to loopback, `http`. Redirects are not followed.
     #[serde(default)]
     pub url: Option<String>,
-    /// What Airlock presents to the server.
+    /// `http`, and `unix` with `framing: http`: what Airlock presents to the server.
     #[serde(default)]
     pub credential: Option<Credential>,
     /// Who shares one process of this server.
@@ -429,12 +432,66 @@ pub enum EraChoice {
     Legacy,
 }
 
-/// `upstreams[].credential`.
+/// `upstreams[].credential`: exactly one of its keys. A client's own token is never passed on.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Credential {
+    /// A secret with a bearer token, read again when it changes.
+    pub bearer_file: Option<SecretFile>,
+    /// A header whose value is a secret, such as `X-Api-Key`.
+    pub header: Option<SecretHeader>,
+    /// A token that Airlock gets for itself (RFC 6749, section 4.4).
+    pub client_credentials: Option<TokenClient>,
+    /// A token that Airlock gets for each principal in exchange for the principal's own (RFC 8693).
+    pub token_exchange: Option<TokenClient>,
+}
+
+/// Where a secret is: an absolute path, or the name of a systemd credential (`LoadCredential=`) without a `/` in it.
+pub type SecretFile = PathBuf;
+
+/// `upstreams[].credential.header`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Credential {
-    /// A file with a bearer token.
-    pub bearer_file: PathBuf,
+pub struct SecretHeader {
+    /// The name of the header.
+    pub name: String,
+    /// The secret that is its value, read again when it changes.
+    pub value_file: SecretFile,
+}
+
+/// `upstreams[].credential.client_credentials` and `.token_exchange`: how tokens are got.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenClient {
+    /// The token endpoint, `https` or, to loopback, `http`. Redirects are not followed.
+    pub token_endpoint: String,
+    /// The name under which the identity provider knows Airlock.
+    pub client_id: String,
+    /// The secret that goes with it.
+    pub client_secret_file: SecretFile,
+    /// How the two are sent.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// Scopes to ask for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The audience to ask for.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The resource to ask for (RFC 8707).
+    #[serde(default)]
+    pub resource: Option<String>,
+}
+
+/// `client_auth`: how a client names itself to the token endpoint (RFC 6749, section 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// In the `Authorization` header, which every provider must take.
+    #[default]
+    Basic,
+    /// In the form.
+    Post,
 }
 
 /// `upstreams[].pin`: how the process is confined.

@@ -1,6 +1,7 @@
 //! What the types cannot say: values that do not fit together, and keys whose feature this release does not have.
 
 mod auth;
+mod credential;
 mod later;
 mod net;
 mod server;

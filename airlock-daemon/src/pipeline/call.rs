@@ -69,6 +69,7 @@ impl Requester {
         Caller {
             identity: self.principal.identity().clone(),
             session: self.session.as_ref(),
+            token: self.principal.token().cloned(),
             capabilities: self.capabilities,
         }
     }

@@ -39,7 +39,7 @@ pub async fn check(
     }
     let facts = match upstream.facts() {
         Some(facts) => facts,
-        None => match timeout(upstream.timeout, upstream.probe()).await {
+        None => match timeout(upstream.timeout, upstream.probe_for(&who.caller())).await {
             Ok(Ok(facts)) => facts,
             // The call will meet the same trouble, and report it.
             Ok(Err(_)) | Err(_) => return Ok(Mirrored::default()),

@@ -14,7 +14,6 @@ use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::variant;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
-use crate::mcp::revision::Revision;
 use crate::mcp::strict;
 use crate::upstream::driver::META_RELATED_TASK;
 use crate::upstream::pool::Upstream;
@@ -54,8 +53,9 @@ async fn fits(
     kind: &Call,
     needs: Capability,
     upstream: &Arc<Upstream>,
-    client: Revision,
+    who: &Requester,
 ) -> Result<bool, Refusal> {
+    let client = who.revision;
     if kind.era.is_some_and(|era| era != client.era()) {
         return Ok(false);
     }
@@ -63,7 +63,7 @@ async fn fits(
         Some(facts) => Ok(offered(needs, &facts, client)),
         None if !concerns(kind, needs) => Ok(true),
         None => {
-            let facts = upstream.probe().await.map_err(|error| upstream_failed(&error))?;
+            let facts = upstream.probe_for(&who.caller()).await.map_err(|error| upstream_failed(&error))?;
             Ok(offered(needs, &facts, client))
         }
     }
@@ -84,7 +84,7 @@ pub async fn admit(
     params: &mut Object<'_>,
 ) -> Result<Option<String>, Refusal> {
     let needs = kind.needs(params);
-    if !fits(kind, needs, upstream, who.revision).await? {
+    if !fits(kind, needs, upstream, who).await? {
         return Err(if needs == kind.capability {
             not_offered(kind.method, who.revision)
         } else {

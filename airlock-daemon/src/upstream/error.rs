@@ -57,6 +57,14 @@ pub enum UpstreamError {
         /// What it did instead.
         detail: String,
     },
+    /// What it wants to see of us cannot be had, or is not good enough for it.
+    #[error("upstream `{upstream}`: {detail}")]
+    Credential {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong, with the remedy.
+        detail: String,
+    },
     /// It did not answer in time.
     #[error("upstream `{upstream}` did not answer {what} within {limit}")]
     Deadline {
@@ -121,6 +129,7 @@ impl UpstreamError {
             Self::Unreachable { .. } => "the server could not be reached",
             Self::Ended { .. } | Self::Closed { .. } => "the server ended before it answered",
             Self::Protocol { .. } => "the server's answer was not valid",
+            Self::Credential { .. } => "the server does not accept this gateway's credential",
             Self::Deadline { .. } => "the server did not answer in time",
             Self::Busy { .. } => "the server has no room for another session",
             Self::CircuitOpen { .. } => {

@@ -11,6 +11,7 @@ use hyper::body::Incoming as Body;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::auth::principal::Token;
 use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
@@ -38,6 +39,8 @@ pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
     pub(super) takes: Takes,
+    /// Whose request it is.
+    pub(super) token: Option<Arc<Token>>,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) answered: Cell<bool>,
     pub(super) mirrored: Mirrored,
@@ -89,7 +92,7 @@ impl Exchange {
         let shared = &self.shared;
         let endpoint = &shared.endpoint;
         let outline = Outline::mirroring(&text, &self.mirrored);
-        let (response, connection) = connections::send(endpoint, shared.post(text, &outline)).await?;
+        let (response, connection) = shared.send(shared.post(text, &outline), self.token.as_ref()).await?;
         let status = response.status();
         if !status.is_success() {
             return self.refused(response, connection).await;
@@ -146,6 +149,9 @@ impl Exchange {
             self.deliver(Reply::Error(error)).await;
             return Ok(());
         }
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(shared.wants_credential());
+        }
         let remark = if status.is_redirection() { ", and redirects are not followed" } else { "" };
         Err(shared.endpoint.wrong(format!("it answers with HTTP status {status}{remark}")))
     }
@@ -198,7 +204,7 @@ impl Exchange {
         };
         events.reconnect();
         tokio::time::sleep(events.retry().unwrap_or(DEFAULT_RETRY).clamp(RETRY.0, RETRY.1)).await;
-        let (response, connection) = connections::send(endpoint, shared.listen(Some(last))).await?;
+        let (response, connection) = shared.send(shared.listen(Some(last)), self.token.as_ref()).await?;
         match (response.status(), kind(&response)) {
             (StatusCode::OK, Kind::Events) => Ok((response, connection)),
             (StatusCode::NOT_FOUND, _) if shared.has_session() => Err(shared.session_gone()),

@@ -1,5 +1,8 @@
 //! The two kinds of links behind one handle: a pipe of lines, or HTTP.
 
+use std::sync::Arc;
+
+use crate::auth::principal::Token;
 use crate::mcp::param_header::Mirrored;
 
 use super::http::{HttpLink, HttpPending};
@@ -28,6 +31,14 @@ impl Link {
         match self {
             Self::Pipe(link) => link.is_alive(),
             Self::Http(link) => link.is_alive(),
+        }
+    }
+
+    /// A handle whose requests are made for the principal of `token`; a pipe knows nothing of it.
+    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>) -> Self {
+        match self {
+            Self::Pipe(link) => Self::Pipe(link.clone()),
+            Self::Http(link) => Self::Http(link.on_behalf_of(token)),
         }
     }
 

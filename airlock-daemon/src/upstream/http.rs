@@ -11,10 +11,12 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::sync::{Notify, mpsc};
 
+use crate::auth::principal::Token;
 use crate::mcp::header;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
@@ -23,6 +25,8 @@ use crate::mcp::revision::Revision;
 use super::ask::Ask;
 use super::asks::{Asks, Question, Taken};
 use super::connect::Endpoint;
+use super::connections::Connection;
+use super::credential::Presents;
 use super::error::UpstreamError;
 use super::exchange::Exchange;
 use super::hub::Hub;
@@ -40,6 +44,8 @@ const MAX_ANSWERS: usize = 16;
 #[derive(Clone)]
 pub struct HttpLink {
     shared: Arc<Shared>,
+    /// Whose requests go through this handle.
+    token: Option<Arc<Token>>,
     /// Only its being there matters.
     _hold: mpsc::Sender<Infallible>,
 }
@@ -47,6 +53,8 @@ pub struct HttpLink {
 /// What all requests of a link share.
 pub(super) struct Shared {
     pub(super) endpoint: Arc<Endpoint>,
+    /// What is presented with each request.
+    presents: Option<Presents>,
     /// What goes along with each request.
     mode: ArcSwap<Mode>,
     next_id: AtomicU64,
@@ -105,6 +113,7 @@ impl HttpLink {
     /// when it was not used for `idle`.
     pub(super) fn start(
         endpoint: Arc<Endpoint>,
+        presents: Option<Presents>,
         idle: Option<Duration>,
         hub: &Arc<Hub>,
         counted: impl Sized + 'static,
@@ -112,6 +121,7 @@ impl HttpLink {
         let (hold, handles) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             endpoint,
+            presents,
             mode: ArcSwap::from_pointee(Mode::Modern),
             next_id: AtomicU64::new(1),
             alive: AtomicBool::new(true),
@@ -135,7 +145,12 @@ impl HttpLink {
                 drop(counted);
             }
         });
-        Self { shared, _hold: hold }
+        Self { shared, token: None, _hold: hold }
+    }
+
+    /// A handle whose requests are made for the principal of `token`.
+    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>) -> Self {
+        Self { token, ..self.clone() }
     }
 
     /// Whether the link can take a request.
@@ -171,6 +186,7 @@ impl HttpLink {
             shared: Arc::clone(&self.shared),
             id,
             takes,
+            token: self.token.clone(),
             replies: sender,
             answered: std::cell::Cell::new(false),
             mirrored,
@@ -320,6 +336,25 @@ impl Shared {
         request
     }
 
+    /// Sends a request with what the server wants to see of us; once more where that was no longer good.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        token: Option<&Arc<Token>>,
+    ) -> Result<(Response<Incoming>, Connection), UpstreamError> {
+        let Some(presents) = &self.presents else { return connections::send(&self.endpoint, request).await };
+        let again = request.clone();
+        let shown = presents.show(request.headers_mut(), token).await?;
+        let (response, connection) = connections::send(&self.endpoint, request).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !presents.refused(&shown) {
+            return Ok((response, connection));
+        }
+        drop((response, connection));
+        let mut request = again;
+        presents.show(request.headers_mut(), token).await?;
+        connections::send(&self.endpoint, request).await
+    }
+
     /// Sends a message that has no answer.
     pub(super) async fn deliver(&self, text: String) {
         let outline = Outline::read(&text);
@@ -353,6 +388,16 @@ impl Shared {
         }
     }
 
+    /// The error for a server that does not let us in.
+    pub(super) fn wants_credential(&self) -> UpstreamError {
+        let detail = if self.presents.is_some() {
+            "it answers 401 to what `credential` gives: check that the secret or the token is meant for it"
+        } else {
+            "it answers 401, so it wants to see a credential: set `credential`"
+        };
+        UpstreamError::Credential { upstream: self.endpoint.upstream.to_string(), detail: detail.to_owned() }
+    }
+
     /// The server has cancelled a request of its own.
     pub(super) fn cancelled(&self, params: &str) {
         self.asks.cancelled(params);
@@ -376,7 +421,7 @@ impl Shared {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<http::StatusCode, UpstreamError> {
-        let (response, connection) = connections::send(&self.endpoint, request).await?;
+        let (response, connection) = self.send(request, None).await?;
         let status = response.status();
         if super::exchange::read_all(&self.endpoint, response.into_body(), COURTESY).await.is_ok() {
             connections::keep(&self.endpoint, connection);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use crate::auth::principal::Identity;
+use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
@@ -24,6 +24,7 @@ use crate::runtime::backend::Backend;
 
 use super::breaker::Breaker;
 use super::connect::{Endpoint, Limits};
+use super::credential::Credential;
 use super::driver::Facts;
 use super::error::UpstreamError;
 use super::hub::Hub;
@@ -46,6 +47,8 @@ pub struct Caller<'a> {
     pub identity: Identity,
     /// The legacy session, where there is one.
     pub session: Option<&'a Arc<str>>,
+    /// The principal's own token, for what can be had in exchange for it.
+    pub token: Option<Arc<Token>>,
     /// What the client can do for a server.
     pub capabilities: ClientCapabilities,
 }
@@ -68,6 +71,8 @@ pub struct Upstream {
     backend: Backend,
     /// Where it listens, where it is not started here; or why that cannot be used.
     endpoint: Option<Result<Arc<Endpoint>, String>>,
+    /// What is presented to it.
+    credential: Option<Arc<Credential>>,
     /// What is spoken on its unix socket, as long as that led to a handshake.
     framing: ArcSwapOption<Framing>,
     pub(super) limit: usize,
@@ -140,6 +145,7 @@ impl Upstreams {
             let name: Arc<str> = upstream.name.as_str().into();
             Arc::new(Upstream {
                 endpoint: endpoint(upstream, &name, backend, &config.server),
+                credential: Credential::new(upstream).map(Arc::new),
                 framing: ArcSwapOption::empty(),
                 name,
                 config: upstream.clone(),
@@ -240,22 +246,47 @@ impl Upstream {
     ///
     /// # Errors
     /// What the operator should know; calls may still succeed later.
-    pub async fn probe(self: &Arc<Self>) -> Result<Arc<Facts>, UpstreamError> {
+    pub async fn probe(self: &Arc<Self>) -> Result<Option<Arc<Facts>>, UpstreamError> {
+        if self.is_for_each() {
+            // Nothing can be presented before somebody calls.
+            self.trouble.store(None);
+            self.asked.send_replace(true);
+            return Ok(self.facts());
+        }
+        self.probe_with(None).await.map(Some)
+    }
+
+    /// The same on behalf of a caller, who may be the first.
+    ///
+    /// # Errors
+    /// As [`Upstream::probe`].
+    pub async fn probe_for(self: &Arc<Self>, caller: &Caller<'_>) -> Result<Arc<Facts>, UpstreamError> {
+        self.probe_with(caller.token.clone().filter(|_| self.is_for_each())).await
+    }
+
+    async fn probe_with(self: &Arc<Self>, token: Option<Arc<Token>>) -> Result<Arc<Facts>, UpstreamError> {
         if let Some(facts) = self.facts() {
             return Ok(facts);
         }
         let this = Arc::clone(self);
         // In a task of its own: a caller whose own deadline passes first must not keep it from being learned.
-        let probed = tokio::task::spawn_local(async move { this.probe_once().await }).await;
+        let probed = tokio::task::spawn_local(async move { this.probe_once(token).await }).await;
         probed.unwrap_or_else(|_| Err(self.broken_off()))
     }
 
-    async fn probe_once(&self) -> Result<Arc<Facts>, UpstreamError> {
+    /// Whether each principal presents something of its own to the server.
+    pub(super) fn is_for_each(&self) -> bool {
+        self.credential.as_ref().is_some_and(|credential| credential.is_for_each())
+    }
+
+    async fn probe_once(&self, token: Option<Arc<Token>>) -> Result<Arc<Facts>, UpstreamError> {
         let mut last = self.probing.lock().await;
         if let Some(facts) = self.facts() {
             return Ok(facts);
         }
         match &*last {
+            // What one principal lacks, the next may have.
+            Some((_, UpstreamError::Credential { .. })) if self.is_for_each() => {}
             Some((when, error)) if when.elapsed() < BACK_OFF && !self.breaker.is_open() => {
                 return Err(error.clone());
             }
@@ -264,7 +295,7 @@ impl Upstream {
         self.refuse_when_closing()?;
         // Nobody asks yet, so a legacy server is told of no client; its process ends again.
         let hub = self.places.hub(&Owner::Everyone);
-        let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default() }).await;
+        let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default(), token }).await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let opened = opened?;
@@ -283,7 +314,7 @@ impl Upstream {
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let mut facts = match self.facts() {
             Some(facts) => facts,
-            None => self.probe().await?,
+            None => self.probe_for(caller).await?,
         };
         loop {
             let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
@@ -294,14 +325,14 @@ impl Upstream {
             }
             self.refuse_when_closing()?;
             let slot = self.places.slot(&self.name, &owner, Some(&caller.identity))?;
-            let open = || self.open_for_all_who_wait(self.opening(&owner, caller.capabilities));
+            let open = || self.open_for_all_who_wait(self.opening(&owner, caller));
             match slot.get_or_try_init(open).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
                         if owner.are_several() {
                             link.told().serves(&caller.identity);
                         }
-                        return Ok((link.clone(), Arc::clone(own)));
+                        return Ok((link.on_behalf_of(caller.token.clone()), Arc::clone(own)));
                     }
                     // It has turned out to be of the other era: not for those who share this place.
                     facts = Arc::clone(own);
@@ -322,8 +353,9 @@ impl Upstream {
         }
     }
 
-    fn opening(&self, owner: &Owner, capabilities: ClientCapabilities) -> Opening {
-        Opening { hub: self.places.hub(owner), capabilities }
+    fn opening(&self, owner: &Owner, caller: &Caller<'_>) -> Opening {
+        let token = caller.token.clone();
+        Opening { hub: self.places.hub(owner), capabilities: caller.capabilities, token }
     }
 
     fn session_lost(&self, how: String) -> UpstreamError {
@@ -372,6 +404,7 @@ impl Upstream {
     /// Who shares the process that serves `caller`; `None` when it depends on the caller and there is none.
     fn owner(&self, facts: &Facts, caller: Option<&Caller<'_>>) -> Option<Owner> {
         let isolation = self.config.isolation.unwrap_or(match facts.era {
+            Era::Modern if self.is_for_each() => Isolation::Subject,
             Era::Modern => Isolation::Shared,
             Era::Legacy => Isolation::Session,
         });

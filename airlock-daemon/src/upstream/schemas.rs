@@ -180,7 +180,7 @@ impl Upstream {
     /// Whose list of tools it is: everybody's, or this caller's.
     fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
         let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
-        (!shared).then(|| caller.identity.clone())
+        (!shared || self.is_for_each()).then(|| caller.identity.clone())
     }
 
     /// Remembers the tools of a list that passed through; `whole` when it has no other pages.

@@ -71,7 +71,7 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
     let endpoint = &shared.endpoint;
     let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
     let resumes = last.is_some();
-    let (response, connection) = connections::send(endpoint, shared.listen(last)).await?;
+    let (response, connection) = shared.send(shared.listen(last), None).await?;
     let status = response.status();
     match (status, kind(&response)) {
         (StatusCode::OK, Kind::Events) => {}

@@ -1,5 +1,6 @@
 //! Servers that Airlock starts itself and speaks to over their standard input and output.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::error::UpstreamError;
 use super::hub::Hub;
 use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
+use super::secret;
 use super::stderr;
 
 /// How to start one process of an upstream.
@@ -68,16 +70,22 @@ impl Start<'_> {
 
     /// fork and exec wait for the new program: off the worker's thread.
     async fn spawn(&self) -> Result<ServerProcess, String> {
+        let mut env = self.config.env.clone();
         let mut words = self.config.command.iter().cloned();
         let command = ServerCommand {
             program: words.next().map(PathBuf::from).ok_or("`command` is empty")?,
             args: words.collect(),
-            env: self.config.env.clone(),
+            env: BTreeMap::new(),
             working_dir: self.config.working_dir.clone().unwrap_or_else(|| PathBuf::from("/")),
             user: self.config.user.clone(),
         };
+        let secrets = self.config.env_from.clone();
         let (kernel, pin, name) = (Arc::clone(self.kernel), self.config.pin.clone(), Arc::clone(self.name));
         tokio::task::spawn_blocking(move || {
+            for (variable, file) in secrets {
+                env.insert(variable, secret::read(&file)?);
+            }
+            let command = ServerCommand { env, ..command };
             let cell = kernel.cell(&name, &pin).map_err(|error| error.to_string())?;
             cell.spawn(&command).map_err(|error| error.to_string())
         })

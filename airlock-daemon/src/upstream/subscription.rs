@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::auth::principal::Identity;
+use crate::auth::principal::{Identity, Token};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::quote;
 use crate::mcp::revision::Era;
@@ -68,6 +68,7 @@ pub(super) struct Change {
 pub(super) struct Subscriber {
     identity: Identity,
     session: Option<Arc<str>>,
+    token: Option<Arc<Token>>,
     pub(super) capabilities: ClientCapabilities,
 }
 
@@ -77,6 +78,7 @@ impl Subscriber {
         Caller {
             identity: self.identity.clone(),
             session: self.session.as_ref(),
+            token: self.token.clone(),
             capabilities: self.capabilities,
         }
     }
@@ -95,12 +97,13 @@ impl Upstream {
     ) -> Result<Subscription, UpstreamError> {
         let facts = match self.facts() {
             Some(facts) => facts,
-            None => self.probe().await?,
+            None => self.probe_for(caller).await?,
         };
         let seat = self.seat(&caller.identity)?;
         let who = Subscriber {
             identity: caller.identity.clone(),
             session: caller.session.map(Arc::clone),
+            token: caller.token.clone(),
             capabilities: caller.capabilities,
         };
         let hub = self.hub(&facts, caller);

@@ -65,7 +65,7 @@ fn identity(subject: &str, tenant: Option<&str>) -> Identity {
 /// Alice, whose client can fill in forms.
 fn alice(session: Option<&Arc<str>>) -> Caller<'_> {
     let capabilities = ClientCapabilities::default().with(ClientCapability::ElicitForm);
-    Caller { identity: identity("alice", None), session, capabilities }
+    Caller { identity: identity("alice", None), session, token: None, capabilities }
 }
 
 /// Sends a call that takes everything.

@@ -147,12 +147,12 @@ upstreams:
   - {name: docs, type: unix, socket: /run/mcp/docs.sock, framing: auto, timeout: 30s, allow_tools: [search_docs]}
   - {name: code, type: stdio, command: [python3, -m, mcp_server.code], env: {LANG: C}, user: airlock-mcp,
      isolation: session, era: auto, pin: {network: none, memory: 512MiB, tasks: 64}}
-  - {name: analytics, type: http, url: "http://127.0.0.1:9000/mcp", «credential: {bearer_file: /run/token}}
+  - {name: analytics, type: http, url: "http://127.0.0.1:9000/mcp", credential: {bearer_file: /run/token}}
 audit: {dir: /var/lib/airlock/audit, journald: true, «retention: 30d, «checkpoint: {every: 10s, key_file: /k}, on_failure: buffer}
 observability: {«admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, otlp_endpoint: null, log: {level: info, format: auto}}
 kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: auto, allow: []}}
 "#;
-    assert_mistakes(text, &["not yet enforced"; 16]);
+    assert_mistakes(text, &["not yet enforced"; 15]);
 }
 
 #[test]
@@ -165,6 +165,39 @@ fn later_values_are_refused_too() {
              \x20 - {{name: b, type: stdio, command: [x], isolation: tenant}}\n"
         ),
         &["not yet enforced"; 4],
+    );
+}
+
+#[test]
+fn a_credential_is_one_thing_and_for_servers_spoken_to_over_http() {
+    let good = "token_endpoint: https://idp.example/token, client_id: a, client_secret_file: secret";
+    let client = "client_id: «\"\", client_secret_file: «a/b, scopes: «[a b]";
+    assert_mistakes(
+        &format!(
+            "{AUTH}upstreams:\n\
+             \x20 - {{name: a, type: stdio, command: [x], env: {{K: v}}, env_from: {{«K: /k, L: «k/l}}, «credential: {{bearer_file: /k}}}}\n\
+             \x20 - {{name: b, type: unix, socket: /s, «credential: {{bearer_file: /k}}}}\n\
+             \x20 - {{name: c, type: unix, socket: /s, framing: http, «credential: {{}}}}\n\
+             \x20 - {{name: d, type: http, url: \"https://x\", «credential: {{bearer_file: «k/l, header: {{name: «Mcp-Method, value_file: /k}}}}}}\n\
+             \x20 - {{name: e, type: http, url: \"https://x\", isolation: «shared, credential: {{token_exchange: {{{good}}}}}}}\n\
+             \x20 - {{name: f, type: http, url: \"https://x\", credential: {{client_credentials: {{token_endpoint: «\"http://x/t\", {client}}}}}}}\n\
+             \x20 - {{name: g, type: http, url: \"https://x\", isolation: subject, credential: {{token_exchange: {{{good}}}}}}}\n"
+        ),
+        &[
+            "stands in `env` as well",
+            "neither an absolute path",
+            "not spoken to over HTTP",
+            "not spoken to over HTTP",
+            "one thing",
+            "one thing",
+            "neither an absolute path",
+            "cannot be the header",
+            "each principal is another",
+            "cannot be a token endpoint",
+            "no name",
+            "neither an absolute path",
+            "text without spaces",
+        ],
     );
 }
 

@@ -43,9 +43,6 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 }
 
 fn upstream(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
-    if upstream.credential.is_some() {
-        key(checks, at!["upstreams", index, "credential"], "upstreams[].credential");
-    }
     // For other types nothing is pinned, which is told elsewhere.
     if upstream.kind == UpstreamKind::Stdio && upstream.pin.network == PinNetwork::Host {
         let path = at!["upstreams", index, "pin", "network"];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Checks, at, net};
+use super::{Checks, at, credential, net};
 use crate::config::schema::{Config, EraChoice, Framing, Isolation, Pin, Upstream, UpstreamKind};
 use crate::config::units::ByteSize;
 
@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         }
         process(index, upstream, checks);
         sharing(index, upstream, checks);
+        credential::check(index, upstream, checks);
         if let Some(timeout) = upstream.timeout {
             checks.not_zero(at!["upstreams", index, "timeout"], "timeout", timeout);
         }
@@ -85,6 +86,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     let foreign = [
         ("command", "stdio", !upstream.command.is_empty()),
         ("env", "stdio", !upstream.env.is_empty()),
+        ("env_from", "stdio", !upstream.env_from.is_empty()),
         ("working_dir", "stdio", upstream.working_dir.is_some()),
         ("user", "stdio", upstream.user.is_some()),
         ("socket", "unix", upstream.socket.is_some()),

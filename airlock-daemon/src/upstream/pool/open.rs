@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::auth::principal::Token;
 use crate::config::schema::{EraChoice, Framing, Isolation, UpstreamKind};
 use crate::config::units::Period;
 use crate::mcp::capability::Capability;
@@ -11,6 +12,7 @@ use crate::mcp::revision::Era;
 
 use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
+use super::super::credential::Presents;
 use super::super::driver::Facts;
 use super::super::error::UpstreamError;
 use super::super::http::HttpLink;
@@ -28,6 +30,8 @@ pub(super) struct Opening {
     pub(super) hub: Arc<Hub>,
     /// What a legacy server is told that its client can do.
     pub(super) capabilities: ClientCapabilities,
+    /// The principal's own token, where the server is presented something for it.
+    pub(super) token: Option<Arc<Token>>,
 }
 
 impl Upstream {
@@ -37,6 +41,8 @@ impl Upstream {
         let result = self.open_now(opening).await;
         match &result {
             Ok(_) => attempt.succeeded(),
+            // It says nothing of the server, and what one principal lacks another may have.
+            Err(UpstreamError::Credential { .. }) => drop(attempt),
             Err(error) => {
                 if attempt.failed(error) == Verdict::Opened {
                     self.metrics.circuit_opened();
@@ -146,13 +152,20 @@ impl Upstream {
                 (start.open().await?, None)
             }
             UpstreamKind::Http => {
-                (Link::Http(HttpLink::start(self.endpoint()?, idle, hub, self.running.start())), None)
+                let presents = self.presents(opening);
+                (
+                    Link::Http(HttpLink::start(self.endpoint()?, presents, idle, hub, self.running.start())),
+                    None,
+                )
             }
             UpstreamKind::Unix => {
                 let endpoint = self.endpoint()?;
                 let framing = self.framing(&endpoint).await?;
                 let link = match framing {
-                    Framing::Http => Link::Http(HttpLink::start(endpoint, idle, hub, self.running.start())),
+                    Framing::Http => {
+                        let presents = self.presents(opening);
+                        Link::Http(HttpLink::start(endpoint, presents, idle, hub, self.running.start()))
+                    }
                     Framing::Ndjson | Framing::Auto => {
                         unix::open(&endpoint, idle, hub, self.running.start()).await?
                     }
@@ -167,6 +180,11 @@ impl Upstream {
             Ok(facts) => Ok((link, Arc::new(self.kept_apart(facts)))),
             Err(failure) => Err(self.explain(&link, failure)),
         }
+    }
+
+    fn presents(&self, opening: &Opening) -> Option<Presents> {
+        let credential = self.credential.as_ref().map(Arc::clone)?;
+        Some(Presents::new(credential, opening.token.clone()))
     }
 
     fn endpoint(&self) -> Result<Arc<Endpoint>, UpstreamError> {

@@ -1,0 +1,271 @@
+//! What Airlock presents to a server: nothing, a secret from a file, a token of its own, or one got for the principal that
+//! calls. The principal's own token goes to the token endpoint at most, never to a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::auth::principal::Token;
+use crate::config::schema;
+
+use super::error::UpstreamError;
+use super::secret::HeaderFile;
+use super::token_endpoint::TokenEndpoint;
+
+/// How many principals' tokens are kept for one upstream.
+const MAX_HELD: usize = 10_000;
+/// A token that is refused when it is younger than this is not the trouble: another would be refused as well.
+const YOUNG: Duration = Duration::from_secs(5);
+/// After a failure, those who wait share its verdict for this long.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// What is presented to one upstream.
+#[derive(Debug)]
+pub(super) struct Credential {
+    upstream: Box<str>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File(HeaderName, HeaderFile),
+    Own(TokenEndpoint, Slot),
+    /// By the digest of the principal's token: a token with other claims is another.
+    Exchanged(TokenEndpoint, Cache<[u8; 32], Arc<Slot>>),
+}
+
+/// A place for one token; one request at a time fetches it for all who wait.
+#[derive(Debug, Default)]
+struct Slot {
+    held: ArcSwapOption<Held>,
+    /// When the last fetch failed, and how.
+    fetching: Mutex<Option<(Instant, String)>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    value: HeaderValue,
+    since: Instant,
+    until: Instant,
+}
+
+impl Credential {
+    /// As configured; `None` where nothing is.
+    pub(super) fn new(upstream: &schema::Upstream) -> Option<Self> {
+        let config = upstream.credential.as_ref()?;
+        let kind = if let Some(file) = &config.bearer_file {
+            Kind::File(AUTHORIZATION, HeaderFile::new(file, "Bearer "))
+        } else if let Some(header) = &config.header {
+            // The name was validated.
+            Kind::File(header.name.parse().ok()?, HeaderFile::new(&header.value_file, ""))
+        } else if let Some(client) = &config.client_credentials {
+            Kind::Own(TokenEndpoint::new(client), Slot::default())
+        } else {
+            let client = config.token_exchange.as_ref()?;
+            Kind::Exchanged(TokenEndpoint::new(client), Cache::new(MAX_HELD))
+        };
+        Some(Self { upstream: upstream.name.as_str().into(), kind })
+    }
+
+    /// Whether each principal presents something of its own.
+    pub(super) fn is_for_each(&self) -> bool {
+        matches!(self.kind, Kind::Exchanged(..))
+    }
+
+    async fn header(&self, token: Option<&Arc<Token>>) -> Result<(HeaderName, HeaderValue), UpstreamError> {
+        let found = match &self.kind {
+            Kind::File(name, file) => return self.or_error(file.value()).map(|value| (name.clone(), value)),
+            Kind::Own(endpoint, slot) => slot.value(Instant::now(), None, || endpoint.for_itself()).await,
+            Kind::Exchanged(endpoint, slots) => match token {
+                None => Err("nobody is known on whose behalf it could be asked".to_owned()),
+                Some(token) => {
+                    let slot = slots.get(token.digest()).unwrap_or_else(|| {
+                        let slot = Arc::new(Slot::default());
+                        slots.insert(*token.digest(), Arc::clone(&slot));
+                        slot
+                    });
+                    slot.value(Instant::now(), Some(token.life_left()), || endpoint.exchange(token)).await
+                }
+            },
+        };
+        self.or_error(found).map(|value| (AUTHORIZATION, value))
+    }
+
+    /// Forgets a token that the server does not take; says whether another can be had.
+    fn refused(&self, token: Option<&Arc<Token>>, value: &HeaderValue) -> bool {
+        let slot = match &self.kind {
+            Kind::File(..) => return false,
+            Kind::Own(_, slot) => return slot.forget(Instant::now(), value),
+            Kind::Exchanged(_, slots) => token.and_then(|token| slots.get(token.digest())),
+        };
+        slot.is_some_and(|slot| slot.forget(Instant::now(), value))
+    }
+
+    fn or_error<T>(&self, found: Result<T, String>) -> Result<T, UpstreamError> {
+        found.map_err(|detail| UpstreamError::Credential { upstream: self.upstream.to_string(), detail })
+    }
+}
+
+impl Slot {
+    async fn value<F>(
+        &self,
+        now: Instant,
+        at_most: Option<Duration>,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<HeaderValue, String>
+    where
+        F: Future<Output = Result<(HeaderValue, Duration), String>>,
+    {
+        if let Some(value) = self.fresh(now) {
+            return Ok(value);
+        }
+        let mut last = self.fetching.lock().await;
+        if let Some(value) = self.fresh(now) {
+            return Ok(value);
+        }
+        if let Some((when, error)) = &*last
+            && now.saturating_duration_since(*when) < BACK_OFF
+        {
+            return Err(error.clone());
+        }
+        match fetch().await {
+            Ok((value, life)) => {
+                *last = None;
+                let life = life.min(at_most.unwrap_or(life));
+                let held = Held { value: value.clone(), since: now, until: now + life };
+                self.held.store(Some(Arc::new(held)));
+                Ok(value)
+            }
+            Err(error) => {
+                *last = Some((now, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn fresh(&self, now: Instant) -> Option<HeaderValue> {
+        let held = self.held.load();
+        let held = held.as_ref().filter(|held| now < held.until)?;
+        Some(held.value.clone())
+    }
+
+    /// Forgets a token that was refused; says whether another is there or can be had.
+    fn forget(&self, now: Instant, value: &HeaderValue) -> bool {
+        let current = self.held.load_full();
+        match &current {
+            Some(held) if held.value == *value && now.saturating_duration_since(held.since) < YOUNG => false,
+            Some(held) if held.value == *value => {
+                self.held.compare_and_swap(&current, None);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// What one link presents: a credential, and who used the link last.
+pub(super) struct Presents {
+    credential: Arc<Credential>,
+    last: ArcSwapOption<Token>,
+}
+
+/// What was presented with one request.
+pub(super) struct Shown {
+    token: Option<Arc<Token>>,
+    value: HeaderValue,
+}
+
+impl Presents {
+    /// For a link that is opened for the principal of `token`.
+    pub(super) fn new(credential: Arc<Credential>, token: Option<Arc<Token>>) -> Self {
+        Self { credential, last: ArcSwapOption::new(token) }
+    }
+
+    /// Puts the credential into a request of the principal of `token`; what belongs to no request of one (the end of a session,
+    /// the stream for what belongs to no call) goes out for the last one who made one: a link that presents something for each
+    /// principal is one principal's alone.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Credential`].
+    pub(super) async fn show(
+        &self,
+        headers: &mut HeaderMap,
+        token: Option<&Arc<Token>>,
+    ) -> Result<Shown, UpstreamError> {
+        let token = match token {
+            Some(token) if self.credential.is_for_each() => {
+                if self.last.load().as_ref().is_none_or(|last| !Arc::ptr_eq(last, token)) {
+                    self.last.store(Some(Arc::clone(token)));
+                }
+                Some(Arc::clone(token))
+            }
+            _ => self.last.load_full(),
+        };
+        let (name, value) = self.credential.header(token.as_ref()).await?;
+        headers.insert(name, value.clone());
+        Ok(Shown { token, value })
+    }
+
+    /// The server did not take it; says whether another one can be had.
+    pub(super) fn refused(&self, shown: &Shown) -> bool {
+        self.credential.refused(shown.token.as_ref(), &shown.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn value(text: &str) -> HeaderValue {
+        HeaderValue::from_str(text).expect("a header value")
+    }
+
+    #[tokio::test]
+    async fn a_token_is_fetched_once_until_it_is_old_or_refused() {
+        let slot = Slot::default();
+        let fetched = Cell::new(0);
+        let fetch = || {
+            fetched.set(fetched.get() + 1);
+            let made = value(&format!("Bearer {}", fetched.get()));
+            async { Ok((made, Duration::from_mins(1))) }
+        };
+        let start = Instant::now();
+        let after = |secs| start + Duration::from_secs(secs);
+        assert_eq!(slot.value(start, None, fetch).await, Ok(value("Bearer 1")));
+        assert_eq!(slot.value(after(59), None, fetch).await, Ok(value("Bearer 1")));
+        assert_eq!(slot.value(after(61), None, fetch).await, Ok(value("Bearer 2")));
+        assert!(slot.forget(after(61), &value("Bearer 1")), "another is there by now");
+        assert!(!slot.forget(after(61), &value("Bearer 2")), "it was fetched just now");
+        assert_eq!(slot.value(after(62), None, fetch).await, Ok(value("Bearer 2")));
+        assert!(slot.forget(after(69), &value("Bearer 2")));
+        // The principal's own token ends before the new one.
+        let left = Some(Duration::from_secs(5));
+        assert_eq!(slot.value(after(69), left, fetch).await, Ok(value("Bearer 3")));
+        assert_eq!(slot.value(after(75), None, fetch).await, Ok(value("Bearer 4")));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_for_a_moment() {
+        let slot = Slot::default();
+        let asked = Cell::new(0);
+        let fail = || {
+            asked.set(asked.get() + 1);
+            async { Err("no".to_owned()) }
+        };
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(slot.value(start, None, fail).await, Err("no".to_owned()));
+        }
+        assert_eq!(asked.get(), 1);
+        assert_eq!(slot.value(start + BACK_OFF, None, fail).await, Err("no".to_owned()));
+        assert_eq!(asked.get(), 2);
+    }
+}
