@@ -29,6 +29,7 @@ mod real_servers;
 mod shutdown;
 mod smuggling;
 mod soak;
+mod status;
 mod streams;
 mod transports;
 

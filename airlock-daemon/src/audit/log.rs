@@ -54,7 +54,7 @@ pub enum AuditFull {
 }
 
 /// Figures for the metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Stats {
     /// Records stored since the start.
     pub records: u64,

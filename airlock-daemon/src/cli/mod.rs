@@ -6,6 +6,7 @@ pub mod kernel;
 pub mod policy;
 mod reload;
 pub mod serve;
+pub mod status;
 pub mod token;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Serve(serve::Args),
     /// Check a configuration and its policy without starting.
     Check(check::Args),
+    /// Show how the running daemon is.
+    Status(status::Args),
     /// Read and verify the audit log.
     Audit(audit::Args),
     /// Test a policy.
@@ -41,6 +44,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(args),
+        Command::Status(args) => status::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Kernel(args) => kernel::run(args),

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use crate::auth::development::DevelopmentIssuer;
 use crate::config;
 use crate::config::schema::{Config, Workers};
 use crate::face::session::Sessions;
+use crate::http::admin::{self, AdminSocket};
 use crate::http::{Service, connection, health, metrics as metrics_listener};
 use crate::kernel::KernelHalf;
 use crate::observe::metrics::Metrics;
@@ -79,6 +80,7 @@ struct House {
     writer: AuditWriter,
     listeners: Vec<TcpListener>,
     metrics: Option<TcpListener>,
+    admin: Option<AdminSocket>,
     development: Option<Arc<DevelopmentIssuer>>,
     backend: Backend,
     workers: usize,
@@ -105,8 +107,8 @@ fn serve(config: Config) -> Result<(), Failure> {
     drop(house.listeners);
 
     let local = tokio::task::LocalSet::new();
-    let keeping =
-        keep_house(Arc::clone(&service), house.metrics, house.development, &addresses, &crew, signals);
+    let side = Side { metrics: house.metrics, admin: house.admin, development: house.development };
+    let keeping = keep_house(Arc::clone(&service), side, &addresses, &crew, signals);
     let result = local.block_on(&runtime, async {
         let result = keeping.await;
         notify::stopping("finishing calls in flight");
@@ -152,6 +154,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         Some(address) => Some(listener::open_one(address)?),
         None => None,
     };
+    let admin = config.observability.admin_listen.as_deref().map(AdminSocket::open).transpose()?;
     let (audit, writer) = AuditLog::open(&config.audit)?;
     let metrics = Metrics::new();
     let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
@@ -182,7 +185,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         config,
     });
     let service = Arc::new(Service { gateway, sessions: Sessions::default() });
-    Ok(House { service, writer, listeners, metrics: metrics_listener, development, backend, workers })
+    Ok(House { service, writer, listeners, metrics: metrics_listener, admin, development, backend, workers })
 }
 
 /// The URL of this host without a path: configured, or the first address that is listened on.
@@ -311,11 +314,17 @@ fn probe_all(service: &Arc<Service>, phase: &watch::Receiver<Phase>) {
     }
 }
 
+/// What the first thread serves besides.
+struct Side {
+    metrics: Option<TcpListener>,
+    admin: Option<AdminSocket>,
+    development: Option<Arc<DevelopmentIssuer>>,
+}
+
 /// Keys, tokens for development, metrics, idle sessions, and the signal that ends it all.
 async fn keep_house(
     service: Arc<Service>,
-    metrics: Option<TcpListener>,
-    development: Option<Arc<DevelopmentIssuer>>,
+    side: Side,
     addresses: &[SocketAddr],
     crew: &Crew,
     mut signals: Signals,
@@ -324,6 +333,8 @@ async fn keep_house(
     for address in addresses {
         let _ = write!(status, " http://{address}");
     }
+    let started = Instant::now();
+    let Side { metrics, admin, development } = side;
     if let Some(issuer) = development {
         let _ = write!(status, ", development issuer at {}", issuer.url());
         tokio::task::spawn_local(async move {
@@ -341,6 +352,14 @@ async fn keep_house(
         tokio::task::spawn_local(async move {
             if let Err(error) = metrics_listener::serve(listener, service).await {
                 tracing::error!(%error, "the metrics listener has ended");
+            }
+        });
+    }
+    if let Some(socket) = admin {
+        let service = Arc::clone(&service);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = admin::serve(socket, service, started).await {
+                tracing::error!(%error, "the admin interface has ended");
             }
         });
     }

@@ -419,6 +419,15 @@ pub enum Isolation {
     Shared,
 }
 
+impl From<crate::mcp::revision::Era> for EraChoice {
+    fn from(era: crate::mcp::revision::Era) -> Self {
+        match era {
+            crate::mcp::revision::Era::Modern => Self::Modern,
+            crate::mcp::revision::Era::Legacy => Self::Legacy,
+        }
+    }
+}
+
 /// `upstreams[].era`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -558,7 +567,7 @@ pub enum OnAuditFailure {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observability {
-    /// Unix socket of the admin interface.
+    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path. For root and the daemon's own user.
     pub admin_listen: Option<PathBuf>,
     /// Address of `/metrics`; not served when absent.
     pub metrics_listen: Option<SocketAddr>,

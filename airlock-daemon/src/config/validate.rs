@@ -34,6 +34,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     server::check(config, &mut checks);
     auth::check(config, &mut checks);
     upstreams::check(config, &mut checks);
+    admin(config, &mut checks);
     kernel(config, &mut checks);
     if files == Files::Check {
         policy_path(config, &mut checks);
@@ -86,6 +87,17 @@ impl Checks<'_> {
             let message = format!("`{name}` is zero, so nothing would ever be in time");
             self.value(path, message, "a time above zero, such as `30s`", "write how long it may take");
         }
+    }
+}
+
+fn admin(config: &Config, checks: &mut Checks<'_>) {
+    if config.observability.admin_listen.as_ref().is_some_and(|path| !path.is_absolute()) {
+        checks.value(
+            at!["observability", "admin_listen"],
+            "the path of the admin socket is relative",
+            "an absolute path, such as `/run/airlock/admin.sock`",
+            "write the whole path",
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP, by hyper: connections, routes, bodies.
 
+pub mod admin;
 pub mod body;
 pub mod connection;
 pub mod endpoint;
@@ -7,6 +8,7 @@ pub mod health;
 pub mod metadata;
 pub mod metrics;
 pub mod routes;
+pub mod status;
 
 use std::sync::Arc;
 

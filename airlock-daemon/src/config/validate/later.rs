@@ -23,7 +23,6 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         (config.audit.retention.is_some(), ["audit", "retention"]),
         (config.audit.checkpoint.is_some(), ["audit", "checkpoint"]),
         (config.observability.otlp_endpoint.is_some(), ["observability", "otlp_endpoint"]),
-        (config.observability.admin_listen.is_some(), ["observability", "admin_listen"]),
     ];
     for (given, path) in keys {
         if given {

@@ -1,0 +1,107 @@
+//! What `airlock status` shows: everything that an operator may know, on the admin interface alone.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::audit::Stats;
+use crate::auth::IssuerStatus;
+use crate::config::schema::{EraChoice, Rung, UpstreamKind};
+
+use super::{Service, health};
+
+/// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    pid: u32,
+    uptime_secs: u64,
+    /// Whether calls can be served.
+    ready: bool,
+    /// What somebody should look at, a sentence each.
+    alarms: Vec<String>,
+    url: String,
+    io: Io,
+    policy: Policy,
+    issuers: Vec<IssuerStatus>,
+    upstreams: Vec<Upstream>,
+    sessions: usize,
+    audit: Stats,
+    kernel: Kernel,
+}
+
+#[derive(Debug, Serialize)]
+struct Io {
+    backend: String,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Policy {
+    digest: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Upstream {
+    name: String,
+    #[serde(rename = "type")]
+    kind: UpstreamKind,
+    /// As it was found, or as configured where it was not asked yet.
+    era: EraChoice,
+    revision: Option<String>,
+    /// Why it cannot be used, after the last attempt.
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kernel {
+    rung: Option<Rung>,
+    minimum_rung: Rung,
+    claim: &'static str,
+}
+
+/// The state of the daemon now.
+pub fn of(service: &Arc<Service>, started: Instant) -> Status {
+    let gateway = &service.gateway;
+    let parts = health::parts(service);
+    let mut alarms: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(name, trouble)| trouble.map(|trouble| format!("{name}: {trouble}")))
+        .collect();
+    let ready = alarms.is_empty();
+    let issuers = gateway.auth.status();
+    alarms.extend(issuers.iter().filter_map(|issuer| {
+        let error = issuer.error.as_ref().filter(|_| issuer.keys > 0)?;
+        Some(format!("issuer {}: older keys are used, since {error}", issuer.issuer))
+    }));
+    let report = gateway.kernel.report();
+    if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
+        alarms.push(format!("kernel: {}", report.claim));
+    }
+    let upstreams = gateway.upstreams.iter().map(|upstream| {
+        let facts = upstream.facts();
+        Upstream {
+            name: upstream.name.to_string(),
+            kind: upstream.config.kind,
+            era: facts.as_ref().map_or(upstream.config.era, |facts| facts.era.into()),
+            revision: facts.map(|facts| facts.revision.clone()),
+            trouble: upstream.trouble().map(|trouble| trouble.as_ref().clone()),
+        }
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        uptime_secs: started.elapsed().as_secs(),
+        ready,
+        alarms,
+        url: gateway.base_url.clone(),
+        io: Io { backend: gateway.io.backend.to_string(), why: gateway.io.why.clone() },
+        policy: Policy { digest: gateway.policy.load().digest().to_owned() },
+        issuers,
+        upstreams: upstreams.collect(),
+        sessions: service.sessions.len(),
+        audit: gateway.audit.stats(),
+        kernel: Kernel { rung: report.rung, minimum_rung: report.minimum_rung, claim: report.claim },
+    }
+}

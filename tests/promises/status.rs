@@ -1,0 +1,93 @@
+//! An operator is never left guessing: `airlock status` says how the daemon is, and what somebody should look at.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use airlock_tests::airlock::{run, stdio_upstream, until};
+use airlock_tests::{Airlock, Setup};
+use serde_json::Value;
+
+fn start(upstreams: String) -> (tempfile::TempDir, Airlock, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let observability = format!("  admin_listen: {socket}\n");
+    let airlock = Setup { upstreams, observability, only_listening: true, ..Setup::default() }.start();
+    (folder, airlock, socket)
+}
+
+fn json(socket: &str) -> Value {
+    let (_, text, errors) = run(&["status", "--json", "--socket", socket]);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"))
+}
+
+#[test]
+fn a_daemon_that_is_well_says_so() {
+    let (_folder, airlock, socket) = start(airlock_tests::airlock::docs_upstream());
+    until(|| (json(&socket)["ready"] == true).then_some(())).expect("it becomes ready");
+    let status = json(&socket);
+    assert_eq!(status["pid"], airlock.pid());
+    assert_eq!(status["upstreams"][0]["name"], "docs");
+    assert_eq!(status["upstreams"][0]["trouble"], Value::Null);
+    assert_eq!(status["issuers"][0]["keys"], 1);
+    assert_eq!(status["audit"]["healthy"], true);
+    // By the configuration as well, and for reading.
+    let config = airlock.config().display().to_string();
+    let (_, text, errors) = run(&["status", "--config", &config]);
+    assert!(text.contains("ready, up") && text.contains("upstream  docs (stdio)"), "{text}{errors}");
+    assert!(text.contains("policy    "), "{text}");
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_exit_code_says_so() {
+    let (_folder, _airlock, socket) = start(stdio_upstream("broken", &["/bin/false"]));
+    let alarm = until(|| {
+        let status = json(&socket);
+        let alarms = status["alarms"].as_array().cloned().unwrap_or_default();
+        alarms
+            .iter()
+            .find(|alarm| alarm.as_str().is_some_and(|text| text.contains("`broken` ended")))
+            .cloned()
+    });
+    assert!(alarm.is_some(), "{:#}", json(&socket));
+    let (good, text, _) = run(&["status", "--socket", &socket]);
+    assert!(!good && text.contains("NOT READY") && text.contains("ALARM  upstream broken"), "{text}");
+}
+
+#[test]
+fn without_a_daemon_the_command_says_what_to_do() {
+    for (arguments, told) in [
+        (&["status", "--socket", "/nonexistent/admin.sock"][..], "is the daemon running?"),
+        (&["status", "--config", "/nonexistent/airlock.yaml"][..], "cannot read"),
+    ] {
+        let (good, _, errors) = run(arguments);
+        assert!(!good && errors.contains(told), "{errors}");
+    }
+    let folder = Setup::default().write().expect("a configuration");
+    let config = folder.path().join("airlock.yaml").display().to_string();
+    let (good, _, errors) = run(&["status", "--config", &config]);
+    assert!(!good && errors.contains("observability.admin_listen"), "{errors}");
+}
+
+#[test]
+fn nobody_else_may_ask() {
+    if !rustix::process::geteuid().is_root() {
+        airlock_tests::skip("only root can try as another user");
+        return;
+    }
+    let (folder, airlock, socket) = start(airlock_tests::airlock::docs_upstream());
+    // The file's mode is one door; the daemon's own question is the other.
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    assert_eq!(std::fs::metadata(&socket).expect("it is there").permissions().mode() & 0o777, 0o600);
+    open(folder.path(), 0o755);
+    open(std::path::Path::new(&socket), 0o666);
+    let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'GET /status HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'); print(len(s.recv(100)))";
+    let asked = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "/usr/bin/python3", "-c", script, &socket])
+        .output()
+        .expect("setpriv and python3");
+    let told = String::from_utf8_lossy(&asked.stdout).into_owned() + &String::from_utf8_lossy(&asked.stderr);
+    assert!(told.starts_with('0') || told.contains("reset"), "{told}");
+    let log = until(|| Some(airlock.log()).filter(|log| log.contains("root and the daemon's own user")));
+    assert!(log.is_some(), "{}", airlock.log());
+}
