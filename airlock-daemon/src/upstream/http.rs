@@ -3,6 +3,9 @@
 //! A link stands on no connection. A request runs as a task of the worker that makes it, over that worker's pool; the
 //! link's only own task waits for its end, so that a legacy session is ended with `DELETE` on a worker's thread.
 
+mod outline;
+mod requests;
+
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,28 +13,24 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::sync::{Notify, mpsc};
 
 use crate::auth::principal::Token;
-use crate::mcp::header;
-use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Revision;
 
 use super::ask::Ask;
 use super::asks::{Asks, Question, Taken};
 use super::connect::Endpoint;
-use super::connections::Connection;
 use super::credential::Presents;
 use super::error::UpstreamError;
 use super::exchange::Exchange;
 use super::hub::Hub;
 use super::link::{Ending, REPLIES, Reply, Takes, Told};
 use super::{connections, legacy, standalone};
+pub(super) use outline::Outline;
 
 /// How long ending a session may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -292,69 +291,6 @@ impl Shared {
         self.mode.store(Arc::new(Mode::Legacy { session, revision }));
     }
 
-    /// The POST of a message. What it is called is read from the message itself, after all rewriting.
-    pub(super) fn post(&self, text: String, outline: &Outline) -> Request<Full<Bytes>> {
-        self.build(Method::POST, Bytes::from(text), |headers| {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            if matches!(**self.mode.load(), Mode::Modern) && outline.method != "initialize" {
-                let latest = HeaderValue::from_static(Revision::LATEST.as_str());
-                headers.insert(HeaderName::from_static(header::PROTOCOL_VERSION), latest);
-                mirror(headers, header::METHOD, &outline.method);
-                if let Some(name) = &outline.name {
-                    mirror(headers, header::NAME, name);
-                }
-                headers.extend(outline.params.iter().cloned());
-            }
-        })
-    }
-
-    /// The GET that takes up an event stream where it broke off, or opens the one for what belongs to no call.
-    pub(super) fn listen(&self, last: Option<HeaderValue>) -> Request<Full<Bytes>> {
-        self.build(Method::GET, Bytes::new(), |headers| {
-            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-            if let Some(last) = last {
-                headers.insert(HeaderName::from_static("last-event-id"), last);
-            }
-        })
-    }
-
-    fn build(&self, method: Method, body: Bytes, more: impl FnOnce(&mut HeaderMap)) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = http::Uri::from(self.endpoint.path.clone());
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.endpoint.host.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("airlock/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        if let Mode::Legacy { session, revision } = &**self.mode.load() {
-            headers.insert(HeaderName::from_static(header::PROTOCOL_VERSION), revision.clone());
-            if let Some(session) = session {
-                headers.insert(HeaderName::from_static(header::SESSION_ID), session.clone());
-            }
-        }
-        more(headers);
-        request
-    }
-
-    /// Sends a request with what the server wants to see of us; once more where that was no longer good.
-    pub(super) async fn send(
-        &self,
-        mut request: Request<Full<Bytes>>,
-        token: Option<&Arc<Token>>,
-    ) -> Result<(Response<Incoming>, Connection), UpstreamError> {
-        let Some(presents) = &self.presents else { return connections::send(&self.endpoint, request).await };
-        let again = request.clone();
-        let shown = presents.show(request.headers_mut(), token).await?;
-        let (response, connection) = connections::send(&self.endpoint, request).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || !presents.refused(&shown) {
-            return Ok((response, connection));
-        }
-        drop((response, connection));
-        let mut request = again;
-        presents.show(request.headers_mut(), token).await?;
-        connections::send(&self.endpoint, request).await
-    }
-
     /// Sends a message that has no answer.
     pub(super) async fn deliver(&self, text: String) {
         let outline = Outline::read(&text);
@@ -388,16 +324,6 @@ impl Shared {
         }
     }
 
-    /// The error for a server that does not let us in.
-    pub(super) fn wants_credential(&self) -> UpstreamError {
-        let detail = if self.presents.is_some() {
-            "it answers 401 to what `credential` gives: check that the secret or the token is meant for it"
-        } else {
-            "it answers 401, so it wants to see a credential: set `credential`"
-        };
-        UpstreamError::Credential { upstream: self.endpoint.upstream.to_string(), detail: detail.to_owned() }
-    }
-
     /// The server has cancelled a request of its own.
     pub(super) fn cancelled(&self, params: &str) {
         self.asks.cancelled(params);
@@ -427,79 +353,5 @@ impl Shared {
             connections::keep(&self.endpoint, connection);
         }
         Ok(status)
-    }
-}
-
-fn mirror(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    // Encoding leaves nothing that a header cannot carry.
-    if let Ok(value) = HeaderValue::from_str(&header::encode(value)) {
-        headers.insert(HeaderName::from_static(name), value);
-    }
-}
-
-/// What the headers of a modern request mirror.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Outline {
-    pub(super) method: String,
-    /// The member of `params` that `Mcp-Name` repeats.
-    pub(super) name: Option<String>,
-    /// `Mcp-Param-*`.
-    pub(super) params: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Outline {
-    /// Reads a message that was written here, and repeats of its arguments what its tool wants to be repeated.
-    pub(super) fn mirroring(text: &str, mirrored: &Mirrored) -> Self {
-        let mut outline = Self::read(text);
-        outline.params.clone_from(&mirrored.others);
-        if let Some(annotations) = &mirrored.annotations
-            && let Ok(message) = Object::parse(text)
-            && let Some(params) = message.kept("params").and_then(|params| Object::parse(params.get()).ok())
-        {
-            outline.params.extend(annotations.write(params.get("arguments").unwrap_or("{}")));
-        }
-        outline
-    }
-
-    /// Reads a message that was written here.
-    pub(super) fn read(text: &str) -> Self {
-        let Ok(message) = Object::parse(text) else { return Self::default() };
-        let method = message.string("method").unwrap_or_default().into_owned();
-        let member = match method.as_str() {
-            "tools/call" | "prompts/get" => "name",
-            "resources/read" => "uri",
-            "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
-            _ => return Self { method, ..Self::default() },
-        };
-        let params = message.get("params").and_then(|params| Object::parse(params).ok()).unwrap_or_default();
-        Self { name: params.string(member).map(std::borrow::Cow::into_owned), method, ..Self::default() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_read_off_the_message() {
-        for (text, method, name) in [
-            (
-                r#"{"method":"tools/call","params":{"name":"gr\u00fc","arguments":{"name":"x"}}}"#,
-                "tools/call",
-                Some("grü"),
-            ),
-            (
-                r#"{"method":"resources/read","params":{"name":"x","uri":"a://b"}}"#,
-                "resources/read",
-                Some("a://b"),
-            ),
-            (r#"{"method":"tasks/get","params":{"taskId":"t1"}}"#, "tasks/get", Some("t1")),
-            (r#"{"method":"tools/list","params":{"name":"x"}}"#, "tools/list", None),
-            (r#"{"id":1,"result":{}}"#, "", None),
-        ] {
-            let wanted =
-                Outline { method: method.to_owned(), name: name.map(str::to_owned), ..Outline::default() };
-            assert_eq!(Outline::read(text), wanted);
-        }
     }
 }
