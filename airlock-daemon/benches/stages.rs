@@ -76,7 +76,7 @@ fn token(c: &mut Criterion) {
     let config = schema::DevelopmentIssuer { listen: ([127, 0, 0, 1], 0).into() };
     let issuer = DevelopmentIssuer::start(&config, "http://127.0.0.1/mcp".to_owned()).expect("an issuer");
     let auth = schema::Auth { issuers: vec![issuer.issuer()], ..schema::Auth::default() };
-    let authenticator = Authenticator::new(&auth).expect("an authenticator");
+    let authenticator = Authenticator::new(&auth, "http://127.0.0.1").expect("an authenticator");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
     local.spawn_local(Arc::clone(&issuer).run());
@@ -91,15 +91,15 @@ fn token(c: &mut Criterion) {
         audience: None,
     };
     let token = issuer.token(&request).expect("a token");
-    local.block_on(&runtime, authenticator.authenticate(&token)).expect("a good token");
+    local.block_on(&runtime, authenticator.authenticate(&token, None)).expect("a good token");
     c.bench_function("token: verified before", |b| {
-        b.iter(|| authenticator.cached(black_box(&token)).expect("cached"));
+        b.iter(|| authenticator.cached(black_box(&token), None).expect("cached"));
     });
     // Each token is new to the cache; signing is not part of the time.
     c.bench_function("token: verified now, EdDSA", |b| {
         b.iter_batched(
             || issuer.token(&request).expect("a token"),
-            |token| local.block_on(&runtime, authenticator.authenticate(&token)).expect("a good token"),
+            |token| local.block_on(&runtime, authenticator.authenticate(&token, None)).expect("a good token"),
             criterion::BatchSize::SmallInput,
         );
     });

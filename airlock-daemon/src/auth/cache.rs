@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
+use super::audience::Reach;
 use super::jwk::Key;
 use super::jwks::KeySet;
 use super::principal::Principal;
@@ -18,6 +19,8 @@ pub(crate) const CAPACITY: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) principal: Arc<Principal>,
+    /// Where the token is good.
+    pub(crate) reach: Reach,
     /// Which issuer, as an index into the authenticator's list.
     pub(crate) issuer: usize,
     /// The generation of the issuer's keys at verification.
@@ -48,8 +51,8 @@ impl TokenCache {
         self.0.get(token)
     }
 
-    pub(crate) fn insert(&self, token: &str, entry: Entry) {
-        self.0.insert(token.into(), Arc::new(entry));
+    pub(crate) fn insert(&self, token: &str, entry: Arc<Entry>) {
+        self.0.insert(token.into(), entry);
     }
 
     pub(crate) fn remove(&self, token: &str) {
@@ -89,7 +92,8 @@ mod tests {
             expires_at: until,
         });
         let key = Arc::clone(&keys.keys[0]);
-        Entry { principal: Arc::new(principal), issuer: 0, generation: keys.generation, key, until }
+        let (principal, reach) = (Arc::new(principal), Reach::Everywhere);
+        Entry { principal, reach, issuer: 0, generation: keys.generation, key, until }
     }
 
     #[test]
@@ -108,10 +112,10 @@ mod tests {
         let keys = key_set(&KeySet::default(), &Signer::ed25519("one"));
         let cache = TokenCache::new(100);
         for number in 0..10_000 {
-            cache.insert(&format!("header.payload.{number}"), entry(&keys, 1000));
+            cache.insert(&format!("header.payload.{number}"), Arc::new(entry(&keys, 1000)));
         }
         assert!(cache.len() <= 100, "{}", cache.len());
-        cache.insert("header.payload.signature", entry(&keys, 1000));
+        cache.insert("header.payload.signature", Arc::new(entry(&keys, 1000)));
         assert!(cache.get("header.payload.signature").is_some());
         for other in ["header.payload.signaturE", "header.payload.signatur", "header.payload.signature ", ""]
         {

@@ -2,34 +2,47 @@
 
 use serde_json::{Map, Value};
 
+use super::audience::{Audience, Reach};
 use super::error::{Quoted, TokenError};
+use super::lookup::{bad, is_here, list, scopes, text};
 use super::principal::{Bearer, Principal};
 use crate::config::schema;
 
 /// An `exp` further ahead than this (ten years) is an error of its issuer, or not seconds at all.
 const ABSURD_LIFETIME_SECS: u64 = 10 * 366 * 86_400;
 
+/// What the claims of a good token say.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// Whose it is.
+    pub(crate) principal: Principal,
+    /// Where it is good.
+    pub(crate) reach: Reach,
+}
+
 /// What the claims of one issuer must say.
 #[derive(Debug)]
 pub(crate) struct Rules {
     issuer: String,
-    audience: Vec<String>,
+    audience: Audience,
     skew_secs: u64,
     tenant: Option<String>,
     groups: String,
     required_groups: Vec<String>,
+    required_scopes: Vec<String>,
 }
 
 impl Rules {
     /// The rules of one configured issuer.
-    pub(crate) fn new(issuer: &schema::Issuer, required_groups: &[String]) -> Self {
+    pub(crate) fn new(issuer: &schema::Issuer, auth: &schema::Auth, base_url: &str) -> Self {
         Self {
             issuer: issuer.issuer.clone(),
-            audience: issuer.audience.clone(),
+            audience: Audience::new(&issuer.audience, base_url),
             skew_secs: issuer.clock_skew.0.as_secs(),
             tenant: issuer.claims.tenant.clone(),
             groups: issuer.claims.groups.clone().unwrap_or_else(|| "groups".to_owned()),
-            required_groups: required_groups.to_vec(),
+            required_groups: auth.required_groups.clone(),
+            required_scopes: auth.required_scopes.clone(),
         }
     }
 
@@ -42,7 +55,8 @@ impl Rules {
     ///
     /// # Errors
     /// The first claim that does not hold.
-    pub(crate) fn check(&self, claims: Map<String, Value>, now: u64) -> Result<Principal, TokenError> {
+    pub(crate) fn check(&self, claims: Map<String, Value>, now: u64) -> Result<Verified, TokenError> {
+        // By their own names only: no path leads to a registered claim (RFC 7519 section 4.1), they have no dots.
         let subject = text(&claims, "sub")?.ok_or(TokenError::MissingClaim("sub"))?;
         match text(&claims, "iss")? {
             Some(issuer) if issuer == self.issuer => {}
@@ -50,26 +64,40 @@ impl Rules {
             None => return Err(TokenError::MissingClaim("iss")),
         }
         let audience = list(&claims, "aud", false)?.ok_or(TokenError::MissingClaim("aud"))?;
-        if !audience.iter().any(|one| self.audience.contains(one)) {
-            return Err(TokenError::WrongAudience { issuer: self.issuer.clone() });
-        }
+        let reach = self
+            .audience
+            .reach(&audience)
+            .ok_or_else(|| TokenError::WrongAudience { issuer: self.issuer.clone() })?;
         let expires_at = self.check_times(&claims, now)?;
+        // Logout tokens and their kin (RFC 8417) are signed by the same keys, often without a `typ` of their own.
+        if claims.contains_key("events") {
+            return Err(bad("events", "tells of an event: not an access token"));
+        }
         let tenant = match &self.tenant {
-            Some(claim) => text(&claims, claim)?,
+            Some(claim) => {
+                is_here(&claims, claim)?;
+                text(&claims, claim)?
+            }
             None => None,
         };
+        is_here(&claims, &self.groups)?;
         let groups = list(&claims, &self.groups, false)?.unwrap_or_default();
         let scopes = scopes(&claims)?;
+        let quoted = || Quoted::new(&subject);
         if !self.required_groups.is_empty()
             && !groups.iter().any(|group| self.required_groups.contains(group))
         {
-            return Err(TokenError::Forbidden {
-                subject: Quoted::new(&subject),
-                required: self.required_groups.clone(),
+            return Err(TokenError::Forbidden { subject: quoted(), required: self.required_groups.clone() });
+        }
+        if !self.required_scopes.iter().all(|scope| scopes.contains(scope)) {
+            return Err(TokenError::MissingScope {
+                subject: quoted(),
+                required: self.required_scopes.clone(),
             });
         }
         let issuer = self.issuer.clone();
-        Ok(Principal::new(Bearer { subject, tenant, groups, scopes, issuer, claims, expires_at }))
+        let bearer = Bearer { subject, tenant, groups, scopes, issuer, claims, expires_at };
+        Ok(Verified { principal: Principal::new(bearer), reach })
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, TokenError> {
@@ -88,58 +116,6 @@ impl Rules {
             }
         }
         Ok(expires_at)
-    }
-}
-
-fn bad(claim: &str, problem: &'static str) -> TokenError {
-    TokenError::BadClaim { claim: claim.to_owned(), problem }
-}
-
-/// Text that ends up in logs, policies and file names: not empty, no control characters.
-fn word(claim: &str, text: &str) -> Result<String, TokenError> {
-    if text.is_empty() {
-        return Err(bad(claim, "empty"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(bad(claim, "contains control characters"));
-    }
-    Ok(text.to_owned())
-}
-
-fn text(claims: &Map<String, Value>, claim: &str) -> Result<Option<String>, TokenError> {
-    match claims.get(claim) {
-        None => Ok(None),
-        Some(Value::String(value)) => word(claim, value).map(Some),
-        Some(_) => Err(bad(claim, "not a string")),
-    }
-}
-
-/// An array of strings or one string, which is split at spaces where `split` says so.
-fn list(claims: &Map<String, Value>, claim: &str, split: bool) -> Result<Option<Vec<String>>, TokenError> {
-    let words: Result<Vec<String>, TokenError> = match claims.get(claim) {
-        None => return Ok(None),
-        Some(Value::String(value)) if split => {
-            value.split(' ').filter(|part| !part.is_empty()).map(|part| word(claim, part)).collect()
-        }
-        Some(Value::String(value)) => word(claim, value).map(|one| vec![one]),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| match item {
-                Value::String(value) => word(claim, value),
-                _ => Err(bad(claim, "holds something that is not a string")),
-            })
-            .collect(),
-        Some(_) => Err(bad(claim, "neither a string nor an array of strings")),
-    };
-    words.map(Some)
-}
-
-/// `scope` (RFC 8693 section 4.2: one string, separated by spaces) or `scp` (a string or an array).
-fn scopes(claims: &Map<String, Value>) -> Result<Vec<String>, TokenError> {
-    match claims.get("scope") {
-        None => Ok(list(claims, "scp", true)?.unwrap_or_default()),
-        Some(Value::String(_)) => Ok(list(claims, "scope", true)?.unwrap_or_default()),
-        Some(_) => Err(bad("scope", "not a string")),
     }
 }
 
@@ -177,6 +153,9 @@ mod tests {
     const SKEW: u64 = 120;
 
     fn rules(required_groups: &[&str]) -> Rules {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let auth = schema::Auth { required_groups: owned(required_groups), ..schema::Auth::default() };
+
         let issuer = schema::Issuer {
             issuer: "https://idp.example".into(),
             audience: vec!["https://one.example/mcp".into(), "two".into()],
@@ -184,8 +163,9 @@ mod tests {
             clock_skew: Period::secs(SKEW),
             algorithms: vec![SignatureAlgorithm::ES256],
             claims: ClaimNames { tenant: Some("tid".into()), groups: None },
+            allow_private_addresses: false,
         };
-        Rules::new(&issuer, &required_groups.iter().map(ToString::to_string).collect::<Vec<_>>())
+        Rules::new(&issuer, &auth, "https://one.example")
     }
 
     /// Good claims with `change` laid over them; `null` removes a claim.
@@ -206,7 +186,7 @@ mod tests {
     }
 
     fn check(change: &Value) -> Result<Principal, TokenError> {
-        rules(&[]).check(claims(change), NOW)
+        rules(&[]).check(claims(change), NOW).map(|verified| verified.principal)
     }
 
     #[test]
@@ -273,6 +253,11 @@ mod tests {
             (json!({"groups": ["a", ""]}), "claim `groups`: empty"),
             (json!({"scope": ["read"]}), "claim `scope`: not a string"),
             (json!({"scope": null, "scp": [1]}), "claim `scp`: holds something"),
+            (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), "claim `events`"),
+            (
+                json!({"groups": null, "_claim_names": {"groups": "src1"}}),
+                "claim `groups` is not in the token",
+            ),
         ] {
             let error = check(&change).expect_err(&change.to_string()).to_string();
             assert!(error.starts_with(expected), "{change}: {error}");

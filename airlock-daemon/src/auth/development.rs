@@ -152,6 +152,7 @@ impl DevelopmentIssuer {
             clock_skew: Period::secs(120),
             algorithms: vec![schema::SignatureAlgorithm::EdDSA],
             claims: schema::ClaimNames { tenant: Some("tenant".into()), groups: Some("groups".into()) },
+            allow_private_addresses: false,
         }
     }
 

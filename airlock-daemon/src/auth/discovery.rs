@@ -3,7 +3,8 @@
 use http::Uri;
 use serde::Deserialize;
 
-use super::fetch::{FetchError, Fetcher, checked_url};
+use super::fetch::{FetchError, Fetcher, checked_url, is_loopback_host};
+use super::guard::Zone;
 use super::jwks::{self, Parsed};
 use crate::config::schema::SignatureAlgorithm;
 
@@ -11,7 +12,9 @@ use crate::config::schema::SignatureAlgorithm;
 #[derive(Debug)]
 pub(crate) struct Locations {
     issuer: String,
-    is_plain: bool,
+    /// Where plain http may go: the issuer's own host, if that is this host and the issuer is plain http itself.
+    plain_host: Option<String>,
+    is_loopback: bool,
     urls: [Uri; 2],
 }
 
@@ -23,7 +26,9 @@ impl Locations {
         if url.query().is_some() || issuer.contains('#') {
             return Err("must have neither query nor fragment".into());
         }
-        let is_plain = url.scheme_str() == Some("http");
+        let host = url.host().unwrap_or_default();
+        let is_loopback = is_loopback_host(host);
+        let plain_host = (url.scheme_str() == Some("http")).then(|| host.to_owned());
         let base = issuer.trim_end_matches('/');
         let path = url.path().trim_end_matches('/');
         let origin = base.strip_suffix(path).unwrap_or(base);
@@ -33,7 +38,16 @@ impl Locations {
             location(format!("{base}/.well-known/openid-configuration"))?,
             location(format!("{origin}/.well-known/oauth-authorization-server{path}"))?,
         ];
-        Ok(Self { issuer: issuer.to_owned(), is_plain, urls })
+        Ok(Self { issuer: issuer.to_owned(), plain_host, is_loopback, urls })
+    }
+
+    /// Where all of it may be fetched from.
+    pub(crate) fn zone(&self, allow_private_addresses: bool) -> Zone {
+        match (allow_private_addresses, self.is_loopback) {
+            (true, _) => Zone::Private,
+            (false, true) => Zone::PublicAndLoopback,
+            (false, false) => Zone::Public,
+        }
     }
 
     /// Fetches the metadata, then the keys.
@@ -71,9 +85,14 @@ impl Locations {
                 self.issuer
             ));
         }
+        let refused = |problem: &str| format!("`jwks_uri` `{}` {problem}", metadata.jwks_uri.escape_debug());
         // A public issuer has no business with this host's loopback services.
-        checked_url(&metadata.jwks_uri, self.is_plain)
-            .map_err(|problem| format!("`jwks_uri` `{}` {problem}", metadata.jwks_uri.escape_debug()))
+        let url = checked_url(&metadata.jwks_uri, self.plain_host.is_some())
+            .map_err(|problem| refused(&problem))?;
+        if url.scheme_str() == Some("http") && url.host() != self.plain_host.as_deref() {
+            return Err(refused("is on another host than the issuer, so it must be https"));
+        }
+        Ok(url)
     }
 }
 
@@ -120,12 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn only_an_issuer_on_this_host_is_fetched_from_this_host() {
+        let zone = |issuer: &str, allowed| Locations::of(issuer).expect(issuer).zone(allowed);
+        assert_eq!(zone("https://idp.example", false), Zone::Public);
+        assert_eq!(zone("https://10.0.0.1", false), Zone::Public);
+        assert_eq!(zone("https://localhost:8443", false), Zone::PublicAndLoopback);
+        assert_eq!(zone("http://127.0.0.1:9", false), Zone::PublicAndLoopback);
+        assert_eq!(zone("https://idp.example", true), Zone::Private);
+    }
+
+    #[test]
     fn metadata_must_be_the_issuers_own() {
         let keys_url = |issuer: &str, document: &str| {
             Locations::of(issuer).expect(issuer).keys_url(document.as_bytes()).map(|url| url.to_string())
         };
         let good = r#"{"issuer":"https://a.example","jwks_uri":"https://keys.example/k","x":1}"#;
         assert_eq!(keys_url("https://a.example", good).as_deref(), Ok("https://keys.example/k"));
+        let own = r#"{"issuer":"http://127.0.0.1:9","jwks_uri":"http://127.0.0.1:10/k"}"#;
+        assert_eq!(keys_url("http://127.0.0.1:9", own).as_deref(), Ok("http://127.0.0.1:10/k"));
         for (issuer, document) in [
             ("https://a.example/", good),
             ("https://b.example", good),
@@ -138,6 +169,7 @@ mod tests {
                 "https://a.example",
                 r#"{"issuer":"https://a.example","issuer":"https://a.example","jwks_uri":"https://a.example/k"}"#,
             ),
+            ("http://127.0.0.1:9", r#"{"issuer":"http://127.0.0.1:9","jwks_uri":"http://localhost:9/k"}"#),
             ("https://a.example", "<html>"),
             ("https://a.example", "[]"),
         ] {

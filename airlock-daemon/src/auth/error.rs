@@ -69,6 +69,21 @@ pub enum TokenError {
         /// The issuer.
         issuer: String,
     },
+    /// `aud` names other endpoints of this host (RFC 8707).
+    #[error("the token was issued for {good_at}, not for the endpoint that it came to")]
+    WrongEndpoint {
+        /// Where it would be good.
+        good_at: String,
+    },
+    /// The claim stands elsewhere (`OpenID` Connect Core section 5.6.2), and addresses in tokens are not followed.
+    #[error(
+        "claim `{claim}` is not in the token but only referred to (too many groups, most likely): have the issuer assign \
+         fewer groups or application roles, and name their claim in `claims`"
+    )]
+    ClaimElsewhere {
+        /// The claim.
+        claim: String,
+    },
     /// A required claim is absent.
     #[error("claim `{0}` is missing")]
     MissingClaim(&'static str),
@@ -86,6 +101,14 @@ pub enum TokenError {
         /// The `sub` claim.
         subject: Quoted,
         /// The groups of which one is needed.
+        required: Vec<String>,
+    },
+    /// Valid, but without one of `auth.required_scopes`.
+    #[error("the token of {subject} lacks one of the required scopes")]
+    MissingScope {
+        /// The `sub` claim.
+        subject: Quoted,
+        /// The scopes that are needed, all of them.
         required: Vec<String>,
     },
     /// The issuer's keys could not be fetched (yet); the token may be good.
@@ -112,6 +135,11 @@ impl TokenError {
             Self::Expired { .. } => "The access token has expired.",
             Self::NotYetValid { .. } => "The access token is not valid yet.",
             Self::WrongAudience { .. } => "The access token was issued for another audience.",
+            Self::WrongEndpoint { .. } => "The access token was issued for another endpoint of this host.",
+            Self::ClaimElsewhere { .. } => {
+                "The access token does not list your groups, because there are too many: ask your administrator."
+            }
+            Self::MissingScope { .. } => "The access token lacks a scope that this service needs.",
             Self::MissingClaim(_) => "The access token lacks a required claim.",
             Self::BadClaim { .. } => "A claim of the access token is not valid.",
             Self::Forbidden { .. } => "Your account is in none of the groups that may use this service.",
@@ -119,20 +147,34 @@ impl TokenError {
         }
     }
 
+    /// The rule that a refusal with 403 names: the key of the configuration that asks for what is missing.
+    pub fn rule_id(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden { .. } => Some("auth.required_groups"),
+            Self::MissingScope { .. } => Some("auth.required_scopes"),
+            Self::ClaimElsewhere { .. } => Some("auth.issuers.claims"),
+            _ => None,
+        }
+    }
+
     /// The `error` of `WWW-Authenticate` (RFC 6750 section 3.1); for a 503, which carries no such header, the OAuth
     /// code `temporarily_unavailable`.
     pub fn error_code(&self) -> &'static str {
         match self {
-            Self::Forbidden { .. } => "insufficient_scope",
+            Self::Forbidden { .. } | Self::MissingScope { .. } | Self::ClaimElsewhere { .. } => {
+                "insufficient_scope"
+            }
             Self::KeysUnavailable { .. } => "temporarily_unavailable",
             _ => "invalid_token",
         }
     }
 
-    /// 403 for a valid token without the groups, 503 where the keys are missing, otherwise 401.
+    /// 403 for a valid token without the groups or scopes, 503 where the keys are missing, otherwise 401.
     pub fn status(&self) -> http::StatusCode {
         match self {
-            Self::Forbidden { .. } => http::StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::MissingScope { .. } | Self::ClaimElsewhere { .. } => {
+                http::StatusCode::FORBIDDEN
+            }
             Self::KeysUnavailable { .. } => http::StatusCode::SERVICE_UNAVAILABLE,
             _ => http::StatusCode::UNAUTHORIZED,
         }

@@ -1,4 +1,4 @@
-//! Fetching documents of identity providers: bounded in time and size, without redirects.
+//! Fetching documents of identity providers: bounded in time and size, without redirects, from within a [`Zone`].
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,13 +14,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::guard::{Resolver, Zone};
+
 /// Largest body that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// How long one request may take, from the name lookup to the last byte.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = Full<Bytes>;
-type TlsClient = Client<HttpsConnector<HttpConnector>, Body>;
+type Connector = HttpConnector<Resolver>;
+type TlsClient = Client<HttpsConnector<Connector>, Body>;
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +34,18 @@ pub(crate) enum FetchError {
     Transport { url: Uri, cause: String },
     #[error("{url} answered {status}{}", if status.is_redirection() { ", and redirects are not followed" } else { "" })]
     Status { url: Uri, status: StatusCode },
+    #[error("{url}: {problem}")]
+    Outside { url: Uri, problem: String },
     #[error("the root certificates of this host cannot be read: {0}")]
     Roots(String),
 }
 
 /// An HTTP client for identity providers. Connections are not kept: minutes lie between two fetches.
 pub(crate) struct Fetcher {
-    plain: Client<HttpConnector, Body>,
+    plain: Client<Connector, Body>,
+    /// For https; plain http goes to loopback alone.
+    resolver: Resolver,
+    zone: Zone,
     /// Made when first needed: a host without root certificates can still use a loopback issuer.
     tls: OnceLock<Result<TlsClient, String>>,
 }
@@ -49,9 +57,15 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new() -> Self {
-        let plain = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        Self { plain, tls: OnceLock::new() }
+    /// One that connects to nothing outside `zone`.
+    pub(crate) fn new(zone: Zone) -> Self {
+        Self::with(zone, Resolver::new(zone))
+    }
+
+    fn with(zone: Zone, resolver: Resolver) -> Self {
+        let plain = HttpConnector::new_with_resolver(Resolver::new(Zone::Loopback));
+        let plain = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(plain);
+        Self { plain, resolver, zone, tls: OnceLock::new() }
     }
 
     /// The body of a 200 answer to GET.
@@ -95,6 +109,11 @@ impl Fetcher {
         authorization: Option<HeaderValue>,
     ) -> Result<(StatusCode, Bytes), FetchError> {
         let transport = |cause: String| FetchError::Transport { url: url.clone(), cause };
+        let is_tls = url.scheme_str() == Some("https");
+        // The connector looks up names only, so addresses are checked here.
+        let zone = if is_tls { self.zone } else { Zone::Loopback };
+        zone.check_host(url.host().unwrap_or_default())
+            .map_err(|problem| FetchError::Outside { url: url.clone(), problem })?;
         let mut request = Request::builder()
             .method(method)
             .uri(url)
@@ -109,11 +128,8 @@ impl Fetcher {
         let request = request
             .body(Full::new(Bytes::from(form.unwrap_or_default())))
             .map_err(|error| transport(error.to_string()))?;
-        let answer = if url.scheme_str() == Some("https") {
-            self.tls()?.request(request).await
-        } else {
-            self.plain.request(request).await
-        };
+        let answer =
+            if is_tls { self.tls()?.request(request).await } else { self.plain.request(request).await };
         let (head, body) = answer.map_err(|error| transport(chain(&error)))?.into_parts();
         let body = Limited::new(body, MAX_BODY_BYTES)
             .collect()
@@ -127,14 +143,16 @@ impl Fetcher {
             let builder = HttpsConnectorBuilder::new()
                 .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
                 .map_err(|error| error.to_string())?;
-            Ok(tls_client(builder))
+            Ok(tls_client(builder, self.resolver.clone()))
         });
         made.as_ref().map_err(|error| FetchError::Roots(error.clone()))
     }
 }
 
-fn tls_client(builder: HttpsConnectorBuilder<WantsSchemes>) -> TlsClient {
-    let connector = builder.https_only().enable_http1().build();
+fn tls_client(builder: HttpsConnectorBuilder<WantsSchemes>, resolver: Resolver) -> TlsClient {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    let connector = builder.https_only().enable_http1().wrap_connector(tcp);
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
 
@@ -192,6 +210,10 @@ mod tests {
 
     /// A fetcher that trusts the test's authority instead of the host's.
     fn trusting() -> Fetcher {
+        trusting_within(Zone::PublicAndLoopback, Resolver::new(Zone::PublicAndLoopback))
+    }
+
+    fn trusting_within(zone: Zone, resolver: Resolver) -> Fetcher {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(AUTHORITY).expect("a certificate")).expect("an authority");
         let config =
@@ -200,8 +222,8 @@ mod tests {
                 .expect("versions")
                 .with_root_certificates(roots)
                 .with_no_client_auth();
-        let fetcher = Fetcher::new();
-        let client = tls_client(HttpsConnectorBuilder::new().with_tls_config(config));
+        let fetcher = Fetcher::with(zone, resolver.clone());
+        let client = tls_client(HttpsConnectorBuilder::new().with_tls_config(config), resolver);
         assert!(fetcher.tls.set(Ok(client)).is_ok());
         fetcher
     }
@@ -242,9 +264,49 @@ mod tests {
         assert_eq!(body, "{}");
         let error = trusting().get(&url("127.0.0.1")).await.expect_err("another name").to_string();
         assert!(error.contains("certificate"), "{error}");
-        let error =
-            Fetcher::new().get(&url("localhost")).await.expect_err("an unknown authority").to_string();
+        let stranger = Fetcher::new(Zone::PublicAndLoopback);
+        let error = stranger.get(&url("localhost")).await.expect_err("an unknown authority").to_string();
         assert!(error.contains("certificate"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_outside_the_zone_is_connected_to() {
+        let port = serve_tls().await;
+        let url = |host: &str| format!("https://{host}:{port}/").parse::<Uri>().expect("a URL");
+        // The certificate is for `localhost` and the server is there: only the guard stands between.
+        let public = trusting_within(Zone::Public, Resolver::new(Zone::Public));
+        for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433"] {
+            let error = public.get(&url(host)).await.expect_err(host).to_string();
+            assert!(!error.contains("certificate"), "{host} was connected to: {error}");
+        }
+        let error = public.get(&url("localhost")).await.expect_err("this host").to_string();
+        assert!(error.contains("allow_private_addresses"), "{error}");
+        for host in ["10.0.0.1", "169.254.169.254", "[fd00::1]", "[fe80::1]", "100.64.0.1", "224.0.0.1"] {
+            let error = public.get(&url(host)).await.expect_err(host);
+            assert!(matches!(error, FetchError::Outside { .. }), "{host}: {error}");
+        }
+        // A name that was public when somebody looked and leads inside when it is connected to.
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let rebinding = Resolver::answering(Zone::Public, move |_| {
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let (public, private) = (std::net::Ipv4Addr::new(8, 8, 8, 8), std::net::Ipv4Addr::LOCALHOST);
+            vec![IpAddr::V4(if first { public } else { private })]
+        });
+        let before =
+            tower_service::Service::call(&mut rebinding.clone(), "localhost".parse().expect("a name")).await;
+        assert_eq!(before.expect("public").count(), 1);
+        let error =
+            trusting_within(Zone::Public, rebinding).get(&url("localhost")).await.expect_err("rebound");
+        assert!(error.to_string().contains("this host itself"), "{error}");
+        // The same server, where the configuration allows it.
+        let private = trusting_within(Zone::Private, Resolver::new(Zone::Private));
+        assert_eq!(private.get(&url("localhost")).await.expect("allowed"), "{}");
+        // Plain http goes to this host alone, whatever the zone.
+        for host in ["10.0.0.1", "8.8.8.8", "169.254.169.254"] {
+            let url = format!("http://{host}/").parse().expect("a URL");
+            let error = private.get(&url).await.expect_err(host);
+            assert!(matches!(error, FetchError::Outside { .. }), "{host}: {error}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! One public key (RFC 7517 section 4, RFC 7518 section 6, RFC 8037), and whether it may verify a token.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaVerificationAlgorithm, ParsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
+use super::algorithm;
 use super::error::Quoted;
 use super::jwt::Unverified;
 use crate::config::schema::SignatureAlgorithm;
@@ -17,7 +20,8 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 #[derive(Debug)]
 pub(crate) struct Key {
     id: Option<String>,
-    algorithm: SignatureAlgorithm,
+    /// The algorithms that it may be used with; one, unless it is an RSA key whose issuer does not say.
+    algorithms: Vec<SignatureAlgorithm>,
     /// The public key's bytes, to recognise an unchanged key after a refresh.
     material: Vec<u8>,
     decoding: DecodingKey,
@@ -26,32 +30,30 @@ pub(crate) struct Key {
 impl Key {
     /// Whether the token may be by this key: the right algorithm, and no other key named.
     pub(crate) fn fits(&self, token: &Unverified<'_>) -> bool {
-        self.algorithm == token.algorithm && (token.key_id.is_none() || self.id == token.key_id)
+        self.algorithms.contains(&token.algorithm) && (token.key_id.is_none() || self.id == token.key_id)
     }
 
     /// Whether it is the same key, published once more.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.id == other.id && self.algorithm == other.algorithm && self.material == other.material
+        self.id == other.id && self.algorithms == other.algorithms && self.material == other.material
     }
 
     /// Whether the token's signature is by this key.
     pub(crate) fn verifies(&self, token: &Unverified<'_>) -> bool {
-        let algorithm = match self.algorithm {
-            SignatureAlgorithm::RS256 => Algorithm::RS256,
-            SignatureAlgorithm::ES256 => Algorithm::ES256,
-            SignatureAlgorithm::EdDSA => Algorithm::EdDSA,
-        };
         // An error (a signature of the wrong length, say) is as good as `false`.
-        token.algorithm == self.algorithm
+        self.algorithms.contains(&token.algorithm)
             && jsonwebtoken::crypto::verify(
                 token.signature,
                 token.signed.as_bytes(),
                 &self.decoding,
-                algorithm,
+                algorithm::library(token.algorithm),
             )
             .unwrap_or(false)
     }
 }
+
+/// What a key is for, its bytes, and its form for the signature library.
+type Material = (&'static [SignatureAlgorithm], Vec<u8>, DecodingKey);
 
 /// One entry of a key document.
 #[derive(Deserialize)]
@@ -80,9 +82,10 @@ impl Jwk {
         if self.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
             return Err("not for verifying (`key_ops`)".into());
         }
-        let (algorithm, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
+        let (family, material, decoding) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => self.rsa()?,
-            ("EC", Some("P-256")) => self.p256()?,
+            ("EC", Some("P-256")) => self.ec(&[SignatureAlgorithm::ES256], 32, &ECDSA_P256_SHA256_FIXED)?,
+            ("EC", Some("P-384")) => self.ec(&[SignatureAlgorithm::ES384], 48, &ECDSA_P384_SHA384_FIXED)?,
             ("OKP", Some("Ed25519")) => self.ed25519()?,
             (kty, crv) => {
                 return Err(format!(
@@ -95,23 +98,23 @@ impl Jwk {
         if self.d.is_some() {
             return Err("the issuer publishes its private part: anyone can sign with it".into());
         }
-        let name = match algorithm {
-            SignatureAlgorithm::RS256 => "RS256",
-            SignatureAlgorithm::ES256 => "ES256",
-            SignatureAlgorithm::EdDSA => "EdDSA",
-        };
-        // RFC 9864 names the curve instead: the same algorithm for this curve.
-        let same_name = |alg: &str| alg == name || (name == "EdDSA" && alg == "Ed25519");
-        if let Some(alg) = self.alg.as_deref().filter(|alg| !same_name(alg)) {
-            return Err(format!("its algorithm {} is not supported", Quoted::new(alg)));
+        let mut usable = family.to_vec();
+        if let Some(alg) = self.alg.as_deref() {
+            let named = algorithm::of_key(alg).filter(|named| family.contains(named));
+            let Some(named) = named else {
+                return Err(format!("its algorithm {} is not supported for such a key", Quoted::new(alg)));
+            };
+            usable = vec![named];
         }
-        if !algorithms.contains(&algorithm) {
-            return Err(format!("{name} is not in the issuer's configured `algorithms`"));
+        let wanted: Vec<_> = usable.iter().copied().filter(|one| algorithms.contains(one)).collect();
+        if wanted.is_empty() {
+            let names: Vec<_> = usable.into_iter().map(algorithm::name).collect();
+            return Err(format!("{} is not in the issuer's configured `algorithms`", names.join(" or ")));
         }
-        Ok(Key { id: self.kid, algorithm, material, decoding })
+        Ok(Key { id: self.kid, algorithms: wanted, material, decoding })
     }
 
-    fn rsa(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+    fn rsa(&self) -> Result<Material, String> {
         let modulus = stripped(member("n", self.n.as_deref())?);
         let exponent = stripped(member("e", self.e.as_deref())?);
         let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
@@ -129,29 +132,35 @@ impl Jwk {
         let decoding = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
         let mut material = modulus;
         material.extend_from_slice(&exponent);
-        Ok((SignatureAlgorithm::RS256, material, decoding))
+        Ok((algorithm::RSA, material, decoding))
     }
 
-    fn p256(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+    fn ec(
+        &self,
+        family: &'static [SignatureAlgorithm],
+        size: usize,
+        curve: &'static EcdsaVerificationAlgorithm,
+    ) -> Result<Material, String> {
         let (x, y) = (member("x", self.x.as_deref())?, member("y", self.y.as_deref())?);
-        if x.len() != 32 || y.len() != 32 {
-            return Err("coordinates of P-256 are 32 bytes each".into());
+        let name = self.crv.as_deref().unwrap_or_default();
+        if x.len() != size || y.len() != size {
+            return Err(format!("coordinates of {name} are {size} bytes each"));
         }
         let material = [&[4], x.as_slice(), y.as_slice()].concat();
-        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &material).map_err(|_| "not a point on P-256")?;
+        ParsedPublicKey::new(curve, &material).map_err(|_| format!("not a point on {name}"))?;
         // The name says DER, the library reads the uncompressed point here as well as in its own constructors.
         let decoding = DecodingKey::from_ec_der(&material);
-        Ok((SignatureAlgorithm::ES256, material, decoding))
+        Ok((family, material, decoding))
     }
 
-    fn ed25519(&self) -> Result<(SignatureAlgorithm, Vec<u8>, DecodingKey), String> {
+    fn ed25519(&self) -> Result<Material, String> {
         let material = member("x", self.x.as_deref())?;
         if material.len() != 32 {
             return Err("an Ed25519 key is 32 bytes".into());
         }
         ParsedPublicKey::new(&ED25519, &material).map_err(|_| "not an Ed25519 key")?;
         let decoding = DecodingKey::from_ed_der(&material);
-        Ok((SignatureAlgorithm::EdDSA, material, decoding))
+        Ok((&[SignatureAlgorithm::EdDSA], material, decoding))
     }
 }
 

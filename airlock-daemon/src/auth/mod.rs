@@ -4,15 +4,19 @@
 //! claims (`claims`). Keys come by `discovery` and `fetch` on the control thread, which `refresh` keeps going; `cache`
 //! remembers what was verified.
 
+mod algorithm;
+mod audience;
 mod cache;
 mod claims;
 pub mod development;
 mod discovery;
 pub mod error;
 pub(crate) mod fetch;
+pub(crate) mod guard;
 mod jwk;
 mod jwks;
 pub mod jwt;
+mod lookup;
 pub mod principal;
 mod refresh;
 mod strict;
@@ -25,10 +29,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+pub use self::audience::Reach;
 use self::cache::{Entry, TokenCache};
+use self::claims::Verified;
 use self::error::Quoted;
 pub use self::error::{AuthSetupError, TokenError};
-use self::fetch::Fetcher;
 pub(crate) use self::fetch::{checked_url, is_loopback_host};
 use self::jwk::Key;
 use self::jwks::NoKey;
@@ -43,22 +48,22 @@ use crate::config::schema;
 pub struct Authenticator {
     issuers: Vec<TrustedIssuer>,
     cache: TokenCache,
-    fetcher: Fetcher,
 }
 
 impl Authenticator {
-    /// Sets up the trusted issuers; fetches nothing yet.
+    /// Sets up the trusted issuers; fetches nothing yet. `base_url` is the URL of this host without a path, from which
+    /// the URLs of the endpoints are made that tokens may name as their audience.
     ///
     /// The embedded development issuer is not added here: put [`development::DevelopmentIssuer::issuer`] into
     /// `auth.issuers` first.
     ///
     /// # Errors
     /// No issuer, an issuer that is not https (or http to loopback), or an empty list where one is needed.
-    pub fn new(auth: &schema::Auth) -> Result<Arc<Self>, AuthSetupError> {
-        Self::tuned(auth, Tuning::default())
+    pub fn new(auth: &schema::Auth, base_url: &str) -> Result<Arc<Self>, AuthSetupError> {
+        Self::tuned(auth, base_url, Tuning::default())
     }
 
-    fn tuned(auth: &schema::Auth, tuning: Tuning) -> Result<Arc<Self>, AuthSetupError> {
+    fn tuned(auth: &schema::Auth, base_url: &str, tuning: Tuning) -> Result<Arc<Self>, AuthSetupError> {
         if auth.issuers.is_empty() {
             return Err(AuthSetupError::NoIssuer);
         }
@@ -67,9 +72,9 @@ impl Authenticator {
             if issuers.iter().any(|other| other.name == config.issuer) {
                 return Err(AuthSetupError::DuplicateIssuer(config.issuer.clone()));
             }
-            issuers.push(TrustedIssuer::new(config, &auth.required_groups, tuning)?);
+            issuers.push(TrustedIssuer::new(config, auth, base_url, tuning)?);
         }
-        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY), fetcher: Fetcher::new() }))
+        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY) }))
     }
 
     /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
@@ -80,7 +85,7 @@ impl Authenticator {
             let this = Arc::clone(&self);
             tasks.spawn(async move {
                 if let Some(issuer) = this.issuers.get(index) {
-                    issuer.keep_fresh(&this.fetcher).await;
+                    issuer.keep_fresh().await;
                 }
             });
         }
@@ -91,8 +96,14 @@ impl Authenticator {
         }
     }
 
-    /// The bearer of a token that was verified before and would be accepted again now. Under a microsecond.
-    pub fn cached(&self, token: &str) -> Option<Arc<Principal>> {
+    /// The bearer of a token that was verified before and would be accepted again now, at the endpoint of this upstream
+    /// (`None` for the merged one). Under a microsecond.
+    pub fn cached(&self, token: &str, upstream: Option<&str>) -> Option<Arc<Principal>> {
+        let entry = self.entry(token)?;
+        entry.reach.covers(upstream).then(|| Arc::clone(&entry.principal))
+    }
+
+    fn entry(&self, token: &str) -> Option<Arc<Entry>> {
         let entry = self.cache.get(token)?;
         let now = unix_now();
         let holds = self
@@ -103,22 +114,36 @@ impl Authenticator {
             self.cache.remove(token);
             return None;
         }
-        Some(Arc::clone(&entry.principal))
+        Some(entry)
     }
 
-    /// Verifies a token, whole. Where its key is unknown, the issuer is asked once for newer keys (by the control thread,
+    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one). Where its key is unknown, the issuer is asked once for newer keys (by the control thread,
     /// shared by all who wait, at most every ten seconds).
     ///
     /// # Errors
     /// The first check that fails; see [`TokenError`].
-    pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
-        if let Some(principal) = self.cached(token) {
-            return Ok(principal);
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        upstream: Option<&str>,
+    ) -> Result<Arc<Principal>, TokenError> {
+        let entry = match self.entry(token) {
+            Some(entry) => entry,
+            None => self.verified(token).await?,
+        };
+        if entry.reach.covers(upstream) {
+            Ok(Arc::clone(&entry.principal))
+        } else {
+            Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() })
         }
+    }
+
+    /// Verifies and remembers a token that may be good at any endpoint.
+    async fn verified(&self, token: &str) -> Result<Arc<Entry>, TokenError> {
         let parsed = jwt::inspect(token)?;
         let (index, issuer) = self.issuer_of(&parsed)?;
         if !issuer.accepts(parsed.algorithm) {
-            return Err(TokenError::UnsupportedAlgorithm(Quoted::new(&format!("{:?}", parsed.algorithm))));
+            return Err(TokenError::UnsupportedAlgorithm(Quoted::new(algorithm::name(parsed.algorithm))));
         }
         let (key, generation) = match verify(issuer, &parsed) {
             Ok(verified) => verified,
@@ -133,11 +158,12 @@ impl Authenticator {
                 }
             }
         };
-        let principal = Arc::new(issuer.rules.check(parsed.claims, unix_now())?.with_token(token));
+        let Verified { principal, reach } = issuer.rules.check(parsed.claims, unix_now())?;
         let until = issuer.rules.accepted_until(principal.expires_at);
-        let entry = Entry { principal: Arc::clone(&principal), issuer: index, generation, key, until };
-        self.cache.insert(token, entry);
-        Ok(principal)
+        let principal = Arc::new(principal.with_token(token));
+        let entry = Arc::new(Entry { principal, reach, issuer: index, generation, key, until });
+        self.cache.insert(token, Arc::clone(&entry));
+        Ok(entry)
     }
 
     /// Waits until the keys of every issuer were asked for once, well or not.

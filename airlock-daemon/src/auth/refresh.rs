@@ -63,6 +63,7 @@ pub(crate) struct TrustedIssuer {
     pub(crate) keys: ArcSwap<KeySet>,
     algorithms: Vec<SignatureAlgorithm>,
     locations: Locations,
+    fetcher: Fetcher,
     ttl: Duration,
     tuning: Tuning,
     /// The first second since the Unix epoch in which the keys are too old to be used; 0 before the first fetch.
@@ -96,7 +97,8 @@ pub(crate) fn unix_now() -> u64 {
 impl TrustedIssuer {
     pub(crate) fn new(
         config: &schema::Issuer,
-        required_groups: &[String],
+        auth: &schema::Auth,
+        base_url: &str,
         tuning: Tuning,
     ) -> Result<Self, AuthSetupError> {
         let issuer = || config.issuer.clone();
@@ -114,9 +116,10 @@ impl TrustedIssuer {
             .map_err(|problem| AuthSetupError::BadIssuer { issuer: issuer(), problem })?;
         Ok(Self {
             name: issuer(),
-            rules: Rules::new(config, required_groups),
+            rules: Rules::new(config, auth, base_url),
             keys: ArcSwap::default(),
             algorithms: config.algorithms.clone(),
+            fetcher: Fetcher::new(locations.zone(config.allow_private_addresses)),
             locations,
             ttl: config.jwks_cache_ttl.0,
             tuning,
@@ -195,7 +198,7 @@ impl TrustedIssuer {
     }
 
     /// Keeps the keys fresh for as long as it is polled.
-    pub(crate) async fn keep_fresh(&self, fetcher: &Fetcher) {
+    pub(crate) async fn keep_fresh(&self) {
         let _running = Running::enter(self);
         let mut retry = self.tuning.first_retry;
         loop {
@@ -207,7 +210,7 @@ impl TrustedIssuer {
             }
             let outcome = match tokio::time::timeout(
                 self.tuning.round,
-                self.locations.fetch_keys(fetcher, &self.algorithms),
+                self.locations.fetch_keys(&self.fetcher, &self.algorithms),
             )
             .await
             {

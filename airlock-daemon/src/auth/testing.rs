@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -44,14 +47,30 @@ impl Signer {
     }
 
     pub(crate) fn p256(kid: &str) -> Self {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+        Self::ec(kid, "P-256", Algorithm::ES256, &ECDSA_P256_SHA256_FIXED_SIGNING)
+    }
+
+    pub(crate) fn p384(kid: &str) -> Self {
+        Self::ec(kid, "P-384", Algorithm::ES384, &ECDSA_P384_SHA384_FIXED_SIGNING)
+    }
+
+    fn ec(kid: &str, curve: &str, algorithm: Algorithm, signing: &'static EcdsaSigningAlgorithm) -> Self {
+        let pair = EcdsaKeyPair::generate(signing).expect("a key");
         let document = pair.to_pkcs8v1().expect("an encoding");
-        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        let point = &pair.public_key().as_ref()[1..];
+        let (x, y) = point.split_at(point.len() / 2);
         Self {
-            algorithm: Algorithm::ES256,
+            algorithm,
             private: EncodingKey::from_ec_der(document.as_ref()),
-            jwk: json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": kid, "x": b64(x), "y": b64(y)}),
+            jwk: json!({"kty": "EC", "crv": curve, "use": "sig", "kid": kid, "x": b64(x), "y": b64(y)}),
         }
+    }
+
+    /// The same RSA key for another algorithm, and published as being for any.
+    pub(crate) fn for_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self.jwk["alg"] = Value::Null;
+        self
     }
 
     pub(crate) fn rsa(kid: &str) -> Self {
@@ -104,6 +123,7 @@ pub(crate) fn trust(issuer: &str) -> Issuer {
         clock_skew: Period::secs(120),
         algorithms: vec![SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA],
         claims: ClaimNames { tenant: Some("tenant".into()), groups: None },
+        allow_private_addresses: false,
     }
 }
 

@@ -149,7 +149,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
     };
     let mut auth = config.auth.clone();
     auth.issuers.extend(development.as_ref().map(|issuer| issuer.issuer()));
-    let authenticator = Authenticator::new(&auth)?;
+    let authenticator = Authenticator::new(&auth, &base_url)?;
     let metrics_listener = match config.observability.metrics_listen {
         Some(address) => Some(listener::open_one(address)?),
         None => None,

@@ -104,7 +104,7 @@ async fn read(
 ) -> Result<(Method, Admitted), Refusal> {
     let gateway = &service.gateway;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
-    let principal = authenticate(gateway, &parts.uri, &parts.headers).await?;
+    let principal = authenticate(gateway, &endpoint, &parts.uri, &parts.headers).await?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {
         let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);

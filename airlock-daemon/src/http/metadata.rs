@@ -18,11 +18,16 @@ pub fn serve(gateway: &Gateway, path: &str) -> Response<Body> {
     let Some(endpoint) = endpoint.filter(|endpoint| endpoint.upstream(&gateway.upstreams).is_ok()) else {
         return not_found();
     };
-    let document = json!({
+    let mut document = json!({
         "resource": format!("{}{}", gateway.base_url, endpoint.path()),
         "authorization_servers": gateway.issuers,
         "bearer_methods_supported": ["header"],
         "resource_name": "MCP Airlock",
     });
+    // What is needed at least, not all that a policy may ask for: the rest is told when a call needs it.
+    let scopes = &gateway.config.auth.required_scopes;
+    if !scopes.is_empty() {
+        document["scopes_supported"] = json!(scopes);
+    }
     body::json(StatusCode::OK, document.to_string())
 }

@@ -9,31 +9,46 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
 
+use super::route::Endpoint;
 use super::{Gateway, Refusal, Stage};
 
-/// Verifies the bearer token of a request.
+/// Verifies the bearer token of a request, for the endpoint that it was sent to.
 ///
 /// # Errors
-/// 401 with a challenge that names the metadata, 403 for a principal without a required group, 503 where the issuer's
-/// keys cannot be had.
+/// 401 with a challenge that names the metadata, 403 for a principal without a required group or scope, 503 where the
+/// issuer's keys cannot be had.
 pub async fn authenticate(
     gateway: &Gateway,
+    endpoint: &Endpoint,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Arc<Principal>, Refusal> {
-    let metadata = metadata_url(&gateway.base_url, uri.path());
-    if uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token="))) {
-        return Err(unauthorized(
-            &metadata,
-            "tokens are taken from the Authorization header only",
-            Some("invalid_request"),
-        ));
+    let challenge = Challenge {
+        metadata: metadata_url(&gateway.base_url, uri.path()),
+        scopes: &gateway.config.auth.required_scopes,
+    };
+    if uri.query().is_some_and(holds_token) {
+        let reason = "tokens are taken from the Authorization header only";
+        return Err(challenge.unauthorized(reason, Some("invalid_request")));
     }
-    let token = bearer(headers).map_err(|reason| unauthorized(&metadata, reason, None))?;
-    if let Some(principal) = gateway.auth.cached(token) {
+    let token = bearer(headers).map_err(|reason| challenge.unauthorized(reason, None))?;
+    let upstream = match endpoint {
+        Endpoint::Merged => None,
+        Endpoint::One(name) => Some(name.as_str()),
+    };
+    if let Some(principal) = gateway.auth.cached(token, upstream) {
         return Ok(principal);
     }
-    gateway.auth.authenticate(token).await.map_err(|error| refuse(&metadata, &error))
+    gateway.auth.authenticate(token, upstream).await.map_err(|error| challenge.refuse(&error))
+}
+
+/// Whether a query has a token in it (RFC 6750 section 2.3), however its name is spelled: what stands in a URL ends up in the
+/// logs of everything that the request has passed. Some servers take `;` for `&`.
+fn holds_token(query: &str) -> bool {
+    query.split(';').any(|part| {
+        form_urlencoded::parse(part.as_bytes())
+            .any(|(name, _)| name.trim().eq_ignore_ascii_case("access_token"))
+    })
 }
 
 /// The bearer token of a request's head.
@@ -61,33 +76,48 @@ pub fn metadata_url(base_url: &str, path: &str) -> String {
     format!("{base_url}/.well-known/oauth-protected-resource{path}")
 }
 
-fn refuse(metadata: &str, error: &TokenError) -> Refusal {
-    let mut refusal = match error.status() {
-        StatusCode::UNAUTHORIZED => unauthorized(metadata, error.reason(), Some(error.error_code())),
-        StatusCode::SERVICE_UNAVAILABLE => {
-            let mut refusal =
-                Refusal::new(Stage::Authenticate, StatusCode::SERVICE_UNAVAILABLE, error.reason());
-            refusal.retry_after = Some(5);
-            refusal
-        }
-        status => {
-            let mut refusal = Refusal::new(Stage::Authenticate, status, error.reason());
-            refusal.rule_id = Some("auth.required_groups".into());
-            refusal
-        }
-    };
-    refusal.detail = Some(error.to_string());
-    refusal
+/// What tells a client how to get a (better) token.
+struct Challenge<'a> {
+    metadata: String,
+    scopes: &'a [String],
 }
 
-fn unauthorized(metadata: &str, reason: &str, error: Option<&str>) -> Refusal {
-    let mut refusal = Refusal::new(Stage::Authenticate, StatusCode::UNAUTHORIZED, reason);
-    let mut challenge = format!("Bearer resource_metadata=\"{metadata}\"");
-    if let Some(error) = error {
-        let _ = write!(challenge, ", error=\"{error}\", error_description=\"{reason}\"");
+impl Challenge<'_> {
+    fn refuse(&self, error: &TokenError) -> Refusal {
+        let mut refusal = match error.status() {
+            StatusCode::UNAUTHORIZED => self.unauthorized(error.reason(), Some(error.error_code())),
+            status => Refusal::new(Stage::Authenticate, status, error.reason()),
+        };
+        match error {
+            TokenError::KeysUnavailable { .. } => refusal.retry_after = Some(5),
+            // More scopes can be asked for, and all at once; there is no such way to more groups.
+            TokenError::MissingScope { .. } => {
+                refusal.challenge = Some(self.text(Some((error.error_code(), error.reason()))));
+            }
+            _ => {}
+        }
+        refusal.rule_id = error.rule_id().map(Into::into);
+        refusal.detail = Some(error.to_string());
+        refusal
     }
-    refusal.challenge = Some(challenge);
-    refusal
+
+    fn unauthorized(&self, reason: &str, error: Option<&str>) -> Refusal {
+        let mut refusal = Refusal::new(Stage::Authenticate, StatusCode::UNAUTHORIZED, reason);
+        refusal.challenge = Some(self.text(error.map(|code| (code, reason))));
+        refusal
+    }
+
+    /// The value of `WWW-Authenticate`. The configuration admits no scope that could end a quoted string.
+    fn text(&self, error: Option<(&str, &str)>) -> String {
+        let mut text = format!("Bearer resource_metadata=\"{}\"", self.metadata);
+        if !self.scopes.is_empty() {
+            let _ = write!(text, ", scope=\"{}\"", self.scopes.join(" "));
+        }
+        if let Some((code, reason)) = error {
+            let _ = write!(text, ", error=\"{code}\", error_description=\"{reason}\"");
+        }
+        text
+    }
 }
 
 #[cfg(test)]
@@ -120,5 +150,43 @@ mod tests {
             metadata_url("https://a", "/mcp/x\", error=\"y"),
             "https://a/.well-known/oauth-protected-resource/mcp/xerrory"
         );
+    }
+
+    #[test]
+    fn tokens_in_queries_are_found_however_they_are_spelled() {
+        for query in [
+            "access_token=x",
+            "a=b&access_token=x",
+            "access_token",
+            "a&access_token=",
+            "access%5Ftoken=x",
+            "%61ccess_token=x",
+            "%61%63%63%65%73%73%5f%74%6f%6b%65%6e=x",
+            "a=b&&access%5ftoken=x&c",
+            "a=b;access_token=x",
+            "Access_Token=x",
+            "+access_token=x",
+            "access_token+=x",
+        ] {
+            assert!(holds_token(query), "{query}");
+        }
+        for query in
+            ["", "token=x", "q=access_token", "q=access_token%3Dx", "access_tokens=x", "access%255Ftoken=x"]
+        {
+            assert!(!holds_token(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_names_all_that_a_client_needs() {
+        let scopes = ["mcp:use".to_owned(), "mcp:read".to_owned()];
+        let challenge = Challenge { metadata: "https://a/m".into(), scopes: &scopes };
+        assert_eq!(
+            challenge.text(Some(("invalid_token", "No."))),
+            "Bearer resource_metadata=\"https://a/m\", scope=\"mcp:use mcp:read\", error=\"invalid_token\", \
+             error_description=\"No.\""
+        );
+        let bare = Challenge { metadata: "https://a/m".into(), scopes: &[] };
+        assert_eq!(bare.text(None), "Bearer resource_metadata=\"https://a/m\"");
     }
 }

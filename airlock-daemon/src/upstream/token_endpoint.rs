@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 
 use crate::auth::fetch::{FetchError, Fetcher};
+use crate::auth::guard::Zone;
 use crate::auth::principal::Token;
 use crate::config::schema::{ClientAuth, TokenClient};
 
@@ -49,7 +50,8 @@ struct Refused {
 
 impl TokenEndpoint {
     pub(super) fn new(client: &TokenClient) -> Self {
-        Self { client: client.clone(), fetcher: Fetcher::new() }
+        // The operator names this very endpoint, and an organisation's own stands in its own network.
+        Self { client: client.clone(), fetcher: Fetcher::new(Zone::Private) }
     }
 
     /// A token for Airlock itself, and how long it may be used.

@@ -4,6 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::development::{DevelopmentError, DevelopmentIssuer, TokenRequest};
+use super::super::fetch::Fetcher;
+use super::super::guard::Zone;
 use super::super::*;
 use super::{alice, patient, start_development, started};
 
@@ -24,7 +26,7 @@ async fn the_development_issuer_stays_on_this_host() {
 async fn the_development_issuer_answers_as_an_issuer_does() {
     let (issuer, _task) = start_development();
     let auth = started(vec![issuer.issuer()], patient()).await;
-    let fetcher = Fetcher::new();
+    let fetcher = Fetcher::new(Zone::Loopback);
     let url = |path: &str| format!("{}{path}", issuer.url()).parse::<http::Uri>().expect("a URL");
     let form = "subject=bob&tenant=acme&groups=ops&groups=dev&scope=read&lifetime=10m";
     let (status, body) = fetcher.post_form(&url("/token"), form.into()).await.expect("an answer");
@@ -33,7 +35,8 @@ async fn the_development_issuer_answers_as_an_issuer_does() {
         (status, &body["token_type"], &body["expires_in"]),
         (StatusCode::OK, &json!("Bearer"), &json!(600))
     );
-    let bob = auth.authenticate(body["access_token"].as_str().expect("a token")).await.expect("a good token");
+    let bob =
+        auth.authenticate(body["access_token"].as_str().expect("a token"), None).await.expect("a good token");
     assert_eq!((bob.subject.as_str(), bob.groups.len()), ("bob", 2));
     for (path, form, expected) in [
         ("/token", "tenant=acme".to_owned(), StatusCode::BAD_REQUEST),
@@ -46,11 +49,11 @@ async fn the_development_issuer_answers_as_an_issuer_does() {
         assert_eq!(status, expected, "{path}");
     }
     // The last one has rotated the key.
-    auth.authenticate(&issuer.token(&alice()).expect("a token")).await.expect("the new key");
+    auth.authenticate(&issuer.token(&alice()).expect("a token"), None).await.expect("the new key");
     // Another audience is another audience.
     let elsewhere =
         issuer.token(&TokenRequest { audience: Some("other".into()), ..alice() }).expect("a token");
-    let error = auth.authenticate(&elsewhere).await.expect_err("another audience");
+    let error = auth.authenticate(&elsewhere, None).await.expect_err("another audience");
     assert!(matches!(error, TokenError::WrongAudience { .. }), "{error}");
 }
 

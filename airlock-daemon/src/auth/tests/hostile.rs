@@ -62,13 +62,13 @@ impl Forge {
     async fn try_all(&self, cases: &[(&str, String, &str)]) {
         let auth = started(vec![trust(&self.provider.url), trust(AWAY)], eager()).await;
         for (name, token, expected) in cases {
-            let error = auth.authenticate(token).await.expect_err(name);
+            let error = auth.authenticate(token, None).await.expect_err(name);
             assert!(error.to_string().starts_with(expected), "{name}: {error}");
-            assert_eq!(auth.cached(token), None, "{name}");
+            assert_eq!(auth.cached(token, None), None, "{name}");
         }
         assert_eq!(auth.cache.len(), 0);
         for signer in [&self.rsa, &self.p256, &self.ed] {
-            auth.authenticate(&signer.sign(&self.good)).await.expect("a good token");
+            auth.authenticate(&signer.sign(&self.good), None).await.expect("a good token");
         }
     }
 }
@@ -167,10 +167,10 @@ async fn no_character_of_a_token_can_be_changed() {
         for replacement in ["A", "b", "-", ".", "=", ""] {
             let changed = format!("{}{replacement}{}", &token[..position], &token[position + 1..]);
             if changed != token {
-                let verdict = auth.authenticate(&changed).await;
+                let verdict = auth.authenticate(&changed, None).await;
                 assert!(verdict.is_err(), "{changed} at {position}");
             }
         }
     }
-    auth.authenticate(&token).await.expect("the token itself");
+    auth.authenticate(&token, None).await.expect("the token itself");
 }

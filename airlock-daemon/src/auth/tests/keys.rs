@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::testing::{Provider, Signer, claims, trust};
 use super::super::*;
-use super::{alice, eager, patient, start_development, started};
+use super::{BASE, alice, eager, patient, start_development, started};
 use crate::config::schema::Auth;
 use crate::config::units::Period;
 
@@ -17,18 +17,18 @@ async fn a_rotated_key_is_honoured_at_once_and_the_old_one_no_longer() {
     let (issuer, _task) = start_development();
     let auth = started(vec![issuer.issuer()], patient()).await;
     let old = issuer.token(&alice()).expect("a token");
-    let before = auth.authenticate(&old).await.expect("a good token");
+    let before = auth.authenticate(&old, None).await.expect("a good token");
     assert_eq!(before.scopes, ["read"]);
     issuer.rotate().expect("a new key");
     // Nobody has noticed yet.
-    assert!(auth.cached(&old).is_some());
+    assert!(auth.cached(&old, None).is_some());
     let new = issuer.token(&alice()).expect("a token");
-    auth.authenticate(&new).await.expect("the new key is fetched for it");
+    auth.authenticate(&new, None).await.expect("the new key is fetched for it");
     assert_eq!(issuer.keys_served(), 2);
-    assert_eq!(auth.cached(&old), None, "remembered tokens of the old key are forgotten");
-    let error = auth.authenticate(&old).await.expect_err("the old key is gone");
+    assert_eq!(auth.cached(&old, None), None, "remembered tokens of the old key are forgotten");
+    let error = auth.authenticate(&old, None).await.expect_err("the old key is gone");
     assert!(matches!(error, TokenError::UnknownKey { .. }), "{error}");
-    assert!(auth.cached(&new).is_some());
+    assert!(auth.cached(&new, None).is_some());
 }
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn an_added_key_leaves_verified_tokens_verified() {
     let provider = Provider::with_keys(&[&one]).await;
     let auth = started(vec![trust(&provider.url)], patient()).await;
     let token = one.sign(&claims(&provider.url));
-    let first = auth.authenticate(&token).await.expect("a good token");
+    let first = auth.authenticate(&token, None).await.expect("a good token");
     provider.set_keys(&[&two, &one]);
-    auth.authenticate(&two.sign(&claims(&provider.url))).await.expect("the new key");
+    auth.authenticate(&two.sign(&claims(&provider.url)), None).await.expect("the new key");
     assert_eq!(auth.issuers[0].keys.load().generation, 2);
-    assert!(auth.cached(&token).is_some_and(|again| Arc::ptr_eq(&again, &first)));
+    assert!(auth.cached(&token, None).is_some_and(|again| Arc::ptr_eq(&again, &first)));
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_flood_of_unknown_keys_causes_one_fetch() {
         let mut flood = JoinSet::new();
         for number in 0..200 {
             let (auth, token) = (Arc::clone(&auth), forged(round * 1000 + number));
-            flood.spawn(async move { auth.authenticate(&token).await });
+            flood.spawn(async move { auth.authenticate(&token, None).await });
         }
         while let Some(result) = flood.join_next().await {
             let error = result.expect("no panic").expect_err("forged");
@@ -74,11 +74,11 @@ async fn a_flood_of_unknown_keys_causes_one_fetch() {
     let mut header = signer.header();
     header["kid"] = json!("forged");
     let expired = signer.sign_text(&header.to_string(), &expired.to_string());
-    auth.authenticate(&expired).await.expect_err("forged and expired");
+    auth.authenticate(&expired, None).await.expect_err("forged and expired");
     assert_eq!(provider.asked("/keys"), 3);
     // Once the floor has passed (here: at once), a token with an unknown key is worth a fetch again.
     for expected in 4..7 {
-        auth.authenticate(&forged(0)).await.expect_err("forged");
+        auth.authenticate(&forged(0), None).await.expect_err("forged");
         assert_eq!(provider.asked("/keys"), expected);
     }
 }
@@ -92,7 +92,7 @@ async fn keys_outlive_their_issuer() {
     let tuning = Tuning { first_retry: Duration::ZERO, last_retry: Duration::ZERO, ..patient() };
     let auth = started(vec![issuer], tuning).await;
     let known = signer.sign(&claims(&provider.url));
-    auth.authenticate(&known).await.expect("a good token");
+    auth.authenticate(&known, None).await.expect("a good token");
     provider.set_status("/.well-known/openid-configuration", StatusCode::BAD_GATEWAY);
     let issuer = &auth.issuers[0];
     while !issuer.is_away() {
@@ -104,18 +104,18 @@ async fn keys_outlive_their_issuer() {
         "{:?}",
         auth.status()
     );
-    assert!(auth.cached(&known).is_some());
-    auth.authenticate(&signer.sign(&claims(&provider.url))).await.expect("cached keys work");
+    assert!(auth.cached(&known, None).is_some());
+    auth.authenticate(&signer.sign(&claims(&provider.url)), None).await.expect("cached keys work");
     // Whether a new key exists cannot be known: not the bearer's fault.
     let newer = Signer::ed25519("newer");
-    let error = auth.authenticate(&newer.sign(&claims(&provider.url))).await.expect_err("unknown");
+    let error = auth.authenticate(&newer.sign(&claims(&provider.url)), None).await.expect_err("unknown");
     assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
     provider.set_keys(&[&signer, &newer]);
     provider.set_json("/.well-known/openid-configuration", &provider.metadata());
     while issuer.is_away() {
         issuer.next_round_finished().await;
     }
-    auth.authenticate(&newer.sign(&claims(&provider.url))).await.expect("the issuer is back");
+    auth.authenticate(&newer.sign(&claims(&provider.url)), None).await.expect("the issuer is back");
     assert_eq!(auth.status()[0].error, None);
 }
 
@@ -126,7 +126,7 @@ async fn keys_that_are_too_old_are_not_used() {
     let issuer = schema::Issuer { jwks_cache_ttl: Period::secs(0), ..trust(&provider.url) };
     let auth = started(vec![issuer], Tuning { stale_limit: Duration::ZERO, ..patient() }).await;
     provider.set_status("/keys", StatusCode::INTERNAL_SERVER_ERROR);
-    let error = auth.authenticate(&signer.sign(&claims(&provider.url))).await.expect_err("too old");
+    let error = auth.authenticate(&signer.sign(&claims(&provider.url)), None).await.expect_err("too old");
     assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(auth.ready().expect_err("too old").contains("500"));
 }
@@ -139,12 +139,12 @@ async fn an_issuer_that_comes_up_late_is_asked_again() {
     let token = signer.sign(&claims(&provider.url));
     let problem = auth.ready().expect_err("no keys");
     assert!(problem.contains(&provider.url) && problem.contains("404"), "{problem}");
-    let error = auth.authenticate(&token).await.expect_err("no keys");
+    let error = auth.authenticate(&token, None).await.expect_err("no keys");
     assert_eq!((error.status().as_u16(), error.error_code()), (503, "temporarily_unavailable"));
     // RFC 8414's place is enough.
     provider.set_json("/.well-known/oauth-authorization-server", &provider.metadata());
     provider.set_keys(&[&signer]);
-    auth.authenticate(&token).await.expect("fetched for this token");
+    auth.authenticate(&token, None).await.expect("fetched for this token");
     assert_eq!(auth.ready(), Ok(()));
 }
 
@@ -153,21 +153,21 @@ async fn a_worker_is_not_left_waiting_without_the_control_thread() {
     let signer = Signer::ed25519("k");
     let provider = Provider::start().await;
     let auth =
-        Authenticator::tuned(&Auth { issuers: vec![trust(&provider.url)], ..Auth::default() }, eager())
+        Authenticator::tuned(&Auth { issuers: vec![trust(&provider.url)], ..Auth::default() }, BASE, eager())
             .expect("a good configuration");
     let token = signer.sign(&claims(&provider.url));
-    let error = auth.authenticate(&token).await.expect_err("never run");
+    let error = auth.authenticate(&token, None).await.expect_err("never run");
     assert!(matches!(error, TokenError::KeysUnavailable { .. }), "{error}");
     assert!(auth.ready().expect_err("never run").contains("not fetched yet"));
     // A listener that accepts and says nothing: the round hangs, a token waits for it, then the control thread ends.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
-    let auth = Authenticator::tuned(&Auth { issuers: vec![trust(&url)], ..Auth::default() }, eager())
+    let auth = Authenticator::tuned(&Auth { issuers: vec![trust(&url)], ..Auth::default() }, BASE, eager())
         .expect("a good configuration");
     let running = tokio::spawn(Arc::clone(&auth).run());
     auth.issuers[0].round_started(1).await;
     let (waiting, token) = (Arc::clone(&auth), signer.sign(&claims(&url)));
-    let waiter = tokio::spawn(async move { waiting.authenticate(&token).await });
+    let waiter = tokio::spawn(async move { waiting.authenticate(&token, None).await });
     auth.issuers[0].someone_waits().await;
     running.abort();
     let error = waiter.await.expect("no panic").expect_err("no keys");

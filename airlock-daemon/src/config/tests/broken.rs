@@ -128,6 +128,23 @@ fn a_mistake_in_whom_to_believe_is_told_at_its_place() {
             "name of a claim",
         ),
         (
+            "auth: {issuers: [{issuer: https://i.example, audience: [a], claims: {groups: «realm..roles}}]}\n",
+            "an empty part",
+        ),
+        (
+            "auth: {issuers: [{issuer: https://i.example, audience: [a], «allow_private_adresses: true}]}\n",
+            "did you mean `allow_private_addresses`?",
+        ),
+        (
+            "server: {public_url: https://a.example}\n\
+             auth: {issuers: [{issuer: https://i.example, audience: [https://a.example/mcp, «https://a.example/mcp/docs]}]}\n",
+            "no upstream is called so",
+        ),
+        (
+            "auth: {issuers: [{issuer: https://i.example, audience: [a]}], required_scopes: [mcp:use, «a b]}\n",
+            "an entry of its own",
+        ),
+        (
             "auth:\n  issuers:\n  - {issuer: https://i.example, audience: [a]}\n  - {issuer: «https://i.example, audience: [b]}\n",
             "first on line 3",
         ),

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     }
     for (index, issuer) in auth.issuers.iter().enumerate() {
         one(index, issuer, checks);
+        endpoints(index, issuer, config, checks);
         if let Some(first) = auth.issuers.iter().take(index).position(|other| other.issuer == issuer.issuer) {
             let first = checks.whereabouts(at!["auth", "issuers", first, "issuer"]);
             checks.value(
@@ -43,6 +44,18 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
                 "an empty name of a group",
                 "the name of a group",
                 "write the name or remove it",
+            );
+        }
+    }
+    for (index, scope) in auth.required_scopes.iter().enumerate() {
+        // RFC 6749 section 3.3; nothing that could end the quoted string of a challenge.
+        let legal = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
+        if scope.is_empty() || !scope.chars().all(legal) {
+            checks.value(
+                at!["auth", "required_scopes", index],
+                "not the name of a scope",
+                "one scope, of visible ASCII characters without space, `\"` and `\\`",
+                "write each scope as an entry of its own",
             );
         }
     }
@@ -87,8 +100,8 @@ fn one(index: usize, issuer: &Issuer, checks: &mut Checks<'_>) {
         checks.value(
             at!["auth", "issuers", index, "algorithms"],
             "no algorithm, so no token could be verified",
-            "at least one of `RS256`, `ES256`, `EdDSA`",
-            "name those that the identity provider signs with, or remove the key for all three",
+            "at least one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`",
+            "name those that the identity provider signs with, or remove the key for `RS256`, `ES256` and `EdDSA`",
         );
     }
     for (name, claim) in [("tenant", &issuer.claims.tenant), ("groups", &issuer.claims.groups)] {
@@ -99,6 +112,39 @@ fn one(index: usize, issuer: &Issuer, checks: &mut Checks<'_>) {
                 "an empty name of a claim",
                 "the name of a claim",
                 "write it or remove the key",
+            );
+        } else if claim.as_ref().is_some_and(|claim| !is_path(claim)) {
+            let path = at!["auth", "issuers", index, "claims", name];
+            checks.value(
+                path,
+                "a path with an empty part",
+                "the name of a claim, or a path such as `realm_access.roles`",
+                "remove the dot that has nothing before or behind it",
+            );
+        }
+    }
+}
+
+/// A name with dots may be a path. That of a URL is none, and may have dots anywhere.
+fn is_path(claim: &str) -> bool {
+    claim.contains("://") || claim.split('.').all(|part| !part.is_empty())
+}
+
+/// An audience that is the URL of one upstream's endpoint admits tokens there alone, so there must be such an upstream.
+fn endpoints(index: usize, issuer: &Issuer, config: &Config, checks: &mut Checks<'_>) {
+    let Some(base) = &config.server.public_url else { return };
+    for (place, audience) in issuer.audience.iter().enumerate() {
+        let below = audience.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix("/mcp/"));
+        let Some(name) = below else { continue };
+        if !config.upstreams.iter().any(|upstream| upstream.name == name) {
+            checks.value(
+                at!["auth", "issuers", index, "audience", place],
+                format!(
+                    "{} is below this host's endpoint `/mcp`, but no upstream is called so",
+                    net::shown(audience)
+                ),
+                "the URL of the merged endpoint, of an upstream's endpoint, or a name of your own",
+                "write the URL as the endpoint's metadata gives it in `resource`, without a slash at its end",
             );
         }
     }
