@@ -1,0 +1,153 @@
+//! With identity providers that others wrote, clients get in by themselves, keys are rotated, and outages pass.
+
+mod keys;
+mod provider;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream};
+use airlock_tests::http::Response;
+use airlock_tests::mcp::{modern, modern_call};
+use airlock_tests::{Airlock, Setup, skip, tools};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use provider::Site;
+
+/// Airlock with two upstreams, `docs` and `code`, that trusts a provider for its own endpoints.
+fn trusting(site: &Site, more: &str) -> Setup {
+    let listen = free_address().expect("a free port").to_string();
+    let docs = tools::built("docs-server").display().to_string();
+    let auth = format!(
+        "auth:\n  required_scopes: [\"mcp:use\"]\n  issuers:\n    - issuer: {}\n      audience: [\"http://{listen}/mcp\"]\n\
+         \x20     claims: {{tenant: realm.tenant, groups: realm.groups}}\n{more}",
+        site.issuer()
+    );
+    let upstreams = docs_upstream() + &stdio_upstream("code", &[&docs]);
+    Setup { listen, auth: Some(auth), upstreams, ..Setup::default() }
+}
+
+fn resource(airlock: &Airlock, path: &str) -> String {
+    format!("http://{}{path}", airlock.address())
+}
+
+fn list(airlock: &Airlock, path: &str, token: &str) -> Response {
+    airlock.send(&modern(path, 1, "tools/list", &Value::Null).bearer(token))
+}
+
+/// The payload of a token.
+fn payload(token: &str) -> Value {
+    let text = token.split('.').nth(1).expect("three segments");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).expect("base64url")).expect("JSON")
+}
+
+fn assert_refused(refused: &Response, status: u16, words: &[&str]) {
+    assert_eq!(refused.status, status, "{}", refused.text());
+    let challenge = refused.header("www-authenticate").expect("a challenge");
+    for word in words {
+        assert!(challenge.contains(word), "{word} is not in {challenge}");
+    }
+}
+
+#[test]
+fn a_client_that_knows_only_the_url_gets_in() {
+    let (site, python) = match (Site::new(), tools::python("python")) {
+        (Ok(site), Ok(python)) => (site, python),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let _provider = site.start(&["one"]);
+    let airlock = trusting(&site, "").start();
+    for (endpoint, tool) in [("/mcp/docs", "search_docs"), ("/mcp", "docs__search_docs")] {
+        let url = resource(&airlock, endpoint);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/oauth/client.py");
+        let mut command = Command::new(&python);
+        command.arg(script).args([&url, "alice", tool, r#"{"query": "roll back"}"#]).stdin(Stdio::null());
+        let output = command.output().expect("an installed program");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+        assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
+        assert_eq!(told["is_error"], json!(false));
+        // It was told by Airlock what to ask for: this endpoint, and the scope of the challenge; with PKCE.
+        assert_eq!(told["asked"]["resource"], json!(url), "{told}");
+        let asked: Vec<&str> = told["asked"]["scope"].as_str().unwrap_or_default().split(' ').collect();
+        assert!(asked.contains(&"mcp:use") && !asked.contains(&"mcp:admin"), "{told}");
+        assert_eq!(told["asked"]["code_challenge_method"], json!("S256"), "{told}");
+        assert_eq!(told["asked"]["client_id"], told["registered"]);
+        let token = told["token"].as_str().expect("a token");
+        let claims = payload(token);
+        assert_eq!((&claims["aud"], &claims["sub"]), (&json!(url), &json!("alice")), "{claims}");
+        // What is recorded is who logged in there.
+        let record =
+            airlock.audited(|record| record["method"] == "tools/call" && record["subject"] == "alice");
+        assert_eq!(record["tenant"], json!("acme"), "{record}");
+        let other = list(&airlock, "/mcp/code", token);
+        if endpoint == "/mcp" {
+            assert_eq!(other.status, 200, "{}", other.text());
+        } else {
+            assert_refused(&other, 401, &["invalid_token"]);
+        }
+    }
+}
+
+#[test]
+fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
+    let site = match Site::new() {
+        Ok(site) => site,
+        Err(reason) => return skip(&reason),
+    };
+    let provider = site.start(&["one"]);
+    let airlock = trusting(&site, "").start();
+    let docs = provider.token(&resource(&airlock, "/mcp/docs"), "mcp:use");
+    // Twice: the second time the token is remembered.
+    for _ in 0..2 {
+        assert_eq!(list(&airlock, "/mcp/docs", &docs).status, 200);
+        for (path, metadata) in [("/mcp/code", "/mcp/code"), ("/mcp", "/mcp")] {
+            let refused = list(&airlock, path, &docs);
+            let metadata = resource(&airlock, &format!("/.well-known/oauth-protected-resource{metadata}\""));
+            assert_refused(&refused, 401, &["invalid_token", "scope=\"mcp:use\"", &metadata]);
+            assert!(refused.text().contains("another endpoint"), "{}", refused.text());
+            assert!(!refused.text().contains("docs"), "it says where the token is good: {}", refused.text());
+        }
+        // There is nothing, and whose token it is does not matter.
+        assert_eq!(list(&airlock, "/mcp/nothing", &docs).status, 401);
+    }
+    let merged = provider.token(&resource(&airlock, "/mcp"), "mcp:use");
+    for path in ["/mcp", "/mcp/docs", "/mcp/code"] {
+        assert_eq!(list(&airlock, path, &merged).status, 200, "{path}");
+    }
+    for foreign in ["https://other.example/mcp/docs", &resource(&airlock, "/mcp/"), &resource(&airlock, "")] {
+        let refused = list(&airlock, "/mcp/docs", &provider.token(foreign, "mcp:use"));
+        assert_refused(&refused, 401, &["invalid_token", "another audience"]);
+    }
+}
+
+#[test]
+fn a_scope_that_is_missing_is_named() {
+    let site = match Site::new() {
+        Ok(site) => site,
+        Err(reason) => return skip(&reason),
+    };
+    let provider = site.start(&["one"]);
+    let airlock = trusting(&site, "").start();
+    let path = "/mcp/docs";
+    let poor = provider.token(&resource(&airlock, path), "mcp:admin");
+    let refused = list(&airlock, path, &poor);
+    assert_refused(
+        &refused,
+        403,
+        &["error=\"insufficient_scope\"", "scope=\"mcp:use\"", "resource_metadata="],
+    );
+    assert_eq!(refused.answer()["error"]["data"]["rule_id"], json!("auth.required_scopes"));
+    let good = provider.token(&resource(&airlock, path), "mcp:use mcp:admin");
+    let called =
+        airlock.send(&modern_call(path, 2, "search_docs", &json!({"query": "roll back"})).bearer(&good));
+    assert_eq!(called.status, 200, "{}", called.text());
+    let metadata =
+        airlock.send(&airlock_tests::http::Request::get("/.well-known/oauth-protected-resource/mcp/docs"));
+    let metadata: Value = serde_json::from_slice(&metadata.body).expect("JSON");
+    assert_eq!(metadata["scopes_supported"], json!(["mcp:use"]));
+    assert_eq!(metadata["authorization_servers"], json!([site.issuer()]));
+}
