@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
@@ -33,6 +34,8 @@ pub(crate) struct Signer {
     pub(crate) algorithm: Algorithm,
     pub(crate) private: EncodingKey,
     pub(crate) jwk: Value,
+    /// The public key as DER (X.509, `SubjectPublicKeyInfo`).
+    pub(crate) der: Vec<u8>,
 }
 
 impl Signer {
@@ -43,6 +46,7 @@ impl Signer {
             algorithm: Algorithm::EdDSA,
             private: EncodingKey::from_ed_der(document.as_ref()),
             jwk: json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": b64(pair.public_key())}),
+            der: pair.public_key().as_der().expect("an encoding").as_ref().to_vec(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Signer {
             algorithm,
             private: EncodingKey::from_ec_der(document.as_ref()),
             jwk: json!({"kty": "EC", "crv": curve, "use": "sig", "kid": kid, "x": b64(x), "y": b64(y)}),
+            der: pair.public_key().as_der().expect("an encoding").as_ref().to_vec(),
         }
     }
 
@@ -74,7 +79,6 @@ impl Signer {
     }
 
     pub(crate) fn rsa(kid: &str) -> Self {
-        use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
         let document: Pkcs8V1Der<'_> = pair.as_der().expect("an encoding");
         let public = pair.public_key();
@@ -87,6 +91,7 @@ impl Signer {
                 "n": b64(public.modulus().big_endian_without_leading_zero()),
                 "e": b64(public.exponent().big_endian_without_leading_zero()),
             }),
+            der: AsDer::<PublicKeyX509Der<'_>>::as_der(public).expect("an encoding").as_ref().to_vec(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Tokens that somebody made to get in.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
@@ -48,20 +50,20 @@ impl Forge {
         signer.sign_text(&header.to_string(), &self.good.to_string())
     }
 
-    /// HMAC keyed with the public key: the classic confusion of algorithms.
-    fn hmac(&self) -> String {
-        let header = json!({"alg": "HS256", "typ": "JWT", "kid": "rsa"}).to_string();
+    /// HMAC keyed with a public key that everybody knows: the classic confusion of algorithms.
+    fn hmac(&self, algorithm: Algorithm, kid: &str, secret: &[u8]) -> String {
+        let header = json!({"alg": format!("{algorithm:?}"), "typ": "JWT", "kid": kid}).to_string();
         let signed = format!("{}.{}", b64(header), b64(self.good.to_string()));
-        let secret = EncodingKey::from_secret(self.rsa.jwk["n"].as_str().expect("n").as_bytes());
-        let signature =
-            jsonwebtoken::crypto::sign(signed.as_bytes(), &secret, Algorithm::HS256).expect("signed");
+        let secret = EncodingKey::from_secret(secret);
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &secret, algorithm).expect("signed");
         format!("{signed}.{signature}")
     }
 
     /// Each token is refused with an error that starts as expected, and nothing is remembered; the good ones pass.
-    async fn try_all(&self, cases: &[(&str, String, &str)]) {
+    async fn try_all<N: AsRef<str>>(&self, cases: &[(N, String, &str)]) {
         let auth = started(vec![trust(&self.provider.url), trust(AWAY)], eager()).await;
         for (name, token, expected) in cases {
+            let name = name.as_ref();
             let error = auth.authenticate(token, None).await.expect_err(name);
             assert!(error.to_string().starts_with(expected), "{name}: {error}");
             assert_eq!(auth.cached(token, None), None, "{name}");
@@ -87,7 +89,8 @@ async fn forged_signatures_are_refused() {
         .try_all(&[
             ("alg none", format!("{none}.{}.", parts[1]), "malformed"),
             ("alg none, signed", format!("{none}.{}.{}", parts[1], parts[2]), "signature algorithm"),
-            ("HS256 with the public key", forge.hmac(), "signature algorithm"),
+            ("zeros for P-256", zeros(&forge.p256.sign(good)), wrong),
+            ("zeros for RSA", zeros(&forge.rsa.sign(good)), wrong),
             ("another's key", forge.stranger.sign(good), wrong),
             ("key of another type", forge.header(ed, "kid", "p256"), "issuer"),
             ("key of another name", forge.header(ed, "kid", "rsa"), "issuer"),
@@ -102,6 +105,177 @@ async fn forged_signatures_are_refused() {
             ("signature empty", format!("{}.{}.", parts[0], parts[1]), "malformed"),
             ("signature of zeros", format!("{}.{}.{}", parts[0], parts[1], b64([0; 64])), wrong),
             ("another issuer's", forge.claim("iss", AWAY), "keys of"),
+        ])
+        .await;
+}
+
+/// The same token with a signature of nothing but zeros.
+fn zeros(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').expect("three segments");
+    format!("{signed}.{}", "A".repeat(signature.len()))
+}
+
+#[tokio::test]
+async fn public_keys_are_no_secrets_of_a_mac() {
+    let forge = Forge::new().await;
+    let mut cases = Vec::new();
+    for (kid, signer) in [("rsa", &forge.rsa), ("p256", &forge.p256), ("ed", &forge.ed)] {
+        let lines: Vec<String> = STANDARD
+            .encode(&signer.der)
+            .as_bytes()
+            .chunks(64)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n"));
+        let member = if kid == "rsa" { "n" } else { "x" };
+        let text = signer.jwk[member].as_str().expect("a member").to_owned();
+        let raw = URL_SAFE_NO_PAD.decode(&text).expect("base64url");
+        let secrets: [(&str, Vec<u8>); 8] = [
+            ("PEM", pem.clone().into_bytes()),
+            ("PEM and a line end", format!("{pem}\n").into_bytes()),
+            ("DER", signer.der.clone()),
+            ("base64 of DER", STANDARD.encode(&signer.der).into_bytes()),
+            ("raw", raw),
+            ("base64url of raw", text.into_bytes()),
+            ("JWK", signer.jwk.to_string().into_bytes()),
+            ("nothing", Vec::new()),
+        ];
+        for (form, secret) in secrets {
+            for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+                let token = forge.hmac(algorithm, kid, &secret);
+                cases.push((format!("{algorithm:?} with {kid} as {form}"), token, "signature algorithm"));
+            }
+        }
+    }
+    forge.try_all(&cases).await;
+}
+
+#[tokio::test]
+async fn names_of_algorithms_and_keys_are_nothing_but_names() {
+    let forge = Forge::new().await;
+    let ed = &forge.ed;
+    let mut cases = Vec::new();
+    for name in
+        ["none", "None", "NONE", "nOnE", "none ", "", "HS256", "eddsa", "Ed25519", "ES512", "RS1", "dir"]
+    {
+        cases.push((format!("alg {name}"), forge.header(ed, "alg", name), "signature algorithm"));
+    }
+    // Signed with the right key, and announced as something else of its kind that is not configured.
+    let pss = Signer::rsa("rsa").for_algorithm(Algorithm::PS256);
+    cases.push(("PS256 where RS256 is configured".into(), pss.sign(&forge.good), "signature algorithm"));
+    for kid in [
+        "../../../../dev/null",
+        "/proc/self/environ",
+        "ed' OR '1'='1",
+        "ed; SELECT 1",
+        "",
+        " ed",
+        "ED",
+        "ed\0",
+        "https://evil.example/keys",
+        "|/bin/true",
+    ] {
+        cases.push((format!("kid {kid:?}"), forge.header(ed, "kid", kid), "issuer"));
+    }
+    for kid in [json!(0), json!(null), json!(["ed"]), json!({"ed": 1}), json!(true), json!("k".repeat(600))] {
+        cases.push((format!("kid {kid}"), forge.header(ed, "kid", kid), "header"));
+    }
+    for kind in [
+        "dpop+jwt",
+        "oauth-id-jag+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "token-introspection+jwt",
+        "application/oauth-id-jag+jwt",
+        "jwt+at",
+        "JOSE+JSON",
+        "none",
+        "at+jwt ",
+    ] {
+        cases.push((format!("typ {kind}"), forge.header(ed, "typ", kind), "header"));
+    }
+    for member in ["jku", "jwk", "x5u", "x5c", "crit", "b64"] {
+        for value in [json!(null), json!([]), json!(true), json!("https://evil.example/keys")] {
+            cases.push((format!("{member} {value}"), forge.header(ed, member, value), "header"));
+        }
+    }
+    forge.try_all(&cases).await;
+}
+
+/// An assertion of another authorization server's (ID-JAG) is for that server: neither its `typ` nor its audience is ours. An
+/// ID token says `JWT` and is told from an access token by its audience alone, which is the client's.
+#[tokio::test]
+async fn tokens_for_other_purposes_are_refused() {
+    let forge = Forge::new().await;
+    let jag = json!({"alg": "EdDSA", "typ": "oauth-id-jag+jwt", "kid": "ed"}).to_string();
+    let plain = json!({"alg": "EdDSA", "typ": "JWT", "kid": "ed"}).to_string();
+    let with = |change: &Value| {
+        let mut claims = forge.good.clone();
+        for (name, value) in change.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        claims.to_string()
+    };
+    let for_server = with(&json!({"aud": forge.provider.url, "client_id": "c", "resource": "airlock"}));
+    let logout =
+        with(&json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}, "sid": "s"}));
+    let identity = with(&json!({"aud": "some-client", "nonce": "n", "at_hash": "h"}));
+    forge
+        .try_all(&[
+            ("an ID-JAG", forge.ed.sign_text(&jag, &for_server), "header"),
+            ("an ID-JAG for us", forge.ed.sign_text(&jag, &forge.good.to_string()), "header"),
+            ("an ID-JAG without its type", forge.ed.sign_text(&plain, &for_server), "audience"),
+            ("a logout token", forge.ed.sign_text(&plain, &logout), "claim `events`"),
+            ("an ID token", forge.ed.sign_text(&plain, &identity), "audience"),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_no_compact_token_of_text_is_refused() {
+    let forge = Forge::new().await;
+    let (ed, good) = (&forge.ed, forge.good.to_string());
+    let token = ed.sign(&forge.good);
+    let parts: Vec<&str> = token.split('.').collect();
+    let header = ed.header().to_string();
+    let deep = |levels: usize| format!("{}1{}", r#"{"x":"#.repeat(levels), "}".repeat(levels));
+    let flattened = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
+    let general =
+        json!({"payload": parts[1], "signatures": [{"protected": parts[0], "signature": parts[2]}]})
+            .to_string();
+    let encrypted = b64(r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#);
+    let huge = |size: usize| {
+        ed.sign_text(&header, &format!("{},\"x\":\"{}\"}}", &good[..good.len() - 1], "x".repeat(size)))
+    };
+    forge
+        .try_all(&[
+            ("60 kB", huge(60_000), "token of"),
+            ("4 MB", huge(4 << 20), "token of"),
+            ("a JWE", format!("{encrypted}.AAAA.AAAA.AAAA.AAAA"), "malformed"),
+            ("a JWE of three", format!("{encrypted}.AAAA.AAAA"), "signature algorithm"),
+            ("flattened JSON", flattened, "malformed"),
+            ("general JSON", general, "malformed"),
+            (
+                "deep claims",
+                ed.sign_text(&header, &format!("{},\"x\":{}}}", &good[..good.len() - 1], deep(900))),
+                "malformed",
+            ),
+            (
+                "deep header",
+                ed.sign_text(&format!("{},\"x\":{}}}", &header[..header.len() - 1], deep(900)), &good),
+                "malformed",
+            ),
+            ("a nul in the claims", ed.sign_text(&header, &good.replace("alice", "ali\0ce")), "malformed"),
+            ("an escaped nul", forge.claim("sub", "ali\0ce"), "claim `sub`"),
+            ("nul bytes around", format!("\0{token}\0"), "malformed"),
+            ("sub twice, once escaped", forge.appended(r#""\u0073ub":"root""#), "malformed"),
+            ("a byte order mark", ed.sign_text(&header, &format!("\u{feff}{good}")), "malformed"),
+            ("half a surrogate", forge.appended(r#""x":"\ud800""#), "malformed"),
+            ("the standard alphabet", token.replace(['-', '_'], "+") + "+", "malformed"),
+            ("padding", format!("{token}=="), "malformed"),
+            ("a line end inside", format!("{}\n{}", &token[..20], &token[20..]), "malformed"),
+            ("empty", String::new(), "malformed"),
+            ("dots", "..".into(), "malformed"),
         ])
         .await;
 }
