@@ -68,11 +68,15 @@ impl PolicyEngine {
     pub fn load_tested(path: &Path) -> Result<Self, PolicyError> {
         let bundle = Bundle::read(path)?;
         let engine = Self::from_bundle(&bundle)?;
-        match unit_tests::run(&bundle)?.failed.first() {
+        match unit_tests::run(&bundle, unit_tests::TestOptions::default())?.failed().next() {
             None => Ok(engine),
-            Some((name, outcome)) => Err(PolicyError::at(
-                path,
-                format!("the bundle's own test {name} fails: {outcome}"),
+            Some(test) => Err(PolicyError::new(
+                format!("{}:{}", test.source.file, test.source.line),
+                format!(
+                    "the bundle's own test {} fails: {}",
+                    test.name,
+                    test.outcome.as_deref().unwrap_or("not true")
+                ),
                 "correct the rule or the test; `airlock policy test` shows all of them",
             )),
         }

@@ -6,12 +6,14 @@
 mod asked;
 mod bundle;
 mod compile;
+mod coverage;
 mod cycles;
 mod decision;
 mod engine;
 mod error;
 mod hazards;
 mod input;
+mod probe;
 pub mod reload;
 mod syntax;
 mod undefined;
@@ -21,7 +23,9 @@ pub use asked::Asked;
 pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
-pub use unit_tests::{TestReport, run_tests};
+pub use coverage::{Coverage, FileCoverage};
+pub use probe::Source;
+pub use unit_tests::{TestOptions, TestReport, TestResult, run_tests};
 
 #[cfg(test)]
 mod tests;

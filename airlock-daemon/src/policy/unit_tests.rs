@@ -1,46 +1,90 @@
 //! Running a bundle's own tests: every rule `test_*` in its `*_test.rego` files must be true.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+use serde::Serialize;
 
 use super::bundle::Bundle;
 use super::compile::{gate, parse};
+use super::coverage::{Coverage, Lines};
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
+use super::probe::{self, Definition, Outcome, Probes, Source};
 use super::syntax;
 
 /// The longest that one test may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the tests of a bundle said.
-#[derive(Debug, Default)]
-pub struct TestReport {
-    /// Tests that are true, as `package.test_name`.
-    pub passed: Vec<String>,
-    /// Tests that are not, each with what it gave instead.
-    pub failed: Vec<(String, String)>,
+/// What to run, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TestOptions<'a> {
+    /// Only tests whose name, as `package.test_name`, contains this.
+    pub filter: Option<&'a str>,
+    /// Also find out what of the policy the tests reach.
+    pub coverage: bool,
 }
 
-/// Runs all tests of the bundle in the directory `path`. The interpreter runs them, since tests replace `input` by
-/// `with`, which bytecode has not.
+/// What the tests of a bundle said.
+#[derive(Debug, Default, Serialize)]
+pub struct TestReport {
+    /// All that ran, by name.
+    pub tests: Vec<TestResult>,
+    /// What they reached, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+}
+
+/// What one test said.
+#[derive(Debug, Serialize)]
+pub struct TestResult {
+    /// `package.test_name`.
+    pub name: String,
+    /// Where its rule stands.
+    pub source: Source,
+    /// Whether it is true.
+    pub passed: bool,
+    /// What it gave instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The expression that was not true, where one alone can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Source>,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+}
+
+impl TestReport {
+    /// Those that are true.
+    pub fn passed(&self) -> impl Iterator<Item = &TestResult> {
+        self.tests.iter().filter(|test| test.passed)
+    }
+
+    /// Those that are not.
+    pub fn failed(&self) -> impl Iterator<Item = &TestResult> {
+        self.tests.iter().filter(|test| !test.passed)
+    }
+}
+
+/// Runs the tests of the bundle in the directory `path`. The interpreter runs them, since tests replace `input` by `with`,
+/// which bytecode has not.
 ///
 /// # Errors
 /// A bundle that does not load, or a test file that does not parse or is recursive.
-pub fn run_tests(path: &Path) -> Result<TestReport, PolicyError> {
+pub fn run_tests(path: &Path, options: TestOptions<'_>) -> Result<TestReport, PolicyError> {
     let bundle = Bundle::read(path)?;
     // A bundle that the daemon would refuse has no passing tests.
     PolicyEngine::from_bundle(&bundle)?;
-    run(&bundle)
+    run(&bundle, options)
 }
 
 /// Runs the tests of a bundle that was read and compiled.
-pub(super) fn run(bundle: &Bundle) -> Result<TestReport, PolicyError> {
+pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestReport, PolicyError> {
     let mut engine = parse(bundle.policies.iter().chain(&bundle.tests))?;
     gate(&bundle.root, &mut engine)?;
     engine
@@ -50,8 +94,42 @@ pub(super) fn run(bundle: &Bundle) -> Result<TestReport, PolicyError> {
         limit: TIME_LIMIT,
         check_interval: NonZeroU32::MIN,
     });
-    let files: BTreeSet<String> = bundle.tests.iter().map(|test| test.path.display().to_string()).collect();
-    let mut names = BTreeSet::new();
+    engine.set_enable_coverage(options.coverage);
+    let mut tests = find(&mut engine, bundle);
+    if let Some(filter) = options.filter {
+        tests.retain(|name, _| name.contains(filter));
+    }
+    let mut lines = Lines::default();
+    let mut report = TestReport::default();
+    for (name, source) in tests {
+        // Each test in a fresh clone: a failure or panic of one must not colour the next.
+        let mut fresh = engine.clone();
+        let begin = Instant::now();
+        let given = catch_unwind(AssertUnwindSafe(|| fresh.eval_rule(format!("data.{name}"))));
+        let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let outcome = match given {
+            Ok(Ok(Value::Bool(true))) => None,
+            Ok(Ok(Value::Undefined)) => Some("undefined".into()),
+            Ok(Ok(other)) => Some(format!("gave {other}")),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the engine panicked".into()),
+        };
+        if options.coverage {
+            lines.add(&fresh);
+        }
+        report.tests.push(TestResult { name, source, passed: outcome.is_none(), outcome, failed_at: None, micros });
+    }
+    if report.failed().next().is_some() {
+        point_at_failures(&mut engine, &mut report);
+    }
+    report.coverage = options.coverage.then(|| lines.report(bundle, &mut engine));
+    Ok(report)
+}
+
+/// The tests by name, with the place of each one's first rule.
+fn find(engine: &mut Engine, bundle: &Bundle) -> BTreeMap<String, Source> {
+    let files: Vec<String> = bundle.tests.iter().map(|test| test.path.display().to_string()).collect();
+    let mut found = BTreeMap::new();
     for module in engine.get_modules() {
         if !files.contains(module.package.span.source.file()) {
             continue;
@@ -61,21 +139,25 @@ pub(super) fn run(bundle: &Bundle) -> Result<TestReport, PolicyError> {
             if let [name] = syntax::static_path(syntax::head(rule)).as_slice()
                 && name.starts_with("test_")
             {
-                names.insert(format!("{package}.{name}"));
+                found.entry(format!("{package}.{name}")).or_insert_with(|| Source::line(rule.span()));
             }
         }
     }
-    let mut report = TestReport::default();
-    for name in names {
-        // Each test in a fresh clone: a failure or panic of one must not colour the next.
-        let mut fresh = engine.clone();
-        match catch_unwind(AssertUnwindSafe(|| fresh.eval_rule(format!("data.{name}")))) {
-            Ok(Ok(Value::Bool(true))) => report.passed.push(name),
-            Ok(Ok(Value::Undefined)) => report.failed.push((name, "undefined".into())),
-            Ok(Ok(other)) => report.failed.push((name, format!("gave {other}"))),
-            Ok(Err(error)) => report.failed.push((name, error.to_string())),
-            Err(_) => report.failed.push((name, "the engine panicked".into())),
+    found
+}
+
+/// Finds for each failed test with one body the expression that is not true.
+fn point_at_failures(engine: &mut Engine, report: &mut TestReport) {
+    let all = probe::definitions(engine.get_modules());
+    for test in report.tests.iter_mut().filter(|test| !test.passed) {
+        let bodies: Vec<&Definition> = all.iter().filter(|definition| definition.rule == test.name).collect();
+        let [one] = bodies.as_slice() else { continue };
+        // The engine is in an unknown state after a panic, and a clone of its own is all that is lost.
+        let found = catch_unwind(AssertUnwindSafe(|| Probes::new(engine, std::iter::once(*one)).outcomes(None)));
+        if let Ok(outcomes) = found
+            && let Some((_, Outcome::Failed(place))) = outcomes.into_iter().next()
+        {
+            test.failed_at = Some(place);
         }
     }
-    Ok(report)
 }
