@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use airlock::audit::{AuditLog, Chain, Event, Record, Verdict, message};
@@ -13,12 +13,22 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 /// Fewer than the queue holds, so that nothing is refused while the clock runs.
 const BURST: u64 = 4_000;
 
+// As a principal shares them with all its records.
+static ISSUER: LazyLock<Arc<str>> = LazyLock::new(|| "https://idp.example.com".into());
+static GROUPS: LazyLock<Arc<[Arc<str>]>> =
+    LazyLock::new(|| ["mcp.users", "engineering", "on-call"].map(Arc::from).into());
+static SCOPES: LazyLock<Arc<[Arc<str>]>> = LazyLock::new(|| ["mcp", "docs.read"].map(Arc::from).into());
+
 fn call(correlation_id: &str) -> Record {
     Record {
         correlation_id: Some(correlation_id.into()),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
         tenant: Some("acme".into()),
         subject: Some("alice@example.com".into()),
+        issuer: Some(ISSUER.clone()),
+        groups: Some(GROUPS.clone()),
+        scopes: Some(SCOPES.clone()),
+        revision: Some("2026-07-28"),
         client: Some("203.0.113.7:51324".into()),
         upstream: Some("docs".into()),
         method: Some("tools/call".into()),

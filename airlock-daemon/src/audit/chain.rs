@@ -57,13 +57,23 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a [std::sync::Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a [std::sync::Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,10 +115,15 @@ impl Chain {
             trace_id: record.trace_id.as_deref(),
             tenant: record.tenant.as_deref(),
             subject: record.subject.as_deref(),
+            issuer: record.issuer.as_deref(),
+            groups: record.groups.as_deref(),
+            scopes: record.scopes.as_deref(),
             client: record.client.as_deref(),
+            certificate: record.certificate.as_deref(),
             upstream: record.upstream.as_deref(),
             method: record.method.as_deref(),
             target: record.target.as_deref(),
+            revision: record.revision,
             decision: record.decision,
             rule_id: record.rule_id.as_deref(),
             reason: record.reason.as_deref(),

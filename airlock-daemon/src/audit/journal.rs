@@ -63,7 +63,9 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         ("TRACE_ID", &record.trace_id),
         ("TENANT", &record.tenant),
         ("SUBJECT", &record.subject),
+        ("ISSUER", &record.issuer),
         ("CLIENT", &record.client),
+        ("CERTIFICATE", &record.certificate),
         ("UPSTREAM", &record.upstream),
         ("METHOD", &record.method),
         ("TARGET", &record.target),
@@ -73,6 +75,11 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
     for (name, text) in texts {
         fields.extend(text.as_deref().map(|text| format!("AIRLOCK_{name}={text}")));
     }
+    // The same field once per name: `AIRLOCK_GROUP=staff` finds every record of a member.
+    for (name, list) in [("GROUP", &record.groups), ("SCOPE", &record.scopes)] {
+        fields.extend(list.iter().flat_map(|names| names.iter()).map(|text| format!("AIRLOCK_{name}={text}")));
+    }
+    fields.extend(record.revision.map(|revision| format!("AIRLOCK_REVISION={revision}")));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));
     fields.extend(record.input_digest.map(|digest| format!("AIRLOCK_INPUT_DIGEST={}", hex(&digest))));
     // The same field once per detector: `AIRLOCK_REDACTION=ticket` finds every record that redacted one.

@@ -10,6 +10,12 @@ use super::event::Event;
 
 /// The longest text a field keeps, in characters. What is longer is cut and ends in `…`.
 const MAX_TEXT: usize = 256;
+/// How many groups or scopes a record names, and how long a name may be, in characters.
+const MAX_NAMES: usize = 64;
+const MAX_NAME: usize = 128;
+/// How long all groups of a record may be together, in characters, and all scopes.
+const MAX_GROUPS: usize = 2_048;
+const MAX_SCOPES: usize = 1_024;
 /// How many detectors a record names, and how long a name may be, in characters.
 const MAX_DETECTORS: usize = 64;
 const MAX_DETECTOR_NAME: usize = 64;
@@ -49,6 +55,17 @@ pub struct Record {
     pub tenant: Option<Arc<str>>,
     /// Whose token it was.
     pub subject: Option<Arc<str>>,
+    /// Who issued the token. This and the four below are what a policy judged by, on record with its decisions.
+    pub issuer: Option<Arc<str>>,
+    /// The subject's groups: at most 64, of 128 characters each and 2,048 together. A name that is cut ends in `…`, and so does
+    /// a list, with an entry `…`.
+    pub groups: Option<Arc<[Arc<str>]>>,
+    /// The token's scopes: at most 64, of 128 characters each and 1,024 together, cut in the same way.
+    pub scopes: Option<Arc<[Arc<str>]>>,
+    /// The subject of the client's certificate.
+    pub certificate: Option<Arc<str>>,
+    /// The protocol revision that the client speaks.
+    pub revision: Option<&'static str>,
     /// Where the request came from: address or unix peer. In `kernel.denied`: the process.
     pub client: Option<Arc<str>>,
     /// The name of the upstream.
@@ -111,7 +128,7 @@ impl Record {
         self.decision == Some(Verdict::Deny) || matches!(self.event, Event::Refusal | Event::KernelDenied)
     }
 
-    fn texts(&mut self) -> [&mut Option<Arc<str>>; 10] {
+    fn texts(&mut self) -> [&mut Option<Arc<str>>; 12] {
         [
             &mut self.correlation_id,
             &mut self.trace_id,
@@ -123,6 +140,8 @@ impl Record {
             &mut self.target,
             &mut self.rule_id,
             &mut self.reason,
+            &mut self.issuer,
+            &mut self.certificate,
         ]
     }
 }
@@ -144,6 +163,11 @@ impl From<Record> for Bounded {
                 *text = Some(short);
             }
         }
+        for (names, most) in [(&mut record.groups, MAX_GROUPS), (&mut record.scopes, MAX_SCOPES)] {
+            if let Some(short) = names.as_deref().and_then(|names| clip_names(names, most)) {
+                *names = Some(short);
+            }
+        }
         let redactions = &mut record.redactions;
         if redactions.len() > MAX_DETECTORS || redactions.keys().any(|name| name.len() > MAX_DETECTOR_NAME) {
             let mut bounded = BTreeMap::new();
@@ -158,6 +182,26 @@ impl From<Record> for Bounded {
         }
         Self(record)
     }
+}
+
+/// `names` cut to what a record holds, or `None` if they fit already.
+fn clip_names(names: &[Arc<str>], most: usize) -> Option<Arc<[Arc<str>]>> {
+    let bytes: usize = names.iter().map(|name| name.len()).sum();
+    if names.len() <= MAX_NAMES && bytes <= most && names.iter().all(|name| name.len() <= MAX_NAME) {
+        return None;
+    }
+    let (mut kept, mut characters): (Vec<Arc<str>>, usize) = (Vec::new(), 0);
+    for name in names {
+        let name = clip(name, MAX_NAME).unwrap_or_else(|| name.clone());
+        characters += name.chars().count();
+        // One place and one character are kept for the mark.
+        if kept.len() == MAX_NAMES - 1 || characters >= most {
+            kept.push("…".into());
+            break;
+        }
+        kept.push(name);
+    }
+    Some(kept.into())
 }
 
 /// `text` cut to `max` characters, or `None` if it fits already.
@@ -186,6 +230,48 @@ mod tests {
         let target = bounded.get().target.as_deref().unwrap();
         assert_eq!(target.chars().count(), MAX_TEXT);
         assert!(target.ends_with("é…"));
+    }
+
+    #[test]
+    fn lists_of_names_are_cut_and_say_so() {
+        let names = |count: usize, length: usize| -> Arc<[Arc<str>]> {
+            (0..count).map(|n| Arc::from(format!("{n}{}", "x".repeat(length)))).collect()
+        };
+        let few = names(20, 40);
+        let record = Record { groups: Some(few.clone()), scopes: Some(names(65, 1)), ..Record::default() };
+        let bounded = Bounded::from(record);
+        assert!(Arc::ptr_eq(bounded.get().groups.as_ref().unwrap(), &few), "what fits is not copied");
+        let scopes = bounded.get().scopes.as_deref().unwrap();
+        assert_eq!((scopes.len(), &*scopes[63]), (64, "…"));
+        for (count, length) in [(1, 200), (64, 60), (1_000, 1_000)] {
+            let bounded = Bounded::from(Record { groups: Some(names(count, length)), ..Record::default() });
+            let groups = bounded.get().groups.as_deref().unwrap();
+            assert!(groups.last().unwrap().ends_with('…'), "{groups:?}");
+            assert!(groups.iter().map(|name| name.chars().count()).sum::<usize>() <= MAX_GROUPS);
+        }
+    }
+
+    #[test]
+    fn the_worst_record_is_a_line_that_a_log_may_have() {
+        let worst: Arc<str> = "\u{1}".repeat(10_000).into();
+        let mut record = Record {
+            groups: Some(vec![worst.clone(); 1_000].into()),
+            scopes: Some(vec![worst.clone(); 1_000].into()),
+            redactions: (0..200).map(|n| (Arc::from(format!("{worst}{n}")), u32::MAX)).collect(),
+            input_digest: Some([0xff; 32]),
+            status: Some(u16::MAX),
+            latency_us: Some(u64::MAX),
+            bytes: Some(u64::MAX),
+            lost: Some(u64::MAX),
+            revision: Some("2026-07-28"),
+            ..Record::default()
+        };
+        for text in record.texts() {
+            *text = Some(worst.clone());
+        }
+        let mut line = Vec::new();
+        super::super::Chain::default().append(record, std::time::SystemTime::now(), &mut line);
+        assert!(line.len() <= super::super::MAX_LINE, "{}", line.len());
     }
 
     #[test]

@@ -15,6 +15,18 @@ pub struct Principal {
     token: Option<Arc<Token>>,
     identity: Identity,
     digest: [u8; 32],
+    facts: Facts,
+}
+
+/// What the audit log says of a bearer besides name and tenant; made once, shared by all its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// The groups, in the token's order.
+    pub groups: Arc<[Arc<str>]>,
+    /// The scopes, in the token's order.
+    pub scopes: Arc<[Arc<str>]>,
 }
 
 /// A client's own token, kept for what is exchanged for it (RFC 8693). Never shown, logged or sent to a server.
@@ -65,7 +77,13 @@ impl Principal {
             Identity(Arc::new((bearer.issuer.clone(), bearer.tenant.clone(), bearer.subject.clone())));
         // Strings, numbers and maps of them: nothing in it can fail to be written.
         let digest = Sha256::digest(serde_json::to_vec(&bearer).unwrap_or_default()).into();
-        Self { bearer, token: None, identity, digest }
+        let shared = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
+        let facts = Facts {
+            issuer: bearer.issuer.as_str().into(),
+            groups: shared(&bearer.groups),
+            scopes: shared(&bearer.scopes),
+        };
+        Self { bearer, token: None, identity, digest, facts }
     }
 
     /// The same with the token that says so.
@@ -79,6 +97,11 @@ impl Principal {
     /// The token that says so.
     pub fn token(&self) -> Option<&Arc<Token>> {
         self.token.as_ref()
+    }
+
+    /// What goes on record of it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// SHA-256 of all that a policy may read of the principal: two with the same digest are the same to it.

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::audit::{Event, Record, Verdict};
 use crate::auth::principal::Principal;
+use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
 
@@ -28,6 +29,24 @@ fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
     }
 }
 
+/// The same with what the policy judged by, so that the decision can be made again: all but the arguments and free claims.
+fn judged(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {
+    let facts = principal.map(Principal::facts);
+    Record {
+        issuer: facts.map(|facts| Arc::clone(&facts.issuer)),
+        groups: facts.map(|facts| Arc::clone(&facts.groups)),
+        scopes: facts.map(|facts| Arc::clone(&facts.scopes)),
+        certificate: context.peer.certificate.clone(),
+        revision: aim.revision.map(Revision::as_str),
+        ..record(context, principal, aim, event)
+    }
+}
+
+/// What stands on record for arguments.
+pub fn digest(arguments: &str) -> [u8; 32] {
+    Sha256::digest(arguments.as_bytes()).into()
+}
+
 /// Records that a call was let through, before the server gets it.
 ///
 /// # Errors
@@ -44,8 +63,8 @@ pub fn intent(
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
         reason: aim.as_task.then(|| "as a task".into()),
-        input_digest: Some(Sha256::digest(arguments.as_bytes()).into()),
-        ..record(context, Some(principal), aim, Event::CallIntent)
+        input_digest: Some(digest(arguments)),
+        ..judged(context, Some(principal), aim, Event::CallIntent)
     };
     put(gateway, intent)
 }
@@ -127,12 +146,14 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
     if refusal.stage == Stage::Upstream && !is_list {
         return;
     }
+    let base = if refusal.stage == Stage::Authorize { judged } else { record };
     let _ = gateway.audit.record_refusal(Record {
         decision: Some(Verdict::Deny),
         rule_id: refusal.rule_id.clone(),
         reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),
         status: Some(refusal.status.as_u16()),
         latency_us: Some(u64::try_from(context.elapsed().as_micros()).unwrap_or(u64::MAX)),
-        ..record(context, principal, &refusal.aim, Event::Refusal)
+        input_digest: refusal.input_digest,
+        ..base(context, principal, &refusal.aim, Event::Refusal)
     });
 }

@@ -39,6 +39,8 @@ pub struct Details {
     pub detail: Option<String>,
     /// The revision asked for, when it is not spoken here.
     pub requested_revision: Option<String>,
+    /// SHA-256 of the arguments that the policy refused.
+    pub input_digest: Option<[u8; 32]>,
     /// What was to be reached: upstream, method, target.
     pub aim: Aim,
 }
@@ -52,6 +54,8 @@ pub struct Aim {
     pub method: Option<Arc<str>>,
     /// The tool or prompt, the resource's URI without its query, or the task.
     pub target: Option<Arc<str>>,
+    /// The revision that the client speaks, where the policy is asked.
+    pub revision: Option<Revision>,
     /// Whether the client wants a task for it (2025-11-25, `params.task`).
     pub as_task: bool,
 }
@@ -85,6 +89,7 @@ impl Refusal {
             retry_after: None,
             detail: None,
             requested_revision: None,
+            input_digest: None,
             aim: Aim::default(),
         }))
     }

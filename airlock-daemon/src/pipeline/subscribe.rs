@@ -44,7 +44,7 @@ pub fn check(
     method: &'static str,
     params: &Object<'_>,
 ) -> Result<Granted, Refusal> {
-    let mut aim = Aim { method: Some(method.into()), ..Aim::default() };
+    let mut aim = Aim { method: Some(method.into()), revision: Some(who.revision), ..Aim::default() };
     let Some(uri) = params.string("uri") else {
         let mut refusal =
             Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, "`params.uri` must be a string")
@@ -64,7 +64,10 @@ pub fn check(
     let none = RawValue::from_string("{}".to_owned()).unwrap_or_default();
     let subject = Some((Noun::Resource, own));
     let wish = Wish { method: SUBSCRIBE, subject, arguments: Some(&none), revision: who.revision };
-    let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(refused)?;
+    let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
+        refusal.input_digest = Some(record::digest("{}"));
+        refused(refusal)
+    })?;
     if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
         return Err(refused(not_offered(method, who.revision)));
     }

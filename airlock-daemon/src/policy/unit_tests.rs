@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use regorus::unstable::{Literal, LiteralStmt, Module, Ref};
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 use serde::Serialize;
@@ -87,6 +88,7 @@ pub fn run_tests(path: &Path, options: TestOptions<'_>) -> Result<TestReport, Po
 pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestReport, PolicyError> {
     let mut engine = parse(bundle.policies.iter().chain(&bundle.tests))?;
     gate(&bundle.root, &mut engine)?;
+    refuse_unheard(engine.get_modules())?;
     engine
         .add_data(bundle.data.clone())
         .map_err(|error| PolicyError::from_rego(&bundle.root, &error.to_string()))?;
@@ -124,6 +126,26 @@ pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestRepor
     }
     report.coverage = options.coverage.then(|| lines.report(bundle, &mut engine));
     Ok(report)
+}
+
+/// Refuses `some x in y with input as z`: the engine evaluates `y` without the `with`, so such a test tells nothing.
+fn refuse_unheard(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
+    let mut found = None;
+    for rule in modules.iter().flat_map(|module| &module.policy) {
+        syntax::queries(rule, &mut |query| {
+            let unheard = |statement: &&LiteralStmt| {
+                matches!(statement.literal, Literal::SomeIn { .. }) && !statement.with_mods.is_empty()
+            };
+            found = found.take().or_else(|| query.stmts.iter().find(unheard).map(|it| syntax::place(&it.span)));
+        });
+    }
+    found.map_or(Ok(()), |place| {
+        Err(PolicyError::new(
+            place,
+            "`with` after `some … in` is not heard by the engine",
+            "bind the collection first (`all := … with input as …`), then say `some x in all`",
+        ))
+    })
 }
 
 /// The tests by name, with the place of each one's first rule.

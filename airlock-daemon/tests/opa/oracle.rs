@@ -48,7 +48,6 @@ impl From<Decision> for Answer {
 fn read(line: &Value) -> Answer {
     let Some(answer) = line.get("result").and_then(Value::as_object) else {
         assert!(line.get("error").is_some(), "OPA answers {line}");
-        println!("OPA: {line}");
         return Answer::Failed;
     };
     let denials: Option<Vec<(&str, &str)>> =
