@@ -175,16 +175,16 @@ impl Noun {
 
 impl Subject<'_> {
     /// As it goes on record: queries of URIs may hold what nobody wants in a log.
-    pub fn on_record(&self) -> &str {
+    pub fn on_record(&self) -> Cow<'_, str> {
         recorded(self.noun, &self.name)
     }
 }
 
-/// A name as it goes on record: a URI without its query, a template also without a query's expression.
-pub fn recorded(noun: Noun, name: &str) -> &str {
+/// A name as it goes on record: a URI without its query, a template also without a query's expression; `?…` stands for it.
+pub fn recorded(noun: Noun, name: &str) -> Cow<'_, str> {
     match (noun, name.find('?')) {
-        (Noun::Resource, Some(at)) => name[..at].trim_end_matches('{'),
-        _ => name,
+        (Noun::Resource, Some(at)) => Cow::Owned(format!("{}?…", name[..at].trim_end_matches('{'))),
+        _ => Cow::Borrowed(name),
     }
 }
 
@@ -376,8 +376,8 @@ mod tests {
 
     #[test]
     fn a_query_does_not_go_on_record() {
-        assert_eq!(recorded(Noun::Resource, "https://h/p?token=s#f"), "https://h/p");
-        assert_eq!(recorded(Noun::Resource, "https://h/{p}{?q,r}"), "https://h/{p}");
+        assert_eq!(recorded(Noun::Resource, "https://h/p?token=s#f"), "https://h/p?…");
+        assert_eq!(recorded(Noun::Resource, "https://h/{p}{?q,r}"), "https://h/{p}?…");
         assert_eq!(recorded(Noun::Resource, "file:///a"), "file:///a");
         assert_eq!(recorded(Noun::Tool, "what?"), "what?");
     }

@@ -52,7 +52,7 @@ pub struct Aim {
     pub upstream: Option<Arc<str>>,
     /// The method.
     pub method: Option<Arc<str>>,
-    /// The tool or prompt, the resource's URI without its query, or the task.
+    /// The tool or prompt, the resource's URI with `?…` for its query, or the task.
     pub target: Option<Arc<str>>,
     /// The revision that the client speaks, where the policy is asked.
     pub revision: Option<Revision>,

@@ -142,13 +142,13 @@ impl CallGraph {
 
 /// What names mean inside one module.
 #[derive(Clone)]
-struct Scope {
+pub(super) struct Scope {
     package: Path,
     imports: BTreeMap<String, Path>,
 }
 
 impl Scope {
-    fn new(module: &Module, package: Path) -> Self {
+    pub(super) fn new(module: &Module, package: Path) -> Self {
         let mut imports = BTreeMap::new();
         for import in &module.imports {
             let path = syntax::static_path(&import.refr);
@@ -161,7 +161,7 @@ impl Scope {
     }
 
     /// The absolute path (without `data`) that a reference starting with `name` may mean.
-    fn resolve(&self, name: &str) -> Option<Path> {
+    pub(super) fn resolve(&self, name: &str) -> Option<Path> {
         if name == "data" {
             return Some(Path::new());
         }

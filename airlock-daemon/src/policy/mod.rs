@@ -11,10 +11,14 @@ mod cycles;
 mod decision;
 mod engine;
 mod error;
+mod explain;
 mod hazards;
 mod input;
 mod probe;
+mod reads;
+mod recorded;
 pub mod reload;
+mod replay;
 mod syntax;
 mod undefined;
 mod unit_tests;
@@ -24,7 +28,10 @@ pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
 pub use coverage::{Coverage, FileCoverage};
+pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
 pub use probe::Source;
+pub use recorded::{Rebuilt, Recorded, Verdict};
+pub use replay::{Judgement, Replay};
 pub use unit_tests::{TestOptions, TestReport, TestResult, run_tests};
 
 #[cfg(test)]

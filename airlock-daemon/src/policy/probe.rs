@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
-use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead, Span};
+use regorus::unstable::{Expr, LiteralStmt, Module, Ref, Rule, RuleHead, Span};
 use regorus::{Engine, Value};
 
+use super::reads::{Basis, Paths, Reads};
 use super::syntax;
 
 /// What the rules written here are called; no rule of a bundle should be.
@@ -26,6 +27,12 @@ pub(super) struct Definition {
     adds: bool,
     value: String,
     statements: Vec<Source>,
+    /// What each statement may read of the input, itself and through rules.
+    pub(super) statement_reads: Vec<Paths>,
+    /// What its value may read.
+    pub(super) value_reads: Paths,
+    /// All that its result follows from, besides the input.
+    pub(super) basis: Basis,
     package: String,
     imports: String,
 }
@@ -46,8 +53,8 @@ pub struct Source {
 pub(super) enum Outcome {
     /// It holds, and gives this value; a rule that collects gives the set of what this definition adds.
     Held(Value),
-    /// This statement is not true, or its value undefined.
-    Failed(Source),
+    /// The statement of this number, from 0, is not true or its value undefined; with all statements true, its value is.
+    Failed(usize, Source),
     /// It cannot be written out on its own.
     Unknown,
 }
@@ -66,7 +73,7 @@ impl Source {
 
 /// All bodies of complete rules and of rules that collect. Functions, which mean nothing without their arguments, and
 /// constants, which always hold, are left out.
-pub(super) fn definitions(modules: &[Ref<Module>]) -> Vec<Definition> {
+pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definition> {
     let mut found = Vec::new();
     for module in modules {
         let package = syntax::static_path(&module.package.refr).join(".");
@@ -81,34 +88,42 @@ pub(super) fn definitions(modules: &[Ref<Module>]) -> Vec<Definition> {
                 _ => continue,
             };
             let rule_name = format!("{package}.{}", syntax::static_path(syntax::head(rule)).join("."));
-            let definition = |span: &Span, value: &str, statements, is_else| Definition {
-                rule: rule_name.clone(),
-                label: key.and_then(|key| constant_rule_id(key)),
-                source: Source::line(span),
-                is_else,
-                adds: key.is_some(),
-                value: value.to_owned(),
-                statements,
-                package: package.clone(),
-                imports: imports.clone(),
+            let value = key.or(assign.map(|assign| &assign.value));
+            let definition = |span: &Span, value: Option<&Ref<Expr>>, statements: &[LiteralStmt], is_else| {
+                let reads_of = |statement: &LiteralStmt| {
+                    let mut expressions = Vec::new();
+                    syntax::in_statement(statement, &mut |expr| expressions.push(expr));
+                    reads.of_expressions(module, expressions.into_iter())
+                };
+                Definition {
+                    rule: rule_name.clone(),
+                    label: key.and_then(|key| constant_rule_id(key)),
+                    source: Source::line(span),
+                    is_else,
+                    adds: key.is_some(),
+                    value: value.map_or("true", |value| value.span().text()).to_owned(),
+                    statements: statements.iter().map(|it| Source::new(&it.span, it.span.text())).collect(),
+                    statement_reads: statements.iter().map(reads_of).collect(),
+                    value_reads: reads.of_expressions(module, value.into_iter().map(|value| &**value)),
+                    basis: reads.basis(module, rule),
+                    package: package.clone(),
+                    imports: imports.clone(),
+                }
             };
-            let value = key.or(assign.map(|assign| &assign.value)).map_or("true", |value| value.span().text());
             if bodies.is_empty() {
                 if assign.is_some_and(|assign| !is_constant(&assign.value)) {
-                    found.push(definition(rule.span(), value, Vec::new(), false));
+                    found.push(definition(rule.span(), value, &[], false));
                 }
                 continue;
             }
             for (at, body) in bodies.iter().enumerate() {
-                let statements = body.query.stmts.iter();
-                let statements = statements.map(|stmt| Source::new(&stmt.span, stmt.span.text())).collect();
                 let value = match &body.assign {
-                    Some(assign) => assign.value.span().text(),
-                    None if body.is_else => "true",
+                    Some(assign) => Some(&assign.value),
+                    None if body.is_else => None,
                     None => value,
                 };
                 let span = if at == 0 { rule.span() } else { &body.span };
-                found.push(definition(span, value, statements, body.is_else));
+                found.push(definition(span, value, &body.query.stmts, body.is_else));
             }
         }
     }
@@ -152,13 +167,13 @@ impl Definition {
 }
 
 /// Definitions, ready to be asked about.
-pub(super) struct Probes<'a> {
+pub(super) struct Probes {
     engine: Engine,
-    ready: Vec<Probe<'a>>,
+    ready: Vec<Probe>,
 }
 
-struct Probe<'a> {
-    definition: &'a Definition,
+struct Probe {
+    definition: Definition,
     id: usize,
     /// How much of it the engine takes when it stands alone.
     how: How,
@@ -171,18 +186,20 @@ enum How {
     NotAtAll,
 }
 
-impl<'a> Probes<'a> {
+impl Probes {
     /// Writes out all `definitions` for an engine that has the bundle and its data.
-    pub(super) fn new(engine: &Engine, definitions: impl Iterator<Item = &'a Definition>) -> Self {
-        let mut ready: Vec<Probe<'a>> = definitions
-            .enumerate()
-            .map(|(id, definition)| Probe { definition, id, how: How::Beginnings })
-            .collect();
+    pub(super) fn new(engine: &Engine, definitions: Vec<Definition>) -> Self {
+        let probe = |(id, definition): (usize, Definition)| {
+            // Whether an `else` is looked at depends on what stands before it.
+            let how = if definition.is_else { How::NotAtAll } else { How::Beginnings };
+            Probe { definition, id, how }
+        };
+        let mut ready: Vec<Probe> = definitions.into_iter().enumerate().map(probe).collect();
         if let Some(engine) = with(engine, &ready) {
             return Self { engine, ready };
         }
         // A statement may need a variable that a later one binds: such a body is asked about as a whole.
-        for probe in &mut ready {
+        for probe in ready.iter_mut().filter(|probe| probe.how != How::NotAtAll) {
             for how in [How::Beginnings, How::WholeOnly, How::NotAtAll] {
                 probe.how = how;
                 if with(engine, std::slice::from_ref(probe)).is_some() {
@@ -198,18 +215,23 @@ impl<'a> Probes<'a> {
     }
 
     /// What becomes of each definition under the engine's input.
-    pub(super) fn outcomes(&mut self, input: Option<Value>) -> Vec<(&'a Definition, Outcome)> {
+    pub(super) fn outcomes(&mut self, input: Option<Value>) -> Vec<Outcome> {
         if let Some(input) = input {
             self.engine.set_input(input);
         }
         let Self { engine, ready } = self;
-        ready.iter().map(|probe| (probe.definition, probe.outcome(engine))).collect()
+        ready.iter().map(|probe| probe.outcome(engine)).collect()
+    }
+
+    /// The definitions, in the order of their outcomes.
+    pub(super) fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.ready.iter().map(|probe| &probe.definition)
     }
 }
 
-impl Probe<'_> {
+impl Probe {
     fn outcome(&self, engine: &mut Engine) -> Outcome {
-        let Definition { package, statements, source, .. } = self.definition;
+        let Definition { package, statements, source, .. } = &self.definition;
         let mut ask = |name: String| match engine.eval_rule(format!("data.{package}.{name}")) {
             Ok(Value::Undefined) | Err(_) => None,
             Ok(value) => Some(value),
@@ -227,18 +249,19 @@ impl Probe<'_> {
             return Outcome::Unknown;
         }
         let failed = (1..=statements.len()).find(|count| ask(format!("{NAME}_{}_{count}", self.id)).is_none());
-        let place = failed.and_then(|count| statements.get(count - 1)).unwrap_or(source);
+        let at = failed.map_or(statements.len(), |count| count - 1);
+        let place = statements.get(at).unwrap_or(source);
         let first = place.text.lines().next().unwrap_or_default();
-        Outcome::Failed(Source { text: first.to_owned(), ..place.clone() })
+        Outcome::Failed(at, Source { text: first.to_owned(), ..place.clone() })
     }
 }
 
 /// The engine with these definitions written out, if it takes them.
-fn with(engine: &Engine, probes: &[Probe<'_>]) -> Option<Engine> {
+fn with(engine: &Engine, probes: &[Probe]) -> Option<Engine> {
     let mut engine = engine.clone();
     let mut first = None;
     for probe in probes.iter().filter(|probe| probe.how != How::NotAtAll) {
-        let Definition { package, imports, .. } = probe.definition;
+        let Definition { package, imports, .. } = &probe.definition;
         let text = format!(
             "package {package}\n{imports}{}",
             probe.definition.written_out(probe.id, probe.how == How::Beginnings)

@@ -1,7 +1,7 @@
 //! Walking Rego syntax trees.
 
 use regorus::Value;
-use regorus::unstable::{Expr, Literal, Query, Rule, RuleAssign, RuleHead, Span};
+use regorus::unstable::{Expr, Literal, LiteralStmt, Query, Rule, RuleAssign, RuleHead, Span};
 
 /// One step of a reference such as `data.roles[name].tools`.
 pub(super) enum Step<'a> {
@@ -123,26 +123,29 @@ fn assigned<'a>(assign: Option<&'a RuleAssign>, visit: &mut dyn FnMut(&'a Expr))
 
 /// Every outermost expression of a query.
 pub(super) fn in_query<'a>(query: &'a Query, visit: &mut dyn FnMut(&'a Expr)) {
-    for statement in &query.stmts {
-        match &statement.literal {
-            Literal::SomeVars { .. } => {}
-            Literal::SomeIn { key, value, collection, .. } => {
-                if let Some(key) = key {
-                    visit(key);
-                }
-                visit(value);
-                visit(collection);
+    query.stmts.iter().for_each(|statement| in_statement(statement, visit));
+}
+
+/// Every outermost expression of one statement.
+pub(super) fn in_statement<'a>(statement: &'a LiteralStmt, visit: &mut dyn FnMut(&'a Expr)) {
+    match &statement.literal {
+        Literal::SomeVars { .. } => {}
+        Literal::SomeIn { key, value, collection, .. } => {
+            if let Some(key) = key {
+                visit(key);
             }
-            Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => visit(expr),
-            Literal::Every { domain, query, .. } => {
-                visit(domain);
-                in_query(query, visit);
-            }
+            visit(value);
+            visit(collection);
         }
-        for modifier in &statement.with_mods {
-            visit(&modifier.refr);
-            visit(&modifier.r#as);
+        Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => visit(expr),
+        Literal::Every { domain, query, .. } => {
+            visit(domain);
+            in_query(query, visit);
         }
+    }
+    for modifier in &statement.with_mods {
+        visit(&modifier.refr);
+        visit(&modifier.r#as);
     }
 }
 

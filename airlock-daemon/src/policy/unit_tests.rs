@@ -17,6 +17,7 @@ use super::coverage::{Coverage, Lines};
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
 use super::probe::{self, Definition, Outcome, Probes, Source};
+use super::reads::Reads;
 use super::syntax;
 
 /// The longest that one test may take.
@@ -170,14 +171,18 @@ fn find(engine: &mut Engine, bundle: &Bundle) -> BTreeMap<String, Source> {
 
 /// Finds for each failed test with one body the expression that is not true.
 fn point_at_failures(engine: &mut Engine, report: &mut TestReport) {
-    let all = probe::definitions(engine.get_modules());
+    let modules = engine.get_modules();
+    let mut all = probe::definitions(modules, &Reads::new(modules));
     for test in report.tests.iter_mut().filter(|test| !test.passed) {
-        let bodies: Vec<&Definition> = all.iter().filter(|definition| definition.rule == test.name).collect();
-        let [one] = bodies.as_slice() else { continue };
+        let (bodies, others): (Vec<Definition>, _) = all.into_iter().partition(|it| it.rule == test.name);
+        all = others;
+        if bodies.len() != 1 {
+            continue;
+        }
         // The engine is in an unknown state after a panic, and a clone of its own is all that is lost.
-        let found = catch_unwind(AssertUnwindSafe(|| Probes::new(engine, std::iter::once(*one)).outcomes(None)));
+        let found = catch_unwind(AssertUnwindSafe(|| Probes::new(engine, bodies).outcomes(None)));
         if let Ok(outcomes) = found
-            && let Some((_, Outcome::Failed(place))) = outcomes.into_iter().next()
+            && let Some(Outcome::Failed(_, place)) = outcomes.into_iter().next()
         {
             test.failed_at = Some(place);
         }

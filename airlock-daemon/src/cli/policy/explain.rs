@@ -1,0 +1,149 @@
+//! `airlock policy explain`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::log::{self, Line};
+use super::{Bundle, NO, WRONG};
+use crate::audit::printable;
+use crate::policy::{self, Asked, Explanation, Rebuilt, Recorded, Source};
+
+/// Arguments of `airlock policy explain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    bundle: Bundle,
+    /// An input document as JSON, as a policy sees it; `-` reads standard input.
+    #[arg(long, value_name = "FILE", required_unless_present = "correlation_id", conflicts_with = "correlation_id")]
+    input: Option<PathBuf>,
+    /// A decision of the audit log, by the id that the client was told.
+    #[arg(long, value_name = "ID", requires = "audit_dir")]
+    correlation_id: Option<String>,
+    /// The audit directory (`audit.dir`).
+    #[arg(long, value_name = "DIR")]
+    audit_dir: Option<PathBuf>,
+    /// The arguments of that call, byte for byte as they were sent; they are checked against the record's digest.
+    #[arg(long, value_name = "FILE", requires = "correlation_id")]
+    arguments: Option<PathBuf>,
+    /// Print one JSON document: {`allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown}.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let (asked, unknown) = match question(args) {
+        Ok(question) => question,
+        Err(error) => {
+            writeln!(err, "airlock policy explain: {error}")?;
+            return Ok(WRONG);
+        }
+    };
+    let explanation = match policy::explain(&args.bundle.path, &asked, &unknown) {
+        Ok(explanation) => explanation,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(WRONG);
+        }
+    };
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &explanation)?;
+        writeln!(out)?;
+    } else {
+        tell(&explanation, out)?;
+    }
+    let granted = explanation.allow && explanation.obligations.missing_scopes.is_empty();
+    Ok(if granted { 0 } else { NO })
+}
+
+fn question(args: &Args) -> Result<(Asked, BTreeSet<&'static str>), String> {
+    let text = |path: &Path| {
+        let read = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+        read.map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    if let Some(input) = &args.input {
+        let asked = Asked::parse(&text(input)?).map_err(|error| format!("{}: {error}", input.display()))?;
+        return Ok((asked, BTreeSet::new()));
+    }
+    let (Some(id), Some(dir)) = (&args.correlation_id, &args.audit_dir) else {
+        return Err("give --input, or --correlation-id with --audit-dir".to_owned());
+    };
+    let recorded = find(dir, id)?;
+    let arguments = args.arguments.as_deref().map(text).transpose()?;
+    let Rebuilt { asked, unknown } = recorded.rebuild(arguments.as_deref())?;
+    Ok((asked, unknown))
+}
+
+/// The decision of the log with this id.
+fn find(dir: &Path, id: &str) -> Result<Recorded, String> {
+    let mut other = None;
+    let mut found = None;
+    log::walk(dir, |place, line| {
+        // Most lines are skipped without being read.
+        if found.is_some() || !line.windows(id.len().max(1)).any(|window| window == id.as_bytes()) {
+            return Ok(());
+        }
+        match Recorded::read(line) {
+            Ok(Some(record)) if record.correlation_id.as_deref() == Some(id) => found = Some(record),
+            Ok(_) => other = Some(place.to_string()),
+            Err(error) => return Err(Line { place: place.clone(), error }),
+        }
+        Ok(())
+    })?;
+    found.ok_or_else(|| match other {
+        Some(place) => format!(
+            "{place}: the record of {id} is no decision of the policy; what was refused before it, or answered without it, \
+             has none"
+        ),
+        None => format!("{}: no record has the correlation id {id}", dir.display()),
+    })
+}
+
+fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
+    let place = |source: &Source| format!("{}:{}: {}", source.file, source.line, source.text);
+    let verdict = if explanation.allow { "allowed" } else { "denied" };
+    writeln!(out, "{verdict} by {}: {}", printable(&explanation.rule_id), printable(&explanation.reason))?;
+    for source in &explanation.decided_by {
+        writeln!(out, "  {}", place(source))?;
+    }
+    if let Some(error) = &explanation.error {
+        writeln!(out, "the policy could not be evaluated: {error}")?;
+    }
+    let asks = &explanation.obligations;
+    if !asks.scopes.is_empty() {
+        writeln!(out, "the token must carry the scopes {}", asks.scopes.join(" "))?;
+    }
+    if !asks.missing_scopes.is_empty() {
+        writeln!(out, "it lacks {}: the client is refused and told so", asks.missing_scopes.join(" "))?;
+    }
+    if !asks.redact.is_empty() {
+        writeln!(out, "the answer is redacted by {}", asks.redact.join(" "))?;
+    }
+    if asks.durable {
+        writeln!(out, "the record must be on disk before the call")?;
+    }
+    for part in &explanation.unknown {
+        let remedy = if part == "call.arguments" { ": give --arguments" } else { "" };
+        writeln!(out, "the policy reads input.{part}, which is not on record{remedy}")?;
+    }
+    let name = |rule: &str, rule_id: Option<&String>| {
+        let short = rule.strip_prefix("airlock.authz.").unwrap_or(rule);
+        rule_id.map_or_else(|| short.to_owned(), |id| format!("{short} {id}"))
+    };
+    writeln!(out, "\nwhat holds:")?;
+    for held in &explanation.held {
+        writeln!(out, "  {}", place(&held.source))?;
+        writeln!(out, "      {} = {}", name(&held.rule, held.rule_id.as_ref()), printable(&held.value))?;
+    }
+    writeln!(out, "\nwhat does not:")?;
+    for failed in &explanation.failed {
+        writeln!(out, "  {}", place(&failed.source))?;
+        let what = name(&failed.rule, failed.rule_id.as_ref());
+        match &failed.at {
+            Some(at) => writeln!(out, "      {what}: not true at line {}: {}", at.line, at.text)?,
+            None => writeln!(out, "      {what}: cannot be told apart from the rest of its rule")?,
+        }
+    }
+    Ok(())
+}
