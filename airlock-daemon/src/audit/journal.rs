@@ -77,7 +77,8 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
     }
     // The same field once per name: `AIRLOCK_GROUP=staff` finds every record of a member.
     for (name, list) in [("GROUP", &record.groups), ("SCOPE", &record.scopes)] {
-        fields.extend(list.iter().flat_map(|names| names.iter()).map(|text| format!("AIRLOCK_{name}={text}")));
+        fields
+            .extend(list.iter().flat_map(|names| names.iter()).map(|text| format!("AIRLOCK_{name}={text}")));
     }
     fields.extend(record.revision.map(|revision| format!("AIRLOCK_REVISION={revision}")));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));

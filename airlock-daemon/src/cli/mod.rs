@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod audit;
+mod certificates;
 pub mod check;
 pub mod kernel;
 pub mod policy;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,22 +19,26 @@ use crate::config;
 use crate::config::schema::{Config, Workers};
 use crate::face::session::Sessions;
 use crate::http::admin::{self, AdminSocket};
-use crate::http::{Service, connection, health, metrics as metrics_listener};
+use crate::http::{Door, Service, connection, health, metrics as metrics_listener};
 use crate::kernel::KernelHalf;
 use crate::observe::metrics::Metrics;
 use crate::observe::{logging, notify};
 use crate::pipeline::Gateway;
 use crate::pipeline::admit::Origins;
+use crate::pipeline::forwarded::Proxies;
 use crate::pipeline::parked::Parked;
 use crate::pipeline::seal::Sealer;
 use crate::policy::PolicyEngine;
 use crate::policy::reload::InForce;
 use crate::runtime::backend::{self, Backend};
-use crate::runtime::listener;
-use crate::runtime::worker::{self, Phase};
+use crate::runtime::listener::{self, Listener};
+use crate::runtime::room::Room;
+use crate::runtime::tls::Tls;
+use crate::runtime::unix_socket::SocketFile;
+use crate::runtime::worker::{self, Phase, Remote};
 use crate::upstream::pool::Upstreams;
 
-use super::reload;
+use super::{certificates, reload};
 
 /// How often sessions are looked through for idle ones.
 const JANITOR: Duration = Duration::from_secs(5);
@@ -78,7 +82,8 @@ pub fn run(args: &Args) -> ExitCode {
 struct House {
     service: Arc<Service>,
     writer: AuditWriter,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    socket_file: Option<SocketFile>,
     metrics: Option<TcpListener>,
     admin: Option<AdminSocket>,
     development: Option<Arc<DevelopmentIssuer>>,
@@ -90,8 +95,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     logging::init(&config.observability.log)?;
     let house = set_up(config)?;
     let service = Arc::clone(&house.service);
-    let addresses: Vec<_> =
-        house.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses = addresses(&house);
     // The first thing that can be asked of a service is to end: it is heard from here on.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
@@ -101,7 +105,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     let crew = Crew::new(house.workers);
     let mut threads = Vec::with_capacity(house.workers);
     for number in 0..house.workers {
-        let listeners = listener::share(&house.listeners)?;
+        let listeners = house.listeners.iter().map(Listener::share).collect::<Result<_, _>>()?;
         threads.push(start_worker(number, house.backend, listeners, Arc::clone(&service), crew.clone())?);
     }
     drop(house.listeners);
@@ -114,6 +118,8 @@ fn serve(config: Config) -> Result<(), Failure> {
         notify::stopping("finishing calls in flight");
         tracing::info!("stopping: no new connections, calls in flight are finished");
         crew.phase.send_replace(Phase::Draining);
+        // Nobody who looks for the socket from here on is to find one that is not listened on.
+        drop(house.socket_file);
         service.gateway.draining.send_replace(true);
         // Keys and metrics are served on while calls are finished.
         crew.all_ended().await;
@@ -129,20 +135,37 @@ fn serve(config: Config) -> Result<(), Failure> {
     result
 }
 
+/// Where it listens, as a person would write it into a client.
+fn addresses(house: &House) -> String {
+    let scheme = if house.service.door.tls.is_some() { "https" } else { "http" };
+    let listed = house.listeners.iter().map(|listener| match listener {
+        Listener::Tcp(_) => format!("{scheme}://{listener}"),
+        Listener::Unix(_) => listener.to_string(),
+    });
+    listed.collect::<Vec<_>>().join(" ")
+}
+
 /// Everything that can fail, in the order in which an operator would look for the fault.
 fn set_up(config: Config) -> Result<House, Failure> {
     let io = backend::choose(config.server.io)?;
     tracing::info!(io = %io.backend, why = io.why, "socket I/O");
     let policy = PolicyEngine::load(&config.policy.path)?;
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
-    let kernel = KernelHalf::start(&config.kernel)?;
-    let listeners = listener::open(&config.server.listen)?;
+    let mut kernel = config.kernel.clone();
+    // What a proxy's clients do must never take the proxy away from all of them.
+    kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
+    let kernel = KernelHalf::start(&kernel)?;
+    let tls = match &config.server.tls {
+        Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
+        None => None,
+    };
+    let (listeners, socket_file) = listener::open(&config.server)?;
     if let Some(early_drop) = kernel.early_drop() {
         let ports: Vec<_> =
-            listeners.iter().filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect();
+            listeners.iter().filter_map(|listener| Some(listener.tcp_address()?.port())).collect();
         early_drop.set_ports(&ports)?;
     }
-    let base_url = base_url(&config, &listeners)?;
+    let base_url = base_url(&config, &listeners);
     let development = match &config.auth.development_issuer {
         Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
         None => None,
@@ -184,17 +207,37 @@ fn set_up(config: Config) -> Result<House, Failure> {
         sealer: Sealer::new()?,
         config,
     });
-    let service = Arc::new(Service { gateway, sessions: Sessions::default() });
-    Ok(House { service, writer, listeners, metrics: metrics_listener, admin, development, backend, workers })
+    let server = &gateway.config.server;
+    let door = Door {
+        tls,
+        room: Room::new(server.max_connections, server.max_connections_per_address),
+        proxies: Proxies::new(server),
+    };
+    let service = Arc::new(Service { gateway, sessions: Sessions::default(), door });
+    Ok(House {
+        service,
+        writer,
+        listeners,
+        socket_file,
+        metrics: metrics_listener,
+        admin,
+        development,
+        backend,
+        workers,
+    })
 }
 
 /// The URL of this host without a path: configured, or the first address that is listened on.
-fn base_url(config: &Config, listeners: &[TcpListener]) -> Result<String, Failure> {
+fn base_url(config: &Config, listeners: &[Listener]) -> String {
     if let Some(url) = &config.server.public_url {
-        return Ok(url.trim_end_matches('/').to_owned());
+        return url.trim_end_matches('/').to_owned();
     }
-    let first = listeners.first().ok_or("server.listen is empty: name at least one address")?;
-    Ok(format!("http://{}", first.local_addr()?))
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    match listeners.iter().find_map(Listener::tcp_address) {
+        Some(address) => format!("{scheme}://{address}"),
+        // The host that clients of a unix socket name.
+        None => "http://localhost".to_owned(),
+    }
 }
 
 /// The workers: where they are in their lives, seen from outside and from each other.
@@ -271,13 +314,14 @@ impl Drop for Shift {
 fn start_worker(
     number: usize,
     backend: Backend,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     service: Arc<Service>,
     crew: Crew,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let shift = Shift { crew, is_drained: Cell::new(false) };
-        let drain = service.gateway.config.server.timeouts.drain.0;
+        let timeouts = &service.gateway.config.server.timeouts;
+        let (drain, stalled) = (timeouts.drain.0, timeouts.idle.0);
         let life = async {
             let phase = shift.crew.phase.subscribe();
             if number == 0 {
@@ -285,11 +329,11 @@ fn start_worker(
             }
             let serve = {
                 let (service, phase) = (Arc::clone(&service), phase.clone());
-                move |stream, peer: SocketAddr| {
-                    connection::serve(Arc::clone(&service), stream, peer, phase.clone())
+                move |stream, remote: Remote| {
+                    connection::serve(Arc::clone(&service), stream, remote, phase.clone())
                 }
             };
-            let left = worker::run(backend, listeners, phase, drain, serve).await;
+            let left = worker::run(backend, listeners, stalled, phase, drain, serve).await;
             shift.drained();
             shift.crew.all_drained(left).await;
             service.gateway.upstreams.end_all(SETTLE).await;
@@ -325,14 +369,11 @@ struct Side {
 async fn keep_house(
     service: Arc<Service>,
     side: Side,
-    addresses: &[SocketAddr],
+    addresses: &str,
     crew: &Crew,
     mut signals: Signals,
 ) -> Result<(), Failure> {
-    let mut status = String::from("listening on");
-    for address in addresses {
-        let _ = write!(status, " http://{address}");
-    }
+    let mut status = format!("listening on {addresses}");
     let started = Instant::now();
     let Side { metrics, admin, development } = side;
     if let Some(issuer) = development {
@@ -344,6 +385,10 @@ async fn keep_house(
         });
     }
     tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
+    if let Some(tls) = &service.door.tls {
+        certificates::introduce(tls, &service.gateway.metrics);
+        tokio::task::spawn_local(certificates::watch(Arc::clone(tls), Arc::clone(&service.gateway.metrics)));
+    }
     if let Some(listener) = metrics {
         if let Ok(address) = listener.local_addr() {
             let _ = write!(status, ", metrics at http://{address}/metrics");
@@ -392,6 +437,9 @@ async fn keep_house(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
                 notify::reloading();
+                if let Some(tls) = &service.door.tls {
+                    certificates::look(tls, &service.gateway.metrics, true).await;
+                }
                 reload::policy(&service.gateway).await;
                 notify::ready(&status);
             }

@@ -3,8 +3,10 @@
 mod de;
 mod diagnostics;
 mod load;
+pub mod network;
 mod parse;
 pub mod schema;
+pub mod tls_files;
 mod tree;
 pub mod units;
 mod validate;

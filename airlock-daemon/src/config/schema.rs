@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{ByteSize, Period, Rate};
+use super::units::{ByteSize, FileMode, Period, Rate};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -40,16 +40,24 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// TCP addresses to listen on. Loopback only by default.
+    /// TCP addresses to listen on. Loopback only by default; may be empty beside a unix socket.
     pub listen: Vec<SocketAddr>,
-    /// A unix socket to listen on as well.
+    /// A unix socket to listen on as well, without TLS. The policy sees the user at its other end (`input.client.uid`).
     pub unix_socket: Option<PathBuf>,
+    /// Who may connect to the unix socket: its file mode, in octal.
+    pub unix_socket_mode: FileMode,
     /// The URL under which clients reach this host, without a path; names the resource in OAuth metadata.
     pub public_url: Option<String>,
-    /// Certificate and key of the TLS listener.
+    /// Certificate and key of all TCP listeners. Reloaded when the files change.
     pub tls: Option<Tls>,
-    /// Proxies whose forwarding headers are believed (CIDR).
+    /// Proxies that are believed about the address of their clients (CIDR); from anybody else such words are ignored.
     pub trusted_proxies: Vec<String>,
+    /// How trusted proxies name their client.
+    pub proxy_protocol: ProxyProtocol,
+    /// Most client connections open at a time; further ones are closed at once.
+    pub max_connections: usize,
+    /// The same of one address (IPv6: one /64). Trusted proxies and unix sockets are not counted.
+    pub max_connections_per_address: usize,
     /// Values of `Origin` that browsers may send; none by default.
     pub allowed_origins: Vec<String>,
     /// Which kind of socket I/O to use.
@@ -70,8 +78,39 @@ pub struct Server {
 pub struct Tls {
     /// PEM file with the certificate chain.
     pub cert_file: PathBuf,
-    /// PEM file with the private key.
+    /// PEM file with the private key, not encrypted.
     pub key_file: PathBuf,
+    /// PEM file with the authorities that sign the certificates of clients.
+    #[serde(default)]
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients show a certificate. The policy sees whose it is (`input.client.certificate`); a token is needed
+    /// all the same.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+}
+
+/// `server.tls.client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// Clients are not asked for one.
+    #[default]
+    None,
+    /// One that is shown must be good; none is good as well.
+    Optional,
+    /// Without a good one there is no connection.
+    Required,
+}
+
+/// `server.proxy_protocol`: how trusted proxies name their client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// By `X-Forwarded-For` in each request.
+    #[default]
+    Off,
+    /// By a PROXY header (version 1 or 2) in front of each connection; `X-Forwarded-For` is ignored.
+    Required,
 }
 
 /// `server.io`.
@@ -107,8 +146,10 @@ pub struct Timeouts {
     pub upstream: Period,
     /// A session or connection without traffic ends after this.
     pub idle: Period,
-    /// For a client to send its request head.
+    /// For a client to send its request head; also for a PROXY header and for the TLS handshake.
     pub header: Period,
+    /// For a client to send the body of its request, all of it.
+    pub body: Period,
     /// For calls in flight to finish at shutdown.
     pub drain: Period,
     /// For a client to answer what a server asks in the middle of a call (elicitation, sampling). The call's own deadline
@@ -502,7 +543,7 @@ pub struct TokenClient {
     pub client_secret_file: SecretFile,
     /// How the two are sent.
     #[serde(default)]
-    pub client_auth: ClientAuth,
+    pub client_auth: TokenClientAuth,
     /// Scopes to ask for.
     #[serde(default)]
     pub scopes: Vec<String>,
@@ -517,7 +558,7 @@ pub struct TokenClient {
 /// `client_auth`: how a client names itself to the token endpoint (RFC 6749, section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ClientAuth {
+pub enum TokenClientAuth {
     /// In the `Authorization` header, which every provider must take.
     #[default]
     Basic,
@@ -726,9 +767,13 @@ impl Default for Server {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             unix_socket: None,
+            unix_socket_mode: FileMode(0o660),
             public_url: None,
             tls: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
             allowed_origins: Vec::new(),
             io: Io::Auto,
             workers: Workers::Auto,
@@ -746,6 +791,7 @@ impl Default for Timeouts {
             upstream: Period::secs(30),
             idle: Period::secs(120),
             header: Period::secs(5),
+            body: Period::secs(30),
             drain: Period::secs(30),
             input: Period::secs(300),
         }

@@ -1,4 +1,4 @@
-//! Durations, sizes and rates as an operator writes them: `30s`, `256KiB`, `200/min`.
+//! Durations, sizes, rates and modes as an operator writes them: `30s`, `256KiB`, `200/min`, `0660`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +22,10 @@ pub struct Rate {
     /// The span in which that number is allowed.
     pub per: Duration,
 }
+
+/// The permission bits of a file, written in octal: `0660`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(pub u32);
 
 impl Period {
     /// A period of whole seconds.
@@ -117,6 +121,25 @@ impl FromStr for Rate {
     }
 }
 
+impl FromStr for FileMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits =
+            (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+        mode.map(Self).ok_or_else(|| {
+            format!("`{text}` is not a file mode: write three or four octal digits, such as `0660`")
+        })
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
@@ -172,7 +195,7 @@ macro_rules! text_serde {
         }
     )*};
 }
-text_serde!(Period, ByteSize, Rate);
+text_serde!(Period, ByteSize, Rate, FileMode);
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +209,9 @@ mod tests {
         for text in ["512B", "256KiB", "512MiB", "2GiB"] {
             assert_eq!(text.parse::<ByteSize>().expect(text).to_string(), text);
         }
+        for text in ["0660", "0600", "0777"] {
+            assert_eq!(text.parse::<FileMode>().expect(text).to_string(), text);
+        }
         for text in ["1/s", "200/min", "10/h", "5/d"] {
             assert_eq!(text.parse::<Rate>().expect(text).to_string(), text);
         }
@@ -198,6 +224,9 @@ mod tests {
         }
         for text in ["", "KB", "1KB", "1e3", "99999999999999GiB"] {
             assert!(text.parse::<ByteSize>().expect_err(text).contains("such as"));
+        }
+        for text in ["", "66", "0o660", "1777", "0688", "u=rw", "00660"] {
+            assert!(text.parse::<FileMode>().expect_err(text).contains("such as"));
         }
         for text in ["", "200", "0/min", "200/fortnight", "-1/s"] {
             assert!(text.parse::<Rate>().expect_err(text).contains("such as"));

@@ -31,7 +31,7 @@ use at;
 pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
     let mut checks = Checks { root, issues: Vec::new() };
     later::check(config, &mut checks);
-    server::check(config, &mut checks);
+    server::check(config, &mut checks, files);
     auth::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     admin(config, &mut checks);

@@ -12,8 +12,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use crate::config::units::Period;
 use crate::face::outbox::{Frame as Said, Reader};
 use crate::pipeline::{Refusal, Stage};
 
@@ -147,11 +148,11 @@ fn data(out: &mut String, message: &str) {
     out.push('\n');
 }
 
-/// Reads a request's body, at most `limit` bytes.
+/// Reads a request's body, at most `limit` bytes, in at most the time `within`.
 ///
 /// # Errors
-/// 413 when it is longer, 400 when it breaks off.
-pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+/// 413 when it is longer, 408 when it takes longer, 400 when it breaks off.
+pub async fn collect(body: Incoming, limit: usize, within: Duration) -> Result<Bytes, Refusal> {
     let too_large = || {
         let reason = format!("the body is larger than {limit} bytes (server.max_request_bytes)");
         Refusal::new(Stage::Http, StatusCode::PAYLOAD_TOO_LARGE, reason)
@@ -159,7 +160,11 @@ pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
+    let Ok(collected) = timeout(within, Limited::new(body, limit).collect()).await else {
+        let reason = format!("the body did not come within {} (server.timeouts.body)", Period(within));
+        return Err(Refusal::new(Stage::Http, StatusCode::REQUEST_TIMEOUT, reason));
+    };
+    match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => {

@@ -54,6 +54,18 @@ pub async fn serve(
     response
 }
 
+/// Answers a request that goes no further, and records why.
+pub fn turn_away(service: &Arc<Service>, peer: Peer, refusal: &Refusal) -> Response<Body> {
+    let context = Context::new(peer);
+    record::refusal(&service.gateway, &context, None, refusal);
+    service.gateway.metrics.request("", refusal.status.as_u16());
+    let mut response = refuse(refusal, &context);
+    if let Ok(id) = HeaderValue::from_str(&context.correlation_id) {
+        response.headers_mut().insert(CORRELATION_ID, id);
+    }
+    response
+}
+
 /// What is known of a request once its head, its token and its length have been found good.
 struct Admitted {
     service: Arc<Service>,
@@ -124,7 +136,8 @@ async fn read(
             return Err(not_allowed("GET, POST, DELETE", reason));
         }
     }
-    let body = body::collect(body, gateway.config.server.max_request_bytes.as_usize()).await?;
+    let server = &gateway.config.server;
+    let body = body::collect(body, server.max_request_bytes.as_usize(), server.timeouts.body.0).await?;
     let (service, context) = (Arc::clone(service), context.clone());
     Ok((parts.method, Admitted { service, context, principal, endpoint, headers: parts.headers, body }))
 }

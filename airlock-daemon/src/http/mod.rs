@@ -9,11 +9,15 @@ pub mod metadata;
 pub mod metrics;
 pub mod routes;
 pub mod status;
+mod streams;
 
 use std::sync::Arc;
 
 use crate::face::session::Sessions;
 use crate::pipeline::Gateway;
+use crate::pipeline::forwarded::Proxies;
+use crate::runtime::room::Room;
+use crate::runtime::tls::Tls;
 
 /// What every connection serves.
 pub struct Service {
@@ -21,4 +25,16 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Sessions of legacy clients.
     pub sessions: Sessions,
+    /// What stands before the first request.
+    pub door: Door,
+}
+
+/// What a connection meets before its first request.
+pub struct Door {
+    /// TLS of the TCP listeners, where it is configured.
+    pub tls: Option<Arc<Tls>>,
+    /// Room for connections.
+    pub room: Arc<Room>,
+    /// Who is believed about the address of others.
+    pub proxies: Proxies,
 }

@@ -7,12 +7,20 @@ use hyper::body::Incoming;
 
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Refusal, Stage};
 
 use super::body::{Body, json};
 use super::{Service, endpoint, health, metadata};
 
 /// Answers one request.
 pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    if let Some(expected) = request.headers().get(http::header::EXPECT)
+        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        let reason = "of all expectations only 100-continue can be met (RFC 9110, section 10.1.1)";
+        let refusal = Refusal::new(Stage::Http, StatusCode::EXPECTATION_FAILED, reason);
+        return endpoint::turn_away(service, peer, &refusal);
+    }
     let path = request.uri().path();
     if let Some(mcp) = Endpoint::parse(path) {
         return endpoint::serve(service, peer, mcp, request).await;

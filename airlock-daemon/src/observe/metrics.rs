@@ -4,6 +4,7 @@
 //! Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and [`Metrics::refusal`] are one
 //! hash look-up under a shared lock besides.
 
+mod edge;
 mod labels;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::Stats;
 
+use edge::Edge;
 use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
 pub use labels::{Outcome, Stage};
 
@@ -112,6 +114,7 @@ pub struct Metrics {
     denied: Family<DeniedLabels, Counter>,
     build: Family<BuildLabels, Gauge>,
     dropped: Counter,
+    edge: Edge,
     audit: AuditMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
@@ -152,6 +155,7 @@ impl Metrics {
                 "Messages that a client did not read in time",
                 Counter::default(),
             ),
+            edge: Edge::registered(r),
             audit: AuditMetrics {
                 records: registered(r, "audit_records", "Audit records stored", Counter::default()),
                 refused: registered(r, "audit_refused", "Audit records not taken", Counter::default()),

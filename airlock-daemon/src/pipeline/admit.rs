@@ -61,6 +61,10 @@ impl Origins {
             return Err(bad("the Host header is repeated"));
         }
         let authority = match (uri.authority(), named) {
+            // Who looks at the one and who looks at the other must see the same (RFC 9113, section 8.3.1).
+            (Some(authority), Some(named)) if !authority.as_str().eq_ignore_ascii_case(named) => {
+                return Err(bad("the Host header contradicts the target of the request"));
+            }
             (Some(authority), _) => authority.clone(),
             (None, Some(named)) => named.parse().map_err(|_| bad("the Host header is malformed"))?,
             (None, None) => return Err(bad("the Host header is missing")),
@@ -133,5 +137,12 @@ mod tests {
         assert_eq!(status(&[]), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(&[(HOST, "localhost"), (HOST, "localhost")]), Err(StatusCode::BAD_REQUEST));
         assert_eq!(status(&[(HOST, "a b")]), Err(StatusCode::BAD_REQUEST));
+        let aimed = |host: &'static str| {
+            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
+            let target = Uri::from_static("https://localhost:8080/mcp");
+            Origins::new(&Server::default()).admit(&target, &headers).map_err(|refusal| refusal.status)
+        };
+        assert_eq!(aimed("LOCALHOST:8080"), Ok(()));
+        assert_eq!(aimed("localhost"), Err(StatusCode::BAD_REQUEST));
     }
 }

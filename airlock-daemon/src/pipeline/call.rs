@@ -116,8 +116,7 @@ pub async fn enter(
     shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Started, Refusal> {
-    let mut aim =
-        Aim { method: Some(kind.method.into()), revision: Some(who.revision), ..Aim::default() };
+    let mut aim = Aim { method: Some(kind.method.into()), revision: Some(who.revision), ..Aim::default() };
     let invalid = |reason: String, aim: &Aim| {
         let mut refusal =
             Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS);
@@ -157,10 +156,11 @@ pub async fn enter(
         arguments: Some(arguments.unwrap_or(&none)),
         revision: who.revision,
     };
-    let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
-        refusal.input_digest = Some(record::digest(arguments.map_or("{}", RawValue::get)));
-        refused(refusal)
-    })?;
+    let decision =
+        authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
+            refusal.input_digest = Some(record::digest(arguments.map_or("{}", RawValue::get)));
+            refused(refusal)
+        })?;
     let merged = *endpoint == Endpoint::Merged;
     let needs = kind.needs(&params);
     let opened =

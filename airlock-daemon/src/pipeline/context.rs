@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 pub struct Peer {
     /// The client's address; none on a unix socket.
     pub address: Option<IpAddr>,
+    /// The trusted proxy that named this address. Without one, it is the address that packets come from, and only then may the
+    /// kernel drop them.
+    pub proxy: Option<IpAddr>,
     /// The subject of the client's verified certificate.
     pub certificate: Option<Arc<str>>,
     /// The user id of the process at the other end of a unix socket.
@@ -33,6 +36,17 @@ impl Peer {
     /// A peer of a TCP connection.
     pub fn tcp(address: SocketAddr) -> Self {
         Self { address: Some(address.ip().to_canonical()), ..Self::default() }
+    }
+
+    /// A peer of a connection to the unix socket.
+    pub fn unix(uid: u32) -> Self {
+        Self { uid: Some(uid), ..Self::default() }
+    }
+
+    /// The client at `address`, of which this peer, a trusted proxy, has told.
+    #[must_use]
+    pub fn behind(self, address: IpAddr) -> Self {
+        Self { proxy: self.address, address: Some(address.to_canonical()), ..self }
     }
 
     /// What logs and records call it.

@@ -1,6 +1,6 @@
 //! The checks, one file each, in the order in which a call meets them:
 //!
-//! 1. [`admit`]: may this connection speak at all? (Origin, Host)
+//! 1. [`forwarded`]: whose request does a proxy bring? [`admit`]: may this connection speak at all? (Origin, Host)
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
 //! 4. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
@@ -19,6 +19,7 @@ pub mod authorize;
 pub mod call;
 pub mod context;
 pub mod decode;
+pub mod forwarded;
 pub mod gateway;
 pub mod kind;
 pub mod level;

@@ -64,10 +64,11 @@ pub fn check(
     let none = RawValue::from_string("{}".to_owned()).unwrap_or_default();
     let subject = Some((Noun::Resource, own));
     let wish = Wish { method: SUBSCRIBE, subject, arguments: Some(&none), revision: who.revision };
-    let decision = authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
-        refusal.input_digest = Some(record::digest("{}"));
-        refused(refusal)
-    })?;
+    let decision =
+        authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
+            refusal.input_digest = Some(record::digest("{}"));
+            refused(refusal)
+        })?;
     if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
         return Err(refused(not_offered(method, who.revision)));
     }

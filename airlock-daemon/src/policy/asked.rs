@@ -133,8 +133,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_an_error_with_its_place() {
-        let error =
-            Asked::parse("{\"subject\": {\"id\": \"a\"},\n \"cal\": {}}").unwrap_err().to_string();
+        let error = Asked::parse("{\"subject\": {\"id\": \"a\"},\n \"cal\": {}}").unwrap_err().to_string();
         assert!(error.contains("unknown field `cal`") && error.contains("line 2"), "{error}");
         let least = r#"{"subject": {"id": "a"}, "call": {"method": "ping", "upstream": "docs"}}"#;
         assert!(Asked::parse(least).unwrap().question().time > 1_700_000_000);

@@ -60,7 +60,8 @@ impl Lines {
         for policy in &bundle.policies {
             let name = policy.path.display().to_string();
             let (reached, known) = self.0.get(&name).unwrap_or(&nothing);
-            let rules = engine.get_modules().iter().filter(|module| *module.package.span.source.file() == name);
+            let rules =
+                engine.get_modules().iter().filter(|module| *module.package.span.source.file() == name);
             let (mut unreached, mut known) = (Vec::new(), known.clone());
             for rule in rules.flat_map(|module| &module.policy) {
                 let lines = lines_of(rule);

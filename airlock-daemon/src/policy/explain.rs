@@ -119,9 +119,7 @@ pub fn explain(
     let decision = PolicyEngine::from_bundle(&bundle)?.decide(&asked.question());
     let mut engine = parse(bundle.policies.iter())?;
     gate(path, &mut engine)?;
-    engine
-        .add_data(bundle.data.clone())
-        .map_err(|error| PolicyError::from_rego(path, &error.to_string()))?;
+    engine.add_data(bundle.data.clone()).map_err(|error| PolicyError::from_rego(path, &error.to_string()))?;
     let modules = engine.get_modules().clone();
     let reads = Reads::new(&modules);
     let read = reads.of(OUTPUTS);

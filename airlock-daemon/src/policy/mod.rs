@@ -24,10 +24,10 @@ mod undefined;
 mod unit_tests;
 
 pub use asked::Asked;
+pub use coverage::{Coverage, FileCoverage};
 pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
-pub use coverage::{Coverage, FileCoverage};
 pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
 pub use probe::Source;
 pub use recorded::{Rebuilt, Recorded, Verdict};

@@ -78,13 +78,19 @@ pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definit
     for module in modules {
         let package = syntax::static_path(&module.package.refr).join(".");
         let contents = module.package.span.source.contents();
-        let imports: String =
-            contents.lines().filter(|line| line.starts_with("import ")).fold(String::new(), |all, line| all + line + "\n");
+        let imports: String = contents
+            .lines()
+            .filter(|line| line.starts_with("import "))
+            .fold(String::new(), |all, line| all + line + "\n");
         for rule in &module.policy {
             let Rule::Spec { head, bodies, .. } = &**rule else { continue };
             let (assign, key) = match head {
-                RuleHead::Compr { refr, assign, .. } if matches!(&**refr, Expr::Var { .. }) => (assign.as_ref(), None),
-                RuleHead::Set { refr, key, .. } if matches!(&**refr, Expr::Var { .. }) => (None, key.as_ref()),
+                RuleHead::Compr { refr, assign, .. } if matches!(&**refr, Expr::Var { .. }) => {
+                    (assign.as_ref(), None)
+                }
+                RuleHead::Set { refr, key, .. } if matches!(&**refr, Expr::Var { .. }) => {
+                    (None, key.as_ref())
+                }
                 _ => continue,
             };
             let rule_name = format!("{package}.{}", syntax::static_path(syntax::head(rule)).join("."));
@@ -131,7 +137,8 @@ pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definit
 }
 
 fn is_constant(expr: &Expr) -> bool {
-    let mut constant = !matches!(expr, Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } | Expr::Call { .. });
+    let mut constant =
+        !matches!(expr, Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } | Expr::Call { .. });
     syntax::children(expr, &mut |child| constant &= is_constant(child));
     constant
 }
@@ -151,7 +158,10 @@ impl Definition {
     fn written_out(&self, id: usize, beginnings: bool) -> String {
         let mut text = String::new();
         let body = |count: usize| {
-            self.statements.iter().take(count).fold(String::new(), |body, statement| body + "\t" + &statement.text + "\n")
+            self.statements
+                .iter()
+                .take(count)
+                .fold(String::new(), |body, statement| body + "\t" + &statement.text + "\n")
         };
         // Writing into a String cannot fail.
         if beginnings {
@@ -248,7 +258,8 @@ impl Probe {
         if self.how == How::WholeOnly {
             return Outcome::Unknown;
         }
-        let failed = (1..=statements.len()).find(|count| ask(format!("{NAME}_{}_{count}", self.id)).is_none());
+        let failed =
+            (1..=statements.len()).find(|count| ask(format!("{NAME}_{}_{count}", self.id)).is_none());
         let at = failed.map_or(statements.len(), |count| count - 1);
         let place = statements.get(at).unwrap_or(source);
         let first = place.text.lines().next().unwrap_or_default();

@@ -53,7 +53,11 @@ impl Reads {
     }
 
     /// What this text in the place of a rule of `module` would read: an expression, with all that it needs.
-    pub(super) fn of_expressions<'a>(&self, module: &Module, expressions: impl Iterator<Item = &'a Expr>) -> Paths {
+    pub(super) fn of_expressions<'a>(
+        &self,
+        module: &Module,
+        expressions: impl Iterator<Item = &'a Expr>,
+    ) -> Paths {
         let (names, mut direct) = (Names::new(module), Direct::default());
         expressions.for_each(|expr| names.gather(expr, &mut direct));
         self.closure(direct).0
@@ -135,7 +139,11 @@ impl Names {
                     Step::Dynamic(_) => None,
                 });
                 if let Some(start) = self.input.get(name) {
-                    let path: Vec<String> = Some(start.clone()).filter(|start| !start.is_empty()).into_iter().chain(below).collect();
+                    let path: Vec<String> = Some(start.clone())
+                        .filter(|start| !start.is_empty())
+                        .into_iter()
+                        .chain(below)
+                        .collect();
                     into.input.insert(path.join("."));
                 } else if let Some(path) = self.scope.resolve(name) {
                     into.rules.insert(path.into_iter().chain(below).collect::<Vec<_>>().join("."));

@@ -108,7 +108,13 @@ impl Recorded {
         let mut unknown = BTreeSet::from(["subject.claims"]);
         // Records from before this was recorded have no issuer.
         if self.issuer.is_none() {
-            unknown.extend(["subject.issuer", "subject.groups", "subject.scopes", "call.revision", "client.certificate"]);
+            unknown.extend([
+                "subject.issuer",
+                "subject.groups",
+                "subject.scopes",
+                "call.revision",
+                "client.certificate",
+            ]);
         }
         if self.revision.is_none() {
             unknown.insert("call.revision");
@@ -156,7 +162,9 @@ impl Recorded {
     fn arguments(&self, given: Option<&str>) -> Result<Option<Box<RawValue>>, String> {
         let recorded = self.input_digest.as_deref();
         let same = |text: &str| recorded == Some(hex(&digest(text.as_bytes())).as_str());
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(|error| format!("the arguments: {error}"));
+        let raw = |text: &str| {
+            RawValue::from_string(text.to_owned()).map_err(|error| format!("the arguments: {error}"))
+        };
         match given {
             None if same("{}") => raw("{}").map(Some),
             None => Ok(None),
@@ -179,7 +187,9 @@ impl Recorded {
         let (field, path) = match call.method.as_str() {
             "tools/call" => (&mut call.tool, "call.tool"),
             "prompts/get" => (&mut call.prompt, "call.prompt"),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => (&mut call.resource, "call.resource"),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                (&mut call.resource, "call.resource")
+            }
             "completion/complete" => {
                 // The record does not say which of the two the target is.
                 unknown.extend(["call.prompt", "call.resource"]);

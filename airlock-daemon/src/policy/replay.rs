@@ -91,7 +91,9 @@ impl Replay {
 
     fn judge_anew(&mut self, recorded: &Recorded) -> Judgement {
         // Without arguments to check, nothing in a record keeps it from being put together.
-        let Ok(rebuilt) = recorded.rebuild(None) else { return Judgement::Open(vec!["call.arguments".to_owned()]) };
+        let Ok(rebuilt) = recorded.rebuild(None) else {
+            return Judgement::Open(vec!["call.arguments".to_owned()]);
+        };
         if recorded.rule_id.as_deref() == Some(ERROR_RULE) {
             // It was refused because the policy failed, perhaps over arguments that are unknown.
             return Judgement::Open(vec!["call.arguments".to_owned()]);
@@ -174,7 +176,8 @@ impl Side {
         let outcomes = self.probes.outcomes(Some(document));
         for (place, (definition, outcome)) in self.probes.definitions().zip(outcomes).enumerate() {
             let first = definition.statement_reads.iter().position(blind);
-            let first = first.or_else(|| blind(&definition.value_reads).then_some(definition.statement_reads.len()));
+            let first =
+                first.or_else(|| blind(&definition.value_reads).then_some(definition.statement_reads.len()));
             let rule = definition.rule.as_str();
             match (first, outcome) {
                 // It reads nothing that is missing.

@@ -120,7 +120,14 @@ pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestRepor
         if options.coverage {
             lines.add(&fresh);
         }
-        report.tests.push(TestResult { name, source, passed: outcome.is_none(), outcome, failed_at: None, micros });
+        report.tests.push(TestResult {
+            name,
+            source,
+            passed: outcome.is_none(),
+            outcome,
+            failed_at: None,
+            micros,
+        });
     }
     if report.failed().next().is_some() {
         point_at_failures(&mut engine, &mut report);
@@ -137,7 +144,8 @@ fn refuse_unheard(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
             let unheard = |statement: &&LiteralStmt| {
                 matches!(statement.literal, Literal::SomeIn { .. }) && !statement.with_mods.is_empty()
             };
-            found = found.take().or_else(|| query.stmts.iter().find(unheard).map(|it| syntax::place(&it.span)));
+            found =
+                found.take().or_else(|| query.stmts.iter().find(unheard).map(|it| syntax::place(&it.span)));
         });
     }
     found.map_or(Ok(()), |place| {

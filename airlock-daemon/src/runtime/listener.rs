@@ -1,8 +1,15 @@
 //! The listening sockets: handed over by systemd, or opened here.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use crate::config::schema::Server;
+
+use super::unix_socket::{self, SocketFile};
 
 /// A listener cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -17,23 +24,88 @@ pub enum ListenError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The unix socket cannot be made.
+    #[error("cannot listen on {}: {error}. {remedy}", path.display())]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// What is in the way.
+        error: io::Error,
+        /// What to do.
+        remedy: String,
+    },
     /// systemd handed over something else.
     #[error(
-        "the sockets handed over by systemd cannot be used: {0}. Use ListenStream= with TCP addresses in airlock.socket"
+        "the sockets handed over by systemd cannot be used: {0}. Use ListenStream= with TCP addresses and paths in airlock.socket"
     )]
     Activation(String),
 }
 
-/// Opens all listeners; sockets handed over by systemd take the place of `server.listen`.
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn share(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// The address, of TCP only.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// For TCP the address, for a unix socket `unix:` and its path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => write!(f, "{address}"),
+                Err(_) => f.write_str("an address that is not known"),
+            },
+            Self::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                write!(f, "unix:{}", path.unwrap_or_else(|| "(no path)".as_ref()).display())
+            }
+        }
+    }
+}
+
+/// Opens all listeners; sockets handed over by systemd take the place of `server.listen` and `server.unix_socket`. To be called
+/// while the process has one thread.
 ///
 /// # Errors
 /// [`ListenError`] with the remedy.
-pub fn open(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+pub fn open(server: &Server) -> Result<(Vec<Listener>, Option<SocketFile>), ListenError> {
     let activated = activated()?;
     if !activated.is_empty() {
-        return Ok(activated);
+        return Ok((activated, None));
     }
-    addresses.iter().map(|address| bind(*address)).collect()
+    let mut listeners = Vec::with_capacity(server.listen.len() + 1);
+    for address in &server.listen {
+        listeners.push(Listener::Tcp(bind(*address)?));
+    }
+    let Some(path) = &server.unix_socket else { return Ok((listeners, None)) };
+    let (listener, file) = unix_socket::open(path, server.unix_socket_mode, "server.unix_socket")?;
+    listeners.push(Listener::Unix(listener));
+    Ok((listeners, Some(file)))
 }
 
 /// Opens one listener that is never handed over.
@@ -68,40 +140,35 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Sockets of systemd's socket activation, empty without.
-#[allow(unsafe_code)]
-fn activated() -> Result<Vec<TcpListener>, ListenError> {
-    let fds = systemd::daemon::listen_fds().map_err(|error| ListenError::Activation(error.to_string()))?;
-    fds.iter()
-        .map(|fd| {
-            match systemd::daemon::is_socket_inet(
-                fd,
-                None,
-                Some(systemd::daemon::SocketType::Stream),
-                systemd::daemon::Listening::IsListening,
-                None,
-            ) {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Err(ListenError::Activation(format!(
-                        "descriptor {fd} is not a listening TCP socket"
-                    )));
-                }
-                Err(error) => return Err(ListenError::Activation(error.to_string())),
-            }
-            // SAFETY: systemd passes the descriptors from 3 on to this process alone (`listen_fds` checks LISTEN_PID), and
-            // `open` runs once, at start, before anything else could own one of them.
-            let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-            let listener = TcpListener::from(owned);
-            listener.set_nonblocking(true).map_err(|error| ListenError::Activation(error.to_string()))?;
-            Ok(listener)
-        })
-        .collect()
+fn activated() -> Result<Vec<Listener>, ListenError> {
+    use systemd::daemon::{Listening, SocketType, is_socket_inet, is_socket_unix, listen_fds};
+    let fault = |error: &dyn fmt::Display| ListenError::Activation(error.to_string());
+    let fds = listen_fds().map_err(|error| fault(&error))?;
+    let mut listeners = Vec::new();
+    for fd in fds.iter() {
+        let stream = Some(SocketType::Stream);
+        let is_tcp = is_socket_inet(fd, None, stream, Listening::IsListening, None);
+        let is_unix = is_socket_unix(fd, Some(SocketType::Stream), Listening::IsListening, None::<&str>);
+        let (is_tcp, is_unix) =
+            (is_tcp.map_err(|error| fault(&error))?, is_unix.map_err(|error| fault(&error))?);
+        if !is_tcp && !is_unix {
+            return Err(fault(&format_args!("descriptor {fd} is not a listening TCP or unix socket")));
+        }
+        let owned = own(fd);
+        let listener = if is_tcp { Listener::Tcp(owned.into()) } else { Listener::Unix(owned.into()) };
+        let blocking = match &listener {
+            Listener::Tcp(listener) => listener.set_nonblocking(true),
+            Listener::Unix(listener) => listener.set_nonblocking(true),
+        };
+        blocking.map_err(|error| fault(&error))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
-/// Gives another worker its own descriptor of the same listening socket.
-///
-/// # Errors
-/// When the process is out of descriptors.
-pub fn share(listeners: &[TcpListener]) -> io::Result<Vec<TcpListener>> {
-    listeners.iter().map(TcpListener::try_clone).collect()
+#[allow(unsafe_code)]
+fn own(fd: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: systemd passes the descriptors from 3 on to this process alone (`listen_fds` checks LISTEN_PID), and `open` runs
+    // once, at start, before anything else could own one of them.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

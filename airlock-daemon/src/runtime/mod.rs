@@ -1,10 +1,16 @@
 //! Threads, sockets and time: thread-per-core workers over `io_uring`, with an epoll twin behind the same trait.
 
 pub mod backend;
+pub mod certificate;
 pub mod epoll;
 pub mod listener;
+pub mod proxy_protocol;
+pub mod room;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+pub mod unix_socket;
 pub mod uring;
+pub mod watched;
 pub mod worker;

@@ -25,6 +25,19 @@ const MIN_CHUNK: usize = 4 * 1024;
 /// Bytes that a read asks for at most.
 const MAX_CHUNK: usize = 256 * 1024;
 
+/// Reads what has come into `buffer`; 0 at the end of the stream.
+///
+/// # Errors
+/// The stream's.
+pub async fn read_some(stream: &mut BoxStream, buffer: &mut [u8]) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut into = ReadBuf::new(&mut *buffer);
+        ready!(Pin::new(&mut *stream).poll_read(cx, into.unfilled()))?;
+        Poll::Ready(Ok(into.filled().len()))
+    })
+    .await
+}
+
 /// The reading half of a stream.
 pub struct ReadHalf {
     stream: Rc<RefCell<BoxStream>>,

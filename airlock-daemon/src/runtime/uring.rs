@@ -5,13 +5,14 @@
 //! cancelled; they reuse one buffer each, so that an operation allocates nothing. Closing is `shutdown(2)`, which lets a
 //! pending read complete, after which the tasks end and the descriptor is closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::sync::Notify;
@@ -25,6 +26,8 @@ const MIN_READ: usize = 16 * 1024;
 const MAX_READ: usize = 256 * 1024;
 /// Bytes that may wait to be written before a writer has to wait.
 const WRITE_BUFFER: usize = 256 * 1024;
+/// How long what waits to be written may go on waiting once the stream was dropped.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Takes over a connected TCP socket; must be called on a `tokio_uring` runtime.
 ///
@@ -80,6 +83,8 @@ struct Shared {
     wants_read: Notify,
     /// There is something to write, or the end.
     wants_write: Notify,
+    /// Nobody holds the stream any more.
+    dropped: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -131,15 +136,30 @@ impl UringStream {
             writing: RefCell::default(),
             wants_read: Notify::new(),
             wants_write: Notify::new(),
+            dropped: Cell::new(false),
         });
-        tokio::task::spawn_local(read_all(Rc::clone(&socket), Rc::clone(&shared)));
+        tokio::task::spawn_local(attend(Rc::clone(&socket), Rc::clone(&shared)));
         tokio::task::spawn_local(write_all(Rc::clone(&socket), Rc::clone(&shared)));
         Self { socket, shared }
     }
 }
 
-/// The reader task: fills the buffer, waits until it is used up, and so on until the end.
-async fn read_all(socket: Rc<Socket>, shared: Rc<Shared>) {
+/// Reads to the end, then waits for the stream to be dropped and sees to it that the writer does not wait for ever on an other
+/// end that takes nothing: a write in the ring cannot be cancelled, but a socket that is shut down completes it.
+async fn attend(socket: Rc<Socket>, shared: Rc<Shared>) {
+    read_all(&socket, &shared).await;
+    while !shared.dropped.get() {
+        shared.wants_read.notified().await;
+    }
+    if !shared.writing.borrow().closed {
+        tokio::time::sleep(LINGER).await;
+        // An error means that it is shut down already.
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The reader: fills the buffer, waits until it is used up, and so on until the end.
+async fn read_all(socket: &Socket, shared: &Shared) {
     let mut size = MIN_READ;
     let mut buffer = Vec::with_capacity(size);
     loop {
@@ -326,6 +346,7 @@ impl Write for UringStream {
 impl Drop for UringStream {
     fn drop(&mut self) {
         // What was accepted by `poll_write` and not flushed is still written: the writer task ends after it.
+        self.shared.dropped.set(true);
         let mut writing = self.shared.writing.borrow_mut();
         writing.closing = true;
         self.shared.wants_write.notify_one();

@@ -1,14 +1,25 @@
 //! A worker: one thread, one runtime, its share of the connections.
 
 use std::cell::Cell;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::backend::Backend;
+use super::listener::Listener;
 use super::stream::BoxStream;
+
+/// The other end of an accepted connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Remote {
+    /// An address.
+    Tcp(SocketAddr),
+    /// A process of this host, run by that user.
+    Unix(u32),
+}
 
 /// Where the process is in its life; workers watch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,24 +67,27 @@ impl Drop for Connection {
 
 /// Runs one worker until the process drains: accepts on every listener and hands each stream to `serve` as a task of its own.
 ///
+/// A TCP connection whose other end has gone without a word ends once it has acknowledged nothing for the time `stalled`.
+///
 /// `serve` must end by itself when `phase` says [`Phase::Draining`]; connections still open `drain` later are dropped. Returns
 /// what is left of `drain`.
 pub async fn run<F, Fut>(
     backend: Backend,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    stalled: Duration,
     mut phase: watch::Receiver<Phase>,
     drain: Duration,
     serve: F,
 ) -> Duration
 where
-    F: Fn(BoxStream, SocketAddr) -> Fut + Clone + 'static,
+    F: Fn(BoxStream, Remote) -> Fut + Clone + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     let connections = Connections::default();
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
-            tokio::task::spawn_local(accept(backend, listener, connections.clone(), serve.clone()))
+            tokio::task::spawn_local(accept(backend, listener, stalled, connections.clone(), serve.clone()))
         })
         .collect();
     // The sender lives as long as the process; its end means the same.
@@ -91,52 +105,93 @@ where
     deadline.saturating_duration_since(tokio::time::Instant::now())
 }
 
-async fn accept<F, Fut>(backend: Backend, listener: TcpListener, connections: Connections, serve: F)
-where
-    F: Fn(BoxStream, SocketAddr) -> Fut + 'static,
+async fn accept<F, Fut>(
+    backend: Backend,
+    listener: Listener,
+    stalled: Duration,
+    connections: Connections,
+    serve: F,
+) where
+    F: Fn(BoxStream, Remote) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     /// How long to wait when the process is out of descriptors: closing connections gives some back.
     const BREATH: Duration = Duration::from_millis(50);
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+    let source = match Source::new(listener) {
+        Ok(source) => source,
         Err(error) => {
             tracing::error!(%error, "a worker cannot use a listening socket");
             return;
         }
     };
     loop {
-        // Accepting runs on epoll: tokio-uring cannot take over sockets of socket activation, and leaks accepted ones on cancel.
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) if is_transient(&error) => continue,
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(BREATH).await;
-                continue;
-            }
-        };
-        match stream.into_std().and_then(|stream| adopt(backend, stream)) {
-            Ok(stream) => {
+        match source.accept(backend, stalled).await {
+            Ok(Ok((stream, remote))) => {
                 let open = connections.open();
-                let serving = serve(stream, peer);
+                let serving = serve(stream, remote);
                 tokio::task::spawn_local(async move {
                     serving.await;
                     drop(open);
                 });
             }
-            Err(error) => tracing::warn!(%error, %peer, "a connection was lost before it was served"),
+            Ok(Err(error)) => tracing::warn!(%error, "a connection was lost before it was served"),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept a connection");
+                tokio::time::sleep(BREATH).await;
+            }
         }
     }
 }
 
-fn adopt(backend: Backend, stream: TcpStream) -> std::io::Result<BoxStream> {
+/// A listening socket on epoll: tokio-uring cannot take over sockets of socket activation, and leaks accepted ones on cancel.
+enum Source {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Source {
+    fn new(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Self::Tcp),
+            Listener::Unix(listener) => tokio::net::UnixListener::from_std(listener).map(Self::Unix),
+        }
+    }
+
+    /// The next connection; the inner error is that connection's alone.
+    async fn accept(
+        &self,
+        backend: Backend,
+        stalled: Duration,
+    ) -> io::Result<io::Result<(BoxStream, Remote)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let adopted = stream.into_std().and_then(|stream| adopt(backend, stream, stalled));
+                Ok(adopted.map(|stream| (stream, Remote::Tcp(peer))))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Who cannot be told is not served.
+                let adopted = stream.peer_cred().and_then(|credentials| {
+                    let stream = backend.unix(stream.into_std()?)?;
+                    Ok((stream, Remote::Unix(credentials.uid())))
+                });
+                Ok(adopted)
+            }
+        }
+    }
+}
+
+fn adopt(backend: Backend, stream: TcpStream, stalled: Duration) -> io::Result<BoxStream> {
     stream.set_nodelay(true)?;
+    let stalled = u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, stalled)?;
     backend.tcp(stream)
 }
 
 /// Errors that concern one connection, not the listener (accept(2), "Error handling").
-fn is_transient(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind;
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }

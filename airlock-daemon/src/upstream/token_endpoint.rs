@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::auth::fetch::{FetchError, Fetcher};
 use crate::auth::guard::Zone;
 use crate::auth::principal::Token;
-use crate::config::schema::{ClientAuth, TokenClient};
+use crate::config::schema::{TokenClient, TokenClientAuth};
 
 use super::secret;
 
@@ -91,8 +91,8 @@ impl TokenEndpoint {
             }
         }
         let authorization = match client.client_auth {
-            ClientAuth::Basic => Some(basic(&client.client_id, &secret)?),
-            ClientAuth::Post => {
+            TokenClientAuth::Basic => Some(basic(&client.client_id, &secret)?),
+            TokenClientAuth::Post => {
                 form.append_pair("client_id", &client.client_id).append_pair("client_secret", &secret);
                 None
             }

@@ -10,7 +10,8 @@ use crate::dice::Dice;
 
 /// Every made input follows from it; change it to see others.
 const SEED: u64 = 20_261_123;
-const FIELDS: [&str; 8] = ["method", "upstream", "tool", "prompt", "resource", "root", "arguments", "revision"];
+const FIELDS: [&str; 8] =
+    ["method", "upstream", "tool", "prompt", "resource", "root", "arguments", "revision"];
 
 /// The documents that the bundle's tests put in the place of `input`, as the engine evaluates them.
 pub(crate) fn of_tests(bundle: &Bundle) -> Vec<Value> {
@@ -31,7 +32,9 @@ pub(crate) fn of_tests(bundle: &Bundle) -> Vec<Value> {
         engine.add_policy(name.clone(), captured(text)).expect("a test file");
         let package = text.lines().find_map(|line| line.strip_prefix("package ")).expect("a package");
         let heads = text.lines().filter(|line| line.starts_with("test_"));
-        tests.extend(heads.map(|line| format!("data.{package}.{}", line.split(' ').next().unwrap_or_default())));
+        tests.extend(
+            heads.map(|line| format!("data.{package}.{}", line.split(' ').next().unwrap_or_default())),
+        );
     }
     engine.add_data(regorus::Value::from_json_str(&bundle.data.to_string()).expect("JSON")).expect("data");
     for test in tests {
@@ -112,8 +115,8 @@ fn gather(value: &Value, words: &mut BTreeSet<String>) {
 
 /// Pieces of paths and URIs that two readers read differently.
 const PIECES: [&str; 27] = [
-    "..", ".", "/", "//", "%2e", "%2E%2e", "%2f", "%5C", "\\", "%252e", "%73", "%00", "?", "#", ":", ";", "{", "}", "*", " ",
-    "é", "%c3%a9", "\u{202e}", "\n", "%", "\0", "",
+    "..", ".", "/", "//", "%2e", "%2E%2e", "%2f", "%5C", "\\", "%252e", "%73", "%00", "?", "#", ":", ";",
+    "{", "}", "*", " ", "é", "%c3%a9", "\u{202e}", "\n", "%", "\0", "",
 ];
 
 /// Makes `count` inputs out of the words of the bundle and the inputs of its tests.
@@ -121,11 +124,18 @@ pub(crate) fn made(bundle: &Bundle, taken: &[Value], count: usize) -> Vec<Value>
     let words = words(bundle);
     let methods: Vec<String> = words
         .iter()
-        .filter(|word| word.contains('/') && !word.contains(':') && word.chars().all(|c| c.is_ascii_alphabetic() || c == '/'))
+        .filter(|word| {
+            word.contains('/')
+                && !word.contains(':')
+                && word.chars().all(|c| c.is_ascii_alphabetic() || c == '/')
+        })
         .cloned()
         .collect();
-    let keys: Vec<String> =
-        words.iter().filter(|word| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).cloned().collect();
+    let keys: Vec<String> = words
+        .iter()
+        .filter(|word| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .cloned()
+        .collect();
     let mut maker = Maker { dice: Dice::new(SEED), words, methods, keys };
     (0..count).map(|_| maker.document(taken)).collect()
 }
@@ -140,7 +150,11 @@ struct Maker {
 impl Maker {
     /// An input of the tests with some of its parts replaced, so that most of it makes sense.
     fn document(&mut self, taken: &[Value]) -> Value {
-        let mut document = if taken.is_empty() || self.dice.once_in(20) { self.whole() } else { self.dice.pick(taken).clone() };
+        let mut document = if taken.is_empty() || self.dice.once_in(20) {
+            self.whole()
+        } else {
+            self.dice.pick(taken).clone()
+        };
         for _ in 0..=self.dice.below(3) {
             let other = if taken.is_empty() { self.whole() } else { self.dice.pick(taken).clone() };
             self.change(&mut document, &other);
@@ -222,7 +236,8 @@ impl Maker {
             (0, _) => self.maybe_text(),
             (1, Some(uri)) => {
                 // A piece in the middle of a URI that means something.
-                let middle = uri.char_indices().map(|(at, _)| at).nth(self.dice.below(uri.len())).unwrap_or(0);
+                let middle =
+                    uri.char_indices().map(|(at, _)| at).nth(self.dice.below(uri.len())).unwrap_or(0);
                 format!("{}{}{}", &uri[..middle], self.dice.pick(&PIECES), &uri[middle..]).into()
             }
             (_, Some(uri)) => format!("{uri}/{}", self.path()).into(),

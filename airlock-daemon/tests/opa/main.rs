@@ -37,7 +37,8 @@ struct Bundle {
 
 impl Bundle {
     fn read(path: &Path) -> Self {
-        let (mut modules, mut tests, mut data) = (Vec::new(), Vec::new(), Value::Object(serde_json::Map::new()));
+        let (mut modules, mut tests, mut data) =
+            (Vec::new(), Vec::new(), Value::Object(serde_json::Map::new()));
         let mut files: Vec<_> =
             fs::read_dir(path).expect("a bundle").map(|entry| entry.expect("an entry").path()).collect();
         files.sort();

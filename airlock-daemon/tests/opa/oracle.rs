@@ -22,7 +22,12 @@ answer["obligations"] := data.airlock.authz.obligations
 /// A decision, whoever made it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Decided { allow: bool, rule_id: String, reason: String, obligations: (Vec<String>, Vec<String>, bool) },
+    Decided {
+        allow: bool,
+        rule_id: String,
+        reason: String,
+        obligations: (Vec<String>, Vec<String>, bool),
+    },
     /// Evaluation failed or gave what the contract does not know: a refusal.
     Failed,
 }
@@ -50,10 +55,12 @@ fn read(line: &Value) -> Answer {
         assert!(line.get("error").is_some(), "OPA answers {line}");
         return Answer::Failed;
     };
-    let denials: Option<Vec<(&str, &str)>> =
-        answer.get("deny").map_or(Some(Vec::new()), |deny| {
-            deny.as_array()?.iter().map(|entry| Some((entry["rule_id"].as_str()?, entry["reason"].as_str()?))).collect()
-        });
+    let denials: Option<Vec<(&str, &str)>> = answer.get("deny").map_or(Some(Vec::new()), |deny| {
+        deny.as_array()?
+            .iter()
+            .map(|entry| Some((entry["rule_id"].as_str()?, entry["reason"].as_str()?)))
+            .collect()
+    });
     let Some(denials) = denials else { return Answer::Failed };
     let decided = |allow, rule_id: &str, reason: &str, obligations| Answer::Decided {
         allow,
@@ -122,7 +129,11 @@ impl Oracle {
         let tools = std::env::var_os("AIRLOCK_TOOLS").map_or_else(beside, PathBuf::from);
         let there = |path: &str| {
             let file = tools.join(path);
-            if file.exists() { Ok(file) } else { Err(format!("{path} is not installed: `cargo xtask tools` does it")) }
+            if file.exists() {
+                Ok(file)
+            } else {
+                Err(format!("{path} is not installed: `cargo xtask tools` does it"))
+            }
         };
         Ok(Self { python: there("python/bin/python")?, library: there("opa/opa_bindings/libopabridge.so")? })
     }

@@ -43,8 +43,9 @@ fn parse_since(text: &str) -> Result<u64, String> {
     if let Ok(time) = humantime::parse_rfc3339_weak(text) {
         return Ok(seconds(time));
     }
-    let ago = humantime::parse_duration(text)
-        .map_err(|_| "expected a time such as 2026-11-23T08:00:00Z, or how long ago, such as 7d".to_owned())?;
+    let ago = humantime::parse_duration(text).map_err(|_| {
+        "expected a time such as 2026-11-23T08:00:00Z, or how long ago, such as 7d".to_owned()
+    })?;
     Ok(seconds(SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH)))
 }
 
@@ -106,7 +107,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
 }
 
 fn compare(args: &Args, replay: &mut Replay) -> Result<Report, String> {
-    let (mut report, mut groups, mut overflow) = (Report::default(), BTreeMap::<Key, (u64, String)>::new(), 0);
+    let (mut report, mut groups, mut overflow) =
+        (Report::default(), BTreeMap::<Key, (u64, String)>::new(), 0);
     log::walk(&args.audit_dir, |place, line| {
         let wrong = |error| Line { place: place.clone(), error };
         let Some(record) = Recorded::read(line).map_err(wrong)? else { return Ok(()) };
@@ -168,7 +170,12 @@ fn tell(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for Group { key, count, first_correlation_id } in &report.groups {
         let would = match key.now {
             Some(now) => {
-                format!("CHANGED  {} -> {} by {}", word(key.was), word(now), key.now_rule.as_deref().unwrap_or("-"))
+                format!(
+                    "CHANGED  {} -> {} by {}",
+                    word(key.was),
+                    word(now),
+                    key.now_rule.as_deref().unwrap_or("-")
+                )
             }
             None => format!("open     {}; depends on input.{}", word(key.was), key.open.join(" and input.")),
         };

@@ -16,7 +16,12 @@ pub(super) struct Args {
     #[command(flatten)]
     bundle: Bundle,
     /// An input document as JSON, as a policy sees it; `-` reads standard input.
-    #[arg(long, value_name = "FILE", required_unless_present = "correlation_id", conflicts_with = "correlation_id")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "correlation_id",
+        conflicts_with = "correlation_id"
+    )]
     input: Option<PathBuf>,
     /// A decision of the audit log, by the id that the client was told.
     #[arg(long, value_name = "ID", requires = "audit_dir")]
@@ -59,7 +64,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
 
 fn question(args: &Args) -> Result<(Asked, BTreeSet<&'static str>), String> {
     let text = |path: &Path| {
-        let read = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+        let read =
+            if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
         read.map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     if let Some(input) = &args.input {

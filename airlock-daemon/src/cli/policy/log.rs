@@ -31,7 +31,10 @@ pub(super) struct Line {
 /// # Errors
 /// What cannot be read, or the first line that is no record, with its place. The last line of a log in use, which is still
 /// being written, is left out.
-pub(super) fn walk(dir: &Path, mut visit: impl FnMut(&Place, &[u8]) -> Result<(), Line>) -> Result<(), String> {
+pub(super) fn walk(
+    dir: &Path,
+    mut visit: impl FnMut(&Place, &[u8]) -> Result<(), Line>,
+) -> Result<(), String> {
     let unreadable = |path: &Path, error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let paths = segments(dir).map_err(|error| unreadable(dir, error))?;
     if paths.is_empty() {

@@ -61,7 +61,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     if let (Some(minimum), Some(coverage)) = (args.coverage_minimum, &report.coverage)
         && coverage.percent < f64::from(minimum)
     {
-        writeln!(err, "the tests reach {:.1} % of the policy's lines, less than {minimum} %", coverage.percent)?;
+        writeln!(
+            err,
+            "the tests reach {:.1} % of the policy's lines, less than {minimum} %",
+            coverage.percent
+        )?;
         code = NO;
     }
     Ok(code)

@@ -11,7 +11,7 @@ fn a_mistake_is_told_at_its_place() {
         ("«srever: {}\n", "did you mean `server`?"),
         (
             "server: {timeouts: {«conect: 1s}}\n",
-            "one of `connect`, `upstream`, `idle`, `header`, `drain`, `input`",
+            "one of `connect`, `upstream`, `idle`, `header`, `body`, `drain`, `input`",
         ),
         ("server:\n  «maxRequestBytes: 1KiB\n", "unknown key `maxRequestBytes`"),
         ("server:\n  «max-request-bytes: 1KiB\n", "did you mean `max_request_bytes`?"),

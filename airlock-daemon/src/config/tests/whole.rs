@@ -22,9 +22,10 @@ fn a_minimal_file_gives_the_documented_defaults() {
         server.allowed_origins.is_empty() && server.public_url.is_none() && server.trusted_proxies.is_empty()
     );
     let times = &server.timeouts;
-    let secs = [times.connect, times.upstream, times.idle, times.header, times.drain, times.input]
-        .map(|period| period.0.as_secs());
-    assert_eq!(secs, [2, 30, 120, 5, 30, 300]);
+    let secs =
+        [times.connect, times.upstream, times.idle, times.header, times.body, times.drain, times.input]
+            .map(|period| period.0.as_secs());
+    assert_eq!(secs, [2, 30, 120, 5, 30, 30, 300]);
     let issuer = &config.auth.issuers[0];
     assert_eq!(issuer.jwks_cache_ttl.0, Duration::from_mins(5));
     assert_eq!(issuer.clock_skew.0, Duration::from_mins(2));
@@ -116,15 +117,19 @@ fn every_key_is_known_and_later_ones_are_refused() {
     let text = r#"
 server:
   listen: ["127.0.0.1:8080"]
-  «unix_socket: /run/airlock/airlock.sock
+  unix_socket: /run/airlock/airlock.sock
+  unix_socket_mode: 0660
   public_url: https://airlock.example.com
-  «tls: {cert_file: /etc/airlock/cert.pem, key_file: /etc/airlock/key.pem}
-  trusted_proxies: []
+  tls: {cert_file: /etc/airlock/cert.pem, key_file: /etc/airlock/key.pem, client_ca_file: /etc/airlock/ca.pem, client_auth: optional}
+  trusted_proxies: [10.0.0.0/8]
+  proxy_protocol: required
+  max_connections: 10000
+  max_connections_per_address: 1000
   allowed_origins: []
   io: auto
   workers: auto
   max_request_bytes: 256KiB
-  timeouts: {connect: 2s, upstream: 30s, idle: 120s, header: 5s}
+  timeouts: {connect: 2s, upstream: 30s, idle: 120s, header: 5s, body: 30s}
 auth:
   issuers:
     - issuer: https://idp.example.com
@@ -162,12 +167,12 @@ kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: a
 fn later_values_are_refused_too() {
     assert_mistakes(
         &format!(
-            "{AUTH}server: {{«trusted_proxies: [10.0.0.0/8]}}\npolicy: {{mode: «shadow}}\n\
+            "{AUTH}policy: {{mode: «shadow}}\n\
              observability: {{«otlp_endpoint: \"http://127.0.0.1:4317\"}}\nupstreams:\n\
              \x20 - {{name: a, type: stdio, command: [x], isolation: subject, pin: {{network: «host}}}}\n\
              \x20 - {{name: b, type: stdio, command: [x], isolation: tenant}}\n"
         ),
-        &["not yet enforced"; 4],
+        &["not yet enforced"; 3],
     );
 }
 
@@ -202,6 +207,40 @@ fn a_credential_is_one_thing_and_for_servers_spoken_to_over_http() {
             "text without spaces",
         ],
     );
+}
+
+#[test]
+fn what_listens_is_checked() {
+    assert_mistakes(
+        &format!(
+            "{AUTH}server:\n  listen: []\n  unix_socket: «airlock.sock\n  unix_socket_mode: «0066\n\
+             \x20 public_url: «http://127.0.0.1:1\n  tls: {{cert_file: /c, key_file: /k, client_auth: «required}}\n\
+             \x20 trusted_proxies: [10.0.0.0/8, «10.0.0.1, «0.0.0.0/0, «\"::/1\", «10.0.0.1/8]\n\
+             \x20 max_connections: «0\n  timeouts: {{body: «0s}}\n"
+        ),
+        &[
+            "an absolute path",
+            "not even its owner",
+            "is not `https`",
+            "`client_ca_file`",
+            "length of the prefix",
+            "trusts everybody",
+            "trusts everybody",
+            "bits behind",
+            "from 1 to",
+            "is zero",
+        ],
+    );
+    assert_mistakes(
+        &format!(
+            "{AUTH}server: {{listen: «[], proxy_protocol: «required,\
+             tls: {{cert_file: /c, key_file: /k, client_ca_file: «/a}}}}\n"
+        ),
+        &["no address to listen on", "there are none", "`client_auth: optional`"],
+    );
+    let config =
+        good(&format!("{AUTH}server: {{listen: [], unix_socket: /run/a.sock, unix_socket_mode: 0600}}\n"));
+    assert_eq!(config.server.unix_socket_mode.0, 0o600);
 }
 
 #[test]

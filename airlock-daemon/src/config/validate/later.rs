@@ -5,12 +5,8 @@ use crate::config::schema::{Config, PinNetwork, PolicyMode, Upstream, UpstreamKi
 use crate::config::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
-    let server = &config.server;
     let limits = &config.rate_limiting;
     let keys = [
-        (server.unix_socket.is_some(), ["server", "unix_socket"]),
-        (server.tls.is_some(), ["server", "tls"]),
-        (!server.trusted_proxies.is_empty(), ["server", "trusted_proxies"]),
         (config.policy.decision_cache_ttl.is_some(), ["policy", "decision_cache_ttl"]),
         (!config.dlp.packs.is_empty(), ["dlp", "packs"]),
         (!config.dlp.detectors.is_empty(), ["dlp", "detectors"]),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+use crate::config::network::Network;
+
 /// A URL is one of `https`, or of `http` to a host that is this host.
 ///
 /// # Errors
@@ -87,14 +89,7 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
 /// # Errors
 /// Why it is not, as the end of a sentence.
 pub(super) fn check_cidr(text: &str) -> Result<(), &'static str> {
-    let (address, prefix) = text.split_once('/').ok_or("the length of the prefix is missing")?;
-    let address: IpAddr = address.parse().map_err(|_| "what stands before the slash is not an IP address")?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
-    match prefix.parse::<u8>() {
-        Ok(length) if digits && length <= longest => Ok(()),
-        _ => Err("the length of the prefix is not a number from 0 to 32 (IPv4) or 128 (IPv6)"),
-    }
+    text.parse::<Network>().map(drop)
 }
 
 /// What the kernel accepts as the name of an interface.

@@ -1,21 +1,42 @@
 //! `server`: addresses, URL, origins, sizes, times.
 
-use super::{Checks, at, net};
-use crate::config::schema::Config;
+use std::time::SystemTime;
+
+use super::{Checks, Files, at, net};
+use crate::config::network::Network;
+use crate::config::schema::{ClientAuth, Config, ProxyProtocol};
+use crate::config::tls_files;
 use crate::config::tree::Step;
 use crate::config::units::ByteSize;
 
-pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
     let server = &config.server;
-    if server.listen.is_empty() {
+    if server.listen.is_empty() && server.unix_socket.is_none() && checks.known(at!["server", "unix_socket"])
+    {
         checks.value(
             at!["server", "listen"],
             "no address to listen on",
-            "at least one address and port",
+            "at least one address and port, or a `unix_socket` beside it",
             "write `[\"127.0.0.1:8080\"]`, or remove the key for the same",
         );
     }
+    unix_socket(config, checks);
     public_url(config, checks);
+    tls(config, checks, files);
+    proxies(config, checks);
+    for (name, count, most) in [
+        ("max_connections", server.max_connections, 1_000_000),
+        ("max_connections_per_address", server.max_connections_per_address, 1_000_000),
+    ] {
+        if count == 0 || count > most {
+            checks.value(
+                at!["server", name],
+                format!("`{name}` is {count}"),
+                &format!("a number from 1 to {most}"),
+                "write how many connections the host can bear",
+            );
+        }
+    }
     for (index, origin) in server.allowed_origins.iter().enumerate() {
         if let Err(reason) = net::check_origin(origin) {
             checks.value(
@@ -36,10 +57,107 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         ("upstream", times.upstream),
         ("idle", times.idle),
         ("header", times.header),
+        ("body", times.body),
         ("drain", times.drain),
         ("input", times.input),
     ] {
         checks.not_zero(at!["server", "timeouts", name], name, period);
+    }
+}
+
+fn unix_socket(config: &Config, checks: &mut Checks<'_>) {
+    let server = &config.server;
+    let Some(path) = &server.unix_socket else { return };
+    // What fits into sockaddr_un, with the zero at its end (unix(7)).
+    if !path.is_absolute() || path.as_os_str().len() > 107 {
+        checks.value(
+            at!["server", "unix_socket"],
+            format!("`{}` cannot be the path of a unix socket", path.display()),
+            "an absolute path of at most 107 bytes",
+            "write a path such as `/run/airlock/airlock.sock`",
+        );
+    }
+    if server.unix_socket_mode.0 & 0o600 != 0o600 {
+        checks.value(
+            at!["server", "unix_socket_mode"],
+            format!("with the mode {} not even its owner can connect", server.unix_socket_mode),
+            "a mode that lets the owner read and write, such as `0660`",
+            "write `0600` for the owner alone, `0660` for the group as well",
+        );
+    }
+}
+
+fn tls(config: &Config, checks: &mut Checks<'_>, files: Files) {
+    let Some(tls) = &config.server.tls else { return };
+    match (&tls.client_ca_file, tls.client_auth) {
+        (None, ClientAuth::Optional | ClientAuth::Required)
+            if checks.known(at!["server", "tls", "client_ca_file"]) =>
+        {
+            checks.value(
+                at!["server", "tls", "client_auth"],
+                "clients are asked for a certificate, but `client_ca_file` does not say whose signature is believed",
+                "`client_ca_file` beside it",
+                "add `client_ca_file`, or remove `client_auth`",
+            );
+            return;
+        }
+        (Some(_), ClientAuth::None) if checks.known(at!["server", "tls", "client_auth"]) => {
+            checks.value(
+                at!["server", "tls", "client_ca_file"],
+                "authorities of clients are named, but clients are not asked for a certificate",
+                "`client_auth: optional` or `client_auth: required` beside it",
+                "add `client_auth`, or remove `client_ca_file`",
+            );
+            return;
+        }
+        _ => {}
+    }
+    // A stand-in for a mistake is no file to look for.
+    let written = [at!["server", "tls", "cert_file"], at!["server", "tls", "key_file"]];
+    if files == Files::Check && written.into_iter().all(|path| checks.known(path)) {
+        let judged = tls_files::read(tls).and_then(|files| files.judge(tls, SystemTime::now()));
+        if let Err(fault) = judged {
+            checks.value(at!["server", "tls", fault.which.key()], fault.message, fault.expected, fault.help);
+        }
+    }
+}
+
+fn proxies(config: &Config, checks: &mut Checks<'_>) {
+    let server = &config.server;
+    for (index, text) in server.trusted_proxies.iter().enumerate() {
+        let path = at!["server", "trusted_proxies", index];
+        match text.parse::<Network>() {
+            Err(reason) => checks.value(
+                path,
+                format!("`{}` is not a network: {reason}", text.escape_debug()),
+                "an address, a slash and the length of the prefix, such as `192.0.2.0/24` or `2001:db8::/32`",
+                "for one address write `/32` (IPv4) or `/128` (IPv6) behind it",
+            ),
+            Ok(network) if network.is_everybody() => checks.value(
+                path,
+                format!("`{text}` trusts everybody, so anybody could choose the address that policy and limits see"),
+                "the networks of your proxies alone",
+                "write their addresses, such as `10.0.0.5/32`",
+            ),
+            Ok(network) if network.has_host_bits() => checks.value(
+                path,
+                format!("`{text}` has bits behind its prefix, so it is not clear whether one address is meant or a network"),
+                "an address whose bits behind the prefix are zero",
+                "for one address write `/32` (IPv4) or `/128` (IPv6) behind it",
+            ),
+            Ok(_) => {}
+        }
+    }
+    if server.proxy_protocol == ProxyProtocol::Required
+        && server.trusted_proxies.is_empty()
+        && checks.known(at!["server", "trusted_proxies"])
+    {
+        checks.value(
+            at!["server", "proxy_protocol"],
+            "a PROXY header is required of trusted proxies, but there are none",
+            "`trusted_proxies` beside it",
+            "add the addresses of your proxies as `trusted_proxies`, or remove `proxy_protocol`",
+        );
     }
 }
 
@@ -54,6 +172,16 @@ fn public_url(config: &Config, checks: &mut Checks<'_>) {
                     format!("{} cannot be the public URL: {reason}", net::shown(url)),
                     "`https://HOST` or `https://HOST:PORT` without a path (`http` to loopback only)",
                     "write the URL under which clients reach this host, without a slash at its end",
+                );
+            } else if server.tls.is_some() && !url.starts_with("https:") {
+                checks.value(
+                    path,
+                    format!(
+                        "{} is not `https`, but `server.tls` makes all addresses of this host so",
+                        net::shown(url)
+                    ),
+                    "`https://HOST` or `https://HOST:PORT`",
+                    "write `https`, or remove `server.tls`",
                 );
             }
         }

@@ -1,0 +1,78 @@
+//! Metrics of what happens before the first request of a connection.
+
+use std::time::SystemTime;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::labels::ReasonLabels;
+use super::{Metrics, registered};
+
+#[derive(Debug)]
+pub(super) struct Edge {
+    ended: Family<ReasonLabels, Counter>,
+    handshakes: Family<ReasonLabels, Counter>,
+    days_left: Gauge,
+    reloads_refused: Counter,
+}
+
+impl Edge {
+    pub(super) fn registered(r: &mut Registry) -> Self {
+        Self {
+            ended: registered(
+                r,
+                "connections_ended",
+                "Client connections that Airlock ended of its own accord",
+                Family::default(),
+            ),
+            handshakes: registered(
+                r,
+                "tls_handshakes_failed",
+                "TLS handshakes of clients that failed",
+                Family::default(),
+            ),
+            days_left: registered(
+                r,
+                "tls_certificate_days_left",
+                "Whole days until the certificate in use ends; negative once it has; 0 without TLS",
+                Gauge::default(),
+            ),
+            reloads_refused: registered(
+                r,
+                "tls_reloads_refused",
+                "Times new certificate files were not good",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// A client connection was ended. `reason` is one of few fixed words.
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.edge.ended.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A TLS handshake failed. `reason` is one of few fixed words.
+    pub fn handshake_failed(&self, reason: &'static str) {
+        self.edge.handshakes.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// New certificate files were not good.
+    pub fn certificate_refused(&self) {
+        self.edge.reloads_refused.inc();
+    }
+
+    /// The certificate in use ends then; gives the whole days until then, negative once it has ended.
+    pub fn certificate_expires(&self, at: SystemTime) -> i64 {
+        const DAY: u64 = 86_400;
+        let days = match at.duration_since(SystemTime::now()) {
+            Ok(left) => i64::try_from(left.as_secs() / DAY).unwrap_or(i64::MAX),
+            Err(over) => -i64::try_from(over.duration().as_secs() / DAY).unwrap_or(i64::MAX) - 1,
+        };
+        self.edge.days_left.set(days);
+        days
+    }
+}
