@@ -7,6 +7,7 @@ mod batches;
 mod breadth;
 mod bridge;
 mod crowd;
+mod edge;
 mod edge_of_http;
 mod fds;
 mod four_ways;

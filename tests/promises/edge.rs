@@ -1,0 +1,42 @@
+//! The edge: TLS, HTTP/2, the unix socket, proxies in front, and clients that mean no good.
+
+#[path = "edge/authority.rs"]
+mod authority;
+#[path = "edge/curl.rs"]
+mod curl;
+#[path = "edge/hostile.rs"]
+mod hostile;
+#[path = "edge/http2.rs"]
+mod http2;
+#[path = "edge/parsing.rs"]
+mod parsing;
+#[path = "edge/proxies.rs"]
+mod proxies;
+#[path = "edge/swap.rs"]
+mod swap;
+#[path = "edge/tls.rs"]
+mod tls;
+#[path = "edge/unix.rs"]
+mod unix;
+
+use std::net::SocketAddr;
+
+use airlock_tests::airlock::{free_address, until};
+use airlock_tests::http::Request;
+use airlock_tests::{Airlock, Setup};
+
+/// A listener for metrics, and the setup that opens it.
+fn with_metrics(setup: Setup) -> (SocketAddr, Setup) {
+    let address = free_address().expect("a port");
+    let observability = format!("  metrics_listen: {address}\n");
+    (address, Setup { observability, ..setup })
+}
+
+/// Waits until the metrics have a line that begins so; its value.
+fn counted(airlock: &Airlock, metrics: SocketAddr, line: &str) -> i64 {
+    let value = || {
+        let text = Request::get("/metrics").send(metrics).ok()?.text();
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    };
+    until(value).unwrap_or_else(|| panic!("nothing was counted as `{line}`; log:\n{}", airlock.log()))
+}
