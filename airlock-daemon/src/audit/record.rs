@@ -252,29 +252,6 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_record_is_a_line_that_a_log_may_have() {
-        let worst: Arc<str> = "\u{1}".repeat(10_000).into();
-        let mut record = Record {
-            groups: Some(vec![worst.clone(); 1_000].into()),
-            scopes: Some(vec![worst.clone(); 1_000].into()),
-            redactions: (0..200).map(|n| (Arc::from(format!("{worst}{n}")), u32::MAX)).collect(),
-            input_digest: Some([0xff; 32]),
-            status: Some(u16::MAX),
-            latency_us: Some(u64::MAX),
-            bytes: Some(u64::MAX),
-            lost: Some(u64::MAX),
-            revision: Some("2026-07-28"),
-            ..Record::default()
-        };
-        for text in record.texts() {
-            *text = Some(worst.clone());
-        }
-        let mut line = Vec::new();
-        super::super::Chain::default().append(record, std::time::SystemTime::now(), &mut line);
-        assert!(line.len() <= super::super::MAX_LINE, "{}", line.len());
-    }
-
-    #[test]
     fn detectors_are_bounded_and_none_is_uncounted() {
         let redactions = (0..200).map(|n| (Arc::from(format!("d{n:03}{}", "x".repeat(100))), 2)).collect();
         let bounded = Bounded::from(Record { redactions, ..Record::default() });

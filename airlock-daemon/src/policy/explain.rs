@@ -210,7 +210,7 @@ fn decides(definition: &Definition, outcome: &Outcome, decision: &Decision) -> b
 }
 
 fn shown(value: &Value) -> String {
-    let mut text = value.to_json_str().unwrap_or_else(|_| value.to_string());
+    let mut text = serde_json::to_string(value).unwrap_or_else(|_| value.to_string());
     if text.len() > MAX_VALUE {
         let end = (0..=MAX_VALUE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

@@ -107,8 +107,8 @@ pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definit
                     source: Source::line(span),
                     is_else,
                     adds: key.is_some(),
-                    value: value.map_or("true", |value| value.span().text()).to_owned(),
-                    statements: statements.iter().map(|it| Source::new(&it.span, it.span.text())).collect(),
+                    value: value.map_or("true", |value| expression(value)).to_owned(),
+                    statements: statements.iter().map(|it| Source::new(&it.span, whole(&it.span))).collect(),
                     statement_reads: statements.iter().map(reads_of).collect(),
                     value_reads: reads.of_expressions(module, value.into_iter().map(|value| &**value)),
                     basis: reads.basis(module, rule),
@@ -134,6 +134,28 @@ pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definit
         }
     }
     found
+}
+
+/// The text of a span with the quotes of a string at its ends, which the parser leaves out.
+fn whole(span: &Span) -> &str {
+    let (contents, quotes) = (span.source.contents(), [b'"', b'`']);
+    let is_quote = |at: usize| contents.as_bytes().get(at).is_some_and(|byte| quotes.contains(byte));
+    let (start, end) = (span.start as usize, span.end as usize);
+    let start = if start > 0 && is_quote(start - 1) { start - 1 } else { start };
+    contents.get(start..if is_quote(end) { end + 1 } else { end }).unwrap_or_default()
+}
+
+/// The text of an expression. The parser has an object or a set begin somewhere inside it.
+fn expression(expr: &Expr) -> &str {
+    let first = match expr {
+        Expr::Object { fields, .. } => fields.first().map(|(_, key, _)| key.span()),
+        Expr::Set { items, .. } => items.first().map(|item| item.span()),
+        _ => None,
+    };
+    let Some(first) = first else { return whole(expr.span()) };
+    let contents = expr.span().source.contents();
+    let brace = contents.get(..first.start as usize).and_then(|before| before.rfind('{'));
+    brace.and_then(|start| contents.get(start..expr.span().end as usize)).unwrap_or_default()
 }
 
 fn is_constant(expr: &Expr) -> bool {
@@ -285,4 +307,46 @@ fn with(engine: &Engine, probes: &[Probe]) -> Option<Engine> {
         engine.clone().compile_with_entrypoint(&first.into()).ok()?;
     }
     Some(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_definition_of_the_shipped_policy_can_be_asked_about() {
+        let mut engine = Engine::new();
+        let text = include_str!("../../../policies/authz.rego");
+        engine.add_policy("authz.rego".into(), text.into()).expect("a policy");
+        let modules = engine.get_modules().clone();
+        let found = definitions(&modules, &Reads::new(&modules));
+        assert!(found.len() > 20, "{}", found.len());
+        let probes = Probes::new(&engine, found);
+        let deaf: Vec<_> =
+            probes.ready.iter().filter(|it| it.how != How::Beginnings).map(|it| &it.definition).collect();
+        assert!(deaf.is_empty(), "{deaf:#?}");
+    }
+
+    #[test]
+    fn the_first_statement_that_is_not_true_is_named() {
+        let text = "package a\nimport rego.v1\n\np contains {\"id\": x, \"of\": {\n\"y\": 1}} if {\n\tsome x in input.xs\n\
+            \tx != \"a\"\n\tcount(input.xs) > 2\n}\n\nq := \"é\" if \"b\" in input.xs\n";
+        let mut engine = Engine::new();
+        engine.add_policy("a.rego".into(), text.into()).expect("a policy");
+        let modules = engine.get_modules().clone();
+        let mut probes = Probes::new(&engine, definitions(&modules, &Reads::new(&modules)));
+        let mut ask = |json: &str| probes.outcomes(Some(Value::from_json_str(json).expect("JSON")));
+        let places = |outcomes: &[Outcome]| {
+            let place = |outcome: &Outcome| match outcome {
+                Outcome::Held(value) => value.to_string(),
+                Outcome::Failed(at, source) => format!("{at} at {}: {}", source.line, source.text),
+                Outcome::Unknown => "unknown".to_owned(),
+            };
+            outcomes.iter().map(place).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&ask(r#"{"xs": ["a"]}"#)), ["1 at 7: x != \"a\"", "0 at 11: \"b\" in input.xs"]);
+        assert_eq!(places(&ask(r#"{"xs": ["a", "b"]}"#)), ["2 at 8: count(input.xs) > 2", "\"é\""]);
+        let all = places(&ask(r#"{"xs": ["a", "b", "c"]}"#));
+        assert!(all[0].contains("\"b\"") && all[0].contains("\"c\""), "{all:?}");
+    }
 }
