@@ -43,7 +43,7 @@ pub async fn serve(
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let context = Context::new(peer);
+    let context = Context::new(peer).to(request.uri());
     let (parts, body) = request.into_parts();
     let (method, answer) = enter(service, &context, endpoint, parts, body).await;
     let mut response = answer.map_or_else(|refusal| refuse(&refusal, &context), respond);

@@ -67,15 +67,15 @@ pub fn authorize(
     if !decision.allow {
         return Err(forbidden(&decision.reason, Arc::clone(&decision.rule_id)));
     }
-    honour(gateway, principal, upstream, &decision)?;
+    honour(gateway, context, principal, &decision)?;
     Ok(decision)
 }
 
 /// Obligations are conditions: one that cannot be met refuses the call.
 fn honour(
     gateway: &Gateway,
+    context: &Context,
     principal: &Principal,
-    upstream: &Upstream,
     decision: &Decision,
 ) -> Result<(), Refusal> {
     let obligations = &decision.obligations;
@@ -90,9 +90,15 @@ fn honour(
         forbidden("the token lacks a scope that this call needs", Arc::clone(&decision.rule_id));
     // Scope characters of RFC 6749 cannot end the quoted string; anything else is left out.
     let plain = |scope: &str| scope.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'));
-    let scopes: Vec<_> =
-        obligations.scopes.iter().filter(|scope| plain(scope)).map(|scope| &**scope).collect();
-    let metadata = metadata_url(&gateway.base_url, &format!("/mcp/{}", upstream.name));
+    // All of them, those that every call needs included: a client that asks for these alone is not to come back with less.
+    let mut scopes: Vec<&str> = gateway.config.auth.required_scopes.iter().map(String::as_str).collect();
+    for scope in obligations.scopes.iter().filter(|scope| plain(scope)) {
+        if !scopes.contains(&&**scope) {
+            scopes.push(scope);
+        }
+    }
+    // Of the endpoint that was asked: a token for another one would not do here.
+    let metadata = metadata_url(&gateway.base_url, context.uri.path());
     refusal.challenge = Some(format!(
         "Bearer error=\"insufficient_scope\", scope=\"{}\", resource_metadata=\"{metadata}\"",
         scopes.join(" ")

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Uri;
+
 /// The other end of a connection, as far as this host can vouch for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
@@ -28,6 +30,8 @@ pub struct Context {
     pub peer: Peer,
     /// The same in a word, for logs and records: the address without the port, or `unix:uid`.
     pub client: Arc<str>,
+    /// What it asked for: the endpoint's path is in it. `/` where no request was read.
+    pub uri: Uri,
     /// When the request's head had been read.
     pub started: Instant,
 }
@@ -66,8 +70,16 @@ impl Context {
             correlation_id: correlation_id().into(),
             client: peer.name().into(),
             peer,
+            uri: Uri::default(),
             started: Instant::now(),
         }
+    }
+
+    /// The same, for a request to this address.
+    #[must_use]
+    pub fn to(mut self, uri: &Uri) -> Self {
+        self.uri = uri.clone();
+        self
     }
 
     /// The context of another message of the same request, which has an id of its own in the audit log.

@@ -75,6 +75,8 @@ class Person:
         raise RuntimeError("no end of pages")
 
     async def result(self):
+        if "code" not in self.back:
+            raise RuntimeError(f"sent back with {self.back}")
         return AuthorizationCodeResult(code=self.back["code"], state=self.back["state"], iss=self.back.get("iss"))
 
 

@@ -6,7 +6,7 @@ mod provider;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream};
+use airlock_tests::airlock::{POLICY, docs_upstream, free_address, stdio_upstream};
 use airlock_tests::http::Response;
 use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup, skip, tools};
@@ -51,6 +51,25 @@ fn assert_refused(refused: &Response, status: u16, words: &[&str]) {
     }
 }
 
+/// Runs the client, which knows nothing but the URL; what it tells.
+fn visit(python: &Path, url: &str, user: &str, tool: &str) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/oauth/client.py");
+    let mut command = Command::new(python);
+    command.arg(script).args([url, user, tool, r#"{"query": "roll back"}"#]).stdin(Stdio::null());
+    let output = command.output().expect("an installed program");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+    assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
+    assert_eq!(told["is_error"], json!(false));
+    told
+}
+
+/// The scopes that it asked for.
+fn asked(told: &Value) -> Vec<&str> {
+    told["asked"]["scope"].as_str().unwrap_or_default().split(' ').collect()
+}
+
 #[test]
 fn a_client_that_knows_only_the_url_gets_in() {
     let (site, python) = match (Site::new(), tools::python("python")) {
@@ -61,19 +80,10 @@ fn a_client_that_knows_only_the_url_gets_in() {
     let airlock = trusting(&site, "").start();
     for (endpoint, tool) in [("/mcp/docs", "search_docs"), ("/mcp", "docs__search_docs")] {
         let url = resource(&airlock, endpoint);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/oauth/client.py");
-        let mut command = Command::new(&python);
-        command.arg(script).args([&url, "alice", tool, r#"{"query": "roll back"}"#]).stdin(Stdio::null());
-        let output = command.output().expect("an installed program");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-        let told: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
-        assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
-        assert_eq!(told["is_error"], json!(false));
+        let told = visit(&python, &url, "alice", tool);
         // It was told by Airlock what to ask for: this endpoint, and the scope of the challenge; with PKCE.
         assert_eq!(told["asked"]["resource"], json!(url), "{told}");
-        let asked: Vec<&str> = told["asked"]["scope"].as_str().unwrap_or_default().split(' ').collect();
-        assert!(asked.contains(&"mcp:use") && !asked.contains(&"mcp:admin"), "{told}");
+        assert!(asked(&told).contains(&"mcp:use") && !asked(&told).contains(&"mcp:admin"), "{told}");
         assert_eq!(told["asked"]["code_challenge_method"], json!("S256"), "{told}");
         assert_eq!(told["asked"]["client_id"], told["registered"]);
         let token = told["token"].as_str().expect("a token");
@@ -89,6 +99,31 @@ fn a_client_that_knows_only_the_url_gets_in() {
         } else {
             assert_refused(&other, 401, &["invalid_token"]);
         }
+    }
+}
+
+#[test]
+fn a_client_that_needs_more_scopes_asks_for_all_of_them() {
+    let (site, python) = match (Site::new(), tools::python("python")) {
+        (Ok(site), Ok(python)) => (site, python),
+        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    };
+    let provider = site.start(&["one"]);
+    let policy = format!(
+        "{POLICY}\nobligations := {{\"scopes\": [\"mcp:admin\"]}} if {{\n    input.call.tool == \"search_docs\"\n    \
+         is_object(input.call.arguments)\n}}\n"
+    );
+    let airlock = Setup { policy, ..trusting(&site, "") }.start();
+    for (endpoint, tool) in [("/mcp/docs", "search_docs"), ("/mcp", "docs__search_docs")] {
+        let url = resource(&airlock, endpoint);
+        let poor = provider.token(&url, "mcp:use");
+        let refused = airlock.send(&modern_call(endpoint, 1, tool, &json!({"query": "x"})).bearer(&poor));
+        let metadata = resource(&airlock, &format!("/.well-known/oauth-protected-resource{endpoint}\""));
+        assert_refused(&refused, 403, &["insufficient_scope", "scope=\"mcp:use mcp:admin\"", &metadata]);
+        // The client finds its way by itself: from the 401 to a token, from the 403 to a better one.
+        let told = visit(&python, &url, "alice", tool);
+        assert!(asked(&told).contains(&"mcp:use") && asked(&told).contains(&"mcp:admin"), "{told}");
+        assert_eq!(payload(told["token"].as_str().expect("a token"))["aud"], json!(url));
     }
 }
 

@@ -43,4 +43,14 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   extraTokenClaims: () => ({ realm: { tenant: 'acme', groups: ['mcp.users'] } }),
   findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
 });
+// The scopes of a registration are no bound for later, as with most providers: what was not known then can be asked for.
+provider.use(async (context, next) => {
+  if (context.method === 'POST' && context.path === '/reg') {
+    const chunks = [];
+    for await (const chunk of context.req) chunks.push(chunk);
+    const { scope, ...rest } = JSON.parse(Buffer.concat(chunks));
+    context.req.body = rest;
+  }
+  await next();
+});
 provider.listen(Number(port), '127.0.0.1', () => console.log('ready'));
