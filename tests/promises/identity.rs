@@ -1,9 +1,10 @@
 //! Who comes to the door is asked for a token in one way only, and told of it in every way that a client understands.
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use airlock_tests::Setup;
-use airlock_tests::http::Request;
+use airlock_tests::http::{self, Request};
 use airlock_tests::mcp::modern;
 use serde_json::Value;
 
@@ -102,4 +103,41 @@ fn an_issuer_inside_the_private_network_is_not_fetched_from() {
         assert!(told.is_some() && airlock.log().contains(problem), "{issuer}: {}", airlock.log());
         assert_eq!(airlock.send(&Request::get("/ready")).status, 503);
     }
+}
+
+/// Clients try without a token first, and many write head and body one after the other.
+#[test]
+fn a_refused_request_does_not_cost_the_connection() {
+    let airlock = Setup::default().start();
+    let token = airlock.user();
+    let bare = modern("/mcp/docs", 1, "tools/list", &Value::Null).header("connection", "keep-alive");
+    let parts = |request: &Request| {
+        let bytes = request.bytes(airlock.address());
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        (bytes[..head].to_vec(), bytes[head..].to_vec())
+    };
+    let mut stream = http::connect(airlock.address()).expect("a connection");
+    stream.set_nodelay(true).expect("a socket");
+    for _ in 0..200 {
+        for (request, status) in [(bare.clone(), 401), (bare.clone().bearer(&token), 200)] {
+            let (head, body) = parts(&request);
+            stream.write_all(&head).expect("still open");
+            // Airlock has read the head by now, more often than not.
+            std::thread::yield_now();
+            stream.write_all(&body).expect("still open");
+            let answer = http::read_response(&mut stream).expect("an answer");
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert_ne!(answer.header("connection"), Some("close"));
+        }
+    }
+    // Where the body does not come, or comes without end, the answer says that the connection is of no more use.
+    let (head, _) = parts(&bare);
+    stream.write_all(&head).expect("still open");
+    let answer = http::read_response(&mut stream).expect("an answer");
+    assert_eq!((answer.status, answer.header("connection")), (401, Some("close")));
+    let huge = Request { body: vec![b' '; 200 * 1024], ..bare };
+    let mut stream = http::connect(airlock.address()).expect("a connection");
+    stream.write_all(&parts(&huge).0).expect("open");
+    let answer = http::read_response(&mut stream).expect("an answer");
+    assert_eq!((answer.status, answer.header("connection")), (401, Some("close")));
 }

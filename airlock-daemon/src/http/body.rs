@@ -173,6 +173,28 @@ pub async fn collect(body: Incoming, limit: usize, within: Duration) -> Result<B
     }
 }
 
+/// Reads the body of a request that is refused for its head, and throws it away: a client that is told of the refusal while it
+/// still writes would find its connection closed and might never read the answer. Small bodies that come at once only: for
+/// others the answer is `false`, and the connection is to be closed.
+pub async fn discard(mut body: Incoming) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const LIMIT: usize = 64 * 1024;
+    if body.size_hint().lower() > LIMIT as u64 {
+        return false;
+    }
+    let drain = async {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.ok()?.data_ref().map_or(0, Bytes::len);
+            if read > LIMIT {
+                return None;
+            }
+        }
+        Some(())
+    };
+    matches!(tokio::time::timeout(PATIENCE, drain).await, Ok(Some(())))
+}
+
 /// A response with a JSON body.
 pub fn json(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::text(text));

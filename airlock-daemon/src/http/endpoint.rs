@@ -22,7 +22,7 @@ use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::decode::decode;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Refusal, Stage, record};
+use crate::pipeline::{Context, Gateway, Refusal, Stage, record};
 
 use super::Service;
 use super::body::{self, Body};
@@ -45,8 +45,13 @@ pub async fn serve(
 ) -> Response<Body> {
     let context = Context::new(peer).to(request.uri());
     let (parts, body) = request.into_parts();
-    let (method, answer) = enter(service, &context, endpoint, parts, body).await;
+    let mut is_read = true;
+    let (method, answer) = enter(service, &context, endpoint, parts, body, &mut is_read).await;
     let mut response = answer.map_or_else(|refusal| refuse(&refusal, &context), respond);
+    if !is_read {
+        // What is left of the body would be read as the next request.
+        response.headers_mut().insert(http_header::CONNECTION, HeaderValue::from_static("close"));
+    }
     service.gateway.metrics.request(&method, response.status().as_u16());
     if let Ok(id) = HeaderValue::from_str(&context.correlation_id) {
         response.headers_mut().insert(CORRELATION_ID, id);
@@ -83,9 +88,10 @@ async fn enter(
     endpoint: Endpoint,
     parts: Parts,
     body: Incoming,
+    is_read: &mut bool,
 ) -> (String, Result<Reply, Refusal>) {
     let mut principal = None;
-    match read(service, context, endpoint, parts, body, &mut principal).await {
+    match read(service, context, endpoint, parts, body, &mut principal, is_read).await {
         Ok((Method::DELETE, admitted)) => {
             let ended = admitted.legacy(None).delete();
             (String::new(), ended.map_err(|refusal| admitted.record(String::new(), refusal)))
@@ -113,10 +119,34 @@ async fn read(
     parts: Parts,
     body: Incoming,
     known: &mut Option<Arc<Principal>>,
+    is_read: &mut bool,
 ) -> Result<(Method, Admitted), Refusal> {
     let gateway = &service.gateway;
+    let principal = match head(gateway, &endpoint, &parts, known).await {
+        Ok(principal) => principal,
+        Err(refusal) => {
+            // Whoever waits for leave to send the body does not get it.
+            *is_read = !parts.headers.contains_key(http_header::EXPECT) && body::discard(body).await;
+            return Err(refusal);
+        }
+    };
+    let server = &gateway.config.server;
+    let body = body::collect(body, server.max_request_bytes.as_usize(), server.timeouts.body.0)
+        .await
+        .inspect_err(|_| *is_read = false)?;
+    let (service, context) = (Arc::clone(service), context.clone());
+    Ok((parts.method, Admitted { service, context, principal, endpoint, headers: parts.headers, body }))
+}
+
+/// What can be checked before the body is read.
+async fn head(
+    gateway: &Gateway,
+    endpoint: &Endpoint,
+    parts: &Parts,
+    known: &mut Option<Arc<Principal>>,
+) -> Result<Arc<Principal>, Refusal> {
     gateway.origins.admit(&parts.uri, &parts.headers)?;
-    let principal = authenticate(gateway, &endpoint, &parts.uri, &parts.headers).await?;
+    let principal = authenticate(gateway, endpoint, &parts.uri, &parts.headers).await?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {
         let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
@@ -136,10 +166,7 @@ async fn read(
             return Err(not_allowed("GET, POST, DELETE", reason));
         }
     }
-    let server = &gateway.config.server;
-    let body = body::collect(body, server.max_request_bytes.as_usize(), server.timeouts.body.0).await?;
-    let (service, context) = (Arc::clone(service), context.clone());
-    Ok((parts.method, Admitted { service, context, principal, endpoint, headers: parts.headers, body }))
+    Ok(principal)
 }
 
 impl Admitted {
