@@ -32,11 +32,13 @@ fn with_metrics(setup: Setup) -> (SocketAddr, Setup) {
     (address, Setup { observability, ..setup })
 }
 
-/// Waits until the metrics have a line that begins so; its value.
-fn counted(airlock: &Airlock, metrics: SocketAddr, line: &str) -> i64 {
+/// Waits until a line of the metrics that begins so has at least that value; the value.
+fn counted(airlock: &Airlock, metrics: SocketAddr, line: &str, least: i64) -> i64 {
     let value = || {
         let text = Request::get("/metrics").send(metrics).ok()?.text();
-        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+        text.lines()
+            .find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+            .filter(|value| *value >= least)
     };
-    until(value).unwrap_or_else(|| panic!("nothing was counted as `{line}`; log:\n{}", airlock.log()))
+    until(value).unwrap_or_else(|| panic!("`{line}` does not reach {least}; log:\n{}", airlock.log()))
 }

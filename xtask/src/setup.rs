@@ -35,7 +35,7 @@ fn never() -> bool {
     false
 }
 
-const THINGS: [Thing; 19] = [
+const THINGS: [Thing; 21] = [
     Thing { package: "gcc", need: Need::Daemon, otherwise: || on_path("cc").is_some() },
     Thing { package: "libc6-dev", need: Need::Daemon, otherwise: never },
     Thing { package: "libsystemd-dev", need: Need::Daemon, otherwise: never },
@@ -50,6 +50,8 @@ const THINGS: [Thing; 19] = [
     Thing { package: "npm", need: Need::TestTools, otherwise: || on_path("npm").is_some() },
     Thing { package: "python3-venv", need: Need::TestTools, otherwise: python_makes_environments },
     Thing { package: "iproute2", need: Need::TestTools, otherwise: || on_path("ip").is_some() },
+    Thing { package: "curl", need: Need::TestTools, otherwise: || on_path("curl").is_some() },
+    Thing { package: "haproxy", need: Need::TestTools, otherwise: || on_path("haproxy").is_some() },
     Thing {
         package: "systemd-container",
         need: Need::Container,

@@ -152,7 +152,7 @@ fn data(out: &mut String, message: &str) {
 ///
 /// # Errors
 /// 413 when it is longer, 408 when it takes longer, 400 when it breaks off.
-pub async fn collect(body: Incoming, limit: usize, within: Duration) -> Result<Bytes, Refusal> {
+pub async fn collect(body: &mut Incoming, limit: usize, within: Duration) -> Result<Bytes, Refusal> {
     let too_large = || {
         let reason = format!("the body is larger than {limit} bytes (server.max_request_bytes)");
         Refusal::new(Stage::Http, StatusCode::PAYLOAD_TOO_LARGE, reason)
@@ -173,26 +173,39 @@ pub async fn collect(body: Incoming, limit: usize, within: Duration) -> Result<B
     }
 }
 
-/// Reads the body of a request that is refused for its head, and throws it away: a client that is told of the refusal while it
-/// still writes would find its connection closed and might never read the answer. Small bodies that come at once only: for
-/// others the answer is `false`, and the connection is to be closed.
-pub async fn discard(mut body: Incoming) -> bool {
+/// Reads the body of an HTTP/1.1 request that is refused for its head, and throws it away: a client that is told of the refusal
+/// while it still writes would find its connection closed and might never read the answer. Small bodies that come at once only:
+/// for others the answer is `false`, and the connection is to be closed.
+pub async fn discard(body: &mut Incoming) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     const LIMIT: usize = 64 * 1024;
-    if body.size_hint().lower() > LIMIT as u64 {
-        return false;
+    body.size_hint().lower() <= LIMIT as u64
+        && timeout(PATIENCE, throw_away(body, LIMIT)).await.is_ok_and(|whole| whole)
+}
+
+/// Takes in what is left of the body of an HTTP/2 request that was answered without it, within the same bounds. Otherwise the
+/// stream would end by a reset behind the answer, which RFC 9113, section 8.1, has clients take for the end of it; some take it for a
+/// failure all the same, and would miss a 401.
+pub fn take_in(mut body: Incoming, limit: usize, within: Duration) {
+    if !body.is_end_stream() {
+        tokio::task::spawn_local(async move {
+            // In time or not: it ends here.
+            let _ = timeout(within, throw_away(&mut body, limit)).await;
+        });
     }
-    let drain = async {
-        let mut read = 0;
-        while let Some(frame) = body.frame().await {
-            read += frame.ok()?.data_ref().map_or(0, Bytes::len);
-            if read > LIMIT {
-                return None;
-            }
+}
+
+/// Reads at most `limit` bytes; says whether that was all.
+async fn throw_away(body: &mut Incoming, limit: usize) -> bool {
+    let mut taken = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        if taken > limit {
+            return false;
         }
-        Some(())
-    };
-    matches!(tokio::time::timeout(PATIENCE, drain).await, Ok(Some(())))
+    }
+    true
 }
 
 /// A response with a JSON body.

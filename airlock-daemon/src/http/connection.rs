@@ -30,7 +30,7 @@ use super::body::Body;
 use super::streams::{Local, Streams};
 use super::{Service, endpoint, routes};
 
-/// Longest head of a request in bytes.
+/// Longest head of a request in bytes. hyper looks at the length between two reads, so one may be almost twice as long.
 const MAX_HEAD: usize = 64 * 1024;
 /// The same in HTTP/2, where each field counts 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD_LIST: u32 = 64 * 1024;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header as http_header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header as http_header,
 };
 use hyper::body::Incoming;
 
@@ -87,11 +87,13 @@ async fn enter(
     context: &Context,
     endpoint: Endpoint,
     parts: Parts,
-    body: Incoming,
+    mut body: Incoming,
     is_read: &mut bool,
 ) -> (String, Result<Reply, Refusal>) {
     let mut principal = None;
-    match read(service, context, endpoint, parts, body, &mut principal, is_read).await {
+    let version = parts.version;
+    let entered = read(service, context, endpoint, parts, &mut body, &mut principal, is_read).await;
+    match entered {
         Ok((Method::DELETE, admitted)) => {
             let ended = admitted.legacy(None).delete();
             (String::new(), ended.map_err(|refusal| admitted.record(String::new(), refusal)))
@@ -106,6 +108,10 @@ async fn enter(
             .unwrap_or_else(|_| (String::new(), Err(broken_off()))),
         Ok((_, admitted)) => admitted.dispatch().await,
         Err(refusal) => {
+            if version == Version::HTTP_2 {
+                let server = &service.gateway.config.server;
+                body::take_in(body, server.max_request_bytes.as_usize(), server.timeouts.body.0);
+            }
             record::refusal(&service.gateway, context, principal.as_deref(), &refusal);
             (String::new(), Err(refusal))
         }
@@ -117,7 +123,7 @@ async fn read(
     context: &Context,
     endpoint: Endpoint,
     parts: Parts,
-    body: Incoming,
+    body: &mut Incoming,
     known: &mut Option<Arc<Principal>>,
     is_read: &mut bool,
 ) -> Result<(Method, Admitted), Refusal> {
@@ -125,15 +131,16 @@ async fn read(
     let principal = match head(gateway, &endpoint, &parts, known).await {
         Ok(principal) => principal,
         Err(refusal) => {
-            // Whoever waits for leave to send the body does not get it.
-            *is_read = !parts.headers.contains_key(http_header::EXPECT) && body::discard(body).await;
+            // Whoever waits for leave to send the body does not get it. Streams of HTTP/2 end one by one.
+            *is_read = parts.version == Version::HTTP_2
+                || !parts.headers.contains_key(http_header::EXPECT) && body::discard(body).await;
             return Err(refusal);
         }
     };
     let server = &gateway.config.server;
     let body = body::collect(body, server.max_request_bytes.as_usize(), server.timeouts.body.0)
         .await
-        .inspect_err(|_| *is_read = false)?;
+        .inspect_err(|_| *is_read = parts.version == Version::HTTP_2)?;
     let (service, context) = (Arc::clone(service), context.clone());
     Ok((parts.method, Admitted { service, context, principal, endpoint, headers: parts.headers, body }))
 }

@@ -34,7 +34,7 @@ pub(super) struct Streams {
     /// Requests that came so far.
     count: Cell<u64>,
     /// The same when it was last asked whether the connection is idle.
-    last_count: Cell<u64>,
+    last_count: Cell<Option<u64>>,
 }
 
 /// The signs of life of one request.
@@ -82,7 +82,7 @@ impl Streams {
     pub(super) fn is_idle(&self) -> bool {
         let mut open = self.open.borrow_mut();
         open.retain(|beat| beat.strong_count() > 0);
-        let count = self.count.get();
+        let count = Some(self.count.get());
         self.last_count.replace(count) == count && open.is_empty()
     }
 }
@@ -166,6 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_idle_once_nothing_came_for_a_while() {
         let streams = Streams::default();
+        assert!(!streams.is_idle(), "asked for the first time");
         assert!(streams.is_idle(), "nothing ever came");
         let stream = streams.open();
         assert!(!streams.is_idle() && !streams.is_idle(), "it is under way");

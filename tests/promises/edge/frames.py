@@ -133,7 +133,6 @@ elif trick == "slow_body":
     receive(status)
 elif trick == "flood_body":
     send(head(1) + b"".join(frame(DATA, 0, 1, b" " * 16384) for _ in range(15)))
-    send(b"".join(frame(DATA, 0, 1, b" " * 16000) for _ in range(2)))
     receive(status)
 elif trick == "no_window":
     send(head(1, len(body)) + frame(DATA, END_STREAM, 1, body))

@@ -21,7 +21,7 @@ fn no_trick_of_frames_gets_anywhere() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/promises/edge/frames.py");
     let authority = Authority::new();
     let ca = shown(&authority.file("ca.pem"));
-    let server = authority.tls("") + "  timeouts: {idle: 1s, body: 500ms}\n";
+    let server = authority.tls("") + "  max_request_bytes: 64KiB\n  timeouts: {idle: 1s, body: 500ms}\n";
     let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
@@ -54,22 +54,27 @@ fn no_trick_of_frames_gets_anywhere() {
             ("even_stream", &[1]),
             ("data_on_idle_stream", &[1]),
             ("window_overflow", &[3]),
-            ("settings_flood", &[]),
+            // Each is answered; nothing grows. It may have been idle for too long meanwhile.
+            ("settings_flood", &[0]),
         ] {
             let told = run(trick);
             let code = told["goaway"].as_i64();
             let ended = told["ended"] == json!(true) || told["statuses"] == json!({"1": "200"});
             assert!(ended && code.is_none_or(|code| codes.contains(&code)), "{io} {trick}: {told}");
-            assert!(codes.is_empty() || told["ended"] == json!(true), "{io} {trick}: {told}");
+            assert!(trick == "settings_flood" || told["ended"] == json!(true), "{io} {trick}: {told}");
         }
-        assert_eq!(run("large_head")["statuses"]["1"], "431", "{io}");
-        assert_eq!(run("two_hosts")["statuses"]["1"], "400", "{io}");
-        assert_eq!(run("slow_body")["statuses"]["1"], "408", "{io}");
-        assert_eq!(run("flood_body")["statuses"]["1"], "413", "{io}");
+        let refused = |trick: &str, status: &str| {
+            let told = run(trick);
+            assert_eq!(told["statuses"]["1"], status, "{io} {trick}: {told}");
+        };
+        refused("large_head", "431");
+        refused("two_hosts", "400");
+        refused("slow_body", "408");
+        refused("flood_body", "413");
         // The answers wait for a window that the client does not open.
         let told = run("no_window");
         assert_eq!(told["ended"], json!(true), "{io}: {told}");
-        assert!(counted(&airlock, metrics, "airlock_connections_ended_total{reason=\"stalled\"}") >= 1);
+        assert!(counted(&airlock, metrics, "airlock_connections_ended_total{reason=\"stalled\"}", 1) >= 1);
         let told = run("idle");
         assert_eq!((&told["ended"], &told["goaway"]), (&json!(true), &json!(0)), "{io}: {told}");
         let alive = curl(airlock.address(), "https", &Request::get("/live"), &["--cacert", &ca]);

@@ -70,7 +70,8 @@ fn a_proxy_header_is_demanded_of_trusted_proxies() {
         let mut silent = connect(airlock.address()).expect("a connection");
         silent.write_all(b"PROXY TCP4 203.0.113.7 127.0.0.1").expect("sent");
         assert!(read_response(&mut silent).is_err(), "half a header is waited for, but not for ever");
-        let refused = counted(&airlock, metrics, "airlock_connections_ended_total{reason=\"proxy_header\"}");
+        let refused =
+            counted(&airlock, metrics, "airlock_connections_ended_total{reason=\"proxy_header\"}", 4);
         assert_eq!(refused, 4);
         // What a proxy of this kind says in a request counts for nothing.
         let request = call(&token).header("x-forwarded-for", "203.0.113.7").bytes(airlock.address());

@@ -89,5 +89,5 @@ fn a_bad_pair_changes_nothing_and_is_told() {
     authority.write("host", &authority.host());
     airlock.signal(Signal::HUP);
     assert!(until(|| (served(&airlock) != first).then_some(())).is_some(), "{}", airlock.log());
-    assert!(counted(&airlock, metrics, "airlock_tls_reloads_refused_total") >= 1);
+    assert!(counted(&airlock, metrics, "airlock_tls_reloads_refused_total", 1) >= 1);
 }
