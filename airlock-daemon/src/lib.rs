@@ -9,6 +9,7 @@ pub mod config;
 pub mod face;
 pub mod http;
 pub mod kernel;
+pub mod limits;
 pub mod mcp;
 pub mod observe;
 pub mod pipeline;

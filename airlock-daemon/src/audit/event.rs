@@ -55,6 +55,10 @@ events! {
     PolicyRejected = "policy.rejected", "f3a7545ff2ee4a5ea95720b38c8cbb92";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
+    /// An address went on after it was told to wait, and is dropped for a while.
+    AddressBlocked = "address.blocked", "36c0fa8bd8da4c4eb9114b8861b746c2";
+    /// An address that was dropped is not any more.
+    AddressUnblocked = "address.unblocked", "7c18cdbd48d74dfa99e754af741506e1";
 }
 
 #[cfg(test)]

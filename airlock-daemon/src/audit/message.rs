@@ -22,6 +22,8 @@ pub fn message(record: &Record) -> String {
         Event::PolicyLoaded => format!("another policy is in force{}", because(record)),
         Event::PolicyRejected => format!("the policy in force stays{}", because(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
+        Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
+        Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),
         Event::KernelDenied => format!(
             "the kernel denied {} of server {} ({}) to reach {}",
             record.method.as_deref().unwrap_or("an attempt"),

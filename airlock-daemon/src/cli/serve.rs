@@ -21,6 +21,8 @@ use crate::face::session::Sessions;
 use crate::http::admin::{self, AdminSocket};
 use crate::http::{Door, Service, connection, health, metrics as metrics_listener};
 use crate::kernel::KernelHalf;
+use crate::limits::Limits;
+use crate::limits::keeper::Keeper;
 use crate::observe::metrics::Metrics;
 use crate::observe::{logging, notify};
 use crate::pipeline::Gateway;
@@ -199,6 +201,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         policy: InForce::new(policy),
         draining: watch::Sender::new(false),
         parked: Parked::default(),
+        limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics)),
         audit,
         upstreams: Upstreams::new(&config, &kernel, backend, &metrics),
         metrics,
@@ -445,6 +448,7 @@ async fn keep_house(
             }
             _ = janitor.tick() => {
                 service.sessions.sweep();
+                service.gateway.limits.sweep();
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);
                 }

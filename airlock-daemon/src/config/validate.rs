@@ -3,6 +3,7 @@
 mod auth;
 mod credential;
 mod later;
+mod limits;
 mod net;
 mod server;
 mod upstreams;
@@ -33,6 +34,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     later::check(config, &mut checks);
     server::check(config, &mut checks, files);
     auth::check(config, &mut checks);
+    limits::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     admin(config, &mut checks);
     kernel(config, &mut checks);

@@ -1,6 +1,6 @@
 //! Several messages in one body, which 2025-03-26 has and no other revision: each is checked, allowed and recorded by itself.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::auth::principal::Principal;
+use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::error::code;
 use crate::mcp::revision::Revision;
 use crate::pipeline::call::{Event, Running};
 use crate::pipeline::decode::decode;
-use crate::pipeline::{Gateway, Refusal, Stage};
+use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
 use super::legacy::Legacy;
 use super::outbox::Outbox;
@@ -30,14 +32,27 @@ const MAX: usize = 64;
 pub struct Voice {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
+    principal: Arc<Principal>,
     outbox: OnceCell<Option<Arc<Outbox>>>,
+    /// Of the stream, until it is read.
+    places: Cell<Places>,
+    /// There was no place for a stream.
+    is_silent: Cell<bool>,
     opened: Notify,
 }
 
 impl Voice {
     /// For a batch of this session.
-    pub fn new(gateway: &Arc<Gateway>, session: Arc<Session>) -> Self {
-        Self { gateway: Arc::clone(gateway), session, outbox: OnceCell::new(), opened: Notify::new() }
+    pub fn new(gateway: &Arc<Gateway>, session: Arc<Session>, principal: &Arc<Principal>) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            session,
+            principal: Arc::clone(principal),
+            outbox: OnceCell::new(),
+            places: Cell::default(),
+            is_silent: Cell::new(false),
+            opened: Notify::new(),
+        }
     }
 
     /// Waits for a call to its end.
@@ -46,6 +61,12 @@ impl Voice {
     /// When the upstream failed before anything was said.
     pub async fn follow(&self, mut running: Running, id: Id) -> Result<Reply, Refusal> {
         let first = running.next().await;
+        let first = match first {
+            Event::Notification(..) | Event::Ask(_) if self.outbox().is_none() && self.is_silent.get() => {
+                reply::quietly(&mut running, first).await
+            }
+            first => first,
+        };
         let said = match first {
             Event::Notification(..) | Event::Ask(_) => match self.outbox() {
                 Some(outbox) => reply::carry(&self.session, &mut running, &id, outbox, first).await,
@@ -62,6 +83,11 @@ impl Voice {
 
     fn outbox(&self) -> Option<&Arc<Outbox>> {
         let open = || {
+            let Ok(places) = limit::stream(&self.gateway, &self.principal) else {
+                self.is_silent.set(true);
+                return None;
+            };
+            self.places.set(places);
             let outbox = self.session.open_stream(&self.gateway.metrics);
             self.opened.notify_one();
             outbox
@@ -157,7 +183,8 @@ where
             None => outbox.end(),
         }
     });
-    reader.map_or(Reply::Empty(StatusCode::ACCEPTED), Reply::Read)
+    let places = voice.places.take();
+    reader.map_or(Reply::Empty(StatusCode::ACCEPTED), |reader| Reply::Read(reader, places))
 }
 
 fn whole(answers: Vec<Option<String>>) -> Reply {

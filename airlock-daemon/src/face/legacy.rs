@@ -22,7 +22,7 @@ use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
-use crate::pipeline::{Context, Gateway, Refusal, Stage, level, record};
+use crate::pipeline::{Context, Gateway, Refusal, Stage, level, limit, record};
 use crate::upstream::driver::{self, META_LOG_LEVEL};
 
 use super::batch::Voice;
@@ -103,6 +103,7 @@ impl Legacy<'_> {
         let session = self.session(None)?;
         let bad = |reason: String| Refusal::new(Stage::Http, StatusCode::BAD_REQUEST, reason);
         let last = header::single(self.headers, LAST_EVENT_ID).map_err(bad)?;
+        let places = limit::stream(self.gateway, self.principal)?;
         let aim = Aim { method: Some("GET".into()), ..Aim::default() };
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)?;
         let standing = session.standing(&self.gateway.metrics);
@@ -119,7 +120,8 @@ impl Legacy<'_> {
         session.listen(self.gateway, self.endpoint, &self.requester(&session));
         let until = super::until(self.gateway, self.principal);
         let reader = outbox.read(&session, at, Some(until));
-        reader.map(Reply::Read).ok_or_else(|| bad("Last-Event-ID names no event of its stream".to_owned()))
+        let reader = reader.ok_or_else(|| bad("Last-Event-ID names no event of its stream".to_owned()))?;
+        Ok(Reply::Read(reader, places))
     }
 
     fn requester(&self, session: &Session) -> Requester {

@@ -20,7 +20,7 @@ use crate::pipeline::kind::{Noun, recorded};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::subscribe::SUBSCRIBE;
-use crate::pipeline::{Gateway, Refusal, Stage, naming, record};
+use crate::pipeline::{Gateway, Refusal, Stage, limit, naming, record};
 use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
@@ -76,6 +76,10 @@ pub(super) async fn open(
         refusal.aim = aim.clone();
         refusal
     })?;
+    let places = limit::stream(gateway, &who.principal).map_err(|mut refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    })?;
     let mut parts = parts(gateway, who, endpoint, &wanted)?;
     if parts.is_empty()
         && endpoint.upstream(&gateway.upstreams)?.is_some_and(|one| !may_use(gateway, who, one))
@@ -95,7 +99,7 @@ pub(super) async fn open(
     let (client, stream) = mpsc::channel(EVENTS);
     let listening = Listening { gateway: Arc::clone(gateway), who: who.clone(), merged, id, client };
     tokio::task::spawn_local(listening.run(granted, parts, subscriptions));
-    Ok(Reply::Stream(stream))
+    Ok(Reply::Stream(stream, places))
 }
 
 fn wanted(params: &Object<'_>) -> Result<Wanted, String> {

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
 use crate::pipeline::ask::unanswered;
@@ -14,7 +15,7 @@ use crate::pipeline::call::{Event, Requester, Running, Started, upstream_failed}
 use crate::pipeline::kind::List;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, list, parked, record};
+use crate::pipeline::{Gateway, Refusal, limit, list, parked, record};
 use crate::upstream::UpstreamError;
 use crate::upstream::ask::Ask;
 
@@ -33,14 +34,48 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 pub enum Reply {
     /// `application/json`.
     Json(StatusCode, String),
-    /// `text/event-stream`; each item is one message.
-    Stream(mpsc::Receiver<String>),
+    /// `text/event-stream`; each item is one message. The places are kept as long as the stream is open.
+    Stream(mpsc::Receiver<String>, Places),
     /// `text/event-stream` of a legacy session, which a client can come back to.
-    Read(Reader),
+    Read(Reader, Places),
     /// No body.
     Empty(StatusCode),
     /// `application/json`, and a new session.
     Opened(String, std::sync::Arc<str>),
+}
+
+impl Reply {
+    /// A stream that ends before it said anything.
+    fn nothing() -> Self {
+        Self::Stream(mpsc::channel(1).1, Places::default())
+    }
+}
+
+/// Places for the stream of a call. A call that gets none has begun already, so it is not refused: it is answered without a
+/// stream.
+pub(super) fn places(gateway: &Gateway, who: &Requester) -> Option<Places> {
+    let places = limit::stream(gateway, &who.principal);
+    if let Err(refusal) = &places {
+        let correlation_id = &who.context.correlation_id;
+        tracing::debug!(%correlation_id, "a call is answered without a stream: {}", refusal.reason);
+    }
+    places.ok()
+}
+
+/// Waits for the end of a call that has no stream: what it says is left out, and what it asks is declined.
+pub(super) async fn quietly(running: &mut Running, first: Event) -> Event {
+    let mut event = first;
+    loop {
+        match event {
+            Event::Notification(..) => {}
+            Event::Ask(ask) => {
+                let answer = unanswered(&ask.method);
+                ask.answer(answer);
+            }
+            last => return last,
+        }
+        event = running.next().await;
+    }
 }
 
 /// A JSON-RPC response with a result.
@@ -98,18 +133,24 @@ fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
 /// # Errors
 /// When the upstream failed before anything was said.
 pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
+    let mut is_silent = false;
     loop {
         match call.next().await {
+            Event::Notification(..) if is_silent => {}
             Event::Notification(method, params) => {
+                let Some(places) = places(call.gateway(), call.who()) else {
+                    is_silent = true;
+                    continue;
+                };
                 let (sender, stream) = mpsc::channel(EVENTS);
                 tokio::task::spawn_local(pump(call, id, sender, notification(&method, &params)));
-                return Ok(Reply::Stream(stream));
+                return Ok(Reply::Stream(stream, places));
             }
             Event::Ask(ask) => match park(call, ask) {
                 Ok(text) => return Ok(Reply::Json(StatusCode::OK, result(&id, &text))),
                 Err(goes_on) => call = *goes_on,
             },
-            Event::Cancelled => return Ok(Reply::Stream(mpsc::channel(1).1)),
+            Event::Cancelled => return Ok(Reply::nothing()),
             last => {
                 return finish(last, &id, call.who(), call.aim())
                     .map(|(status, text)| Reply::Json(status, text));
@@ -142,9 +183,13 @@ fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
 pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> Result<Reply, Refusal> {
     match running.next().await {
         first @ (Event::Notification(..) | Event::Ask(_)) => {
+            let Some(places) = places(running.gateway(), running.who()) else {
+                let last = quietly(&mut running, first).await;
+                return ended(last, &id, &running);
+            };
             let Some(outbox) = session.open_stream(&running.gateway().metrics) else {
                 // The session has ended meanwhile, and the call with it.
-                return Ok(Reply::Stream(mpsc::channel(1).1));
+                return Ok(Reply::nothing());
             };
             let reader = outbox.read(session, Some(0), None);
             tokio::task::spawn_local({
@@ -156,13 +201,18 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
                     }
                 }
             });
-            Ok(reader.map_or_else(|| Reply::Stream(mpsc::channel(1).1), Reply::Read))
+            Ok(reader.map_or_else(Reply::nothing, |reader| Reply::Read(reader, places)))
         }
-        Event::Cancelled => Ok(Reply::Stream(mpsc::channel(1).1)),
-        last => {
-            finish(last, &id, running.who(), running.aim()).map(|(status, text)| Reply::Json(status, text))
-        }
+        last => ended(last, &id, &running),
     }
+}
+
+/// The answer to a legacy client's call that said nothing before its end.
+fn ended(last: Event, id: &Id, running: &Running) -> Result<Reply, Refusal> {
+    if matches!(last, Event::Cancelled) {
+        return Ok(Reply::nothing());
+    }
+    finish(last, id, running.who(), running.aim()).map(|(status, text)| Reply::Json(status, text))
 }
 
 /// Writes what a call says to a stream of its session, and what it asks; gives the message that ends it, which a cancelled call

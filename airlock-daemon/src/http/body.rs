@@ -16,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::config::units::Period;
 use crate::face::outbox::{Frame as Said, Reader};
+use crate::limits::streams::Places;
 use crate::pipeline::{Refusal, Stage};
 
 /// How often a silent stream says that it is alive, so that proxies on the way keep it.
@@ -25,10 +26,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub enum Body {
     /// All of it, once.
     Whole(Option<Bytes>),
-    /// Server-sent events, one a message.
-    Events(mpsc::Receiver<String>, Interval),
+    /// Server-sent events, one a message. The places are given back with the body, however it ends.
+    Events(mpsc::Receiver<String>, Interval, Places),
     /// Server-sent events of a legacy session, with ids.
-    Numbered(Reader, Interval),
+    Numbered(Reader, Interval, Places),
 }
 
 impl Body {
@@ -43,13 +44,13 @@ impl Body {
     }
 
     /// A stream of events.
-    pub fn events(stream: mpsc::Receiver<String>) -> Self {
-        Self::Events(stream, ticks())
+    pub fn events(stream: mpsc::Receiver<String>, places: Places) -> Self {
+        Self::Events(stream, ticks(), places)
     }
 
     /// A stream of events that the client can come back to.
-    pub fn numbered(reader: Reader) -> Self {
-        Self::Numbered(reader, ticks())
+    pub fn numbered(reader: Reader, places: Places) -> Self {
+        Self::Numbered(reader, ticks(), places)
     }
 }
 
@@ -70,7 +71,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(stream, ticks) => match stream.poll_recv(cx) {
+            Self::Events(stream, ticks, _) => match stream.poll_recv(cx) {
                 Poll::Ready(Some(message)) => {
                     ticks.reset();
                     Poll::Ready(Some(Ok(Frame::data(event(&message)))))
@@ -78,7 +79,7 @@ impl HttpBody for Body {
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => alive(ticks, cx),
             },
-            Self::Numbered(reader, ticks) => match reader.poll_next(cx) {
+            Self::Numbered(reader, ticks, _) => match reader.poll_next(cx) {
                 Poll::Ready(Some(said)) => {
                     ticks.reset();
                     Poll::Ready(Some(Ok(Frame::data(numbered(&said)))))

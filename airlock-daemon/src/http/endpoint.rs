@@ -16,13 +16,15 @@ use crate::face::legacy::Legacy;
 use crate::face::reply::Reply;
 use crate::face::session::Session;
 use crate::face::{self, modern};
+use crate::limits::Limit;
+use crate::mcp::envelope::Id;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::decode::decode;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Gateway, Refusal, Stage, record};
+use crate::pipeline::{Context, Gateway, Refusal, Stage, limit, record};
 
 use super::Service;
 use super::body::{self, Body};
@@ -95,11 +97,11 @@ async fn enter(
     let entered = read(service, context, endpoint, parts, &mut body, &mut principal, is_read).await;
     match entered {
         Ok((Method::DELETE, admitted)) => {
-            let ended = admitted.legacy(None).delete();
+            let ended = admitted.counted(None).and_then(|()| admitted.legacy(None).delete());
             (String::new(), ended.map_err(|refusal| admitted.record(String::new(), refusal)))
         }
         Ok((Method::GET, admitted)) => {
-            let opened = admitted.legacy(None).get();
+            let opened = admitted.counted(None).and_then(|()| admitted.legacy(None).get());
             (String::new(), opened.map_err(|refusal| admitted.record(String::new(), refusal)))
         }
         // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of its own.
@@ -128,7 +130,7 @@ async fn read(
     is_read: &mut bool,
 ) -> Result<(Method, Admitted), Refusal> {
     let gateway = &service.gateway;
-    let principal = match head(gateway, &endpoint, &parts, known).await {
+    let principal = match head(gateway, context, &endpoint, &parts, known).await {
         Ok(principal) => principal,
         Err(refusal) => {
             // Whoever waits for leave to send the body does not get it. Streams of HTTP/2 end one by one.
@@ -148,12 +150,18 @@ async fn read(
 /// What can be checked before the body is read.
 async fn head(
     gateway: &Gateway,
+    context: &Context,
     endpoint: &Endpoint,
     parts: &Parts,
     known: &mut Option<Arc<Principal>>,
 ) -> Result<Arc<Principal>, Refusal> {
+    limit::request(gateway, &context.peer)?;
+    limit::head(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
-    let principal = authenticate(gateway, endpoint, &parts.uri, &parts.headers).await?;
+    limit::token(gateway, &context.peer, &parts.headers)?;
+    let principal = authenticate(gateway, endpoint, &parts.uri, &parts.headers)
+        .await
+        .inspect_err(|refusal| limit::token_judged(gateway, &context.peer, refusal))?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {
         let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
@@ -191,10 +199,14 @@ impl Admitted {
         }
         let envelope = match decode(&self.body) {
             Ok(envelope) => envelope,
-            Err(refusal) => return (String::new(), Err(self.record(String::new(), refusal))),
+            Err(refusal) => {
+                let refusal = self.counted(refusal.id.as_ref()).err().unwrap_or(refusal);
+                return (String::new(), Err(self.record(String::new(), refusal)));
+            }
         };
         let method = envelope.method.as_deref().unwrap_or_default().to_owned();
-        let answer = match face::choose(&self.headers, &envelope) {
+        let counted = self.counted(envelope.id.as_ref());
+        let answer = match counted.and_then(|()| face::choose(&self.headers, &envelope)) {
             Ok(Era::Modern) => {
                 let Self { service, context, principal, endpoint, headers, .. } = &self;
                 modern::serve(&service.gateway, context, principal, endpoint, headers, envelope).await
@@ -208,8 +220,11 @@ impl Admitted {
 
     /// Serves each message of a batch by itself, all at once.
     async fn batch(self: Rc<Self>, session: Arc<Session>) -> Result<Reply, Refusal> {
-        let parts = batch::split(&self.body).map_err(|refusal| self.record(String::new(), refusal))?;
-        let voice = Rc::new(Voice::new(&self.service.gateway, session));
+        let parts = batch::split(&self.body).map_err(|refusal| {
+            let refusal = self.counted(None).err().unwrap_or(refusal);
+            self.record(String::new(), refusal)
+        })?;
+        let voice = Rc::new(Voice::new(&self.service.gateway, session, &self.principal));
         let one = |part: Bytes| {
             let (this, voice) = (Rc::clone(&self), Rc::clone(&voice));
             async move { this.one_of_a_batch(&part, &voice).await }
@@ -225,7 +240,11 @@ impl Admitted {
         };
         let method = envelope.method.as_deref().unwrap_or_default().to_owned();
         let legacy = Legacy { context: &context, ..self.legacy(Some(voice)) };
-        match legacy.serve(envelope, part).await {
+        let served = match self.counted(envelope.id.as_ref()) {
+            Ok(()) => legacy.serve(envelope, part).await,
+            Err(refusal) => Err(refusal),
+        };
+        match served {
             Ok(Reply::Json(_, text)) => Some(text),
             Ok(_) => None,
             Err(mut refusal) => {
@@ -236,6 +255,11 @@ impl Admitted {
                 Some(refusal.body(&context.correlation_id))
             }
         }
+    }
+
+    /// Counts one message of the principal's.
+    fn counted(&self, id: Option<&Id>) -> Result<(), Refusal> {
+        limit::message(&self.service.gateway, &self.principal, id)
     }
 
     fn legacy<'a>(&'a self, voice: Option<&'a Voice>) -> Legacy<'a> {
@@ -323,8 +347,8 @@ fn respond(reply: Reply) -> Response<Body> {
             }
             response
         }
-        Reply::Stream(stream) => events(Body::events(stream)),
-        Reply::Read(reader) => events(Body::numbered(reader)),
+        Reply::Stream(stream, places) => events(Body::events(stream, places)),
+        Reply::Read(reader, places) => events(Body::numbered(reader, places)),
     }
 }
 
@@ -348,6 +372,9 @@ fn refuse(refusal: &Refusal, context: &Context) -> Response<Body> {
     }
     if let Some(secs) = refusal.retry_after {
         headers.insert(http_header::RETRY_AFTER, HeaderValue::from(secs));
+    }
+    if refusal.rule_id.as_deref() == Some(Limit::Blocked.name()) {
+        headers.insert(http_header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Refusal, Stage};
+use crate::pipeline::{Refusal, Stage, limit};
 
 use super::body::{Body, json};
 use super::{Service, endpoint, health, metadata};
@@ -27,25 +27,39 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
     }
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     if let Some(resource) = path.strip_prefix(metadata::PREFIX) {
-        return if get { metadata::serve(&service.gateway, resource) } else { not_allowed() };
+        return if get {
+            metadata::serve(&service.gateway, resource)
+        } else {
+            refuse(service, peer, not_allowed())
+        };
     }
     let answer = match path {
         "/live" => health::live,
         "/ready" => health::ready,
         "/info" => health::info,
-        _ => return not_found(),
+        _ => return refuse(service, peer, nothing_here()),
     };
-    if get { answer(service) } else { not_allowed() }
+    if get { answer(service) } else { refuse(service, peer, not_allowed()) }
 }
 
-/// 404 in the shape of the error contract.
+/// 404 of the metrics listener.
 pub fn not_found() -> Response<Body> {
     json(StatusCode::NOT_FOUND, r#"{"error":"there is nothing at this path"}"#.to_owned())
 }
 
-fn not_allowed() -> Response<Body> {
-    let mut response =
-        json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"only GET is served at this path"}"#.to_owned());
-    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
+/// Ends a request that was for nothing of ours; who sends many of them is told to wait like anybody else.
+fn refuse(service: &Arc<Service>, peer: Peer, refusal: Refusal) -> Response<Body> {
+    let refusal = limit::request(&service.gateway, &peer).err().unwrap_or(refusal);
+    endpoint::turn_away(service, peer, &refusal)
+}
+
+fn nothing_here() -> Refusal {
+    Refusal::new(Stage::Http, StatusCode::NOT_FOUND, "there is nothing at this path; the endpoint is /mcp")
+}
+
+fn not_allowed() -> Refusal {
+    let reason = "only GET is served at this path";
+    let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
+    refusal.allow = Some("GET, HEAD");
+    refusal
 }

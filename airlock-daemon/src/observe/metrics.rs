@@ -6,6 +6,7 @@
 
 mod edge;
 mod labels;
+mod limits;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ use crate::audit::Stats;
 use edge::Edge;
 use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
 pub use labels::{Outcome, Stage};
+use limits::LimitMetrics;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -116,6 +118,7 @@ pub struct Metrics {
     dropped: Counter,
     edge: Edge,
     audit: AuditMetrics,
+    limits: LimitMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
 
@@ -179,6 +182,7 @@ impl Metrics {
                     Gauge::default(),
                 ),
             },
+            limits: LimitMetrics::new(r),
             upstreams: RwLock::default(),
             registry: Registry::default(),
         };

@@ -31,7 +31,7 @@ use super::running::late;
 pub use super::running::{Cancellation, Event, Running, Shape};
 use super::state::{Back, Scope, State};
 use super::task;
-use super::{Context, Gateway, Refusal, Stage, mirror};
+use super::{Context, Gateway, Refusal, Stage, limit, mirror};
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
 const UNCARRIED: [&str; 1] = ["task"];
@@ -148,6 +148,9 @@ pub async fn enter(
         refusal.aim = aim.clone();
         refusal
     };
+    if let Some((Noun::Tool, tool)) = own {
+        limit::call(gateway, &who.principal, &upstream.name, tool).map_err(refused)?;
+    }
     let none = empty_arguments();
     let wish = Wish {
         method: kind.method,

@@ -8,6 +8,7 @@ use crate::audit::AuditLog;
 use crate::auth::Authenticator;
 use crate::config::schema::Config;
 use crate::kernel::KernelHalf;
+use crate::limits::Limits;
 use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
 use crate::runtime::backend::Choice;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub draining: watch::Sender<bool>,
     /// Calls that wait for an answer of their modern client.
     pub parked: Parked,
+    /// What may be taken how fast.
+    pub limits: Limits,
     /// The audit log.
     pub audit: AuditLog,
     /// Metrics.

@@ -3,12 +3,13 @@
 //! 1. [`forwarded`]: whose request does a proxy bring? [`admit`]: may this connection speak at all? (Origin, Host)
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
-//! 4. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
-//! 5. [`authorize`]: what does the policy say?
-//! 6. [`record`]: the intent is on record before anything happens.
-//! 7. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]). What it asks in
+//! 4. [`limit`]: is it too much? (Requests and refused tokens of an address are counted before 1 and 2 already.)
+//! 5. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
+//! 6. [`authorize`]: what does the policy say?
+//! 7. [`record`]: the intent is on record before anything happens.
+//! 8. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]). What it asks in
 //!    return goes out through the policy ([`ask`]) and comes back ([`running`], [`required`], [`state`], [`parked`]).
-//! 8. [`record`]: the outcome is on record.
+//! 9. [`record`]: the outcome is on record.
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
 
@@ -23,6 +24,7 @@ pub mod forwarded;
 pub mod gateway;
 pub mod kind;
 pub mod level;
+pub mod limit;
 pub mod list;
 pub mod mirror;
 pub mod naming;

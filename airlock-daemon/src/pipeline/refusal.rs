@@ -35,6 +35,8 @@ pub struct Details {
     pub allow: Option<&'static str>,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
+    /// The same in milliseconds, where it is known so well.
+    pub retry_after_ms: Option<u64>,
     /// Detail for the operator's log, never for the client.
     pub detail: Option<String>,
     /// The revision asked for, when it is not spoken here.
@@ -87,6 +89,7 @@ impl Refusal {
             challenge: None,
             allow: None,
             retry_after: None,
+            retry_after_ms: None,
             detail: None,
             requested_revision: None,
             input_digest: None,
@@ -114,7 +117,7 @@ impl Refusal {
             reason: Some(self.reason.clone()),
             rule_id: self.rule_id.as_deref().map(str::to_owned),
             correlation_id: Some(correlation_id.to_owned()),
-            retry_after_ms: self.retry_after.map(|secs| secs * 1000),
+            retry_after_ms: self.retry_after_ms.or(self.retry_after.map(|secs| secs.saturating_mul(1_000))),
             supported: self.requested_revision.as_ref().map(|_| Revision::ALL.map(Revision::as_str).to_vec()),
             requested: self.requested_revision.clone(),
         };

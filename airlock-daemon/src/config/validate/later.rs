@@ -5,17 +5,10 @@ use crate::config::schema::{Config, PinNetwork, PolicyMode, Upstream, UpstreamKi
 use crate::config::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
-    let limits = &config.rate_limiting;
     let keys = [
         (config.policy.decision_cache_ttl.is_some(), ["policy", "decision_cache_ttl"]),
         (!config.dlp.packs.is_empty(), ["dlp", "packs"]),
         (!config.dlp.detectors.is_empty(), ["dlp", "detectors"]),
-        (limits.per_token.is_some(), ["rate_limiting", "per_token"]),
-        (limits.per_address.is_some(), ["rate_limiting", "per_address"]),
-        (limits.burst.is_some(), ["rate_limiting", "burst"]),
-        (limits.per_tenant.is_some(), ["rate_limiting", "per_tenant"]),
-        (limits.failed_auth.is_some(), ["rate_limiting", "failed_auth"]),
-        (limits.kernel_drop.is_some(), ["rate_limiting", "kernel_drop"]),
         (config.audit.retention.is_some(), ["audit", "retention"]),
         (config.audit.checkpoint.is_some(), ["audit", "checkpoint"]),
         (config.observability.otlp_endpoint.is_some(), ["observability", "otlp_endpoint"]),

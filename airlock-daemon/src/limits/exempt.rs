@@ -1,0 +1,63 @@
+//! Addresses that are never dropped, whatever they do: this host's own, trusted proxies, and what the operator exempts.
+
+use std::net::IpAddr;
+
+/// Networks, and loopback.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Exempt(Vec<(u128, u8)>);
+
+impl Exempt {
+    /// From lists in CIDR notation, which were validated with the configuration.
+    pub(super) fn new(proxies: &[String], allowed: &[String]) -> Self {
+        Self(proxies.iter().chain(allowed).filter_map(|network| parse(network)).collect())
+    }
+
+    /// Whether an address is one of them. Loopback always is.
+    pub(super) fn covers(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let bits = as_v6(address);
+        address.is_loopback()
+            || self.0.iter().any(|(network, prefix)| {
+                128_u32
+                    .checked_sub(u32::from(*prefix))
+                    .is_some_and(|host| (network ^ bits).checked_shr(host).unwrap_or(0) == 0)
+            })
+    }
+}
+
+fn parse(network: &str) -> Option<(u128, u8)> {
+    let (address, prefix) = network.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let prefix: u8 = prefix.parse().ok()?;
+    Some((as_v6(address), if address.is_ipv4() { prefix.saturating_add(96) } else { prefix }))
+}
+
+fn as_v6(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_cover_what_is_in_them() {
+        let allowed = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"].map(str::to_owned);
+        let exempt = Exempt::new(&allowed[..2], &allowed[2..]);
+        let covers = |text: &str| exempt.covers(text.parse().expect("an address"));
+        for inside in ["10.255.0.1", "::ffff:10.0.0.1", "192.0.2.7", "2001:db8:ffff::1", "127.0.0.9", "::1"] {
+            assert!(covers(inside), "{inside}");
+        }
+        for outside in ["11.0.0.1", "192.0.2.8", "2001:db9::1", "::2"] {
+            assert!(!covers(outside), "{outside}");
+        }
+        let everything = Exempt::new(&["::/0".to_owned()], &[]);
+        assert!(everything.covers("2001:db8::1".parse().expect("an address")));
+        let v4 = Exempt::new(&["0.0.0.0/0".to_owned()], &[]);
+        assert!(v4.covers("203.0.113.1".parse().expect("an address")));
+        assert!(!v4.covers("2001:db8::1".parse().expect("an address")));
+    }
+}

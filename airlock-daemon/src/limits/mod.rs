@@ -1,0 +1,283 @@
+//! Limits: how much one address, one principal, one tenant may do, and what becomes of those who do not stop.
+//!
+//! [`bucket`] is one limit of one key, [`table`] all keys of one limit, [`streams`] counts what is open, [`offender`] knows who
+//! earns a drop, and [`keeper`] carries it out. The stages of a call that ask here are in `pipeline/limit.rs`.
+//!
+//! What counts for one limit, and who shares one:
+//! - `per_address` counts requests of HTTP, good or bad, of an IPv4 address or an IPv6 /64.
+//! - `per_token` counts messages of one principal (issuer, tenant and subject): a fresh token is no fresh limit.
+//! - `per_tenant` counts messages of all principals of a tenant of one issuer; those without a tenant are one together.
+//! - `per_tool` counts calls of one principal to all tools that one entry of the list matches.
+
+pub mod bucket;
+mod exempt;
+pub mod keeper;
+pub mod offender;
+pub mod pattern;
+pub mod streams;
+pub mod table;
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::auth::principal::Principal;
+use crate::config::schema::Config;
+use crate::config::units::Rate;
+use crate::kernel::Reason;
+
+use self::bucket::Quota;
+pub use self::offender::Source;
+use self::offender::{OffenderSink, Offenders};
+use self::pattern::Pattern;
+use self::streams::{Places, Streams};
+use self::table::{Key, Table};
+
+/// A stream that finds no place may find one at any time; this is when it is worth asking again.
+const STREAM_WAIT: Duration = Duration::from_secs(1);
+
+/// A limit, by the name that configuration, answers and metrics have for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Requests of one address.
+    Address,
+    /// Refused tokens of one address.
+    FailedAuth,
+    /// The address is dropped.
+    Blocked,
+    /// Messages of one principal.
+    Token,
+    /// Messages of one tenant.
+    Tenant,
+    /// Calls of one principal to some tools.
+    Tool,
+    /// Open streams of one principal.
+    PrincipalStreams,
+    /// Open streams of one tenant.
+    TenantStreams,
+}
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which.
+    pub limit: Limit,
+    /// When to come again.
+    pub wait: Duration,
+}
+
+/// What the metrics show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// How many keys each limit remembers.
+    pub keys: Vec<(Limit, usize)>,
+    /// Addresses that are dropped.
+    pub blocked: usize,
+}
+
+/// All limits in force. What is not configured costs nothing.
+pub struct Limits {
+    epoch: Instant,
+    /// Two of them make a key that nobody can aim at.
+    hashers: [RandomState; 2],
+    address: Option<Table>,
+    failed: Option<Table>,
+    token: Option<Table>,
+    tenant: Option<Table>,
+    tools: Vec<(Pattern, Table)>,
+    streams: Streams,
+    each_streams: Option<u32>,
+    tenant_streams: Option<u32>,
+    offenders: Option<Offenders>,
+}
+
+impl Limit {
+    /// The key in the configuration, without spaces; what answers and metrics call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "rate_limiting.per_address",
+            Self::FailedAuth => "rate_limiting.failed_auth",
+            Self::Blocked => "rate_limiting.kernel_drop",
+            Self::Token => "rate_limiting.per_token",
+            Self::Tenant => "rate_limiting.per_tenant.requests",
+            Self::Tool => "rate_limiting.per_tool",
+            Self::PrincipalStreams => "rate_limiting.per_principal.streams",
+            Self::TenantStreams => "rate_limiting.per_tenant.streams",
+        }
+    }
+}
+
+impl Limits {
+    /// The limits of a configuration; offenders are told to `sink`.
+    pub fn new(config: &Config, sink: Arc<dyn OffenderSink>) -> Self {
+        let limits = &config.rate_limiting;
+        let burst = |rate: Rate| Table::new(Quota::new(rate, limits.burst.unwrap_or(rate.count)));
+        let whole = |rate: Rate| Table::new(Quota::whole(rate));
+        let tools = limits.per_tool.iter();
+        Self {
+            epoch: Instant::now(),
+            hashers: [RandomState::new(), RandomState::new()],
+            address: limits.per_address.map(burst),
+            failed: limits.failed_auth.map(whole),
+            token: limits.per_token.map(burst),
+            tenant: limits.per_tenant.as_ref().and_then(|tenant| tenant.requests).map(burst),
+            tools: tools
+                .filter_map(|(pattern, rate)| Some((Pattern::parse(pattern)?, whole(*rate))))
+                .collect(),
+            streams: Streams::default(),
+            each_streams: limits.per_principal.streams,
+            tenant_streams: limits.per_tenant.as_ref().and_then(|tenant| tenant.streams),
+            offenders: limits.kernel_drop.as_ref().map(|drop| Offenders::new(drop, config, sink)),
+        }
+    }
+
+    /// A request has come; nothing of it was looked at.
+    ///
+    /// # Errors
+    /// [`Limit::Blocked`] or [`Limit::Address`].
+    pub fn request(&self, source: Source) -> Result<(), Exceeded> {
+        if let Some(offenders) = &self.offenders
+            && let Some(wait) = offenders.blocked(source, self.now())
+        {
+            return Err(Exceeded { limit: Limit::Blocked, wait });
+        }
+        let Some(table) = &self.address else { return Ok(()) };
+        let now = self.now();
+        table.take(Key::address(source.address), now).map_err(|wait| {
+            self.violation(source, Reason::RateLimit, now);
+            Exceeded { limit: Limit::Address, wait }
+        })
+    }
+
+    /// A token is about to be looked at.
+    ///
+    /// # Errors
+    /// [`Limit::FailedAuth`]: too many tokens of this address were refused. The token is not looked at, good or bad: whoever
+    /// guesses must not learn which guess was right.
+    pub fn token_shown(&self, source: Source) -> Result<(), Exceeded> {
+        let Some(table) = &self.failed else { return Ok(()) };
+        if table.keys() == 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        match table.wait(Key::address(source.address), now) {
+            None => Ok(()),
+            Some(wait) => {
+                self.violation(source, Reason::FailedAuth, now);
+                Err(Exceeded { limit: Limit::FailedAuth, wait })
+            }
+        }
+    }
+
+    /// A token from this address was refused.
+    pub fn token_refused(&self, source: Source) {
+        if let Some(table) = &self.failed {
+            table.drain(Key::address(source.address), self.now());
+        }
+    }
+
+    /// A message of a principal has come: a request, a notification or a response; each of a batch counts.
+    ///
+    /// # Errors
+    /// [`Limit::Token`] or [`Limit::Tenant`].
+    pub fn message(&self, principal: &Principal) -> Result<(), Exceeded> {
+        if let Some(table) = &self.token {
+            let taken = table.take(Key::hashed(self.hash(principal.identity())), self.now());
+            taken.map_err(|wait| Exceeded { limit: Limit::Token, wait })?;
+        }
+        if let Some(table) = &self.tenant {
+            let taken = table.take(Key::hashed(self.tenant(principal)), self.now());
+            taken.map_err(|wait| Exceeded { limit: Limit::Tenant, wait })?;
+        }
+        Ok(())
+    }
+
+    /// A tool is to be called, named as its server names it. Every entry that matches counts the call.
+    ///
+    /// # Errors
+    /// [`Limit::Tool`].
+    pub fn call(&self, principal: &Principal, upstream: &str, tool: &str) -> Result<(), Exceeded> {
+        for (_, table) in self.tools.iter().filter(|(pattern, _)| pattern.matches(upstream, tool)) {
+            let taken = table.take(Key::hashed(self.hash(principal.identity())), self.now());
+            taken.map_err(|wait| Exceeded { limit: Limit::Tool, wait })?;
+        }
+        Ok(())
+    }
+
+    /// A stream of events is to be opened; it keeps its places until it ends.
+    ///
+    /// # Errors
+    /// [`Limit::PrincipalStreams`] or [`Limit::TenantStreams`].
+    pub fn stream(&self, principal: &Principal) -> Result<Places, Exceeded> {
+        let full = |limit| Exceeded { limit, wait: STREAM_WAIT };
+        let enter = |key, most| self.streams.enter(key, most);
+        let one = match self.each_streams {
+            Some(most) => Some(
+                enter(self.hash(principal.identity()), most).ok_or_else(|| full(Limit::PrincipalStreams))?,
+            ),
+            None => None,
+        };
+        let tenants = match self.tenant_streams {
+            Some(most) => {
+                Some(enter(self.tenant(principal), most).ok_or_else(|| full(Limit::TenantStreams))?)
+            }
+            None => None,
+        };
+        Ok([one, tenants])
+    }
+
+    /// Lifts the drops whose time is over, and forgets keys whose buckets are full again.
+    pub fn sweep(&self) {
+        let now = self.now();
+        if let Some(offenders) = &self.offenders {
+            offenders.sweep(now);
+        }
+        for (_, table) in self.tables() {
+            table.sweep(now);
+        }
+    }
+
+    /// What is remembered.
+    pub fn stats(&self) -> Stats {
+        let mut keys: Vec<(Limit, usize)> = Vec::new();
+        for (limit, table) in self.tables() {
+            match keys.last_mut() {
+                Some((last, count)) if *last == limit => *count += table.keys(),
+                _ => keys.push((limit, table.keys())),
+            }
+        }
+        Stats { keys, blocked: self.offenders.as_ref().map_or(0, Offenders::count) }
+    }
+
+    fn tables(&self) -> impl Iterator<Item = (Limit, &Table)> {
+        let single = [
+            (Limit::Address, &self.address),
+            (Limit::FailedAuth, &self.failed),
+            (Limit::Token, &self.token),
+            (Limit::Tenant, &self.tenant),
+        ];
+        let single = single.into_iter().filter_map(|(limit, table)| Some((limit, table.as_ref()?)));
+        single.chain(self.tools.iter().map(|(_, table)| (Limit::Tool, table)))
+    }
+
+    fn violation(&self, source: Source, reason: Reason, now: u64) {
+        if let Some(offenders) = &self.offenders {
+            offenders.violation(source, reason, now);
+        }
+    }
+
+    /// The tenants of two issuers are two, also where their names are one.
+    fn tenant(&self, principal: &Principal) -> u128 {
+        self.hash(&("tenant", principal.identity().issuer(), principal.identity().tenant()))
+    }
+
+    fn hash(&self, of: &impl Hash) -> u128 {
+        let [one, two] = &self.hashers;
+        u128::from(one.hash_one(of)) << 64 | u128::from(two.hash_one(of))
+    }
+
+    /// Nanoseconds since the start. Not the time at which a request came: by the time its body is here, that is long ago.
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,314 @@
+//! Who earns a drop: an address that goes on where it was told to wait, again and again.
+//!
+//! Refusals of one address that lie closer together than [`SPACING`] are one violation, so that many requests at once are not
+//! taken for stubbornness. The first drop lasts `for`, each next one twice as long, up to `at_most`; after `at_most` without
+//! one, the address begins anew.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::schema::{Config, KernelDrop};
+use crate::kernel::Reason;
+
+use super::exempt::Exempt;
+use super::table::Key;
+
+/// Refusals within this time are one violation.
+const SPACING: u64 = 1_000_000_000;
+/// Most addresses that are watched. One that finds no room is refused as before, but earns no drop.
+const ROOM: usize = 16_384;
+
+/// Where requests come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The address.
+    pub address: IpAddr,
+    /// Packets come from that address itself; otherwise a proxy has told of it.
+    pub direct: bool,
+}
+
+/// An address that has earned a drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offence {
+    /// The address; of an IPv6 network the base of its /64.
+    pub address: IpAddr,
+    /// What it did.
+    pub reason: Reason,
+    /// For how long.
+    pub lasting: Duration,
+    /// Packets come from that address itself; where a proxy has told of it, the kernel must not drop anything.
+    pub direct: bool,
+}
+
+/// Who is told of offenders.
+pub trait OffenderSink: Send + Sync {
+    /// Drops an address.
+    fn offend(&self, offence: &Offence);
+    /// The time of a drop is over.
+    fn forgive(&self, address: IpAddr);
+}
+
+/// The addresses that are watched.
+pub struct Offenders {
+    after: u32,
+    first: u64,
+    at_most: u64,
+    exempt: Exempt,
+    watched: Mutex<HashMap<u128, Watched>>,
+    blocked: AtomicUsize,
+    sink: Arc<dyn OffenderSink>,
+}
+
+/// Times are nanoseconds.
+#[derive(Debug)]
+struct Watched {
+    address: IpAddr,
+    violations: u32,
+    /// When these violations began, and when the last one was.
+    since: u64,
+    last: u64,
+    /// How many drops it has had.
+    drops: u32,
+    /// Until when the last one lasts or lasted.
+    until: u64,
+    is_blocked: bool,
+}
+
+impl Offenders {
+    /// Watches for the configured number of violations.
+    pub fn new(drop: &KernelDrop, config: &Config, sink: Arc<dyn OffenderSink>) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            after: drop.after.max(1),
+            first: nanos(drop.r#for.0),
+            at_most: nanos(drop.at_most.0),
+            exempt: Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow),
+            watched: Mutex::default(),
+            blocked: AtomicUsize::new(0),
+            sink,
+        }
+    }
+
+    /// How long an address stays dropped; none when it is not.
+    pub fn blocked(&self, source: Source, now: u64) -> Option<Duration> {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let key = Key::address(source.address).number();
+        let watched = self.lock();
+        let left = watched.get(&key)?.until.checked_sub(now)?;
+        (left > 0).then(|| Duration::from_nanos(left))
+    }
+
+    /// A request was refused because of one of its address's limits.
+    pub fn violation(&self, Source { address, direct }: Source, reason: Reason, now: u64) {
+        if self.exempt.covers(address) {
+            return;
+        }
+        let key = Key::address(address).number();
+        let mut watched = self.lock();
+        if watched.len() >= ROOM && !watched.contains_key(&key) {
+            watched.retain(|_, one| !self.is_over(one, now));
+            if watched.len() >= ROOM {
+                return;
+            }
+        }
+        let one = watched.entry(key).or_insert_with(|| Watched {
+            address: base(address),
+            violations: 0,
+            since: now,
+            last: 0,
+            drops: 0,
+            until: 0,
+            is_blocked: false,
+        });
+        if one.violations > 0 && now < one.last.saturating_add(SPACING) || one.until > now {
+            return;
+        }
+        if now > one.since.saturating_add(self.first) {
+            (one.violations, one.since) = (0, now);
+        }
+        if one.drops > 0 && now > one.until.saturating_add(self.at_most) {
+            one.drops = 0;
+        }
+        one.violations += 1;
+        one.last = now;
+        if one.violations < self.after {
+            return;
+        }
+        let lasting =
+            self.first.saturating_mul(1_u64.checked_shl(one.drops).unwrap_or(u64::MAX)).min(self.at_most);
+        one.violations = 0;
+        one.drops = one.drops.saturating_add(1);
+        one.until = now.saturating_add(lasting);
+        if !std::mem::replace(&mut one.is_blocked, true) {
+            self.blocked.fetch_add(1, Ordering::Relaxed);
+        }
+        let lasting = Duration::from_nanos(lasting);
+        let offence = Offence { address: one.address, reason, lasting, direct };
+        drop(watched);
+        self.sink.offend(&offence);
+    }
+
+    /// Lifts the drops whose time is over, and forgets who has been quiet for long.
+    pub fn sweep(&self, now: u64) {
+        let mut over = Vec::new();
+        self.lock().retain(|_, one| {
+            if one.is_blocked && one.until <= now {
+                one.is_blocked = false;
+                self.blocked.fetch_sub(1, Ordering::Relaxed);
+                over.push(one.address);
+            }
+            !self.is_over(one, now)
+        });
+        for address in over {
+            self.sink.forgive(address);
+        }
+    }
+
+    /// How many addresses are dropped.
+    pub fn count(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is left to remember.
+    fn is_over(&self, one: &Watched, now: u64) -> bool {
+        !one.is_blocked
+            && now > one.last.saturating_add(self.first)
+            && (one.drops == 0 || now > one.until.saturating_add(self.at_most))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is dropped with an address: an IPv6 address goes with its /64.
+fn base(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units::Period;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl OffenderSink for Told {
+        fn offend(&self, offence: &Offence) {
+            let Offence { address, lasting, direct, .. } = offence;
+            self.0.lock().expect("told").push(format!("{address} {}s {direct}", lasting.as_secs()));
+        }
+
+        fn forgive(&self, address: IpAddr) {
+            self.0.lock().expect("told").push(format!("{address} forgiven"));
+        }
+    }
+
+    impl Told {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().expect("told"))
+        }
+    }
+
+    fn offenders() -> (Offenders, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        let drop = KernelDrop { after: 3, r#for: Period::secs(60), at_most: Period::secs(200) };
+        let mut config = Config::default();
+        config.server.trusted_proxies = vec!["10.0.0.0/8".into()];
+        config.kernel.xdp.allow = vec!["203.0.113.128/25".into()];
+        (Offenders::new(&drop, &config, Arc::clone(&told) as _), told)
+    }
+
+    fn from(address: &str) -> Source {
+        Source { address: address.parse().expect("an address"), direct: true }
+    }
+
+    /// Three violations from `from` on.
+    fn thrice(offenders: &Offenders, source: Source, from: u64) {
+        for second in 0..3 {
+            offenders.violation(source, Reason::RateLimit, from + second * SECOND);
+        }
+    }
+
+    #[test]
+    fn drops_double_up_to_a_bound_and_are_forgiven() {
+        let (offenders, told) = offenders();
+        let source = from("203.0.113.7");
+        let mut now = 10 * SECOND;
+        for lasting in [60, 120, 200, 200] {
+            thrice(&offenders, source, now);
+            assert_eq!(told.take(), [format!("203.0.113.7 {lasting}s true")]);
+            assert_eq!(offenders.count(), 1);
+            now += 2 * SECOND;
+            assert_eq!(offenders.blocked(source, now), Some(Duration::from_secs(lasting)));
+            offenders.violation(source, Reason::RateLimit, now + SECOND);
+            now += lasting * SECOND;
+            assert_eq!(offenders.blocked(source, now), None);
+            offenders.sweep(now);
+            assert_eq!(told.take(), ["203.0.113.7 forgiven"]);
+            assert_eq!(offenders.count(), 0);
+        }
+        now += 201 * SECOND;
+        thrice(&offenders, source, now);
+        assert_eq!(told.take(), ["203.0.113.7 60s true"], "it begins anew");
+        offenders.sweep(now + 62 * SECOND);
+        offenders.sweep(now + 263 * SECOND);
+        assert!(offenders.lock().is_empty(), "and nothing is kept");
+    }
+
+    #[test]
+    fn many_at_once_are_one_violation_and_old_ones_do_not_count() {
+        let (offenders, told) = offenders();
+        for _ in 0..100 {
+            offenders.violation(from("203.0.113.7"), Reason::RateLimit, SECOND);
+        }
+        offenders.violation(from("203.0.113.7"), Reason::RateLimit, 3 * SECOND);
+        offenders.violation(from("203.0.113.7"), Reason::RateLimit, 62 * SECOND);
+        assert!(told.take().is_empty());
+        // One network is one offender.
+        for (n, host) in ["::1", "::2", "::3"].into_iter().enumerate() {
+            offenders.violation(
+                from(&format!("2001:db8:1:2{host}")),
+                Reason::FailedAuth,
+                n as u64 * 2 * SECOND,
+            );
+        }
+        assert_eq!(told.take(), ["2001:db8:1:2:: 60s true"]);
+    }
+
+    #[test]
+    fn some_are_never_dropped_and_some_not_by_the_kernel() {
+        let (offenders, told) = offenders();
+        for address in ["127.0.0.1", "::1", "10.1.2.3", "203.0.113.200", "::ffff:10.1.2.3"] {
+            thrice(&offenders, from(address), SECOND);
+        }
+        assert!(told.take().is_empty());
+        let told_of = Source { direct: false, ..from("203.0.113.9") };
+        thrice(&offenders, told_of, SECOND);
+        assert_eq!(told.take(), ["203.0.113.9 60s false"]);
+        assert!(offenders.blocked(told_of, 4 * SECOND).is_some());
+    }
+
+    #[test]
+    fn no_more_are_watched_than_there_is_room_for() {
+        let (offenders, told) = offenders();
+        for n in 0..u32::try_from(ROOM + 100).expect("a number") {
+            let address = IpAddr::V4((0x0100_0000 + n).into());
+            offenders.violation(Source { address, direct: true }, Reason::RateLimit, SECOND);
+        }
+        assert_eq!(offenders.lock().len(), ROOM);
+        thrice(&offenders, from("203.0.113.7"), 62 * SECOND);
+        assert_eq!(told.take().len(), 1, "those who have been quiet make room");
+    }
+}

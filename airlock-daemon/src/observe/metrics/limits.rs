@@ -1,0 +1,56 @@
+//! Metrics of limits: who was refused by which, how many are remembered, and who is blocked.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::limits::Stats;
+
+use super::labels::{BlockLabels, LimitLabels};
+use super::{Metrics, registered};
+
+#[derive(Debug)]
+pub(super) struct LimitMetrics {
+    limited: Family<LimitLabels, Counter>,
+    keys: Family<LimitLabels, Gauge>,
+    blocked: Gauge,
+    blocks: Family<BlockLabels, Counter>,
+}
+
+impl LimitMetrics {
+    pub(super) fn new(r: &mut Registry) -> Self {
+        Self {
+            limited: registered(r, "limited", "Requests refused by a limit", Family::default()),
+            keys: registered(
+                r,
+                "limit_keys",
+                "Addresses, principals and tenants whose use of a limit is remembered",
+                Family::default(),
+            ),
+            blocked: registered(r, "blocked_addresses", "Addresses blocked now", Gauge::default()),
+            blocks: registered(r, "address_blocks", "Times an address was blocked", Family::default()),
+        }
+    }
+}
+
+impl Metrics {
+    /// A request was refused by the limit of this name.
+    pub fn limited(&self, limit: &'static str) {
+        self.limits.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// An address was blocked for one of few fixed reasons.
+    pub fn address_blocked(&self, reason: &'static str) {
+        self.limits.blocks.get_or_create(&BlockLabels { reason }).inc();
+    }
+
+    /// Takes over the figures of the limits; called before [`Metrics::encode`].
+    pub fn limits(&self, stats: &Stats) {
+        for (limit, count) in &stats.keys {
+            let gauge = self.limits.keys.get_or_create(&LimitLabels { limit: limit.name() });
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        self.limits.blocked.set(i64::try_from(stats.blocked).unwrap_or(i64::MAX));
+    }
+}

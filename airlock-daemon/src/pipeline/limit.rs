@@ -1,0 +1,139 @@
+//! Is it too much? What one address, principal, tenant or tool may take (see [`crate::limits`]), and how large a head may be.
+
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::auth::principal::Principal;
+use crate::limits::streams::Places;
+use crate::limits::{Exceeded, Limit, Source};
+use crate::mcp::envelope::Id;
+
+use super::context::Peer;
+use super::{Gateway, Refusal, Stage};
+
+/// Most fields in a head. hyper's own bound, whose answer has no body, is 100.
+const MAX_FIELDS: usize = 96;
+/// Most bytes of target, names and values together. hyper's own bound is 64 KiB.
+const MAX_BYTES: usize = 48 * 1024;
+
+/// Before anything of a request is looked at.
+///
+/// # Errors
+/// 429 for an address that sends too much, or is blocked.
+pub fn request(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
+    let passed = source(peer).map_or(Ok(()), |source| gateway.limits.request(source));
+    passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
+}
+
+/// The size of a request's head.
+///
+/// # Errors
+/// 431 when it is too large.
+pub fn head(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    let target = uri.path().len() + uri.query().map_or(0, str::len);
+    let bytes = headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len());
+    if headers.len() <= MAX_FIELDS && bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let reason = format!("the head has more than {MAX_FIELDS} fields or {MAX_BYTES} bytes");
+    Err(Refusal::new(Stage::Http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
+}
+
+/// Before a token is looked at.
+///
+/// # Errors
+/// 429 for an address of which too many tokens were refused.
+pub fn token(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !headers.contains_key(http::header::AUTHORIZATION) {
+        // Without a token there is nothing to guess; the answer to it begins every login.
+        return Ok(());
+    }
+    let passed = source(peer).map_or(Ok(()), |source| gateway.limits.token_shown(source));
+    passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
+}
+
+/// What came of it: a token that was looked at and refused counts. One that is absent does not, nor one whose issuer's keys
+/// cannot be had, nor a good one of somebody who may not come in.
+pub fn token_judged(gateway: &Gateway, peer: &Peer, refusal: &Refusal) {
+    let is_bad = |challenge: &str| challenge.contains("error=\"invalid_token\"");
+    if refusal.status == StatusCode::UNAUTHORIZED
+        && refusal.challenge.as_deref().is_some_and(is_bad)
+        && let Some(source) = source(peer)
+    {
+        gateway.limits.token_refused(source);
+    }
+}
+
+/// Where requests of a peer come from; one on a unix socket has no address, and no limit of one.
+fn source(peer: &Peer) -> Option<Source> {
+    Some(Source { address: peer.address?, direct: peer.proxy.is_none() })
+}
+
+/// One message of a principal.
+///
+/// # Errors
+/// 429 for a principal or a tenant that sends too many.
+pub fn message(gateway: &Gateway, principal: &Principal, id: Option<&Id>) -> Result<(), Refusal> {
+    let passed = gateway.limits.message(principal);
+    passed.map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded).id(id))
+}
+
+/// One call of a tool.
+///
+/// # Errors
+/// 429 for a principal that calls it too often.
+pub fn call(gateway: &Gateway, principal: &Principal, upstream: &str, tool: &str) -> Result<(), Refusal> {
+    let passed = gateway.limits.call(principal, upstream, tool);
+    passed.map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded))
+}
+
+/// One more stream of events.
+///
+/// # Errors
+/// 429 for a principal or a tenant that has too many open.
+pub fn stream(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusal> {
+    gateway.limits.stream(principal).map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded))
+}
+
+fn refuse(gateway: &Gateway, stage: Stage, Exceeded { limit, wait }: Exceeded) -> Refusal {
+    gateway.metrics.limited(limit.name());
+    let reason = match limit {
+        Limit::Address => "too many requests come from this address",
+        Limit::FailedAuth => "too many tokens from this address were refused; this one was not looked at",
+        Limit::Blocked => "this address went on after too many requests, and is blocked for a while",
+        Limit::Token => "too many requests come from this account",
+        Limit::Tenant => "too many requests come from this tenant",
+        Limit::Tool => "this tool is called too often",
+        Limit::PrincipalStreams => "this account has too many event streams open: close one first",
+        Limit::TenantStreams => "this tenant has too many event streams open: close one first",
+    };
+    let mut refusal = Refusal::new(stage, StatusCode::TOO_MANY_REQUESTS, reason);
+    refusal.rule_id = Some(limit.name().into());
+    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
+    refusal.retry_after_ms = Some(millis);
+    refusal.retry_after = Some(millis.div_ceil(1_000));
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    #[test]
+    fn a_head_has_bounds() {
+        let uri = Uri::from_static("/mcp");
+        let mut headers = HeaderMap::new();
+        for number in 0..MAX_FIELDS {
+            let name = HeaderName::from_bytes(format!("x-{number}").as_bytes()).expect("a name");
+            headers.insert(name, HeaderValue::from_static("v"));
+        }
+        assert!(head(&uri, &headers).is_ok());
+        headers.append("x-0", HeaderValue::from_static("once more"));
+        let refusal = head(&uri, &headers).expect_err("too many");
+        assert_eq!(refusal.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let mut headers = HeaderMap::new();
+        headers.insert("x", HeaderValue::from_str(&"v".repeat(MAX_BYTES - 5)).expect("a value"));
+        assert!(head(&uri, &headers).is_ok());
+        assert!(head(&Uri::from_static("/mcpx"), &headers).is_err());
+    }
+}
