@@ -15,7 +15,7 @@ use crate::start_on;
 use crate::transports::little::{Book, Little, Seen, begin_events, end_events, write_json, write_piece};
 
 /// A modern server that speaks before it answers.
-fn chatty(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+pub(crate) fn chatty(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     let complete =
         |text: &str| json!({"resultType": "complete", "content": [{"type": "text", "text": text}]});
     match seen.rpc() {

@@ -405,8 +405,8 @@ pub struct PrincipalQuota {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelDrop {
-    /// Violations within the time of `for` that lead to a block: refusals by `per_address` or `failed_auth`, of which those
-    /// within one second count as one.
+    /// Violations that lead to a block: refusals by `per_address` or `failed_auth` within a minute, or within the time of
+    /// `for` where that is longer. Those within one second count as one.
     pub after: u32,
     /// How long the first block lasts; each next one lasts twice as long.
     pub r#for: Period,

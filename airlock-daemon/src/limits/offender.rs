@@ -18,6 +18,8 @@ use super::table::Key;
 
 /// Refusals within this time are one violation.
 const SPACING: u64 = 1_000_000_000;
+/// Violations count for this long, or for the time of the first drop where that is longer.
+const WINDOW: u64 = 60_000_000_000;
 /// Most addresses that are watched. One that finds no room is refused as before, but earns no drop.
 const ROOM: usize = 16_384;
 
@@ -54,6 +56,7 @@ pub trait OffenderSink: Send + Sync {
 /// The addresses that are watched.
 pub struct Offenders {
     after: u32,
+    window: u64,
     first: u64,
     at_most: u64,
     exempt: Exempt,
@@ -83,6 +86,7 @@ impl Offenders {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             after: drop.after.max(1),
+            window: nanos(drop.r#for.0).max(WINDOW),
             first: nanos(drop.r#for.0),
             at_most: nanos(drop.at_most.0),
             exempt: Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow),
@@ -128,7 +132,7 @@ impl Offenders {
         if one.violations > 0 && now < one.last.saturating_add(SPACING) || one.until > now {
             return;
         }
-        if now > one.since.saturating_add(self.first) {
+        if now > one.since.saturating_add(self.window) {
             (one.violations, one.since) = (0, now);
         }
         if one.drops > 0 && now > one.until.saturating_add(self.at_most) {
@@ -177,7 +181,7 @@ impl Offenders {
     /// Whether nothing is left to remember.
     fn is_over(&self, one: &Watched, now: u64) -> bool {
         !one.is_blocked
-            && now > one.last.saturating_add(self.first)
+            && now > one.last.saturating_add(self.window)
             && (one.drops == 0 || now > one.until.saturating_add(self.at_most))
     }
 

@@ -94,6 +94,20 @@ fn a_mistake_is_told_at_its_place() {
             "upstreams: [{name: a, type: stdio, command: [x], isolation: «shared, era: legacy}]\n",
             "cannot be shared",
         ),
+        ("kernel: {minimum_rung: «sealed}\n", "not reachable yet"),
+        ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
+        ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
+        ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
+        ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
+    ];
+    let differences: Vec<_> =
+        cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+#[test]
+fn a_limit_that_cannot_be_meant_is_told_at_its_place() {
+    let cases: &[(&str, &str)] = &[
         ("rate_limiting: {per_token: 1/s, burst: «0}\n", "nothing would ever be let through"),
         ("rate_limiting: {«burst: 5}\n", "`burst` belongs to a rate"),
         ("rate_limiting: {per_token: «0/min}\n", "a count of at least 1"),
@@ -116,11 +130,6 @@ fn a_mistake_is_told_at_its_place() {
         ("rate_limiting: {kernel_drop: {after: 3, for: 5m, at_most: «0s}}\n", "`at_most` is zero"),
         ("rate_limiting: {kernel_drop: {after: 3, for: 5m, at_most: «1m}}\n", "shorter than the first (5m)"),
         ("rate_limiting: {«kernel_drop: {after: 3, for: 5m}}\n", "`at_most` is missing"),
-        ("kernel: {minimum_rung: «sealed}\n", "not reachable yet"),
-        ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
-        ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
-        ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
-        ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
     ];
     let differences: Vec<_> =
         cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();
