@@ -1,16 +1,21 @@
-//! One decision of the shipped policy on a warm worker.
+//! One decision of the shipped policy on a warm worker: made anew, and found among those made before.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use airlock::auth::principal::{Bearer, Principal};
-use airlock::policy::{Call, Client, PolicyEngine, Question};
+use airlock::policy::{Call, Client, Counts, PolicyEngine, Question};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::value::RawValue;
 
 fn decisions(criterion: &mut Criterion) {
-    let engine = PolicyEngine::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let engine = PolicyEngine::load(&shipped).unwrap();
+    let counts = Arc::<Counts>::default();
+    let cached = PolicyEngine::load(&shipped).unwrap().with_cache(Some(Duration::from_hours(1)), &counts);
     let claims = serde_json::json!({
         "iss": "https://idp.example.com", "sub": "alice", "aud": "https://airlock.example.com/mcp",
         "exp": 1_795_350_600, "iat": 1_795_347_000, "tid": "acme", "groups": ["mcp.users"], "scope": "mcp",
@@ -54,8 +59,12 @@ fn decisions(criterion: &mut Criterion) {
             time: 1_795_347_000,
         };
         group.bench_function(name, |bencher| bencher.iter(|| engine.decide(black_box(&question))));
+        group.bench_function(format!("{name}_cached"), |bencher| {
+            bencher.iter(|| cached.decide(black_box(&question)));
+        });
     }
     group.finish();
+    assert!(counts.hits() > 100 * counts.misses(), "what was measured was not found: {counts:?}");
 }
 
 criterion_group!(benches, decisions);

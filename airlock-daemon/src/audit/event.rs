@@ -53,6 +53,8 @@ events! {
     PolicyLoaded = "policy.loaded", "46433dfd48ee46a4a7a3f87cc11137ed";
     /// A policy on disk is not good; the one in force stays.
     PolicyRejected = "policy.rejected", "f3a7545ff2ee4a5ea95720b38c8cbb92";
+    /// The policy would have refused this, but is in shadow mode; it was done.
+    PolicyShadowed = "policy.shadowed", "f5991351d05c44f79c390585026a9291";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
     /// An address went on after it was told to wait, and is dropped for a while.

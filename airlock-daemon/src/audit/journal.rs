@@ -44,7 +44,7 @@ impl Journal for Journald {
 /// The fields of the entry for a record, whose stored line (without newline) is `line`.
 pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<String> {
     let priority = match record.event {
-        Event::Gap => 3,
+        Event::Gap | Event::PolicyRejected => 3,
         _ if record.is_refusal() => 4,
         _ => 6,
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, schema::Config};
-use crate::policy::PolicyEngine;
+use crate::policy::vet::Vetting;
 
 /// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
 const INVALID: u8 = 1;
@@ -29,10 +29,15 @@ pub fn run(args: Args) -> ExitCode {
     run_with(&args, policy_compiles)
 }
 
-/// The policy must compile: a daemon without one does not start.
+/// The policy must be one that the daemon would run: one that compiles, passes its own tests and brings no process down.
 fn policy_compiles(config: &Config) -> Result<(), Vec<Diagnostic>> {
-    PolicyEngine::load(&config.policy.path).map(drop).map_err(|error| {
-        vec![Diagnostic::of_file(&error.place, &error.reason, "a policy that compiles", &error.remedy)]
+    Vetting::own_program().load(&config.policy.path).map(drop).map_err(|error| {
+        vec![Diagnostic::of_file(
+            &error.place,
+            &error.reason,
+            "a policy that compiles and passes its tests",
+            &error.remedy,
+        )]
     })
 }
 

@@ -9,6 +9,7 @@ mod reload;
 pub mod serve;
 pub mod status;
 pub mod token;
+pub mod vet;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,9 @@ enum Command {
     Audit(audit::Args),
     /// Test a policy.
     Policy(policy::Args),
+    /// Try a policy for the daemon, which starts this by itself.
+    #[command(name = crate::policy::vet::SUBCOMMAND, hide = true)]
+    PolicyVet,
     /// See what the kernel of this host gives.
     Kernel(kernel::Args),
     /// Get a token from a running development issuer.
@@ -48,6 +52,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::PolicyVet => vet::run(),
         Command::Kernel(args) => kernel::run(args),
         Command::Token(args) => token::run(args),
     }

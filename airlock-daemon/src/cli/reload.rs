@@ -1,41 +1,81 @@
-//! SIGHUP: what can change while calls go on.
+//! What can change while calls go on: the policy and the certificates, by SIGHUP and when their files change.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::audit::{Event, Record};
+use crate::http::Service;
+use crate::observe::notify;
 use crate::pipeline::Gateway;
 use crate::policy::reload::Reloaded;
+use crate::policy::watch::Watch;
 
-/// Puts the policy on disk in force, if it is good. Whatever comes of it is logged and on record.
-pub(super) async fn policy(gateway: &Arc<Gateway>) {
+use super::certificates;
+
+/// Puts other certificates in use and another policy in force when `asked`, and the policy also or when the one on disk has become another. Goes on for ever; `status` is what
+/// the service manager is told.
+pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: String) {
+    let gateway = Arc::clone(&service.gateway);
+    let mut files = Watch::new(&gateway.config.policy.path);
+    loop {
+        tokio::select! {
+            () = asked.notified() => {
+                notify::reloading();
+                if let Some(tls) = &service.door.tls {
+                    certificates::look(tls, &gateway.metrics, true).await;
+                }
+                policy(&gateway, true).await;
+                notify::ready(&status);
+            }
+            () = files.changed() => policy(&gateway, false).await,
+        }
+    }
+}
+
+/// Puts the policy on disk in force, if it is good. Whatever comes of it is logged and on record. Files that were tried
+/// before are tried again only when that was asked for.
+async fn policy(gateway: &Arc<Gateway>, asked: bool) {
     let reading = Arc::clone(gateway);
-    let path = gateway.config.policy.path.clone();
-    let reloaded = tokio::task::spawn_blocking(move || reading.policy.reload(&path)).await;
+    let attempt = move || {
+        if asked { reading.policy.reload().map(Some) } else { reading.policy.reload_if_other() }
+    };
+    let reloaded = tokio::task::spawn_blocking(attempt).await;
     let digest = gateway.policy.load().digest().to_owned();
     let (event, reason) = match reloaded {
-        Ok(Ok(Reloaded::Same)) => {
+        Ok(Ok(None)) => return,
+        Ok(Ok(Some(Reloaded::Same))) => {
             tracing::info!(digest, "reload: the policy on disk is the one in force");
             return;
         }
-        Ok(Ok(Reloaded::Changed)) => {
+        Ok(Ok(Some(Reloaded::Changed))) => {
             tracing::info!(digest, "reload: another policy is in force");
             (Event::PolicyLoaded, format!("policy {digest}"))
         }
         Ok(Err(error)) => {
-            tracing::error!(
-                digest,
-                "reload: the policy in force stays, since the one on disk is not good: {error}"
-            );
-            (Event::PolicyRejected, error.to_string())
+            rejected(gateway, &error.to_string());
+            return;
         }
         Err(_) => {
-            tracing::error!(
-                digest,
-                "reload: the policy in force stays, since reading the one on disk broke off"
-            );
-            (Event::PolicyRejected, "reading it broke off".to_owned())
+            rejected(gateway, "reading it broke off");
+            return;
         }
     };
     // A full log is the writer's to tell.
     let _ = gateway.audit.record(Record { reason: Some(reason.into()), ..Record::new(event) });
+}
+
+/// Raises the alarm: the policy on disk is not good.
+pub(super) fn rejected(gateway: &Gateway, error: &str) {
+    let engine = gateway.policy.load();
+    let consequence = if engine.is_policy() {
+        "the policy in force stays, since the one on disk is not good"
+    } else {
+        "no policy is in force and everything is refused, since the one on disk is not good"
+    };
+    tracing::error!(digest = engine.digest(), "{consequence}: {error}");
+    let reason = if engine.is_policy() { error.to_owned() } else { format!("none is in force: {error}") };
+    let _ =
+        gateway.audit.record(Record { reason: Some(reason.into()), ..Record::new(Event::PolicyRejected) });
 }

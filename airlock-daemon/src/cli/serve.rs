@@ -6,17 +6,18 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
 use crate::auth::development::DevelopmentIssuer;
 use crate::config;
-use crate::config::schema::{Config, Workers};
+use crate::config::schema::{Config, PolicyMode, Workers};
 use crate::face::session::Sessions;
 use crate::http::admin::{self, AdminSocket};
 use crate::http::{Door, Service, connection, health, metrics as metrics_listener};
@@ -30,8 +31,8 @@ use crate::pipeline::admit::Origins;
 use crate::pipeline::forwarded::Proxies;
 use crate::pipeline::parked::Parked;
 use crate::pipeline::seal::Sealer;
-use crate::policy::PolicyEngine;
-use crate::policy::reload::InForce;
+use crate::policy::reload::{InForce, Options};
+use crate::policy::vet::{Vetting, WORKER_STACK};
 use crate::runtime::backend::{self, Backend};
 use crate::runtime::listener::{self, Listener};
 use crate::runtime::room::Room;
@@ -151,7 +152,6 @@ fn addresses(house: &House) -> String {
 fn set_up(config: Config) -> Result<House, Failure> {
     let io = backend::choose(config.server.io)?;
     tracing::info!(io = %io.backend, why = io.why, "socket I/O");
-    let policy = PolicyEngine::load(&config.policy.path)?;
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
     let mut kernel = config.kernel.clone();
     // What a proxy's clients do must never take the proxy away from all of them.
@@ -167,6 +167,12 @@ fn set_up(config: Config) -> Result<House, Failure> {
             listeners.iter().filter_map(|listener| Some(listener.tcp_address()?.port())).collect();
         early_drop.set_ports(&ports)?;
     }
+    // Sockets that were handed over are taken by now, so that the child that tries the policy inherits none.
+    let policy = InForce::start(Options {
+        path: config.policy.path.clone(),
+        vetting: Vetting::own_program(),
+        cache_ttl: config.policy.decision_cache_ttl.map(|ttl| ttl.0),
+    });
     let base_url = base_url(&config, &listeners);
     let development = match &config.auth.development_issuer {
         Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
@@ -189,7 +195,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     audit.record(Record {
-        reason: Some(format!("policy {}", policy.digest()).into()),
+        reason: Some(format!("policy {}", policy.load().digest()).into()),
         ..Record::new(Event::Start)
     })?;
     let backend = io.backend;
@@ -198,7 +204,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         origins: Origins::new(&config.server),
         auth: authenticator,
         issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
-        policy: InForce::new(policy),
+        policy,
         draining: watch::Sender::new(false),
         parked: Parked::default(),
         limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics)),
@@ -210,6 +216,12 @@ fn set_up(config: Config) -> Result<House, Failure> {
         sealer: Sealer::new()?,
         config,
     });
+    if let Some(rejected) = gateway.policy.status().rejected {
+        reload::rejected(&gateway, &rejected.error);
+    }
+    if gateway.config.policy.mode == PolicyMode::Shadow {
+        tracing::warn!("policy.mode is `shadow`: what the policy refuses is recorded and DONE ALL THE SAME");
+    }
     let server = &gateway.config.server;
     let door = Door {
         tls,
@@ -321,7 +333,8 @@ fn start_worker(
     service: Arc<Service>,
     crew: Crew,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(WORKER_STACK);
+    thread.spawn(move || {
         let shift = Shift { crew, is_drained: Cell::new(false) };
         let timeouts = &service.gateway.config.server.timeouts;
         let (drain, stalled) = (timeouts.drain.0, timeouts.idle.0);
@@ -429,6 +442,8 @@ async fn keep_house(
         notify::ready(&said);
     });
     tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
+    let asked = Rc::new(Notify::new());
+    tokio::task::spawn_local(reload::keep(Arc::clone(&service), Rc::clone(&asked), status));
     let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
     let mut trouble = Vec::new();
     loop {
@@ -438,14 +453,7 @@ async fn keep_house(
             }
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hangup.recv() => {
-                notify::reloading();
-                if let Some(tls) = &service.door.tls {
-                    certificates::look(tls, &service.gateway.metrics, true).await;
-                }
-                reload::policy(&service.gateway).await;
-                notify::ready(&status);
-            }
+            _ = signals.hangup.recv() => asked.notify_one(),
             _ = janitor.tick() => {
                 service.sessions.sweep();
                 service.gateway.limits.sweep();

@@ -246,11 +246,13 @@ pub struct DevelopmentIssuer {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// A directory of `.rego` and data files (`data.yaml`, `data.json`).
+    /// A directory of `.rego` and data files (`data.yaml`, `data.json`). It is read again on SIGHUP and when its files change.
     pub path: PathBuf,
     /// Whether a refusal is carried out.
     pub mode: PolicyMode,
-    /// How long an allowed decision may be reused.
+    /// How long a decision may be reused for the same question; `null` switches that off. Decisions are kept by tenant and by
+    /// everything that the policy can look at, the arguments included where it reads them, and are forgotten with the policy;
+    /// a policy that reads the time is always asked.
     pub decision_cache_ttl: Option<Period>,
 }
 
@@ -261,7 +263,9 @@ pub enum PolicyMode {
     /// A refusal is a refusal.
     #[default]
     Enforce,
-    /// Decisions are recorded, not carried out.
+    /// What the policy refuses, or allows under obligations that are not met, is recorded (`policy.shadowed`) and done all the
+    /// same, and lists show everything. Authentication, limits and `allow_tools` are enforced as ever, and where no policy is
+    /// in force everything is refused as ever.
     Shadow,
 }
 
@@ -848,7 +852,7 @@ impl Default for Policy {
         Self {
             path: PathBuf::from("/etc/airlock/policies"),
             mode: PolicyMode::Enforce,
-            decision_cache_ttl: None,
+            decision_cache_ttl: Some(Period::secs(60)),
         }
     }
 }

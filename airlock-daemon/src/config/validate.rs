@@ -38,6 +38,9 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     upstreams::check(config, &mut checks);
     admin(config, &mut checks);
     kernel(config, &mut checks);
+    if let Some(ttl) = config.policy.decision_cache_ttl {
+        checks.not_zero(at!["policy", "decision_cache_ttl"], "policy.decision_cache_ttl", ttl);
+    }
     if files == Files::Check {
         policy_path(config, &mut checks);
     }

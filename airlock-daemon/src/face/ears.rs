@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
 use crate::pipeline::ask;
-use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::call::Requester;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::route::Endpoint;
@@ -165,7 +165,7 @@ pub(super) fn may(
 ) -> bool {
     let subject = resource.map(|uri| (Noun::Resource, uri));
     let wish = Wish { method, subject, arguments: None, revision: who.revision };
-    authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok()
+    permits(gateway, &who.context, &who.principal, upstream, wish)
 }
 
 /// Tells a session of every policy that comes into force: its lists may be others now.

@@ -22,7 +22,7 @@ use crate::mcp::error::code;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::method::Method;
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::running::draining;
 use crate::pipeline::{Context, Gateway, Refusal, Stage};
@@ -99,7 +99,7 @@ pub fn offer(
     let known = |upstream: &Upstream| {
         let may = |method| {
             let wish = Wish { method, subject: None, arguments: None, revision };
-            authorize(gateway, context, principal, upstream, wish).is_ok()
+            permits(gateway, context, principal, upstream, wish)
         };
         upstream.facts().filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
     };

@@ -31,8 +31,8 @@ pub fn parts(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
     let gateway = &service.gateway;
     let mut parts = vec![
         ("keys".to_owned(), gateway.auth.ready().err()),
-        // A daemon without a compiled policy does not start.
-        ("policy".to_owned(), None),
+        // A bad bundle on disk is no trouble while the last good one decides; `airlock status` shows it.
+        ("policy".to_owned(), gateway.policy.trouble()),
         ("audit".to_owned(), gateway.audit.healthy().err()),
     ];
     parts.extend(gateway.upstreams.iter().map(|upstream| {
@@ -51,6 +51,7 @@ pub fn info(service: &Arc<Service>) -> Response<Body> {
         "revisions": revisions,
         "io": gateway.io.backend,
         "policy": gateway.policy.load().digest(),
+        "policy_mode": gateway.config.policy.mode,
         "kernel": {"mode": gateway.kernel.report().mode, "rung": gateway.kernel.report().rung},
     });
     body::json(StatusCode::OK, document.to_string())

@@ -21,9 +21,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::Stats;
+use crate::policy::reload::PolicyStatus;
 
 use edge::Edge;
-use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
+use labels::{
+    BuildLabels, CallLabels, DeniedLabels, OUTCOMES, PolicyLabels, RefusalLabels, RequestLabels,
+    UpstreamLabels,
+};
 pub use labels::{Outcome, Stage};
 use limits::LimitMetrics;
 
@@ -102,6 +106,44 @@ struct AuditMetrics {
     healthy: Gauge,
 }
 
+#[derive(Debug, Default)]
+struct PolicyMetrics {
+    info: Family<PolicyLabels, Gauge>,
+    rejected: Gauge,
+    loaded: Counter,
+    rejections: Counter,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl PolicyMetrics {
+    fn new(r: &mut Registry) -> Self {
+        Self {
+            info: registered(r, "policy_info", "The policy in force, and what runs it", Family::default()),
+            rejected: registered(
+                r,
+                "policy_rejected",
+                "1 while the policy on disk is not good and not the one in force",
+                Gauge::default(),
+            ),
+            loaded: registered(r, "policy_loads", "Policies put in force", Counter::default()),
+            rejections: registered(r, "policy_rejections", "Policies refused", Counter::default()),
+            hits: registered(
+                r,
+                "policy_cache_hits",
+                "Decisions found among those made before",
+                Counter::default(),
+            ),
+            misses: registered(
+                r,
+                "policy_cache_misses",
+                "Decisions looked for and not found",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
 /// All metrics of the daemon.
 #[derive(Debug)]
 pub struct Metrics {
@@ -119,6 +161,7 @@ pub struct Metrics {
     edge: Edge,
     audit: AuditMetrics,
     limits: LimitMetrics,
+    policy: PolicyMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
 
@@ -183,6 +226,7 @@ impl Metrics {
                 ),
             },
             limits: LimitMetrics::new(r),
+            policy: PolicyMetrics::new(r),
             upstreams: RwLock::default(),
             registry: Registry::default(),
         };
@@ -262,17 +306,25 @@ impl Metrics {
 
     /// Takes over the audit log's figures; called before [`Metrics::encode`].
     pub fn audit(&self, stats: &Stats) {
-        let set = |counter: &Counter, value: u64| {
-            let total: &AtomicU64 = counter.inner();
-            // Two readers at once must not turn a counter back.
-            total.fetch_max(value, Ordering::Relaxed);
-        };
         set(&self.audit.records, stats.records);
         set(&self.audit.refused, stats.refused);
         set(&self.audit.store_failures, stats.store_failures);
         set(&self.audit.journal_failures, stats.journal_failures);
         self.audit.queue.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
         self.audit.healthy.set(stats.healthy.into());
+    }
+
+    /// Takes over what is known of the policy; called before [`Metrics::encode`].
+    pub fn policy(&self, status: &PolicyStatus) {
+        let policy = &self.policy;
+        policy.info.clear();
+        let labels = PolicyLabels { digest: status.digest.clone(), engine: status.engine };
+        policy.info.get_or_create(&labels).set(1);
+        policy.rejected.set(status.rejected.is_some().into());
+        set(&policy.loaded, status.loaded);
+        set(&policy.rejections, status.rejections);
+        set(&policy.hits, status.cache.hits);
+        set(&policy.misses, status.cache.misses);
     }
 
     /// All metrics as `OpenMetrics` text ([`CONTENT_TYPE`]).
@@ -283,6 +335,12 @@ impl Metrics {
         }
         out
     }
+}
+
+/// Brings a counter up to a total that is counted elsewhere. Two readers at once must not turn it back.
+fn set(counter: &Counter, total: u64) {
+    let count: &AtomicU64 = counter.inner();
+    count.fetch_max(total, Ordering::Relaxed);
 }
 
 fn registered<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M

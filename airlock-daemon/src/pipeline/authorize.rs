@@ -7,13 +7,15 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
+use crate::config::schema::PolicyMode;
 use crate::mcp::revision::Revision;
-use crate::policy::{Call, Client, Decision, Question};
+use crate::policy::{Call, Client, Decision, NO_POLICY_RULE, Obligations, Question};
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
-use super::kind::Noun;
-use super::{Context, Gateway, Refusal, Stage};
+use super::kind::{Noun, recorded};
+use super::refusal::Aim;
+use super::{Context, Gateway, Refusal, Stage, record};
 
 /// What a principal wants of an upstream.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +30,19 @@ pub struct Wish<'a> {
     pub revision: Revision,
 }
 
-/// Asks the policy.
+/// The rule id of what was let through in shadow mode begins with this; the rule that would have refused follows.
+pub const SHADOW: &str = "shadow:";
+
+impl<'a> Wish<'a> {
+    fn named(&self, noun: Noun) -> Option<&'a str> {
+        self.subject.filter(|(is, _)| *is == noun).map(|(_, name)| name)
+    }
+}
+
+/// Asks the policy about something that is about to be done.
+///
+/// In shadow mode (`policy.mode`) a refusal by the policy, and an obligation that is not met, is recorded instead of carried
+/// out. What is not the policy's to say is carried out all the same: `allow_tools`, and that there is no policy at all.
 ///
 /// # Errors
 /// 403 with the rule that decided, or with the scopes that are missing.
@@ -39,20 +53,66 @@ pub fn authorize(
     upstream: &Upstream,
     wish: Wish<'_>,
 ) -> Result<Decision, Refusal> {
-    let named = |noun| wish.subject.filter(|(is, _)| *is == noun).map(|(_, name)| name);
-    if let (Some(tool), Some(allowed)) = (named(Noun::Tool), &upstream.config.allow_tools)
-        && !allowed.iter().any(|allowed| allowed == tool)
-    {
-        return Err(forbidden("the tool is not among those that this host offers", "allow_tools".into()));
+    offered(upstream, wish)?;
+    match judge(gateway, context, principal, upstream, wish) {
+        Err(refusal) if is_shadowed(gateway, &refusal) => {
+            record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish))?;
+            let rule = refusal.rule_id.as_deref().unwrap_or_default();
+            Ok(Decision {
+                allow: true,
+                rule_id: format!("{SHADOW}{rule}").into(),
+                reason: refusal.reason.as_str().into(),
+                obligations: Obligations::default(),
+            })
+        }
+        judged => judged,
     }
+}
+
+/// Whether a principal would be let through: for what is shown, such as the entries of a list. Nothing is recorded. In shadow
+/// mode everything that the host offers is shown, since all of it can be used.
+pub fn permits(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    upstream: &Upstream,
+    wish: Wish<'_>,
+) -> bool {
+    offered(upstream, wish).is_ok()
+        && judge(gateway, context, principal, upstream, wish)
+            .map_or_else(|refusal| is_shadowed(gateway, &refusal), |_| true)
+}
+
+/// Whether a refusal by the policy is only noted.
+fn is_shadowed(gateway: &Gateway, refusal: &Refusal) -> bool {
+    gateway.config.policy.mode == PolicyMode::Shadow && refusal.rule_id.as_deref() != Some(NO_POLICY_RULE)
+}
+
+/// The host's own list of tools.
+fn offered(upstream: &Upstream, wish: Wish<'_>) -> Result<(), Refusal> {
+    match (wish.named(Noun::Tool), &upstream.config.allow_tools) {
+        (Some(tool), Some(allowed)) if !allowed.iter().any(|allowed| allowed == tool) => {
+            Err(forbidden("the tool is not among those that this host offers", "allow_tools".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn judge(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    upstream: &Upstream,
+    wish: Wish<'_>,
+) -> Result<Decision, Refusal> {
     let decision = gateway.policy.load().decide(&Question {
         subject: principal,
         call: Call {
             method: wish.method,
             upstream: &upstream.name,
-            tool: named(Noun::Tool),
-            prompt: named(Noun::Prompt),
-            resource: named(Noun::Resource),
+            tool: wish.named(Noun::Tool),
+            prompt: wish.named(Noun::Prompt),
+            resource: wish.named(Noun::Resource),
             root: None,
             arguments: wish.arguments,
             revision: wish.revision.as_str(),
@@ -69,6 +129,15 @@ pub fn authorize(
     }
     honour(gateway, context, principal, &decision)?;
     Ok(decision)
+}
+
+fn aim(upstream: &Upstream, wish: Wish<'_>) -> Aim {
+    Aim {
+        upstream: Some(Arc::clone(&upstream.name)),
+        method: Some(wish.method.into()),
+        target: wish.subject.map(|(noun, name)| recorded(noun, name).into()),
+        ..Aim::default()
+    }
 }
 
 /// Obligations are conditions: one that cannot be met refuses the call.

@@ -22,7 +22,7 @@ use crate::upstream::link::{Reply, Takes};
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
 
-use super::authorize::{Wish, authorize};
+use super::authorize::{Wish, authorize, permits};
 use super::call::{Requester, not_offered, upstream_failed};
 use super::kind::{List, Noun, offered};
 use super::refusal::Aim;
@@ -271,8 +271,7 @@ fn visible<'a>(
     }
     let subject = Some((kind.noun, &*name));
     let wish = Wish { method: kind.call.method, subject, arguments: None, revision: who.revision };
-    let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish).is_ok();
-    Ok(allowed.then_some(object))
+    Ok(permits(gateway, &who.context, &who.principal, upstream, wish).then_some(object))
 }
 
 /// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
@@ -326,7 +325,9 @@ async fn part(
     upstream: &Arc<Upstream>,
     lost: &OnceCell<UpstreamError>,
 ) -> Option<Vec<String>> {
-    if lacks(upstream.facts().as_deref(), kind, who) || may_list(gateway, kind, who, upstream).is_err() {
+    let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
+    let may = permits(gateway, &who.context, &who.principal, upstream, wish);
+    if lacks(upstream.facts().as_deref(), kind, who) || !may {
         return Some(Vec::new());
     }
     let mut entries = Vec::new();

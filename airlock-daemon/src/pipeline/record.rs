@@ -95,6 +95,29 @@ pub fn outcome(
     gateway.metrics.call(aim.upstream.as_deref().unwrap_or_default(), outcome, elapsed);
 }
 
+/// Records what the policy would have refused were it not in shadow mode.
+///
+/// # Errors
+/// As for [`intent`].
+pub fn shadowed(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    refusal: &Refusal,
+    aim: &Aim,
+) -> Result<(), Refusal> {
+    gateway.metrics.refusal(refusal.stage, "shadow");
+    put(
+        gateway,
+        Record {
+            decision: Some(Verdict::Deny),
+            rule_id: refusal.rule_id.clone(),
+            reason: Some(format!("not enforced (policy.mode: shadow): {}", refusal.reason).into()),
+            ..record(context, Some(principal), aim, Event::PolicyShadowed)
+        },
+    )
+}
+
 /// How a call ended, in a word for the record.
 const fn word(outcome: Outcome) -> &'static str {
     match outcome {

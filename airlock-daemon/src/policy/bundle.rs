@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use regorus::Value;
 use regorus::value::Object;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::error::PolicyError;
@@ -21,6 +22,14 @@ const MAX_FILES: usize = 256;
 /// How deep folders may nest.
 const MAX_FOLDERS: usize = 8;
 const DATA_FILES: [&str; 3] = ["data.json", "data.yaml", "data.yml"];
+
+/// The files of a bundle as they are on disk, in the order of their names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Files {
+    pub(super) root: PathBuf,
+    /// Path and text of each.
+    pub(super) texts: Vec<(PathBuf, String)>,
+}
 
 /// One Rego file.
 #[derive(Debug, Clone)]
@@ -43,35 +52,70 @@ pub(super) struct Bundle {
     pub(super) digest: String,
 }
 
+impl Files {
+    /// Reads the directory `root`.
+    ///
+    /// # Errors
+    /// Names the file, the reason and the remedy.
+    pub(super) fn read(root: &Path) -> Result<Self, PolicyError> {
+        let mut found = Vec::new();
+        collect(root, 0, &mut found)?;
+        // A stable order makes the digest a property of the bundle and not of the file system.
+        found.sort();
+        let texts = found.into_iter().map(|path| {
+            let text = read_text(&path)?;
+            Ok((path, text))
+        });
+        Ok(Self { root: root.to_path_buf(), texts: texts.collect::<Result<_, _>>()? })
+    }
+
+    /// SHA-256 over names and contents of the files, tests included.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (path, text) in &self.texts {
+            self.add_to(&mut digest, path, text);
+        }
+        digest.finalize().into()
+    }
+
+    fn add_to(&self, digest: &mut Sha256, path: &Path, text: &str) {
+        let name = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy();
+        for part in [name.as_bytes(), text.as_bytes()] {
+            // The length before each part keeps two different bundles from hashing the same bytes.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+}
+
 impl Bundle {
     /// Reads the directory `root`.
     ///
     /// # Errors
     /// Names the file (and line, where there is one), the reason and the remedy.
     pub(super) fn read(root: &Path) -> Result<Self, PolicyError> {
-        let mut found = Vec::new();
-        collect(root, 0, &mut found)?;
-        // A stable order makes the digest a property of the bundle and not of the file system.
-        found.sort();
+        Self::new(&Files::read(root)?)
+    }
+
+    /// The bundle of these files.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub(super) fn new(files: &Files) -> Result<Self, PolicyError> {
+        let root = &files.root;
         let mut digest = Sha256::new();
         let (mut policies, mut tests, mut data) = (Vec::new(), Vec::new(), Data::default());
-        for path in found {
-            let text = read_text(&path)?;
-            let name = path.strip_prefix(root).unwrap_or(&path);
-            if name.to_string_lossy().ends_with("_test.rego") {
-                tests.push(Source { path, text });
+        for (path, text) in &files.texts {
+            let source = || Source { path: path.clone(), text: text.clone() };
+            if path.to_string_lossy().ends_with("_test.rego") {
+                tests.push(source());
                 continue;
             }
-            let name = name.to_string_lossy();
-            for part in [name.as_bytes(), text.as_bytes()] {
-                // The length before each part keeps two different bundles from hashing the same bytes.
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
-            }
+            files.add_to(&mut digest, path, text);
             if path.extension().is_some_and(|extension| extension == "rego") {
-                policies.push(Source { path, text });
+                policies.push(source());
             } else {
-                data.add(&path, &text)?;
+                data.add(path, text)?;
             }
         }
         if policies.is_empty() {
@@ -86,7 +130,7 @@ impl Bundle {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Ok(Self { root: root.to_path_buf(), policies, tests, data: data.finish(), digest })
+        Ok(Self { root: root.clone(), policies, tests, data: data.finish(), digest })
     }
 }
 

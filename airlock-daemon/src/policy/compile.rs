@@ -11,6 +11,7 @@ use regorus::{Engine, Value};
 
 use super::bundle::{Bundle, Source};
 use super::cycles::CallGraph;
+use super::depends::Depends;
 use super::error::PolicyError;
 use super::{hazards, syntax, undefined};
 
@@ -35,11 +36,21 @@ pub(super) enum Compiled {
     Interpreter(Box<Engine>),
 }
 
+/// A compiled bundle and what is known of it.
+pub(super) struct Built {
+    /// What runs.
+    pub(super) compiled: Compiled,
+    /// Why it is not bytecode.
+    pub(super) fallback: Option<String>,
+    /// What its answers may depend on.
+    pub(super) reads: Depends,
+}
+
 /// Compiles a bundle.
 ///
 /// # Errors
 /// Names file, line and column, the reason and the remedy.
-pub(super) fn compile(bundle: &Bundle) -> Result<(Compiled, Option<String>), PolicyError> {
+pub(super) fn compile(bundle: &Bundle) -> Result<Built, PolicyError> {
     // The parser and the compilers see text that nobody has checked; a panic there must not end a running daemon.
     catch_unwind(AssertUnwindSafe(|| compile_unguarded(bundle))).unwrap_or_else(|_| {
         Err(PolicyError::at(
@@ -50,15 +61,27 @@ pub(super) fn compile(bundle: &Bundle) -> Result<(Compiled, Option<String>), Pol
     })
 }
 
-/// The same bundle for the interpreter, to compare the two.
-#[cfg(test)]
-pub(super) fn interpreted(bundle: &Bundle) -> Result<Compiled, PolicyError> {
+/// The same bundle for the interpreter, because of `fallback`, or to compare the two.
+///
+/// # Errors
+/// As [`compile`].
+pub(super) fn interpreted(bundle: &Bundle, fallback: &str) -> Result<Built, PolicyError> {
     let mut engine = parse(bundle.policies.iter())?;
     gate(&bundle.root, &mut engine)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
     engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
-    Ok(Compiled::Interpreter(Box::new(engine)))
+    let reads = Depends::of(engine.get_modules());
+    let compiled = Compiled::Interpreter(Box::new(engine));
+    Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads })
+}
+
+/// Refuses a bundle that the interpreter, needed because of `reason`, would get wrong.
+///
+/// # Errors
+/// Names the rule.
+pub(super) fn refuse_in_interpreter(bundle: &Bundle, reason: &str) -> Result<(), PolicyError> {
+    undefined::refuse_in_interpreter(parse(bundle.policies.iter())?.get_modules(), reason)
 }
 
 /// Parses sources into a fresh engine.
@@ -114,7 +137,7 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
     Ok(graph)
 }
 
-fn compile_unguarded(bundle: &Bundle) -> Result<(Compiled, Option<String>), PolicyError> {
+fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let mut engine = parse(bundle.policies.iter())?;
     let graph = gate(&bundle.root, &mut engine)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
@@ -128,17 +151,20 @@ fn compile_unguarded(bundle: &Bundle) -> Result<(Compiled, Option<String>), Poli
         return Err(fail(error));
     }
     let modules = engine.get_modules();
+    let reads = Depends::of(modules);
     let program = match (hazards::needs_interpreter(modules, &graph), program) {
         (None, Ok(program)) => program,
         (Some(reason), _) | (None, Err(reason)) => {
             undefined::refuse_in_interpreter(modules, &reason)?;
-            return Ok((Compiled::Interpreter(Box::new(engine)), Some(reason)));
+            let compiled = Compiled::Interpreter(Box::new(engine));
+            return Ok(Built { compiled, fallback: Some(reason), reads });
         }
     };
     let mut vm = RegoVM::new();
     vm.load_program(program.clone());
     vm.set_data(bundle.data.clone()).map_err(|error| fail(&error))?;
-    Ok((Compiled::Bytecode { program, data: bundle.data.clone() }, None))
+    let compiled = Compiled::Bytecode { program, data: bundle.data.clone() };
+    Ok(Built { compiled, fallback: None, reads })
 }
 
 /// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands for an

@@ -12,11 +12,15 @@ pub const DEFAULT_RULE: &str = "default";
 /// The rule id of a refusal because the policy could not answer.
 pub const ERROR_RULE: &str = "policy_error";
 
+/// The rule id of every refusal while there is no good policy.
+pub const NO_POLICY_RULE: &str = "no_policy";
+
 const MAX_RULE_ID_BYTES: usize = 128;
 const MAX_REASON_BYTES: usize = 512;
 const MAX_LIST_ENTRIES: usize = 64;
 const NOT_ALLOWED: &str = "no rule of the policy allows this call";
 const NO_ANSWER: &str = "the policy could not decide this call";
+const NO_POLICY: &str = "no policy is in force here, so nothing is allowed";
 
 /// What a client wants to do. Names are the upstream's own, without the `upstream__` prefix.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +112,11 @@ impl Decision {
     /// The refusal of a call that the policy could not judge. The detail belongs in the log, not in the answer.
     pub(super) fn unanswered() -> Self {
         Self::refused(ERROR_RULE, NO_ANSWER)
+    }
+
+    /// The refusal of everything where there is no good policy.
+    pub(super) fn without_policy() -> Self {
+        Self::refused(NO_POLICY_RULE, NO_POLICY)
     }
 
     /// Reads `[allow, deny, rule_id, reason, obligations]`, where `false` stands for an undefined rule.

@@ -4,18 +4,21 @@ use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regorus::rvm::vm::RegoVM;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
 use super::bundle::Bundle;
-use super::compile::{Compiled, ENTRY_POINT, compile};
-use super::decision::{Decision, Question};
+use super::cache::{Counts, Plan};
+use super::compile::{Built, Compiled, ENTRY_POINT, compile, interpreted, refuse_in_interpreter};
+use super::decision::{Decision, ERROR_RULE, Question};
+use super::depends::Depends;
 use super::error::PolicyError;
-use super::{input, unit_tests};
+use super::input;
 use crate::auth::principal::Principal;
 
 /// The longest that one decision may take.
@@ -34,9 +37,12 @@ thread_local! {
 /// A compiled bundle, shared by all workers; each worker runs it in a machine of its own.
 pub struct PolicyEngine {
     generation: u64,
-    compiled: Compiled,
+    /// Nothing where there is no good policy: then everything is refused.
+    compiled: Option<Compiled>,
     digest: String,
     fallback: Option<String>,
+    reads: Depends,
+    cache: Option<Plan>,
 }
 
 impl std::fmt::Debug for PolicyEngine {
@@ -60,79 +66,111 @@ impl PolicyEngine {
         Self::from_bundle(&Bundle::read(path)?)
     }
 
-    /// As [`PolicyEngine::load`], and runs the bundle's own tests: what is to take the place of a policy in force must pass
-    /// them.
-    ///
-    /// # Errors
-    /// As [`PolicyEngine::load`], or the first test that fails.
-    pub fn load_tested(path: &Path) -> Result<Self, PolicyError> {
-        let bundle = Bundle::read(path)?;
-        let engine = Self::from_bundle(&bundle)?;
-        match unit_tests::run(&bundle, unit_tests::TestOptions::default())?.failed().next() {
-            None => Ok(engine),
-            Some(test) => Err(PolicyError::new(
-                format!("{}:{}", test.source.file, test.source.line),
-                format!(
-                    "the bundle's own test {} fails: {}",
-                    test.name,
-                    test.outcome.as_deref().unwrap_or("not true")
-                ),
-                "correct the rule or the test; `airlock policy test` shows all of them",
-            )),
-        }
+    /// Compiles a bundle that was read.
+    pub(super) fn from_bundle(bundle: &Bundle) -> Result<Self, PolicyError> {
+        Ok(Self::new(compile(bundle)?, bundle.digest.clone()))
     }
 
-    pub(super) fn from_bundle(bundle: &Bundle) -> Result<Self, PolicyError> {
-        let (compiled, fallback) = compile(bundle)?;
-        if let Some(reason) = &fallback {
-            tracing::warn!(
-                %reason,
-                digest = bundle.digest,
-                "the policy runs in the interpreter, which takes about four times as long"
-            );
+    /// The bundle in the interpreter, because of `reason`, although bytecode could run it.
+    ///
+    /// # Errors
+    /// What the interpreter gets wrong.
+    pub(super) fn interpreted(bundle: &Bundle, reason: &str) -> Result<Self, PolicyError> {
+        refuse_in_interpreter(bundle, reason)?;
+        Ok(Self::new(interpreted(bundle, reason)?, bundle.digest.clone()))
+    }
+
+    /// The bundle in the interpreter, to compare with bytecode: a builtin that fails is undefined in both, as in OPA.
+    ///
+    /// # Errors
+    /// As [`PolicyEngine::load`].
+    pub(super) fn to_compare(bundle: &Bundle) -> Result<Self, PolicyError> {
+        let mut built = interpreted(bundle, "it is there to compare")?;
+        if let Compiled::Interpreter(engine) = &mut built.compiled {
+            engine.set_strict_builtin_errors(false);
         }
-        Ok(Self::new(compiled, bundle.digest.clone(), fallback))
+        Ok(Self::new(built, bundle.digest.clone()))
     }
 
     /// The bundle at `path` in the interpreter, whether it needs it or not.
     #[cfg(test)]
     pub(super) fn load_interpreted(path: &Path) -> Result<Self, PolicyError> {
         let bundle = Bundle::read(path)?;
-        Ok(Self::new(
-            super::compile::interpreted(&bundle)?,
-            bundle.digest,
-            Some("a test asked for it".into()),
-        ))
+        Ok(Self::new(interpreted(&bundle, "a test asked for it")?, bundle.digest))
     }
 
-    fn new(compiled: Compiled, digest: String, fallback: Option<String>) -> Self {
-        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
-        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Self { generation, compiled, digest, fallback }
+    /// What stands in for a policy where there is no good one: it refuses everything, with the rule id `no_policy`.
+    pub fn none() -> Self {
+        Self {
+            generation: generation(),
+            compiled: None,
+            digest: "none".into(),
+            fallback: None,
+            reads: Depends::default(),
+            cache: None,
+        }
     }
 
-    /// Decides one call. Never panics; whatever goes wrong is a refusal with the rule id `policy_error`.
+    fn new(built: Built, digest: String) -> Self {
+        Self {
+            generation: generation(),
+            compiled: Some(built.compiled),
+            digest,
+            fallback: built.fallback,
+            reads: built.reads,
+            cache: None,
+        }
+    }
+
+    /// Keeps decisions for `ttl`, unless the policy reads the clock or chance. Found and missed ones are counted in `counts`.
+    #[must_use]
+    pub fn with_cache(mut self, ttl: Option<Duration>, counts: &Arc<Counts>) -> Self {
+        self.cache = ttl.filter(|_| self.compiled.is_some() && self.reads.fickle.is_none()).map(|ttl| Plan {
+            generation: self.generation,
+            ttl,
+            reads: self.reads.clone(),
+            counts: Arc::clone(counts),
+        });
+        self
+    }
+
+    /// Decides one call, or finds the decision that was made for the same question before. Never panics; whatever goes wrong
+    /// is a refusal with the rule id `policy_error`.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
-        // A runner that panicked or failed is not put back: its state is unknown.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut runner = self.take_runner()?;
-            let decision = runner.ask(question)?;
-            self.keep_runner(runner);
-            Ok(decision)
-        }));
-        let problem: String = match outcome {
-            Ok(Ok(decision)) => return decision,
-            Ok(Err(problem)) => problem,
-            Err(_) => "the policy engine panicked".into(),
-        };
-        tracing::error!(
-            %problem,
-            digest = self.digest,
-            method = question.call.method,
-            upstream = question.call.upstream,
-            "the policy could not decide; the call is refused"
-        );
-        Decision::unanswered()
+        let Some(plan) = &self.cache else { return self.ask(question) };
+        let Some(key) = plan.key(question) else { return self.ask(question) };
+        let (tenant, now) = (question.subject.tenant.as_deref(), Instant::now());
+        if let Some(decision) = plan.find(tenant, &key, now) {
+            return decision;
+        }
+        let decision = self.ask(question);
+        // What went wrong once (a limit of time, for one) may go right the next time.
+        if &*decision.rule_id != ERROR_RULE {
+            plan.keep(tenant, key, &decision, now);
+        }
+        decision
+    }
+
+    /// Decides one call anew.
+    fn ask(&self, question: &Question<'_>) -> Decision {
+        self.try_ask(question).unwrap_or_else(|problem| {
+            tracing::error!(
+                %problem,
+                digest = self.digest,
+                method = question.call.method,
+                upstream = question.call.upstream,
+                "the policy could not decide; the call is refused"
+            );
+            Decision::unanswered()
+        })
+    }
+
+    /// Decides one call anew.
+    ///
+    /// # Errors
+    /// Why the policy could not, for the log.
+    pub(super) fn try_ask(&self, question: &Question<'_>) -> Result<Decision, String> {
+        self.run(|runner| runner.ask(question))
     }
 
     /// SHA-256 over names and contents of all files that take part in decisions, in hex.
@@ -145,7 +183,42 @@ impl PolicyEngine {
         self.fallback.as_deref()
     }
 
-    fn take_runner(&self) -> Result<Runner, String> {
+    /// Whether there is a policy at all.
+    pub fn is_policy(&self) -> bool {
+        self.compiled.is_some()
+    }
+
+    /// Whether it runs as bytecode.
+    pub fn is_bytecode(&self) -> bool {
+        matches!(self.compiled, Some(Compiled::Bytecode { .. }))
+    }
+
+    /// Why no decision of this policy may be kept; `None` where they may.
+    pub fn fickle(&self) -> Option<&str> {
+        self.reads.fickle.as_deref()
+    }
+
+    /// Decides about a whole input document.
+    ///
+    /// # Errors
+    /// As [`PolicyEngine::try_ask`].
+    pub(super) fn try_document(&self, document: Value) -> Result<Decision, String> {
+        self.run(|runner| runner.judge(document))
+    }
+
+    fn run(&self, act: impl FnOnce(&mut Runner) -> Result<Decision, String>) -> Result<Decision, String> {
+        let Some(compiled) = &self.compiled else { return Ok(Decision::without_policy()) };
+        // A runner that panicked or failed is not put back: its state is unknown.
+        catch_unwind(AssertUnwindSafe(|| {
+            let mut runner = self.take_runner(compiled)?;
+            let decision = act(&mut runner)?;
+            self.keep_runner(runner);
+            Ok(decision)
+        }))
+        .unwrap_or_else(|_| Err("the policy engine panicked".into()))
+    }
+
+    fn take_runner(&self, compiled: &Compiled) -> Result<Runner, String> {
         let warm = RUNNERS.try_with(|runners| {
             let mut runners = runners.borrow_mut();
             let position = runners.iter().position(|(generation, _)| *generation == self.generation)?;
@@ -153,7 +226,7 @@ impl PolicyEngine {
         });
         match warm {
             Ok(Some(runner)) => Ok(runner),
-            _ => Runner::new(&self.compiled),
+            _ => Runner::new(compiled),
         }
     }
 
@@ -167,6 +240,12 @@ impl PolicyEngine {
             runners.push((self.generation, runner));
         });
     }
+}
+
+/// A number that no other engine of this process has; a later one has a higher.
+fn generation() -> u64 {
+    static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+    GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// One worker's machine.
@@ -211,7 +290,10 @@ impl Runner {
                 document
             }
         };
-        let document = input::document(subject, question)?;
+        self.judge(input::document(subject, question)?)
+    }
+
+    fn judge(&mut self, document: Value) -> Result<Decision, String> {
         let output = match &mut self.machine {
             Machine::Bytecode(vm) => {
                 vm.set_input(document);

@@ -1,5 +1,6 @@
 //! The input document, and JSON that is read without ambiguity.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -79,6 +80,12 @@ pub(super) fn document(subject: Value, question: &Question<'_>) -> Result<Value,
 /// Syntax errors, duplicate keys, numbers that a double does not hold exactly.
 pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Strict>(text).map(|strict| strict.0)
+}
+
+/// Whether [`parse_json`] would read the text, without building what it reads.
+pub(super) fn is_unambiguous(text: &str) -> bool {
+    // The common `{}` and what needs no look are worth nothing more.
+    text == "{}" || serde_json::from_str::<Judged>(text).is_ok()
 }
 
 fn object<const N: usize>(fields: [(&Value, Value); N]) -> Value {
@@ -197,6 +204,92 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+/// What [`Strict`] would take, read and forgotten.
+struct Judged;
+
+impl<'de> Deserialize<'de> for Judged {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JudgedVisitor)
+    }
+}
+
+struct JudgedVisitor;
+
+impl<'de> Visitor<'de> for JudgedVisitor {
+    type Value = Judged;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Judged, E> {
+        Ok(Judged)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Judged, E> {
+        Ok(Judged)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Judged, E> {
+        Ok(Judged)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Judged, E> {
+        Ok(Judged)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Judged, E> {
+        StrictVisitor.visit_f64(number).map(|_| Judged)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Judged, E> {
+        Ok(Judged)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Judged, A::Error> {
+        while items.next_element::<Judged>()?.is_some() {}
+        Ok(Judged)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Judged, A::Error> {
+        let mut keys: Vec<Cow<'de, str>> = Vec::new();
+        while let Some(Name(key)) = fields.next_key()? {
+            keys.push(key);
+            fields.next_value::<Judged>()?;
+        }
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(A::Error::custom("a key stands twice"));
+        }
+        Ok(Judged)
+    }
+}
+
+/// A key, borrowed from the text where it stands there without escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -258,7 +351,12 @@ mod tests {
             "-9223372036854775809",
             "[1, 2] 3",
         ] {
-            assert!(parse_json(text).is_err(), "{text}");
+            assert!(parse_json(text).is_err() && !is_unambiguous(text), "{text}");
+        }
+        for text in
+            [r#"{"a": [1, {"b": null}], "c": {"a": 1.5, "\u0062": "x\n"}}"#, "{}", "[]", "7", "\"a\"", "true"]
+        {
+            assert!(parse_json(text).is_ok() && is_unambiguous(text), "{text}");
         }
         let odd = r#"{"$serde_json::private::Number": "7"}"#;
         assert!(matches!(parse_json(odd).unwrap(), Value::Object(_)), "an object stays an object");

@@ -3,12 +3,15 @@
 //! [`PolicyEngine::load`] reads a directory, refuses what cannot be run safely and compiles the rest once;
 //! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain `allow := true` with an empty `deny` is a refusal.
 
+mod agree;
 mod asked;
 mod bundle;
+mod cache;
 mod compile;
 mod coverage;
 mod cycles;
 mod decision;
+mod depends;
 mod engine;
 mod error;
 mod explain;
@@ -22,10 +25,13 @@ mod replay;
 mod syntax;
 mod undefined;
 mod unit_tests;
+pub mod vet;
+pub mod watch;
 
 pub use asked::Asked;
+pub use cache::Counts;
 pub use coverage::{Coverage, FileCoverage};
-pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, Obligations, Question};
+pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, Obligations, Question};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
 pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};

@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::auth::principal::{Bearer, Principal};
 
+mod cached;
+
 /// The bundle that ships with the daemon.
 fn shipped() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies")

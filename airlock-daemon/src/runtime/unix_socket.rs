@@ -104,24 +104,24 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.sock");
         let mode = "0600".parse().expect("a mode");
-        let (listener, file) = open(&path, mode).expect("free");
+        let (listener, file) = open(&path, mode, "server.unix_socket").expect("free");
         assert_eq!(std::fs::metadata(&path).expect("made").permissions().mode() & 0o777, 0o600);
-        let error = open(&path, mode).map(drop).expect_err("listened on").to_string();
+        let error = open(&path, mode, "server.unix_socket").map(drop).expect_err("listened on").to_string();
         assert!(error.contains("another process listens there") && error.contains("ss -lxp"), "{error}");
         drop(listener);
         // Left behind.
-        let (listener, second) = open(&path, mode).expect("stale");
+        let (listener, second) = open(&path, mode, "server.unix_socket").expect("stale");
         drop(file);
         assert!(path.exists(), "what another made is not removed");
         drop((listener, second));
         assert!(!path.exists());
         std::fs::write(&path, "precious").expect("written");
-        let error = open(&path, mode).map(drop).expect_err("a file").to_string();
+        let error = open(&path, mode, "server.unix_socket").map(drop).expect_err("a file").to_string();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
         std::fs::remove_file(&path).expect("ours");
         std::os::unix::fs::symlink("/nowhere", &path).expect("ours");
-        assert!(open(&path, mode).is_err(), "a link is no socket");
-        assert!(open(&dir.path().join("no/such/a.sock"), mode).is_err());
+        assert!(open(&path, mode, "server.unix_socket").is_err(), "a link is no socket");
+        assert!(open(&dir.path().join("no/such/a.sock"), mode, "server.unix_socket").is_err());
     }
 }

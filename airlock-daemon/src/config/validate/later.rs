@@ -1,12 +1,11 @@
 //! Keys that the schema knows and this release does not act on: refused, so that nobody relies on them.
 
 use super::{Checks, at};
-use crate::config::schema::{Config, PinNetwork, PolicyMode, Upstream, UpstreamKind};
+use crate::config::schema::{Config, PinNetwork, Upstream, UpstreamKind};
 use crate::config::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let keys = [
-        (config.policy.decision_cache_ttl.is_some(), ["policy", "decision_cache_ttl"]),
         (!config.dlp.packs.is_empty(), ["dlp", "packs"]),
         (!config.dlp.detectors.is_empty(), ["dlp", "detectors"]),
         (config.audit.retention.is_some(), ["audit", "retention"]),
@@ -20,10 +19,6 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     }
     if !config.roots.is_empty() {
         key(checks, at!["roots"], "roots");
-    }
-    if config.policy.mode == PolicyMode::Shadow {
-        let path = at!["policy", "mode"];
-        value(checks, path, "policy.mode: shadow", "`enforce`, or no `mode` at all");
     }
     for (index, one) in config.upstreams.iter().enumerate() {
         upstream(index, one, checks);

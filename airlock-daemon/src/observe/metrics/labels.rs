@@ -141,3 +141,9 @@ pub(super) struct BuildLabels {
     pub(super) version: &'static str,
     pub(super) rung: String,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PolicyLabels {
+    pub(super) digest: String,
+    pub(super) engine: &'static str,
+}
