@@ -98,13 +98,6 @@ fn a_configuration_that_is_not_there_or_unreadable() {
 }
 
 #[test]
-fn a_policy_that_does_not_compile_is_shown_with_its_place() {
-    let policy = "package airlock.authz\n\nimport rego.v1\n\nallow if {\n".to_owned();
-    let told = refused(&Setup { policy, ..Setup::default() });
-    assert!(told.contains("authz.rego:"), "{told}");
-}
-
-#[test]
 fn a_policy_that_cannot_be_read() {
     let dir = Setup::default().write().expect("a directory");
     std::fs::remove_dir_all(dir.path().join("policies")).expect("ours");
