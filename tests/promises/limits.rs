@@ -1,6 +1,7 @@
 //! Nobody takes more than their share, and who tries is told which limit it was and when to come again.
 
 mod blocks;
+mod kernel;
 mod streams;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -68,11 +68,7 @@ impl OffenderSink for Keeper {
     }
 
     fn forgive(&self, address: IpAddr) {
-        if let Some(early_drop) = self.early_drop()
-            && let Err(error) = early_drop.unblock(address)
-        {
-            tracing::warn!("{error}; the drop of {address} ends by itself");
-        }
+        // The kernel's drop ends by itself, and another that an operator asked for must stay.
         let client = named(address);
         tracing::info!("{client} is not blocked any more");
         let _ = self.audit.record_refusal(Record {

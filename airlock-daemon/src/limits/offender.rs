@@ -60,9 +60,16 @@ pub struct Offenders {
     first: u64,
     at_most: u64,
     exempt: Exempt,
-    watched: Mutex<HashMap<u128, Watched>>,
+    watched: Mutex<Book>,
     blocked: AtomicUsize,
     sink: Arc<dyn OffenderSink>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    entries: HashMap<u128, Watched>,
+    /// When it was last looked through for room.
+    swept: u64,
 }
 
 /// Times are nanoseconds.
@@ -102,8 +109,8 @@ impl Offenders {
             return None;
         }
         let key = Key::address(source.address).number();
-        let watched = self.lock();
-        let left = watched.get(&key)?.until.checked_sub(now)?;
+        let book = self.lock();
+        let left = book.entries.get(&key)?.until.checked_sub(now)?;
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
@@ -113,14 +120,17 @@ impl Offenders {
             return;
         }
         let key = Key::address(address).number();
-        let mut watched = self.lock();
-        if watched.len() >= ROOM && !watched.contains_key(&key) {
-            watched.retain(|_, one| !self.is_over(one, now));
-            if watched.len() >= ROOM {
+        let mut book = self.lock();
+        if book.entries.len() >= ROOM && !book.entries.contains_key(&key) {
+            if now >= book.swept.saturating_add(SPACING) {
+                book.swept = now;
+                book.entries.retain(|_, one| !self.is_over(one, now));
+            }
+            if book.entries.len() >= ROOM {
                 return;
             }
         }
-        let one = watched.entry(key).or_insert_with(|| Watched {
+        let one = book.entries.entry(key).or_insert_with(|| Watched {
             address: base(address),
             violations: 0,
             since: now,
@@ -153,14 +163,14 @@ impl Offenders {
         }
         let lasting = Duration::from_nanos(lasting);
         let offence = Offence { address: one.address, reason, lasting, direct };
-        drop(watched);
+        drop(book);
         self.sink.offend(&offence);
     }
 
     /// Lifts the drops whose time is over, and forgets who has been quiet for long.
     pub fn sweep(&self, now: u64) {
         let mut over = Vec::new();
-        self.lock().retain(|_, one| {
+        self.lock().entries.retain(|_, one| {
             if one.is_blocked && one.until <= now {
                 one.is_blocked = false;
                 self.blocked.fetch_sub(1, Ordering::Relaxed);
@@ -185,7 +195,7 @@ impl Offenders {
             && (one.drops == 0 || now > one.until.saturating_add(self.at_most))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u128, Watched>> {
+    fn lock(&self) -> MutexGuard<'_, Book> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -268,7 +278,7 @@ mod tests {
         assert_eq!(told.take(), ["203.0.113.7 60s true"], "it begins anew");
         offenders.sweep(now + 62 * SECOND);
         offenders.sweep(now + 263 * SECOND);
-        assert!(offenders.lock().is_empty(), "and nothing is kept");
+        assert!(offenders.lock().entries.is_empty(), "and nothing is kept");
     }
 
     #[test]
@@ -311,7 +321,7 @@ mod tests {
             let address = IpAddr::V4((0x0100_0000 + n).into());
             offenders.violation(Source { address, direct: true }, Reason::RateLimit, SECOND);
         }
-        assert_eq!(offenders.lock().len(), ROOM);
+        assert_eq!(offenders.lock().entries.len(), ROOM);
         thrice(&offenders, from("203.0.113.7"), 62 * SECOND);
         assert_eq!(told.take().len(), 1, "those who have been quiet make room");
     }

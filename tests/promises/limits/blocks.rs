@@ -19,7 +19,7 @@ fn own_address() -> Option<IpAddr> {
 /// Whose keys nobody needs: the tokens of these tests are none.
 const AUTH: &str = "auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n";
 
-fn setup(limits: &str) -> Setup {
+pub(super) fn setup(limits: &str) -> Setup {
     Setup {
         listen: "0.0.0.0:0".to_owned(),
         upstreams: String::new(),
