@@ -24,7 +24,8 @@ pub async fn authenticate(
     headers: &HeaderMap,
 ) -> Result<Arc<Principal>, Refusal> {
     let challenge = Challenge {
-        metadata: metadata_url(&gateway.base_url, uri.path()),
+        base_url: &gateway.base_url,
+        path: uri.path(),
         scopes: &gateway.config.auth.required_scopes,
     };
     if uri.query().is_some_and(holds_token) {
@@ -78,7 +79,8 @@ pub fn metadata_url(base_url: &str, path: &str) -> String {
 
 /// What tells a client how to get a (better) token.
 struct Challenge<'a> {
-    metadata: String,
+    base_url: &'a str,
+    path: &'a str,
     scopes: &'a [String],
 }
 
@@ -109,7 +111,7 @@ impl Challenge<'_> {
 
     /// The value of `WWW-Authenticate`. The configuration admits no scope that could end a quoted string.
     fn text(&self, error: Option<(&str, &str)>) -> String {
-        let mut text = format!("Bearer resource_metadata=\"{}\"", self.metadata);
+        let mut text = format!("Bearer resource_metadata=\"{}\"", metadata_url(self.base_url, self.path));
         if !self.scopes.is_empty() {
             let _ = write!(text, ", scope=\"{}\"", self.scopes.join(" "));
         }
@@ -180,13 +182,16 @@ mod tests {
     #[test]
     fn a_challenge_names_all_that_a_client_needs() {
         let scopes = ["mcp:use".to_owned(), "mcp:read".to_owned()];
-        let challenge = Challenge { metadata: "https://a/m".into(), scopes: &scopes };
+        let challenge = Challenge { base_url: "https://a", path: "/mcp/x", scopes: &scopes };
         assert_eq!(
             challenge.text(Some(("invalid_token", "No."))),
-            "Bearer resource_metadata=\"https://a/m\", scope=\"mcp:use mcp:read\", error=\"invalid_token\", \
+            "Bearer resource_metadata=\"https://a/.well-known/oauth-protected-resource/mcp/x\", scope=\"mcp:use mcp:read\", error=\"invalid_token\", \
              error_description=\"No.\""
         );
-        let bare = Challenge { metadata: "https://a/m".into(), scopes: &[] };
-        assert_eq!(bare.text(None), "Bearer resource_metadata=\"https://a/m\"");
+        let bare = Challenge { base_url: "https://a", path: "/mcp", scopes: &[] };
+        assert_eq!(
+            bare.text(None),
+            "Bearer resource_metadata=\"https://a/.well-known/oauth-protected-resource/mcp\""
+        );
     }
 }
