@@ -75,14 +75,14 @@ pub(super) fn probe(bundle: &Bundle, engine: &PolicyEngine) -> Result<Probed, Po
             }
         }
         let Ok(document) = Value::from_json_str(&input.to_string()) else { continue };
-        let one = engine.try_document(document.clone());
+        let one = engine.try_document(&document);
         probed.inputs += 1;
         if let Err(error) = &one {
             probed.errors += 1;
             probed.error.get_or_insert_with(|| error.clone());
         }
         let Some(other) = &other else { continue };
-        let two = other.try_document(document);
+        let two = other.try_document(&document);
         let agreed = match (&one, &two) {
             (Ok(one), Ok(two)) => one == two,
             (Err(_), Err(_)) => true,
