@@ -20,7 +20,7 @@ pub fn message(record: &Record) -> String {
         Event::ServerStart => format!("server {what} started{}", because(record)),
         Event::ServerExit => format!("server {what} ended{}", because(record)),
         Event::PolicyLoaded => format!("another policy is in force{}", because(record)),
-        Event::PolicyRejected => format!("the policy in force stays{}", because(record)),
+        Event::PolicyRejected => format!("a policy was refused{}", because(record)),
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
