@@ -27,6 +27,7 @@ mod ownership;
 mod param_headers;
 mod pinned;
 mod policy;
+mod policy_cli;
 mod policy_reload;
 mod policy_shadow;
 mod policy_tenants;

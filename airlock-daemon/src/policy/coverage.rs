@@ -85,13 +85,18 @@ impl Lines {
     }
 }
 
-/// The lines on which a rule has an expression; none for a constant.
+/// The lines on which a rule has a statement, or a value where it has no body; none for a constant. The engine evaluates
+/// some heads before anybody asks for them, so they tell nothing.
 fn lines_of(rule: &Rule) -> BTreeSet<u32> {
     let mut lines = BTreeSet::new();
-    if matches!(rule, Rule::Spec { .. }) {
-        syntax::roots(rule, &mut |expr| {
-            lines.insert(expr.span().line);
-        });
+    if let Rule::Spec { bodies, .. } = rule {
+        let statements = bodies.iter().flat_map(|body| &body.query.stmts);
+        lines.extend(statements.map(|statement| statement.span.line));
+        if lines.is_empty() {
+            syntax::roots(rule, &mut |expr| {
+                lines.insert(expr.span().line);
+            });
+        }
     }
     lines
 }
