@@ -240,7 +240,9 @@ impl Probes {
             }
         }
         let engine = with(engine, &ready).unwrap_or_else(|| {
-            ready.iter_mut().for_each(|probe| probe.how = How::NotAtAll);
+            for probe in &mut ready {
+                probe.how = How::NotAtAll;
+            }
             engine.clone()
         });
         Self { engine, ready }
