@@ -77,9 +77,8 @@ fn end_of_expression(text: &str) -> usize {
             '"' => quoted = !quoted,
             _ if quoted => {}
             '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' if depth == 0 => return at,
+            ')' | ']' | '}' | '\n' if depth == 0 => return at,
             ')' | ']' | '}' => depth -= 1,
-            '\n' if depth == 0 => return at,
             ' ' if depth == 0 && text[at..].starts_with(" with ") => return at,
             _ => {}
         }

@@ -38,7 +38,7 @@ impl From<Decision> for Answer {
             assert!(!decision.allow);
             return Self::Failed;
         }
-        let texts = |list: &[std::sync::Arc<str>]| list.iter().map(|text| text.to_string()).collect();
+        let texts = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
         let obligations = &decision.obligations;
         Self::Decided {
             allow: decision.allow,
