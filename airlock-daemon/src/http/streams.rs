@@ -148,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_not_taken_is_noticed_and_one_that_is_stays_whole() {
         let streams = Streams::default();
-        let text: String = (0..20_000).map(|n| format!("{n};")).collect();
+        let text = (0..20_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(";");
         let mut body = streams.open().carry(Body::text(text.clone()));
         assert_eq!(body.size_hint().exact(), Some(text.len() as u64));
         assert!(!streams.is_stalled() && !streams.is_stalled(), "its answer has not been asked for yet");

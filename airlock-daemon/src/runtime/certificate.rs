@@ -1,5 +1,7 @@
 //! Whose certificate it is, in one line, as a policy compares it.
 
+use std::fmt::Write as _;
+
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{Oid, OidRegistry};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -73,7 +75,8 @@ fn escaped(value: &str) -> String {
             control if control.is_control() => {
                 let mut bytes = [0; 4];
                 for byte in control.encode_utf8(&mut bytes).bytes() {
-                    out.push_str(&format!("\\{byte:02x}"));
+                    // Writing into a String cannot fail.
+                    let _ = write!(out, "\\{byte:02x}");
                 }
             }
             plain => out.push(plain),

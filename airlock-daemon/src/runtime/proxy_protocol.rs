@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2, as HAProxy's document `proxy-protocol.txt` defines it: what a proxy says about its
+//! The PROXY protocol, versions 1 and 2, as the document `proxy-protocol.txt` of haproxy defines it: what a proxy says about its
 //! client in front of everything that the client says.
 //!
 //! Nothing is guessed: whether a header comes is known from the configuration, and one that is not exactly as it should be

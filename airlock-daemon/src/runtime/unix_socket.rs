@@ -56,8 +56,8 @@ pub fn open(path: &Path, mode: FileMode, key: &str) -> Result<(UnixListener, Soc
         listener.set_nonblocking(true)?;
         std::fs::symlink_metadata(path)
     };
-    let made = set_up().map_err(|error| failed(error, check))?;
-    Ok((listener, SocketFile { path: path.to_owned(), identity: identity(&made) }))
+    let file = set_up().map_err(|error| failed(error, check))?;
+    Ok((listener, SocketFile { path: path.to_owned(), identity: identity(&file) }))
 }
 
 /// Takes away a socket that nobody listens on.

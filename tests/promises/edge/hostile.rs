@@ -122,7 +122,7 @@ fn what_is_too_large_is_refused_before_it_is_read() {
         let head = String::from_utf8(head).expect("text").replace("Content-Length: 0\r\n", "");
         let mut stream = connect(airlock.address()).expect("a connection");
         stream.write_all(head.as_bytes()).expect("sent");
-        let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+        let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
         let mut sent = 0;
         while sent < 1_000 && stream.write_all(&chunk).is_ok() {
             sent += 1;

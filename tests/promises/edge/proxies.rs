@@ -131,10 +131,10 @@ struct Haproxy(Child);
 
 impl Haproxy {
     /// Starts it with that backend line; none where it is not installed.
-    fn start(dir: &Path, front: SocketAddr, mode: &str, more: &str, server: &str) -> Option<Self> {
+    fn start(dir: &Path, front: SocketAddr, mode: &str, option: &str, server: &str) -> Option<Self> {
         let config = dir.join("haproxy.cfg");
         let text = format!(
-            "defaults\n  mode {mode}\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n{more}\
+            "defaults\n  mode {mode}\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n{option}\
              frontend f\n  bind {front}\n  default_backend b\nbackend b\n  server s {server}\n"
         );
         std::fs::write(&config, text).expect("written");

@@ -59,8 +59,9 @@ fn a_change_of_links_under_load_loses_no_call() {
         let enough = |more: usize| {
             let goal = done.load(Ordering::Relaxed) + more;
             until(|| {
-                (done.load(Ordering::Relaxed) >= goal || threads.iter().any(|t| t.is_finished()))
-                    .then_some(())
+                (done.load(Ordering::Relaxed) >= goal
+                    || threads.iter().any(std::thread::ScopedJoinHandle::is_finished))
+                .then_some(())
             })
         };
         enough(4);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use airlock_tests::http::{Request, connect};
-use airlock_tests::mcp::modern_call;
+use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
 
@@ -13,6 +13,8 @@ use super::authority::Authority;
 use super::curl::{curl, shown};
 use super::{counted, with_metrics};
 use crate::start_on;
+use crate::streams::chatty;
+use crate::transports::little::Little;
 
 fn call(token: &str) -> Request {
     modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"})).bearer(token)
@@ -78,7 +80,7 @@ fn a_call_goes_through_over_either_version_of_http() {
 }
 
 #[test]
-fn events_stream_over_http2_while_the_call_runs() {
+fn a_client_that_knows_the_authority_comes_in() {
     let python = match tools::python("python") {
         Ok(python) => python,
         Err(reason) => return skip(&reason),
@@ -109,6 +111,27 @@ fn events_stream_over_http2_while_the_call_runs() {
         let told: Value = serde_json::from_str(told.trim()).expect("JSON");
         assert_eq!(told["revision"], revision);
         assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
+    }
+}
+
+#[test]
+fn events_stream_over_either_version_of_http() {
+    let authority = Authority::new();
+    let server = Little::start(chatty);
+    let upstreams = server.upstream("chatty", "    era: modern\n");
+    let setup = Setup { server: authority.tls(""), upstreams, ..Setup::default() };
+    let ca = shown(&authority.file("ca.pem"));
+    for io in ["epoll", "io_uring"] {
+        let Some(airlock) = start_on(io, &setup) else { continue };
+        let params = json!({"name": "count", "arguments": {}, "_meta": {"progressToken": "t"}});
+        let request = modern("/mcp/chatty", 1, "tools/call", &params).bearer(&airlock.user());
+        for (option, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+            let told = curl(airlock.address(), "https", &request, &["--cacert", &ca, option]);
+            assert_eq!((told.status, &*told.version), (200, version), "{io}: {told:?}");
+            let events: Vec<_> = told.body.lines().filter(|line| line.starts_with("data: ")).collect();
+            assert_eq!(events.len(), 6, "{io}: five times progress, then the answer: {told:?}");
+            assert!(events[4].contains("\"progress\":5") && events[5].contains("counted"), "{told:?}");
+        }
     }
 }
 
