@@ -132,7 +132,8 @@ elif trick == "slow_body":
     send(head(1, len(body)) + frame(DATA, 0, 1, body[:10]))
     receive(status)
 elif trick == "flood_body":
-    send(head(1) + b"".join(frame(DATA, 0, 1, b" " * 16384) for _ in range(15)))
+    # Within the window that every connection begins with.
+    send(head(1) + b"".join(frame(DATA, 0, 1, b" " * 16384) for _ in range(3)))
     receive(status)
 elif trick == "no_window":
     send(head(1, len(body)) + frame(DATA, END_STREAM, 1, body))

@@ -21,7 +21,7 @@ fn no_trick_of_frames_gets_anywhere() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/promises/edge/frames.py");
     let authority = Authority::new();
     let ca = shown(&authority.file("ca.pem"));
-    let server = authority.tls("") + "  max_request_bytes: 64KiB\n  timeouts: {idle: 1s, body: 500ms}\n";
+    let server = authority.tls("") + "  max_request_bytes: 32KiB\n  timeouts: {idle: 1s, body: 500ms}\n";
     let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
