@@ -215,3 +215,56 @@ pub fn failure(error: &io::Error) -> &'static str {
         None => "broken_off",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn write(dir: &std::path::Path, year: i32) {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        std::fs::write(dir.join("cert.pem"), certificate.pem()).expect("written");
+        std::fs::write(dir.join("key.pem"), key.serialize_pem()).expect("written");
+    }
+
+    #[test]
+    fn a_change_counts_once_it_stays_and_a_bad_one_is_told_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write(dir.path(), 2098);
+        let tls = Tls::load(&schema::Tls {
+            cert_file: dir.path().join("cert.pem"),
+            key_file: dir.path().join("key.pem"),
+            client_ca_file: None,
+            client_auth: ClientAuth::None,
+        })
+        .expect("good files");
+        let first = tls.expires();
+        assert_eq!(tls.reload(false), Reloaded::Same);
+        write(dir.path(), 2099);
+        assert_eq!((tls.reload(false), tls.expires()), (Reloaded::Unsettled, first));
+        assert_eq!(tls.reload(false), Reloaded::Changed);
+        assert!(tls.expires() > first);
+        let second = tls.expires();
+        let refused = |reloaded, words: &str| match reloaded {
+            Reloaded::Refused(fault) => assert!(fault.message.contains(words), "{fault}"),
+            other => panic!("{other:?} instead of a refusal"),
+        };
+        // One whose time is over does not take the place of one that is good.
+        write(dir.path(), 2020);
+        refused(tls.reload(true), "has expired");
+        assert_eq!(tls.reload(false), Reloaded::Same, "told already");
+        refused(tls.reload(true), "has expired");
+        // Half of a pair.
+        std::fs::remove_file(dir.path().join("key.pem")).expect("ours");
+        assert_eq!(tls.reload(false), Reloaded::Unsettled);
+        refused(tls.reload(false), "cannot be read");
+        assert_eq!(tls.reload(false), Reloaded::Same, "told already");
+        assert_eq!(tls.expires(), second, "the good one stays in use");
+        write(dir.path(), 2097);
+        assert_eq!(tls.reload(true), Reloaded::Changed);
+    }
+}
