@@ -14,6 +14,7 @@ use crate::mcp::level::Level;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::{Mirrored, Sent};
 use crate::mcp::revision::{Era, Revision};
+use crate::policy::Decision;
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Pending, Takes};
@@ -148,9 +149,6 @@ pub async fn enter(
         refusal.aim = aim.clone();
         refusal
     };
-    if let Some((Noun::Tool, tool)) = own {
-        limit::call(gateway, &who.principal, &upstream.name, tool).map_err(refused)?;
-    }
     let none = empty_arguments();
     let wish = Wish {
         method: kind.method,
@@ -159,11 +157,7 @@ pub async fn enter(
         arguments: Some(arguments.unwrap_or(&none)),
         revision: who.revision,
     };
-    let decision =
-        authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
-            refusal.input_digest = Some(record::digest(arguments.map_or("{}", RawValue::get)));
-            refused(refusal)
-        })?;
+    let decision = decide(gateway, &who, upstream, wish).map_err(refused)?;
     let merged = *endpoint == Endpoint::Merged;
     let needs = kind.needs(&params);
     let opened =
@@ -221,6 +215,22 @@ pub async fn enter(
     let sending = Sending { kind, needs, upstream, params, merged, mirrored };
     let running = launch(open, sending, shape, cancellation).await;
     running.map(Started::Running).map_err(refused)
+}
+
+/// The quota of a tool, and then the policy.
+fn decide(
+    gateway: &Gateway,
+    who: &Requester,
+    upstream: &Upstream,
+    wish: Wish<'_>,
+) -> Result<Decision, Refusal> {
+    if let Some((Noun::Tool, tool)) = wish.subject {
+        limit::call(gateway, &who.principal, &upstream.name, tool)?;
+    }
+    authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
+        refusal.input_digest = Some(record::digest(wish.arguments.map_or("{}", RawValue::get)));
+        refusal
+    })
 }
 
 /// Why a parked call cannot go on.
