@@ -14,18 +14,18 @@ const WARN_DAYS: i64 = 14;
 
 /// Says what is in use at the start.
 pub(super) fn introduce(tls: &Tls, metrics: &Metrics) {
-    let days = metrics.certificate_expires(tls.expires());
+    let days = metrics.certificate_days(tls.days_left());
     tracing::info!(days_left = days, "TLS on all TCP listeners");
     warn(tls, days);
 }
 
 /// Looks at the files for ever.
 pub(super) async fn watch(tls: Arc<Tls>, metrics: Arc<Metrics>) {
-    let mut last_days = metrics.certificate_expires(tls.expires());
+    let mut last_days = metrics.certificate_days(tls.days_left());
     loop {
         tokio::time::sleep(EVERY).await;
         look(&tls, &metrics, false).await;
-        let days = metrics.certificate_expires(tls.expires());
+        let days = metrics.certificate_days(tls.days_left());
         if days != last_days {
             warn(&tls, days);
             last_days = days;
@@ -40,7 +40,7 @@ pub(super) async fn look(tls: &Arc<Tls>, metrics: &Metrics, at_once: bool) {
         Ok(Reloaded::Same) if at_once => tracing::info!("reload: the certificate on disk is the one in use"),
         Ok(Reloaded::Same | Reloaded::Unsettled) => {}
         Ok(Reloaded::Changed) => {
-            let days = metrics.certificate_expires(tls.expires());
+            let days = metrics.certificate_days(tls.days_left());
             tracing::info!(days_left = days, "new connections get another certificate");
         }
         Ok(Reloaded::Refused(fault)) => {

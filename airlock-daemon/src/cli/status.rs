@@ -130,7 +130,18 @@ fn table(status: &Value) -> String {
         text(&status["kernel"]["rung"]),
         text(&status["kernel"]["claim"])
     );
-    let _ = writeln!(out, "policy    {}", text(&status["policy"]["digest"]));
+    let _ = writeln!(
+        out,
+        "policy    {} (mode {}, {}, {} own tests passed, {} decisions found in the cache)",
+        text(&status["policy"]["digest"]),
+        text(&status["policy_mode"]),
+        text(&status["policy"]["engine"]),
+        text(&status["policy"]["tests"]),
+        text(&status["policy"]["cache"]["hits"]),
+    );
+    if status["blocked_addresses"].as_u64().is_some_and(|count| count > 0) {
+        let _ = writeln!(out, "blocked   {} addresses", text(&status["blocked_addresses"]));
+    }
     let _ = writeln!(
         out,
         "audit     {} records, {} waiting, {} failures, {} refused",

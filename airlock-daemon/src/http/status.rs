@@ -7,9 +7,14 @@ use serde::Serialize;
 
 use crate::audit::Stats;
 use crate::auth::IssuerStatus;
-use crate::config::schema::{EraChoice, Rung, UpstreamKind};
+use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
+use crate::policy::reload::PolicyStatus;
+use crate::runtime::tls::Tls;
 
 use super::{Service, health};
+
+/// Days before its end from which on a certificate is an alarm.
+const SOON: i64 = 14;
 
 /// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
 #[derive(Debug, Serialize)]
@@ -23,7 +28,12 @@ pub struct Status {
     alarms: Vec<String>,
     url: String,
     io: Io,
-    policy: Policy,
+    policy: PolicyStatus,
+    policy_mode: PolicyMode,
+    /// When the certificate of the TLS listeners ends, in days; none without TLS.
+    certificate_days_left: Option<i64>,
+    /// Addresses that are blocked now.
+    blocked_addresses: usize,
     issuers: Vec<IssuerStatus>,
     upstreams: Vec<Upstream>,
     sessions: usize,
@@ -35,11 +45,6 @@ pub struct Status {
 struct Io {
     backend: String,
     why: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Policy {
-    digest: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +80,23 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         let error = issuer.error.as_ref().filter(|_| issuer.keys > 0)?;
         Some(format!("issuer {}: older keys are used, since {error}", issuer.issuer))
     }));
+    let policy = gateway.policy.status();
+    if let Some(rejected) = &policy.rejected
+        && gateway.policy.trouble().is_none()
+    {
+        alarms.push(format!("policy: the one on disk was refused at {}: {}", rejected.at, rejected.error));
+    }
+    if gateway.config.policy.mode == PolicyMode::Shadow {
+        alarms.push("policy: mode is `shadow`, so what it refuses is done all the same".to_owned());
+    }
+    let certificate_days_left = service.door.tls.as_deref().map(Tls::days_left);
+    if let Some(days) = certificate_days_left.filter(|days| *days < SOON) {
+        alarms.push(if days < 0 {
+            "server.tls: the certificate has expired".to_owned()
+        } else {
+            format!("server.tls: the certificate ends in {days} days")
+        });
+    }
     let report = gateway.kernel.report();
     if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
         alarms.push(format!("kernel: {}", report.claim));
@@ -97,7 +119,10 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         alarms,
         url: gateway.base_url.clone(),
         io: Io { backend: gateway.io.backend.to_string(), why: gateway.io.why.clone() },
-        policy: Policy { digest: gateway.policy.load().digest().to_owned() },
+        policy,
+        policy_mode: gateway.config.policy.mode,
+        certificate_days_left,
+        blocked_addresses: gateway.limits.stats().blocked,
         issuers,
         upstreams: upstreams.collect(),
         sessions: service.sessions.len(),

@@ -2,40 +2,21 @@
 
 use std::net::IpAddr;
 
+use crate::config::network::Network;
+
 /// Networks, and loopback.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exempt(Vec<(u128, u8)>);
+pub(super) struct Exempt(Vec<Network>);
 
 impl Exempt {
     /// From lists in CIDR notation, which were validated with the configuration.
     pub(super) fn new(proxies: &[String], allowed: &[String]) -> Self {
-        Self(proxies.iter().chain(allowed).filter_map(|network| parse(network)).collect())
+        Self(proxies.iter().chain(allowed).filter_map(|network| network.parse().ok()).collect())
     }
 
     /// Whether an address is one of them. Loopback always is.
     pub(super) fn covers(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let bits = as_v6(address);
-        address.is_loopback()
-            || self.0.iter().any(|(network, prefix)| {
-                128_u32
-                    .checked_sub(u32::from(*prefix))
-                    .is_some_and(|host| (network ^ bits).checked_shr(host).unwrap_or(0) == 0)
-            })
-    }
-}
-
-fn parse(network: &str) -> Option<(u128, u8)> {
-    let (address, prefix) = network.split_once('/')?;
-    let address: IpAddr = address.parse().ok()?;
-    let prefix: u8 = prefix.parse().ok()?;
-    Some((as_v6(address), if address.is_ipv4() { prefix.saturating_add(96) } else { prefix }))
-}
-
-fn as_v6(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
+        address.to_canonical().is_loopback() || self.0.iter().any(|network| network.contains(address))
     }
 }
 

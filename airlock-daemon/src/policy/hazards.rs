@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use regorus::Value;
-use regorus::unstable::{Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
+use regorus::unstable::{ArithOp, Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
 
 use super::compile::{ENTRY_PACKAGE, PACKAGE};
 use super::cycles::CallGraph;
@@ -19,7 +19,7 @@ const UNBOUNDED: [&str; 2] = ["numbers.range", "numbers.range_step"];
 /// Outputs whose conflict can only refuse or leave a call unnamed.
 const HARMLESS: [&str; 3] = ["allow", "rule_id", "reason"];
 
-/// Refuses what no engine limits.
+/// Refuses what no engine limits, and what every engine gets wrong.
 ///
 /// # Errors
 /// Names the call.
@@ -36,6 +36,13 @@ pub(super) fn refuse(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
             }
         });
     }
+    if let Some(place) = misread_glob(modules) {
+        return Err(PolicyError::new(
+            place,
+            "`glob.match` is not reliable here with the delimiter `:`, or with delimiters that are computed: `*` would match across it",
+            "list other delimiters as text, such as `[\"/\"]`, or compare the parts of `split(…, \":\")`",
+        ));
+    }
     match found {
         None => Ok(()),
         Some((place, name)) => Err(PolicyError::new(
@@ -44,6 +51,29 @@ pub(super) fn refuse(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
             "use constant bounds, or compare with `<` and `>` instead of listing the range",
         )),
     }
+}
+
+/// Where `glob.match` is asked for a delimiter that the engine does not take for one: `:`, or what is not known before it runs.
+fn misread_glob(modules: &[Ref<Module>]) -> Option<String> {
+    let known = |delimiter: &Expr| matches!(constant(delimiter), Some(Value::String(text)) if &*text != ":");
+    let mut found = None;
+    for rule in modules.iter().flat_map(|module| module.policy.iter()) {
+        syntax::every(rule, &mut |expr| {
+            if let Expr::Call { fcn, params, span, .. } = expr
+                && syntax::static_path(fcn).join(".") == "glob.match"
+            {
+                let sound = match params.get(1).map(|delimiters| &**delimiters) {
+                    Some(Expr::Null { .. }) => true,
+                    Some(Expr::Array { items, .. }) => items.iter().all(|item| known(item)),
+                    _ => false,
+                };
+                if !sound {
+                    found.get_or_insert_with(|| syntax::place(span));
+                }
+            }
+        });
+    }
+    found
 }
 
 /// Why a policy must run in the interpreter, if it must.
@@ -117,12 +147,27 @@ pub(super) fn needs_interpreter(modules: &[Ref<Module>], graph: &CallGraph) -> O
 /// Operators that fail on a wrong type instead of being undefined.
 fn can_fail(expr: &Expr) -> Option<(&'static str, &regorus::unstable::Span)> {
     match expr {
-        Expr::ArithExpr { span, .. } => Some(("arithmetic", span)),
+        Expr::ArithExpr { span, .. } if !is_of_time(expr) => Some(("arithmetic", span)),
         Expr::BinExpr { span, .. } => Some(("a set operation", span)),
         Expr::UnaryExpr { span, expr, .. } if !matches!(&**expr, Expr::Number { .. }) => {
             Some(("negation", span))
         }
         _ => None,
+    }
+}
+
+/// Sums, differences and products of `input.time` and whole numbers: it is always a number.
+fn is_of_time(expr: &Expr) -> bool {
+    match expr {
+        Expr::ArithExpr { op: ArithOp::Add | ArithOp::Sub | ArithOp::Mul, lhs, rhs, .. } => {
+            is_of_time(lhs) && is_of_time(rhs)
+        }
+        Expr::Number { value, .. } => value.as_i64().is_ok(),
+        _ => {
+            let (base, steps) = syntax::flatten(expr);
+            let input = matches!(base, Expr::Var { value, .. } if syntax::text(value) == "input");
+            input && matches!(steps.as_slice(), [syntax::Step::Name("time")])
+        }
     }
 }
 

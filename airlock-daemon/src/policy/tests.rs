@@ -238,7 +238,7 @@ fn undefined_values_lose_no_refusal() {
     for list in ["[\"a\", \"z\"]", "[\"z\", \"a\"]"] {
         assert_eq!(&*ask(&engine, &format!("{{\"l\": {list}}}")).rule_id, "r");
     }
-    let error = load(&format!("{set}\ny := input.time + 1")).unwrap_err();
+    let error = load(&format!("{set}\ny := input.time / 2")).unwrap_err();
     assert!(error.reason.contains("authz.rego:5:"), "{error}");
     // Bytecode collects a text that says "undefined"; the interpreter does not.
     let list = "deny contains {\"rule_id\": \"r\", \"reason\": \"x\"} if { l := [data.m[g] | some g in input.call.arguments.l]; count(l) == 1 }";
@@ -291,6 +291,36 @@ fn endless_work_is_stopped_and_refused() {
     }
     let error = load("allow if count(numbers.range(1, input.call.arguments.n)) > 3").unwrap_err();
     assert!(error.place.contains("authz.rego:3:") && error.reason.contains("memory"), "{error}");
+}
+
+#[test]
+fn a_pattern_that_the_engine_misreads_is_refused_at_load() {
+    for delimiters in ["[\":\"]", "[\"/\", \":\"]", "input.call.arguments.d", "[data.d]", "{\":\"}"] {
+        let error = load(&format!("allow if glob.match(\"a*\", {delimiters}, input.call.tool)")).unwrap_err();
+        assert!(error.place.contains("authz.rego:3:") && error.reason.contains("delimiter"), "{error}");
+    }
+    for delimiters in ["null", "[]", "[\"/\"]", "[\".\", \"/\"]"] {
+        load(&format!("allow if glob.match(\"a*\", {delimiters}, input.call.tool)")).unwrap();
+    }
+}
+
+#[test]
+fn arithmetic_with_the_time_stays_in_bytecode() {
+    for body in [
+        "allow if input.time * 1000000000 > 5",
+        "allow if (input.time - 60) + 7200 > 5",
+        "allow if input[\"time\"] + input.time > 5",
+    ] {
+        assert_eq!(load(body).unwrap().fallback(), None, "{body}");
+    }
+    for body in [
+        "allow if input.time / 2 > 5",
+        "allow if input.time.x * 2 > 5",
+        "allow if input.call.tool * 2 > 5",
+        "allow if input.time + input.call.arguments.n > 5",
+    ] {
+        assert!(load(body).unwrap().fallback().is_some(), "{body}");
+    }
 }
 
 #[test]

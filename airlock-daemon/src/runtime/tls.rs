@@ -131,6 +131,15 @@ impl Tls {
         self.inner.load().expires
     }
 
+    /// The same in whole days from now on; below zero once it has ended.
+    pub fn days_left(&self) -> i64 {
+        const DAY: u64 = 86_400;
+        match self.expires().duration_since(SystemTime::now()) {
+            Ok(left) => i64::try_from(left.as_secs() / DAY).unwrap_or(i64::MAX),
+            Err(over) => -i64::try_from(over.duration().as_secs() / DAY).unwrap_or(i64::MAX) - 1,
+        }
+    }
+
     /// The handshake, on the current worker. It has no deadline of its own.
     ///
     /// # Errors

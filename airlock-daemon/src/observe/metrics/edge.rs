@@ -1,7 +1,5 @@
 //! Metrics of what happens before the first request of a connection.
 
-use std::time::SystemTime;
-
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -65,13 +63,8 @@ impl Metrics {
         self.edge.reloads_refused.inc();
     }
 
-    /// The certificate in use ends then; gives the whole days until then, negative once it has ended.
-    pub fn certificate_expires(&self, at: SystemTime) -> i64 {
-        const DAY: u64 = 86_400;
-        let days = match at.duration_since(SystemTime::now()) {
-            Ok(left) => i64::try_from(left.as_secs() / DAY).unwrap_or(i64::MAX),
-            Err(over) => -i64::try_from(over.duration().as_secs() / DAY).unwrap_or(i64::MAX) - 1,
-        };
+    /// The certificate in use ends in so many whole days; gives them back.
+    pub fn certificate_days(&self, days: i64) -> i64 {
         self.edge.days_left.set(days);
         days
     }
