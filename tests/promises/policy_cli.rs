@@ -89,7 +89,7 @@ fn what_no_test_reaches_is_named() {
     let (code, told) = text(&policy(&["test", "--path", path, "--coverage-minimum", "100"]));
     assert_eq!(code, Some(1), "{told}");
     assert!(
-        told.contains("rule that no test reaches") && told.contains("authz.rego:11: deny contains"),
+        told.contains("no test follows to its end") && told.contains("authz.rego:11: deny contains"),
         "{told}"
     );
     assert!(told.contains("less than 100 %"), "{told}");

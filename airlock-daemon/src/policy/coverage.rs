@@ -30,7 +30,7 @@ pub struct FileCoverage {
     pub covered: usize,
     /// Lines that no test evaluated, in order.
     pub missed: Vec<u32>,
-    /// Rules of which no line was evaluated.
+    /// Rules of which no test evaluated the last statement.
     pub unreached: Vec<Source>,
 }
 
@@ -64,7 +64,7 @@ impl Lines {
                 engine.get_modules().iter().filter(|module| *module.package.span.source.file() == name);
             let (mut unreached, mut known) = (Vec::new(), known.clone());
             for rule in rules.flat_map(|module| &module.policy) {
-                let lines = lines_of(rule);
+                let lines = ends_of(rule);
                 if !lines.is_empty() && lines.is_disjoint(reached) {
                     unreached.push(Source::line(rule.span()));
                     // A file of which nothing ran is in no report of the engine.
@@ -85,13 +85,11 @@ impl Lines {
     }
 }
 
-/// The lines on which a rule has a statement, or a value where it has no body; none for a constant. The engine evaluates
-/// some heads before anybody asks for them, so they tell nothing.
-fn lines_of(rule: &Rule) -> BTreeSet<u32> {
+/// The lines of the last statement of each body of a rule; of its value where it has no body; none for a constant.
+fn ends_of(rule: &Rule) -> BTreeSet<u32> {
     let mut lines = BTreeSet::new();
     if let Rule::Spec { bodies, .. } = rule {
-        let statements = bodies.iter().flat_map(|body| &body.query.stmts);
-        lines.extend(statements.map(|statement| statement.span.line));
+        lines.extend(bodies.iter().filter_map(|body| Some(body.query.stmts.last()?.span.line)));
         if lines.is_empty() {
             syntax::roots(rule, &mut |expr| {
                 lines.insert(expr.span().line);

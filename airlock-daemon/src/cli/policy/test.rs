@@ -96,7 +96,11 @@ fn covered(coverage: &Coverage, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "         lines that no test reaches: {}", runs(&file.missed))?;
         }
         for rule in &file.unreached {
-            writeln!(out, "         rule that no test reaches: {}:{}: {}", rule.file, rule.line, rule.text)?;
+            writeln!(
+                out,
+                "         rule that no test follows to its end: {}:{}: {}",
+                rule.file, rule.line, rule.text
+            )?;
         }
     }
     writeln!(out, "{:5.1} %  of all lines", coverage.percent)
