@@ -188,3 +188,36 @@ fn a_scope_that_is_missing_is_named() {
     assert_eq!(metadata["scopes_supported"], json!(["mcp:use"]));
     assert_eq!(metadata["authorization_servers"], json!([site.issuer()]));
 }
+
+#[test]
+fn airlock_gets_a_token_of_its_own_for_a_server_that_wants_one() {
+    let site = match Site::new() {
+        Ok(site) => site,
+        Err(reason) => return skip(&reason),
+    };
+    let _provider = site.start(&["one"]);
+    // The server is another Airlock, which takes the provider's tokens and no others.
+    let server = trusting(&site, "").start();
+    let url = resource(&server, "/mcp/docs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret of the tests\n").expect("written");
+    for client_auth in ["basic", "post"] {
+        let upstreams = format!(
+            "  - name: far\n    type: http\n    url: {url}\n    credential:\n      client_credentials: {{token_endpoint: \"{}/token\", \
+             client_id: robot, client_secret_file: {}, client_auth: {client_auth}, scopes: [\"mcp:use\"], resource: {url}}}\n",
+            site.issuer(),
+            secret.display()
+        );
+        let airlock = Setup { upstreams, ..Setup::default() }.start();
+        let call = modern_call("/mcp/far", 1, "search_docs", &json!({"query": "roll back"}));
+        let answer = airlock.send(&call.bearer(&airlock.user()));
+        assert_eq!(answer.status, 200, "{client_auth}: {}\n{}", answer.text(), airlock.log());
+        let by = server.audited(|record| record["event"] == "call.intent" && record["subject"] == "robot");
+        assert_eq!(by["target"], "search_docs", "{by}");
+        // The client of the one is nobody to the other.
+        let direct =
+            modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "x"})).bearer(&airlock.user());
+        assert_eq!(server.send(&direct).status, 401);
+    }
+}
