@@ -240,3 +240,52 @@ fn a_broken_line_of_the_log_is_an_error_with_its_place() {
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("00000000000000000000.jsonl:2: not a record"), "{told}");
 }
+
+#[test]
+fn what_cannot_be_known_is_never_called_the_same() {
+    let log = tempfile::tempdir().expect("a directory");
+    let line = |event: &str, decision: &str, rule: &str, target: &str| {
+        json!({"event": event, "decision": decision, "rule_id": rule, "time": "2026-11-20T10:00:00Z", "method": "tools/call",
+            "upstream": "docs", "target": target, "subject": "alice", "tenant": "acme", "issuer": "https://idp.example",
+            "groups": ["mcp.users"], "scopes": [], "revision": "2026-07-28", "input_digest": "00".repeat(32),
+            "correlation_id": target})
+        .to_string()
+    };
+    let lines = [
+        line("refusal", "deny", "no-secrets", "denied"),
+        line("call.intent", "allow", "default", "allowed"),
+        line("call.intent", "allow", "shadow:no-secrets", "shadowed"),
+        // Not the policy's decisions.
+        line("refusal", "deny", "rate_limiting.per_tool", "limited"),
+        line("refusal", "deny", "allow_tools", "hidden"),
+    ];
+    fs::write(log.path().join("00000000000000000000.jsonl"), lines.join("\n") + "\n").expect("written");
+    let deny = &POLICY[POLICY.find("deny contains").expect("a denial")..];
+    let head = "package airlock.authz\n\nimport rego.v1\n\n";
+    for allow in
+        ["default allow := true", "allow := true", "default allow := false\n\nallow if input.subject.id"]
+    {
+        let dir = bundle(&format!("{head}{allow}\n\n{deny}"), "");
+        let base = ["diff", "--path", shown(dir.path()), "--audit-dir", shown(log.path()), "--json"];
+        let (code, told) = text(&policy(&base));
+        let report: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
+        let counts = ["decisions", "same", "changed", "open"].map(|key| report[key].as_u64());
+        assert_eq!((code, counts), (Some(0), [Some(3), Some(0), Some(0), Some(3)]), "{allow}: {report}");
+    }
+    // Where nothing that is missing is read, all is known, constants and defaults included.
+    for (rules, changed) in [
+        ("default allow := true", 2),
+        ("allow := true", 2),
+        ("allow := true\n\ndeny contains {\"rule_id\": \"closed\", \"reason\": \"x\"}", 1),
+    ] {
+        let dir = bundle(&format!("{head}{rules}\n"), "");
+        let base = ["diff", "--path", shown(dir.path()), "--audit-dir", shown(log.path()), "--json"];
+        let (code, told) = text(&policy(&base));
+        let report: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
+        assert_eq!(
+            (code, &report["changed"], &report["open"]),
+            (Some(1), &json!(changed), &json!(0)),
+            "{rules}: {report}"
+        );
+    }
+}

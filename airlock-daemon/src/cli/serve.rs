@@ -100,7 +100,9 @@ fn serve(config: Config) -> Result<(), Failure> {
     let service = Arc::clone(&house.service);
     let addresses = addresses(&house);
     // The first thing that can be asked of a service is to end: it is heard from here on.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // A policy is compiled on its threads: with more room than the child had that tried it.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().thread_stack_size(WORKER_STACK).build()?;
     let signals = {
         let _entered = runtime.enter();
         Signals::listen()?

@@ -18,6 +18,9 @@ impl FromStr for Network {
         let (address, prefix) = text.split_once('/').ok_or("the length of the prefix is missing")?;
         let address: IpAddr =
             address.parse().map_err(|_| "what stands before the slash is not an IP address")?;
+        if address.to_canonical().is_ipv4() && address.is_ipv6() {
+            return Err("it is an IPv4 network written as IPv6");
+        }
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
         match prefix.parse::<u8>() {

@@ -1,4 +1,4 @@
-//! Addresses that are never dropped, whatever they do: this host's own, trusted proxies, and what the operator exempts.
+//! Addresses that are never dropped, whatever they do: loopback, trusted proxies, and what the operator exempts.
 
 use std::net::IpAddr;
 

@@ -143,8 +143,12 @@ impl Limits {
         }
         let Some(table) = &self.address else { return Ok(()) };
         let now = self.now();
-        table.take(Key::address(source.address), now).map_err(|wait| {
-            self.violation(source, Reason::RateLimit, now);
+        let key = Key::address(source.address);
+        table.take(key, now).map_err(|wait| {
+            // Nobody is held to account for what strangers took of a shared bucket.
+            if table.knows(key) {
+                self.violation(source, Reason::RateLimit, now);
+            }
             Exceeded { limit: Limit::Address, wait }
         })
     }
@@ -160,10 +164,13 @@ impl Limits {
             return Ok(());
         }
         let now = self.now();
-        match table.wait(Key::address(source.address), now) {
+        let key = Key::address(source.address);
+        match table.wait(key, now) {
             None => Ok(()),
             Some(wait) => {
-                self.violation(source, Reason::FailedAuth, now);
+                if table.knows(key) {
+                    self.violation(source, Reason::FailedAuth, now);
+                }
                 Err(Exceeded { limit: Limit::FailedAuth, wait })
             }
         }

@@ -125,6 +125,11 @@ impl Table {
         }
     }
 
+    /// Whether `key` has a bucket of its own; otherwise it may share one with strangers.
+    pub fn knows(&self, key: Key) -> bool {
+        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).buckets.contains_key(&key.exact)
+    }
+
     /// How many keys have a bucket of their own.
     pub fn keys(&self) -> usize {
         self.keys.load(Ordering::Relaxed)

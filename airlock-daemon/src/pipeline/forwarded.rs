@@ -63,7 +63,8 @@ impl Proxies {
             }
         }
         Ok(match client {
-            Some(address) => proxy.clone().behind(address),
+            // The certificate of the connection is the proxy's own.
+            Some(address) => Peer { certificate: None, ..proxy.clone().behind(address) },
             None => proxy.clone(),
         })
     }

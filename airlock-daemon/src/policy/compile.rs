@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::program::Program;
 use regorus::rvm::vm::RegoVM;
+use regorus::unstable::{Module, Ref};
 use regorus::{Engine, Value};
 
 use super::bundle::{Bundle, Source};
@@ -107,6 +108,7 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
             ));
         }
     }
+    below_an_output(modules)?;
     let declares = |output: &str| {
         modules.iter().any(|module| {
             let package = syntax::static_path(&module.package.refr);
@@ -135,6 +137,29 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
         .add_policy("airlock_entry".into(), entry)
         .map_err(|error| PolicyError::from_rego(root, &error.to_string()))?;
     Ok(graph)
+}
+
+/// Refuses rules below an output, such as `deny.secrets contains …` or those of a package `airlock.authz.deny`: the output is
+/// asked for as a whole, and what is written so would never be heard.
+fn below_an_output(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
+    for module in modules {
+        let package = syntax::static_path(&module.package.refr);
+        for rule in &module.policy {
+            let mut path = package.clone();
+            path.extend(syntax::static_path(syntax::head(rule)));
+            let output = path.strip_prefix(&PACKAGE.map(str::to_owned)).and_then(|below| below.first());
+            if let Some(output) = output.filter(|output| OUTPUTS.contains(&output.as_str()))
+                && path.len() > PACKAGE.len() + 1
+            {
+                return Err(PolicyError::new(
+                    syntax::place(rule.span()),
+                    format!("`{}` stands below `{output}`, where nobody would ask for it", path.join(".")),
+                    format!("write it as a definition of `{output}` itself, in the package `airlock.authz`"),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {

@@ -14,6 +14,9 @@ pub struct PolicyError {
     pub reason: String,
     /// What to do about it.
     pub remedy: String,
+    /// It says nothing of the bundle: the bundle could not be tried.
+    #[serde(default)]
+    pub(super) is_untried: bool,
 }
 
 impl PolicyError {
@@ -22,7 +25,12 @@ impl PolicyError {
         reason: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { place: place.into(), reason: reason.into(), remedy: remedy.into() }
+        Self { place: place.into(), reason: reason.into(), remedy: remedy.into(), is_untried: false }
+    }
+
+    /// The same for a bundle that could not be tried.
+    pub(super) fn untried(self) -> Self {
+        Self { is_untried: true, ..self }
     }
 
     pub(super) fn at(path: &Path, reason: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -25,6 +25,7 @@ mod replay;
 mod syntax;
 mod undefined;
 mod unit_tests;
+mod unprobed;
 pub mod vet;
 pub mod watch;
 

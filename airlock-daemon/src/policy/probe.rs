@@ -158,7 +158,7 @@ fn expression(expr: &Expr) -> &str {
     brace.and_then(|start| contents.get(start..expr.span().end as usize)).unwrap_or_default()
 }
 
-fn is_constant(expr: &Expr) -> bool {
+pub(super) fn is_constant(expr: &Expr) -> bool {
     let mut constant =
         !matches!(expr, Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } | Expr::Call { .. });
     syntax::children(expr, &mut |child| constant &= is_constant(child));

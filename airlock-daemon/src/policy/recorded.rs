@@ -65,6 +65,10 @@ pub struct Rebuilt {
 
 /// The rule ids under which something else than the policy refuses in its stage.
 const NOT_THE_POLICY: [&str; 1] = ["allow_tools"];
+/// What the rule ids of limits begin with.
+const LIMITS: &str = "rate_limiting.";
+/// What the rule id of a refusal begins with that `policy.mode: shadow` did not carry out.
+const SHADOW: &str = "shadow:";
 
 impl Recorded {
     /// Reads a line of the log; `None` where it is no decision of the policy.
@@ -72,14 +76,20 @@ impl Recorded {
     /// # Errors
     /// What is wrong with the line.
     pub fn read(line: &[u8]) -> Result<Option<Self>, String> {
-        let record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        if let Some(rule) = record.rule_id.as_deref().and_then(|rule| rule.strip_prefix(SHADOW)) {
+            record.rule_id = Some(rule.to_owned());
+            record.decision = Some(Verdict::Deny);
+        }
         let decided = match record.event.as_str() {
             "call.intent" => true,
-            // Of all refusals, those of the policy say what it judged by.
             "refusal" => record.rule_id.is_some() && record.method.is_some() && record.upstream.is_some(),
             _ => false,
         };
-        let ours = record.rule_id.as_deref().is_some_and(|rule| !NOT_THE_POLICY.contains(&rule));
+        let ours = record
+            .rule_id
+            .as_deref()
+            .is_some_and(|rule| !NOT_THE_POLICY.contains(&rule) && !rule.starts_with(LIMITS));
         Ok((decided && ours).then_some(record))
     }
 

@@ -158,7 +158,9 @@ impl InForce {
         let tried = digest(&files);
         let outcome = files.and_then(|files| self.options.vetting.compile(&files));
         let mut history = self.history();
-        history.tried = Some(tried);
+        // Where it was not even tried, it is tried again.
+        let untried = outcome.as_ref().is_err_and(|error| error.is_untried);
+        history.tried = (!untried).then_some(tried);
         let (engine, findings) = match outcome {
             Ok(good) => good,
             Err(error) => {
@@ -169,7 +171,11 @@ impl InForce {
         };
         history.rejected = None;
         history.findings = Some(findings);
-        if engine.digest() == self.engine.load().digest() {
+        let in_force = self.engine.load();
+        // Other tests may have shown that it belongs in the other engine.
+        if engine.digest() == in_force.digest()
+            && engine.fallback().is_some() == in_force.fallback().is_some()
+        {
             return Ok(Reloaded::Same);
         }
         history.loaded += 1;

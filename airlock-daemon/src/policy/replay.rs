@@ -18,6 +18,7 @@ use super::explain::OUTPUTS;
 use super::probe::{self, Definition, Outcome, Probes};
 use super::reads::{Paths, Reads, touches};
 use super::recorded::{Rebuilt, Recorded, Verdict};
+use super::unprobed::Unprobed;
 
 /// Judgements that are kept for records with the same question.
 const MAX_KEPT: usize = 65_536;
@@ -50,6 +51,7 @@ pub struct Replay {
 struct Side {
     engine: PolicyEngine,
     probes: Probes,
+    unprobed: Unprobed,
     reads: Paths,
     data: Value,
 }
@@ -113,6 +115,9 @@ impl Replay {
         let Some(old) = &mut self.old else { return false };
         let all: Vec<&Definition> = self.new.probes.definitions().collect();
         let live: Vec<&Definition> = new.live.iter().filter_map(|at| all.get(*at).copied()).collect();
+        if self.new.unprobed.is_unknown || old.unprobed.is_unknown {
+            return false;
+        }
         if !live.iter().all(|it| it.rule == OUTPUTS[1] && old.has(it, &self.new.data)) {
             return false;
         }
@@ -140,11 +145,12 @@ impl Side {
             .add_data(bundle.data.clone())
             .map_err(|error| PolicyError::from_rego(path, &error.to_string()))?;
         let modules = interpreter.get_modules();
-        let reads = Reads::new(modules);
+        let (reads, unprobed) = (Reads::new(modules), Unprobed::of(modules));
         let mut definitions = probe::definitions(modules, &reads);
         definitions.retain(|definition| OUTPUTS.contains(&definition.rule.as_str()));
         let reads = reads.of(OUTPUTS);
-        Ok(Self { engine, probes: Probes::new(&interpreter, definitions), reads, data: bundle.data })
+        let probes = Probes::new(&interpreter, definitions);
+        Ok(Self { engine, probes, unprobed, reads, data: bundle.data })
     }
 
     /// Whether this policy has the same definition, over the same rules and data.
@@ -198,7 +204,16 @@ impl Side {
                 }
             }
         }
-        let verdict = if refused || (!allowed && !could_allow) {
+        let unprobed = self.unprobed;
+        let (refused, allowed) = (refused || unprobed.refuses, allowed || unprobed.allows);
+        let verdict = if refused {
+            Some(Verdict::Deny)
+        } else if unprobed.is_unknown {
+            None
+        } else if live.is_empty() && !unsure_of_obligations {
+            // Nothing that reads what is missing had a say.
+            Some(effective)
+        } else if !allowed && !could_allow && !unprobed.may_allow {
             Some(Verdict::Deny)
         } else if allowed && !could_refuse && !unsure_of_obligations {
             Some(effective)

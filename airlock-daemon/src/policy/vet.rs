@@ -175,6 +175,7 @@ fn ask_child(program: &Path, files: &Files) -> Result<Findings, PolicyError> {
             format!("the process that tries a policy cannot be started: {error}"),
             "mount /proc, and let the daemon start a process of its own program",
         )
+        .untried()
     };
     let mut child = Command::new(program)
         .arg(SUBCOMMAND)

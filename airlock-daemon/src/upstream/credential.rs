@@ -1,6 +1,7 @@
 //! What Airlock presents to a server: nothing, a secret from a file, a token of its own, or one got for the principal that
 //! calls. The principal's own token goes to the token endpoint at most, never to a server.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::error::UpstreamError;
 use super::secret::HeaderFile;
 use super::token_endpoint::TokenEndpoint;
 
-/// How many principals' tokens are kept for one upstream.
+/// How many tokens are kept for one upstream, one for each token of a client's.
 const MAX_HELD: usize = 10_000;
 /// A token that is refused when it is younger than this is not the trouble: another would be refused as well.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -85,11 +86,8 @@ impl Credential {
             Kind::Exchanged(endpoint, slots) => match token {
                 None => Err("nobody is known on whose behalf it could be asked".to_owned()),
                 Some(token) => {
-                    let slot = slots.get(token.digest()).unwrap_or_else(|| {
-                        let slot = Arc::new(Slot::default());
-                        slots.insert(*token.digest(), Arc::clone(&slot));
-                        slot
-                    });
+                    let made = || Ok::<_, Infallible>(Arc::default());
+                    let Ok(slot) = slots.get_or_insert_with(token.digest(), made);
                     slot.value(Instant::now(), Some(token.life_left()), || endpoint.exchange(token)).await
                 }
             },
@@ -125,7 +123,10 @@ impl Slot {
         if let Some(value) = self.fresh(now) {
             return Ok(value);
         }
+        let asked = Instant::now();
         let mut last = self.fetching.lock().await;
+        // Whoever was first may have taken its time.
+        let now = now + asked.elapsed();
         if let Some(value) = self.fresh(now) {
             return Ok(value);
         }
@@ -188,7 +189,7 @@ impl Presents {
     }
 
     /// Puts the credential into a request of the principal of `token`; what belongs to no request of one (the end of a session,
-    /// the stream for what belongs to no call) goes out for the last one who made one: a link that presents something for each
+    /// the stream for what belongs to no call, answers to what the server asks) goes out with the last token that came: a link that presents something for each
     /// principal is one principal's alone.
     ///
     /// # Errors
@@ -265,7 +266,7 @@ mod tests {
             assert_eq!(slot.value(start, None, fail).await, Err("no".to_owned()));
         }
         assert_eq!(asked.get(), 1);
-        assert_eq!(slot.value(start + BACK_OFF, None, fail).await, Err("no".to_owned()));
+        assert_eq!(slot.value(start + 2 * BACK_OFF, None, fail).await, Err("no".to_owned()));
         assert_eq!(asked.get(), 2);
     }
 }

@@ -145,12 +145,13 @@ impl Exchange {
         if shared.has_session() && is_session_gone(status, error.as_deref()) {
             return Err(shared.session_gone());
         }
+        // What a server says to a gateway that it does not let in is not for the client.
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(shared.wants_credential());
+        }
         if let Some(error) = error {
             self.deliver(Reply::Error(error)).await;
             return Ok(());
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            return Err(shared.wants_credential());
         }
         let remark = if status.is_redirection() { ", and redirects are not followed" } else { "" };
         Err(shared.endpoint.wrong(format!("it answers with HTTP status {status}{remark}")))

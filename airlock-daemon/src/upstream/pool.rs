@@ -286,7 +286,7 @@ impl Upstream {
         }
         match &*last {
             // What one principal lacks, the next may have.
-            Some((_, UpstreamError::Credential { .. })) if self.is_for_each() => {}
+            Some((_, error)) if self.is_one_principals(error) => {}
             Some((when, error)) if when.elapsed() < BACK_OFF && !self.breaker.is_open() => {
                 return Err(error.clone());
             }

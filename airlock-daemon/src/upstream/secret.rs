@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
+use rustix::fs::OFlags;
 
 /// Longest secret in bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -41,9 +42,13 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
             "the secret `{shown}` cannot be read ({error}): the user that runs Airlock must be able to read it"
         )
     };
-    fs::File::open(&path)
-        .and_then(|opened| opened.take(LIMIT + 1).read_to_string(&mut text))
-        .map_err(cannot)?;
+    // Not to wait for the writer of a pipe.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).map_err(cannot)?;
+    if !opened.metadata().map_err(cannot)?.is_file() {
+        return Err(format!("the secret `{shown}` is not a regular file"));
+    }
+    opened.take(LIMIT + 1).read_to_string(&mut text).map_err(cannot)?;
     if text.len() as u64 > LIMIT {
         return Err(format!("the secret `{shown}` is longer than {LIMIT} bytes"));
     }

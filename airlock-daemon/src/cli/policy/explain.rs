@@ -114,17 +114,21 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {}", place(source))?;
     }
     if let Some(error) = &explanation.error {
-        writeln!(out, "the policy could not be evaluated: {error}")?;
+        writeln!(out, "the policy could not be evaluated: {}", printable(error))?;
     }
     let asks = &explanation.obligations;
     if !asks.scopes.is_empty() {
-        writeln!(out, "the token must carry the scopes {}", asks.scopes.join(" "))?;
+        writeln!(out, "the token must carry the scopes {}", printable(&asks.scopes.join(" ")))?;
     }
     if !asks.missing_scopes.is_empty() {
-        writeln!(out, "it lacks {}: the client is refused and told so", asks.missing_scopes.join(" "))?;
+        writeln!(
+            out,
+            "it lacks {}: the client is refused and told so",
+            printable(&asks.missing_scopes.join(" "))
+        )?;
     }
     if !asks.redact.is_empty() {
-        writeln!(out, "the answer is redacted by {}", asks.redact.join(" "))?;
+        writeln!(out, "the answer is redacted by {}", printable(&asks.redact.join(" ")))?;
     }
     if asks.durable {
         writeln!(out, "the record must be on disk before the call")?;
@@ -147,7 +151,7 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {}", place(&failed.source))?;
         let what = name(&failed.rule, failed.rule_id.as_ref());
         match &failed.at {
-            Some(at) => writeln!(out, "      {what}: not true at line {}: {}", at.line, at.text)?,
+            Some(at) => writeln!(out, "      {what}: not true at line {}: {}", at.line, printable(&at.text))?,
             None => writeln!(out, "      {what}: cannot be told apart from the rest of its rule")?,
         }
     }

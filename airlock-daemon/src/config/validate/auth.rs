@@ -132,6 +132,25 @@ fn is_path(claim: &str) -> bool {
 
 /// An audience that is the URL of one upstream's endpoint admits tokens there alone, so there must be such an upstream.
 fn endpoints(index: usize, issuer: &Issuer, config: &Config, checks: &mut Checks<'_>) {
+    for (place, audience) in issuer.audience.iter().enumerate() {
+        let Ok(url) = audience.parse::<http::Uri>() else { continue };
+        let named = url.path().strip_prefix("/mcp/").is_some_and(|name| !name.is_empty());
+        if !named || !is_this_host(&url, config) {
+            continue;
+        }
+        let base = config.server.public_url.as_deref().unwrap_or_default();
+        if base.is_empty() || !audience.starts_with(&format!("{base}/mcp/")) {
+            checks.value(
+                at!["auth", "issuers", index, "audience", place],
+                format!(
+                    "{} looks like the endpoint of one upstream here, but does not begin as `server.public_url` does, so its tokens would be good at all of them",
+                    net::shown(audience)
+                ),
+                "the endpoint's URL as its metadata gives it in `resource`",
+                "write `server.public_url` and the audience with the same scheme, host and port, letter by letter",
+            );
+        }
+    }
     let Some(base) = &config.server.public_url else { return };
     for (place, audience) in issuer.audience.iter().enumerate() {
         let below = audience.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix("/mcp/"));
@@ -148,6 +167,15 @@ fn endpoints(index: usize, issuer: &Issuer, config: &Config, checks: &mut Checks
             );
         }
     }
+}
+
+/// Whether a URL with `/mcp/…` in it can only mean this host: by its name, however that is spelled, or since this host has none.
+fn is_this_host(url: &http::Uri, config: &Config) -> bool {
+    let Some(own) = config.server.public_url.as_deref().and_then(|own| own.parse::<http::Uri>().ok()) else {
+        let name = url.path().strip_prefix("/mcp/").unwrap_or_default();
+        return config.upstreams.iter().any(|upstream| upstream.name == name);
+    };
+    url.host().is_some_and(|host| own.host().is_some_and(|own| own.eq_ignore_ascii_case(host)))
 }
 
 /// A development issuer gives tokens to whoever asks, so nobody outside this host may reach it or what believes it.

@@ -153,7 +153,7 @@ fn questions() -> impl Strategy<Value = Made> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_kept_decision_is_the_one_that_would_be_made(asked in prop::collection::vec(questions(), 1..60)) {

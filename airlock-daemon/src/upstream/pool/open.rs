@@ -42,7 +42,7 @@ impl Upstream {
         match &result {
             Ok(_) => attempt.succeeded(),
             // It says nothing of the server, and what one principal lacks another may have.
-            Err(UpstreamError::Credential { .. }) => drop(attempt),
+            Err(error) if self.is_one_principals(error) => drop(attempt),
             Err(error) => {
                 if attempt.failed(error) == Verdict::Opened {
                     self.metrics.circuit_opened();
@@ -79,10 +79,12 @@ impl Upstream {
                 if facts.era == Era::Legacy {
                     subscription::again(link, &self.name, &opening.hub);
                 }
-                self.facts.store(Some(Arc::clone(facts)));
+                self.facts.store(Some(self.in_general(facts)));
                 self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
+            // Others may be let in.
+            Err(error) if self.is_one_principals(error) => tracing::warn!("{error}"),
             Err(error) => {
                 tracing::warn!("{error}");
                 if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
@@ -93,6 +95,20 @@ impl Upstream {
             }
         }
         result
+    }
+
+    /// Whether a failure may be one principal's alone: the server knows each apart, and was reached.
+    pub(super) fn is_one_principals(&self, error: &UpstreamError) -> bool {
+        self.is_for_each()
+            && matches!(error, UpstreamError::Credential { .. } | UpstreamError::Protocol { .. })
+    }
+
+    /// What is true of the server whoever asks: what it says to one principal is nobody else's.
+    fn in_general(&self, facts: &Arc<Facts>) -> Arc<Facts> {
+        if !self.is_for_each() || facts.instructions.is_none() {
+            return Arc::clone(facts);
+        }
+        Arc::new(Facts { instructions: None, ..facts.as_ref().clone() })
     }
 
     /// Leaves out what one principal could take from another: who may list the tasks of a server that does not tell its clients
