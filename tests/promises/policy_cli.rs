@@ -128,21 +128,22 @@ fn a_recorded_decision_is_explained_with_the_line_that_decided() {
     let (policies, log) = (airlock.dir().join("policies"), airlock.dir().join("audit"));
     let base = ["explain", "--path", shown(&policies), "--correlation-id", &id, "--audit-dir", shown(&log)];
 
-    let (_, told) = text(&policy(&base));
+    let (code, told) = text(&policy(&base));
+    assert_eq!(code, Some(2), "what is not known is no answer: {told}");
+    assert!(told.starts_with("on record: denied by no-secrets\nundecided: "), "{told}");
     assert!(
         told.contains("the policy reads input.call.arguments, which is not on record: give --arguments"),
         "{told}"
     );
-    assert!(!told.contains("denied by no-secrets"), "{told}");
 
     let file = airlock.dir().join("arguments.json");
     fs::write(&file, arguments.to_string()).expect("written");
     let with = [base.as_slice(), &["--arguments", shown(&file)]].concat();
     let (code, told) = text(&policy(&with));
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.starts_with("denied by no-secrets: nobody looks for secrets"), "{told}");
+    assert!(told.starts_with("on record: denied by no-secrets\ndenied by no-secrets: nobody looks"), "{told}");
     assert!(told.contains("authz.rego:11: deny contains"), "{told}");
-    assert!(!told.contains("not on record"), "{told}");
+    assert!(!told.contains("not on record") && !told.contains("undecided"), "{told}");
     let (_, json) = text(&policy(&[with.as_slice(), &["--json"]].concat()));
     let explanation: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(explanation["decided_by"][0]["line"], json!(11), "{json}");

@@ -106,7 +106,7 @@ impl Recorded {
     }
 
     /// What the log says was refused because the token lacks a scope.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> Verdict {
         self.decision.unwrap_or(Verdict::Deny)
     }
 

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::log::{self, Line};
 use super::{Bundle, NO, WRONG};
 use crate::audit::printable;
-use crate::policy::{self, Asked, Explanation, Rebuilt, Recorded, Source};
+use crate::policy::{self, Asked, Explanation, Rebuilt, Recorded, Source, Verdict};
 
 /// Arguments of `airlock policy explain`.
 #[derive(Debug, clap::Args)]
@@ -32,13 +34,13 @@ pub(super) struct Args {
     /// The arguments of that call, byte for byte as they were sent; they are checked against the record's digest.
     #[arg(long, value_name = "FILE", requires = "correlation_id")]
     arguments: Option<PathBuf>,
-    /// Print one JSON document: {`allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown}.
+    /// Print one JSON document: {`on_record`, `undecided`, `allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown}.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let (asked, unknown) = match question(args) {
+    let (asked, unknown, on_record) = match question(args) {
         Ok(question) => question,
         Err(error) => {
             writeln!(err, "airlock policy explain: {error}")?;
@@ -52,17 +54,50 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             return Ok(WRONG);
         }
     };
+    let decided = if explanation.allow { Verdict::Allow } else { Verdict::Deny };
+    let undecided = !explanation.unknown.is_empty() && on_record.as_ref().is_some_and(|it| it.decision != decided);
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &explanation)?;
+        let told = Told { on_record, undecided, explanation: &explanation };
+        serde_json::to_writer_pretty(&mut *out, &told)?;
         writeln!(out)?;
     } else {
+        if let Some(OnRecord { decision, rule_id }) = &on_record {
+            let verdict = if *decision == Verdict::Allow { "allowed" } else { "denied" };
+            writeln!(out, "on record: {verdict} by {}", printable(rule_id))?;
+        }
+        if undecided {
+            writeln!(out, "undecided: without what is not on record, this policy would say otherwise; what follows is not what happened\n")?;
+        }
         tell(&explanation, out)?;
+    }
+    if undecided {
+        return Ok(WRONG);
     }
     let granted = explanation.allow && explanation.obligations.missing_scopes.is_empty();
     Ok(if granted { 0 } else { NO })
 }
 
-fn question(args: &Args) -> Result<(Asked, BTreeSet<&'static str>), String> {
+/// What the log says of the decision.
+#[derive(Serialize)]
+struct OnRecord {
+    decision: Verdict,
+    rule_id: String,
+}
+
+/// What is told as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// None for an input that came from elsewhere.
+    on_record: Option<OnRecord>,
+    /// Whether what is not on record keeps the decision from being told.
+    undecided: bool,
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+}
+
+type Question = (Asked, BTreeSet<&'static str>, Option<OnRecord>);
+
+fn question(args: &Args) -> Result<Question, String> {
     let text = |path: &Path| {
         let read =
             if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
@@ -70,7 +105,7 @@ fn question(args: &Args) -> Result<(Asked, BTreeSet<&'static str>), String> {
     };
     if let Some(input) = &args.input {
         let asked = Asked::parse(&text(input)?).map_err(|error| format!("{}: {error}", input.display()))?;
-        return Ok((asked, BTreeSet::new()));
+        return Ok((asked, BTreeSet::new(), None));
     }
     let (Some(id), Some(dir)) = (&args.correlation_id, &args.audit_dir) else {
         return Err("give --input, or --correlation-id with --audit-dir".to_owned());
@@ -78,7 +113,9 @@ fn question(args: &Args) -> Result<(Asked, BTreeSet<&'static str>), String> {
     let recorded = find(dir, id)?;
     let arguments = args.arguments.as_deref().map(text).transpose()?;
     let Rebuilt { asked, unknown } = recorded.rebuild(arguments.as_deref())?;
-    Ok((asked, unknown))
+    let on_record =
+        OnRecord { decision: recorded.verdict(), rule_id: recorded.rule_id.clone().unwrap_or_default() };
+    Ok((asked, unknown, Some(on_record)))
 }
 
 /// The decision of the log with this id.
