@@ -141,7 +141,10 @@ fn a_recorded_decision_is_explained_with_the_line_that_decided() {
     let with = [base.as_slice(), &["--arguments", shown(&file)]].concat();
     let (code, told) = text(&policy(&with));
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.starts_with("on record: denied by no-secrets\ndenied by no-secrets: nobody looks"), "{told}");
+    assert!(
+        told.starts_with("on record: denied by no-secrets\ndenied by no-secrets: nobody looks"),
+        "{told}"
+    );
     assert!(told.contains("authz.rego:11: deny contains"), "{told}");
     assert!(!told.contains("not on record") && !told.contains("undecided"), "{told}");
     let (_, json) = text(&policy(&[with.as_slice(), &["--json"]].concat()));

@@ -117,8 +117,8 @@ impl Authenticator {
         Some(entry)
     }
 
-    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one). Where its key is unknown, the issuer is asked once for newer keys (by the control thread,
-    /// shared by all who wait, at most every ten seconds).
+    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one). Where its key is unknown, the
+    /// issuer is asked once for newer keys (by the control thread, shared by all who wait, at most every ten seconds).
     ///
     /// # Errors
     /// The first check that fails; see [`TokenError`].

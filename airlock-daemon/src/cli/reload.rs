@@ -14,8 +14,8 @@ use crate::policy::watch::Watch;
 
 use super::certificates;
 
-/// Puts other certificates in use and another policy in force when `asked`, and the policy also or when the one on disk has become another. Goes on for ever; `status` is what
-/// the service manager is told.
+/// Puts other certificates in use and another policy in force when `asked`, and another policy also when the one on disk has
+/// changed. Goes on for ever; `status` is what the service manager is told.
 pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: String) {
     let gateway = Arc::clone(&service.gateway);
     let mut files = Watch::new(&gateway.config.policy.path);

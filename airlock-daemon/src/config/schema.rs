@@ -362,8 +362,8 @@ pub struct RateLimiting {
     /// Messages of one principal (issuer, tenant and subject), however many tokens it fetches. Requests, notifications and
     /// responses count, and each message of a batch. No limit by default.
     pub per_token: Option<Rate>,
-    /// HTTP requests of one client address, good or bad, counted before the token is looked at. An IPv6 address counts with
-    /// its /64; clients behind one address share it, unless their proxy is in `server.trusted_proxies`. Not for unix sockets.
+    /// HTTP requests of one client address, good or bad, counted before the token is looked at; `/live` and `/ready` are not.
+    /// An IPv6 address counts with its /64; clients behind one address share it, unless their proxy is in `server.trusted_proxies`. Not for unix sockets.
     /// No limit by default.
     pub per_address: Option<Rate>,
     /// How many requests may come at once after a rest; for `per_token`, `per_address` and `per_tenant.requests`. By default

@@ -51,7 +51,7 @@ pub async fn serve(
     let (method, answer) = enter(service, &context, endpoint, parts, body, &mut is_read).await;
     let mut response = answer.map_or_else(|refusal| refuse(&refusal, &context), respond);
     if !is_read {
-        // What is left of the body would be read as the next request.
+        // hyper reads no further on it, and the client must not write its next request there.
         response.headers_mut().insert(http_header::CONNECTION, HeaderValue::from_static("close"));
     }
     service.gateway.metrics.request(&method, response.status().as_u16());

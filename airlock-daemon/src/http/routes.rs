@@ -19,7 +19,7 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
     {
         let reason = "of all expectations only 100-continue can be met (RFC 9110, section 10.1.1)";
         let refusal = Refusal::new(Stage::Http, StatusCode::EXPECTATION_FAILED, reason);
-        return endpoint::turn_away(service, peer, &refusal);
+        return refuse(service, peer, refusal);
     }
     let path = request.uri().path();
     if let Some(mcp) = Endpoint::parse(path) {
@@ -27,19 +27,23 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
     }
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     if let Some(resource) = path.strip_prefix(metadata::PREFIX) {
-        return if get {
-            metadata::serve(&service.gateway, resource)
-        } else {
-            refuse(service, peer, not_allowed())
+        return match limit::request(&service.gateway, &peer) {
+            Err(refusal) => endpoint::turn_away(service, peer, &refusal),
+            Ok(()) if get => metadata::serve(&service.gateway, resource),
+            Ok(()) => endpoint::turn_away(service, peer, &not_allowed()),
         };
     }
-    let answer = match path {
-        "/live" => health::live,
-        "/ready" => health::ready,
-        "/info" => health::info,
-        _ => return refuse(service, peer, nothing_here()),
-    };
-    if get { answer(service) } else { refuse(service, peer, not_allowed()) }
+    match path {
+        // Whoever looks after this host must be able to, however busy its address is.
+        "/live" if get => health::live(service),
+        "/ready" if get => health::ready(service),
+        "/info" if get => match limit::request(&service.gateway, &peer) {
+            Err(refusal) => endpoint::turn_away(service, peer, &refusal),
+            Ok(()) => health::info(service),
+        },
+        "/live" | "/ready" | "/info" => refuse(service, peer, not_allowed()),
+        _ => refuse(service, peer, nothing_here()),
+    }
 }
 
 /// 404 of the metrics listener.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use regorus::Value;
-use regorus::unstable::{ArithOp, Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
+use regorus::unstable::{Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
 
 use super::compile::{ENTRY_PACKAGE, PACKAGE};
 use super::cycles::CallGraph;
@@ -147,27 +147,12 @@ pub(super) fn needs_interpreter(modules: &[Ref<Module>], graph: &CallGraph) -> O
 /// Operators that fail on a wrong type instead of being undefined.
 fn can_fail(expr: &Expr) -> Option<(&'static str, &regorus::unstable::Span)> {
     match expr {
-        Expr::ArithExpr { span, .. } if !is_of_time(expr) => Some(("arithmetic", span)),
+        Expr::ArithExpr { span, .. } => Some(("arithmetic", span)),
         Expr::BinExpr { span, .. } => Some(("a set operation", span)),
         Expr::UnaryExpr { span, expr, .. } if !matches!(&**expr, Expr::Number { .. }) => {
             Some(("negation", span))
         }
         _ => None,
-    }
-}
-
-/// Sums, differences and products of `input.time` and whole numbers: it is always a number.
-fn is_of_time(expr: &Expr) -> bool {
-    match expr {
-        Expr::ArithExpr { op: ArithOp::Add | ArithOp::Sub | ArithOp::Mul, lhs, rhs, .. } => {
-            is_of_time(lhs) && is_of_time(rhs)
-        }
-        Expr::Number { value, .. } => value.as_i64().is_ok(),
-        _ => {
-            let (base, steps) = syntax::flatten(expr);
-            let input = matches!(base, Expr::Var { value, .. } if syntax::text(value) == "input");
-            input && matches!(steps.as_slice(), [syntax::Step::Name("time")])
-        }
     }
 }
 

@@ -332,25 +332,6 @@ fn a_pattern_that_the_engine_misreads_is_refused_at_load() {
 }
 
 #[test]
-fn arithmetic_with_the_time_stays_in_bytecode() {
-    for body in [
-        "allow if input.time * 1000000000 > 5",
-        "allow if (input.time - 60) + 7200 > 5",
-        "allow if input[\"time\"] + input.time > 5",
-    ] {
-        assert_eq!(load(body).unwrap().fallback(), None, "{body}");
-    }
-    for body in [
-        "allow if input.time / 2 > 5",
-        "allow if input.time.x * 2 > 5",
-        "allow if input.call.tool * 2 > 5",
-        "allow if input.time + input.call.arguments.n > 5",
-    ] {
-        assert!(load(body).unwrap().fallback().is_some(), "{body}");
-    }
-}
-
-#[test]
 fn a_panic_refuses_and_the_next_decision_works() {
     let folder = bundle("allow if strings.count(\"abc\", input.call.arguments.x) == 1");
     for engine in [PolicyEngine::load(folder.path()), PolicyEngine::load_interpreted(folder.path())] {

@@ -188,9 +188,9 @@ impl Presents {
         Self { credential, last: ArcSwapOption::new(token) }
     }
 
-    /// Puts the credential into a request of the principal of `token`; what belongs to no request of one (the end of a session,
-    /// the stream for what belongs to no call, answers to what the server asks) goes out with the last token that came: a link that presents something for each
-    /// principal is one principal's alone.
+    /// Puts the credential into a request of the principal of `token`. What belongs to no request of one (the end of a session,
+    /// the stream for what belongs to no call, answers to what the server asks) goes out with the last token that came: a link
+    /// that presents something for each principal is one principal's alone.
     ///
     /// # Errors
     /// [`UpstreamError::Credential`].

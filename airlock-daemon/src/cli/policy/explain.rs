@@ -55,7 +55,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         }
     };
     let decided = if explanation.allow { Verdict::Allow } else { Verdict::Deny };
-    let undecided = !explanation.unknown.is_empty() && on_record.as_ref().is_some_and(|it| it.decision != decided);
+    let undecided =
+        !explanation.unknown.is_empty() && on_record.as_ref().is_some_and(|it| it.decision != decided);
     if args.json {
         let told = Told { on_record, undecided, explanation: &explanation };
         serde_json::to_writer_pretty(&mut *out, &told)?;
@@ -66,7 +67,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             writeln!(out, "on record: {verdict} by {}", printable(rule_id))?;
         }
         if undecided {
-            writeln!(out, "undecided: without what is not on record, this policy would say otherwise; what follows is not what happened\n")?;
+            writeln!(
+                out,
+                "undecided: without what is not on record, this policy would say otherwise; what follows is not what happened\n"
+            )?;
         }
         tell(&explanation, out)?;
     }
