@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::observe::metrics::Metrics;
-use crate::runtime::tls::{Reloaded, Tls};
+use crate::runtime::tls::{Reloaded, Tls, WARN_DAYS};
 
 /// How often the files are looked at. They are compared by content, so links that are turned to another directory count.
 const EVERY: Duration = Duration::from_secs(3);
-/// From how many days before its end on a certificate is told of, once a day.
-const WARN_DAYS: i64 = 14;
 
 /// Says what is in use at the start.
 pub(super) fn introduce(tls: &Tls, metrics: &Metrics) {

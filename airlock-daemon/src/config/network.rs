@@ -1,6 +1,6 @@
 //! A network in CIDR notation, and whether an address lies in it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An address and the length of its prefix: `192.0.2.0/24`, `2001:db8::/32`.
@@ -61,6 +61,14 @@ impl Network {
                 u128::from(address).checked_shl(self.prefix.into()).is_some_and(|rest| rest != 0)
             }
         }
+    }
+}
+
+/// What one customer of a network has at least, by its base: an address of IPv4, the /64 of one of IPv6.
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -9,12 +9,9 @@ use crate::audit::Stats;
 use crate::auth::IssuerStatus;
 use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
 use crate::policy::reload::PolicyStatus;
-use crate::runtime::tls::Tls;
+use crate::runtime::tls::{Tls, WARN_DAYS};
 
 use super::{Service, health};
-
-/// Days before its end from which on a certificate is an alarm.
-const SOON: i64 = 14;
 
 /// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
 #[derive(Debug, Serialize)]
@@ -90,7 +87,7 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         alarms.push("policy: mode is `shadow`, so what it refuses is done all the same".to_owned());
     }
     let certificate_days_left = service.door.tls.as_deref().map(Tls::days_left);
-    if let Some(days) = certificate_days_left.filter(|days| *days < SOON) {
+    if let Some(days) = certificate_days_left.filter(|days| *days < WARN_DAYS) {
         alarms.push(if days < 0 {
             "server.tls: the certificate has expired".to_owned()
         } else {

@@ -5,11 +5,12 @@
 //! one, the address begins anew.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config::network::customer;
 use crate::config::schema::{Config, KernelDrop};
 use crate::kernel::Reason;
 
@@ -131,7 +132,7 @@ impl Offenders {
             }
         }
         let one = book.entries.entry(key).or_insert_with(|| Watched {
-            address: base(address),
+            address: customer(address),
             violations: 0,
             since: now,
             last: 0,
@@ -197,14 +198,6 @@ impl Offenders {
 
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is dropped with an address: an IPv6 address goes with its /64.
-fn base(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

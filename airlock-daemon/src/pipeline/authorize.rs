@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::auth::principal::Principal;
 use crate::config::schema::PolicyMode;
 use crate::mcp::revision::Revision;
-use crate::policy::{Call, Client, Decision, NO_POLICY_RULE, Obligations, Question};
+use crate::policy::{Call, Client, Decision, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX};
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
@@ -29,9 +29,6 @@ pub struct Wish<'a> {
     /// The client's revision.
     pub revision: Revision,
 }
-
-/// The rule id of what was let through in shadow mode begins with this; the rule that would have refused follows.
-pub const SHADOW: &str = "shadow:";
 
 impl<'a> Wish<'a> {
     fn named(&self, noun: Noun) -> Option<&'a str> {
@@ -60,7 +57,7 @@ pub fn authorize(
             let rule = refusal.rule_id.as_deref().unwrap_or_default();
             Ok(Decision {
                 allow: true,
-                rule_id: format!("{SHADOW}{rule}").into(),
+                rule_id: format!("{SHADOW_PREFIX}{rule}").into(),
                 reason: refusal.reason.as_str().into(),
                 obligations: Obligations::default(),
             })

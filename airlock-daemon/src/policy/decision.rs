@@ -15,6 +15,9 @@ pub const ERROR_RULE: &str = "policy_error";
 /// The rule id of every refusal while there is no good policy.
 pub const NO_POLICY_RULE: &str = "no_policy";
 
+/// The rule id of what was let through in shadow mode begins with this; the rule that would have refused follows.
+pub const SHADOW_PREFIX: &str = "shadow:";
+
 const MAX_RULE_ID_BYTES: usize = 128;
 const MAX_REASON_BYTES: usize = 512;
 const MAX_LIST_ENTRIES: usize = 64;

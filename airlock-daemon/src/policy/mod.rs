@@ -32,7 +32,9 @@ pub mod watch;
 pub use asked::Asked;
 pub use cache::Counts;
 pub use coverage::{Coverage, FileCoverage};
-pub use decision::{Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, Obligations, Question};
+pub use decision::{
+    Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX,
+};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
 pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};

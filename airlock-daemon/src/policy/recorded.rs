@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::asked::{Asked, CallPart, ClientPart};
+use super::decision::SHADOW_PREFIX;
 use crate::audit::{digest, hex};
 use crate::auth::principal::Bearer;
 
@@ -67,8 +68,6 @@ pub struct Rebuilt {
 const NOT_THE_POLICY: [&str; 1] = ["allow_tools"];
 /// What the rule ids of limits begin with.
 const LIMITS: &str = "rate_limiting.";
-/// What the rule id of a refusal begins with that `policy.mode: shadow` did not carry out.
-const SHADOW: &str = "shadow:";
 
 impl Recorded {
     /// Reads a line of the log; `None` where it is no decision of the policy.
@@ -77,7 +76,7 @@ impl Recorded {
     /// What is wrong with the line.
     pub fn read(line: &[u8]) -> Result<Option<Self>, String> {
         let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        if let Some(rule) = record.rule_id.as_deref().and_then(|rule| rule.strip_prefix(SHADOW)) {
+        if let Some(rule) = record.rule_id.as_deref().and_then(|rule| rule.strip_prefix(SHADOW_PREFIX)) {
             record.rule_id = Some(rule.to_owned());
             record.decision = Some(Verdict::Deny);
         }

@@ -1,9 +1,11 @@
 //! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::network::customer;
 
 /// The room of the whole process.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Room {
     /// # Errors
     /// [`Full::Address`].
     pub fn of(self: &Arc<Self>, address: IpAddr) -> Result<OfOne, Full> {
-        let address = group(address);
+        let address = customer(address);
         let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
         let count = of_one.entry(address).or_default();
         if *count >= self.most_of_one {
@@ -62,14 +64,6 @@ impl Room {
         *count += 1;
         drop(of_one);
         Ok(OfOne(Arc::clone(self), address))
-    }
-}
-
-/// Who has one address of IPv6 has its /64.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -20,6 +20,8 @@ use super::watched::Watched;
 
 /// HTTP/2, as ALPN names it (RFC 9113, section 3.2).
 const H2: &[u8] = b"h2";
+/// Days before its end from which on a certificate is told of.
+pub const WARN_DAYS: i64 = 14;
 /// HTTP/1.1, as ALPN names it (RFC 7301, section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
