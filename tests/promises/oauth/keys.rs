@@ -1,16 +1,12 @@
 //! Keys over time: rotation, outages, several issuers.
 
+use airlock_tests::Airlock;
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
-use airlock_tests::{Airlock, skip};
 use serde_json::json;
 
 use super::provider::Site;
-use super::{assert_refused, list, resource, trusting};
-
-fn site() -> Option<Site> {
-    Site::new().map_err(|reason| skip(&reason)).ok()
-}
+use super::{assert_refused, list, resource, site, trusting};
 
 fn is_ready(airlock: &Airlock) -> bool {
     airlock.send(&Request::get("/ready")).status == 200

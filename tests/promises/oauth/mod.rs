@@ -16,6 +16,11 @@ use serde_json::{Value, json};
 
 use provider::Site;
 
+/// A provider that can be started; none, and the test is skipped, where it is not installed.
+fn site() -> Option<Site> {
+    Site::new().map_err(|reason| skip(&reason)).ok()
+}
+
 /// Airlock with two upstreams, `docs` and `code`, that trusts a provider for its own endpoints.
 fn trusting(site: &Site, more: &str) -> Setup {
     let listen = free_address().expect("a free port").to_string();
@@ -131,10 +136,7 @@ fn a_client_that_needs_more_scopes_asks_for_all_of_them() {
 
 #[test]
 fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
-    let site = match Site::new() {
-        Ok(site) => site,
-        Err(reason) => return skip(&reason),
-    };
+    let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
     let airlock = trusting(&site, "").start();
     let docs = provider.token(&resource(&airlock, "/mcp/docs"), "mcp:use");
@@ -163,10 +165,7 @@ fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
 
 #[test]
 fn a_scope_that_is_missing_is_named() {
-    let site = match Site::new() {
-        Ok(site) => site,
-        Err(reason) => return skip(&reason),
-    };
+    let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
     let airlock = trusting(&site, "").start();
     let path = "/mcp/docs";
@@ -191,10 +190,7 @@ fn a_scope_that_is_missing_is_named() {
 
 #[test]
 fn airlock_gets_a_token_of_its_own_for_a_server_that_wants_one() {
-    let site = match Site::new() {
-        Ok(site) => site,
-        Err(reason) => return skip(&reason),
-    };
+    let Some(site) = site() else { return };
     let _provider = site.start(&["one"]);
     // The server is another Airlock, which takes the provider's tokens and no others.
     let server = trusting(&site, "").start();
