@@ -17,7 +17,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let Ok(written) = rewrite::result("docs", uris, text.to_owned()) else { return };
     let Ok(result) = serde_json::from_str::<Value>(&written) else {
-        assert_eq!(written, text, "what was JSON to us is none to others");
+        // Half a surrogate pair is JSON by its grammar, and no text to this reader: what it did not take before may be changed.
+        assert!(serde_json::from_str::<Value>(text).is_err(), "this was JSON to others, and is not any more: {written}");
         return;
     };
     match uris {
