@@ -1,0 +1,57 @@
+//! The early drop: what its program in the kernel and the daemon share.
+
+use crate::packet::Source;
+
+/// Why a source is dropped, as the daemon gave it; the kernel half only keeps it, for `list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Block {
+    /// The end of the drop, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub until_ns: u64,
+    /// A number that the daemon understands.
+    pub reason: u64,
+}
+
+const _: () = assert!(size_of::<Block>() == 16 && align_of::<Block>() == 8);
+const _: () = assert!(size_of::<Source>() == 16 && align_of::<Source>() == 1);
+
+impl Block {
+    /// The value as it lies in the map.
+    pub const fn to_words(self) -> [u64; 2] {
+        [self.until_ns, self.reason]
+    }
+
+    /// The value from how it lies in the map.
+    pub const fn from_words([until_ns, reason]: [u64; 2]) -> Self {
+        Self { until_ns, reason }
+    }
+}
+
+/// Map: dropped sources; LRU hash of [`Source`] to [`Block`].
+pub const BLOCKED: &str = "BLOCKED";
+/// Map: sources that are never dropped; longest-prefix trie of [`Source`] bits to one byte.
+pub const ALLOWED: &str = "ALLOWED";
+/// Map: TCP ports of this daemon, the only ones that are protected; hash of `u16` to one byte.
+pub const PORTS: &str = "PORTS";
+/// Map: packets by [`Verdict`](crate::Verdict); per-CPU array of `u64`.
+pub const VERDICTS: &str = "VERDICTS";
+/// Program: the early drop.
+pub const DROP_PROGRAM: &str = "early_drop";
+
+/// Sources that can be dropped at one time; the longest unused one makes room.
+pub const MAX_BLOCKED: u32 = 65_536;
+/// Networks that can be exempted from dropping.
+pub const MAX_ALLOWED: u32 = 1_024;
+/// Ports that can be protected.
+pub const MAX_PORTS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_survives_the_map() {
+        let block = Block { until_ns: 7, reason: u64::MAX };
+        assert_eq!(Block::from_words(block.to_words()), block);
+    }
+}
