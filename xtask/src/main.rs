@@ -14,6 +14,7 @@ mod soak;
 mod summary;
 mod test;
 mod tools;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 type Run = fn(&[String]) -> Result<(), String>;
 
 /// Every command: its name, what it does in one line, its function.
-const COMMANDS: [(&str, &str, Run); 10] = [
+const COMMANDS: [(&str, &str, Run); 11] = [
     ("demo", "build everything and tell the story of a call; --keep leaves it running", demo::run_command),
     ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
@@ -31,6 +32,11 @@ const COMMANDS: [(&str, &str, Run); 10] = [
     ("soak", "abandon a thousand sessions, hold five thousand, and look at what stays", soak::run_command),
     ("tools", "install only the servers and clients that the tests drive", tools::run_command),
     ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),
+    (
+        "vm",
+        "boot Debian's kernels in qemu and test the kernel half there: --kernel 6.1|6.12, --all",
+        vm::run_command,
+    ),
     ("fuzz", "fuzz the parsers: [--seconds N] [target ...]", fuzz::run_command),
 ];
 

@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Container,
     /// To build the fuzz targets.
     Fuzz,
+    /// To boot Debian's kernels in an emulator.
+    Guests,
     /// To read coverage profiles.
     Coverage,
 }
@@ -35,7 +37,7 @@ fn never() -> bool {
     false
 }
 
-const THINGS: [Thing; 21] = [
+const THINGS: [Thing; 26] = [
     Thing { package: "gcc", need: Need::Daemon, otherwise: || on_path("cc").is_some() },
     Thing { package: "libc6-dev", need: Need::Daemon, otherwise: never },
     Thing { package: "libsystemd-dev", need: Need::Daemon, otherwise: never },
@@ -60,6 +62,15 @@ const THINGS: [Thing; 21] = [
     Thing { package: "mmdebstrap", need: Need::Container, otherwise: || on_path("mmdebstrap").is_some() },
     Thing { package: "debian-archive-keyring", need: Need::Container, otherwise: never },
     Thing { package: "g++", need: Need::Fuzz, otherwise: || on_path("c++").is_some() },
+    Thing {
+        package: "qemu-system-x86",
+        need: Need::Guests,
+        otherwise: || on_path("qemu-system-x86_64").is_some(),
+    },
+    Thing { package: "busybox-static", need: Need::Guests, otherwise: never },
+    Thing { package: "binutils", need: Need::Guests, otherwise: || on_path("strip").is_some() },
+    Thing { package: "iproute2", need: Need::Guests, otherwise: || on_path("ip").is_some() },
+    Thing { package: "xz-utils", need: Need::Guests, otherwise: || on_path("xz").is_some() },
     Thing { package: "llvm-22", need: Need::Coverage, otherwise: never },
 ];
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::setup::{self, Need};
 use crate::shell::{cargo, run, stream, target};
 use crate::summary::Counts;
-use crate::{build_ebpf, check, fuzz, tools};
+use crate::{build_ebpf, check, fuzz, tools, vm};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 30;
@@ -49,13 +49,14 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
         failures.push(format!("lints: {error}"));
     }
     let mut counts = Counts::default();
-    let skips = match phases.time("tests", || tests(nextest, &mut counts)) {
+    let mut skips = match phases.time("tests", || tests(nextest, &mut counts)) {
         Ok(skips) => skips,
         Err(error) => {
             failures.push(format!("tests: {error}"));
             Vec::new()
         }
     };
+    phases.time("guests", || vm::phase(&mut counts, &mut skips, &mut failures));
     if with_fuzz {
         match phases.time("fuzz smoke", || fuzz::smoke(FUZZ_SECONDS)) {
             Ok((passed, failed)) => {

@@ -1,0 +1,166 @@
+//! `cargo xtask vm --kernel 6.1|6.12 [--all]`: the tests of the kernel half on Debian's own kernels.
+//!
+//! A guest is a kernel from Debian's archive and an initramfs with the test programs of this workspace; qemu interprets
+//! it (never KVM: some hosts have one that cannot run a stock kernel). What the guest prints is read line by line.
+
+mod archive;
+mod guest;
+mod image;
+mod kernel;
+mod transcript;
+
+use std::time::{Duration, Instant};
+
+use crate::build_ebpf;
+use crate::setup::{self, Need};
+use crate::summary::Counts;
+
+use self::transcript::Transcript;
+
+/// The series of kernels that a guest can be booted with: Debian 12's own, and the newest of its long-term backports.
+const SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// How long a guest may take from the start of qemu to its end, unless the command says otherwise.
+const LIMIT: Duration = Duration::from_mins(2);
+
+const USAGE: &str =
+    "usage: cargo xtask vm --kernel 6.1|6.12 | --all [--limit SECONDS] [--only SUITE[=TESTS]]";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    series: Vec<&'static str>,
+    limit: Duration,
+    /// Only this test program, and in it only the tests whose names contain what follows a `=`.
+    only: Option<String>,
+}
+
+impl Options {
+    fn read(args: &[String]) -> Result<Self, String> {
+        let mut options = Self { series: Vec::new(), limit: LIMIT, only: None };
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            match arg {
+                "--all" => options.series = SERIES.to_vec(),
+                "--kernel" => {
+                    let wanted = args.next().ok_or(USAGE)?;
+                    let known = SERIES.into_iter().find(|series| *series == wanted);
+                    options.series.push(known.ok_or_else(|| format!("no kernel `{wanted}`; {USAGE}"))?);
+                }
+                "--limit" => {
+                    let seconds = args.next().and_then(|number| number.parse().ok()).ok_or(USAGE)?;
+                    options.limit = Duration::from_secs(seconds);
+                }
+                "--only" => options.only = Some(args.next().ok_or(USAGE)?.to_owned()),
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        if options.series.is_empty() { Err(USAGE.to_owned()) } else { Ok(options) }
+    }
+}
+
+/// The command.
+pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
+    let options = Options::read(args)?;
+    setup::ensure(&[Need::Daemon, Need::Ebpf, Need::Guests])?;
+    build_ebpf::run(&[])?;
+    let suites = image::suites()?;
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    for series in options.series {
+        let kernel = kernel::find(series)?;
+        match boot(&kernel, &suites, options.limit, options.only.as_deref()) {
+            Ok(transcript) => count(series, &transcript, &mut counts, &mut failures),
+            Err(error) => failures.push(format!("{series}: {error}")),
+        }
+    }
+    for failure in &failures {
+        println!("{failure}");
+    }
+    println!("{}", counts.line());
+    if failures.is_empty() && counts.failed == 0 {
+        Ok(())
+    } else {
+        Err("not everything is well, see above".to_owned())
+    }
+}
+
+/// Both guests as a phase of `cargo xtask test`: adds to its counts, skips and failures. What this host cannot have at all
+/// is skipped with the reason.
+pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut Vec<String>) {
+    let mut skip = |name: &str, reason: &str| {
+        println!("skipped: {reason}");
+        skips.push(format!("{name}: {}", reason.trim().replace('\n', " ")));
+        // Nothing ran that could have passed, and a skip takes one away.
+        counts.passed += 1;
+    };
+    if let Err(reason) = setup::ensure(&[Need::Guests]) {
+        return skip("guests", &reason);
+    }
+    let mut kernels = Vec::new();
+    for series in SERIES {
+        match kernel::find(series) {
+            Ok(kernel) => kernels.push((series, kernel)),
+            Err(reason) => skip(&format!("guest {series}"), &reason),
+        }
+    }
+    let suites = match image::suites() {
+        Ok(suites) => suites,
+        Err(error) => return failures.push(format!("guests: {error}")),
+    };
+    for (series, kernel) in kernels {
+        match boot(&kernel, &suites, LIMIT, None) {
+            Ok(transcript) => {
+                count(series, &transcript, counts, failures);
+                let own = transcript.skips.iter().map(|skip| format!("{series}: {skip}"));
+                skips.extend(own);
+            }
+            Err(error) => failures.push(format!("guest {series}: {error}")),
+        }
+    }
+}
+
+/// Runs one guest to its end and prints what it did.
+fn boot(
+    kernel: &kernel::Kernel,
+    suites: &[image::Suite],
+    limit: Duration,
+    only: Option<&str>,
+) -> Result<Transcript, String> {
+    println!("\n== guest: Linux {}", kernel.release);
+    let initramfs = image::build(kernel, suites, only)?;
+    let begin = Instant::now();
+    let transcript = guest::run(kernel, &initramfs, limit)?;
+    println!("Linux {}: {:.1} s", kernel.release, begin.elapsed().as_secs_f64());
+    Ok(transcript)
+}
+
+/// Adds up what a guest said.
+fn count(series: &str, transcript: &Transcript, counts: &mut Counts, failures: &mut Vec<String>) {
+    let of_guest = transcript.counts();
+    counts.passed += of_guest.passed;
+    counts.failed += of_guest.failed;
+    counts.skipped += of_guest.skipped;
+    failures.extend(transcript.faults().into_iter().map(|fault| format!("{series}: {fault}")));
+    println!("{series}: {}", of_guest.with_skips(&transcript.skips).line());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Options, String> {
+        Options::read(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_command_line_is_read_whole() {
+        let both = Options { series: vec!["6.1", "6.12"], limit: LIMIT, only: None };
+        assert_eq!(read(&["--all"]), Ok(both));
+        let one = read(&["--kernel", "6.12", "--limit", "300", "--only", "escapes"]).expect("options");
+        assert_eq!((one.series, one.limit), (vec!["6.12"], Duration::from_mins(5)));
+        for wrong in [&[][..], &["--kernel"], &["--kernel", "5.4"], &["--all", "--limit", "soon"], &["6.1"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
