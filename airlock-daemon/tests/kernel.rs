@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airlock::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
+use airlock::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung, Seal};
 use airlock::kernel::{Hook, KernelError, KernelHalf, Reason, SpawnError, Verdict};
 
 const EPERM: &str = "1";
@@ -209,10 +209,11 @@ fn a_process_that_cannot_confine_itself_does_not_start() {
 #[test]
 fn a_demand_that_this_host_cannot_meet_is_an_error_with_remedies() {
     let config = Kernel { mode: KernelMode::Required, minimum_rung: Some(Rung::Sealed), ..Kernel::default() };
-    let error = KernelHalf::start(&config).expect_err("sealed is not in this version");
+    let config = Kernel { seal: Seal::Off, ..config };
+    let error = KernelHalf::start(&config).expect_err("nothing is sealed without the programs");
     assert!(matches!(error, KernelError::BelowMinimum { minimum: Rung::Sealed, .. }), "{error}");
     let text = error.to_string();
-    for part in ["`sealed`", "lsm_cgroup", "kernel.mode: preferred", "airlock kernel doctor"] {
+    for part in ["`sealed`", "kernel.seal", "kernel.mode: preferred", "airlock kernel doctor"] {
         assert!(text.contains(part), "`{part}` in: {text}");
     }
 }

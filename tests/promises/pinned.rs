@@ -49,9 +49,64 @@ fn a_server_that_phones_home_is_stopped_by_the_kernel() {
     }
     assert!(tcp.accept().is_err(), "somebody came through over TCP");
     assert!(udp.recv(&mut [0; 64]).is_err(), "something came through over UDP");
+    // Each refusal is on record, with who tried what.
+    let denied =
+        |hook: &str| airlock.audited(|record| record["event"] == "kernel.denied" && record["method"] == hook);
+    let tcp_record = denied("sock_create");
+    assert_eq!(tcp_record["upstream"], "docs", "{tcp_record}");
+    assert_eq!(tcp_record["target"], "AF_INET");
+    assert_eq!(tcp_record["rule_id"], "kernel.pin");
+    let client = tcp_record["client"].as_str().unwrap_or_default();
+    let pid = client.strip_prefix("pid ").and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    assert!(pid.is_some_and(|pid| pid > 1), "{tcp_record}");
+    assert!(client.ends_with("(docs-server)"), "{tcp_record}");
+    let metrics = airlock.send(&Request::get("/info")).text();
+    if metrics.contains("no-network") {
+        assert_eq!(denied("connect_unix")["target"], "AF_UNIX");
+    }
     // Unix sockets are closed from the rung `no-network` on; `/info` tells the rung this daemon stands on.
     let info = airlock.send(&Request::get("/info")).text();
     if info.contains("no-network") || info.contains("sealed") {
         assert!(unix.accept().is_err(), "somebody came through the unix socket: {told}\n{info}");
     }
+}
+
+#[test]
+fn the_doctor_says_whether_a_configuration_keeps_its_promises() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("airlock.yaml");
+    std::fs::write(dir.path().join("authz.rego"), "package airlock.authz\n\ndefault allow := false\n")
+        .expect("written");
+    let policies = dir.path().display();
+    let doctor = |kernel: &str| {
+        let config = format!(
+            "auth:\n  issuers:\n    - {{issuer: \"https://idp.example.com\", audience: [\"https://a.example.com/mcp\"]}}\n\
+             upstreams:\n  - {{name: docs, type: stdio, command: [/bin/true], user: nobody, pin: {{memory: 64MiB}}}}\n\
+             policy: {{path: {policies}}}\nkernel: {kernel}\n"
+        );
+        std::fs::write(&path, config).expect("written");
+        let path = path.display().to_string();
+        airlock_tests::airlock::run(&["kernel", "doctor", "--json", "--config", &path])
+    };
+    let (well, found, told) = doctor("{minimum_rung: sealed}");
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap_or_else(|_| panic!("{found}{told}"));
+    let broken = found["broken_promises"].to_string();
+    assert_eq!(well, broken == "[]", "{found}");
+    // Each promise is broken exactly where the report says that its layer is not there.
+    let layer = |name: &str| {
+        found["layers"].as_array().into_iter().flatten().any(|l| l["name"] == name && l["active"] == true)
+    };
+    assert_eq!(broken.contains("kernel.minimum_rung is sealed"), found["rung"] != "sealed", "{found}");
+    assert_eq!(broken.contains("pin.memory"), !layer("memory limit"), "{found}");
+    for layer in found["layers"].as_array().into_iter().flatten().filter(|layer| layer["errno"].is_number()) {
+        assert!(
+            layer["remedy"].is_string() || layer["detail"].as_str().is_some_and(|d| d.contains("; ")),
+            "{layer}"
+        );
+    }
+
+    let (well, _, _) = doctor("{mode: off}");
+    assert!(well, "who asks for nothing is promised nothing");
+    let (well, found, told) = doctor("{minimum_rung: bolted}");
+    assert!(!well && found.is_empty() && told.contains("airlock.yaml:"), "{found}{told}");
 }

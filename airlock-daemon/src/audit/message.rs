@@ -25,6 +25,9 @@ pub fn message(record: &Record) -> String {
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
         Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),
+        Event::KernelDenied if record.method.is_none() => {
+            format!("the kernel denied servers what they tried{}", because(record))
+        }
         Event::KernelDenied => format!(
             "the kernel denied {} of server {} ({}) to reach {}",
             record.method.as_deref().unwrap_or("an attempt"),

@@ -1,11 +1,17 @@
-//! `airlock kernel`: what the kernel half can do on this host.
+//! `airlock kernel`: what the kernel half can do on this host, and whether that is what the configuration promises.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde::Serialize;
 
-use crate::config::schema::{Kernel, KernelMode};
-use crate::kernel::KernelHalf;
+use crate::config;
+use crate::config::schema::{Config, Kernel, KernelMode, PinNetwork, UpstreamKind};
+use crate::kernel::{KernelHalf, Report};
+
+/// Where the configuration is looked for when none is named.
+const DEFAULT: &str = "/etc/airlock/airlock.yaml";
 
 /// Arguments of `airlock kernel`.
 #[derive(Debug, clap::Args)]
@@ -16,21 +22,45 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum KernelCommand {
-    /// Attach everything for a moment, try to break out, and say what holds; exit code 0 from rung no-ip on, 1 below.
+    /// Attach everything for a moment, try to break out, and say what holds.
+    ///
+    /// Exit code 0: what the configuration promises holds on this host; 1: it does not; 2: the configuration cannot be read.
     Doctor {
         /// Print the report as JSON.
         #[arg(long)]
         json: bool,
+        /// The configuration whose promises are looked at; by default /etc/airlock/airlock.yaml where there is one, and
+        /// otherwise the defaults.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
 }
 
-/// Runs the command; the exit code is 0 if servers can be pinned on this host.
+/// What the doctor says.
+#[derive(Serialize)]
+struct Findings<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// What the configuration promises and this host does not keep.
+    broken_promises: Vec<String>,
+}
+
+/// Runs the command.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments by value")]
 pub fn run(args: Args) -> ExitCode {
-    let KernelCommand::Doctor { json } = args.command;
-    // In this mode nothing is demanded, so that everything is tried and reported.
-    let config = Kernel { mode: KernelMode::Preferred, ..Kernel::default() };
-    let half = match KernelHalf::start(&config) {
+    let KernelCommand::Doctor { json, config } = args.command;
+    let asked = match read(config.as_deref()) {
+        Ok(config) => config,
+        Err(diagnostics) => {
+            eprint!("{diagnostics}");
+            return ExitCode::from(2);
+        }
+    };
+    // In this mode nothing is demanded, so that everything is tried and reported. No interface is touched: a daemon may be
+    // running that has its program there.
+    let mut tried = Kernel { mode: KernelMode::Preferred, ..asked.kernel.clone() };
+    tried.xdp.interfaces.clear();
+    let half = match KernelHalf::start(&tried) {
         Ok(half) => half,
         Err(error) => {
             eprintln!("airlock kernel doctor: {error}");
@@ -38,8 +68,9 @@ pub fn run(args: Args) -> ExitCode {
         }
     };
     let report = half.report();
+    let findings = Findings { report, broken_promises: broken(&asked, &half) };
     if json {
-        match serde_json::to_string_pretty(report) {
+        match serde_json::to_string_pretty(&findings) {
             Ok(text) => println!("{text}"),
             Err(error) => {
                 eprintln!("airlock kernel doctor: cannot write the report as JSON: {error}");
@@ -48,6 +79,68 @@ pub fn run(args: Args) -> ExitCode {
         }
     } else {
         print!("{report}");
+        for promise in &findings.broken_promises {
+            println!("\nnot kept: {promise}");
+        }
     }
-    if report.rung.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if findings.broken_promises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn read(path: Option<&Path>) -> Result<Config, String> {
+    let path = match path {
+        Some(path) => path,
+        None if Path::new(DEFAULT).exists() => Path::new(DEFAULT),
+        None => return Ok(Config::default()),
+    };
+    config::load(path).map_err(|diagnostics| diagnostics.to_string())
+}
+
+/// What the configuration promises and this host does not keep, a sentence each.
+fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
+    let report = half.report();
+    let mut broken = Vec::new();
+    if config.kernel.mode == KernelMode::Off {
+        return broken;
+    }
+    if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
+        broken.push(format!(
+            "kernel.minimum_rung is {}, and servers are pinned on rung {}",
+            report.minimum_rung.name(),
+            report.rung.map_or("none", crate::config::schema::Rung::name)
+        ));
+    }
+    for interface in &config.kernel.xdp.interfaces {
+        if half.early_drop().is_none() {
+            broken.push(format!("kernel.xdp.interfaces has {interface}, and the early drop does not load"));
+        } else if interface_index(interface).is_none() {
+            broken.push(format!("kernel.xdp.interfaces has {interface}, and there is no such interface"));
+        }
+    }
+    let is_active = |name: &str| report.layers.iter().any(|layer| layer.name == name && layer.active);
+    let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
+    for upstream in started {
+        let pin = &upstream.pin;
+        let asked =
+            [("pin.memory", pin.memory.is_some(), "memory"), ("pin.tasks", pin.tasks.is_some(), "pids")];
+        for (key, wanted, controller) in asked {
+            if wanted && !is_active(&format!("{controller} limit")) {
+                broken.push(format!(
+                    "upstream {} has {key}, and the {controller} controller is not there to enforce it",
+                    upstream.name
+                ));
+            }
+        }
+        if pin.network == PinNetwork::None && upstream.user.is_none() && !is_active("cgroup guard") {
+            broken.push(format!(
+                "upstream {} runs as airlock's own user, which may move it out of its cage: set `user`",
+                upstream.name
+            ));
+        }
+    }
+    broken
+}
+
+/// The index of an interface, if there is one of this name.
+fn interface_index(name: &str) -> Option<String> {
+    std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).ok()
 }

@@ -25,7 +25,7 @@ use crate::kernel::KernelHalf;
 use crate::limits::Limits;
 use crate::limits::keeper::Keeper;
 use crate::observe::metrics::Metrics;
-use crate::observe::{logging, notify};
+use crate::observe::{denials, logging, notify};
 use crate::pipeline::Gateway;
 use crate::pipeline::admit::Origins;
 use crate::pipeline::forwarded::Proxies;
@@ -444,6 +444,11 @@ async fn keep_house(
         notify::ready(&said);
     });
     tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
+    tokio::task::spawn_local(denials::record(
+        Arc::clone(&service.gateway.kernel),
+        service.gateway.audit.clone(),
+        Arc::clone(&service.gateway.metrics),
+    ));
     let asked = Rc::new(Notify::new());
     tokio::task::spawn_local(reload::keep(Arc::clone(&service), Rc::clone(&asked), status));
     let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);

@@ -718,6 +718,8 @@ pub struct Kernel {
     pub mode: KernelMode,
     /// The weakest pinning under which a server may be started in mode `required`.
     pub minimum_rung: Option<Rung>,
+    /// Which LSM programs seal the cage, on a kernel that takes them.
+    pub seal: Seal,
     /// The early drop.
     pub xdp: Xdp,
 }
@@ -732,6 +734,32 @@ pub enum KernelMode {
     /// Start without it, and say so loudly.
     Preferred,
     /// Do not use it.
+    Off,
+}
+
+impl Rung {
+    /// Its name, as the configuration writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoIp => "no-ip",
+            Self::NoNetwork => "no-network",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+/// `kernel.seal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seal {
+    /// Those for the cgroup of the servers; where they are refused, those for the whole host.
+    #[default]
+    Auto,
+    /// Those for the cgroup of the servers, or none: they cost other processes nothing.
+    Cgroup,
+    /// Those for the whole host, or none: they leave the ten places that a kernel has for the others to other software.
+    Host,
+    /// None.
     Off,
 }
 

@@ -11,7 +11,7 @@ mod upstreams;
 use std::time::Duration;
 
 use super::diagnostics::{Issue, Place};
-use super::schema::{Config, KernelMode, Rung};
+use super::schema::{Config, KernelMode, Rung, Seal};
 use super::tree::{Located, Node, Step};
 use super::units::Period;
 
@@ -108,12 +108,12 @@ fn admin(config: &Config, checks: &mut Checks<'_>) {
 
 fn kernel(config: &Config, checks: &mut Checks<'_>) {
     let kernel = &config.kernel;
-    if kernel.minimum_rung == Some(Rung::Sealed) {
+    if kernel.minimum_rung == Some(Rung::Sealed) && kernel.seal == Seal::Off {
         checks.value(
-            at!["kernel", "minimum_rung"],
-            "the rung `sealed` is not reachable yet",
-            "`no-network` or `no-ip`",
-            "write `no-network`, the strongest rung of this release",
+            at!["kernel", "seal"],
+            "no rung `sealed` without a seal",
+            "`auto`, `cgroup` or `host`",
+            "leave `seal` out, or lower `minimum_rung`",
         );
     }
     if kernel.mode == KernelMode::Off && kernel.minimum_rung.is_some() && checks.known(at!["kernel", "mode"])

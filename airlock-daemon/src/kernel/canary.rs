@@ -1,12 +1,16 @@
 //! A claim is not made before a process in the cage has tried to break it.
 
+use std::ffi::CString;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::attempts::{Attempts, Bait, attempt};
 use super::cgroup::{CgroupError, Cgroups};
-use super::confine::{Attempts, Confinement, Step, attempt};
+use super::confine::{Confinement, Step};
+use super::events::Names;
 use crate::config::schema::{Pin, Rung};
 
 /// Why the canary could not sing.
@@ -32,17 +36,21 @@ impl CanaryError {
     }
 }
 
-/// Starts a process in a leaf and has it try to open IP sockets and to reach unix sockets that wait for it.
-pub(super) fn sing(cgroups: &Cgroups) -> Result<Attempts, CanaryError> {
+/// Starts a process in a leaf and has it try to open sockets, to reach unix sockets that wait for it, and the rest of what a
+/// cage refuses.
+pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<Attempts, CanaryError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = |kind| format!("airlock-canary-{kind}-{}-{number}", std::process::id()).into_bytes();
-    let (stream, datagram) = (name("stream"), name("datagram"));
+    let (stream, datagram, free) = (name("stream"), name("datagram"), name("free"));
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&stream)?)?;
     let _receiver = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&datagram)?)?;
     let leaf = cgroups.leaf("canary", &Pin::default())?;
+    names.ignore(leaf.id()?);
+    let cgroup = CString::new(leaf.procs_path().into_os_string().into_vec()).map_err(io::Error::other)?;
     let confinement = Confinement { procs: Some(leaf.open_procs()?), ids: None };
-    attempt(confinement, &stream, &datagram)?.map_err(CanaryError::Confine)
+    let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup };
+    attempt(confinement, &bait)?.map_err(CanaryError::Confine)
 }
 
 impl Attempts {
@@ -57,11 +65,20 @@ impl Attempts {
             // Where the kernel has no IPv6 there is no socket to refuse.
             && [v6_stream, v6_datagram].into_iter().all(|errno| refused(errno) || absent(errno));
         let no_unix = refused(self.unix_stream) && refused(self.unix_datagram);
-        match (no_ip, no_unix) {
-            (true, true) => Some(Rung::NoNetwork),
-            (true, false) => Some(Rung::NoIp),
-            (false, _) => None,
+        let sealed = [self.netlink, self.unix_bind, self.inherited, self.bpf].into_iter().all(refused)
+            // A host that allows no user namespaces at all says ENOSPC.
+            && self.userns != 0;
+        match (no_ip, no_unix, sealed) {
+            (true, true, true) => Some(Rung::Sealed),
+            (true, true, false) => Some(Rung::NoNetwork),
+            (true, false, _) => Some(Rung::NoIp),
+            (false, ..) => None,
         }
+    }
+
+    /// Whether nobody in the cage writes to its cgroup.
+    pub(super) fn is_guarded(self) -> bool {
+        i32::from(self.cgroup_write) == libc::EPERM
     }
 }
 
@@ -69,9 +86,24 @@ impl Attempts {
 mod tests {
     use super::*;
 
+    /// Everything was refused with `EPERM`.
+    const ALL: Attempts = Attempts {
+        ip: [1; 4],
+        unix_stream: 1,
+        unix_datagram: 1,
+        netlink: 1,
+        unix_bind: 1,
+        inherited: 1,
+        bpf: 1,
+        userns: 1,
+        cgroup_write: 1,
+    };
+
     #[test]
     fn only_a_refusal_proves_a_rung() {
-        let rung = |ip, unix_stream, unix_datagram| Attempts { ip, unix_stream, unix_datagram }.rung();
+        let unsealed = Attempts { netlink: 0, unix_bind: 0, inherited: 0, bpf: 0, userns: 0, ..ALL };
+        let rung =
+            |ip, unix_stream, unix_datagram| Attempts { ip, unix_stream, unix_datagram, ..unsealed }.rung();
         assert_eq!(rung([1; 4], 1, 1), Some(Rung::NoNetwork));
         assert_eq!(rung([1; 4], 1, 0), Some(Rung::NoIp));
         assert_eq!(rung([1; 4], 0, 1), Some(Rung::NoIp));
@@ -81,5 +113,21 @@ mod tests {
         assert_eq!(rung([1, 1, 1, 0], 1, 1), None);
         assert_eq!(rung([0; 4], 1, 1), None);
         assert_eq!(rung([24; 4], 24, 24), None);
+    }
+
+    #[test]
+    fn one_hole_is_no_seal() {
+        assert_eq!(ALL.rung(), Some(Rung::Sealed));
+        for hole in [
+            Attempts { netlink: 0, ..ALL },
+            Attempts { unix_bind: 0, ..ALL },
+            Attempts { inherited: 0, ..ALL },
+            Attempts { bpf: 22, ..ALL },
+            Attempts { userns: 0, ..ALL },
+        ] {
+            assert_eq!(hole.rung(), Some(Rung::NoNetwork), "{hole:?}");
+        }
+        assert_eq!(Attempts { unix_stream: 0, ..ALL }.rung(), Some(Rung::NoIp));
+        assert!(ALL.is_guarded() && !Attempts { cgroup_write: 0, ..ALL }.is_guarded());
     }
 }

@@ -11,6 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -204,9 +205,19 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// The file whose writer enters the leaf; close-on-exec.
+    /// The file whose writer enters the leaf.
+    pub(super) fn procs_path(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
+    /// The id of the cgroup, by which programs know it: the number of its directory.
+    pub(super) fn id(&self) -> Result<u64, CgroupError> {
+        fs::metadata(&self.path).map(|found| found.ino()).map_err(failed("look at the cgroup", &self.path))
+    }
+
+    /// The file whose writer enters the leaf, open; close-on-exec.
     pub(super) fn open_procs(&self) -> Result<File, CgroupError> {
-        let path = self.path.join("cgroup.procs");
+        let path = self.procs_path();
         OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))
     }
 

@@ -47,7 +47,7 @@ impl Step {
         Self::Descriptors,
     ];
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|step| *step as u8 == byte)
     }
 
@@ -143,120 +143,9 @@ fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
 }
 
 /// Writes a few bytes, without allocating; the result of `write(2)`.
-fn tell(fd: RawFd, bytes: &[u8]) -> libc::c_long {
+pub(super) fn tell(fd: RawFd, bytes: &[u8]) -> libc::c_long {
     // SAFETY: the bytes live for the call.
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) as libc::c_long }
-}
-
-/// What the canary found: the error number of each attempt, 0 where it was allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempts {
-    /// `socket(2)`: IPv4 stream, IPv4 datagram, IPv6 stream, IPv6 datagram.
-    pub(super) ip: [u8; 4],
-    /// `connect(2)` to a listening unix socket.
-    pub(super) unix_stream: u8,
-    /// `sendto(2)` to a bound unix socket.
-    pub(super) unix_datagram: u8,
-}
-
-/// Forks a child that confines itself and then tries what it must not be able to do. No program is executed.
-///
-/// `stream` and `datagram` are abstract names, without the leading zero byte, where a stream listener and a datagram socket wait.
-pub(super) fn attempt(
-    confinement: Confinement,
-    stream: &[u8],
-    datagram: &[u8],
-) -> io::Result<Result<Attempts, Step>> {
-    let (mut reader, writer) = UnixStream::pair()?;
-    let addresses = [abstract_address(stream)?, abstract_address(datagram)?];
-    // Never executed: the closure below always ends in an error, after which the child exits.
-    let mut command = Command::new("/proc/self/exe");
-    // SAFETY: the closure makes system calls only, on values it owns, and neither allocates nor unwinds.
-    unsafe {
-        command.pre_exec(move || {
-            let writer = writer.as_raw_fd();
-            if let Err((step, _)) = confinement.enter() {
-                tell(writer, &[step as u8]);
-            } else {
-                let [stream, datagram] = &addresses;
-                let found = [
-                    try_socket(libc::AF_INET, libc::SOCK_STREAM),
-                    try_socket(libc::AF_INET, libc::SOCK_DGRAM),
-                    try_socket(libc::AF_INET6, libc::SOCK_STREAM),
-                    try_socket(libc::AF_INET6, libc::SOCK_DGRAM),
-                    try_unix(libc::SOCK_STREAM, stream),
-                    try_unix(libc::SOCK_DGRAM, datagram),
-                ];
-                tell(writer, &found);
-            }
-            Err(io::Error::from_raw_os_error(libc::ECANCELED))
-        });
-    }
-    match command.spawn() {
-        Ok(mut child) => {
-            // Cannot happen, because the closure never succeeds; but no child is left behind in any case.
-            child.kill()?;
-            child.wait()?;
-        }
-        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
-        Err(error) => return Err(error),
-    }
-    drop(command);
-    let mut found = Vec::new();
-    reader.read_to_end(&mut found)?;
-    match found.as_slice() {
-        [a, b, c, d, unix_stream, unix_datagram] => Ok(Ok(Attempts {
-            ip: [*a, *b, *c, *d],
-            unix_stream: *unix_stream,
-            unix_datagram: *unix_datagram,
-        })),
-        [step] => Step::from_byte(*step).map(Err).ok_or_else(|| io::Error::other("unknown step")),
-        _ => Err(io::Error::other("the canary said nothing")),
-    }
-}
-
-/// The error number of creating a socket; 0 when it is allowed, 255 for a number that does not fit.
-fn try_socket(family: libc::c_int, kind: libc::c_int) -> u8 {
-    // SAFETY: plain numbers; what was opened is closed when the child ends, at once.
-    result_number(unsafe { libc::socket(family, kind, 0) })
-}
-
-/// The same for reaching a unix socket: connecting a stream, sending a datagram without connecting.
-fn try_unix(kind: libc::c_int, (address, length): &(libc::sockaddr_un, libc::socklen_t)) -> u8 {
-    let address = std::ptr::from_ref(address).cast();
-    // SAFETY: plain numbers.
-    let socket = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
-    if socket < 0 {
-        return result_number(socket);
-    }
-    if kind == libc::SOCK_STREAM {
-        // SAFETY: the address lives for the call, and its length is within it.
-        return result_number(unsafe { libc::connect(socket, address, *length) });
-    }
-    // SAFETY: as above; one byte is sent from a buffer of one byte.
-    let sent = unsafe { libc::sendto(socket, [0_u8].as_ptr().cast(), 1, 0, address, *length) };
-    result_number(if sent < 0 { -1 } else { 0 })
-}
-
-fn result_number(result: libc::c_int) -> u8 {
-    if result >= 0 {
-        return 0;
-    }
-    // SAFETY: the address of this thread's errno is always valid.
-    u8::try_from(unsafe { *libc::__errno_location() }).unwrap_or(u8::MAX)
-}
-
-/// An abstract unix address.
-fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
-    // SAFETY: the structure is plain numbers, for which zero is valid.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).map_err(io::Error::other)?;
-    let place = address.sun_path.get_mut(1..=name.len()).ok_or(io::ErrorKind::InvalidInput)?;
-    for (to, from) in place.iter_mut().zip(name) {
-        *to = (*from).cast_signed();
-    }
-    let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
-    Ok((address, libc::socklen_t::try_from(length).map_err(io::Error::other)?))
 }
 
 /// Both ends of a connection: ours, and the one that becomes a descriptor of the child.
@@ -267,11 +156,8 @@ pub(super) fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
-
     use super::*;
+    use std::fs::OpenOptions;
 
     #[test]
     fn a_step_that_fails_is_named_and_the_program_does_not_run() {
@@ -292,19 +178,5 @@ mod tests {
         command.spawn().expect_err("no program");
         drop(command);
         assert_eq!(steps.failed_step(), None);
-    }
-
-    #[test]
-    fn outside_of_a_cage_the_canary_gets_out() {
-        let name = |kind: &str| format!("airlock-confine-{kind}-{}", std::process::id()).into_bytes();
-        let (stream, datagram) = (name("stream"), name("datagram"));
-        let address = |name: &[u8]| SocketAddr::from_abstract_name(name).expect("an address");
-        let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
-        let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
-        let free = Confinement { procs: None, ids: None };
-        let attempts = attempt(free, &stream, &datagram).expect("a canary").expect("every step");
-        let [v4_stream, v4_datagram, _, _] = attempts.ip;
-        assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
-        assert_eq!(attempts.rung(), None);
     }
 }

@@ -3,17 +3,21 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::sync::LazyLock;
 
-use airlock_ebpf::{DENIED, Hook};
+use airlock_ebpf::{DENIED, Hook, OFFSETS, PACKETS};
 use aya::maps::{Map, MapError, PerCpuArray};
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+
+use super::btf::Offsets;
 
 /// The object of `cargo xtask build-ebpf`, if it was there when the daemon was built.
 #[cfg(airlock_ebpf_object)]
-const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/airlock.o")));
+pub(super) const OBJECT: Option<&[u8]> =
+    Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/airlock.o")));
 #[cfg(not(airlock_ebpf_object))]
-const OBJECT: Option<&[u8]> = None;
+pub(super) const OBJECT: Option<&[u8]> = None;
 
 /// Why the programs are not in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub enum LoadError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// The kernel does not show its types, which LSM programs are checked against.
+    #[error("/sys/kernel/btf/vmlinux: {0}")]
+    Types(String),
     /// A map does not answer.
     #[error("eBPF map `{map}`: {}; {}", chain(source), advice(errno_of(source)))]
     Map {
@@ -94,7 +101,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 pub(super) fn advice(errno: Option<i32>) -> &'static str {
     match errno {
         Some(libc::EPERM | libc::EACCES) => {
-            "run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; in a container, allow the bpf system call"
+            "run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and allow the bpf system call in a container"
         }
         Some(libc::ENOSYS) => "the kernel has no eBPF; use one of at least 5.15",
         Some(libc::ENOMEM) => {
@@ -105,39 +112,78 @@ pub(super) fn advice(errno: Option<i32>) -> &'static str {
     }
 }
 
+/// Where the running kernel has what the guard looks at; it cannot change while it runs.
+static OFFSETS_HERE: LazyLock<Offsets> = LazyLock::new(|| {
+    Offsets::of_this_kernel()
+        .inspect_err(|error| tracing::debug!(%error, "the guard of cgroups cannot be loaded"))
+        .unwrap_or_default()
+});
+
+/// Whether the guard of cgroups knows where to look.
+pub(super) fn knows_offsets() -> bool {
+    OFFSETS_HERE.are_known()
+}
+
 /// Loads the object: its maps exist afterwards, its programs are not yet in the kernel.
 ///
 /// With `verbose` the programs write diagnostics; otherwise the verifier removes that code.
 pub(super) fn load_object(verbose: bool) -> Result<Ebpf, LoadError> {
     let object = OBJECT.ok_or(LoadError::Absent)?;
     let level: u8 = if verbose { aya_log::Level::Debug as u8 } else { 0 };
-    EbpfLoader::new()
-        .override_global(aya_log::LEVEL, &level, true)
-        .load(object)
-        .map_err(|error| LoadError::Object(Box::new(error)))
+    let offsets = *OFFSETS_HERE;
+    let mut loader = EbpfLoader::new();
+    loader.override_global(aya_log::LEVEL, &level, true);
+    for (name, offset) in OFFSETS.into_iter().zip(offsets.as_globals()) {
+        loader.override_global(name, offset, true);
+    }
+    loader.load(object).map_err(|error| LoadError::Object(Box::new(error)))
 }
 
-/// Loads the pinning programs and attaches them to the cgroup that is open as `cgroup`. The links live as long as `ebpf`.
-pub(super) fn attach_pins(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
-    for hook in Hook::ALL {
+/// Loads the programs that refuse IP and attaches them to the cgroup that is open as `cgroup`. The links live as long as `ebpf`.
+///
+/// For a further cgroup the same programs are linked once more.
+pub(super) fn attach_ip(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
+    // A link always stands beside the programs of others; the kernel takes no flag for it.
+    let mode = CgroupAttachMode::Single;
+    for hook in Hook::IP {
         let name = hook.name();
         let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
-        let failed = |source| LoadError::Program { program: name, source: Box::new(source) };
-        // A link always stands beside the programs of others; the kernel takes no flag for it.
-        let mode = CgroupAttachMode::Single;
+        let failed = failed(name);
         match program {
             Program::CgroupSock(program) => {
-                program.load().map_err(failed)?;
-                program.attach(cgroup, mode).map_err(failed)?;
+                loaded(program.load()).map_err(&failed)?;
+                program.attach(cgroup, mode).map_err(&failed)?;
             }
             Program::CgroupSockAddr(program) => {
-                program.load().map_err(failed)?;
-                program.attach(cgroup, mode).map_err(failed)?;
+                loaded(program.load()).map_err(&failed)?;
+                program.attach(cgroup, mode).map_err(&failed)?;
             }
             _ => return Err(LoadError::Foreign(name)),
         }
     }
+    for (name, direction) in
+        PACKETS.into_iter().zip([CgroupSkbAttachType::Egress, CgroupSkbAttachType::Ingress])
+    {
+        let Some(Program::CgroupSkb(program)) = ebpf.program_mut(name) else {
+            return Err(LoadError::Foreign(name));
+        };
+        loaded(program.load()).map_err(failed(name))?;
+        program.attach(cgroup, direction, mode).map_err(failed(name))?;
+    }
     Ok(())
+}
+
+/// The error of a program of this name.
+pub(super) fn failed(program: &'static str) -> impl Fn(ProgramError) -> LoadError {
+    move |source| LoadError::Program { program, source: Box::new(source) }
+}
+
+/// A program that is in the kernel already may be attached once more.
+pub(super) fn loaded(result: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match result {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        result => result,
+    }
 }
 
 /// How often each hook refused, summed over all CPUs.

@@ -3,14 +3,20 @@
 //! It is told what to do (give me a cell, drop this address) and knows nothing of HTTP or MCP. What a host can do is found out
 //! by really attaching the programs and sending a process to break out ([`Report`]), never from a version or a file.
 
+mod attempts;
+mod btf;
 mod canary;
 mod cgroup;
 mod confine;
 mod diagnostics;
+mod door;
 mod drop;
+mod events;
+mod ladder;
 mod loader;
 mod network;
 mod report;
+mod sealed;
 mod spawn;
 mod unix_hooks;
 mod users;
@@ -22,12 +28,16 @@ use aya::Ebpf;
 
 pub use self::cgroup::CgroupError;
 pub use self::confine::Step;
+pub use self::door::Door;
 pub use self::drop::{Attached, Blocked, DropError, EarlyDrop, Reason};
+pub use self::events::Denied;
 pub use self::loader::LoadError;
 pub use self::report::{Layer, Report};
 pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};
 
 use self::cgroup::Cgroups;
+use self::events::{Events, Names};
+use self::ladder::Climbed;
 use self::report::{claim, rung_name};
 use self::unix_hooks::UnixHooks;
 use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
@@ -55,6 +65,9 @@ pub enum KernelError {
     /// The early drop is configured, required, and does not work.
     #[error("early drop: {0}")]
     Drop(#[from] DropError),
+    /// The socket that a cage is to have a door to.
+    #[error("cannot tell the cookie of a listening socket: {0}; it has to be a socket")]
+    Door(#[source] std::io::Error),
     /// The programs.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -87,6 +100,7 @@ pub struct KernelHalf {
     early_drop: Option<EarlyDrop>,
     programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
+    names: Names,
 }
 
 impl KernelHalf {
@@ -131,6 +145,7 @@ impl KernelHalf {
         let mut drop_failure = None;
         let mut programs = None;
         let mut pinning = None;
+        let names = Names::default();
         if config.mode == KernelMode::Off {
             layers.push(
                 Layer::inactive("kernel half", "switched off")
@@ -157,10 +172,17 @@ impl KernelHalf {
                     layers.push(Layer::inactive("cgroups", error.to_string()).with_errno(error.errno()));
                 })
                 .ok();
-            let mut unix = None;
+            let mut climbed = Climbed::default();
             if let Some(cgroups) = &cgroups {
-                (rung, unix) = pin(cgroups, ebpf.as_mut(), &mut layers);
+                let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
+                layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
+                if let Some(ebpf) = &mut ebpf {
+                    climbed = ladder::climb(cgroups, ebpf, config.seal, &names, &mut layers);
+                }
+                limits(cgroups, &mut layers);
             }
+            let Climbed { rung: proved, unix } = climbed;
+            rung = proved;
             // The early drop hangs on the programs as well, so they stay without cgroups, too.
             programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
             pinning = cgroups
@@ -175,7 +197,7 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, programs, pinning }, drop_failure)
+        (Self { report, early_drop, programs, pinning, names }, drop_failure)
     }
 
     /// What is in force, and why the rest is not.
@@ -194,7 +216,9 @@ impl KernelHalf {
                 {
                     tracing::debug!(upstream, controller, "limit not enforced: controller not available");
                 }
-                Some(pinning.cgroups.leaf(upstream, pin)?)
+                let leaf = pinning.cgroups.leaf(upstream, pin)?;
+                self.names.remember(leaf.id()?, upstream);
+                Some(leaf)
             }
             None => None,
         };
@@ -215,6 +239,38 @@ impl KernelHalf {
     pub fn denied(&self) -> Result<Vec<(Hook, u64)>, KernelError> {
         let Some(programs) = &self.programs else { return Ok(Vec::new()) };
         Ok(loader::denied(&programs.lock())?.to_vec())
+    }
+
+    /// Tells of each refusal, for ever; run it on the control thread. Returns at once where there are no programs, or when it
+    /// runs already.
+    ///
+    /// `tell` is given what was refused; `lose` how many refusals were not told, because they were too many.
+    pub async fn watch_denials(self: Arc<Self>, mut tell: impl FnMut(Denied), mut lose: impl FnMut(u64)) {
+        let Some(programs) = self.programs.clone() else { return };
+        let Some(mut events) = Events::take(&mut programs.lock()) else { return };
+        let mut lost = 0;
+        // What was too much to tell comes after what was told, so it is asked for as well.
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let told = tokio::select! {
+                told = events.next(|event| {
+                    if let Some(denied) = self.names.name(event) {
+                        tell(denied);
+                    }
+                }) => told,
+                _ = second.tick() => Ok(()),
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "events of the kernel programs cannot be read any more");
+                return;
+            }
+            let now = events::lost(&programs.lock());
+            if now > lost {
+                lose(now - lost);
+                lost = now;
+            }
+        }
     }
 
     /// Whether the early drop would drop this Ethernet frame: the kernel runs the program on it, without any network.
@@ -250,46 +306,8 @@ fn load(layers: &mut Vec<Layer>) -> Option<Ebpf> {
     }
 }
 
-/// Attaches the pinning programs to the cgroup of all servers, then has a process try to break out; what that proved.
-fn pin(
-    cgroups: &Cgroups,
-    ebpf: Option<&mut Ebpf>,
-    layers: &mut Vec<Layer>,
-) -> (Option<Rung>, Option<UnixHooks>) {
-    let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
-    layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
-    let mut unix = None;
-    let mut attached = false;
-    if let Some(ebpf) = ebpf {
-        match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
-            loader::attach_pins(ebpf, &dir)?;
-            Ok(dir)
-        }) {
-            Ok(dir) => {
-                attached = true;
-                let hooks = Hook::ALL.map(Hook::name).join(", ");
-                layers.push(Layer::active("IP hooks", format!("{hooks}: refused")));
-                match UnixHooks::attach(&dir) {
-                    Ok(hooks) => {
-                        layers.push(Layer::active("unix hooks", "connect_unix, sendmsg_unix: refused"));
-                        unix = Some(hooks);
-                    }
-                    Err(error) => layers.push(
-                        Layer::inactive("unix hooks", error.to_string())
-                            .with_errno(error.source.raw_os_error())
-                            .with_remedy(
-                                "use a kernel of at least 6.7, as root or with CAP_BPF and CAP_NET_ADMIN",
-                            ),
-                    ),
-                }
-            }
-            Err(error) => {
-                let errno = loader::errno_of(&error);
-                layers.push(Layer::inactive("IP hooks", error.to_string()).with_errno(errno));
-            }
-        }
-    }
-    let rung = if attached { prove(cgroups, layers) } else { None };
+/// Which limits of `pin` this host enforces.
+fn limits(cgroups: &Cgroups, layers: &mut Vec<Layer>) {
     for (controller, limit) in [("memory", "pin.memory"), ("pids", "pin.tasks")] {
         layers.push(if cgroups.has(controller) {
             Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
@@ -302,35 +320,6 @@ fn pin(
             )
             .with_remedy("run as a systemd service with Delegate=yes on a host with unified cgroups")
         });
-    }
-    (rung, unix)
-}
-
-/// The rung that a process in the cage could not get past.
-fn prove(cgroups: &Cgroups, layers: &mut Vec<Layer>) -> Option<Rung> {
-    match canary::sing(cgroups) {
-        Ok(attempts) => {
-            let rung = attempts.rung();
-            layers.push(match rung {
-                Some(rung) => Layer::active(
-                    "proof",
-                    format!(
-                        "a process in the cage was stopped by every hook of rung {}",
-                        rung_name(Some(rung))
-                    ),
-                ),
-                None => Layer::inactive(
-                    "proof",
-                    format!("a process in the cage opened an IP socket: {attempts:?}"),
-                )
-                .with_remedy("report this with the output of `uname -a`"),
-            });
-            rung
-        }
-        Err(error) => {
-            layers.push(Layer::inactive("proof", error.to_string()).with_errno(error.errno()));
-            None
-        }
     }
 }
 
@@ -346,14 +335,13 @@ fn drop_layer(early_drop: &EarlyDrop) -> Layer {
 }
 
 /// What does not depend on this host.
-fn always() -> [Layer; 3] {
+fn always() -> [Layer; 2] {
     [
         Layer::active(
             "process",
             "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
         ),
         Layer::inactive("seccomp, Landlock", "not in this version: socket families other than IP stay open"),
-        Layer::inactive("sealed", "not in this version: it needs the lsm_cgroup programs"),
     ]
 }
 

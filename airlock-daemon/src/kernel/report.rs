@@ -82,12 +82,7 @@ pub(super) fn claim(rung: Option<Rung>) -> &'static str {
 
 /// The name of a rung, as the configuration writes it.
 pub(super) fn rung_name(rung: Option<Rung>) -> &'static str {
-    match rung {
-        None => "none",
-        Some(Rung::NoIp) => "no-ip",
-        Some(Rung::NoNetwork) => "no-network",
-        Some(Rung::Sealed) => "sealed",
-    }
+    rung.map_or("none", Rung::name)
 }
 
 impl fmt::Display for Report {

@@ -1,11 +1,21 @@
 //! The two programs that the loader library has no attach type for: `connect_unix` and `sendmsg_unix` (Linux 6.7).
 //!
-//! Each is two instructions, "return 0", which refuses every connection and every addressed datagram of unix sockets that
-//! were born in the cgroup. They are loaded and linked by `bpf(2)` itself.
+//! They refuse every connection and every addressed datagram of unix sockets that were born in the cgroup. Their instructions
+//! come from the same object as all others, and are loaded and linked by `bpf(2)` itself.
 #![allow(unsafe_code)]
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use airlock_ebpf::Hook;
+use aya::Ebpf;
+use aya::maps::Map;
+use aya_obj::Object;
+use aya_obj::generated::bpf_insn;
+
+use super::loader::OBJECT;
 
 /// `BPF_PROG_LOAD`.
 const PROG_LOAD: libc::c_int = 5;
@@ -17,9 +27,6 @@ const CGROUP_SOCK_ADDR: u32 = 18;
 const UNIX_CONNECT: u32 = 49;
 /// `BPF_CGROUP_UNIX_SENDMSG`.
 const UNIX_SENDMSG: u32 = 50;
-
-/// `mov64 r0, 0` and `exit`.
-const DENY: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
 
 /// The part of `union bpf_attr` for `BPF_PROG_LOAD` that is used here; the kernel takes the rest as zero.
 #[repr(C)]
@@ -63,34 +70,64 @@ pub(super) struct UnixHookError {
 }
 
 impl UnixHooks {
-    /// Loads both programs and links them to the cgroup whose directory is open as `cgroup`.
-    pub(super) fn attach(cgroup: impl AsFd) -> Result<Self, UnixHookError> {
-        let cgroup = cgroup.as_fd().as_raw_fd();
-        let attach = |hook, name, attach_type| {
-            load(name, attach_type)
+    /// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of `ebpf`.
+    pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Self, UnixHookError> {
+        let cgroup = cgroup.as_raw_fd();
+        let attach = |hook: Hook, attach_type| {
+            instructions(ebpf, hook.name())
+                .and_then(|instructions| load(hook.name(), &instructions, attach_type))
                 .and_then(|program| link(&program, cgroup, attach_type))
-                .map_err(|source| UnixHookError { hook, source })
+                .map_err(|source| UnixHookError { hook: hook.name(), source })
         };
         Ok(Self {
-            _links: [
-                attach("connect_unix", b"connect_unix\0\0\0\0", UNIX_CONNECT)?,
-                attach("sendmsg_unix", b"sendmsg_unix\0\0\0\0", UNIX_SENDMSG)?,
-            ],
+            _links: [attach(Hook::ConnectUnix, UNIX_CONNECT)?, attach(Hook::SendmsgUnix, UNIX_SENDMSG)?],
         })
     }
 }
 
-fn load(name: &[u8; 16], attach_type: u32) -> io::Result<OwnedFd> {
+/// The instructions of a program of the object, with the maps of `ebpf` in their places.
+fn instructions(ebpf: &Ebpf, name: &str) -> io::Result<Vec<bpf_insn>> {
+    let mut object = Object::parse(OBJECT.unwrap_or_default()).map_err(io::Error::other)?;
+    let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+    let maps = object.maps.clone();
+    // A map that these two programs do not use may have gone to its owner: it stands in none of their instructions.
+    let places = maps.iter().map(|(name, map)| {
+        let fd = ebpf.map(name).and_then(descriptor).unwrap_or(-1);
+        (name.as_str(), fd, map)
+    });
+    object.relocate_maps(places, &sections).map_err(io::Error::other)?;
+    object.relocate_calls(&sections).map_err(io::Error::other)?;
+    let key = object.programs.get(name).map(aya_obj::Program::function_key);
+    let function = key.and_then(|key| object.functions.get(&key));
+    function
+        .map(|function| function.instructions.clone())
+        .ok_or_else(|| io::Error::other("the embedded object has no such program"))
+}
+
+/// The descriptor of a map of the kinds that a refusal uses.
+fn descriptor(map: &Map) -> Option<RawFd> {
+    match map {
+        Map::PerCpuArray(map) | Map::RingBuf(map) | Map::LruHashMap(map) => {
+            Some(map.fd().as_fd().as_raw_fd())
+        }
+        _ => None,
+    }
+}
+
+fn load(name: &str, instructions: &[bpf_insn], attach_type: u32) -> io::Result<OwnedFd> {
     let license = c"GPL";
-    let attr = LoadAttr {
+    let mut attr = LoadAttr {
         prog_type: CGROUP_SOCK_ADDR,
-        insn_cnt: 2,
-        insns: DENY.as_ptr() as u64,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
-        prog_name: *name,
         expected_attach_type: attach_type,
         ..LoadAttr::default()
     };
+    // The last byte stays zero.
+    for (place, byte) in attr.prog_name.iter_mut().take(15).zip(name.bytes()) {
+        *place = byte;
+    }
     bpf(PROG_LOAD, &attr)
 }
 

@@ -156,6 +156,7 @@ pub struct Metrics {
     circuits: Family<UpstreamLabels, Counter>,
     connections: Gauge,
     denied: Family<DeniedLabels, Counter>,
+    denied_untold: Counter,
     build: Family<BuildLabels, Gauge>,
     dropped: Counter,
     edge: Edge,
@@ -188,6 +189,12 @@ impl Metrics {
                 "kernel_denied",
                 "Attempts of servers denied by the kernel",
                 Family::default(),
+            ),
+            denied_untold: registered(
+                r,
+                "kernel_denied_untold",
+                "Attempts denied by the kernel that came too fast to be recorded one by one",
+                Counter::default(),
             ),
             build: registered(
                 r,
@@ -297,6 +304,11 @@ impl Metrics {
     pub fn kernel_denied(&self, upstream: &str, hook: &'static str) {
         let upstream = self.upstream(upstream).name.clone();
         self.denied.get_or_create(&DeniedLabels { upstream, hook }).inc();
+    }
+
+    /// So many denials came too fast to be told one by one.
+    pub fn kernel_denied_untold(&self, count: u64) {
+        self.denied_untold.inc_by(count);
     }
 
     /// Messages were dropped that the client of an event stream did not read in time.

@@ -1,5 +1,6 @@
 //! Logs, metrics, and what systemd is told.
 
+pub mod denials;
 pub mod logging;
 pub mod metrics;
 pub mod notify;

@@ -83,6 +83,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "look" => look(),
         "connect" => connect(),
         "linger" => linger(),
+        "doors" => doors(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -145,6 +146,19 @@ fn connect() {
     BufReader::new(std::io::stdin()).read_line(&mut line).expect("a word");
     let address = line.trim().parse::<std::net::SocketAddr>().expect("an address");
     found("connect", errno(std::net::TcpStream::connect(address)));
+}
+
+/// The variable with the abstract names that a probe connects to, one a word.
+pub(crate) const NAMES: &str = "AIRLOCK_TEST_NAMES";
+
+/// Connects to each unix socket that it was told of.
+fn doors() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+    for name in std::env::var(NAMES).expect("names").split(' ') {
+        let address = SocketAddr::from_abstract_name(name).expect("a name");
+        found(name, errno(UnixStream::connect_addr(&address)));
+    }
 }
 
 /// Starts a process that would outlive it, and waits for ever.

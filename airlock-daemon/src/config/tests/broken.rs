@@ -94,7 +94,7 @@ fn a_mistake_is_told_at_its_place() {
             "upstreams: [{name: a, type: stdio, command: [x], isolation: «shared, era: legacy}]\n",
             "cannot be shared",
         ),
-        ("kernel: {minimum_rung: «sealed}\n", "not reachable yet"),
+        ("kernel: {minimum_rung: sealed, seal: «off}\n", "without a seal"),
         ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
         ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
         ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),

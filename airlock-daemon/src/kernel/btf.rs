@@ -1,0 +1,233 @@
+//! Where fields lie in the running kernel's structures, read from its own type information (BTF).
+//!
+//! Rust has no relocations for eBPF, so what a program needs is looked up here at load and given to it as globals.
+//! Format: <https://www.kernel.org/doc/html/latest/bpf/btf.html>.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// Where the kernel shows its types.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+/// The first two bytes of every BTF blob, in its own byte order.
+const MAGIC: u16 = 0xeb9f;
+
+// Kinds of types that have something behind their head, or that are looked for.
+const INT: u32 = 1;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const DECL_TAG: u32 = 17;
+const ENUM64: u32 = 19;
+
+/// Why the offsets are not known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BtfError {
+    #[error("{VMLINUX}: {0}; use a kernel with CONFIG_DEBUG_INFO_BTF")]
+    Read(#[from] std::io::Error),
+    #[error("{VMLINUX} is not understood: {0}; report this with the output of `uname -a`")]
+    Broken(&'static str),
+    #[error("the kernel's `struct {0}` has no field `{1}`; report this with the output of `uname -a`")]
+    Absent(&'static str, &'static str),
+}
+
+/// What the guard of cgroups looks at, in bytes from the start of each structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Offsets([u64; 4]);
+
+impl Offsets {
+    /// The offsets in the running kernel.
+    pub(super) fn of_this_kernel() -> Result<Self, BtfError> {
+        Self::read(&fs::read(VMLINUX)?)
+    }
+
+    /// In the order of [`airlock_ebpf::OFFSETS`].
+    pub(super) fn as_globals(&self) -> &[u64; 4] {
+        &self.0
+    }
+
+    /// Whether they were found.
+    pub(super) fn are_known(self) -> bool {
+        self != Self::default()
+    }
+
+    fn read(blob: &[u8]) -> Result<Self, BtfError> {
+        let wanted = [("file", "f_mode"), ("file", "f_inode"), ("inode", "i_sb"), ("super_block", "s_magic")];
+        let types = Types::read(blob)?;
+        let mut found = [0; 4];
+        for (place, (structure, field)) in found.iter_mut().zip(wanted) {
+            *place = types.offset(structure, field).ok_or(BtfError::Absent(structure, field))?;
+        }
+        Ok(Self(found))
+    }
+}
+
+/// A member of a structure: the offset of its name, its type, and where it lies in bits.
+struct Member {
+    name: u32,
+    kind: u32,
+    bits: u32,
+}
+
+/// The structures and unions of a blob.
+struct Types<'a> {
+    strings: &'a [u8],
+    /// By type id: members with their offsets.
+    composed: HashMap<u32, Vec<Member>>,
+    /// Structures by name.
+    named: HashMap<&'a [u8], u32>,
+}
+
+impl<'a> Types<'a> {
+    fn read(blob: &'a [u8]) -> Result<Self, BtfError> {
+        let cut = BtfError::Broken("it ends too early");
+        let word = |at: usize| -> Option<u32> {
+            Some(u32::from_ne_bytes(blob.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        };
+        let head = |at: usize| word(at).map(|word| word as usize).ok_or(BtfError::Broken("it has no head"));
+        if blob.get(..2) != Some(MAGIC.to_ne_bytes().as_slice()) {
+            return Err(BtfError::Broken("it does not begin as BTF does"));
+        }
+        let begin = head(4)?;
+        let section = |offset: usize, length: usize| {
+            let from = begin.checked_add(offset)?;
+            Some(from..from.checked_add(length)?)
+        };
+        let types = section(head(8)?, head(12)?).ok_or(BtfError::Broken("its head is out of bounds"))?;
+        let strings = section(head(16)?, head(20)?)
+            .and_then(|range| blob.get(range))
+            .ok_or(BtfError::Broken("its strings are out of bounds"))?;
+        let mut all = Self { strings, composed: HashMap::new(), named: HashMap::new() };
+        let (mut at, mut id) = (types.start, 0);
+        while at < types.end {
+            id += 1;
+            let (Some(name), Some(info)) = (word(at), word(at + 4)) else { return Err(cut) };
+            let (count, kind, flagged) = ((info & 0xffff) as usize, info >> 24 & 0x1f, info >> 31 == 1);
+            at += 12;
+            if kind == STRUCT || kind == UNION {
+                let mut members = Vec::with_capacity(count);
+                for member in 0..count {
+                    let place = at + member * 12;
+                    let (Some(name), Some(kind), Some(bits)) =
+                        (word(place), word(place + 4), word(place + 8))
+                    else {
+                        return Err(cut);
+                    };
+                    // With the flag, the upper eight bits are the size of a bit field.
+                    members.push(Member {
+                        name,
+                        kind,
+                        bits: if flagged { bits & 0x00ff_ffff } else { bits },
+                    });
+                }
+                all.composed.insert(id, members);
+                if kind == STRUCT
+                    && let Some(name) = all.string(name).filter(|name| !name.is_empty())
+                {
+                    all.named.entry(name).or_insert(id);
+                }
+            }
+            at += match kind {
+                INT | VAR | DECL_TAG => 4,
+                ARRAY => 12,
+                ENUM | FUNC_PROTO => 8 * count,
+                STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
+                _ => 0,
+            };
+        }
+        Ok(all)
+    }
+
+    fn string(&self, offset: u32) -> Option<&'a [u8]> {
+        let rest = self.strings.get(offset as usize..)?;
+        rest.split(|byte| *byte == 0).next()
+    }
+
+    /// Where a field lies in a structure, in bytes; also one in a structure or union without a name inside of it.
+    fn offset(&self, structure: &str, field: &str) -> Option<u64> {
+        let bits = self.bits(*self.named.get(structure.as_bytes())?, field.as_bytes(), 8)?;
+        bits.is_multiple_of(8).then_some(u64::from(bits / 8))
+    }
+
+    fn bits(&self, id: u32, field: &[u8], depth: u32) -> Option<u32> {
+        let members = self.composed.get(&id).filter(|_| depth > 0)?;
+        members.iter().find_map(|member| match self.string(member.name)? {
+            name if name == field => Some(member.bits),
+            b"" => self.bits(member.kind, field, depth - 1)?.checked_add(member.bits),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A blob with `struct file { int f_mode; union { ptr f_inode; }; }` and the like.
+    fn blob() -> Vec<u8> {
+        let strings = b"\0file\0f_mode\0f_inode\0inode\0i_sb\0super_block\0s_magic\0";
+        let name = |text: &str| {
+            let text = format!("\0{text}\0");
+            let at = strings.windows(text.len()).position(|window| window == text.as_bytes());
+            u32::try_from(at.expect(&text) + 1).expect("small")
+        };
+        let structure = |named: u32, count: u32| [named, STRUCT << 24 | count, 64];
+        let mut types: Vec<u32> = vec![0, INT << 24, 4, 32];
+        types.extend([0, UNION << 24 | 1, 8, name("f_inode"), 1, 0]);
+        types.extend(structure(name("file"), 2));
+        types.extend([name("f_mode"), 1, 32, 0, 2, 128]);
+        types.extend([0, ENUM << 24 | 1, 4, 0, 0]);
+        types.extend(structure(name("inode"), 1));
+        types.extend([name("i_sb"), 1, 320]);
+        types.extend([
+            name("super_block"),
+            1 << 31 | STRUCT << 24 | 1,
+            64,
+            name("s_magic"),
+            1,
+            4 << 24 | 768,
+        ]);
+        let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut blob = MAGIC.to_ne_bytes().to_vec();
+        blob.extend([1, 0]);
+        let lengths = [types.len(), strings.len()].map(|length| u32::try_from(length).expect("small"));
+        for word in [24, 0, lengths[0], lengths[0], lengths[1]] {
+            blob.extend(u32::to_ne_bytes(word));
+        }
+        blob.extend(types);
+        blob.extend(strings);
+        blob
+    }
+
+    #[test]
+    fn fields_are_found_also_inside_of_what_has_no_name() {
+        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96]));
+    }
+
+    #[test]
+    fn what_is_cut_or_foreign_is_an_error_and_no_panic() {
+        let blob = blob();
+        for length in 0..blob.len() {
+            let _ = Offsets::read(&blob[..length]);
+        }
+        assert!(Offsets::read(&blob[..60]).is_err());
+        for (at, byte) in (0..blob.len()).flat_map(|at| [(at, 0xff), (at, 0x7f), (at, 0)]) {
+            let mut other = blob.clone();
+            other[at] = byte;
+            let _ = Offsets::read(&other);
+        }
+        assert!(Offsets::read(b"ELF").expect_err("not BTF").to_string().contains("does not begin"));
+    }
+
+    #[test]
+    fn the_running_kernel_is_understood() {
+        match Offsets::of_this_kernel() {
+            Ok(offsets) => assert!(offsets.are_known()),
+            Err(BtfError::Read(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The ladder: from the strongest programs that this host takes down to the weakest, and the proof of what holds.
+//!
+//! Nothing is read from a version or a configuration of the kernel. Every set of programs is tried, and the rung is what a process
+//! in the cage could not get past.
+
+use std::fs::File;
+
+use aya::{Btf, Ebpf};
+
+use super::canary;
+use super::cgroup::Cgroups;
+use super::events::Names;
+use super::loader::{self, LoadError, errno_of};
+use super::report::{Layer, rung_name};
+use super::sealed;
+use super::unix_hooks::UnixHooks;
+use super::{Hook, KernelError};
+use crate::config::schema::{Rung, Seal};
+
+/// The index of the cage of all servers among the cages.
+const SERVERS: u32 = 0;
+
+/// What was attached and proved.
+#[derive(Debug, Default)]
+pub(super) struct Climbed {
+    /// The rung; none where nothing holds.
+    pub(super) rung: Option<Rung>,
+    /// The links that the library does not keep.
+    pub(super) unix: Option<UnixHooks>,
+}
+
+/// Attaches to the cgroup of all servers whatever this host takes, then has a process try to break out.
+pub(super) fn climb(
+    cgroups: &Cgroups,
+    ebpf: &mut Ebpf,
+    choice: Seal,
+    names: &Names,
+    layers: &mut Vec<Layer>,
+) -> Climbed {
+    let mut unix = None;
+    let dir = match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
+        loader::attach_ip(ebpf, &dir)?;
+        Ok(dir)
+    }) {
+        Ok(dir) => dir,
+        Err(error) => {
+            layers.push(Layer::inactive("IP hooks", error.to_string()).with_errno(errno_of(&error)));
+            return Climbed::default();
+        }
+    };
+    let listed = |hooks: &[Hook]| hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>().join(", ");
+    layers.push(Layer::active("IP hooks", format!("{} and all packets: refused", listed(&Hook::IP))));
+    match UnixHooks::attach(ebpf, &dir) {
+        Ok(hooks) => {
+            layers.push(Layer::active("unix hooks", format!("{}: refused", listed(&Hook::UNIX))));
+            unix = Some(hooks);
+        }
+        Err(error) => layers.push(
+            Layer::inactive("unix hooks", error.to_string())
+                .with_errno(error.source.raw_os_error())
+                .with_remedy("use a kernel of at least 6.7, as root or with CAP_BPF and CAP_NET_ADMIN"),
+        ),
+    }
+    if choice == Seal::Off {
+        layers.push(Layer::inactive("sealed", "switched off").with_remedy("set kernel.seal to auto"));
+    } else if let Err(error) = seal(ebpf, &dir, choice, layers) {
+        layers.push(
+            Layer::inactive("sealed", error.to_string())
+                .with_errno(errno_of(&error))
+                .with_remedy("use a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF"),
+        );
+    }
+    Climbed { rung: prove(cgroups, names, layers), unix }
+}
+
+/// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host.
+fn seal(ebpf: &mut Ebpf, servers: &File, choice: Seal, layers: &mut Vec<Layer>) -> Result<(), LoadError> {
+    let btf = Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))?;
+    sealed::set_cage(ebpf, SERVERS, servers)?;
+    let mut is_sealed = false;
+    if choice != Seal::Host {
+        match sealed::attach_to_cgroup(ebpf, &btf, servers) {
+            Ok(()) => {
+                is_sealed = true;
+                layers.push(Layer::active("sealed", "ten lsm_cgroup hooks on the cgroup of all servers"));
+            }
+            Err(error) => layers.push(refused("sealed", &error)),
+        }
+    }
+    if choice == Seal::Host || choice == Seal::Auto && !is_sealed {
+        layers.push(match sealed::attach_to_host(ebpf, &btf) {
+            Ok(()) => Layer::active(
+                "sealed, host-wide",
+                "ten lsm hooks, which let everybody pass who is no pinned server",
+            ),
+            Err(error) => refused("sealed, host-wide", &error),
+        });
+    }
+    if !loader::knows_offsets() {
+        layers.push(
+            Layer::inactive("cgroup guard", "the layout of this kernel's files is not known")
+                .with_remedy("run airlock with log level debug, which says why"),
+        );
+        return Ok(());
+    }
+    match sealed::attach_guard(ebpf, &btf) {
+        Ok(()) => {
+            layers.push(Layer::active("cgroup guard", "no pinned server writes to cgroups, root included"))
+        }
+        Err(error) => layers.push(refused("cgroup guard", &error)),
+    }
+    Ok(())
+}
+
+fn refused(name: &str, error: &LoadError) -> Layer {
+    let remedy = match error.errno() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "run as root or with CAP_BPF and CAP_PERFMON; where that is so, this kernel refuses LSM programs altogether"
+        }
+        Some(libc::EINVAL) => {
+            "other software may hold the ten places for lsm_cgroup programs (bpftool cgroup tree), or the kernel is older than 6.0"
+        }
+        _ => "boot with `bpf` in the list of security modules: lsm=…,bpf on the kernel's command line",
+    };
+    // What the error advises holds for programs of every kind, and the remedy for these.
+    let detail = error.to_string();
+    let detail = detail.rsplit_once("; ").map_or(detail.as_str(), |(detail, _)| detail);
+    Layer::inactive(name, detail).with_errno(error.errno()).with_remedy(remedy)
+}
+
+/// The rung that a process in the cage could not get past.
+fn prove(cgroups: &Cgroups, names: &Names, layers: &mut Vec<Layer>) -> Option<Rung> {
+    match canary::sing(cgroups, names) {
+        Ok(attempts) => {
+            let rung = attempts.rung();
+            let said = match rung {
+                Some(_) => Layer::active(
+                    "proof",
+                    format!("a process in the cage was stopped by every hook of rung {}", rung_name(rung)),
+                ),
+                None => Layer::inactive(
+                    "proof",
+                    format!("a process in the cage opened an IP socket: {attempts:?}"),
+                )
+                .with_remedy("report this with the output of `uname -a`"),
+            };
+            layers.push(said);
+            let guard = layers.iter_mut().find(|layer| layer.name == "cgroup guard" && layer.active);
+            if let Some(guard) = guard.filter(|_| !attempts.is_guarded()) {
+                *guard =
+                    Layer::inactive("cgroup guard", "it is attached, and a process in the cage got past it")
+                        .with_remedy("report this with the output of `uname -a`");
+            }
+            rung
+        }
+        Err(error) => {
+            layers.push(Layer::inactive("proof", error.to_string()).with_errno(error.errno()));
+            None
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The programs that seal a cage: the LSM hooks, for cgroups or for the whole host, and the guard of cgroups.
+//!
+//! A set is attached whole or not at all: of a set that a kernel refuses in part nothing stays.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+
+use airlock_ebpf::{CAGES, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook, MAX_CAGES};
+use aya::maps::{CgroupArray, HashMap, Map, MapError};
+use aya::programs::Program;
+use aya::{Btf, Ebpf};
+
+use super::loader::{LoadError, failed, loaded};
+
+/// The names of the programs of a set; they live as long as the object, which is as long as the daemon.
+fn programs(prefix: &str) -> impl Iterator<Item = (Hook, String)> {
+    Hook::SEALED.into_iter().map(move |hook| (hook, format!("{prefix}{}", hook.name())))
+}
+
+/// Attaches the ten programs to a cgroup.
+///
+/// # Errors
+/// Also when other software holds some of the ten places that a kernel has for such programs (`EINVAL`).
+pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Result<(), LoadError> {
+    whole(ebpf, CGROUP_PREFIX, |program, hook| {
+        let Program::LsmCgroup(program) = program else { return Err(LoadError::Foreign(hook.name())) };
+        loaded(program.load(hook.name(), btf)).map_err(failed(hook.name()))?;
+        program.attach(cgroup).map(drop).map_err(failed(hook.name()))
+    })
+}
+
+/// Attaches their twins to the whole host; they act on who is in one of the cages only.
+pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
+    whole(ebpf, HOST_PREFIX, |program, hook| attach_lsm(program, hook, btf))
+}
+
+/// Attaches the guard, which keeps everybody in a cage from writing to cgroups.
+pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
+    attach_lsm(ebpf.program_mut(GUARD).ok_or(LoadError::Foreign(GUARD))?, Hook::FileOpen, btf)
+}
+
+fn attach_lsm(program: &mut Program, hook: Hook, btf: &Btf) -> Result<(), LoadError> {
+    let Program::Lsm(program) = program else { return Err(LoadError::Foreign(hook.name())) };
+    program.load(hook.name(), btf).map_err(failed(hook.name()))?;
+    program.attach().map(drop).map_err(failed(hook.name()))
+}
+
+fn whole(
+    ebpf: &mut Ebpf,
+    prefix: &str,
+    attach: impl Fn(&mut Program, Hook) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let attached = programs(prefix).try_for_each(|(hook, name)| {
+        attach(ebpf.program_mut(&name).ok_or(LoadError::Foreign(hook.name()))?, hook)
+    });
+    if attached.is_err() {
+        for (_, name) in programs(prefix) {
+            // Those that were never loaded say so, which is what is wanted.
+            let _ = match ebpf.program_mut(&name) {
+                Some(Program::LsmCgroup(program)) => program.unload(),
+                Some(Program::Lsm(program)) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+    attached
+}
+
+/// Makes a cgroup one of the cages that the host-wide programs and the guard know, with this index below [`MAX_CAGES`].
+pub(super) fn set_cage(ebpf: &mut Ebpf, index: u32, cgroup: &File) -> Result<(), LoadError> {
+    debug_assert!(index < MAX_CAGES);
+    let map = ebpf.map_mut(CAGES).ok_or(LoadError::Foreign(CAGES))?;
+    let mut cages = CgroupArray::try_from(map).map_err(map_failed(CAGES))?;
+    cages.set(index, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGES))
+}
+
+/// Lets processes of a place connect to the listening socket with this cookie.
+pub(super) fn open_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
+    doors(ebpf)?.insert(door.to_words(), 1, 0).map_err(map_failed(DOORS))
+}
+
+/// The end of [`open_door`].
+pub(super) fn close_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
+    match doors(ebpf)?.remove(&door.to_words()) {
+        Err(MapError::KeyNotFound) => Ok(()),
+        result => result.map_err(map_failed(DOORS)),
+    }
+}
+
+fn doors(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, [u64; 2], u8>, LoadError> {
+    let map: &mut Map = ebpf.map_mut(DOORS).ok_or(LoadError::Foreign(DOORS))?;
+    HashMap::try_from(map).map_err(map_failed(DOORS))
+}
+
+fn map_failed(map: &'static str) -> impl Fn(MapError) -> LoadError {
+    move |source| LoadError::Map { map, source: Box::new(source) }
+}

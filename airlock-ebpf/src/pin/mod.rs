@@ -1,0 +1,15 @@
+//! The programs that pin a server: what they refuse, they refuse to every process below a cage, whatever its user.
+//!
+//! - `ip`: cgroup hooks of IP sockets, and of packets as a belt;
+//! - `unix`: cgroup hooks of unix sockets;
+//! - `lsm`: the hooks that seal a cage, once for cgroups and once for the whole host;
+//! - `guard`: nobody in a cage writes to cgroups.
+//!
+//! Each refusal counts and, within a pace, is told to the daemon. The line for the log is written only where the loader set
+//! the log level to `debug`: the level is read-only data, so that the verifier removes the whole branch otherwise.
+
+mod guard;
+mod ip;
+mod lsm;
+mod refusal;
+mod unix;
