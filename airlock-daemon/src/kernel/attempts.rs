@@ -236,8 +236,9 @@ mod tests {
         let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
         let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
         let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup: c"/dev/null".into() };
-        let attempts =
-            attempt(Confinement { procs: None, ids: None }, &bait).expect("a canary").expect("every step");
+        let attempts = attempt(Confinement { procs: None, ids: None, filters: None }, &bait)
+            .expect("a canary")
+            .expect("every step");
         let [v4_stream, v4_datagram, _, _] = attempts.ip;
         assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
         assert_eq!([attempts.netlink, attempts.unix_bind, attempts.inherited, attempts.cgroup_write], [0; 4]);

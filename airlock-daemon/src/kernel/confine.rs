@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use super::seccomp::Filters;
 use super::users::Ids;
 
 /// A step on the way into the cage; sent as one byte to the parent when it fails.
@@ -33,10 +34,12 @@ pub enum Step {
     NoNewPrivileges = 7,
     /// Marking every inherited descriptor as closed on exec.
     Descriptors = 8,
+    /// Taking the filter of system calls.
+    Filter = 9,
 }
 
 impl Step {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Cgroup,
         Self::Session,
         Self::Groups,
@@ -45,6 +48,7 @@ impl Step {
         Self::Capabilities,
         Self::NoNewPrivileges,
         Self::Descriptors,
+        Self::Filter,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -64,6 +68,9 @@ impl Step {
             Self::Capabilities => ("give up capabilities", "a kernel of at least 4.3 is needed"),
             Self::NoNewPrivileges => ("give up new privileges", "a kernel of at least 3.5 is needed"),
             Self::Descriptors => ("close inherited descriptors", "a kernel of at least 5.11 is needed"),
+            Self::Filter => {
+                ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
+            }
         }
     }
 }
@@ -75,6 +82,8 @@ pub(super) struct Confinement {
     pub(super) procs: Option<File>,
     /// Who to become; the daemon's own user when absent.
     pub(super) ids: Option<Ids>,
+    /// What system calls it may not make; none for whoever is not to be confined, and for the canary.
+    pub(super) filters: Option<&'static Filters>,
 }
 
 /// The parent's end of the channel that says which step failed.
@@ -134,7 +143,11 @@ impl Confinement {
         // SAFETY: plain numbers; the descriptors stay open until exec, so that failures can still be told.
         let marked =
             unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        check(Step::Descriptors, marked)
+        check(Step::Descriptors, marked)?;
+        match self.filters {
+            Some(filters) => filters.install().map_err(|error| (Step::Filter, error)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -164,7 +177,9 @@ mod tests {
         // Every write to this device fails, as one to a removed cgroup does.
         let procs = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
         let mut command = Command::new("/bin/true");
-        let steps = Confinement { procs: Some(procs), ids: None }.apply_to(&mut command).expect("a channel");
+        let steps = Confinement { procs: Some(procs), ids: None, filters: None }
+            .apply_to(&mut command)
+            .expect("a channel");
         let error = command.spawn().expect_err("no program");
         drop(command);
         assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
@@ -174,7 +189,8 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_is_no_failed_step() {
         let mut command = Command::new("/no/such/program");
-        let steps = Confinement { procs: None, ids: None }.apply_to(&mut command).expect("a channel");
+        let steps =
+            Confinement { procs: None, ids: None, filters: None }.apply_to(&mut command).expect("a channel");
         command.spawn().expect_err("no program");
         drop(command);
         assert_eq!(steps.failed_step(), None);

@@ -17,7 +17,9 @@ mod loader;
 mod network;
 mod report;
 mod sealed;
+mod seccomp;
 mod spawn;
+mod syscalls;
 mod unix_hooks;
 mod users;
 
@@ -39,6 +41,7 @@ use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
 use self::report::{claim, rung_name};
+use self::seccomp::Sockets;
 use self::unix_hooks::UnixHooks;
 use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
 
@@ -68,6 +71,9 @@ pub enum KernelError {
     /// The socket that a cage is to have a door to.
     #[error("cannot tell the cookie of a listening socket: {0}; it has to be a socket")]
     Door(#[source] std::io::Error),
+    /// The filter of system calls.
+    #[error("the filter of system calls cannot be made: {0}; report this")]
+    Filter(String),
     /// The programs.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -222,12 +228,19 @@ impl KernelHalf {
             }
             None => None,
         };
-        Ok(Cell {
-            upstream: upstream.to_owned(),
-            pinned: leaf.is_some() && self.report.rung.is_some() && pin.network == PinNetwork::None,
-            leaf,
-            pinning: self.pinning.clone(),
-        })
+        let pinned = leaf.is_some() && self.report.rung.is_some() && pin.network == PinNetwork::None;
+        let sockets = match pin.network {
+            PinNetwork::Host => Sockets::All,
+            PinNetwork::None if pinned => Sockets::Caged,
+            PinNetwork::None => Sockets::Unix,
+        };
+        let filters = match self.report.mode {
+            KernelMode::Off => None,
+            KernelMode::Required | KernelMode::Preferred => {
+                Some(seccomp::filters(sockets).map_err(KernelError::Filter)?)
+            }
+        };
+        Ok(Cell { upstream: upstream.to_owned(), filters, pinned, leaf, pinning: self.pinning.clone() })
     }
 
     /// The early drop, where its program is in the kernel.
@@ -341,7 +354,10 @@ fn always() -> [Layer; 2] {
             "process",
             "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
         ),
-        Layer::inactive("seccomp, Landlock", "not in this version: socket families other than IP stay open"),
+        match seccomp::filters(Sockets::Unix) {
+            Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
+            Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
+        },
     ]
 }
 

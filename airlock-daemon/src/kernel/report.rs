@@ -71,11 +71,9 @@ pub(super) fn claim(rung: Option<Rung>) -> &'static str {
     match rung {
         None => "servers are not pinned",
         Some(Rung::NoIp) => {
-            "a pinned server has no IP socket; other families and unix sockets are not covered"
+            "a pinned server has no socket but unix ones; which of those it reaches is up to the file system"
         }
-        Some(Rung::NoNetwork) => {
-            "a pinned server has no IP socket and connects to no unix socket; other families are not covered"
-        }
+        Some(Rung::NoNetwork) => "a pinned server has no socket but unix ones, and connects to none",
         Some(Rung::Sealed) => "a pinned server reaches airlock's socket and nothing else",
     }
 }

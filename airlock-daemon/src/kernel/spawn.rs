@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::Pinning;
 use super::cgroup::{CgroupError, Leaf};
 use super::confine::{Confinement, Step, socket_pair};
+use super::seccomp::Filters;
 use super::users::{self, Ids};
 
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
@@ -128,6 +129,7 @@ pub struct Cell {
     pub(super) leaf: Option<Leaf>,
     pub(super) pinning: Option<Arc<Pinning>>,
     pub(super) pinned: bool,
+    pub(super) filters: Option<&'static Filters>,
 }
 
 /// A running server. Its process, and all that it started in its cell, end with this value.
@@ -190,8 +192,9 @@ impl Cell {
             .stdin(Stdio::from(child_stdin))
             .stdout(Stdio::from(child_stdout))
             .stderr(Stdio::from(child_stderr));
-        let steps =
-            Confinement { procs, ids }.apply_to(&mut process).map_err(prepare("make a socket pair"))?;
+        let steps = Confinement { procs, ids, filters: self.filters }
+            .apply_to(&mut process)
+            .map_err(prepare("make a socket pair"))?;
         let spawned = process.spawn();
         // Closes our copies of the child's descriptors, so that its end is the end of the stream.
         drop(process);
