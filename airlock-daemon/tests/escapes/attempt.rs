@@ -1,0 +1,128 @@
+//! What an attempt is, and what has to become of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use airlock::config::schema::Rung;
+use serde::{Deserialize, Serialize};
+
+/// What an attempt does.
+type Act = Box<dyn Fn(&Place) -> io::Result<()> + Send + Sync>;
+
+/// One attempt to get out.
+pub(crate) struct Attempt {
+    pub(crate) name: &'static str,
+    /// What it tries, for the table.
+    pub(crate) tries: String,
+    /// The attempt itself; runs in the cage, in a process of its own with one thread.
+    pub(crate) act: Act,
+    /// What somebody outside does for it.
+    pub(crate) help: Help,
+    /// When it is refused, as root and as nobody.
+    pub(crate) rules: [Rule; 2],
+    /// The errors that count as refused, besides `EPERM` and `EACCES`.
+    pub(crate) also: &'static [i32],
+    /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
+    pub(crate) lacks: &'static [i32],
+    /// Whether somebody outside must have noticed it when it succeeds.
+    pub(crate) knocks: bool,
+}
+
+/// When an attempt is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// On this rung and on those above; below it is open.
+    From(Rung),
+    /// It is open on every rung.
+    Never,
+}
+
+/// What an accomplice outside does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Help {
+    Nothing,
+    /// Sends a connected TCP socket over the attempt's standard input.
+    SendTcp,
+    /// Sends a connected unix socket the same way.
+    SendUnix,
+    /// Connects to wherever the attempt says that it is listening.
+    Dial,
+}
+
+/// An attempt that is refused on every rung.
+pub(crate) fn attempt(
+    name: &'static str,
+    tries: impl Into<String>,
+    act: impl Fn(&Place) -> io::Result<()> + Send + Sync + 'static,
+) -> Attempt {
+    Attempt {
+        name,
+        tries: tries.into(),
+        act: Box::new(act),
+        help: Help::Nothing,
+        rules: [Rule::From(Rung::NoIp); 2],
+        also: &[],
+        lacks: &[],
+        knocks: false,
+    }
+}
+
+impl Attempt {
+    /// Below this rung it is open.
+    pub(crate) fn from(self, rung: Rung) -> Self {
+        Self { rules: [Rule::From(rung); 2], ..self }
+    }
+
+    /// Root and nobody differ.
+    pub(crate) fn rules(self, root: Rule, nobody: Rule) -> Self {
+        Self { rules: [root, nobody], ..self }
+    }
+
+    pub(crate) fn helped(self, help: Help) -> Self {
+        Self { help, ..self }
+    }
+
+    /// More errors that count as refused.
+    pub(crate) fn also(self, also: &'static [i32]) -> Self {
+        Self { also, ..self }
+    }
+
+    /// More errors of a kernel without what it needs.
+    pub(crate) fn lacks(self, lacks: &'static [i32]) -> Self {
+        Self { lacks, ..self }
+    }
+
+    /// Somebody outside would notice.
+    pub(crate) fn knocks(self) -> Self {
+        Self { knocks: true, ..self }
+    }
+}
+
+/// What an attempt knows of the world outside: more than a server would have to be told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// A directory that everybody may write to.
+    pub(crate) dir: PathBuf,
+    /// A directory with the daemon's files: configuration, policies, audit log, state, sockets.
+    pub(crate) daemon: PathBuf,
+    /// TCP and UDP listeners, IPv4 and IPv6.
+    pub(crate) tcp: [Option<SocketAddr>; 2],
+    pub(crate) udp: [Option<SocketAddr>; 2],
+    /// Abstract names, without the leading zero: a stream listener, a datagram socket, a packet listener.
+    pub(crate) names: [String; 3],
+    /// A process outside that runs as root.
+    pub(crate) victim: u32,
+    /// A TCP socket of the victim, connected to a listener outside.
+    pub(crate) victim_socket: i32,
+    /// Where the victim keeps a secret in its memory.
+    pub(crate) victim_secret: u64,
+    /// Sockets that the daemon forgot to mark as closed on exec: a TCP listener and an unconnected UDP socket.
+    pub(crate) forgotten: [i32; 2],
+    /// cgroup2's mount point, the daemon's cgroup and another one beside it.
+    pub(crate) cgroups: [PathBuf; 3],
+    /// A map pinned in bpffs.
+    pub(crate) pinned: Option<PathBuf>,
+    /// A terminal that somebody else is using.
+    pub(crate) terminal: Option<PathBuf>,
+}

@@ -1,0 +1,34 @@
+//! The escape suite: a row of attempts to get out of the cage, each a process of its own, each made as root and as
+//! nobody, and each made once more without a cage to see that it would work.
+//!
+//! A harness of its own, because an attempt has to be a process with one thread.
+
+mod attempt;
+mod attempts;
+mod harness;
+mod inside;
+mod outside;
+mod raw;
+mod suite;
+mod table;
+
+#[path = "../../../tests/src/skip.rs"]
+mod skipping;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Ok(name) = std::env::var(inside::ATTEMPT) {
+        return inside::act(&name);
+    }
+    let mut tests: Vec<harness::Test> = attempts::GROUPS
+        .iter()
+        .map(|(name, attempts)| harness::Test { name, run: Box::new(|| suite::run(name, &attempts())) })
+        .collect();
+    tests.push(harness::Test {
+        name: "there_are_enough_attempts_and_no_two_of_a_name",
+        run: Box::new(table::complete),
+    });
+    tests.push(harness::Test { name: "readme_shows_every_attempt", run: Box::new(table::in_readme) });
+    harness::run(&tests)
+}
