@@ -31,6 +31,13 @@ impl Counts {
         }
     }
 
+    /// Adds those of another run.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
     /// Tests that skipped themselves passed as far as their runner can tell.
     pub(crate) fn with_skips(self, skips: &[String]) -> Self {
         let count = u64::try_from(skips.len()).unwrap_or(u64::MAX);

@@ -2,8 +2,12 @@
 //!
 //! A guest is a kernel from Debian's archive and an initramfs with the test programs of this workspace; qemu interprets
 //! it (never KVM: some hosts have one that cannot run a stock kernel). What the guest prints is read line by line.
+//!
+//! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to; `--readme` puts it
+//! into README.md.
 
 mod archive;
+mod escapes;
 mod guest;
 mod image;
 mod kernel;
@@ -24,7 +28,7 @@ const SERIES: [&str; 2] = ["6.1", "6.12"];
 const LIMIT: Duration = Duration::from_mins(2);
 
 const USAGE: &str =
-    "usage: cargo xtask vm --kernel 6.1|6.12 | --all [--limit SECONDS] [--only SUITE[=TESTS]]";
+    "usage: cargo xtask vm --kernel 6.1|6.12 | --all [--limit SECONDS] [--only SUITE[=TESTS]] [--readme]";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,15 +37,23 @@ struct Options {
     limit: Duration,
     /// Only this test program, and in it only the tests whose names contain what follows a `=`.
     only: Option<String>,
+    /// The escape suite also runs on this host.
+    host: bool,
+    /// The table of escapes is written into README.md.
+    readme: bool,
 }
 
 impl Options {
     fn read(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { series: Vec::new(), limit: LIMIT, only: None };
+        let mut options = Self { series: Vec::new(), limit: LIMIT, only: None, host: false, readme: false };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg {
-                "--all" => options.series = SERIES.to_vec(),
+                "--all" => {
+                    options.series = SERIES.to_vec();
+                    options.host = true;
+                }
+                "--readme" => options.readme = true,
                 "--kernel" => {
                     let wanted = args.next().ok_or(USAGE)?;
                     let known = SERIES.into_iter().find(|series| *series == wanted);
@@ -55,7 +67,11 @@ impl Options {
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        if options.series.is_empty() { Err(USAGE.to_owned()) } else { Ok(options) }
+        // A table of one kernel would replace that of all.
+        if options.series.is_empty() || (options.readme && !options.host) {
+            return Err(USAGE.to_owned());
+        }
+        Ok(options)
     }
 }
 
@@ -67,12 +83,24 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     let suites = image::suites()?;
     let mut counts = Counts::default();
     let mut failures = Vec::new();
+    let mut table = escapes::Table::default();
     for series in options.series {
         let kernel = kernel::find(series)?;
         match boot(&kernel, &suites, options.limit, options.only.as_deref()) {
-            Ok(transcript) => count(series, &transcript, &mut counts, &mut failures),
+            Ok(transcript) => {
+                table.add(transcript.escapes.iter().map(String::as_str));
+                count(series, &transcript, &mut counts, &mut failures);
+            }
             Err(error) => failures.push(format!("{series}: {error}")),
         }
+    }
+    if options.host {
+        let of_host = table.add_host()?;
+        counts.add(of_host);
+    }
+    table.print();
+    if options.readme {
+        table.write_readme()?;
     }
     for failure in &failures {
         println!("{failure}");
@@ -108,9 +136,11 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
         Ok(suites) => suites,
         Err(error) => return failures.push(format!("guests: {error}")),
     };
+    let mut table = escapes::Table::default();
     for (series, kernel) in kernels {
         match boot(&kernel, &suites, LIMIT, None) {
             Ok(transcript) => {
+                table.add(transcript.escapes.iter().map(String::as_str));
                 count(series, &transcript, counts, failures);
                 let own = transcript.skips.iter().map(|skip| format!("{series}: {skip}"));
                 skips.extend(own);
@@ -118,6 +148,7 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
             Err(error) => failures.push(format!("guest {series}: {error}")),
         }
     }
+    table.print();
 }
 
 /// Runs one guest to its end and prints what it did.
@@ -138,9 +169,7 @@ fn boot(
 /// Adds up what a guest said.
 fn count(series: &str, transcript: &Transcript, counts: &mut Counts, failures: &mut Vec<String>) {
     let of_guest = transcript.counts();
-    counts.passed += of_guest.passed;
-    counts.failed += of_guest.failed;
-    counts.skipped += of_guest.skipped;
+    counts.add(of_guest);
     failures.extend(transcript.faults().into_iter().map(|fault| format!("{series}: {fault}")));
     println!("{series}: {}", of_guest.with_skips(&transcript.skips).line());
 }
@@ -155,11 +184,19 @@ mod tests {
 
     #[test]
     fn the_command_line_is_read_whole() {
-        let both = Options { series: vec!["6.1", "6.12"], limit: LIMIT, only: None };
+        let both =
+            Options { series: vec!["6.1", "6.12"], limit: LIMIT, only: None, host: true, readme: false };
         assert_eq!(read(&["--all"]), Ok(both));
         let one = read(&["--kernel", "6.12", "--limit", "300", "--only", "escapes"]).expect("options");
         assert_eq!((one.series, one.limit), (vec!["6.12"], Duration::from_mins(5)));
-        for wrong in [&[][..], &["--kernel"], &["--kernel", "5.4"], &["--all", "--limit", "soon"], &["6.1"]] {
+        for wrong in [
+            &[][..],
+            &["--kernel"],
+            &["--kernel", "5.4"],
+            &["--all", "--limit", "soon"],
+            &["6.1"],
+            &["--kernel", "6.1", "--readme"],
+        ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         name: "there_are_enough_attempts_and_no_two_of_a_name",
         run: Box::new(table::complete),
     });
+    tests.push(harness::Test { name: "a_guest_is_sealed", run: Box::new(suite::sealed) });
     tests.push(harness::Test { name: "readme_shows_every_attempt", run: Box::new(table::in_readme) });
     harness::run(&tests)
 }

@@ -99,10 +99,8 @@ impl World {
             terminal,
             dir: root,
         };
-        let world = Self { place, ears, victim, far, bound, _kept: kept, _dir: dir };
-        // The victim's own connection is nobody from the cage.
-        world.far.0.accept()?;
-        Ok(world)
+        kept.push(far.0.accept()?.0.into());
+        Ok(Self { place, ears, victim, far, bound, _kept: kept, _dir: dir })
     }
 
     /// Who came since the last time.
@@ -125,19 +123,19 @@ impl World {
         self.visitors()
     }
 
-    /// Does what an attempt was promised before it starts.
-    pub(crate) fn help(&self, help: Help, stdio: &UnixStream) -> io::Result<()> {
+    /// Does what an attempt was promised before it starts; gives the other end of a connection that was passed.
+    pub(crate) fn help(&self, help: Help, stdio: &UnixStream) -> io::Result<Option<OwnedFd>> {
         match help {
-            Help::Nothing | Help::Dial => Ok(()),
+            Help::Nothing | Help::Dial => Ok(None),
             Help::SendTcp => {
                 let socket = TcpStream::connect(self.far.0.local_addr()?)?;
                 raw::send_descriptor(stdio, socket.as_raw_fd())?;
-                self.far.0.accept().map(drop)
+                Ok(Some(self.far.0.accept()?.0.into()))
             }
             Help::SendUnix => {
                 let socket = UnixStream::connect(self.place.dir.join("far"))?;
                 raw::send_descriptor(stdio, socket.as_raw_fd())?;
-                self.far.1.accept().map(drop)
+                Ok(Some(self.far.1.accept()?.0.into()))
             }
         }
     }

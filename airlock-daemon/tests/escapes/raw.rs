@@ -74,6 +74,18 @@ pub(crate) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> 
     result_of(pid)
 }
 
+/// Runs something in a child of its own; the signal that killed it, if one did.
+pub(crate) fn child(work: impl FnOnce()) -> io::Result<Option<i32>> {
+    // SAFETY: there are no other threads whose locks could be held in the child.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        work();
+        exit_with(Ok(()));
+    }
+    let status = wait(pid)?;
+    Ok(libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)))
+}
+
 /// `clone3` with these flags and, if there is one, into the cgroup behind a descriptor; what the child's work gave.
 pub(crate) fn clone3(
     flags: i32,
@@ -101,15 +113,18 @@ fn exit_with(result: io::Result<()>) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn result_of(pid: libc::pid_t) -> io::Result<()> {
-    if pid < 0 {
-        return Err(io::Error::last_os_error());
-    }
+/// Waits for the end of a child that fork gave, or tells why there is none.
+fn wait(pid: libc::pid_t) -> io::Result<i32> {
     let mut status = 0;
     // SAFETY: the status lives for the call.
-    if unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } < 0 {
+    if pid < 0 || unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } < 0 {
         return Err(io::Error::last_os_error());
     }
+    Ok(status)
+}
+
+fn result_of(pid: libc::pid_t) -> io::Result<()> {
+    let status = wait(pid)?;
     if libc::WIFSIGNALED(status) {
         // As the attempt itself would have ended.
         // SAFETY: plain numbers.

@@ -7,23 +7,36 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Rung};
-use airlock::kernel::{KernelHalf, ServerCommand};
+use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
-use crate::attempt::{Attempt, Help, Rule};
-use crate::inside::{ATTEMPT, PLACE};
+use crate::attempt::{Attempt, Rule};
+use crate::inside::{ATTEMPT, DRIVER, PLACE};
 use crate::outside::World;
 use crate::skipping::skip;
 
-/// Who attempts: their names, the user of a server, and its number.
-const USERS: [(&str, Option<&str>, u32); 2] = [("root", None, 0), ("nobody", Some("nobody"), 65534)];
+/// Who attempts.
+struct User {
+    name: &'static str,
+    /// The user that a server is given; none to keep the daemon's own.
+    account: Option<&'static str>,
+    uid: u32,
+}
+
+const USERS: [User; 2] = [
+    User { name: "root", account: None, uid: 0 },
+    User { name: "nobody", account: Some("nobody"), uid: 65534 },
+];
 
 /// A file to which the rows of the table are appended, where it is set.
 const TABLE: &str = "AIRLOCK_ESCAPE_TABLE";
+
+/// Set in a guest of `cargo xtask vm`.
+const GUEST: &str = "AIRLOCK_GUEST";
 
 /// How one attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +62,8 @@ enum Cell {
     Open,
     /// This kernel does not have what it needs.
     Absent,
-    /// It is refused to this user everywhere, with or without a cage.
-    Anyway,
+    /// It is refused to this user everywhere, with or without a cage; whether that is root.
+    Anyway(bool),
 }
 
 impl fmt::Display for Cell {
@@ -60,7 +73,8 @@ impl fmt::Display for Cell {
             Self::Killed(signal) => write!(f, "killed ({signal})"),
             Self::Open => f.write_str("open"),
             Self::Absent => f.write_str("absent"),
-            Self::Anyway => f.write_str("never allowed"),
+            Self::Anyway(true) => f.write_str("never allowed"),
+            Self::Anyway(false) => f.write_str("needs root"),
         }
     }
 }
@@ -94,41 +108,26 @@ pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
     let world = World::build(group).map_err(|error| format!("the world outside: {error}"))?;
     let program = program(&world.place.dir).map_err(|error| format!("the attempts' program: {error}"))?;
     let place = serde_json::to_string(&world.place).map_err(|error| error.to_string())?;
+    let env = BTreeMap::from([(ATTEMPT.to_owned(), DRIVER.to_owned()), (PLACE.to_owned(), place)]);
+    let places: Vec<&str> = crate::attempts::all().iter().map(|attempt| attempt.name).collect();
+    let release = half.report().kernel.clone();
     let mut faults = Vec::new();
     let mut rows = String::new();
-    let release = half.report().kernel.clone();
-    for attempt in attempts {
-        for (index, (user, account, number)) in USERS.into_iter().enumerate() {
-            let env = BTreeMap::from([
-                (ATTEMPT.to_owned(), attempt.name.to_owned()),
-                (PLACE.to_owned(), place.clone()),
-            ]);
-            let command = ServerCommand {
-                program: program.clone(),
-                args: Vec::new(),
-                env: env.clone(),
-                working_dir: PathBuf::from("/"),
-                user: account.map(str::to_owned),
+    for user in &USERS {
+        let mut caged = Driver::caged(&half, &program, &env, user)?;
+        let mut free =
+            Driver::free(&program, &env, user).map_err(|error| format!("without a cage: {error}"))?;
+        for attempt in attempts {
+            let result = judged(attempt, user, rung, &world, &mut caged, &mut free);
+            let shown = match &result {
+                Ok(cell) => cell.to_string(),
+                Err(_) => "**not as it should be**".to_owned(),
             };
-            let judged = caged(&half, &world, attempt, &command).and_then(|caged| {
-                let visitors = world.visitors();
-                let free = free(&world, attempt, &program, &env, number)?;
-                let seen = if attempt.knocks && free == Outcome::Done {
-                    world.expect_visitor()
-                } else {
-                    world.visitors()
-                };
-                judge(attempt, attempt.rules[index], rung, (caged, &visitors), (free, &seen))
-            });
-            match judged {
-                Ok(cell) => {
-                    println!("  {:<28} {user:<7} {cell}", attempt.name);
-                    rows.push_str(&row(attempt.name, user, rung, &release, cell));
-                }
-                Err(reason) => {
-                    println!("  {:<28} {user:<7} FAILED", attempt.name);
-                    faults.push(format!("{} as {user}: {reason}", attempt.name));
-                }
+            println!("  {:<28} {:<7} {shown}", attempt.name, user.name);
+            let place = places.iter().position(|name| *name == attempt.name).unwrap_or_default();
+            rows.push_str(&row(place, attempt, user.name, rung, &release, &shown));
+            if let Err(reason) = result {
+                faults.push(format!("{} as {}: {reason}", attempt.name, user.name));
             }
         }
     }
@@ -136,10 +135,41 @@ pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
+/// Makes an attempt twice and judges it.
+fn judged(
+    attempt: &Attempt,
+    user: &User,
+    rung: Rung,
+    world: &World,
+    caged: &mut Driver,
+    free: &mut Driver,
+) -> Result<Cell, String> {
+    let inside = caged.attempt(world, attempt).map_err(|error| format!("in the cage: {error}"))?;
+    let visitors = world.visitors();
+    let outside = free.attempt(world, attempt).map_err(|error| format!("without a cage: {error}"))?;
+    let seen =
+        if attempt.knocks && outside == Outcome::Done { world.expect_visitor() } else { world.visitors() };
+    judge(attempt, user.uid == 0, rung, (inside, &visitors), (outside, &seen))
+}
+
+/// On each of Debian's kernels the strongest rung is a demand that is met: all its programs load, and its proof holds.
+pub(crate) fn sealed() -> Result<(), String> {
+    if std::env::var_os(GUEST).is_none() {
+        skip("it is a promise for Debian's kernels: cargo xtask vm --all");
+        return Ok(());
+    }
+    let config = Kernel { mode: KernelMode::Required, minimum_rung: Some(Rung::Sealed), ..Kernel::default() };
+    let half = KernelHalf::start(&config).map_err(|error| error.to_string())?;
+    if half.report().rung != Some(Rung::Sealed) {
+        return Err(half.report().to_string());
+    }
+    Ok(())
+}
+
 /// What becomes of an attempt in the cage and outside, against its rule.
 fn judge(
     attempt: &Attempt,
-    rule: Rule,
+    root: bool,
     rung: Rung,
     (caged, visitors): (Outcome, &[&str]),
     (free, seen): (Outcome, &[&str]),
@@ -155,7 +185,7 @@ fn judge(
             return Ok(Cell::Absent);
         }
         Outcome::Refused(errno) if caged != Outcome::Done && REFUSED.contains(&errno) => {
-            return Ok(Cell::Anyway);
+            return Ok(Cell::Anyway(root));
         }
         _ => return Err(format!("{caged:?} in the cage, and {free:?} outside of it")),
     }
@@ -164,7 +194,8 @@ fn judge(
             "nobody heard it outside of the cage, so nobody would have heard it from inside".to_owned()
         );
     }
-    let shut = match rule {
+    let [as_root, as_nobody] = attempt.rules;
+    let shut = match if root { as_root } else { as_nobody } {
         Rule::From(from) => rung >= from,
         Rule::Never => false,
     };
@@ -181,77 +212,93 @@ fn judge(
     }
 }
 
-/// One attempt in the cage.
-fn caged(
-    half: &KernelHalf,
-    world: &World,
-    attempt: &Attempt,
-    command: &ServerCommand,
-) -> Result<Outcome, String> {
-    let cell = half.cell("escape", &Pin::default()).map_err(|error| error.to_string())?;
-    if !cell.is_pinned() {
-        return Err("its cell is not pinned".to_owned());
-    }
-    let mut server = cell.spawn(command).map_err(|error| error.to_string())?;
-    let stdio = server.take_stdio().ok_or("no output")?;
-    let said = listen(world, attempt.help, stdio).map_err(|error| error.to_string())?;
-    let status = loop {
-        if let Some(status) = server.exited() {
-            break status;
-        }
-        std::thread::yield_now();
-    };
-    Ok(outcome(said, status))
+/// The process that makes attempts, one after the other.
+struct Driver {
+    stdio: BufReader<UnixStream>,
+    _process: Process,
 }
 
-/// The same attempt without any cage, as the same user.
-fn free(
-    world: &World,
-    attempt: &Attempt,
-    program: &Path,
-    env: &BTreeMap<String, String>,
-    user: u32,
-) -> Result<Outcome, String> {
-    let run = || {
+/// It ends with this value.
+enum Process {
+    Caged(ServerProcess),
+    Free(Child),
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        match self {
+            Self::Caged(server) => drop(server.kill()),
+            Self::Free(child) => {
+                // Both fail only where it has ended already.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// In a cell of its own, as a server would be.
+    fn caged(
+        half: &KernelHalf,
+        program: &Path,
+        env: &BTreeMap<String, String>,
+        user: &User,
+    ) -> Result<Self, String> {
+        let cell = half.cell("escape", &Pin::default()).map_err(|error| error.to_string())?;
+        if !cell.is_pinned() {
+            return Err("its cell is not pinned".to_owned());
+        }
+        let command = ServerCommand {
+            program: program.to_owned(),
+            args: Vec::new(),
+            env: env.clone(),
+            working_dir: PathBuf::from("/"),
+            user: user.account.map(str::to_owned),
+        };
+        let mut server = cell.spawn(&command).map_err(|error| error.to_string())?;
+        let stdio = server.take_stdio().ok_or("no output")?;
+        Ok(Self { stdio: BufReader::new(stdio), _process: Process::Caged(server) })
+    }
+
+    /// The same without any cage, as the same user.
+    fn free(program: &Path, env: &BTreeMap<String, String>, user: &User) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
         let mut command = Command::new(program);
-        command.env_clear().envs(env).current_dir("/").uid(user).gid(user);
+        command.env_clear().envs(env).current_dir("/").uid(user.uid).gid(user.uid);
         command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs)).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        // It still holds their end of the pair.
-        drop(command);
-        let said = listen(world, attempt.help, ours)?;
-        Ok::<_, io::Error>(outcome(said, child.wait()?))
-    };
-    run().map_err(|error| format!("outside of the cage: {error}"))
-}
-
-/// Helps an attempt and hears its result.
-fn listen(world: &World, help: Help, stdio: UnixStream) -> io::Result<Option<i32>> {
-    world.help(help, &stdio)?;
-    let mut result = None;
-    let mut stdio = BufReader::new(stdio);
-    let mut line = String::new();
-    // A process that was killed may have reset the connection.
-    while stdio.read_line(&mut line).is_ok_and(|length| length > 0) {
-        if let Some(number) = line.trim().strip_prefix("RESULT ") {
-            result = number.parse().ok();
-        } else if let Some(address) = line.trim().strip_prefix("LISTENING ") {
-            let reached = World::dial(address);
-            writeln!(stdio.get_mut(), "{reached}")?;
-        }
-        line.clear();
+        Ok(Self { stdio: BufReader::new(ours), _process: Process::Free(command.spawn()?) })
     }
-    Ok(result)
-}
 
-fn outcome(said: Option<i32>, status: ExitStatus) -> Outcome {
-    match (said, status.signal()) {
-        (Some(0), _) => Outcome::Done,
-        (Some(errno), _) => Outcome::Refused(errno),
-        (None, Some(signal)) => Outcome::Killed(signal),
-        (None, None) => Outcome::Silent,
+    /// Has it make one attempt, helps as promised, and hears how it ended.
+    fn attempt(&mut self, world: &World, attempt: &Attempt) -> io::Result<Outcome> {
+        writeln!(self.stdio.get_mut(), "{}", attempt.name)?;
+        let _other_end = world.help(attempt.help, self.stdio.get_ref())?;
+        let mut result = None;
+        loop {
+            let mut line = String::new();
+            if self.stdio.read_line(&mut line)? == 0 {
+                return Err(io::Error::other("the attempts' process ended"));
+            }
+            let (kind, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+            match kind {
+                "RESULT" => result = rest.parse().ok(),
+                "LISTENING" => {
+                    let reached = World::dial(rest);
+                    writeln!(self.stdio.get_mut(), "{reached}")?;
+                }
+                "ENDED" => {
+                    return Ok(match result {
+                        Some(0) => Outcome::Done,
+                        Some(errno) => Outcome::Refused(errno),
+                        None => Outcome::Silent,
+                    });
+                }
+                "KILLED" => return Ok(rest.parse().map_or(Outcome::Silent, Outcome::Killed)),
+                _ => return Err(io::Error::other(line)),
+            }
+        }
     }
 }
 
@@ -273,13 +320,13 @@ fn program(dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// A row for the collected table.
-fn row(name: &str, user: &str, rung: Rung, release: &str, cell: Cell) -> String {
+fn row(place: usize, attempt: &Attempt, user: &str, rung: Rung, release: &str, result: &str) -> String {
     let rung = match rung {
         Rung::NoIp => "no-ip",
         Rung::NoNetwork => "no-network",
         Rung::Sealed => "sealed",
     };
-    format!("{name}\t{user}\t{release}\t{rung}\t{cell}\n")
+    format!("{place}\t{}\t{}\t{user}\t{release}\t{rung}\t{result}\n", attempt.name, attempt.tries)
 }
 
 fn keep(rows: &str) -> io::Result<()> {

@@ -22,7 +22,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, limit: Duration) -> Result<
     let line = "console=ttyS0 quiet panic=-1 oops=panic";
     let mut qemu = command(
         "qemu-system-x86_64",
-        &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"],
+        &["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"],
     );
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"])
         .arg("-kernel")

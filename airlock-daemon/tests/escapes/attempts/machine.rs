@@ -82,6 +82,8 @@ fn calls() -> [Attempt; 9] {
         }),
         attempt("tiocsti", "type at somebody else's terminal (`TIOCSTI`)", |place| {
             let terminal = place.terminal.as_deref().ok_or_else(absent)?;
+            // The first terminal that the leader of a session opens is its own, on which anybody may type.
+            let _ = rustix::process::setsid();
             let terminal = OpenOptions::new().read(true).write(true).open(terminal)?;
             let request = i64::try_from(libc::TIOCSTI).map_err(io::Error::other)?;
             call(libc::SYS_ioctl, [number(&terminal).into(), request.into(), b"x".into()]).map(drop)

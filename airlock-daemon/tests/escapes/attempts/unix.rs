@@ -19,6 +19,14 @@ const HIDDEN: &[i32] = &[libc::ENOENT, libc::ENOTDIR];
 const NOBODY: &[i32] = &[libc::ECONNREFUSED];
 
 pub(super) fn attempts() -> Vec<Attempt> {
+    let mut attempts = paths();
+    attempts.extend(names());
+    attempts.extend(bound());
+    attempts
+}
+
+/// By a path.
+fn paths() -> Vec<Attempt> {
     let path = |name: &'static str, tries: &str, file: &'static str| {
         attempt(name, format!("connect to {tries}"), move |place| stream(&place.dir.join(file)))
             .from(Rung::NoNetwork)
@@ -44,6 +52,12 @@ pub(super) fn attempts() -> Vec<Attempt> {
         .from(Rung::NoNetwork)
         .also(HIDDEN)
         .knocks(),
+    ]
+}
+
+/// By an abstract name, and without a connection.
+fn names() -> Vec<Attempt> {
+    vec![
         attempt("unix-abstract", "connect to an abstract stream socket", |place| {
             let address = SocketAddr::from_abstract_name(&place.names[0])?;
             UnixStream::connect_addr(&address).map(drop)
@@ -100,6 +114,12 @@ pub(super) fn attempts() -> Vec<Attempt> {
         })
         .also(HIDDEN)
         .knocks(),
+    ]
+}
+
+/// The other way round, and to the daemon.
+fn bound() -> Vec<Attempt> {
+    vec![
         attempt("unix-bind-path", "bind a path, and have an accomplice connect to it", |place| {
             let at = place.dir.join(format!("ours-{}", std::process::id()));
             let listener = UnixListener::bind(&at)?;
