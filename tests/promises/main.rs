@@ -7,6 +7,7 @@ mod batches;
 mod breadth;
 mod bridge;
 mod crowd;
+mod dial_in;
 mod edge;
 mod edge_of_http;
 mod error_contract;

@@ -39,6 +39,7 @@ use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 use crate::runtime::unix_socket::SocketFile;
 use crate::runtime::worker::{self, Phase, Remote};
+use crate::upstream::dial_in::{self, DialIns};
 use crate::upstream::pool::Upstreams;
 
 use super::{certificates, reload};
@@ -89,6 +90,7 @@ struct House {
     socket_file: Option<SocketFile>,
     metrics: Option<TcpListener>,
     admin: Option<AdminSocket>,
+    dial_ins: DialIns,
     development: Option<Arc<DevelopmentIssuer>>,
     backend: Backend,
     workers: usize,
@@ -116,7 +118,12 @@ fn serve(config: Config) -> Result<(), Failure> {
     drop(house.listeners);
 
     let local = tokio::task::LocalSet::new();
-    let side = Side { metrics: house.metrics, admin: house.admin, development: house.development };
+    let side = Side {
+        metrics: house.metrics,
+        admin: house.admin,
+        dial_ins: house.dial_ins,
+        development: house.development,
+    };
     let keeping = keep_house(Arc::clone(&service), side, &addresses, &crew, signals);
     let result = local.block_on(&runtime, async {
         let result = keeping.await;
@@ -188,6 +195,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         None => None,
     };
     let admin = config.observability.admin_listen.as_deref().map(AdminSocket::open).transpose()?;
+    let dial_ins = dial_in::open_all(&config, &kernel)?;
     let (audit, writer) = AuditLog::open(&config.audit)?;
     let metrics = Metrics::new();
     let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
@@ -211,7 +219,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         parked: Parked::default(),
         limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics)),
         audit,
-        upstreams: Upstreams::new(&config, &kernel, backend, &metrics),
+        upstreams: Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins),
         metrics,
         kernel,
         io,
@@ -238,6 +246,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
         socket_file,
         metrics: metrics_listener,
         admin,
+        dial_ins,
         development,
         backend,
         workers,
@@ -368,8 +377,7 @@ fn probe_all(service: &Arc<Service>, phase: &watch::Receiver<Phase>) {
         let (upstream, mut phase) = (Arc::clone(upstream), phase.clone());
         tokio::task::spawn_local(async move {
             tokio::select! {
-                // What went wrong is logged by the pool and shown by /ready.
-                _ = upstream.probe() => {}
+                () = upstream.introduce() => {}
                 _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
             }
         });
@@ -380,6 +388,7 @@ fn probe_all(service: &Arc<Service>, phase: &watch::Receiver<Phase>) {
 struct Side {
     metrics: Option<TcpListener>,
     admin: Option<AdminSocket>,
+    dial_ins: DialIns,
     development: Option<Arc<DevelopmentIssuer>>,
 }
 
@@ -393,7 +402,7 @@ async fn keep_house(
 ) -> Result<(), Failure> {
     let mut status = format!("listening on {addresses}");
     let started = Instant::now();
-    let Side { metrics, admin, development } = side;
+    let Side { metrics, admin, dial_ins, development } = side;
     if let Some(issuer) = development {
         let _ = write!(status, ", development issuer at {}", issuer.url());
         tokio::task::spawn_local(async move {
@@ -423,6 +432,14 @@ async fn keep_house(
         tokio::task::spawn_local(async move {
             if let Err(error) = admin::serve(socket, service, started).await {
                 tracing::error!(%error, "the admin interface has ended");
+            }
+        });
+    }
+    for (name, dial_in) in dial_ins {
+        let audit = service.gateway.audit.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = dial_in.serve(audit).await {
+                tracing::error!(upstream = name, %error, "the socket for a server that dials in has ended");
             }
         });
     }

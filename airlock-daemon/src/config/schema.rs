@@ -439,10 +439,11 @@ pub struct Upstream {
     /// `stdio`: its working directory, `/` by default.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
-    /// `stdio`: the user it runs as.
+    /// `stdio`: the user it runs as. `dial_in`: the user whose processes may dial in.
     #[serde(default)]
     pub user: Option<String>,
-    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it.
+    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
+    /// `/run/airlock/dial-in/NAME.sock` when absent.
     #[serde(default)]
     pub socket: Option<PathBuf>,
     /// `unix`: what is spoken on the socket.
@@ -466,9 +467,17 @@ pub struct Upstream {
     /// The only tools that may be called; all that the policy allows when absent.
     #[serde(default)]
     pub allow_tools: Option<Vec<String>>,
-    /// `stdio`: how the process is confined.
+    /// `stdio`: how the process is confined. `dial_in`: how it has to be confined to be let in.
     #[serde(default)]
     pub pin: Pin,
+}
+
+impl Upstream {
+    /// `dial_in`: where Airlock listens for the server.
+    pub fn dial_in_socket(&self) -> PathBuf {
+        let default = || PathBuf::from(format!("/run/airlock/dial-in/{}.sock", self.name));
+        self.socket.clone().unwrap_or_else(default)
+    }
 }
 
 /// `upstreams[].type`.
@@ -481,6 +490,8 @@ pub enum UpstreamKind {
     Unix,
     /// Streamable HTTP.
     Http,
+    /// A server that somebody else starts and that connects to a socket of Airlock's, a message a line.
+    DialIn,
 }
 
 /// `upstreams[].framing`.
@@ -604,6 +615,16 @@ pub struct Pin {
     pub memory: Option<ByteSize>,
     /// Limit of processes and threads of its cgroup.
     pub tasks: Option<u32>,
+    /// Sockets that it may connect to all the same; servers that dial in have Airlock's and no other.
+    pub sockets: Vec<PinSocket>,
+}
+
+/// `upstreams[].pin.sockets[]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinSocket {
+    /// The socket of Airlock's on which this server dials in.
+    Airlock,
 }
 
 /// `upstreams[].pin.network`.
@@ -613,7 +634,7 @@ pub enum PinNetwork {
     /// Nothing.
     #[default]
     None,
-    /// The host's network: the server is not pinned.
+    /// The host's network: the server is not pinned. Only for `dial_in` in this release.
     Host,
 }
 
@@ -720,6 +741,8 @@ pub struct Kernel {
     pub minimum_rung: Option<Rung>,
     /// Which LSM programs seal the cage, on a kernel that takes them.
     pub seal: Seal,
+    /// The systemd slice whose units are pinned as well, so that they may dial in; none when absent.
+    pub slice: Option<String>,
     /// The early drop.
     pub xdp: Xdp,
 }
@@ -887,7 +910,7 @@ impl Default for Policy {
 
 impl Default for Pin {
     fn default() -> Self {
-        Self { network: PinNetwork::None, memory: None, tasks: Some(64) }
+        Self { network: PinNetwork::None, memory: None, tasks: Some(64), sockets: Vec::new() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod credential;
+mod dial_in;
 mod later;
 mod limits;
 mod net;
@@ -36,6 +37,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     auth::check(config, &mut checks);
     limits::check(config, &mut checks);
     upstreams::check(config, &mut checks);
+    dial_in::check(config, &mut checks);
     admin(config, &mut checks);
     kernel(config, &mut checks);
     if let Some(ttl) = config.policy.decision_cache_ttl {

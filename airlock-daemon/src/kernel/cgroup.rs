@@ -284,9 +284,14 @@ fn unique_name() -> String {
 
 /// The directory of this process's cgroup.
 fn own_cgroup() -> Result<PathBuf, CgroupError> {
+    of_process("self")
+}
+
+/// The directory of a process's cgroup, by its entry in `/proc`.
+pub(super) fn of_process(entry: &str) -> Result<PathBuf, CgroupError> {
     let read = |path: &str| fs::read_to_string(path).map_err(failed("read", Path::new(path)));
     let (root, mount) = cgroup2_mount(&read("/proc/self/mountinfo")?).ok_or(CgroupError::NoMount)?;
-    let table = read("/proc/self/cgroup")?;
+    let table = read(&format!("/proc/{entry}/cgroup"))?;
     own_dir(&table, &root, &mount).ok_or(CgroupError::NotVisible { mount })
 }
 

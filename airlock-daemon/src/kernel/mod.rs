@@ -9,6 +9,7 @@ mod canary;
 mod cgroup;
 mod confine;
 mod diagnostics;
+mod dialers;
 mod door;
 mod drop;
 mod events;
@@ -30,6 +31,7 @@ use aya::Ebpf;
 
 pub use self::cgroup::CgroupError;
 pub use self::confine::Step;
+pub use self::dialers::{Peer, Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
 pub use self::drop::{Attached, Blocked, DropError, EarlyDrop, Reason};
 pub use self::events::Denied;
@@ -77,6 +79,9 @@ pub enum KernelError {
     /// The programs.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// `kernel.slice` cannot be pinned, or not on the rung that is demanded.
+    #[error(transparent)]
+    Slice(#[from] SliceError),
 }
 
 /// The loaded object: its programs, and the links that end with it.
@@ -107,6 +112,7 @@ pub struct KernelHalf {
     programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
     names: Names,
+    slice: Option<Result<Slice, SliceError>>,
 }
 
 impl KernelHalf {
@@ -133,6 +139,9 @@ impl KernelHalf {
                 if let Some(error) = drop_failure {
                     return Err(error.into());
                 }
+                if let Some(slice) = half.slice() {
+                    slice?.reaches(minimum)?;
+                }
             }
             KernelMode::Preferred if report.rung.is_none_or(|rung| rung < minimum) => {
                 tracing::warn!(rung = rung_name(report.rung), missing = missing(report), "{}", report.claim);
@@ -152,6 +161,7 @@ impl KernelHalf {
         let mut programs = None;
         let mut pinning = None;
         let names = Names::default();
+        let mut slice = None;
         if config.mode == KernelMode::Off {
             layers.push(
                 Layer::inactive("kernel half", "switched off")
@@ -189,6 +199,11 @@ impl KernelHalf {
             }
             let Climbed { rung: proved, unix } = climbed;
             rung = proved;
+            if let Some(name) = &config.slice {
+                let attached = Slice::attach(name, ebpf.as_mut());
+                layers.push(dialers::layer(&attached));
+                slice = Some(attached);
+            }
             // The early drop hangs on the programs as well, so they stay without cgroups, too.
             programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
             pinning = cgroups
@@ -203,7 +218,7 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, programs, pinning, names }, drop_failure)
+        (Self { report, early_drop, programs, pinning, names, slice }, drop_failure)
     }
 
     /// What is in force, and why the rest is not.
@@ -241,6 +256,11 @@ impl KernelHalf {
             }
         };
         Ok(Cell { upstream: upstream.to_owned(), filters, pinned, leaf, pinning: self.pinning.clone() })
+    }
+
+    /// The slice whose units may dial in, where one is configured.
+    pub fn slice(&self) -> Option<Result<&Slice, SliceError>> {
+        self.slice.as_ref().map(|slice| slice.as_ref().map_err(Clone::clone))
     }
 
     /// The early drop, where its program is in the kernel.

@@ -34,7 +34,7 @@ pub async fn check(
     };
     let checked = who.revision.era() == Era::Modern;
     // A legacy client's call gets headers only where there is a head to put them in.
-    if !checked && upstream.config.kind == UpstreamKind::Stdio {
+    if !checked && matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn) {
         return Ok(Mirrored::default());
     }
     let facts = match upstream.facts() {

@@ -39,6 +39,16 @@ pub enum UpstreamError {
         /// What the connection attempt said.
         detail: String,
     },
+    /// It is a server that dials in, and it has not.
+    #[error(
+        "upstream `{upstream}` is absent: nobody has dialled in at {place}. Start the server, and look into the log for refused ones"
+    )]
+    Absent {
+        /// The upstream's name.
+        upstream: String,
+        /// The socket.
+        place: String,
+    },
     /// It closed the connection or the session.
     #[error("upstream `{upstream}` at {place} {detail}; its own log may say why")]
     Closed {
@@ -116,7 +126,9 @@ impl UpstreamError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy { .. } | Self::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Absent { .. } | Self::Busy { .. } | Self::CircuitOpen { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::SessionLost { .. } => StatusCode::NOT_FOUND,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -127,6 +139,7 @@ impl UpstreamError {
         match self {
             Self::Start { .. } => "the server could not be started",
             Self::Unreachable { .. } => "the server could not be reached",
+            Self::Absent { .. } => "the server is not connected",
             Self::Ended { .. } | Self::Closed { .. } => "the server ended before it answered",
             Self::Protocol { .. } => "the server's answer was not valid",
             Self::Credential { .. } => "the server does not accept this gateway's credential",
@@ -142,7 +155,7 @@ impl UpstreamError {
     /// In how many seconds another try may be worth while.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy { .. } => Some(5),
+            Self::Absent { .. } | Self::Busy { .. } => Some(5),
             Self::CircuitOpen { wait, .. } => Some(wait.as_secs() + 1),
             _ => None,
         }

@@ -7,6 +7,7 @@ mod breaker;
 pub mod connect;
 pub mod connections;
 mod credential;
+pub mod dial_in;
 pub mod driver;
 pub mod error;
 mod exchange;

@@ -25,6 +25,7 @@ use crate::runtime::backend::Backend;
 use super::breaker::Breaker;
 use super::connect::{Endpoint, Limits};
 use super::credential::Credential;
+use super::dial_in::{DialIn, DialIns};
 use super::driver::Facts;
 use super::error::UpstreamError;
 use super::hub::Hub;
@@ -71,11 +72,15 @@ pub struct Upstream {
     backend: Backend,
     /// Where it listens, where it is not started here; or why that cannot be used.
     endpoint: Option<Result<Arc<Endpoint>, String>>,
+    /// Where it dials in, where it is one that does.
+    dial_in: Option<Arc<DialIn>>,
     /// What is presented to it.
     credential: Option<Arc<Credential>>,
     /// What is spoken on its unix socket, as long as that led to a handshake.
     framing: ArcSwapOption<Framing>,
     pub(super) limit: usize,
+    /// How long one that dials in is waited for.
+    connect: Duration,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
     /// The last start failed in a way that lets doubt that the server is what it was.
@@ -133,18 +138,20 @@ impl Drop for RunningProcess {
 }
 
 impl Upstreams {
-    /// Sets them up; starts nothing.
+    /// Sets them up; starts nothing. `dial_ins` has a socket for each that dials in.
     pub fn new(
         config: &schema::Config,
         kernel: &Arc<KernelHalf>,
         backend: Backend,
         metrics: &Metrics,
+        dial_ins: &DialIns,
     ) -> Self {
         let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
             let name: Arc<str> = upstream.name.as_str().into();
             Arc::new(Upstream {
                 endpoint: endpoint(upstream, &name, backend, &config.server),
+                dial_in: dial_ins.get(&upstream.name).cloned(),
                 credential: Credential::new(upstream).map(Arc::new),
                 framing: ArcSwapOption::empty(),
                 name,
@@ -153,6 +160,7 @@ impl Upstreams {
                 kernel: Arc::clone(kernel),
                 backend,
                 limit: config.server.max_response_bytes.as_usize(),
+                connect: config.server.timeouts.connect.0,
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
                 doubtful: AtomicBool::new(false),
@@ -239,7 +247,38 @@ impl Upstream {
 
     /// Why the upstream cannot be used, as far as is known.
     pub fn trouble(&self) -> Option<Arc<String>> {
-        self.trouble.load_full()
+        let Some(dial_in) = &self.dial_in else { return self.trouble.load_full() };
+        // Whether somebody is there is known without asking.
+        let is_there = dial_in.is_waited_at() || self.places.is_any_alive();
+        if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().to_string())) }
+    }
+
+    /// Asks the server what it is as soon as it can be asked: one that dials in, once it is there.
+    pub async fn introduce(self: &Arc<Self>) {
+        let Some(dial_in) = &self.dial_in else {
+            // What went wrong is logged by the pool and shown by /ready.
+            let _ = self.probe().await;
+            return;
+        };
+        let mut arrivals = dial_in.arrivals();
+        loop {
+            let failed = dial_in.is_waited_at() && self.probe().await.is_err();
+            // What depends on this daemon is not held up by a server that may itself depend on it.
+            self.asked.send_replace(true);
+            if self.facts().is_some() {
+                return;
+            }
+            if failed {
+                tokio::time::sleep(BACK_OFF).await;
+            } else if arrivals.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether it is a server that dials in and one waits to be used.
+    fn is_waited_at(&self) -> bool {
+        self.dial_in.as_ref().is_some_and(|dial_in| dial_in.is_waited_at())
     }
 
     /// Asks the server once what it is, before the first call; a shared server's process is kept for the calls.
@@ -287,6 +326,7 @@ impl Upstream {
         match &*last {
             // What one principal lacks, the next may have.
             Some((_, error)) if self.is_one_principals(error) => {}
+            Some((_, UpstreamError::Absent { .. })) if self.is_waited_at() => {}
             Some((when, error)) if when.elapsed() < BACK_OFF && !self.breaker.is_open() => {
                 return Err(error.clone());
             }

@@ -17,6 +17,7 @@ use airlock::kernel::KernelHalf;
 use airlock::mcp::client::{ClientCapabilities, ClientCapability};
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
+use airlock::upstream::dial_in::DialIns;
 use airlock::upstream::driver;
 use airlock::upstream::link::{Link, Pending, Reply, Takes};
 use airlock::upstream::pool::{Caller, Upstream, Upstreams};
@@ -44,7 +45,7 @@ fn gateway(backend: Backend, upstream: &str, server: &str) -> (Upstreams, Arc<Up
     );
     let config = airlock::config::from_text("test.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     let kernel = KernelHalf::start(&config.kernel).expect("no kernel half");
-    let upstreams = Upstreams::new(&config, &kernel, backend, &Metrics::new());
+    let upstreams = Upstreams::new(&config, &kernel, backend, &Metrics::new(), &DialIns::default());
     let one = Arc::clone(upstreams.get("x").expect("it is configured"));
     (upstreams, one)
 }

@@ -95,6 +95,35 @@ fn a_mistake_is_told_at_its_place() {
             "cannot be shared",
         ),
         ("kernel: {minimum_rung: sealed, seal: «off}\n", "without a seal"),
+        (
+            "upstreams: [{name: a, type: stdio, command: [x], pin: {«sockets: [airlock]}}]\n",
+            "needs no socket",
+        ),
+        ("kernel: {slice: s.slice}\nupstreams:\n  - «name: a\n    type: dial_in\n", "needs `user`"),
+        ("upstreams: [{name: a, user: u, type: «dial_in}]\n", "and no slice is"),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, socket: «s}]\n",
+            "is relative",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, «command: [x]}]\n",
+            "`stdio`",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, pin: {«memory: 1GiB}}]\n",
+            "here: Airlock does not",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams:\n  - {name: a, user: u, type: dial_in, socket: /s}\n\
+             \x20 - {name: b, user: u, type: dial_in, socket: «/s}\n",
+            "listens on this socket already",
+        ),
+        (
+            "server: {unix_socket: /s}\nupstreams:\n  - {name: a, user: u, type: dial_in, socket: «/s, pin: {network: host}}\n",
+            "for others already",
+        ),
+        ("kernel: {slice: «airlock.service}\n", "not the name of a slice"),
+        ("kernel: {mode: off, «slice: a.slice}\n", "`kernel.mode` is `off`"),
         ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
         ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
         ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),

@@ -287,6 +287,19 @@ fn servers_that_are_not_started_here_are_not_pinned() {
 }
 
 #[test]
+fn a_server_that_dials_in_has_a_socket_of_its_own() {
+    let config = good(&format!(
+        "{AUTH}kernel: {{slice: airlock-mcp.slice}}\nupstreams:\n\
+         \x20 - {{name: notes, type: dial_in, user: notes, pin: {{sockets: [airlock]}}}}\n\
+         \x20 - {{name: other, type: dial_in, user: notes, socket: /run/x.sock, pin: {{network: host}}}}\n"
+    ));
+    let sockets: Vec<_> =
+        config.upstreams.iter().map(|one| one.dial_in_socket().display().to_string()).collect();
+    assert_eq!(sockets, ["/run/airlock/dial-in/notes.sock", "/run/x.sock"]);
+    assert_eq!(config.kernel.slice.as_deref(), Some("airlock-mcp.slice"));
+}
+
+#[test]
 fn values_of_variables_are_never_shown() {
     for text in [
         "upstreams:\n- {name: A, type: stdio, command: [x], env: {TOKEN: hunter2, OTHER: \"hunter2\"}}\n",

@@ -39,7 +39,7 @@ pub(super) fn check(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) 
     let speaks_http = match upstream.kind {
         UpstreamKind::Http => true,
         UpstreamKind::Unix => upstream.framing == Framing::Http,
-        UpstreamKind::Stdio => false,
+        UpstreamKind::Stdio | UpstreamKind::DialIn => false,
     };
     if !speaks_http {
         checks.key(

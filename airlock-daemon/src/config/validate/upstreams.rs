@@ -72,6 +72,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         UpstreamKind::Stdio => ("stdio", "command", !upstream.command.is_empty()),
         UpstreamKind::Unix => ("unix", "socket", upstream.socket.is_some()),
         UpstreamKind::Http => ("http", "url", upstream.url.is_some()),
+        UpstreamKind::DialIn => ("dial_in", "user", upstream.user.is_some()),
     };
     if !given && checks.known(at!["upstreams", index, needed]) {
         let path = at!["upstreams", index, needed];
@@ -80,31 +81,43 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
             UpstreamKind::Stdio => "`command: [PROGRAM, ARGUMENT, …]`",
             UpstreamKind::Unix => "`socket: /PATH`",
             UpstreamKind::Http => "`url: https://…`",
+            UpstreamKind::DialIn => "`user: NAME`, the user whose processes may dial in",
         };
         checks.value(path, message, example, &format!("add `{needed}`, or change the type"));
     }
     let foreign = [
-        ("command", "stdio", !upstream.command.is_empty()),
-        ("env", "stdio", !upstream.env.is_empty()),
-        ("env_from", "stdio", !upstream.env_from.is_empty()),
-        ("working_dir", "stdio", upstream.working_dir.is_some()),
-        ("user", "stdio", upstream.user.is_some()),
-        ("socket", "unix", upstream.socket.is_some()),
-        ("framing", "unix", upstream.framing != Framing::Auto),
-        ("url", "http", upstream.url.is_some()),
+        ("command", &["stdio"][..], !upstream.command.is_empty()),
+        ("env", &["stdio"], !upstream.env.is_empty()),
+        ("env_from", &["stdio"], !upstream.env_from.is_empty()),
+        ("working_dir", &["stdio"], upstream.working_dir.is_some()),
+        ("user", &["stdio", "dial_in"], upstream.user.is_some()),
+        ("socket", &["unix", "dial_in"], upstream.socket.is_some()),
+        ("framing", &["unix"], upstream.framing != Framing::Auto),
+        ("url", &["http"], upstream.url.is_some()),
     ];
     for (key, belongs, given) in foreign {
-        if given && belongs != own {
+        if given && !belongs.contains(&own) {
+            let types: Vec<String> = belongs.iter().map(|kind| format!("`{kind}`")).collect();
+            let types = types.join(" and ");
             checks.key(
                 at!["upstreams", index, key],
-                format!("`{key}` belongs to upstreams of the type `{belongs}`, and this one is of the type `{own}`"),
+                format!(
+                    "`{key}` belongs to upstreams of the type {types}, and this one is of the type `{own}`"
+                ),
                 &format!("only keys of the type `{own}`"),
                 "remove the key, or change the type",
             );
         }
     }
-    if upstream.kind != UpstreamKind::Stdio {
-        nothing_to_pin(index, &upstream.pin, checks);
+    match upstream.kind {
+        UpstreamKind::Stdio if !upstream.pin.sockets.is_empty() => checks.key(
+            at!["upstreams", index, "pin", "sockets"],
+            "Airlock speaks to this server over its standard input and output, so it needs no socket",
+            "`pin.sockets` only for upstreams of the type `dial_in`",
+            "remove the key, or start the server by a unit of its own and write `type: dial_in`",
+        ),
+        UpstreamKind::Unix | UpstreamKind::Http => nothing_to_pin(index, &upstream.pin, checks),
+        UpstreamKind::Stdio | UpstreamKind::DialIn => {}
     }
     if upstream.socket.as_ref().is_some_and(|socket| !socket.is_absolute()) {
         let path = at!["upstreams", index, "socket"];
@@ -129,6 +142,7 @@ fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
         ("network", pin.network != default.network),
         ("memory", pin.memory != default.memory),
         ("tasks", pin.tasks != default.tasks),
+        ("sockets", pin.sockets != default.sockets),
     ];
     for (key, given) in keys {
         if given {

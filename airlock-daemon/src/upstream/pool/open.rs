@@ -43,6 +43,8 @@ impl Upstream {
             Ok(_) => attempt.succeeded(),
             // It says nothing of the server, and what one principal lacks another may have.
             Err(error) if self.is_one_principals(error) => drop(attempt),
+            // Nothing was tried.
+            Err(UpstreamError::Absent { .. }) => drop(attempt),
             Err(error) => {
                 if attempt.failed(error) == Verdict::Opened {
                     self.metrics.circuit_opened();
@@ -83,6 +85,8 @@ impl Upstream {
                 self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
+            // Whether it is there is seen anew each time.
+            Err(error @ UpstreamError::Absent { .. }) => tracing::warn!("{error}"),
             // Others may be let in.
             Err(error) if self.is_one_principals(error) => tracing::warn!("{error}"),
             Err(error) => {
@@ -167,6 +171,14 @@ impl Upstream {
                 };
                 (start.open().await?, None)
             }
+            UpstreamKind::DialIn => {
+                let dial_in = self.dial_in.as_ref().ok_or_else(|| UpstreamError::Start {
+                    upstream: self.name.to_string(),
+                    detail: "its socket is not open".to_owned(),
+                })?;
+                let limits = (self.connect, self.limit);
+                (dial_in.link(self.backend, limits, idle, hub, self.running.start()).await?, None)
+            }
             UpstreamKind::Http => {
                 let presents = self.presents(opening);
                 (
@@ -223,9 +235,9 @@ impl Upstream {
     fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
         let upstream = self.name.to_string();
         let ending = link.ending();
-        let rubbish = |text: &str| match &self.endpoint {
-            Some(_) => format!("it sent `{text}`, which is no MCP message"),
-            None => format!(
+        let rubbish = |text: &str| match self.endpoint.is_some() || self.dial_in.is_some() {
+            true => format!("it sent `{text}`, which is no MCP message"),
+            false => format!(
                 "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
             ),
         };
@@ -265,6 +277,13 @@ impl Upstream {
         }
         let how = &ending.how;
         let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
+        if let Some(dial_in) = &self.dial_in {
+            return UpstreamError::Closed {
+                upstream: self.name.to_string(),
+                place: dial_in.path().display().to_string(),
+                detail: format!("closed its connection{detail}"),
+            };
+        }
         match &self.endpoint {
             Some(Ok(endpoint)) => endpoint.closed(format!("closed the connection{detail}")),
             _ => UpstreamError::Ended {

@@ -129,6 +129,12 @@ impl Places {
         link.is_alive().then(|| link.clone())
     }
 
+    /// Whether anybody has a link that is alive.
+    pub(super) fn is_any_alive(&self) -> bool {
+        let inner = self.lock();
+        inner.slots.values().any(|place| place.slot.get().is_some_and(|(link, _)| link.is_alive()))
+    }
+
     /// Who hears what the server of an owner says outside of calls.
     pub(super) fn hub(&self, owner: &Owner) -> Arc<Hub> {
         let mut inner = self.lock();

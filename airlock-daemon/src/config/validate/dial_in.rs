@@ -1,0 +1,100 @@
+//! Servers that dial in: each on a socket of its own, pinned by a slice or openly not.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Checks, at};
+use crate::config::schema::{Config, KernelMode, Pin, PinNetwork, UpstreamKind};
+
+/// Longest path of a unix socket in bytes, which leaves room for the NUL at its end.
+const MAX_PATH: usize = 107;
+
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+    slice(config, checks);
+    let mut sockets: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let others = [&config.server.unix_socket, &config.observability.admin_listen];
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if upstream.kind != UpstreamKind::DialIn || !checks.known(at!["upstreams", index, "type"]) {
+            continue;
+        }
+        let socket = upstream.dial_in_socket();
+        let path = at!["upstreams", index, "socket"];
+        if socket.as_os_str().len() > MAX_PATH {
+            checks.value(
+                path,
+                "the path of the socket is too long for the kernel",
+                "at most 107 bytes",
+                "choose a shorter path",
+            );
+        }
+        if let Some(first) = sockets.get(&socket) {
+            let first = config.upstreams.get(*first).map_or("", |upstream| &upstream.name);
+            checks.value(
+                path,
+                format!("the upstream `{first}` listens on this socket already"),
+                "a socket for each server that dials in",
+                "choose another path, or remove the key",
+            );
+        } else if others.into_iter().flatten().any(|other| *other == socket) {
+            checks.value(
+                path,
+                "Airlock listens on this socket for others already",
+                "a socket for each server that dials in",
+                "choose another path, or remove the key",
+            );
+        } else {
+            sockets.insert(socket, index);
+        }
+        pin(index, config, checks);
+    }
+}
+
+/// What Airlock does not start it can only let in or not: the limits are the unit's.
+fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
+    let Some(upstream) = config.upstreams.get(index) else { return };
+    let (pin, default) = (&upstream.pin, Pin::default());
+    let limits = [
+        ("memory", pin.memory != default.memory, "MemoryMax="),
+        ("tasks", pin.tasks != default.tasks, "TasksMax="),
+    ];
+    for (key, given, unit) in limits {
+        if given {
+            checks.key(
+                at!["upstreams", index, "pin", key],
+                format!("`pin.{key}` has no effect here: Airlock does not start this server"),
+                "`network` and `sockets` for servers that dial in",
+                &format!("remove the key, and write `{unit}` into the unit that starts the server"),
+            );
+        }
+    }
+    let pinned = pin.network == PinNetwork::None && config.kernel.mode != KernelMode::Off;
+    if pinned && config.kernel.slice.is_none() && checks.known(at!["kernel", "slice"]) {
+        checks.value(
+            at!["upstreams", index, "type"],
+            "this server is to be pinned (`pin.network: none`, the default), and no slice is",
+            "`kernel.slice: airlock-mcp.slice`, and the server's unit in that slice",
+            "set `kernel.slice`, or write `pin: {network: host}` to let the server in without a cage",
+        );
+    }
+}
+
+/// A slice's name is its place: `a-b.slice` lies in `a.slice`.
+fn slice(config: &Config, checks: &mut Checks<'_>) {
+    let Some(name) = &config.kernel.slice else { return };
+    let path = at!["kernel", "slice"];
+    if crate::kernel::slice_dir(name).is_none() {
+        checks.value(
+            path,
+            format!("`{}` is not the name of a slice", name.escape_debug()),
+            "the name of a systemd slice, such as `airlock-mcp.slice`",
+            "write a name that `systemctl list-units --type=slice` shows",
+        );
+    } else if config.kernel.mode == KernelMode::Off && checks.known(at!["kernel", "mode"]) {
+        checks.key(
+            path,
+            "a slice is to be pinned, but `kernel.mode` is `off`, so nothing is",
+            "`kernel.mode: required` or `preferred` with a slice",
+            "remove `slice`, or change `kernel.mode`",
+        );
+    }
+}

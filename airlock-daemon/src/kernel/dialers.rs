@@ -1,0 +1,278 @@
+//! Servers that Airlock does not start: units of a slice whose cgroup carries the IP hooks too, and who may dial in from there.
+//!
+//! The hooks on unix sockets are not attached to the slice: they refuse every connection, the one to Airlock with the rest. So
+//! a dialler stands on the rung `no-ip`, and what it reaches by unix sockets is for its unit to limit.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::cgroup;
+use super::loader;
+use super::report::{Layer, rung_name};
+use super::users;
+use crate::config::schema::Rung;
+
+/// The kernel gives times of processes in hundredths of a second, whatever its own clock (`USER_HZ`).
+const TICKS: u64 = 100;
+
+/// Why a slice is not pinned.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SliceError {
+    /// It has no cgroup.
+    #[error(
+        "kernel.slice: {} cannot be opened: {detail}; start the slice before Airlock (Wants= and After= of its unit), or correct the name", dir.display()
+    )]
+    Absent {
+        /// Where it should be.
+        dir: PathBuf,
+        /// What the kernel said, and its number.
+        detail: String,
+        /// Its number.
+        errno: Option<i32>,
+    },
+    /// The programs are not on it.
+    #[error("kernel.slice: {name} is not pinned: {detail}")]
+    Refused {
+        /// Its name.
+        name: String,
+        /// Why, with the remedy.
+        detail: String,
+        /// The number of the system error.
+        errno: Option<i32>,
+    },
+    /// More is demanded than a slice can have.
+    #[error(
+        "kernel.slice: the units of {name} need one unix socket, and the hooks of rung `{}` leave them none, so they stand on `{}`; set \
+         `kernel.minimum_rung: no-ip`, or remove `kernel.slice` and let the host's services be reached by `type: unix`",
+        rung_name(Some(*minimum)), rung_name(Some(*rung))
+    )]
+    BelowMinimum {
+        /// Its name.
+        name: String,
+        /// Where its units stand.
+        rung: Rung,
+        /// What is demanded.
+        minimum: Rung,
+    },
+}
+
+impl SliceError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Absent { errno, .. } | Self::Refused { errno, .. } => *errno,
+            Self::BelowMinimum { .. } => None,
+        }
+    }
+}
+
+/// Where a slice lies below the cgroup of the system's manager: `a-b.slice` in `a.slice`. `None` for what names no slice.
+pub fn slice_dir(name: &str) -> Option<PathBuf> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'\\');
+    let stem = name.strip_suffix(".slice").filter(|_| name.len() < 256)?;
+    let parts: Vec<&str> = stem.split('-').collect();
+    if parts.iter().any(|part| part.is_empty() || part.starts_with('.') || !part.bytes().all(allowed)) {
+        return None;
+    }
+    Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
+}
+
+/// The process at the other end of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    pid: Pid,
+    /// Keeps the number from being given to another unnoticed.
+    handle: OwnedFd,
+}
+
+impl Peer {
+    /// Takes hold of the process that connected.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, handle: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// What it calls itself; for the log.
+    pub fn name(&self) -> String {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid.as_raw_nonzero()));
+        name.unwrap_or_default().trim_end().to_owned()
+    }
+
+    /// Whether it still runs: what `/proc` said of its number before was said of it.
+    fn lives(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.handle.as_fd(), PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0))
+    }
+
+    /// When it was started, in hundredths of a second since the host's start.
+    fn started(&self) -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).ok()?;
+        // The name before it may hold spaces and parentheses.
+        stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    }
+}
+
+/// The slice whose units are pinned; its links end with the programs.
+#[derive(Debug)]
+pub struct Slice {
+    name: String,
+    dir: PathBuf,
+    /// Device and inode: a slice that is stopped and started again has a new cgroup, without the hooks.
+    identity: (u64, u64),
+    /// When the hooks were in place.
+    since: u64,
+}
+
+impl Slice {
+    /// Attaches the IP hooks to the cgroup of a slice.
+    pub(super) fn attach(name: &str, ebpf: Option<&mut Ebpf>) -> Result<Self, SliceError> {
+        let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
+        let manager = manager_cgroup().map_err(|error| refused(error.to_string(), error.errno()))?;
+        let below = slice_dir(name).ok_or_else(|| refused("that is not the name of a slice".into(), None))?;
+        let dir = manager.join(below);
+        let absent = |error: io::Error| SliceError::Absent {
+            dir: dir.clone(),
+            detail: error.to_string(),
+            errno: error.raw_os_error(),
+        };
+        let open = File::open(&dir).map_err(absent)?;
+        let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
+        let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
+        loader::attach_ip(ebpf, &open)
+            .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
+        let now = clock_gettime(ClockId::Boottime);
+        let since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
+            + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
+        Ok(Self { name: name.to_owned(), dir, identity, since })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The rung on which its units stand.
+    pub fn rung(&self) -> Rung {
+        Rung::NoIp
+    }
+
+    pub(super) fn reaches(&self, minimum: Rung) -> Result<(), SliceError> {
+        if self.rung() < minimum {
+            return Err(SliceError::BelowMinimum { name: self.name.clone(), rung: self.rung(), minimum });
+        }
+        Ok(())
+    }
+
+    /// Whether the hooks have been in force on a process all its life.
+    ///
+    /// # Errors
+    /// Why not, as a sentence with its remedy.
+    pub fn holds(&self, peer: &Peer) -> Result<(), String> {
+        let now = fs::metadata(&self.dir).map(|found| (found.dev(), found.ino())).ok();
+        if now != Some(self.identity) {
+            return Err(format!(
+                "{} was stopped since Airlock started, and its new cgroup is not pinned; restart Airlock",
+                self.name
+            ));
+        }
+        let entry = peer.pid.as_raw_nonzero().to_string();
+        let place = cgroup::of_process(&entry);
+        let started = peer.started();
+        if !peer.lives() {
+            return Err("it has ended".to_owned());
+        }
+        match place {
+            Ok(place) if place.starts_with(&self.dir) => {}
+            Ok(_) | Err(_) => {
+                return Err(format!(
+                    "it is not in {}, so not pinned; write Slice={} into its unit",
+                    self.name, self.name
+                ));
+            }
+        }
+        // What it opened before the hooks were there would not be refused any more.
+        if started.is_none_or(|started| started <= self.since) {
+            return Err(format!(
+                "it was started before {} was pinned; order its unit After=airlock.service, and restart it",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What the report says of a slice.
+pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
+    match slice {
+        Ok(slice) => Layer::active(
+            "slice",
+            format!("{}: the IP hooks are on {}, rung no-ip", slice.name, slice.dir.display()),
+        ),
+        Err(error) => Layer::inactive("slice", error.to_string()).with_errno(error.errno()),
+    }
+}
+
+/// The number of a user; `None` where it does not exist. Asks the name service, which may take its time.
+///
+/// # Errors
+/// When the name service fails.
+pub fn user_id(name: &str) -> io::Result<Option<u32>> {
+    Ok(users::look_up(name)?.map(|ids| ids.uid))
+}
+
+/// The cgroup below which slices are: systemd itself is in `init.scope` of it.
+fn manager_cgroup() -> Result<PathBuf, cgroup::CgroupError> {
+    let first = cgroup::of_process("1")?;
+    Ok(if first.ends_with("init.scope") {
+        first.parent().map_or_else(|| first.clone(), Path::to_path_buf)
+    } else {
+        first
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_lies_where_its_name_says() {
+        let dir = |name| slice_dir(name).map(|dir| dir.display().to_string());
+        assert_eq!(dir("airlock-mcp.slice").as_deref(), Some("airlock.slice/airlock-mcp.slice"));
+        assert_eq!(dir("a-b-c.slice").as_deref(), Some("a.slice/a-b.slice/a-b-c.slice"));
+        assert_eq!(dir("user.slice").as_deref(), Some("user.slice"));
+        for wrong in [
+            "",
+            ".slice",
+            "-.slice",
+            "a--b.slice",
+            "-a.slice",
+            "a/b.slice",
+            "a",
+            "a.service",
+            "..slice",
+            "../x.slice",
+        ] {
+            assert_eq!(dir(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start() {
+        let own = Peer::of(rustix::process::getpid()).expect("it runs");
+        assert!(own.lives() && own.started().is_some_and(|ticks| ticks > 0));
+        let mut child = std::process::Command::new("true").spawn().expect("a program of every host");
+        let pid = Pid::from_child(&child);
+        let gone = Peer::of(pid).expect("not waited for");
+        child.wait().expect("it ends");
+        assert!(!gone.lives());
+    }
+}

@@ -1,0 +1,230 @@
+//! Servers that connect to us: a socket for each, who may come in, and those that wait to be used.
+//!
+//! Each connection counts as a process of its own. It is used once, by whoever a process would be started for: a session, a
+//! principal, or all. When that one ends, the connection is closed, and the server dials in again.
+
+mod admission;
+mod refusals;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, recv};
+use tokio::sync::watch;
+
+use crate::audit::AuditLog;
+use crate::config::schema::{self, PinNetwork, UpstreamKind};
+use crate::config::units::FileMode;
+use crate::kernel::KernelHalf;
+use crate::runtime::backend::Backend;
+use crate::runtime::listener::ListenError;
+use crate::runtime::unix_socket::{self, SocketFile};
+
+use super::error::UpstreamError;
+use super::handle::Link;
+use super::hub::Hub;
+use super::link::{Parts, PipeLink};
+use admission::Admission;
+use refusals::Refusals;
+
+/// Most connections of one server that wait to be used.
+const MAX_WAITING: usize = 64;
+
+/// The sockets of all servers that dial in, by the names of their upstreams.
+pub type DialIns = BTreeMap<String, Arc<DialIn>>;
+
+/// Where one server dials in.
+pub struct DialIn {
+    upstream: Arc<str>,
+    path: PathBuf,
+    listener: UnixListener,
+    _file: SocketFile,
+    admission: Admission,
+    waiting: Mutex<VecDeque<UnixStream>>,
+    /// How many have come so far.
+    arrived: watch::Sender<u64>,
+}
+
+/// Opens the sockets of all servers that dial in. To be called while the process has one thread.
+///
+/// # Errors
+/// [`ListenError`], with the remedy.
+pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<DialIns, ListenError> {
+    let dial_ins = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::DialIn);
+    dial_ins.map(|upstream| Ok((upstream.name.clone(), Arc::new(DialIn::open(upstream, kernel)?)))).collect()
+}
+
+impl DialIn {
+    fn open(upstream: &schema::Upstream, kernel: &Arc<KernelHalf>) -> Result<Self, ListenError> {
+        let path = upstream.dial_in_socket();
+        // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the file's mode.
+        let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
+        // A cage that knows sockets by their cookies is told this listener's here, for the cgroup of the slice.
+        Ok(Self {
+            upstream: upstream.name.as_str().into(),
+            path,
+            listener,
+            _file: file,
+            admission: Admission {
+                user: upstream.user.clone().unwrap_or_default(),
+                is_pinned: upstream.pin.network == PinNetwork::None,
+                kernel: Arc::clone(kernel),
+            },
+            waiting: Mutex::default(),
+            arrived: watch::Sender::new(0),
+        })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<UnixStream>> {
+        // A panic while it was held leaves a whole queue: every change to it is one call.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a server waits to be used.
+    pub fn is_waited_at(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.retain(is_open);
+        !waiting.is_empty()
+    }
+
+    /// The arrivals from now on, for those who wait for one.
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
+    }
+
+    /// The connection that has waited longest; waits for one at most `limit`.
+    async fn take(&self, limit: Duration) -> Result<UnixStream, UpstreamError> {
+        let next = async {
+            let mut arrivals = self.arrived.subscribe();
+            loop {
+                {
+                    let mut waiting = self.waiting();
+                    while let Some(stream) = waiting.pop_front() {
+                        if is_open(&stream) {
+                            return stream;
+                        }
+                    }
+                }
+                // The sender lives as long as `self`.
+                let _ = arrivals.changed().await;
+            }
+        };
+        tokio::time::timeout(limit, next).await.map_err(|_| self.absent())
+    }
+
+    /// The error for a server that is not there.
+    pub fn absent(&self) -> UpstreamError {
+        UpstreamError::Absent { upstream: self.upstream.to_string(), place: self.path.display().to_string() }
+    }
+
+    /// Lets servers in until the process ends; run it on the control thread.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub async fn serve(self: Arc<Self>, audit: AuditLog) -> io::Result<()> {
+        /// How long nothing is accepted where the process has no descriptor left.
+        const PAUSE: Duration = Duration::from_millis(100);
+        let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
+        let mut refusals = Refusals::new(Arc::clone(&self.upstream), audit);
+        loop {
+            let (stream, credentials) = match listener.accept().await.and_then(|(stream, _)| {
+                let credentials = stream.peer_cred()?;
+                Ok((stream.into_std()?, credentials))
+            }) {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(upstream = %self.upstream, %error, "a server that dials in cannot be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let this = Arc::clone(&self);
+            // Users are looked up by the name service, which may take its time. One at a time is enough: whoever knocks
+            // often waits for itself.
+            let judged = tokio::task::spawn_blocking(move || {
+                let who = admission::describe(credentials);
+                (this.admission.judge(credentials), who)
+            });
+            match judged.await {
+                Ok((Ok(()), who)) => {
+                    if self.keep(stream) {
+                        tracing::info!(upstream = %self.upstream, who, "a server has dialled in");
+                    } else {
+                        refusals.refuse(&who, &format!("{MAX_WAITING} of its connections wait already"));
+                    }
+                }
+                Ok((Err(reason), who)) => refusals.refuse(&who, &reason),
+                Err(error) => refusals.refuse("unknown", &error.to_string()),
+            }
+        }
+    }
+
+    /// Puts a connection among those that wait; false when there are too many.
+    fn keep(&self, stream: UnixStream) -> bool {
+        let mut waiting = self.waiting();
+        waiting.retain(is_open);
+        if waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        waiting.push_back(stream);
+        drop(waiting);
+        self.arrived.send_modify(|count| *count = count.wrapping_add(1));
+        true
+    }
+
+    /// A link over a connection that waits, or comes within `wait`.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Absent`] when none does.
+    pub(super) async fn link(
+        &self,
+        backend: Backend,
+        limits: (Duration, usize),
+        idle: Option<Duration>,
+        hub: &Arc<Hub>,
+        counted: impl Send + 'static,
+    ) -> Result<Link, UpstreamError> {
+        let (wait, limit) = limits;
+        let stream = self.take(wait).await?;
+        let set_up = stream.try_clone().and_then(|handle| Ok((backend.unix(stream)?, handle)));
+        let (stream, handle) = set_up.map_err(|error| UpstreamError::Unreachable {
+            upstream: self.upstream.to_string(),
+            place: self.path.display().to_string(),
+            detail: error.to_string(),
+        })?;
+        Ok(Link::Pipe(PipeLink::start(Parts {
+            upstream: Arc::clone(&self.upstream),
+            stream,
+            limit,
+            idle,
+            hub: Arc::clone(hub),
+            end: Box::new(move || {
+                // The server sees the end and may dial in again.
+                let _ = handle.shutdown(Shutdown::Both);
+                drop(counted);
+                String::new()
+            }),
+        })))
+    }
+}
+
+/// Whether the other end still holds the connection; what it may have said already is left in it.
+fn is_open(stream: &UnixStream) -> bool {
+    let mut byte = [0_u8; 1];
+    match recv(stream.as_fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((_, 0)) => false,
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,184 @@
+//! A server in a slice that Airlock has pinned dials in, and reaches nothing else by network.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use airlock_tests::mcp::{modern_call, text};
+use airlock_tests::{Setup, skip, tools};
+use serde_json::json;
+
+use super::{Dialler, House, WRAPPER, is_hung_up, own_user};
+
+/// A cgroup where systemd would have a slice; removed at the end.
+struct Slice {
+    name: String,
+    dir: PathBuf,
+}
+
+impl Slice {
+    fn create() -> Result<Self, String> {
+        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
+        let mount = PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?);
+        let first = fs::read_to_string("/proc/1/cgroup").map_err(|error| error.to_string())?;
+        let first = first.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of init")?;
+        let name = format!("airlocktest{}.slice", std::process::id());
+        let dir = mount.join(first.trim_end_matches("init.scope")).join(&name);
+        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self { name, dir })
+    }
+
+    /// A dialler that is in the slice before it does anything.
+    fn dialler(&self, house: &House, command: &[&str]) -> Dialler {
+        let procs = self.dir.join("cgroup.procs");
+        let mut shell = Command::new("sh");
+        let script = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
+        shell.args(["-c", script]).arg(procs).arg(WRAPPER).arg(house.socket()).args(command);
+        Dialler(shell.stdin(Stdio::null()).process_group(0).spawn().expect("a shell"))
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        let _ = fs::write(self.dir.join("cgroup.kill"), "1");
+        airlock_tests::airlock::until(|| match fs::remove_dir(&self.dir) {
+            Ok(()) => Some(()),
+            Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then_some(()),
+        });
+    }
+}
+
+/// A daemon that pins the slice; none, and the test is skipped, where the host cannot.
+fn start(slice: &Slice, more: &str, minimum: &str) -> Option<House> {
+    let kernel = format!("required\n  slice: {}\n{minimum}", slice.name);
+    let doctor = airlock_tests::airlock::run(&["kernel", "doctor"]);
+    if !doctor.0 {
+        skip(&format!("no kernel half here: {}", doctor.1));
+        return None;
+    }
+    Some(House::start(&own_user(), more, Setup { kernel, ..Setup::default() }))
+}
+
+fn slice() -> Option<Slice> {
+    if !tools::is_root() {
+        skip("the kernel programs need root");
+        return None;
+    }
+    Slice::create().map_err(|reason| skip(&format!("no cgroup can be made here: {reason}"))).ok()
+}
+
+#[test]
+fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
+    let Some(slice) = slice() else { return };
+    let Some(house) = start(&slice, ", pin: {sockets: [airlock]}", "") else { return };
+    let server = tools::built("docs-server").display().to_string();
+
+    // Outside of it the same user with the same program is refused.
+    {
+        let _outside = Dialler::start(&house.socket(), &[&server]);
+        let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
+        let reason = record["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(&format!("it is not in {}, so not pinned", slice.name)), "{record}");
+        assert!(house.is_absent(), "{}", house.ready());
+    }
+
+    // Doors that would open: somebody listens behind each of them.
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = tcp.local_addr().expect("an address");
+    let udp = UdpSocket::bind(address).expect("the same port of UDP");
+    tcp.set_nonblocking(true).expect("an option");
+    udp.set_nonblocking(true).expect("an option");
+
+    let _dialler = slice.dialler(&house, &[&server]);
+    house.until_ready();
+    let airlock = &house.airlock;
+    let search = modern_call("/mcp/far", 1, "search_docs", &json!({"query": "roll back"}));
+    let answer = airlock.send(&search.bearer(&airlock.user())).answer();
+    assert!(text(&answer["result"]).contains("deployment.md"), "{answer}\n{}", airlock.log());
+
+    let operator = airlock.token("oscar", "acme", &["mcp.users", "mcp.operators"]);
+    let arguments = json!({"address": address.to_string(), "socket": "/nonexistent"});
+    let call = modern_call("/mcp/far", 2, "phone_home", &arguments).bearer(&operator);
+    let answer = airlock.send(&call).answer();
+    let told = text(&answer["result"]);
+    for protocol in ["tcp", "udp"] {
+        let line = told.lines().find(|line| line.starts_with(protocol)).unwrap_or_default();
+        assert!(line.contains("errno 1 "), "{answer}\nlog:\n{}", airlock.log());
+    }
+    assert!(tcp.accept().is_err(), "somebody came through over TCP");
+    assert!(udp.recv(&mut [0; 64]).is_err(), "something came through over UDP");
+}
+
+#[test]
+fn who_was_in_the_slice_before_it_was_pinned_is_refused() {
+    let Some(slice) = slice() else { return };
+    // It begins before the daemon does, and dials in once there is a socket.
+    let waits = tempfile::tempdir().expect("a directory");
+    let path = waits.path().join("path");
+    let script = "import os, socket, sys, time
+open(sys.argv[1], 'w').write(str(os.getpid()))
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
+wire = socket.socket(socket.AF_UNIX)
+wire.connect(open(sys.argv[2]).read())
+wire.recv(1)
+";
+    let mut shell = Command::new("sh");
+    let run = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
+    let go = waits.path().join("go");
+    shell.args(["-c", run]).arg(slice.dir.join("cgroup.procs")).arg(script).arg(&path).arg(&go);
+    let _early = Dialler(shell.stdin(Stdio::null()).spawn().expect("a shell"));
+    airlock_tests::airlock::until(|| path.exists().then_some(())).expect("it has begun");
+    let Some(house) = start(&slice, "", "") else { return };
+    fs::write(waits.path().join("go.new"), house.socket().display().to_string()).expect("ours");
+    fs::rename(waits.path().join("go.new"), &go).expect("ours");
+    let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
+    let reason = record["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("started before") && reason.contains("restart it"), "{record}");
+}
+
+#[test]
+fn a_slice_that_was_made_anew_is_not_believed_in() {
+    let Some(slice) = slice() else { return };
+    let Some(house) = start(&slice, "", "") else { return };
+    fs::remove_dir(&slice.dir).expect("nothing is in it");
+    fs::create_dir(&slice.dir).expect("ours");
+    let _dialler = slice.dialler(&house, &["true"]);
+    let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
+    assert!(
+        record["reason"].as_str().is_some_and(|reason| reason.contains("is not pinned; restart")),
+        "{record}"
+    );
+}
+
+#[test]
+fn a_slice_cannot_stand_higher_than_its_hooks() {
+    let Some(slice) = slice() else { return };
+    let info = airlock_tests::airlock::run(&["kernel", "doctor"]).1;
+    if !info.contains("no-network") && !info.contains("sealed") {
+        return skip("this host does not reach the rung that is demanded");
+    }
+    let mut setup = Setup { only_listening: true, ..Setup::default() };
+    setup.kernel = format!("required\n  slice: {}\n  minimum_rung: no-network\n", slice.name);
+    let failed = setup.try_start().expect_err("its units stand on no-ip");
+    assert!(failed.log.contains("stand on `no-ip`"), "{}", failed.log);
+
+    setup.kernel = "required\n  slice: airlocktest-nowhere.slice\n".into();
+    let failed = setup.try_start().expect_err("there is no such slice");
+    assert!(failed.log.contains("start the slice before Airlock"), "{}", failed.log);
+    drop(slice);
+}
+
+/// Where nothing can be pinned, whoever has to be pinned is not let in.
+#[test]
+fn without_its_slice_a_server_is_refused() {
+    let setup =
+        Setup { kernel: "preferred\n  slice: airlocktest-nowhere.slice\n".into(), ..Setup::default() };
+    let house = House::start(&own_user(), "", setup);
+    is_hung_up(house.wire());
+    let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
+    assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("kernel.slice")), "{record}");
+}
