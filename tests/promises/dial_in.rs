@@ -1,6 +1,7 @@
 //! A server that somebody else starts connects to a socket of Airlock's, and is a server like any other.
 
 mod slice;
+mod unit;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

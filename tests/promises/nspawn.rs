@@ -56,8 +56,8 @@ audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: preferred}
 ";
 
-/// A copy of the cached Debian root with everything in its place.
-fn prepare() -> Result<TempDir, String> {
+/// A copy of the cached Debian root with everything in its place, and `more`: where, with what mode, and what.
+pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Result<TempDir, String> {
     let cached = tools::container_root()?;
     let root = tempfile::Builder::new()
         .prefix("airlock-root-")
@@ -77,17 +77,21 @@ fn prepare() -> Result<TempDir, String> {
     let read = |path: PathBuf| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     put("usr/bin/airlock", 0o755, &read(tools::airlock()));
     put("usr/local/bin/docs-server", 0o755, &read(tools::built("docs-server")));
-    put("usr/local/bin/probe", 0o755, PROBE.as_bytes());
+    put("usr/local/bin/probe", 0o755, probe.as_bytes());
     put("etc/systemd/system/probe.service", 0o644, PROBE_UNIT.as_bytes());
-    put("etc/airlock/airlock.yaml", 0o644, CONFIG.as_bytes());
+    put("etc/airlock/airlock.yaml", 0o644, config.as_bytes());
     put("etc/airlock/policies/authz.rego", 0o644, POLICY.as_bytes());
     for (file, to) in [
         ("airlock.service", "etc/systemd/system/airlock.service"),
+        ("airlock-mcp.slice", "etc/systemd/system/airlock-mcp.slice"),
         ("airlock.sysusers", "usr/lib/sysusers.d/airlock.conf"),
         ("airlock.tmpfiles", "usr/lib/tmpfiles.d/airlock.conf"),
         ("airlock.catalog", "usr/lib/systemd/catalog/airlock.catalog"),
     ] {
         put(to, 0o644, &read(units.join(file)));
+    }
+    for (to, mode, text) in more {
+        put(to, *mode, text.as_bytes());
     }
     let users = Command::new("systemd-sysusers").arg(format!("--root={}", root.path().display())).output();
     let users = users.expect("systemd-sysusers is part of systemd");
@@ -95,35 +99,39 @@ fn prepare() -> Result<TempDir, String> {
     Ok(root)
 }
 
+/// Boots it until the probe has ended; what it wrote on its console.
+pub(crate) fn boot(root: &Path, results: &Path) -> Result<String, String> {
+    let groups = Cgroups::before();
+    let output = Command::new("systemd-nspawn")
+        .arg("--directory")
+        .arg(root)
+        .args(["--register=no", "--keep-unit", "--private-network", "--capability=all"])
+        .args(["--system-call-filter=bpf", "--boot"])
+        .arg(format!("--machine=airlock-test-{}", std::process::id()))
+        .arg(format!("--bind={}:/results", results.display()))
+        .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
+        .stdin(Stdio::null())
+        .output();
+    drop(groups);
+    let output = output.map_err(|error| format!("systemd-nspawn cannot be run: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
 #[test]
 fn the_unit_starts_and_a_call_is_in_the_journal() {
     if !tools::is_root() {
         return skip("systemd-nspawn needs root");
     }
-    let root = match prepare() {
+    let root = match prepare(CONFIG, PROBE, &[]) {
         Ok(root) => root,
         Err(reason) => return skip(&reason),
     };
     let results = tempfile::tempdir().expect("a directory");
-    let groups = Cgroups::before();
-    let output = Command::new("systemd-nspawn")
-        .arg("--directory")
-        .arg(root.path())
-        .args(["--register=no", "--keep-unit", "--private-network", "--capability=all"])
-        .args(["--system-call-filter=bpf", "--boot"])
-        .arg(format!("--machine=airlock-test-{}", std::process::id()))
-        .arg(format!("--bind={}:/results", results.path().display()))
-        .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
-        .stdin(Stdio::null())
-        .output();
-    drop(groups);
-    let output = match output {
-        Ok(output) => output,
-        Err(error) => return skip(&format!("systemd-nspawn cannot be run: {error}")),
+    let console = match boot(root.path(), results.path()) {
+        Ok(console) => console,
+        Err(reason) => return skip(&reason),
     };
     let told = |name: &str| fs::read_to_string(results.path().join(name)).unwrap_or_default();
-    let console =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let journal = told("journal");
     assert!(!journal.is_empty(), "the container did not come up:\n{console}");
 

@@ -5,6 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::{Setup, skip, tools};
@@ -20,12 +21,14 @@ struct Slice {
 
 impl Slice {
     fn create() -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
         let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
         let mount = PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?);
         let first = fs::read_to_string("/proc/1/cgroup").map_err(|error| error.to_string())?;
         let first = first.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of init")?;
-        let name = format!("airlocktest{}.slice", std::process::id());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("airlocktest{}x{number}.slice", std::process::id());
         let dir = mount.join(first.trim_end_matches("init.scope")).join(&name);
         fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Self { name, dir })

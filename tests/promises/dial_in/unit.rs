@@ -1,0 +1,155 @@
+//! Under a real systemd: units in `airlock-mcp.slice` dial in, the shipped example among them; one elsewhere does not get in.
+
+use std::fs;
+
+use airlock_tests::{skip, tools};
+use serde_json::Value;
+
+use crate::nspawn::{boot, prepare};
+
+/// As the shipped `dial-in.py`, in what every Debian has.
+const DIAL_IN: &str = "#!/usr/bin/perl
+use Socket;
+my $path = shift;
+socket(my $wire, PF_UNIX, SOCK_STREAM, 0) or die $!;
+connect($wire, sockaddr_un($path)) or die $!;
+$^F = 9;
+open(STDIN, '<&', $wire) or die $!;
+open(STDOUT, '>&', $wire) or die $!;
+exec @ARGV or die $!;
+";
+
+const CONFIG: &str = "server:
+  listen: [\"127.0.0.1:8080\"]
+auth:
+  development_issuer: {listen: \"127.0.0.1:9000\"}
+policy: {path: /etc/airlock/policies}
+upstreams:
+  - {name: notes, type: dial_in, user: notes}
+  - {name: bare, type: dial_in, user: notes}
+  - {name: stray, type: dial_in, user: notes}
+audit: {dir: /var/lib/airlock/audit, journald: true}
+kernel: {mode: required, slice: airlock-mcp.slice}
+";
+
+/// What differs from the shipped example: the program, and a user that this root's name service knows.
+const OVERRIDE: &str = "[Service]
+ExecStart=
+ExecStart=/usr/local/bin/dial-in ${AIRLOCK_SOCKET} /usr/local/bin/docs-server
+DynamicUser=no
+";
+
+/// With nothing but the slice, so that whatever refuses is the cage.
+const BARE: &str = "[Unit]
+After=airlock.service
+BindsTo=airlock.service
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/local/bin/dial-in /run/airlock/dial-in/bare.sock /usr/local/bin/docs-server
+User=notes
+Slice=airlock-mcp.slice
+Restart=always
+RestartSec=100ms
+";
+
+const STRAY: &str = "[Unit]
+After=airlock.service
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/local/bin/dial-in /run/airlock/dial-in/stray.sock /usr/local/bin/docs-server
+User=notes
+Restart=always
+RestartSec=200ms
+";
+
+const PROBE: &str = r#"#!/bin/bash
+cd /results || exit 1
+systemctl is-active airlock.service > active
+systemctl start notes.service bare.service stray.service
+token=$(airlock token --config /etc/airlock/airlock.yaml --subject oscar --tenant acme --group mcp.users --group mcp.operators 2> token-error)
+call() {
+    local body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"$2\",\"arguments\":$3,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
+    exec 3<> /dev/tcp/127.0.0.1/8080 || return
+    printf 'POST /mcp/%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\nContent-Length: %d\r\n\r\n%s' "$1" "$token" "$2" "${#body}" "$body" >&3
+    cat <&3
+    exec 3>&-
+}
+search='{"query":"roll back"}'
+for upstream in notes bare; do
+    # The units have just been started.
+    for attempt in $(seq 30); do
+        call $upstream search_docs "$search" > $upstream
+        head -1 $upstream | grep -q ' 200' && break
+        sleep 0.5
+    done
+done
+call bare phone_home '{"address":"127.0.0.1:8080","socket":"/nonexistent"}' > home
+call notes phone_home '{"address":"127.0.0.1:8080"}' > hardened
+call stray search_docs "$search" > stray
+systemctl show --property=ControlGroup bare.service > place
+# Its cage goes with the daemon, and so must it.
+systemctl stop airlock.service
+systemctl is-active notes.service bare.service > after
+journalctl --sync
+journalctl --no-pager -t airlock-audit AIRLOCK_DECISION=deny -o json > denials
+"#;
+
+#[test]
+fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
+    if !tools::is_root() {
+        return skip("systemd-nspawn needs root");
+    }
+    let example = include_str!("../../../docs/examples/dial-in/notes.service");
+    let more = [
+        ("usr/local/bin/dial-in", 0o755, DIAL_IN),
+        ("usr/lib/sysusers.d/notes.conf", 0o644, "u notes - \"Notes\" /\n"),
+        ("etc/systemd/system/notes.service", 0o644, example),
+        ("etc/systemd/system/notes.service.d/test.conf", 0o644, OVERRIDE),
+        ("etc/systemd/system/bare.service", 0o644, BARE),
+        ("etc/systemd/system/stray.service", 0o644, STRAY),
+    ];
+    let root = match prepare(CONFIG, PROBE, &more) {
+        Ok(root) => root,
+        Err(reason) => return skip(&reason),
+    };
+    let results = tempfile::tempdir().expect("a directory");
+    let console = match boot(root.path(), results.path()) {
+        Ok(console) => console,
+        Err(reason) => return skip(&reason),
+    };
+    let told = |name: &str| fs::read_to_string(results.path().join(name)).unwrap_or_default();
+    let journal = told("journal");
+    assert!(!journal.is_empty(), "the container did not come up:\n{console}");
+    assert_eq!(told("active").trim(), "active", "{journal}");
+    assert!(told("place").contains("airlock.slice/airlock-mcp.slice/bare.service"), "{}", told("place"));
+
+    for upstream in ["notes", "bare"] {
+        let answer = told(upstream);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("deployment.md"),
+            "{answer}\n{journal}"
+        );
+    }
+    // EPERM is the cage's word.
+    let home = told("home");
+    for protocol in ["tcp", "udp"] {
+        let line = format!("{protocol} 127.0.0.1:8080: failed, errno 1 ");
+        assert!(home.contains(&line), "{home}\n{journal}");
+    }
+    // This one asked for a unix socket too, that of the journal: its unit shows it none but Airlock's.
+    let hardened = told("hardened");
+    for protocol in ["tcp 127.0.0.1:8080", "udp 127.0.0.1:8080", "unix /run/systemd/journal/stdout"] {
+        assert!(hardened.contains(&format!("{protocol}: failed, errno ")), "{hardened}\n{journal}");
+    }
+    let stray = told("stray");
+    assert!(stray.starts_with("HTTP/1.1 503"), "{stray}\n{journal}");
+    let denials: Vec<Value> = told("denials")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("journalctl writes JSON"))
+        .collect();
+    let refused = denials
+        .iter()
+        .any(|record| record.to_string().contains("it is not in airlock-mcp.slice, so not pinned"));
+    assert!(refused, "{}\n{journal}", told("denials"));
+    assert!(!told("after").lines().any(|state| state == "active"), "{}\n{journal}", told("after"));
+}
