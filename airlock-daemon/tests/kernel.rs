@@ -44,6 +44,7 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
     assert_eq!(found["core"], "0");
     assert_eq!(found["dir"], "/");
     assert_eq!(found["env"], format!("{}:look,PATH:/usr/local/bin:/usr/bin:/bin", support::MODE));
+    assert_eq!(found["own"], "0", "its own directory is its to fill");
     assert!(found["cgroup"].contains("/servers/probe-"), "{}", found["cgroup"]);
     let mut said = String::new();
     server.take_stderr().expect("its errors").read_to_string(&mut said).expect("text");

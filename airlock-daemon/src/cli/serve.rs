@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(config) {
+    match serve(config, &args.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -96,9 +96,9 @@ struct House {
     workers: usize,
 }
 
-fn serve(config: Config) -> Result<(), Failure> {
+fn serve(config: Config, file: &Path) -> Result<(), Failure> {
     logging::init(&config.observability.log)?;
-    let house = set_up(config)?;
+    let house = set_up(config, file)?;
     let service = Arc::clone(&house.service);
     let addresses = addresses(&house);
     // The first thing that can be asked of a service is to end: it is heard from here on.
@@ -158,7 +158,7 @@ fn addresses(house: &House) -> String {
 }
 
 /// Everything that can fail, in the order in which an operator would look for the fault.
-fn set_up(config: Config) -> Result<House, Failure> {
+fn set_up(config: Config, file: &Path) -> Result<House, Failure> {
     let io = backend::choose(config.server.io)?;
     tracing::info!(io = %io.backend, why = io.why, "socket I/O");
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
@@ -166,6 +166,7 @@ fn set_up(config: Config) -> Result<House, Failure> {
     // What a proxy's clients do must never take the proxy away from all of them.
     kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
     let kernel = KernelHalf::start(&kernel)?;
+    kernel.hide(config::own_files(&config, file));
     let tls = match &config.server.tls {
         Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
         None => None,

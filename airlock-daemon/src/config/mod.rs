@@ -4,6 +4,7 @@ mod de;
 mod diagnostics;
 mod load;
 pub mod network;
+mod own_files;
 mod parse;
 pub mod schema;
 pub mod tls_files;
@@ -14,5 +15,6 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use self::own_files::own_files;
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, from_text, load};

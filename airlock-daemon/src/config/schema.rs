@@ -470,6 +470,10 @@ pub struct Upstream {
     /// `stdio`: how the process is confined. `dial_in`: how it has to be confined to be let in.
     #[serde(default)]
     pub pin: Pin,
+    /// `stdio`: what of the file system it has, besides the system's programs; what its user has when absent. Never Airlock's own
+    /// files.
+    #[serde(default)]
+    pub files: Option<Files>,
 }
 
 impl Upstream {
@@ -625,6 +629,16 @@ pub struct Pin {
 pub enum PinSocket {
     /// The socket of Airlock's on which this server dials in.
     Airlock,
+}
+
+/// `upstreams[].files`: paths of files or directories, with all that is below them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Files {
+    /// What it may read and execute.
+    pub read: Vec<PathBuf>,
+    /// What it may read, execute, write, make and remove.
+    pub write: Vec<PathBuf>,
 }
 
 /// `upstreams[].pin.network`.

@@ -236,7 +236,7 @@ mod tests {
         let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
         let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
         let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup: c"/dev/null".into() };
-        let attempts = attempt(Confinement { procs: None, ids: None, filters: None }, &bait)
+        let attempts = attempt(Confinement { procs: None, ids: None, filters: None, domain: None }, &bait)
             .expect("a canary")
             .expect("every step");
         let [v4_stream, v4_datagram, _, _] = attempts.ip;

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use super::landlock::Domain;
 use super::seccomp::Filters;
 use super::users::Ids;
 
@@ -36,10 +37,14 @@ pub enum Step {
     Descriptors = 8,
     /// Taking the filter of system calls.
     Filter = 9,
+    /// Entering its part of the file system.
+    Domain = 10,
+    /// Giving up every capability.
+    Powers = 11,
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Cgroup,
         Self::Session,
         Self::Groups,
@@ -49,6 +54,8 @@ impl Step {
         Self::NoNewPrivileges,
         Self::Descriptors,
         Self::Filter,
+        Self::Domain,
+        Self::Powers,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -68,6 +75,8 @@ impl Step {
             Self::Capabilities => ("give up capabilities", "a kernel of at least 4.3 is needed"),
             Self::NoNewPrivileges => ("give up new privileges", "a kernel of at least 3.5 is needed"),
             Self::Descriptors => ("close inherited descriptors", "a kernel of at least 5.11 is needed"),
+            Self::Domain => ("enter its part of the file system", "report this: it cannot normally fail"),
+            Self::Powers => ("give up its capabilities", "allow capset"),
             Self::Filter => {
                 ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
             }
@@ -84,6 +93,8 @@ pub(super) struct Confinement {
     pub(super) ids: Option<Ids>,
     /// What system calls it may not make; none for whoever is not to be confined, and for the canary.
     pub(super) filters: Option<&'static Filters>,
+    /// What of the file system it has; all where there is none.
+    pub(super) domain: Option<Domain>,
 }
 
 /// The parent's end of the channel that says which step failed.
@@ -144,11 +155,27 @@ impl Confinement {
         let marked =
             unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         check(Step::Descriptors, marked)?;
+        if let Some(domain) = &self.domain {
+            domain.enter().map_err(|error| (Step::Domain, error))?;
+            give_up_capabilities()?;
+        }
         match self.filters {
             Some(filters) => filters.install().map_err(|error| (Step::Filter, error)),
             None => Ok(()),
         }
     }
+}
+
+/// Gives up every capability, for good: with no new privileges, executing a program as uid 0 brings none back. What is left
+/// to root in a cage is to own files.
+fn give_up_capabilities() -> Result<(), (Step, io::Error)> {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 bits for each set.
+    const VERSION: u32 = 0x2008_0522;
+    // Version and process (0: this one); then effective, permitted, inheritable, twice.
+    let head: [u32; 2] = [VERSION, 0];
+    let sets: [u32; 6] = [0; 6];
+    // SAFETY: both arrays are laid out as the call wants them, and live for it.
+    check(Step::Powers, unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) })
 }
 
 fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
@@ -177,7 +204,7 @@ mod tests {
         // Every write to this device fails, as one to a removed cgroup does.
         let procs = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
         let mut command = Command::new("/bin/true");
-        let steps = Confinement { procs: Some(procs), ids: None, filters: None }
+        let steps = Confinement { procs: Some(procs), ids: None, filters: None, domain: None }
             .apply_to(&mut command)
             .expect("a channel");
         let error = command.spawn().expect_err("no program");
@@ -189,8 +216,9 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_is_no_failed_step() {
         let mut command = Command::new("/no/such/program");
-        let steps =
-            Confinement { procs: None, ids: None, filters: None }.apply_to(&mut command).expect("a channel");
+        let steps = Confinement { procs: None, ids: None, filters: None, domain: None }
+            .apply_to(&mut command)
+            .expect("a channel");
         command.spawn().expect_err("no program");
         drop(command);
         assert_eq!(steps.failed_step(), None);

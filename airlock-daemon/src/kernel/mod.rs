@@ -14,8 +14,10 @@ mod door;
 mod drop;
 mod events;
 mod ladder;
+mod landlock;
 mod loader;
 mod network;
+mod own_dir;
 mod report;
 mod sealed;
 mod seccomp;
@@ -24,7 +26,8 @@ mod syscalls;
 mod unix_hooks;
 mod users;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
@@ -112,6 +115,7 @@ pub struct KernelHalf {
     programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
     names: Names,
+    hidden: OnceLock<Vec<PathBuf>>,
     slice: Option<Result<Slice, SliceError>>,
 }
 
@@ -218,12 +222,20 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, programs, pinning, names, slice }, drop_failure)
+        (Self { report, early_drop, programs, pinning, names, hidden: OnceLock::new(), slice }, drop_failure)
     }
 
     /// What is in force, and why the rest is not.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Hides files and directories from every server: the first call counts, and has to come before the first server. What
+    /// is not there yet, or cannot be resolved, is hidden under the name that is given.
+    pub fn hide(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        let resolved = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
+        // A second call would come too late for servers that run.
+        let _ = self.hidden.set(paths.into_iter().map(resolved).collect());
     }
 
     /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them) the cell has
@@ -255,7 +267,15 @@ impl KernelHalf {
                 Some(seccomp::filters(sockets).map_err(KernelError::Filter)?)
             }
         };
-        Ok(Cell { upstream: upstream.to_owned(), filters, pinned, leaf, pinning: self.pinning.clone() })
+        Ok(Cell {
+            upstream: upstream.to_owned(),
+            network: pin.network,
+            hidden: self.hidden.get().cloned().unwrap_or_default(),
+            filters,
+            pinned,
+            leaf,
+            pinning: self.pinning.clone(),
+        })
     }
 
     /// The slice whose units may dial in, where one is configured.
@@ -368,7 +388,7 @@ fn drop_layer(early_drop: &EarlyDrop) -> Layer {
 }
 
 /// What does not depend on this host.
-fn always() -> [Layer; 2] {
+fn always() -> [Layer; 3] {
     [
         Layer::active(
             "process",
@@ -378,6 +398,7 @@ fn always() -> [Layer; 2] {
             Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
             Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
         },
+        landlock::layer(),
     ]
 }
 

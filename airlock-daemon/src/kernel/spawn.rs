@@ -14,8 +14,11 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::Pinning;
 use super::cgroup::{CgroupError, Leaf};
 use super::confine::{Confinement, Step, socket_pair};
+use super::landlock::{Domain, Wants};
+use super::own_dir::OwnDir;
 use super::seccomp::Filters;
 use super::users::{self, Ids};
+use crate::config::schema::{Files, PinNetwork};
 
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -33,6 +36,8 @@ pub struct ServerCommand {
     pub working_dir: PathBuf,
     /// The user it runs as; the daemon's own when absent.
     pub user: Option<String>,
+    /// What of the file system it has; what its user has when absent.
+    pub files: Option<Files>,
 }
 
 /// Why a server could not be started.
@@ -112,6 +117,14 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What it is to have of the file system.
+    #[error("upstream {upstream}: {detail}")]
+    Files {
+        /// The upstream.
+        upstream: String,
+        /// What is wrong, and the remedy.
+        detail: String,
+    },
     /// The leaf cgroup refused.
     #[error("upstream {upstream}: {source}")]
     Cgroup {
@@ -130,6 +143,8 @@ pub struct Cell {
     pub(super) pinning: Option<Arc<Pinning>>,
     pub(super) pinned: bool,
     pub(super) filters: Option<&'static Filters>,
+    pub(super) network: PinNetwork,
+    pub(super) hidden: Vec<PathBuf>,
 }
 
 /// A running server. Its process, and all that it started in its cell, end with this value.
@@ -141,6 +156,8 @@ pub struct ServerProcess {
     stderr: Option<UnixStream>,
     // In this order: the leaf goes before what it hangs on.
     leaf: Option<Leaf>,
+    // After the leaf: nobody writes there any more.
+    _own: OwnDir,
     _pinning: Option<Arc<Pinning>>,
 }
 
@@ -178,6 +195,26 @@ impl Cell {
             ),
             None => None,
         };
+        let own = OwnDir::create(ids).map_err(prepare("make a directory of its own"))?;
+        // Without filters nothing is to be confined.
+        let domain = match self.filters {
+            Some(_) => {
+                let wants = Wants {
+                    files: command.files.as_ref(),
+                    program: &program,
+                    working_dir: &command.working_dir,
+                    own: Some(own.path()),
+                    hidden: &self.hidden,
+                    network: self.network,
+                };
+                let domain = Domain::prepare(&wants);
+                Some(domain.map_err(|error| SpawnError::Files {
+                    upstream: upstream.clone(),
+                    detail: error.to_string(),
+                })?)
+            }
+            None => None,
+        };
         let (stdio, child_stdin) = socket_pair().map_err(prepare("make a socket pair"))?;
         let child_stdout: OwnedFd = child_stdin.try_clone().map_err(prepare("duplicate a socket"))?;
         let (stderr, child_stderr) = socket_pair().map_err(prepare("make a socket pair"))?;
@@ -187,12 +224,13 @@ impl Cell {
             .args(&command.args)
             .env_clear()
             .env("PATH", DEFAULT_PATH)
+            .env("TMPDIR", own.path())
             .envs(&command.env)
             .current_dir(&command.working_dir)
             .stdin(Stdio::from(child_stdin))
             .stdout(Stdio::from(child_stdout))
             .stderr(Stdio::from(child_stderr));
-        let steps = Confinement { procs, ids, filters: self.filters }
+        let steps = Confinement { procs, ids, filters: self.filters, domain }
             .apply_to(&mut process)
             .map_err(prepare("make a socket pair"))?;
         let spawned = process.spawn();
@@ -205,6 +243,7 @@ impl Cell {
                 stdio: Some(stdio),
                 stderr: Some(stderr),
                 leaf: self.leaf,
+                _own: own,
                 _pinning: self.pinning,
             }),
             Err(source) => Err(match steps.failed_step() {

@@ -78,6 +78,7 @@ impl Start<'_> {
             env: BTreeMap::new(),
             working_dir: self.config.working_dir.clone().unwrap_or_else(|| PathBuf::from("/")),
             user: self.config.user.clone(),
+            files: self.config.files.clone(),
         };
         let secrets = self.config.env_from.clone();
         let (kernel, pin, name) = (Arc::clone(self.kernel), self.config.pin.clone(), Arc::clone(self.name));

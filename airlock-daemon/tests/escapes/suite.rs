@@ -106,6 +106,8 @@ pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
         return Ok(());
     };
     let world = World::build(group).map_err(|error| format!("the world outside: {error}"))?;
+    // As `serve` does with the files of its configuration.
+    half.hide([world.place.daemon.clone()]);
     let program = program(&world.place.dir).map_err(|error| format!("the attempts' program: {error}"))?;
     let place = serde_json::to_string(&world.place).map_err(|error| error.to_string())?;
     let env = BTreeMap::from([(ATTEMPT.to_owned(), DRIVER.to_owned()), (PLACE.to_owned(), place)]);
@@ -255,6 +257,7 @@ impl Driver {
             env: env.clone(),
             working_dir: PathBuf::from("/"),
             user: user.account.map(str::to_owned),
+            files: None,
         };
         let mut server = cell.spawn(&command).map_err(|error| error.to_string())?;
         let stdio = server.take_stdio().ok_or("no output")?;

@@ -47,6 +47,7 @@ pub(crate) fn probe(mode: &str) -> ServerCommand {
         env: BTreeMap::from([(MODE.to_owned(), mode.to_owned())]),
         working_dir: PathBuf::from("/"),
         user: None,
+        files: None,
     }
 }
 
@@ -129,10 +130,12 @@ fn look() {
     found("core", rustix::process::getrlimit(rustix::process::Resource::Core).maximum.unwrap_or(u64::MAX));
     found("dir", std::env::current_dir().expect("a directory").display());
     // A program built for coverage sets a variable of its own as it starts.
-    let given = std::env::vars().filter(|(name, _)| !name.starts_with("__LLVM_PROFILE"));
+    let given = std::env::vars().filter(|(name, _)| !name.starts_with("__LLVM_PROFILE") && name != "TMPDIR");
     let mut names: Vec<String> = given.map(|(name, value)| format!("{name}:{value}")).collect();
     names.sort();
     found("env", names.join(","));
+    let own = PathBuf::from(std::env::var_os("TMPDIR").expect("a directory of its own"));
+    found("own", errno(std::fs::write(own.join("x"), "x")));
     let cgroup = std::fs::read_to_string("/proc/self/cgroup").expect("cgroup");
     found("cgroup", cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("?"));
     eprintln!("this goes to standard error");

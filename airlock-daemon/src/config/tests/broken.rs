@@ -94,6 +94,11 @@ fn a_mistake_is_told_at_its_place() {
             "upstreams: [{name: a, type: stdio, command: [x], isolation: «shared, era: legacy}]\n",
             "cannot be shared",
         ),
+        (
+            "upstreams: [{name: a, type: stdio, command: [x], files: {read: [/usr], write: [«srv]}}]\n",
+            "this path is relative",
+        ),
+        ("upstreams: [{name: a, type: unix, socket: /s, «files: {}}]\n", "`stdio`"),
         ("kernel: {minimum_rung: sealed, seal: «off}\n", "without a seal"),
         (
             "upstreams: [{name: a, type: stdio, command: [x], pin: {«sockets: [airlock]}}]\n",

@@ -90,6 +90,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         ("env", &["stdio"], !upstream.env.is_empty()),
         ("env_from", &["stdio"], !upstream.env_from.is_empty()),
         ("working_dir", &["stdio"], upstream.working_dir.is_some()),
+        ("files", &["stdio"], upstream.files.is_some()),
         ("user", &["stdio", "dial_in"], upstream.user.is_some()),
         ("socket", &["unix", "dial_in"], upstream.socket.is_some()),
         ("framing", &["unix"], upstream.framing != Framing::Auto),
@@ -195,6 +196,16 @@ fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
             "the name of a user",
             "write it or remove the key",
         );
+    }
+    if let Some(files) = &upstream.files {
+        for (key, paths) in [("read", &files.read), ("write", &files.write)] {
+            for (place, path) in paths.iter().enumerate() {
+                if !path.is_absolute() {
+                    let at = at!["upstreams", index, "files", key, place];
+                    checks.value(at, "this path is relative", "an absolute path", "write the whole path");
+                }
+            }
+        }
     }
     if upstream.working_dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
         let path = at!["upstreams", index, "working_dir"];
