@@ -36,8 +36,8 @@ struct House {
 impl House {
     fn start(user: &str, more: &str, setup: Setup) -> Self {
         let dir = tempfile::Builder::new().prefix("airlock-dial-in-").tempdir().expect("a directory");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(dir.path(), mode).expect("ours");
+        let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), searchable).expect("ours");
         let socket = dir.path().join("far.sock");
         let upstreams = format!(
             "  - {{name: far, type: dial_in, user: \"{user}\", socket: \"{}\"{more}}}\n",

@@ -5,23 +5,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup;
 use super::loader;
+use super::peer::{Peer, TICKS};
 use super::report::{Layer, rung_name};
 use super::users;
 use crate::config::schema::Rung;
-
-/// The kernel gives times of processes in hundredths of a second, whatever its own clock (`USER_HZ`).
-const TICKS: u64 = 100;
 
 /// Why a slice is not pinned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,43 +77,6 @@ pub fn slice_dir(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
-}
-
-/// The process at the other end of a connection.
-#[derive(Debug)]
-pub struct Peer {
-    pid: Pid,
-    /// Keeps the number from being given to another unnoticed.
-    handle: OwnedFd,
-}
-
-impl Peer {
-    /// Takes hold of the process that connected.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn of(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pid, handle: pidfd_open(pid, PidfdFlags::empty())? })
-    }
-
-    /// What it calls itself; for the log.
-    pub fn name(&self) -> String {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid.as_raw_nonzero()));
-        name.unwrap_or_default().trim_end().to_owned()
-    }
-
-    /// Whether it still runs: what `/proc` said of its number before was said of it.
-    fn lives(&self) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(self.handle.as_fd(), PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0))
-    }
-
-    /// When it was started, in hundredths of a second since the host's start.
-    fn started(&self) -> Option<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).ok()?;
-        // The name before it may hold spaces and parentheses.
-        stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
-    }
 }
 
 /// The slice whose units are pinned; its links end with the programs.
@@ -184,7 +142,7 @@ impl Slice {
                 self.name
             ));
         }
-        let entry = peer.pid.as_raw_nonzero().to_string();
+        let entry = peer.number();
         let place = cgroup::of_process(&entry);
         let started = peer.started();
         if !peer.lives() {
@@ -263,16 +221,5 @@ mod tests {
         ] {
             assert_eq!(dir(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_start() {
-        let own = Peer::of(rustix::process::getpid()).expect("it runs");
-        assert!(own.lives() && own.started().is_some_and(|ticks| ticks > 0));
-        let mut child = std::process::Command::new("true").spawn().expect("a program of every host");
-        let pid = Pid::from_child(&child);
-        let gone = Peer::of(pid).expect("not waited for");
-        child.wait().expect("it ends");
-        assert!(!gone.lives());
     }
 }

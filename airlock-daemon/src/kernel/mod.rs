@@ -18,6 +18,7 @@ mod landlock;
 mod loader;
 mod network;
 mod own_dir;
+mod peer;
 mod report;
 mod sealed;
 mod seccomp;
@@ -34,11 +35,12 @@ use aya::Ebpf;
 
 pub use self::cgroup::CgroupError;
 pub use self::confine::Step;
-pub use self::dialers::{Peer, Slice, SliceError, slice_dir, user_id};
+pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
 pub use self::drop::{Attached, Blocked, DropError, EarlyDrop, Reason};
 pub use self::events::Denied;
 pub use self::loader::LoadError;
+pub use self::peer::Peer;
 pub use self::report::{Layer, Report};
 pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::audit::AuditLog;
 use crate::config::schema::{self, PinNetwork, UpstreamKind};
 use crate::config::units::FileMode;
-use crate::kernel::KernelHalf;
+use crate::kernel::{KernelHalf, Peer};
 use crate::runtime::backend::Backend;
 use crate::runtime::listener::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
@@ -138,24 +138,27 @@ impl DialIn {
         let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
         let mut refusals = Refusals::new(Arc::clone(&self.upstream), audit);
         loop {
-            let (stream, credentials) = match listener.accept().await.and_then(|(stream, _)| {
-                let credentials = stream.peer_cred()?;
-                Ok((stream.into_std()?, credentials))
-            }) {
-                Ok(accepted) => accepted,
+            let accepted = listener.accept().await.and_then(|(stream, _)| stream.into_std());
+            let stream = match accepted {
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(upstream = %self.upstream, %error, "a server that dials in cannot be accepted");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
+            let peer = match Peer::of(&stream) {
+                Ok(peer) => peer,
+                Err(error) => {
+                    refusals
+                        .refuse("an unknown process", &format!("it has ended, or cannot be held: {error}"));
+                    continue;
+                }
+            };
             let this = Arc::clone(&self);
-            // Users are looked up by the name service, which may take its time. One at a time is enough: whoever knocks
+            // In a thread of its own, since the name service may take its time. One at a time is enough: whoever knocks
             // often waits for itself.
-            let judged = tokio::task::spawn_blocking(move || {
-                let who = admission::describe(credentials);
-                (this.admission.judge(credentials), who)
-            });
+            let judged = tokio::task::spawn_blocking(move || (this.admission.judge(&peer), peer.describe()));
             match judged.await {
                 Ok((Ok(()), who)) => {
                     if self.keep(stream) {
@@ -165,7 +168,7 @@ impl DialIn {
                     }
                 }
                 Ok((Err(reason), who)) => refusals.refuse(&who, &reason),
-                Err(error) => refusals.refuse("unknown", &error.to_string()),
+                Err(error) => refusals.refuse("an unknown process", &error.to_string()),
             }
         }
     }

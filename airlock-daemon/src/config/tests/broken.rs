@@ -100,6 +100,19 @@ fn a_mistake_is_told_at_its_place() {
         ),
         ("upstreams: [{name: a, type: unix, socket: /s, «files: {}}]\n", "`stdio`"),
         ("kernel: {minimum_rung: sealed, seal: «off}\n", "without a seal"),
+        ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
+        ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
+        ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
+        ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
+    ];
+    let differences: Vec<_> =
+        cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+#[test]
+fn a_server_that_cannot_dial_in_is_told_at_its_place() {
+    let cases: &[(&str, &str)] = &[
         (
             "upstreams: [{name: a, type: stdio, command: [x], pin: {«sockets: [airlock]}}]\n",
             "needs no socket",
@@ -129,10 +142,6 @@ fn a_mistake_is_told_at_its_place() {
         ),
         ("kernel: {slice: «airlock.service}\n", "not the name of a slice"),
         ("kernel: {mode: off, «slice: a.slice}\n", "`kernel.mode` is `off`"),
-        ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
-        ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
-        ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
-        ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
     ];
     let differences: Vec<_> =
         cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();

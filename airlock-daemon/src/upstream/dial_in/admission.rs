@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use rustix::process::Pid;
-use tokio::net::unix::UCred;
-
 use crate::kernel::{KernelHalf, Peer, user_id};
 
 /// Who is let in on one socket.
@@ -17,14 +14,14 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Judges a process by what the kernel noted when it connected.
+    /// Judges a process by what the kernel noted when it connected. Asks the name service, which may take its time.
     ///
     /// # Errors
     /// Why it is not let in, as a sentence with its remedy.
-    pub(super) fn judge(&self, credentials: UCred) -> Result<(), String> {
+    pub(super) fn judge(&self, peer: &Peer) -> Result<(), String> {
         let user = &self.user;
         match user_id(user) {
-            Ok(Some(uid)) if uid == credentials.uid() => {}
+            Ok(Some(uid)) if uid == peer.uid() => {}
             Ok(Some(uid)) => {
                 return Err(format!(
                     "its user is not `{user}` (uid {uid}); correct `user` or the unit's User="
@@ -40,22 +37,7 @@ impl Admission {
             // Nothing is pinned (`kernel.mode: off`), which the log and `airlock status` say.
             None => Ok(()),
             Some(Err(error)) => Err(error.to_string()),
-            Some(Ok(slice)) => {
-                let gone = |_| "it has ended".to_owned();
-                slice.holds(&pid(credentials).map(Peer::of).ok_or_else(|| gone(()))?.map_err(|_| gone(()))?)
-            }
+            Some(Ok(slice)) => slice.holds(peer),
         }
     }
-}
-
-/// The process in a few words, for log and audit.
-pub(super) fn describe(credentials: UCred) -> String {
-    let name = pid(credentials).and_then(|pid| Peer::of(pid).ok()).map(|peer| peer.name());
-    let (pid, uid) = (credentials.pid().unwrap_or_default(), credentials.uid());
-    format!("pid {pid} ({}), uid {uid}", name.unwrap_or_default())
-}
-
-/// Its number as seen from here; none for one outside of our namespace.
-fn pid(credentials: UCred) -> Option<Pid> {
-    credentials.pid().filter(|pid| *pid > 0).and_then(Pid::from_raw)
 }

@@ -235,11 +235,15 @@ impl Upstream {
     fn explain(&self, link: &Link, failure: Failure) -> UpstreamError {
         let upstream = self.name.to_string();
         let ending = link.ending();
-        let rubbish = |text: &str| match self.endpoint.is_some() || self.dial_in.is_some() {
-            true => format!("it sent `{text}`, which is no MCP message"),
-            false => format!(
-                "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
-            ),
+        let is_started_here = self.endpoint.is_none() && self.dial_in.is_none();
+        let rubbish = |text: &str| {
+            if is_started_here {
+                format!(
+                    "it printed `{text}` on its standard output, where only MCP messages may go; let it log to standard error"
+                )
+            } else {
+                format!("it sent `{text}`, which is no MCP message")
+            }
         };
         match failure {
             Failure::Ended => match &ending.rubbish {
