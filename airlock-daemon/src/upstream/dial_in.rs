@@ -65,7 +65,7 @@ impl DialIn {
         let path = upstream.dial_in_socket();
         // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the file's mode.
         let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
-        // A cage that knows sockets by their cookies is told this listener's here, for the cgroup of the slice.
+        // The one place where a cage that knows sockets by their cookies is told this one's (`SO_COOKIE` of `listener`).
         Ok(Self {
             upstream: upstream.name.as_str().into(),
             path,

@@ -115,6 +115,23 @@ fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
     assert!(udp.recv(&mut [0; 64]).is_err(), "something came through over UDP");
 }
 
+/// What the test above sees refused is there to be had: the same server without a cage gets out.
+#[test]
+fn a_server_that_need_not_be_pinned_reaches_the_network() {
+    let setup = Setup { kernel: "preferred".into(), ..Setup::default() };
+    let house = House::start(&own_user(), ", pin: {network: host}", setup);
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = tcp.local_addr().expect("an address");
+    let _dialler = Dialler::start(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
+    house.until_ready();
+    let operator = house.airlock.token("oscar", "acme", &["mcp.users", "mcp.operators"]);
+    let arguments = json!({"address": address.to_string(), "socket": "/nonexistent"});
+    let call = modern_call("/mcp/far", 1, "phone_home", &arguments).bearer(&operator);
+    let answer = house.airlock.send(&call).answer();
+    assert!(text(&answer["result"]).contains(&format!("tcp {address}: reached")), "{answer}");
+    tcp.accept().expect("it came through");
+}
+
 #[test]
 fn who_was_in_the_slice_before_it_was_pinned_is_refused() {
     let Some(slice) = slice() else { return };
