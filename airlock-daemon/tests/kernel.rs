@@ -27,7 +27,7 @@ fn probe_process() {
 
 #[test]
 fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     // A socket that a careless daemon forgot to mark: it must not reach the server.
     let leaked = TcpListener::bind("127.0.0.1:0").expect("a listener");
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).expect("a leaked socket");

@@ -46,7 +46,7 @@ fn at_level_debug_the_programs_say_what_they_refuse() {
         .with_ansi(false)
         .with_writer(move || Lines(sender.clone()))
         .init();
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     assert!(half.early_drop().is_some(), "{}", half.report());
     let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
     let pid = server.pid();

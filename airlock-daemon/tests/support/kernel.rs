@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use airlock::config::schema::{Kernel, KernelMode, Pin};
+use airlock::config::schema::{Kernel, KernelMode, Pin, Seal};
 use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
 #[path = "../../../tests/src/skip.rs"]
@@ -32,6 +32,17 @@ pub(crate) fn refusals(half: &KernelHalf) -> String {
 /// The kernel half, or `None` and a reason where this host pins nothing.
 pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
     let half = start(KernelMode::Preferred);
+    if half.report().rung.is_none() {
+        skip(&format!("servers cannot be pinned here: {}", refusals(&half)));
+        return None;
+    }
+    Some(half)
+}
+
+/// The same without the programs that seal, which would refuse before the others do.
+pub(crate) fn pinning_unsealed() -> Option<Arc<KernelHalf>> {
+    let config = Kernel { mode: KernelMode::Preferred, seal: Seal::Off, ..Kernel::default() };
+    let half = KernelHalf::start(&config).expect("modes other than required always start");
     if half.report().rung.is_none() {
         skip(&format!("servers cannot be pinned here: {}", refusals(&half)));
         return None;
