@@ -19,23 +19,14 @@ pub(crate) struct Attempt {
     pub(crate) act: Act,
     /// What somebody outside does for it.
     pub(crate) help: Help,
-    /// When it is refused, as root and as nobody.
-    pub(crate) rules: [Rule; 2],
+    /// The rung from which on it is refused, to root as to nobody; below it is open.
+    pub(crate) from: Rung,
     /// The errors that count as refused, besides `EPERM` and `EACCES`.
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
     pub(crate) lacks: &'static [i32],
     /// Whether somebody outside must have noticed it when it succeeds.
     pub(crate) knocks: bool,
-}
-
-/// When an attempt is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// On this rung and on those above; below it is open.
-    From(Rung),
-    /// It is open on every rung.
-    Never,
 }
 
 /// What an accomplice outside does.
@@ -61,7 +52,7 @@ pub(crate) fn attempt(
         tries: tries.into(),
         act: Box::new(act),
         help: Help::Nothing,
-        rules: [Rule::From(Rung::NoIp); 2],
+        from: Rung::NoIp,
         also: &[],
         lacks: &[],
         knocks: false,
@@ -71,12 +62,7 @@ pub(crate) fn attempt(
 impl Attempt {
     /// Below this rung it is open.
     pub(crate) fn from(self, rung: Rung) -> Self {
-        Self { rules: [Rule::From(rung); 2], ..self }
-    }
-
-    /// Root and nobody differ.
-    pub(crate) fn rules(self, root: Rule, nobody: Rule) -> Self {
-        Self { rules: [root, nobody], ..self }
+        Self { from: rung, ..self }
     }
 
     pub(crate) fn helped(self, help: Help) -> Self {

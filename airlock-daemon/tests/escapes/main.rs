@@ -21,9 +21,13 @@ fn main() -> ExitCode {
     if let Ok(name) = std::env::var(inside::ATTEMPT) {
         return inside::act(&name);
     }
+    let halves = std::sync::Arc::new(suite::Halves::default());
     let mut tests: Vec<harness::Test> = attempts::GROUPS
         .iter()
-        .map(|(name, attempts)| harness::Test { name, run: Box::new(|| suite::run(name, &attempts())) })
+        .map(|(name, attempts)| {
+            let halves = std::sync::Arc::clone(&halves);
+            harness::Test { name, run: Box::new(move || suite::run(name, &attempts(), &halves)) }
+        })
         .collect();
     tests.push(harness::Test {
         name: "there_are_enough_attempts_and_no_two_of_a_name",

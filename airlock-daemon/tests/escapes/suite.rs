@@ -10,11 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use airlock::config::schema::{Kernel, KernelMode, Pin, Rung};
+use airlock::config::schema::{Kernel, KernelMode, Pin, Rung, Seal};
 use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
-use crate::attempt::{Attempt, Rule};
+use crate::attempt::Attempt;
 use crate::inside::{ATTEMPT, DRIVER, PLACE};
 use crate::outside::World;
 use crate::skipping::skip;
@@ -93,18 +94,29 @@ const ABSENT: [i32; 7] = [
 /// Errors that mean refused everywhere.
 const REFUSED: [i32; 2] = [libc::EPERM, libc::EACCES];
 
+/// The kernel half in each of its variants, started once for all groups: that takes longer than many attempts.
+#[derive(Default)]
+pub(crate) struct Halves(Mutex<Vec<(Seal, Arc<KernelHalf>)>>);
+
+impl Halves {
+    fn get(&self, seal: Seal) -> Result<Arc<KernelHalf>, String> {
+        let mut started = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, half)) = started.iter().find(|(known, _)| *known == seal) {
+            return Ok(Arc::clone(half));
+        }
+        let config = Kernel { mode: KernelMode::Preferred, seal, ..Kernel::default() };
+        let half = KernelHalf::start(&config).map_err(|error| error.to_string())?;
+        started.push((seal, Arc::clone(&half)));
+        Ok(half)
+    }
+}
+
 /// Runs a group of attempts; all that is wrong, if anything is.
-pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
+pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         skip("only root can build a cage and try to get out of it as root");
         return Ok(());
     }
-    let half = KernelHalf::start(&Kernel { mode: KernelMode::Preferred, ..Kernel::default() })
-        .map_err(|error| error.to_string())?;
-    let Some(rung) = half.report().rung else {
-        skip(&format!("servers cannot be pinned here: {}", half.report()));
-        return Ok(());
-    };
     let world = World::build(group).map_err(|error| format!("the world outside: {error}"))?;
     // As `serve` does with the files of its configuration.
     half.hide([world.place.daemon.clone()]);
@@ -112,24 +124,43 @@ pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
     let place = serde_json::to_string(&world.place).map_err(|error| error.to_string())?;
     let env = BTreeMap::from([(ATTEMPT.to_owned(), DRIVER.to_owned()), (PLACE.to_owned(), place)]);
     let places: Vec<&str> = crate::attempts::all().iter().map(|attempt| attempt.name).collect();
-    let release = half.report().kernel.clone();
+    let outside = without_a_cage(&world, &program, &env, attempts)
+        .map_err(|error| format!("without a cage: {error}"))?;
     let mut faults = Vec::new();
     let mut rows = String::new();
-    for user in &USERS {
-        let mut caged = Driver::caged(&half, &program, &env, user)?;
-        let mut free =
-            Driver::free(&program, &env, user).map_err(|error| format!("without a cage: {error}"))?;
-        for attempt in attempts {
-            let result = judged(attempt, user, rung, &world, &mut caged, &mut free);
-            let shown = match &result {
-                Ok(cell) => cell.to_string(),
-                Err(_) => "**not as it should be**".to_owned(),
-            };
-            println!("  {:<28} {:<7} {shown}", attempt.name, user.name);
-            let place = places.iter().position(|name| *name == attempt.name).unwrap_or_default();
-            rows.push_str(&row(place, attempt, user.name, rung, &release, &shown));
-            if let Err(reason) = result {
-                faults.push(format!("{} as {}: {reason}", attempt.name, user.name));
+    let mut rungs = Vec::new();
+    for seal in [Seal::Auto, Seal::Host, Seal::Off] {
+        let half = halves.get(seal)?;
+        let Some(rung) = half.report().rung else {
+            skip(&format!("servers cannot be pinned here: {}", half.report()));
+            return Ok(());
+        };
+        // Where a kernel takes no program that seals, all three are one.
+        let shown = if seal == Seal::Host { "sealed host-wide" } else { rung.name() };
+        if rungs.contains(&rung) && (seal != Seal::Host || rung != Rung::Sealed) {
+            continue;
+        }
+        rungs.push(rung);
+        for (user, free) in USERS.iter().zip(&outside) {
+            let mut driver = Driver::caged(&half, &program, &env, user)?;
+            for (attempt, (free, seen)) in attempts.iter().zip(free) {
+                let result = driver
+                    .attempt(&world, attempt)
+                    .map_err(|error| format!("in the cage: {error}"))
+                    .and_then(|caged| {
+                        judge(attempt, user.uid == 0, rung, (caged, &world.visitors()), (*free, seen))
+                    });
+                let cell = match &result {
+                    Ok(cell) => cell.to_string(),
+                    Err(_) => "**not as it should be**".to_owned(),
+                };
+                println!("  {:<24} {:<17} {:<7} {cell}", attempt.name, shown, user.name);
+                let place = places.iter().position(|name| *name == attempt.name).unwrap_or_default();
+                let kernel = &half.report().kernel;
+                rows.push_str(&row(place, attempt, user.name, (kernel, shown), &cell));
+                if let Err(reason) = result {
+                    faults.push(format!("{} as {} ({shown}): {reason}", attempt.name, user.name));
+                }
             }
         }
     }
@@ -137,21 +168,26 @@ pub(crate) fn run(group: &str, attempts: &[Attempt]) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
-/// Makes an attempt twice and judges it.
-fn judged(
-    attempt: &Attempt,
-    user: &User,
-    rung: Rung,
+/// How an attempt ended without a cage, and who heard it.
+type Free = (Outcome, Vec<&'static str>);
+
+/// Makes every attempt without a cage, as each user: only what works there can be refused in one.
+fn without_a_cage(
     world: &World,
-    caged: &mut Driver,
-    free: &mut Driver,
-) -> Result<Cell, String> {
-    let inside = caged.attempt(world, attempt).map_err(|error| format!("in the cage: {error}"))?;
-    let visitors = world.visitors();
-    let outside = free.attempt(world, attempt).map_err(|error| format!("without a cage: {error}"))?;
-    let seen =
-        if attempt.knocks && outside == Outcome::Done { world.expect_visitor() } else { world.visitors() };
-    judge(attempt, user.uid == 0, rung, (inside, &visitors), (outside, &seen))
+    program: &Path,
+    env: &BTreeMap<String, String>,
+    attempts: &[Attempt],
+) -> io::Result<Vec<Vec<Free>>> {
+    let as_user = |user: &User| {
+        let mut driver = Driver::free(program, env, user)?;
+        let made = attempts.iter().map(|attempt| {
+            let outcome = driver.attempt(world, attempt)?;
+            let knocked = attempt.knocks && outcome == Outcome::Done;
+            Ok((outcome, if knocked { world.expect_visitor() } else { world.visitors() }))
+        });
+        made.collect()
+    };
+    USERS.iter().map(as_user).collect()
 }
 
 /// On each of Debian's kernels the strongest rung is a demand that is met: all its programs load, and its proof holds.
@@ -174,7 +210,7 @@ fn judge(
     root: bool,
     rung: Rung,
     (caged, visitors): (Outcome, &[&str]),
-    (free, seen): (Outcome, &[&str]),
+    (free, seen): (Outcome, &[&'static str]),
 ) -> Result<Cell, String> {
     if caged != Outcome::Done && !visitors.is_empty() {
         return Err(format!("{caged:?} in the cage, and yet {visitors:?} heard it"));
@@ -196,11 +232,7 @@ fn judge(
             "nobody heard it outside of the cage, so nobody would have heard it from inside".to_owned()
         );
     }
-    let [as_root, as_nobody] = attempt.rules;
-    let shut = match if root { as_root } else { as_nobody } {
-        Rule::From(from) => rung >= from,
-        Rule::Never => false,
-    };
+    let shut = rung >= attempt.from;
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {
             Ok(Cell::Refused(errno))
@@ -323,13 +355,8 @@ fn program(dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// A row for the collected table.
-fn row(place: usize, attempt: &Attempt, user: &str, rung: Rung, release: &str, result: &str) -> String {
-    let rung = match rung {
-        Rung::NoIp => "no-ip",
-        Rung::NoNetwork => "no-network",
-        Rung::Sealed => "sealed",
-    };
-    format!("{place}\t{}\t{}\t{user}\t{release}\t{rung}\t{result}\n", attempt.name, attempt.tries)
+fn row(place: usize, attempt: &Attempt, user: &str, (kernel, rung): (&str, &str), result: &str) -> String {
+    format!("{place}\t{}\t{}\t{user}\t{kernel}\t{rung}\t{result}\n", attempt.name, attempt.tries)
 }
 
 fn keep(rows: &str) -> io::Result<()> {

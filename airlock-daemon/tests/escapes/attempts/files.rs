@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 
 use super::{number, path};
 use crate::attempt::{Attempt, Place, attempt};
@@ -55,8 +55,8 @@ fn daemons() -> Vec<Attempt> {
         attempt("remove-audit", "remove the audit log", |place| {
             let log = place.daemon.join("audit.log");
             fs::remove_file(&log)?;
-            // Put back, for those who come after.
-            fs::write(&log, "the daemon's\n")
+            // Put back as it was, for those who come after.
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&log).map(drop)
         })
         .also(HIDDEN),
         attempt("replace-socket", "put a link in the place of the daemon's socket", |place| {
@@ -80,7 +80,6 @@ fn daemons() -> Vec<Attempt> {
         })
         .also(HIDDEN),
         attempt("path-descriptor", "reopen a file that was only looked at (`O_PATH`)", |place| {
-            use std::os::unix::fs::OpenOptionsExt as _;
             let secret = place.daemon.join("secret");
             let looked = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(secret)?;
             File::open(format!("/proc/self/fd/{}", number(&looked))).map(drop)

@@ -23,6 +23,9 @@ const NEW: [(&str, &str, i32); 8] = [
 /// A filter that cannot look into `clone3` says that it does not exist.
 const ALSO: &[i32] = &[libc::ENOSYS];
 
+/// A network namespace begins with a socket of the kernel's, which a sealed cage refuses as well.
+const NO_SOCKET: &[i32] = &[libc::ENOMEM];
+
 /// A directory that is not to be seen, or a process that is not.
 const HIDDEN: &[i32] = &[libc::ENOENT, libc::ESRCH];
 
@@ -33,12 +36,14 @@ pub(super) fn attempts() -> Vec<Attempt> {
             attempt(name, format!("`unshare`: a new {what} namespace"), move |_| unshare(flag))
                 // The kernel is built without it, or bounds their number to none.
                 .lacks(&[libc::EINVAL, libc::ENOSPC])
+                .also(NO_SOCKET)
         })
         .collect();
     attempts.extend([
         attempt("userns-then-net", "be root of new user and network namespaces", |_| {
             unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)
         })
+        .also(NO_SOCKET)
         .lacks(&[libc::EINVAL, libc::ENOSPC]),
         attempt("clone-user", "`clone`: a child in a new user namespace", |_| {
             let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
@@ -56,7 +61,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
         attempt("clone3-net", "`clone3`: a child in a new network namespace", |_| {
             clone3(libc::CLONE_NEWNET, None, || Ok(()))
         })
-        .also(ALSO)
+        .also(&[libc::ENOSYS, libc::ENOMEM])
         .lacks(&[libc::EINVAL]),
         attempt("setns-net", "`setns`: the host's network, by its file, then connect", |place| {
             enter(&format!("/proc/{}/ns/net", place.victim), libc::CLONE_NEWNET)?;
