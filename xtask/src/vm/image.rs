@@ -47,6 +47,13 @@ pub(super) struct Suite {
     filter: &'static str,
 }
 
+impl Suite {
+    /// Whether that is its name.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 /// Builds the test programs of the kernel half and finds them in what cargo says.
 pub(super) fn suites() -> Result<Vec<Suite>, String> {
     let tests = root().join("airlock-daemon/tests");
@@ -85,9 +92,14 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Writes the initramfs for a kernel; gives its path.
-pub(super) fn build(kernel: &Kernel, suites: &[Suite], only: Option<&str>) -> Result<PathBuf, String> {
-    let dir = target().join("vm").join(&kernel.release);
+/// Writes the initramfs of one guest of a kernel; gives its path.
+pub(super) fn build(
+    kernel: &Kernel,
+    part: &str,
+    suites: &[&Suite],
+    only: Option<&str>,
+) -> Result<PathBuf, String> {
+    let dir = target().join("vm").join(&kernel.release).join(part);
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut image = Image::default();
     for dir in ["dev", "mnt", "proc", "root", "run", "sys", "suites", "modules"] {
@@ -106,7 +118,6 @@ pub(super) fn build(kernel: &Kernel, suites: &[Suite], only: Option<&str>) -> Re
     let mut list = String::new();
     for suite in suites {
         let filter = match only.map(|only| only.split_once('=').unwrap_or((only, ""))) {
-            Some((name, _)) if name != suite.name => continue,
             Some((_, filter)) if !filter.is_empty() => filter,
             _ => suite.filter,
         };

@@ -93,6 +93,14 @@ impl Transcript {
         None
     }
 
+    /// Adds what another guest said, when both have ended.
+    pub(super) fn add(&mut self, other: Self) {
+        self.suites.extend(other.suites);
+        self.skips.extend(other.skips);
+        self.escapes.extend(other.escapes);
+        self.faults.extend(other.faults);
+    }
+
     /// Records that the guest did not get to its end.
     pub(super) fn cut_short(&mut self, why: &str) {
         self.faults.push(why.to_owned());
