@@ -99,7 +99,7 @@ pub(super) fn build(
     suites: &[&Suite],
     only: Option<&str>,
 ) -> Result<PathBuf, String> {
-    let dir = target().join("vm").join(&kernel.release).join(part);
+    let dir = target().join("vm").join(&kernel.release).join(format!("guest-{part}"));
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut image = Image::default();
     for dir in ["dev", "mnt", "proc", "root", "run", "sys", "suites", "modules"] {
