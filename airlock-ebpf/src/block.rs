@@ -27,8 +27,12 @@ impl Block {
     }
 }
 
-/// Map: dropped sources; LRU hash of [`Source`] to [`Block`].
+/// Map: dropped sources; hash of [`Source`] to [`Block`]. Not LRU: the daemon bounds what it puts in, so nothing is ever
+/// evicted, and an attacker with many addresses frees nobody.
 pub const BLOCKED: &str = "BLOCKED";
+/// Map: packets dropped of each source in [`BLOCKED`]; per-CPU hash of [`Source`] to `u64`. The daemon makes the entries; the
+/// program looks only when it drops, so that an honest packet pays nothing.
+pub const DROPS: &str = "DROPS";
 /// Map: sources that are never dropped; longest-prefix trie of [`Source`] bits to one byte.
 pub const ALLOWED: &str = "ALLOWED";
 /// Map: TCP ports of this daemon, the only ones that are protected; hash of `u16` to one byte.
@@ -38,7 +42,7 @@ pub const VERDICTS: &str = "VERDICTS";
 /// Program: the early drop.
 pub const DROP_PROGRAM: &str = "early_drop";
 
-/// Sources that can be dropped at one time; the longest unused one makes room.
+/// Sources that can be dropped at one time.
 pub const MAX_BLOCKED: u32 = 65_536;
 /// Networks that can be exempted from dropping.
 pub const MAX_ALLOWED: u32 = 1_024;

@@ -51,6 +51,8 @@ pub trait World {
     fn now_ns(&self) -> u64;
     /// Whether this source is exempt from dropping.
     fn is_exempt(&self, source: &Source) -> bool;
+    /// Counts a packet of this source that is dropped.
+    fn count_drop(&self, source: &Source);
 }
 
 /// Judges one frame.
@@ -71,6 +73,7 @@ pub fn decide<P: Packet + ?Sized, W: World>(packet: &P, world: &W) -> Verdict {
     if world.is_exempt(&located.source) {
         return Verdict::Exempt;
     }
+    world.count_drop(&located.source);
     Verdict::Dropped
 }
 
@@ -86,11 +89,12 @@ mod tests {
         until: u64,
         exempt: bool,
         asked_after_hit: Cell<u32>,
+        dropped: Cell<u32>,
     }
 
     impl Host {
         fn dropping(listed: Source) -> Self {
-            Self { listed, until: 100, exempt: false, asked_after_hit: Cell::new(0) }
+            Self { listed, until: 100, exempt: false, asked_after_hit: Cell::new(0), dropped: Cell::new(0) }
         }
 
         fn ask(&self) {
@@ -116,6 +120,11 @@ mod tests {
         fn is_exempt(&self, _: &Source) -> bool {
             self.ask();
             self.exempt
+        }
+
+        fn count_drop(&self, source: &Source) {
+            assert_eq!(*source, self.listed);
+            self.dropped.set(self.dropped.get() + 1);
         }
     }
 
@@ -172,7 +181,14 @@ mod tests {
     const V6: Source = Source::from_v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 9, 0xff, 0, 0, 0, 0, 0, 0, 1]);
 
     fn judge(listed: Source, frame: &[u8]) -> Verdict {
-        decide(frame, &Host::dropping(listed))
+        let host = Host::dropping(listed);
+        let verdict = decide(frame, &host);
+        assert_eq!(
+            host.dropped.get(),
+            u32::from(verdict == Verdict::Dropped),
+            "each drop counts, and nothing else"
+        );
+        verdict
     }
 
     #[test]

@@ -4,16 +4,19 @@
 #![allow(unsafe_code)]
 
 use airlock_ebpf::{Block, MAX_ALLOWED, MAX_BLOCKED, MAX_PORTS, Packet, Source, Verdict, World, decide};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{HashMap, LpmTrie, PerCpuArray, PerCpuHashMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 
 #[map]
-static BLOCKED: LruHashMap<Source, Block> = LruHashMap::with_max_entries(MAX_BLOCKED, 0);
+static BLOCKED: HashMap<Source, Block> = HashMap::with_max_entries(MAX_BLOCKED, 0);
+#[map]
+static DROPS: PerCpuHashMap<Source, u64> = PerCpuHashMap::with_max_entries(MAX_BLOCKED, BPF_F_NO_PREALLOC);
 #[map]
 static ALLOWED: LpmTrie<Source, u8> = LpmTrie::with_max_entries(MAX_ALLOWED, 0);
 #[map]
@@ -71,6 +74,14 @@ impl World for Kernel {
     #[inline(always)]
     fn is_exempt(&self, source: &Source) -> bool {
         ALLOWED.get(Key::new(128, *source)).is_some()
+    }
+
+    #[inline(always)]
+    fn count_drop(&self, source: &Source) {
+        if let Some(count) = DROPS.get_ptr_mut(source) {
+            // SAFETY: the map gave a valid pointer to this CPU's own count.
+            unsafe { *count += 1 };
+        }
     }
 }
 

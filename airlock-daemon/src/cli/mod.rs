@@ -1,6 +1,8 @@
 //! The command line: one file a command.
 
+mod admin;
 pub mod audit;
+pub mod block;
 mod certificates;
 pub mod check;
 pub mod kernel;
@@ -31,6 +33,8 @@ enum Command {
     Check(check::Args),
     /// Show how the running daemon is.
     Status(status::Args),
+    /// See and change which addresses are blocked.
+    Block(block::Args),
     /// Read and verify the audit log.
     Audit(audit::Args),
     /// Test a policy.
@@ -50,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(args),
+        Command::Block(args) => block::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Policy(args) => policy::run(args),
         Command::PolicyVet => vet::run(),

@@ -210,6 +210,7 @@ fn set_up(config: Config, file: &Path) -> Result<House, Failure> {
         ..Record::new(Event::Start)
     })?;
     let backend = io.backend;
+    let room = Room::new(config.server.max_connections, config.server.max_connections_per_address);
     let gateway = Arc::new(Gateway {
         base_url,
         origins: Origins::new(&config.server),
@@ -218,7 +219,7 @@ fn set_up(config: Config, file: &Path) -> Result<House, Failure> {
         policy,
         draining: watch::Sender::new(false),
         parked: Parked::default(),
-        limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics)),
+        limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
         audit,
         upstreams: Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins),
         metrics,
@@ -234,11 +235,7 @@ fn set_up(config: Config, file: &Path) -> Result<House, Failure> {
         tracing::warn!("policy.mode is `shadow`: what the policy refuses is recorded and DONE ALL THE SAME");
     }
     let server = &gateway.config.server;
-    let door = Door {
-        tls,
-        room: Room::new(server.max_connections, server.max_connections_per_address),
-        proxies: Proxies::new(server),
-    };
+    let door = Door { tls, room, proxies: Proxies::new(server) };
     let service = Arc::new(Service { gateway, sessions: Sessions::default(), door });
     Ok(House {
         service,

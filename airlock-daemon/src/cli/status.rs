@@ -1,30 +1,20 @@
 //! `airlock status`: how the running daemon is.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Method;
 use serde_json::Value;
 
 use crate::config::units::Period;
 
-/// How long the daemon has for its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::admin::{self, Place};
 
 /// Shows how the running daemon is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Configuration file of the running daemon; its `observability.admin_listen` is asked.
-    #[arg(long, default_value = "/etc/airlock/airlock.yaml", conflicts_with = "socket")]
-    config: PathBuf,
-    /// The socket of the admin interface.
-    #[arg(long)]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Print what the daemon says as JSON.
     #[arg(long)]
     json: bool,
@@ -33,8 +23,8 @@ pub struct Args {
 /// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, or an alarm; 2: the daemon cannot be asked.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
 pub fn run(args: Args) -> ExitCode {
-    match ask(&args) {
-        Ok(status) => {
+    match admin::ask(&args.place, Method::GET, "/status", None) {
+        Ok((_, status)) => {
             if args.json {
                 println!("{status:#}");
             } else {
@@ -48,56 +38,6 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn ask(args: &Args) -> Result<Value, String> {
-    let socket = match &args.socket {
-        Some(socket) => socket.clone(),
-        None => from_config(&args.config)?,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(get_in_time(&socket))
-}
-
-fn from_config(path: &Path) -> Result<PathBuf, String> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let config =
-        crate::config::from_text(&shown.to_string(), &text).map_err(|mistakes| mistakes.to_string())?;
-    config.observability.admin_listen.ok_or_else(|| {
-        format!("{shown} has no `observability.admin_listen`: add it, such as `/run/airlock/admin.sock`, and restart the daemon")
-    })
-}
-
-async fn get_in_time(socket: &Path) -> Result<Value, String> {
-    tokio::time::timeout(PATIENCE, get(socket)).await.unwrap_or_else(|_| {
-        Err(format!("{} does not answer within {}: the daemon hangs", socket.display(), Period(PATIENCE)))
-    })
-}
-
-async fn get(socket: &Path) -> Result<Value, String> {
-    let shown = socket.display();
-    let stream = tokio::net::UnixStream::connect(socket).await.map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => "it is for root and the daemon's own user",
-            _ => "is the daemon running? `systemctl status airlock` tells",
-        };
-        format!("cannot connect to {shown} ({error}): {remedy}")
-    })?;
-    let failed = |error: hyper::Error| {
-        format!("{shown} gives no answer ({error}): it is for root and the daemon's own user")
-    };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let connection = tokio::spawn(connection);
-    let request = Request::get("/status").header("host", "localhost").body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| error.to_string())?;
-    let body = sender.send_request(request).await.map_err(failed)?.into_body();
-    let body = body.collect().await.map_err(failed)?.to_bytes();
-    connection.abort();
-    serde_json::from_slice(&body).map_err(|error| format!("{shown} answers what is no status ({error})"))
 }
 
 /// The status for reading.

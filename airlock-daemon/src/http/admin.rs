@@ -20,7 +20,7 @@ use crate::runtime::unix_socket::{self, SocketFile};
 use super::Service;
 use super::body::{Body, json};
 use super::routes::not_found;
-use super::status;
+use super::{blocks, status};
 
 /// Its socket; removed when it is dropped.
 #[derive(Debug)]
@@ -58,19 +58,19 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Instant)
                 continue;
             }
         };
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 || peer.uid() == own => {}
+        let uid = match stream.peer_cred() {
+            Ok(peer) if peer.uid() == 0 || peer.uid() == own => peer.uid(),
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "the admin interface is for root and the daemon's own user");
                 continue;
             }
             Err(_) => continue,
-        }
+        };
         let service = Arc::clone(&service);
         tokio::task::spawn_local(async move {
             let answers = service_fn(|request| {
-                let answer = answer(&service, started, &request);
-                async move { Ok::<_, Infallible>(answer) }
+                let service = Arc::clone(&service);
+                async move { Ok::<_, Infallible>(answer(&service, started, request, uid).await) }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -81,13 +81,25 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Instant)
     }
 }
 
-fn answer(service: &Arc<Service>, started: Instant, request: &Request<Incoming>) -> Response<Body> {
+async fn answer(
+    service: &Arc<Service>,
+    started: Instant,
+    request: Request<Incoming>,
+    uid: u32,
+) -> Response<Body> {
+    let limits = &service.gateway.limits;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => {
             let status = status::of(service, started);
             // Every part of it is text, numbers and lists.
             json(StatusCode::OK, serde_json::to_string(&status).unwrap_or_default())
         }
+        (&Method::GET, "/blocks") => blocks::list(limits),
+        (&Method::POST, "/blocks") => blocks::add(limits, request, uid).await,
+        (&Method::DELETE, path) => match path.strip_prefix("/blocks/") {
+            Some(address) => blocks::remove(limits, &address.replace("%2F", "/"), uid),
+            None => not_found(),
+        },
         _ => not_found(),
     }
 }

@@ -75,10 +75,14 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
     let metrics = &service.gateway.metrics;
     let Ok(_place) = service.door.room.enter() else { return metrics.connection_ended("full") };
     let _open = metrics.connection();
+    let (is_tcp, shown) = match &remote {
+        Remote::Tcp(address, _) => (true, format!("{address}")),
+        Remote::Unix(uid) => (false, format!("uid {uid}")),
+    };
     let (peer, watched, _of_one) = match introduce(&service, stream, remote).await {
         Ok(introduced) => introduced,
         Err(reason) => {
-            tracing::debug!(?remote, reason, "a connection was refused");
+            tracing::debug!(remote = shown, reason, "a connection was refused");
             return metrics.connection_ended(reason);
         }
     };
@@ -87,14 +91,14 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
         && peer.address.is_some_and(|address| service.door.proxies.names_clients(address));
     let mut client = Client { service: Arc::clone(&service), peer, names_clients };
     let watch = Watch::new(watched.activity(), timeouts.idle.0);
-    let tls = if matches!(remote, Remote::Tcp(_)) { service.door.tls.as_deref() } else { None };
+    let tls = if is_tcp { service.door.tls.as_deref() } else { None };
     let Some(tls) = tls else {
         return http_1(client, watched, watch, phase).await;
     };
     let secured = match timeout(timeouts.header.0, tls.accept(watched)).await {
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
-            tracing::debug!(?remote, %error, "a TLS handshake failed");
+            tracing::debug!(remote = shown, %error, "a TLS handshake failed");
             return metrics.handshake_failed(tls::failure(&error));
         }
         Err(_) => return metrics.handshake_failed("timeout"),
@@ -114,15 +118,17 @@ async fn introduce(
     remote: Remote,
 ) -> Result<(Peer, Watched, Option<OfOne>), &'static str> {
     let door = &service.door;
-    let peer = match remote {
+    let (peer, socket) = match remote {
         Remote::Unix(uid) => return Ok((Peer::unix(uid), Watched::new(stream, Vec::new()), None)),
-        Remote::Tcp(address) => Peer::tcp(address),
+        Remote::Tcp(address, socket) => (Peer::tcp(address), socket),
     };
     let Some(address) = peer.address else { return Ok((peer, Watched::new(stream, Vec::new()), None)) };
-    let of = |address| door.room.of(address).map(Some).map_err(|_| "address_full");
+    let of = |address, socket| door.room.of(address, socket).map(Some).map_err(|_| "address_full");
     if !door.proxies.trusts(address) {
-        return Ok((peer, Watched::new(stream, Vec::new()), of(address)?));
+        return Ok((peer, Watched::new(stream, Vec::new()), of(address, Some(socket))?));
     }
+    // What a trusted proxy has opened is never shut down for what one of its clients did.
+    drop(socket);
     if !door.proxies.speaks_first(address) {
         return Ok((peer, Watched::new(stream, Vec::new()), None));
     }
@@ -135,7 +141,7 @@ async fn introduce(
         return Err("proxy_header");
     };
     let Some(source) = source else { return Ok((peer, watched, None)) };
-    let of_one = of(source.ip())?;
+    let of_one = of(source.ip(), None)?;
     Ok((peer.behind(source.ip()), watched, of_one))
 }
 

@@ -373,7 +373,10 @@ fn refuse(refusal: &Refusal, context: &Context) -> Response<Body> {
     if let Some(secs) = refusal.retry_after {
         headers.insert(http_header::RETRY_AFTER, HeaderValue::from(secs));
     }
-    if refusal.rule_id.as_deref() == Some(Limit::Blocked.name()) {
+    // A proxy's connection carries others as well.
+    if context.peer.proxy.is_none()
+        && [Limit::Blocked.name(), Limit::Ordered.name()].map(Some).contains(&refusal.rule_id.as_deref())
+    {
         headers.insert(http_header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

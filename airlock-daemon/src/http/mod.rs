@@ -1,6 +1,7 @@
 //! HTTP, by hyper: connections, routes, bodies.
 
 pub mod admin;
+pub mod blocks;
 pub mod body;
 pub mod connection;
 pub mod endpoint;

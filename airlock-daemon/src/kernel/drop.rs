@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, PORTS, Source, VERDICTS, Verdict};
+use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::util::nr_cpus;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::loader::{LoadError, per_cpu_sum};
@@ -116,6 +117,8 @@ pub struct Blocked {
     pub remaining: Duration,
     /// Why.
     pub reason: Reason,
+    /// Packets dropped since the drop began.
+    pub packets: u64,
 }
 
 /// An interface with the program, and the mode in which it was attached.
@@ -135,10 +138,31 @@ pub struct EarlyDrop {
     attached: Vec<Attached>,
 }
 
-#[derive(Debug)]
 struct Maps {
     blocked: HashMap<MapData, [u8; 16], [u64; 2]>,
+    drops: PerCpuHashMap<MapData, [u8; 16], u64>,
     ports: HashMap<MapData, u16, u8>,
+}
+
+impl std::fmt::Debug for Maps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Maps").finish_non_exhaustive()
+    }
+}
+
+impl Maps {
+    /// An entry of the map; none when its time is over.
+    fn blocked(&self, key: Source, words: [u64; 2], now: u64) -> Option<Blocked> {
+        let block = Block::from_words(words);
+        let left = block.until_ns.checked_sub(now).filter(|left| *left > 0)?;
+        let packets = self.drops.get(&key.0, 0).map_or(0, |counts| counts.iter().sum());
+        Some(Blocked {
+            address: network::address(key),
+            remaining: Duration::from_nanos(left),
+            reason: Reason::from_number(block.reason),
+            packets,
+        })
+    }
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock that the program reads.
@@ -166,7 +190,8 @@ impl EarlyDrop {
             let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
             allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
         }
-        let maps = Maps { blocked: take(ebpf, BLOCKED)?, ports: take(ebpf, PORTS)? };
+        let maps =
+            Maps { blocked: take(ebpf, BLOCKED)?, drops: take(ebpf, DROPS)?, ports: take(ebpf, PORTS)? };
         let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
         let program = xdp_program(ebpf)?;
         let attached = config
@@ -203,16 +228,40 @@ impl EarlyDrop {
             return Err(DropError::Protected { address, reason });
         }
         let lasting = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
-        let block = Block { until_ns: now_ns().saturating_add(lasting), reason: reason.number() };
-        self.lock()
-            .blocked
-            .insert(network::source(address).0, block.to_words(), 0)
-            .map_err(map_failed("block a source"))
+        let key = network::source(address).0;
+        let until_ns = now_ns().saturating_add(lasting);
+        let mut maps = self.lock();
+        let block = Block { until_ns, reason: reason.number() };
+        // Without an entry nothing is counted; a drop that goes on keeps its count.
+        if maps.blocked.get(&key, 0).is_err() {
+            let cpus = nr_cpus().unwrap_or(1);
+            let none = PerCpuValues::try_from(vec![0_u64; cpus]);
+            let counted = none.map_err(MapError::from).and_then(|none| maps.drops.insert(key, none, 0));
+            counted.map_err(map_failed("count packets of a source"))?;
+        }
+        maps.blocked.insert(key, block.to_words(), 0).map_err(map_failed("block a source"))
+    }
+
+    /// What is done about a source now; none when its packets pass.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn find(&self, address: IpAddr) -> Result<Option<Blocked>, DropError> {
+        let key = network::source(address);
+        let maps = self.lock();
+        match maps.blocked.get(&key.0, 0) {
+            Ok(words) => Ok(maps.blocked(key, words, now_ns())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) => Err(map_failed("find a source")(source)),
+        }
     }
 
     /// Lifts the drop of a source; whether there was one.
     pub fn unblock(&self, address: IpAddr) -> Result<bool, DropError> {
-        match self.lock().blocked.remove(&network::source(address).0) {
+        let mut maps = self.lock();
+        let key = network::source(address).0;
+        ignore_absent(maps.drops.remove(&key)).map_err(map_failed("forget a count"))?;
+        match maps.blocked.remove(&key) {
             Ok(()) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),
             Err(error) => ignore_absent(Err(error)).map(|()| false).map_err(map_failed("unblock a source")),
@@ -227,17 +276,13 @@ impl EarlyDrop {
         let mut expired = Vec::new();
         for entry in &maps.blocked {
             let (key, words) = entry.map_err(map_failed("list sources"))?;
-            let block = Block::from_words(words);
-            match block.until_ns.checked_sub(now).filter(|left| *left > 0) {
-                Some(left) => listed.push(Blocked {
-                    address: network::address(Source(key)),
-                    remaining: Duration::from_nanos(left),
-                    reason: Reason::from_number(block.reason),
-                }),
+            match maps.blocked(Source(key), words, now) {
+                Some(blocked) => listed.push(blocked),
                 None => expired.push(key),
             }
         }
         for key in expired {
+            ignore_absent(maps.drops.remove(&key)).map_err(map_failed("forget a count"))?;
             ignore_absent(maps.blocked.remove(&key)).map_err(map_failed("remove an expired source"))?;
         }
         listed.sort_by_key(|blocked| blocked.address);

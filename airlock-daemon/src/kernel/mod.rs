@@ -40,6 +40,7 @@ pub use self::door::Door;
 pub use self::drop::{Attached, Blocked, DropError, EarlyDrop, Reason};
 pub use self::events::Denied;
 pub use self::loader::LoadError;
+pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::report::{Layer, Report};
 pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};

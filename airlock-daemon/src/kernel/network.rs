@@ -58,7 +58,7 @@ pub(super) fn address(source: Source) -> IpAddr {
 }
 
 /// Why an address must not be dropped, whatever it did; `None` when it may be.
-pub(super) fn protected(candidate: IpAddr) -> Option<&'static str> {
+pub fn protected(candidate: IpAddr) -> Option<&'static str> {
     let candidate = candidate.to_canonical();
     if candidate.is_loopback() {
         return Some("it is a loopback address");

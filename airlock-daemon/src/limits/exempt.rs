@@ -6,17 +6,35 @@ use crate::config::network::Network;
 
 /// Networks, and loopback.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exempt(Vec<Network>);
+pub(super) struct Exempt {
+    proxies: Vec<Network>,
+    allowed: Vec<Network>,
+}
 
 impl Exempt {
     /// From lists in CIDR notation, which were validated with the configuration.
     pub(super) fn new(proxies: &[String], allowed: &[String]) -> Self {
-        Self(proxies.iter().chain(allowed).filter_map(|network| network.parse().ok()).collect())
+        let networks = |list: &[String]| list.iter().filter_map(|network| network.parse().ok()).collect();
+        Self { proxies: networks(proxies), allowed: networks(allowed) }
     }
 
     /// Whether an address is one of them. Loopback always is.
     pub(super) fn covers(&self, address: IpAddr) -> bool {
-        address.to_canonical().is_loopback() || self.0.iter().any(|network| network.contains(address))
+        self.why(address).is_some()
+    }
+
+    /// Why an address is one of them; none when it is not.
+    pub(super) fn why(&self, address: IpAddr) -> Option<&'static str> {
+        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+        if address.to_canonical().is_loopback() {
+            Some("it is a loopback address")
+        } else if within(&self.proxies) {
+            Some("it is a trusted proxy (server.trusted_proxies), and its clients would be blocked with it")
+        } else if within(&self.allowed) {
+            Some("kernel.xdp.allow exempts it")
+        } else {
+            None
+        }
     }
 }
 

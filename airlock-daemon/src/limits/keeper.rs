@@ -1,26 +1,39 @@
-//! What becomes of an offender: the kernel drops its packets where it can, the audit log and the metrics say so.
+//! What becomes of an address that is blocked: the kernel drops its packets where it can, its connections end, the audit log and
+//! the metrics say so.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{AuditLog, Event, Record, Verdict};
 use crate::config::units::Period;
 use crate::kernel::{DropError, EarlyDrop, KernelHalf, Reason};
 use crate::observe::metrics::Metrics;
+use crate::runtime::room::Room;
 
+use super::Limit;
+use super::block::{Early, named};
 use super::offender::{Offence, OffenderSink};
+use super::orders::Order;
 
 /// Acts on offenders.
 pub struct Keeper {
     kernel: Arc<KernelHalf>,
     audit: AuditLog,
     metrics: Arc<Metrics>,
+    room: Arc<Room>,
 }
 
 impl Keeper {
     /// With the parts of the house that it tells.
-    pub fn new(kernel: &Arc<KernelHalf>, audit: &AuditLog, metrics: &Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { kernel: Arc::clone(kernel), audit: audit.clone(), metrics: Arc::clone(metrics) })
+    pub fn new(
+        kernel: &Arc<KernelHalf>,
+        audit: &AuditLog,
+        metrics: &Arc<Metrics>,
+        room: &Arc<Room>,
+    ) -> Arc<Self> {
+        let (kernel, metrics, room) = (Arc::clone(kernel), Arc::clone(metrics), Arc::clone(room));
+        Arc::new(Self { kernel, audit: audit.clone(), metrics, room })
     }
 
     /// The early drop, where an interface has it.
@@ -29,16 +42,16 @@ impl Keeper {
     }
 
     /// Whether the kernel drops its packets from now on.
-    fn drop_early(&self, offence: &Offence) -> bool {
-        let Some(early_drop) = self.early_drop().filter(|_| offence.direct) else { return false };
-        match early_drop.block(offence.address, offence.lasting, offence.reason) {
+    fn drop_early(&self, address: IpAddr, lasting: Duration, reason: Reason) -> bool {
+        let Some(early_drop) = self.early_drop() else { return false };
+        match early_drop.block(address, lasting, reason) {
             Ok(()) => true,
             Err(error @ DropError::Protected { .. }) => {
                 tracing::debug!("{error}; its requests are refused instead");
                 false
             }
             Err(error) => {
-                tracing::warn!("{error}; requests of {} are refused instead", offence.address);
+                tracing::warn!("{error}; requests of {address} are refused instead");
                 false
             }
         }
@@ -47,7 +60,12 @@ impl Keeper {
 
 impl OffenderSink for Keeper {
     fn offend(&self, offence: &Offence) {
-        let in_kernel = self.drop_early(offence);
+        let in_kernel = offence.direct && self.drop_early(offence.address, offence.lasting, offence.reason);
+        if offence.direct {
+            // Where answers still arrive, the one that tells of the block is let through.
+            let how = if in_kernel { Shutdown::Both } else { Shutdown::Read };
+            self.room.shut(offence.address, how);
+        }
         let (did, word) = match offence.reason {
             Reason::FailedAuth => ("went on after too many tokens that were refused", "failed_auth"),
             _ => ("went on after too many requests", "rate_limit"),
@@ -68,18 +86,51 @@ impl OffenderSink for Keeper {
     }
 
     fn forgive(&self, address: IpAddr) {
-        // The kernel's drop ends by itself, and another that an operator asked for must stay.
-        let client = named(address);
-        tracing::info!("{client} is not blocked any more");
+        self.lifted(address, "its time is over");
+    }
+
+    fn ordered(&self, order: &Order, lasting: Duration, in_all: Duration) {
+        let in_kernel = self.drop_early(order.address, in_all, Reason::Operator);
+        let ended = self.room.shut(order.address, Shutdown::Both);
+        let way =
+            if in_kernel { "its packets are dropped by the kernel" } else { "its requests are refused" };
+        let client = named(order.address);
+        let words = if order.reason.is_empty() { "" } else { ": " };
+        let reason =
+            format!("user {} ordered it; {way} for {}{words}{}", order.by, Period(lasting), order.reason);
+        tracing::warn!(connections = ended, "{client} is blocked: {reason}");
+        self.metrics.address_blocked("operator");
         let _ = self.audit.record_refusal(Record {
             client: Some(client.into()),
-            reason: Some("its time is over".into()),
+            decision: Some(Verdict::Deny),
+            rule_id: Some(Limit::Ordered.name().into()),
+            reason: Some(reason.into()),
+            ..Record::new(Event::AddressBlocked)
+        });
+    }
+
+    fn lifted(&self, address: IpAddr, why: &str) {
+        let client = named(address);
+        tracing::info!("{client} is not blocked any more: {why}");
+        let _ = self.audit.record_refusal(Record {
+            client: Some(client.into()),
+            reason: Some(why.into()),
             ..Record::new(Event::AddressUnblocked)
         });
     }
-}
 
-/// The address, or the network that goes with it.
-fn named(address: IpAddr) -> String {
-    if address.is_ipv6() { format!("{address}/64") } else { address.to_string() }
+    fn release(&self, address: IpAddr) {
+        if let Some(early_drop) = self.early_drop()
+            && let Err(error) = early_drop.unblock(address)
+        {
+            tracing::warn!("{error}; packets of {address} are dropped until the time is over that was given");
+        }
+    }
+
+    fn early(&self, address: IpAddr) -> Option<Early> {
+        let early_drop = self.early_drop()?;
+        let found = early_drop.find(address).ok()??;
+        let interfaces = early_drop.attached().iter().map(|place| place.interface.clone()).collect();
+        Some(Early { interfaces, packets: found.packets })
+    }
 }

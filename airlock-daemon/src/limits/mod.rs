@@ -1,7 +1,7 @@
 //! Limits: how much one address, one principal, one tenant may do, and what becomes of those who do not stop.
 //!
 //! [`bucket`] is one limit of one key, [`table`] all keys of one limit, [`streams`] counts what is open, [`offender`] knows who
-//! earns a drop, and [`keeper`] carries it out. The stages of a call that ask here are in `pipeline/limit.rs`.
+//! earns a drop, [`orders`] what an operator blocks, and [`keeper`] carries both out. The stages of a call that ask here are in `pipeline/limit.rs`.
 //!
 //! What counts for one limit, and who shares one:
 //! - `per_address` counts requests of HTTP, good or bad, of an IPv4 address or an IPv6 /64.
@@ -9,10 +9,12 @@
 //! - `per_tenant` counts messages of all principals of a tenant of one issuer; those without a tenant are one together.
 //! - `per_tool` counts calls of one principal to all tools that one entry of the list matches.
 
+pub mod block;
 pub mod bucket;
 mod exempt;
 pub mod keeper;
 pub mod offender;
+pub mod orders;
 pub mod pattern;
 pub mod streams;
 pub mod table;
@@ -27,8 +29,10 @@ use crate::config::units::Rate;
 use crate::kernel::Reason;
 
 use self::bucket::Quota;
+use self::exempt::Exempt;
 pub use self::offender::Source;
 use self::offender::{OffenderSink, Offenders};
+use self::orders::Orders;
 use self::pattern::Pattern;
 use self::streams::{Places, Streams};
 use self::table::{Key, Table};
@@ -43,8 +47,10 @@ pub enum Limit {
     Address,
     /// Refused tokens of one address.
     FailedAuth,
-    /// The address is dropped.
+    /// The address has earned a drop.
     Blocked,
+    /// An operator has blocked the address.
+    Ordered,
     /// Messages of one principal.
     Token,
     /// Messages of one tenant.
@@ -89,6 +95,9 @@ pub struct Limits {
     each_streams: Option<u32>,
     tenant_streams: Option<u32>,
     offenders: Option<Offenders>,
+    orders: Orders,
+    exempt: Exempt,
+    sink: Arc<dyn OffenderSink>,
 }
 
 impl Limit {
@@ -98,6 +107,7 @@ impl Limit {
             Self::Address => "rate_limiting.per_address",
             Self::FailedAuth => "rate_limiting.failed_auth",
             Self::Blocked => "rate_limiting.kernel_drop",
+            Self::Ordered => "airlock block",
             Self::Token => "rate_limiting.per_token",
             Self::Tenant => "rate_limiting.per_tenant.requests",
             Self::Tool => "rate_limiting.per_tool",
@@ -127,7 +137,11 @@ impl Limits {
             streams: Streams::default(),
             each_streams: limits.per_principal.streams,
             tenant_streams: limits.per_tenant.as_ref().and_then(|tenant| tenant.streams),
-            offenders: limits.kernel_drop.as_ref().map(|drop| Offenders::new(drop, config, sink)),
+            offenders: (limits.kernel_drop.as_ref())
+                .map(|drop| Offenders::new(drop, config, Arc::clone(&sink))),
+            orders: Orders::default(),
+            exempt: Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow),
+            sink,
         }
     }
 
@@ -140,6 +154,9 @@ impl Limits {
             && let Some(wait) = offenders.blocked(source, self.now())
         {
             return Err(Exceeded { limit: Limit::Blocked, wait });
+        }
+        if let Some(wait) = self.orders.blocked(source.address, || self.now()) {
+            return Err(Exceeded { limit: Limit::Ordered, wait });
         }
         let Some(table) = &self.address else { return Ok(()) };
         let now = self.now();
@@ -236,8 +253,16 @@ impl Limits {
     /// Lifts the drops whose time is over, and forgets keys whose buckets are full again.
     pub fn sweep(&self) {
         let now = self.now();
-        if let Some(offenders) = &self.offenders {
-            offenders.sweep(now);
+        let earned = self.offenders.as_ref().map(|offenders| offenders.sweep(now)).unwrap_or_default();
+        let ordered = self.orders.sweep(now);
+        for order in &ordered {
+            self.sink.lifted(order.address, "its time is over");
+        }
+        for address in earned.into_iter().chain(ordered.into_iter().map(|order| order.address)) {
+            let still = self.offenders.as_ref().and_then(|offenders| offenders.left(address, now));
+            if still.is_none() && self.orders.blocked(address, || now).is_none() {
+                self.sink.release(address);
+            }
         }
         for (_, table) in self.tables() {
             table.sweep(now);
@@ -253,7 +278,8 @@ impl Limits {
                 _ => keys.push((limit, table.keys())),
             }
         }
-        Stats { keys, blocked: self.offenders.as_ref().map_or(0, Offenders::count) }
+        let earned = self.offenders.as_ref().map_or(0, Offenders::count);
+        Stats { keys, blocked: earned + self.orders.count() }
     }
 
     fn tables(&self) -> impl Iterator<Item = (Limit, &Table)> {

@@ -14,7 +14,9 @@ use crate::config::network::customer;
 use crate::config::schema::{Config, KernelDrop};
 use crate::kernel::Reason;
 
+use super::block::Early;
 use super::exempt::Exempt;
+use super::orders::Order;
 use super::table::Key;
 
 /// Refusals within this time are one violation.
@@ -50,8 +52,18 @@ pub struct Offence {
 pub trait OffenderSink: Send + Sync {
     /// Drops an address.
     fn offend(&self, offence: &Offence);
-    /// The time of a drop is over.
+    /// The time of a drop that was earned is over.
     fn forgive(&self, address: IpAddr);
+    /// An operator has ordered a block of this time; with what was earned besides, packets are to be dropped for `in_all`.
+    fn ordered(&self, _order: &Order, _lasting: Duration, _in_all: Duration) {}
+    /// A block that an operator ordered, or lifted, has ended.
+    fn lifted(&self, _address: IpAddr, _why: &str) {}
+    /// Nothing blocks this address any more.
+    fn release(&self, _address: IpAddr) {}
+    /// What the kernel does about an address; none when nothing.
+    fn early(&self, _address: IpAddr) -> Option<Early> {
+        None
+    }
 }
 
 /// The addresses that are watched.
@@ -86,6 +98,8 @@ struct Watched {
     /// Until when the last one lasts or lasted.
     until: u64,
     is_blocked: bool,
+    /// What the last violation was.
+    reason: Reason,
 }
 
 impl Offenders {
@@ -109,10 +123,32 @@ impl Offenders {
         if self.blocked.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let key = Key::address(source.address).number();
+        self.left(source.address, now)
+    }
+
+    /// The same for an address alone.
+    pub(super) fn left(&self, address: IpAddr, now: u64) -> Option<Duration> {
+        let key = Key::address(address).number();
         let book = self.lock();
         let left = book.entries.get(&key)?.until.checked_sub(now)?;
         (left > 0).then(|| Duration::from_nanos(left))
+    }
+
+    /// Who is dropped, for what, and for how long still.
+    pub(super) fn list(&self, now: u64) -> Vec<(IpAddr, Reason, Duration)> {
+        let book = self.lock();
+        let dropped = book.entries.values().filter(|one| one.until > now);
+        dropped.map(|one| (one.address, one.reason, Duration::from_nanos(one.until - now))).collect()
+    }
+
+    /// Forgets everything that an address has done; whether it was dropped.
+    pub(super) fn forgive(&self, address: IpAddr) -> bool {
+        let one = self.lock().entries.remove(&Key::address(address).number());
+        let was_blocked = one.is_some_and(|one| one.is_blocked);
+        if was_blocked {
+            self.blocked.fetch_sub(1, Ordering::Relaxed);
+        }
+        was_blocked
     }
 
     /// A request was refused because of one of its address's limits.
@@ -139,6 +175,7 @@ impl Offenders {
             drops: 0,
             until: 0,
             is_blocked: false,
+            reason,
         });
         if one.violations > 0 && now < one.last.saturating_add(SPACING) || one.until > now {
             return;
@@ -151,6 +188,7 @@ impl Offenders {
         }
         one.violations += 1;
         one.last = now;
+        one.reason = reason;
         if one.violations < self.after {
             return;
         }
@@ -168,8 +206,8 @@ impl Offenders {
         self.sink.offend(&offence);
     }
 
-    /// Lifts the drops whose time is over, and forgets who has been quiet for long.
-    pub fn sweep(&self, now: u64) {
+    /// Lifts and gives the drops whose time is over, and forgets who has been quiet for long.
+    pub fn sweep(&self, now: u64) -> Vec<IpAddr> {
         let mut over = Vec::new();
         self.lock().entries.retain(|_, one| {
             if one.is_blocked && one.until <= now {
@@ -179,9 +217,10 @@ impl Offenders {
             }
             !self.is_over(one, now)
         });
-        for address in over {
-            self.sink.forgive(address);
+        for address in &over {
+            self.sink.forgive(*address);
         }
+        over
     }
 
     /// How many addresses are dropped.

@@ -12,6 +12,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::bucket::{Bucket, Quota};
+use crate::config::network::customer;
 
 /// Independent parts of a table; two threads seldom meet in one.
 const SHARDS: usize = 64;
@@ -35,7 +36,7 @@ impl Key {
     /// Of a client address: IPv4 as it is, IPv6 by its /64, which is what one customer gets at least. Neighbours are of one
     /// /16 or /48.
     pub fn address(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match customer(address) {
             IpAddr::V4(address) => {
                 let bits = u32::from(address);
                 Self { exact: 1 << 64 | u128::from(bits), wide: 1 << 48 | u64::from(bits >> 16) }

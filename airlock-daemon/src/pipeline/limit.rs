@@ -100,6 +100,7 @@ fn refuse(gateway: &Gateway, stage: Stage, Exceeded { limit, wait }: Exceeded) -
         Limit::Address => "too many requests come from this address",
         Limit::FailedAuth => "too many tokens from this address were refused; this one was not looked at",
         Limit::Blocked => "this address went on after too many requests, and is blocked for a while",
+        Limit::Ordered => "this address is blocked by an operator",
         Limit::Token => "too many requests come from this account",
         Limit::Tenant => "too many requests come from this tenant",
         Limit::Tool => "this tool is called too often",

@@ -1,8 +1,12 @@
 //! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way.
+//!
+//! The sockets of an address are remembered, so that all can be shut down when it is blocked. Each is held by a descriptor of
+//! its own, so none can meanwhile have become another connection's. `shutdown(2)` is what both kinds of I/O, TLS and a
+//! handshake that hangs all notice by themselves.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::network::customer;
@@ -13,7 +17,8 @@ pub struct Room {
     most: usize,
     most_of_one: usize,
     open: AtomicUsize,
-    of_one: Mutex<HashMap<IpAddr, usize>>,
+    of_one: Mutex<HashMap<IpAddr, HashMap<u64, Option<TcpStream>>>>,
+    next: AtomicU64,
 }
 
 /// Why there is no room.
@@ -33,12 +38,18 @@ pub struct Place(Arc<Room>);
 /// A connection's place among those of its address.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub struct OfOne(Arc<Room>, IpAddr);
+pub struct OfOne(Arc<Room>, IpAddr, u64);
 
 impl Room {
     /// Room for `most` connections, `most_of_one` of them of one address.
     pub fn new(most: usize, most_of_one: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_of_one, open: AtomicUsize::new(0), of_one: Mutex::default() })
+        Arc::new(Self {
+            most,
+            most_of_one,
+            open: AtomicUsize::new(0),
+            of_one: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
     }
 
     /// A place among all.
@@ -50,20 +61,31 @@ impl Room {
         if self.open.fetch_add(1, Ordering::Relaxed) < self.most { Ok(place) } else { Err(Full::All) }
     }
 
-    /// A place among those of `address`.
+    /// A place among those of `address`, whose `socket` is to be shut down when the address is blocked. A connection of a proxy,
+    /// which others share, gives none.
     ///
     /// # Errors
     /// [`Full::Address`].
-    pub fn of(self: &Arc<Self>, address: IpAddr) -> Result<OfOne, Full> {
+    pub fn of(self: &Arc<Self>, address: IpAddr, socket: Option<TcpStream>) -> Result<OfOne, Full> {
         let address = customer(address);
         let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = of_one.entry(address).or_default();
-        if *count >= self.most_of_one {
+        let places = of_one.entry(address).or_default();
+        if places.len() >= self.most_of_one {
             return Err(Full::Address);
         }
-        *count += 1;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        places.insert(number, socket);
         drop(of_one);
-        Ok(OfOne(Arc::clone(self), address))
+        Ok(OfOne(Arc::clone(self), address, number))
+    }
+
+    /// Shuts down the connections of an address that are its own; gives how many. With `how` [`Shutdown::Read`] answers that
+    /// are on their way still arrive.
+    pub fn shut(&self, address: IpAddr, how: Shutdown) -> usize {
+        let of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = of_one.get(&customer(address)).into_iter().flat_map(HashMap::values).flatten();
+        // One that the other side has ended meanwhile is as good.
+        sockets.map(|socket| socket.shutdown(how)).filter(Result::is_ok).count()
     }
 }
 
@@ -76,9 +98,9 @@ impl Drop for Place {
 impl Drop for OfOne {
     fn drop(&mut self) {
         let mut of_one = self.0.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = of_one.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(places) = of_one.get_mut(&self.1) {
+            places.remove(&self.2);
+            if places.is_empty() {
                 of_one.remove(&self.1);
             }
         }
@@ -109,12 +131,44 @@ mod tests {
     #[test]
     fn one_address_is_one_whatever_it_is_written_like() {
         let room = Room::new(9, 1);
-        let held = [room.of(ip("192.0.2.1")).expect("first"), room.of(ip("2001:db8::1")).expect("first")];
-        assert_eq!(room.of(ip("::ffff:192.0.2.1")).map(drop), Err(Full::Address));
-        assert_eq!(room.of(ip("2001:db8::ffff:1")).map(drop), Err(Full::Address));
-        assert!(room.of(ip("192.0.2.2")).is_ok() && room.of(ip("2001:db8:0:1::1")).is_ok());
+        let held = [
+            room.of(ip("192.0.2.1"), None).expect("first"),
+            room.of(ip("2001:db8::1"), None).expect("first"),
+        ];
+        assert_eq!(room.of(ip("::ffff:192.0.2.1"), None).map(drop), Err(Full::Address));
+        assert_eq!(room.of(ip("2001:db8::ffff:1"), None).map(drop), Err(Full::Address));
+        assert!(room.of(ip("192.0.2.2"), None).is_ok() && room.of(ip("2001:db8:0:1::1"), None).is_ok());
         drop(held);
-        assert!(room.of(ip("192.0.2.1")).is_ok());
+        assert!(room.of(ip("192.0.2.1"), None).is_ok());
         assert!(room.of_one.lock().expect("not poisoned").is_empty(), "nothing is kept of who has left");
+    }
+
+    #[test]
+    fn all_connections_of_an_address_end_and_no_others() {
+        use std::io::Read as _;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let pair = || {
+            let client =
+                TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+            (client, listener.accept().expect("a connection").0)
+        };
+        let room = Room::new(9, 9);
+        let pairs = [pair(), pair(), pair()];
+        let places = [("192.0.2.1", 0), ("192.0.2.1", 1), ("192.0.2.2", 2)].map(|(address, number)| {
+            let (_, served): &(_, TcpStream) = &pairs[number];
+            room.of(ip(address), Some(served.try_clone().expect("a descriptor"))).expect("room")
+        });
+        let shared = room.of(ip("192.0.2.1"), None).expect("room");
+        assert_eq!(room.shut(ip("192.0.2.1"), Shutdown::Both), 2);
+        assert_eq!(room.shut(ip("192.0.2.9"), Shutdown::Both), 0);
+        for (mut client, _) in [&pairs[0].0, &pairs[1].0].map(|client| (client, ())) {
+            assert_eq!(client.read(&mut [0]).expect("the end"), 0);
+        }
+        let mut other = &pairs[2].0;
+        other.set_nonblocking(true).expect("non-blocking");
+        let open = other.read(&mut [0]).expect_err("it is open");
+        assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+        drop((places, shared));
+        assert!(room.of_one.lock().expect("not poisoned").is_empty());
     }
 }

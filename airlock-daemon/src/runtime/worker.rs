@@ -13,10 +13,10 @@ use super::listener::Listener;
 use super::stream::BoxStream;
 
 /// The other end of an accepted connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub enum Remote {
-    /// An address.
-    Tcp(SocketAddr),
+    /// An address, and another descriptor of the socket by which it can be shut down.
+    Tcp(SocketAddr, TcpStream),
     /// A process of this host, run by that user.
     Unix(u32),
 }
@@ -167,8 +167,11 @@ impl Source {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                let adopted = stream.into_std().and_then(|stream| adopt(backend, stream, stalled));
-                Ok(adopted.map(|stream| (stream, Remote::Tcp(peer))))
+                let adopted = stream.into_std().and_then(|stream| {
+                    let handle = stream.try_clone()?;
+                    Ok((adopt(backend, stream, stalled)?, Remote::Tcp(peer, handle)))
+                });
+                Ok(adopted)
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;

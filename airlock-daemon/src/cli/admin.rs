@@ -1,0 +1,87 @@
+//! Asking the running daemon on its admin interface.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use crate::config::units::Period;
+
+/// How long the daemon has for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the daemon is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// Configuration file of the running daemon; its `observability.admin_listen` is asked.
+    #[arg(long, default_value = "/etc/airlock/airlock.yaml", conflicts_with = "socket")]
+    config: PathBuf,
+    /// The socket of the admin interface.
+    #[arg(long)]
+    socket: Option<PathBuf>,
+}
+
+/// Asks; gives the status of the answer and what it says.
+///
+/// # Errors
+/// A sentence with the remedy, when the daemon cannot be asked.
+pub(super) fn ask(
+    place: &Place,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<(StatusCode, Value), String> {
+    let socket = match &place.socket {
+        Some(socket) => socket.clone(),
+        None => from_config(&place.config)?,
+    };
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, send(&socket, request)).await.unwrap_or_else(|_| {
+            Err(format!("{} does not answer within {}: the daemon hangs", socket.display(), Period(PATIENCE)))
+        })
+    })
+}
+
+fn from_config(path: &Path) -> Result<PathBuf, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let config =
+        crate::config::from_text(&shown.to_string(), &text).map_err(|mistakes| mistakes.to_string())?;
+    config.observability.admin_listen.ok_or_else(|| {
+        format!("{shown} has no `observability.admin_listen`: add it, such as `/run/airlock/admin.sock`, and restart the daemon")
+    })
+}
+
+async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value), String> {
+    let shown = socket.display();
+    let stream = tokio::net::UnixStream::connect(socket).await.map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "it is for root and the daemon's own user",
+            _ => "is the daemon running? `systemctl status airlock` tells",
+        };
+        format!("cannot connect to {shown} ({error}): {remedy}")
+    })?;
+    let failed = |error: hyper::Error| {
+        format!("{shown} gives no answer ({error}): it is for root and the daemon's own user")
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await.map_err(failed)?.into_parts();
+    let body = body.collect().await.map_err(failed)?.to_bytes();
+    connection.abort();
+    let value = serde_json::from_slice(&body)
+        .map_err(|error| format!("{shown} answers what this version does not understand ({error})"))?;
+    Ok((head.status, value))
+}
