@@ -2,6 +2,7 @@
 
 mod blocks;
 mod kernel;
+mod lockout;
 mod streams;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use airlock_tests::airlock::until;
@@ -17,11 +18,14 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::blocks;
 
 /// Namespaces of the door and of the clients; both vanish with the value.
-struct Net([String; 2]);
+pub(super) struct Net([String; 2]);
 
 impl Net {
-    fn create() -> Result<Self, String> {
-        let net = Self(["door", "out"].map(|side| format!("airlock-limits-{side}-{}", std::process::id())));
+    pub(super) fn create() -> Result<Self, String> {
+        // Tests of one process run at the same time.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let tag = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let net = Self(["door", "out"].map(|side| format!("airlock-limits-{side}-{tag}")));
         let [door, out] = &net.0;
         ip(&["netns", "add", door])?;
         ip(&["netns", "add", out])?;
@@ -37,7 +41,7 @@ impl Net {
     }
 
     /// Runs a function on a thread inside one of them.
-    fn inside<T: Send>(&self, side: usize, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn inside<T: Send>(&self, side: usize, work: impl FnOnce() -> T + Send) -> T {
         let path = format!("/run/netns/{}", self.0[side]);
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
@@ -68,18 +72,23 @@ fn ip(args: &[&str]) -> Result<(), String> {
 }
 
 /// One guess from that address; the status line of its answer, or what became of it.
-fn guess(from: &str, to: SocketAddr) -> io::Result<String> {
+pub(super) fn guess(from: &str, to: SocketAddr) -> io::Result<String> {
+    let mut stream = connect(from, to)?;
+    stream.write_all(&Request::post("/mcp", "{}").bearer("rubbish").bytes(to))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A connection from that address, or none where its packets do not arrive.
+pub(super) fn connect(from: &str, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(Duration::from_millis(700)))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
     let from: IpAddr = from.parse().map_err(io::Error::other)?;
     rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
     rustix::net::connect(&socket, &to)?;
-    let mut stream = TcpStream::from(socket);
-    stream.write_all(&Request::post("/mcp", "{}").bearer("rubbish").bytes(to))?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    Ok(TcpStream::from(socket))
 }
 
 #[test]
