@@ -28,7 +28,7 @@ mod unix_hooks;
 mod users;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
@@ -118,7 +118,7 @@ pub struct KernelHalf {
     programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
     names: Names,
-    hidden: OnceLock<Vec<PathBuf>>,
+    hidden: Mutex<Vec<PathBuf>>,
     slice: Option<Result<Slice, SliceError>>,
 }
 
@@ -225,7 +225,7 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, programs, pinning, names, hidden: OnceLock::new(), slice }, drop_failure)
+        (Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice }, drop_failure)
     }
 
     /// What is in force, and why the rest is not.
@@ -233,12 +233,11 @@ impl KernelHalf {
         &self.report
     }
 
-    /// Hides files and directories from every server: the first call counts, and has to come before the first server. What
-    /// is not there yet, or cannot be resolved, is hidden under the name that is given.
+    /// Hides files and directories from every server that is started from now on. What is not there yet, or cannot be resolved,
+    /// is hidden under the name that is given.
     pub fn hide(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let resolved = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
-        // A second call would come too late for servers that run.
-        let _ = self.hidden.set(paths.into_iter().map(resolved).collect());
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner).extend(paths.into_iter().map(resolved));
     }
 
     /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them) the cell has
@@ -273,7 +272,7 @@ impl KernelHalf {
         Ok(Cell {
             upstream: upstream.to_owned(),
             network: pin.network,
-            hidden: self.hidden.get().cloned().unwrap_or_default(),
+            hidden: self.hidden.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             filters,
             pinned,
             leaf,

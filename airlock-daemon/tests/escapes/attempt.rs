@@ -21,6 +21,10 @@ pub(crate) struct Attempt {
     pub(crate) help: Help,
     /// The rung from which on it is refused, to root as to nobody; below it is open.
     pub(crate) from: Rung,
+    /// Whether root may do it in the cage, on every rung: it is the owner, and nothing here takes that away.
+    pub(crate) root_may: bool,
+    /// The version of Landlock from which on it is refused to root; 0 where something else refuses it.
+    pub(crate) landlock: i32,
     /// The errors that count as refused, besides `EPERM` and `EACCES`.
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
@@ -53,6 +57,8 @@ pub(crate) fn attempt(
         act: Box::new(act),
         help: Help::Nothing,
         from: Rung::NoIp,
+        root_may: false,
+        landlock: 0,
         also: &[],
         lacks: &[],
         knocks: false,
@@ -63,6 +69,16 @@ impl Attempt {
     /// Below this rung it is open.
     pub(crate) fn from(self, rung: Rung) -> Self {
         Self { from: rung, ..self }
+    }
+
+    /// Root may do it in the cage as well: what is root's stays root's.
+    pub(crate) fn root_may(self) -> Self {
+        Self { root_may: true, ..self }
+    }
+
+    /// What refuses it to root is Landlock of at least this version.
+    pub(crate) fn by_landlock(self, landlock: i32) -> Self {
+        Self { landlock, ..self }
     }
 
     pub(crate) fn helped(self, help: Help) -> Self {

@@ -249,3 +249,11 @@ pub(crate) fn alarm(seconds: u32) {
     // SAFETY: plain numbers.
     unsafe { libc::alarm(seconds) };
 }
+
+/// The version of Landlock that this kernel has; 0 for none.
+pub(crate) fn landlock_version() -> i32 {
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: with the flag 1 the call takes no structure, and answers with a number.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, 1) };
+    i32::try_from(version).unwrap_or(0).max(0)
+}

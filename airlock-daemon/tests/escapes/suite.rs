@@ -118,8 +118,6 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
         return Ok(());
     }
     let world = World::build(group).map_err(|error| format!("the world outside: {error}"))?;
-    // As `serve` does with the files of its configuration.
-    half.hide([world.place.daemon.clone()]);
     let program = program(&world.place.dir).map_err(|error| format!("the attempts' program: {error}"))?;
     let place = serde_json::to_string(&world.place).map_err(|error| error.to_string())?;
     let env = BTreeMap::from([(ATTEMPT.to_owned(), DRIVER.to_owned()), (PLACE.to_owned(), place)]);
@@ -131,6 +129,8 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
     let mut rungs = Vec::new();
     for seal in [Seal::Auto, Seal::Host, Seal::Off] {
         let half = halves.get(seal)?;
+        // As `serve` does with the files of its configuration.
+        half.hide([world.place.daemon.clone()]);
         let Some(rung) = half.report().rung else {
             skip(&format!("servers cannot be pinned here: {}", half.report()));
             return Ok(());
@@ -232,7 +232,8 @@ fn judge(
             "nobody heard it outside of the cage, so nobody would have heard it from inside".to_owned()
         );
     }
-    let shut = rung >= attempt.from;
+    let open_to_root = attempt.root_may || attempt.landlock > crate::raw::landlock_version();
+    let shut = rung >= attempt.from && !(root && open_to_root);
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {
             Ok(Cell::Refused(errno))

@@ -150,7 +150,8 @@ fn who_locks_itself_out_gets_back_in_when_the_daemon_ends() {
         drill.airlock.signal(signal);
         drill.airlock.wait();
         let door = drill.door;
-        let listener = drill.net.inside(0, || until(|| TcpListener::bind(door).ok())).expect("the port is free");
+        let listener =
+            drill.net.inside(0, || until(|| TcpListener::bind(door).ok())).expect("the port is free");
         let _mine = drill.connect(ME);
         assert_eq!(listener.accept().expect("its packets arrive").1.ip().to_string(), ME);
     }

@@ -72,6 +72,7 @@ fn daemons() -> Vec<Attempt> {
             let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
             fs::set_permissions(place.daemon.join("admin.sock"), mode)
         })
+        .root_may()
         .also(HIDDEN),
         attempt("hard-link", "keep the daemon's secret under a name of one's own", |place| {
             let ours = place.dir.join(format!("kept-{}", std::process::id()));

@@ -38,6 +38,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
         attempt("proc-descriptors", "list the daemon's descriptors", |place| {
             fs::read_dir(proc(place, "fd")).map(drop)
         })
+        .root_may()
         .also(HIDDEN),
         attempt("proc-oom", "have the daemon killed when memory is short", |place| {
             let file = OpenOptions::new().write(true).open(proc(place, "oom_score_adj"));
@@ -96,10 +97,12 @@ fn signals() -> [Attempt; 4] {
         attempt("kill", "`kill`: a signal to the daemon", move |place| {
             call(libc::SYS_kill, [pid(place).into(), HARMLESS.into()]).map(drop)
         })
+        .by_landlock(6)
         .also(HIDDEN),
         attempt("tgkill", "`tgkill`: a signal to a thread of the daemon", move |place| {
             call(libc::SYS_tgkill, [pid(place).into(), pid(place).into(), HARMLESS.into()]).map(drop)
         })
+        .by_landlock(6)
         .also(HIDDEN),
         attempt("sigqueue", "`rt_sigqueueinfo`: a signal with data", move |place| {
             // si_signo, si_errno, si_code (SI_QUEUE)
@@ -108,11 +111,13 @@ fn signals() -> [Attempt; 4] {
             info[8..12].copy_from_slice(&(-1_i32).to_ne_bytes());
             call(libc::SYS_rt_sigqueueinfo, [pid(place).into(), HARMLESS.into(), (&info).into()]).map(drop)
         })
+        .by_landlock(6)
         .also(HIDDEN),
         attempt("pidfd-signal", "`pidfd_send_signal`: a signal by a descriptor", move |place| {
             let pidfd = call(libc::SYS_pidfd_open, [pid(place).into(), 0.into()])?;
             call(libc::SYS_pidfd_send_signal, [pidfd.into(), HARMLESS.into(), 0.into(), 0.into()]).map(drop)
         })
+        .by_landlock(6)
         .also(HIDDEN),
     ]
 }
@@ -127,6 +132,7 @@ fn tuning() -> [Attempt; 4] {
             let same = old;
             call(libc::SYS_prlimit64, [pid(place).into(), limit.into(), (&same).into(), 0.into()]).map(drop)
         })
+        .root_may()
         .also(HIDDEN),
         attempt("setpriority", "slow the daemon down", move |place| {
             let who = i64::from(libc::PRIO_PROCESS);
