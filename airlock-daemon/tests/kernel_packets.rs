@@ -1,0 +1,349 @@
+//! Every kind of packet, judged by the program in the kernel itself (`BPF_PROG_TEST_RUN`): what becomes of it and which counter
+//! moves.
+//!
+//! The fixtures know what they are made of, so what is expected of them is told without parsing anything. The property test
+//! compares the kernel with `airlock_ebpf::decide` on the host, which is the same source in other machine code and over other
+//! ways to read memory.
+
+#[path = "../../tests/src/skip.rs"]
+mod support;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock::config::schema::{Kernel, KernelMode};
+use airlock::kernel::{KernelHalf, Reason, Verdict};
+use airlock_ebpf::{Source, World, decide};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+const OURS: u16 = 8080;
+const OTHER: u16 = 22;
+/// The least that the kernel takes for a test: an Ethernet header.
+const SHORTEST: usize = 14;
+
+/// What is known of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unlisted,
+    Listed,
+    Expired,
+    Exempt,
+}
+
+const STANDINGS: [Standing; 4] = [Standing::Unlisted, Standing::Listed, Standing::Expired, Standing::Exempt];
+
+impl Standing {
+    fn v4(self) -> [u8; 4] {
+        [203, 0, 113, 10 + self as u8]
+    }
+
+    fn v6(self) -> [u8; 16] {
+        [0x20, 1, 0xd, 0xb8, 0, 0, 0, 10 + self as u8, 1, 2, 3, 4, 5, 6, 7, 8]
+    }
+}
+
+/// A kernel that knows the four standings, or the reason why it cannot be had.
+fn kernel() -> Option<Arc<KernelHalf>> {
+    let mut config = Kernel { mode: KernelMode::Preferred, ..Kernel::default() };
+    let exempt = [IpAddr::from(Standing::Exempt.v4()), Standing::Exempt.v6().into()];
+    config.xdp.allow = exempt.map(|address| address.to_string()).into();
+    let half = KernelHalf::start(&config).expect("preferred always starts");
+    let Some(early_drop) = half.early_drop() else {
+        support::skip(&format!("the early drop does not load here: {}", half.report()));
+        return None;
+    };
+    early_drop.set_ports(&[OURS]).expect("ports");
+    for standing in [Standing::Listed, Standing::Expired, Standing::Exempt] {
+        let lasting = if standing == Standing::Expired { Duration::ZERO } else { Duration::from_hours(1) };
+        for address in [IpAddr::from(standing.v4()), standing.v6().into()] {
+            early_drop.block(address, lasting, Reason::Operator).expect("a block");
+        }
+    }
+    Some(half)
+}
+
+/// How the kernel judges a frame, by the one counter that moves; and it drops only what it counts as dropped.
+fn judge(half: &KernelHalf, frame: &[u8]) -> Verdict {
+    let counters = || half.early_drop().expect("loaded").counters().expect("counters");
+    let before = counters();
+    let dropped = half.judge(frame).expect("a test run");
+    let moved: Vec<_> = counters()
+        .into_iter()
+        .zip(before)
+        .filter(|((_, after), (_, before))| after != before)
+        .map(|((verdict, after), (_, before))| (verdict, after - before))
+        .collect();
+    let [(verdict, 1)] = moved[..] else { panic!("{moved:?} for {frame:02x?}") };
+    assert_eq!(dropped, verdict == Verdict::Dropped, "{frame:02x?}");
+    verdict
+}
+
+/// What stands between the addresses and the TCP header.
+#[derive(Debug, Clone, Copy)]
+enum Between {
+    /// IPv4 options: so many words.
+    Options(u8),
+    /// IPv6 extension headers: kind and length in units of 8 bytes beyond the first.
+    Extensions(&'static [(u8, u8)]),
+}
+
+const V4_SHAPES: [Between; 3] = [Between::Options(0), Between::Options(3), Between::Options(10)];
+const V6_SHAPES: [Between; 4] = [
+    Between::Extensions(&[]),
+    Between::Extensions(&[(0, 0)]),
+    Between::Extensions(&[(0, 1), (43, 2)]),
+    Between::Extensions(&[(60, 3), (43, 0), (60, 0)]),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fragment {
+    No,
+    First,
+    Later,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    tags: usize,
+    between: Between,
+    fragment: Fragment,
+    protocol: u8,
+    port: u16,
+    standing: Standing,
+}
+
+/// A frame and what its maker knows of it.
+struct Frame {
+    bytes: Vec<u8>,
+    /// Where the fixed part of the network header ends.
+    network: usize,
+    /// Where the destination port ends.
+    port: usize,
+}
+
+fn build(shape: Shape) -> Frame {
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    for tag in 0..shape.tags {
+        bytes.extend(if tag + 1 < shape.tags { [0x88, 0xa8] } else { [0x81, 0x00] });
+        bytes.extend([0x20, 0x07]);
+    }
+    let network = match shape.between {
+        Between::Options(words) => {
+            bytes.extend([0x08, 0x00, 0x45 + words, 0, 0, 80, 0, 1]);
+            bytes.extend(match shape.fragment {
+                Fragment::No => [0x40, 0],
+                Fragment::First => [0x20, 0],
+                Fragment::Later => [0x20, 1],
+            });
+            bytes.extend([64, shape.protocol, 0, 0]);
+            bytes.extend(shape.standing.v4());
+            bytes.extend([192, 0, 2, 1]);
+            let network = bytes.len();
+            // No-operation, so that no byte of it looks like a port of ours.
+            bytes.extend(std::iter::repeat_n(1, usize::from(words) * 4));
+            network
+        }
+        Between::Extensions(extensions) => {
+            let mut kinds: Vec<(u8, Vec<u8>)> = extensions
+                .iter()
+                .map(|(kind, units)| (*kind, vec![0; 6 + usize::from(*units) * 8]))
+                .collect();
+            match shape.fragment {
+                Fragment::No => {}
+                Fragment::First => kinds.push((44, vec![0, 1, 0, 0, 0, 9])),
+                Fragment::Later => kinds.push((44, vec![0, 9, 0, 0, 0, 9])),
+            }
+            let after = |index: usize| kinds.get(index).map_or(shape.protocol, |(kind, _)| *kind);
+            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 60, after(0), 64]);
+            bytes.extend(shape.standing.v6());
+            bytes.extend([0xfd; 16]);
+            let network = bytes.len();
+            for (index, (kind, rest)) in kinds.iter().enumerate() {
+                // The second byte is the length of what follows, and reserved in a fragment header.
+                let units = if *kind == 44 { 0 } else { u8::try_from((rest.len() - 6) / 8).expect("short") };
+                bytes.extend([after(index + 1), units]);
+                bytes.extend(rest);
+            }
+            network
+        }
+    };
+    bytes.extend([0x30, 0x39]);
+    bytes.extend(shape.port.to_be_bytes());
+    let port = bytes.len();
+    bytes.extend([0; 16]);
+    Frame { bytes, network, port }
+}
+
+/// What has to become of the first `length` bytes of a frame of this shape: told by what its maker knows, not by parsing.
+fn expected(shape: Shape, frame: &Frame, length: usize) -> Verdict {
+    if length < frame.network {
+        return Verdict::Unparsed;
+    }
+    if shape.standing == Standing::Unlisted {
+        return Verdict::NotListed;
+    }
+    let has_port = shape.protocol == 6 && shape.fragment != Fragment::Later && length >= frame.port;
+    if !has_port || shape.port != OURS {
+        return Verdict::OtherPort;
+    }
+    match shape.standing {
+        Standing::Expired => Verdict::Expired,
+        Standing::Exempt => Verdict::Exempt,
+        Standing::Listed | Standing::Unlisted => Verdict::Dropped,
+    }
+}
+
+#[test]
+fn every_kind_of_packet_cut_at_every_byte_meets_its_verdict() {
+    let Some(half) = kernel() else { return };
+    let mut met = [0_u32; Verdict::COUNT as usize];
+    for between in V4_SHAPES.into_iter().chain(V6_SHAPES) {
+        for tags in 0..=2 {
+            for fragment in [Fragment::No, Fragment::First, Fragment::Later] {
+                for (protocol, port) in [(6, OURS), (6, OTHER), (17, OURS)] {
+                    for standing in STANDINGS {
+                        let shape = Shape { tags, between, fragment, protocol, port, standing };
+                        let frame = build(shape);
+                        for length in SHORTEST..=frame.bytes.len() {
+                            let verdict = judge(&half, &frame.bytes[..length]);
+                            assert_eq!(
+                                verdict,
+                                expected(shape, &frame, length),
+                                "{shape:?}, {length} of {} bytes",
+                                frame.bytes.len()
+                            );
+                            met[verdict as usize] += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(met.iter().all(|count| *count > 0), "each verdict was met: {met:?}");
+}
+
+#[test]
+fn what_is_dropped_is_counted_for_its_source() {
+    let Some(half) = kernel() else { return };
+    let early_drop = half.early_drop().expect("loaded");
+    let shape = |between, standing| Shape {
+        tags: 0,
+        between,
+        fragment: Fragment::No,
+        protocol: 6,
+        port: OURS,
+        standing,
+    };
+    let packets = |address: IpAddr| early_drop.find(address).expect("a map").map(|found| found.packets);
+    let (v4, v6) = (IpAddr::from(Standing::Listed.v4()), IpAddr::from(Standing::Listed.v6()));
+    for _ in 0..3 {
+        judge(&half, &build(shape(Between::Options(0), Standing::Listed)).bytes);
+    }
+    judge(&half, &build(shape(Between::Extensions(&[]), Standing::Listed)).bytes);
+    judge(&half, &build(shape(Between::Options(0), Standing::Exempt)).bytes);
+    assert_eq!((packets(v4), packets(v6)), (Some(3), Some(1)));
+    assert_eq!(packets(Standing::Exempt.v4().into()), Some(0));
+    assert_eq!(packets(Standing::Expired.v4().into()), None, "its time is over");
+    early_drop.block(v4, Duration::from_hours(2), Reason::RateLimit).expect("a block");
+    assert_eq!(packets(v4), Some(3), "a drop that goes on keeps its count");
+    assert!(early_drop.unblock(v4).expect("a map"));
+    early_drop.block(v4, Duration::from_hours(1), Reason::Operator).expect("a block");
+    assert_eq!(packets(v4), Some(0), "a new one begins anew");
+}
+
+/// The same world on the host.
+struct Host;
+
+impl Host {
+    fn standing(source: &Source) -> Option<Standing> {
+        let is = |standing: &Standing| {
+            *source == Source::from_v4(standing.v4()) || *source == Source::from_v6(standing.v6())
+        };
+        STANDINGS.into_iter().find(is).filter(|standing| *standing != Standing::Unlisted)
+    }
+}
+
+impl World for Host {
+    fn blocked_until(&self, source: &Source) -> Option<u64> {
+        Self::standing(source).map(|standing| if standing == Standing::Expired { 1 } else { u64::MAX })
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        port == OURS
+    }
+
+    fn now_ns(&self) -> u64 {
+        1
+    }
+
+    fn is_exempt(&self, source: &Source) -> bool {
+        Self::standing(source) == Some(Standing::Exempt)
+    }
+
+    fn count_drop(&self, _: &Source) {}
+}
+
+/// Frames of all kinds, with bytes changed, taken out and put in.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let between = prop_oneof![
+        (0_u8..=10).prop_map(Between::Options),
+        prop::sample::select(V6_SHAPES.to_vec()),
+        Just(Between::Extensions(&[(0, 0), (0, 0), (60, 0), (43, 0), (60, 0)])),
+        Just(Between::Extensions(&[(0, 255), (60, 255), (43, 255)])),
+    ];
+    let fragment = prop::sample::select(vec![Fragment::No, Fragment::First, Fragment::Later]);
+    let shape = (
+        0_usize..=4,
+        between,
+        fragment,
+        prop_oneof![4 => Just(6_u8), 1 => any::<u8>()],
+        prop_oneof![4 => Just(OURS), 1 => any::<u16>()],
+        prop::sample::select(STANDINGS.to_vec()),
+    );
+    let built = shape.prop_map(|(tags, between, fragment, protocol, port, standing)| {
+        build(Shape { tags, between, fragment, protocol, port, standing }).bytes
+    });
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..8), 0..4);
+    let mutated = (built, changes, any::<prop::sample::Index>(), 0_u8..4).prop_map(
+        |(mut frame, changes, cut, whether)| {
+            for (place, byte, kind) in changes {
+                let at = place.index(frame.len());
+                match kind {
+                    0 => frame.insert(at, byte),
+                    1 if frame.len() > SHORTEST => drop(frame.remove(at)),
+                    _ => frame[at] = byte,
+                }
+            }
+            if whether == 0 {
+                frame.truncate(cut.index(frame.len()));
+            }
+            frame
+        },
+    );
+    let noise = proptest::collection::vec(any::<u8>(), SHORTEST..300);
+    prop_oneof![9 => mutated, 1 => noise].prop_map(|mut frame| {
+        frame.resize(frame.len().clamp(SHORTEST, 3_000), 0);
+        frame
+    })
+}
+
+#[test]
+fn the_kernel_and_the_host_judge_every_packet_alike() {
+    let Some(half) = kernel() else { return };
+    let config = Config { cases: 20_000, failure_persistence: None, ..Config::default() };
+    // Always the same packets: what fails once, fails again.
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let met = std::cell::RefCell::new([0_u32; Verdict::COUNT as usize]);
+    let outcome = runner.run(&frames(), |frame| {
+        let verdict = judge(&half, &frame);
+        met.borrow_mut()[verdict as usize] += 1;
+        prop_assert_eq!(verdict, decide(frame.as_slice(), &Host), "{:02x?}", frame);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    assert!(met.borrow().iter().all(|count| *count > 100), "the packets are of all kinds: {met:?}");
+}
