@@ -757,6 +757,9 @@ pub struct Kernel {
     pub seal: Seal,
     /// The systemd slice whose units are pinned as well, so that they may dial in; none when absent.
     pub slice: Option<String>,
+    /// A directory on a bpffs below which the links of the cage are pinned. Without it they are pinned below
+    /// `/sys/fs/bpf/airlock`, and only where systemd delegated the cgroups.
+    pub bpffs: Option<PathBuf>,
     /// The early drop.
     pub xdp: Xdp,
 }

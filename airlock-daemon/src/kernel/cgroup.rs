@@ -155,6 +155,20 @@ impl Cgroups {
         Ok(leaf)
     }
 
+    /// Ends the servers of a daemon that died, whose cgroups systemd left to us. A directory of our own making has none.
+    pub(super) fn end_leftovers(&self) {
+        if self.created {
+            return;
+        }
+        for parent in [self.servers(), self.unpinned()] {
+            let leaves = fs::read_dir(&parent).into_iter().flatten().flatten();
+            for leaf in leaves.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                tracing::info!(path = %leaf.path().display(), "server of a daemon that is gone: ended");
+                drop(Leaf { path: leaf.path(), gone: false });
+            }
+        }
+    }
+
     /// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
     fn step_aside(&self) -> Result<(), CgroupError> {
         let daemon = self.base.join("daemon");

@@ -12,6 +12,7 @@ use aya::Ebpf;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup;
+use super::links::Links;
 use super::loader;
 use super::peer::{Peer, TICKS};
 use super::report::{Layer, rung_name};
@@ -88,6 +89,7 @@ pub struct Slice {
     identity: (u64, u64),
     /// When the hooks were in place.
     since: u64,
+    _links: Links,
 }
 
 impl Slice {
@@ -105,12 +107,12 @@ impl Slice {
         let open = File::open(&dir).map_err(absent)?;
         let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
         let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
-        loader::attach_ip(ebpf, &open)
+        let links = loader::attach_ip(ebpf, &open)
             .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
         let now = clock_gettime(ClockId::Boottime);
         let since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
             + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
-        Ok(Self { name: name.to_owned(), dir, identity, since })
+        Ok(Self { name: name.to_owned(), dir, identity, since, _links: links })
     }
 
     /// Its name.

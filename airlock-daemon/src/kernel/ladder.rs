@@ -4,16 +4,19 @@
 //! in the cage could not get past.
 
 use std::fs::File;
+use std::path::Path;
 
 use aya::{Btf, Ebpf};
 
 use super::canary;
 use super::cgroup::Cgroups;
 use super::events::Names;
+use super::links::Links;
 use super::loader::{self, LoadError, errno_of};
+use super::pins::{Pins, PinsError};
 use super::report::{Layer, rung_name};
 use super::sealed;
-use super::unix_hooks::UnixHooks;
+use super::unix_hooks;
 use super::{Hook, KernelError};
 use crate::config::schema::{Rung, Seal};
 
@@ -25,8 +28,12 @@ const SERVERS: u32 = 0;
 pub(super) struct Climbed {
     /// The rung; none where nothing holds.
     pub(super) rung: Option<Rung>,
-    /// The links that the library does not keep.
-    pub(super) unix: Option<UnixHooks>,
+    /// What is attached.
+    pub(super) links: Links,
+    /// The names that keep it attached when this process dies.
+    pub(super) pins: Option<Pins>,
+    /// Pins that were found and cannot be taken over.
+    pub(super) foreign: Option<PinsError>,
 }
 
 /// Attaches to the cgroup of all servers whatever this host takes, then has a process try to break out.
@@ -34,15 +41,15 @@ pub(super) fn climb(
     cgroups: &Cgroups,
     ebpf: &mut Ebpf,
     choice: Seal,
+    bpffs: Option<&Path>,
     names: &Names,
     layers: &mut Vec<Layer>,
 ) -> Climbed {
-    let mut unix = None;
-    let dir = match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
-        loader::attach_ip(ebpf, &dir)?;
-        Ok(dir)
+    let (dir, mut links) = match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
+        let links = loader::attach_ip(ebpf, &dir)?;
+        Ok((dir, links))
     }) {
-        Ok(dir) => dir,
+        Ok(attached) => attached,
         Err(error) => {
             layers.push(Layer::inactive("IP hooks", error.to_string()).with_errno(errno_of(&error)));
             return Climbed::default();
@@ -50,10 +57,10 @@ pub(super) fn climb(
     };
     let listed = |hooks: &[Hook]| hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>().join(", ");
     layers.push(Layer::active("IP hooks", format!("{} and all packets: refused", listed(&Hook::IP))));
-    match UnixHooks::attach(ebpf, &dir) {
+    match unix_hooks::attach(ebpf, &dir) {
         Ok(hooks) => {
             layers.push(Layer::active("unix hooks", format!("{}: refused", listed(&Hook::UNIX))));
-            unix = Some(hooks);
+            links.extend(hooks);
         }
         Err(error) => layers.push(
             Layer::inactive("unix hooks", error.to_string())
@@ -63,25 +70,63 @@ pub(super) fn climb(
     }
     if choice == Seal::Off {
         layers.push(Layer::inactive("sealed", "switched off").with_remedy("set kernel.seal to auto"));
-    } else if let Err(error) = seal(ebpf, &dir, choice, layers) {
+    } else if let Err(error) = seal(ebpf, &dir, choice, &mut links, layers) {
         layers.push(
             Layer::inactive("sealed", error.to_string())
                 .with_errno(errno_of(&error))
                 .with_remedy("use a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF"),
         );
     }
-    Climbed { rung: prove(cgroups, names, layers), unix }
+    let (pins, foreign) = pin(cgroups, &links, bpffs, layers);
+    // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more.
+    cgroups.end_leftovers();
+    Climbed { rung: prove(cgroups, names, layers), links, pins, foreign }
+}
+
+/// Pins what is attached, where the cgroups outlive this process or the configuration asks for it.
+fn pin(
+    cgroups: &Cgroups,
+    links: &Links,
+    bpffs: Option<&Path>,
+    layers: &mut Vec<Layer>,
+) -> (Option<Pins>, Option<PinsError>) {
+    let name = "pins";
+    if bpffs.is_none() && !cgroups.is_delegated() {
+        layers.push(
+            Layer::inactive(name, "not pinned: these cgroups are this process's own")
+                .with_remedy("run as a systemd service with Delegate=yes, or set kernel.bpffs"),
+        );
+        return (None, None);
+    }
+    match Pins::take(cgroups.base(), links, bpffs) {
+        Ok(pins) => {
+            layers.push(Layer::active(name, pins.to_string()));
+            (Some(pins), None)
+        }
+        Err(error) => {
+            let detail = format!("not pinned: {error}; systemd kills the servers with the daemon");
+            layers.push(Layer::inactive(name, detail).with_errno(error.errno()).with_remedy(error.remedy()));
+            (None, Some(error).filter(PinsError::is_foreign))
+        }
+    }
 }
 
 /// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host.
-fn seal(ebpf: &mut Ebpf, servers: &File, choice: Seal, layers: &mut Vec<Layer>) -> Result<(), LoadError> {
+fn seal(
+    ebpf: &mut Ebpf,
+    servers: &File,
+    choice: Seal,
+    links: &mut Links,
+    layers: &mut Vec<Layer>,
+) -> Result<(), LoadError> {
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))?;
     sealed::set_cage(ebpf, SERVERS, servers)?;
     let mut is_sealed = false;
     if choice != Seal::Host {
         match sealed::attach_to_cgroup(ebpf, &btf, servers) {
-            Ok(()) => {
+            Ok(attached) => {
                 is_sealed = true;
+                links.extend(attached);
                 layers.push(Layer::active("sealed", "ten lsm_cgroup hooks on the cgroup of all servers"));
             }
             Err(error) => layers.push(refused("sealed", &error)),
@@ -89,10 +134,13 @@ fn seal(ebpf: &mut Ebpf, servers: &File, choice: Seal, layers: &mut Vec<Layer>) 
     }
     if choice == Seal::Host || choice == Seal::Auto && !is_sealed {
         layers.push(match sealed::attach_to_host(ebpf, &btf) {
-            Ok(()) => Layer::active(
-                "sealed, host-wide",
-                "ten lsm hooks, which let everybody pass who is no pinned server",
-            ),
+            Ok(attached) => {
+                links.extend(attached);
+                Layer::active(
+                    "sealed, host-wide",
+                    "ten lsm hooks, which let everybody pass who is no pinned server",
+                )
+            }
             Err(error) => refused("sealed, host-wide", &error),
         });
     }
@@ -104,8 +152,9 @@ fn seal(ebpf: &mut Ebpf, servers: &File, choice: Seal, layers: &mut Vec<Layer>) 
         return Ok(());
     }
     match sealed::attach_guard(ebpf, &btf) {
-        Ok(()) => {
-            layers.push(Layer::active("cgroup guard", "no pinned server writes to cgroups, root included"))
+        Ok(attached) => {
+            links.extend(attached);
+            layers.push(Layer::active("cgroup guard", "no pinned server writes to cgroups, root included"));
         }
         Err(error) => layers.push(refused("cgroup guard", &error)),
     }

@@ -3,14 +3,17 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
 
 use airlock_ebpf::{DENIED, Hook, OFFSETS, PACKETS};
 use aya::maps::{Map, MapError, PerCpuArray};
-use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
+use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya_obj::generated::bpf_attach_type;
 
 use super::btf::Offsets;
+use super::links::Links;
 
 /// The object of `cargo xtask build-ebpf`, if it was there when the daemon was built.
 #[cfg(airlock_ebpf_object)]
@@ -139,38 +142,58 @@ pub(super) fn load_object(verbose: bool) -> Result<Ebpf, LoadError> {
     loader.load(object).map_err(|error| LoadError::Object(Box::new(error)))
 }
 
-/// Loads the programs that refuse IP and attaches them to the cgroup that is open as `cgroup`. The links live as long as `ebpf`.
+/// Loads the programs that refuse IP and attaches them to the cgroup that is open as `cgroup`.
 ///
 /// For a further cgroup the same programs are linked once more.
-pub(super) fn attach_ip(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
-    // A link always stands beside the programs of others; the kernel takes no flag for it.
-    let mode = CgroupAttachMode::Single;
+pub(super) fn attach_ip(ebpf: &mut Ebpf, cgroup: &File) -> Result<Links, LoadError> {
+    let mut links = Links::default();
     for hook in Hook::IP {
         let name = hook.name();
         let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
-        let failed = failed(name);
         match program {
-            Program::CgroupSock(program) => {
-                loaded(program.load()).map_err(&failed)?;
-                program.attach(cgroup, mode).map_err(&failed)?;
-            }
-            Program::CgroupSockAddr(program) => {
-                loaded(program.load()).map_err(&failed)?;
-                program.attach(cgroup, mode).map_err(&failed)?;
-            }
+            Program::CgroupSock(program) => loaded(program.load()).map_err(failed(name))?,
+            Program::CgroupSockAddr(program) => loaded(program.load()).map_err(failed(name))?,
             _ => return Err(LoadError::Foreign(name)),
         }
+        let attach_type = attach_type(hook).ok_or(LoadError::Foreign(name))?;
+        link(&mut links, name, program, cgroup, attach_type)?;
     }
-    for (name, direction) in
-        PACKETS.into_iter().zip([CgroupSkbAttachType::Egress, CgroupSkbAttachType::Ingress])
-    {
-        let Some(Program::CgroupSkb(program)) = ebpf.program_mut(name) else {
-            return Err(LoadError::Foreign(name));
-        };
-        loaded(program.load()).map_err(failed(name))?;
-        program.attach(cgroup, direction, mode).map_err(failed(name))?;
+    let directions = [bpf_attach_type::BPF_CGROUP_INET_EGRESS, bpf_attach_type::BPF_CGROUP_INET_INGRESS];
+    for (name, direction) in PACKETS.into_iter().zip(directions) {
+        let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
+        let Program::CgroupSkb(packets) = program else { return Err(LoadError::Foreign(name)) };
+        loaded(packets.load()).map_err(failed(name))?;
+        link(&mut links, name, program, cgroup, direction)?;
     }
-    Ok(())
+    Ok(links)
+}
+
+/// Links a loaded program to a cgroup, beside the programs of others.
+pub(super) fn link(
+    links: &mut Links,
+    name: &'static str,
+    program: &Program,
+    cgroup: &File,
+    attach_type: bpf_attach_type,
+) -> Result<(), LoadError> {
+    let fd = program.fd().map_err(failed(name))?.as_fd();
+    links
+        .to_cgroup(name, fd, cgroup, attach_type as u32)
+        .map_err(|source| failed(name)(ProgramError::IOError(source)))
+}
+
+/// How the kernel calls the places where a cgroup refuses IP.
+fn attach_type(hook: Hook) -> Option<bpf_attach_type> {
+    Some(match hook {
+        Hook::SockCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
+        Hook::Bind4 => bpf_attach_type::BPF_CGROUP_INET4_BIND,
+        Hook::Bind6 => bpf_attach_type::BPF_CGROUP_INET6_BIND,
+        Hook::Connect4 => bpf_attach_type::BPF_CGROUP_INET4_CONNECT,
+        Hook::Connect6 => bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
+        Hook::Sendmsg4 => bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
+        Hook::Sendmsg6 => bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG,
+        _ => return None,
+    })
 }
 
 /// The error of a program of this name.

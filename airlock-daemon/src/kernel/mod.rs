@@ -15,10 +15,12 @@ mod drop;
 mod events;
 mod ladder;
 mod landlock;
+mod links;
 mod loader;
 mod network;
 mod own_dir;
 mod peer;
+mod pins;
 mod report;
 mod sealed;
 mod seccomp;
@@ -42,15 +44,17 @@ pub use self::events::Denied;
 pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
+pub use self::pins::PinsError;
 pub use self::report::{Layer, Report};
 pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};
 
 use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
+use self::links::Links;
+use self::pins::Pins;
 use self::report::{claim, rung_name};
 use self::seccomp::Sockets;
-use self::unix_hooks::UnixHooks;
 use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
 
 /// Why the kernel half is not there.
@@ -82,6 +86,9 @@ pub enum KernelError {
     /// The filter of system calls.
     #[error("the filter of system calls cannot be made: {0}; report this")]
     Filter(String),
+    /// Pins of links that are not known to be ours.
+    #[error("pinned links: {}; {}", .0, .0.remedy())]
+    Pins(#[from] PinsError),
     /// The programs.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -104,10 +111,19 @@ impl Programs {
 /// The cgroups and what refuses on them. It stays while a cell does.
 #[derive(Debug)]
 struct Pinning {
+    // First: from its end on the programs end with this process again.
+    _pins: Option<Pins>,
     _programs: Option<Arc<Programs>>,
-    _unix: Option<UnixHooks>,
+    _links: Links,
     // Last: its directories can only go when nothing hangs on them.
     cgroups: Cgroups,
+}
+
+/// What mode `required` does not start with, besides a rung that is too low.
+#[derive(Debug)]
+struct Failures {
+    pins: Option<PinsError>,
+    early_drop: Option<DropError>,
 }
 
 /// The kernel half of a running daemon. All of it ends with this value and its cells.
@@ -132,7 +148,7 @@ impl KernelHalf {
     /// drop has interfaces and does not work.
     pub fn start(config: &Kernel) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
-        let (half, drop_failure) = Self::climb(config, minimum);
+        let (half, failures) = Self::climb(config, minimum);
         let report = &half.report;
         match config.mode {
             KernelMode::Required => {
@@ -143,7 +159,10 @@ impl KernelHalf {
                         missing: missing(report),
                     });
                 }
-                if let Some(error) = drop_failure {
+                if let Some(error) = failures.pins {
+                    return Err(error.into());
+                }
+                if let Some(error) = failures.early_drop {
                     return Err(error.into());
                 }
                 if let Some(slice) = half.slice() {
@@ -160,13 +179,14 @@ impl KernelHalf {
     }
 
     /// Tries everything and keeps what works.
-    fn climb(config: &Kernel, minimum: Rung) -> (Self, Option<DropError>) {
+    fn climb(config: &Kernel, minimum: Rung) -> (Self, Failures) {
         let mut layers = Vec::new();
         let mut rung = None;
         let mut early_drop = None;
         let mut drop_failure = None;
         let mut programs = None;
         let mut pinning = None;
+        let mut foreign_pins = None;
         let names = Names::default();
         let mut slice = None;
         if config.mode == KernelMode::Off {
@@ -200,21 +220,30 @@ impl KernelHalf {
                 let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
                 layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
                 if let Some(ebpf) = &mut ebpf {
-                    climbed = ladder::climb(cgroups, ebpf, config.seal, &names, &mut layers);
+                    climbed = ladder::climb(
+                        cgroups,
+                        ebpf,
+                        config.seal,
+                        config.bpffs.as_deref(),
+                        &names,
+                        &mut layers,
+                    );
                 }
                 limits(cgroups, &mut layers);
             }
-            let Climbed { rung: proved, unix } = climbed;
+            let Climbed { rung: proved, links, pins, foreign } = climbed;
             rung = proved;
             if let Some(name) = &config.slice {
                 let attached = Slice::attach(name, ebpf.as_mut());
                 layers.push(dialers::layer(&attached));
                 slice = Some(attached);
             }
+            foreign_pins = foreign;
             // The early drop hangs on the programs as well, so they stay without cgroups, too.
             programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
-            pinning = cgroups
-                .map(|cgroups| Arc::new(Pinning { _programs: programs.clone(), _unix: unix, cgroups }));
+            pinning = cgroups.map(|cgroups| {
+                Arc::new(Pinning { _pins: pins, _programs: programs.clone(), _links: links, cgroups })
+            });
         }
         layers.extend(always());
         let report = Report {
@@ -225,7 +254,8 @@ impl KernelHalf {
             claim: claim(rung),
             layers,
         };
-        (Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice }, drop_failure)
+        let failures = Failures { pins: foreign_pins, early_drop: drop_failure };
+        (Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice }, failures)
     }
 
     /// What is in force, and why the rest is not.

@@ -3,13 +3,15 @@
 //! A set is attached whole or not at all: of a set that a kernel refuses in part nothing stays.
 
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use airlock_ebpf::{CAGES, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook, MAX_CAGES};
 use aya::maps::{CgroupArray, HashMap, Map, MapError};
-use aya::programs::Program;
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
+use aya_obj::generated::bpf_attach_type;
 
+use super::links::Links;
 use super::loader::{LoadError, failed, loaded};
 
 /// The names of the programs of a set; they live as long as the object, which is as long as the daemon.
@@ -21,37 +23,52 @@ fn programs(prefix: &str) -> impl Iterator<Item = (Hook, String)> {
 ///
 /// # Errors
 /// Also when other software holds some of the ten places that a kernel has for such programs (`EINVAL`).
-pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Result<(), LoadError> {
-    whole(ebpf, CGROUP_PREFIX, |program, hook| {
-        let Program::LsmCgroup(program) = program else { return Err(LoadError::Foreign(hook.name())) };
-        loaded(program.load(hook.name(), btf)).map_err(failed(hook.name()))?;
-        program.attach(cgroup).map(drop).map_err(failed(hook.name()))
+pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Result<Links, LoadError> {
+    whole(ebpf, CGROUP_PREFIX, |links, program, hook, name| {
+        let Program::LsmCgroup(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
+        loaded(lsm.load(hook.name(), btf)).map_err(failed(hook.name()))?;
+        let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
+        links
+            .to_cgroup(name, fd, cgroup, bpf_attach_type::BPF_LSM_CGROUP as u32)
+            .map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
     })
 }
 
 /// Attaches their twins to the whole host; they act on who is in one of the cages only.
-pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-    whole(ebpf, HOST_PREFIX, |program, hook| attach_lsm(program, hook, btf))
+pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
+    whole(ebpf, HOST_PREFIX, |links, program, hook, name| attach_lsm(links, program, hook, name, btf))
 }
 
 /// Attaches the guard, which keeps everybody in a cage from writing to cgroups.
-pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-    attach_lsm(ebpf.program_mut(GUARD).ok_or(LoadError::Foreign(GUARD))?, Hook::FileOpen, btf)
+pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
+    let mut links = Links::default();
+    let program = ebpf.program_mut(GUARD).ok_or(LoadError::Foreign(GUARD))?;
+    attach_lsm(&mut links, program, Hook::FileOpen, GUARD, btf)?;
+    Ok(links)
 }
 
-fn attach_lsm(program: &mut Program, hook: Hook, btf: &Btf) -> Result<(), LoadError> {
-    let Program::Lsm(program) = program else { return Err(LoadError::Foreign(hook.name())) };
-    program.load(hook.name(), btf).map_err(failed(hook.name()))?;
-    program.attach().map(drop).map_err(failed(hook.name()))
+fn attach_lsm(
+    links: &mut Links,
+    program: &mut Program,
+    hook: Hook,
+    name: &str,
+    btf: &Btf,
+) -> Result<(), LoadError> {
+    let Program::Lsm(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
+    lsm.load(hook.name(), btf).map_err(failed(hook.name()))?;
+    let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
+    links.to_host(name, fd).map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
 }
 
 fn whole(
     ebpf: &mut Ebpf,
     prefix: &str,
-    attach: impl Fn(&mut Program, Hook) -> Result<(), LoadError>,
-) -> Result<(), LoadError> {
+    attach: impl Fn(&mut Links, &mut Program, Hook, &str) -> Result<(), LoadError>,
+) -> Result<Links, LoadError> {
+    let mut links = Links::default();
     let attached = programs(prefix).try_for_each(|(hook, name)| {
-        attach(ebpf.program_mut(&name).ok_or(LoadError::Foreign(hook.name()))?, hook)
+        let program = ebpf.program_mut(&name).ok_or(LoadError::Foreign(hook.name()))?;
+        attach(&mut links, program, hook, &name)
     });
     if attached.is_err() {
         for (_, name) in programs(prefix) {
@@ -63,7 +80,7 @@ fn whole(
             };
         }
     }
-    attached
+    attached.map(|()| links)
 }
 
 /// Makes a cgroup one of the cages that the host-wide programs and the guard know, with this index below [`MAX_CAGES`].

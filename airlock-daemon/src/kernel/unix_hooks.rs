@@ -2,12 +2,11 @@
 //!
 //! They refuse every connection and every addressed datagram of unix sockets that were born in the cgroup. Their instructions
 //! come from the same object as all others, and are loaded and linked by `bpf(2)` itself.
-#![allow(unsafe_code)]
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use airlock_ebpf::Hook;
 use aya::Ebpf;
@@ -15,12 +14,11 @@ use aya::maps::Map;
 use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
 
+use super::links::{self, Links};
 use super::loader::OBJECT;
 
 /// `BPF_PROG_LOAD`.
 const PROG_LOAD: libc::c_int = 5;
-/// `BPF_LINK_CREATE`.
-const LINK_CREATE: libc::c_int = 28;
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR`.
 const CGROUP_SOCK_ADDR: u32 = 18;
 /// `BPF_CGROUP_UNIX_CONNECT`.
@@ -46,21 +44,6 @@ struct LoadAttr {
     expected_attach_type: u32,
 }
 
-/// The part of `union bpf_attr` for `BPF_LINK_CREATE`.
-#[repr(C)]
-struct LinkAttr {
-    prog_fd: i32,
-    target_fd: i32,
-    attach_type: u32,
-    flags: u32,
-}
-
-/// The links; the refusals end when this is dropped.
-#[derive(Debug)]
-pub(super) struct UnixHooks {
-    _links: [OwnedFd; 2],
-}
-
 /// Which of the two was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{hook}: {source}")]
@@ -69,20 +52,16 @@ pub(super) struct UnixHookError {
     pub(super) source: io::Error,
 }
 
-impl UnixHooks {
-    /// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of `ebpf`.
-    pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Self, UnixHookError> {
-        let cgroup = cgroup.as_raw_fd();
-        let attach = |hook: Hook, attach_type| {
-            instructions(ebpf, hook.name())
-                .and_then(|instructions| load(hook.name(), &instructions, attach_type))
-                .and_then(|program| link(&program, cgroup, attach_type))
-                .map_err(|source| UnixHookError { hook: hook.name(), source })
-        };
-        Ok(Self {
-            _links: [attach(Hook::ConnectUnix, UNIX_CONNECT)?, attach(Hook::SendmsgUnix, UNIX_SENDMSG)?],
-        })
+/// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of `ebpf`.
+pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Links, UnixHookError> {
+    let mut links = Links::default();
+    for (hook, attach_type) in [(Hook::ConnectUnix, UNIX_CONNECT), (Hook::SendmsgUnix, UNIX_SENDMSG)] {
+        instructions(ebpf, hook.name())
+            .and_then(|instructions| load(hook.name(), &instructions, attach_type))
+            .and_then(|program| links.to_cgroup(hook.name(), program.as_fd(), cgroup, attach_type))
+            .map_err(|source| UnixHookError { hook: hook.name(), source })?;
     }
+    Ok(links)
 }
 
 /// The instructions of a program of the object, with the maps of `ebpf` in their places.
@@ -128,22 +107,5 @@ fn load(name: &str, instructions: &[bpf_insn], attach_type: u32) -> io::Result<O
     for (place, byte) in attr.prog_name.iter_mut().take(15).zip(name.bytes()) {
         *place = byte;
     }
-    bpf(PROG_LOAD, &attr)
-}
-
-fn link(program: &OwnedFd, cgroup: RawFd, attach_type: u32) -> io::Result<OwnedFd> {
-    bpf(LINK_CREATE, &LinkAttr { prog_fd: program.as_raw_fd(), target_fd: cgroup, attach_type, flags: 0 })
-}
-
-/// Calls `bpf(2)` with a command that answers with a new descriptor.
-fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
-    // pointers inside it point to data that outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
-    let fd = RawFd::try_from(result).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both commands return a new descriptor that nobody else owns, close-on-exec.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    links::open(PROG_LOAD, &attr)
 }

@@ -1,0 +1,200 @@
+//! Links of programs to cgroups and to the host, by `bpf(2)` itself: the loader library keeps the descriptors of its links to
+//! itself, and they have to be pinned, looked at and linked for attach types that it does not know.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// `BPF_OBJ_PIN`.
+const OBJ_PIN: libc::c_int = 6;
+/// `BPF_OBJ_GET`.
+const OBJ_GET: libc::c_int = 7;
+/// `BPF_OBJ_GET_INFO_BY_FD`.
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// `BPF_RAW_TRACEPOINT_OPEN`, which attaches LSM programs as well.
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+/// `BPF_LINK_CREATE`.
+const LINK_CREATE: libc::c_int = 28;
+/// `BPF_LINK_TYPE_CGROUP`.
+pub(super) const TYPE_CGROUP: u32 = 3;
+
+/// The part of `union bpf_attr` for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkAttr {
+    prog_fd: i32,
+    target_fd: i32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// The part for `BPF_RAW_TRACEPOINT_OPEN`; an LSM program names its hook itself.
+#[repr(C)]
+struct HostAttr {
+    name: u64,
+    prog_fd: i32,
+    zero: u32,
+}
+
+/// The part for `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
+#[repr(C)]
+struct PinAttr {
+    pathname: u64,
+    bpf_fd: i32,
+    file_flags: u32,
+}
+
+/// The part for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: i32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_link_info`; of the last three fields a link to a cgroup has the first two.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkInfo {
+    /// `BPF_LINK_TYPE_…`.
+    pub(super) kind: u32,
+    /// The number of the link.
+    pub(super) id: u32,
+    /// The number of its program.
+    pub(super) program: u32,
+    padding: u32,
+    /// The id of its cgroup; 0 when that is gone. Without meaning for another kind.
+    pub(super) cgroup: u64,
+    /// `BPF_CGROUP_…`. Without meaning for another kind.
+    pub(super) attach_type: u32,
+    padding_too: u32,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProgramInfo {
+    kind: u32,
+    /// The number of the program.
+    pub(super) id: u32,
+    /// The kernel's digest of its instructions, without the maps.
+    pub(super) tag: [u8; 8],
+}
+
+/// One program, attached; it is detached when this is dropped, unless it is pinned.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The name of the program in the object.
+    pub(super) name: String,
+    pub(super) fd: OwnedFd,
+    pub(super) program: OwnedFd,
+}
+
+/// What is attached; all of it is detached when this is dropped, unless it is pinned.
+#[derive(Debug, Default)]
+#[must_use = "the programs are detached when this is dropped"]
+pub(super) struct Links(pub(super) Vec<Link>);
+
+impl Links {
+    /// Takes over the links of another set.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    /// Links a program to a cgroup, beside the programs of others.
+    pub(super) fn to_cgroup(
+        &mut self,
+        name: &str,
+        program: BorrowedFd<'_>,
+        cgroup: impl AsFd,
+        attach_type: u32,
+    ) -> io::Result<()> {
+        let attr = LinkAttr {
+            prog_fd: program.as_raw_fd(),
+            target_fd: cgroup.as_fd().as_raw_fd(),
+            attach_type,
+            flags: 0,
+        };
+        self.keep(name, program, open(LINK_CREATE, &attr)?)
+    }
+
+    /// Attaches an LSM program to the whole host.
+    pub(super) fn to_host(&mut self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
+        let attr = HostAttr { name: 0, prog_fd: program.as_raw_fd(), zero: 0 };
+        self.keep(name, program, open(RAW_TRACEPOINT_OPEN, &attr)?)
+    }
+
+    fn keep(&mut self, name: &str, program: BorrowedFd<'_>, fd: OwnedFd) -> io::Result<()> {
+        self.0.push(Link { name: name.to_owned(), fd, program: program.try_clone_to_owned()? });
+        Ok(())
+    }
+}
+
+/// Gives a link or program a name on a bpffs, which keeps it.
+pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let attr = PinAttr { pathname: name.as_ptr() as u64, bpf_fd: object.as_fd().as_raw_fd(), file_flags: 0 };
+    call(OBJ_PIN, &attr).map(drop)
+}
+
+/// Opens what has this name on a bpffs.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    open(OBJ_GET, &PinAttr { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 })
+}
+
+/// What the kernel says of a link. Of another object it says something else: see [`what`].
+pub(super) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
+    expect(&link, "anon_inode:bpf_link")?;
+    let mut info = LinkInfo::default();
+    fill(link, &mut info)?;
+    Ok(info)
+}
+
+/// What the kernel says of a program.
+pub(super) fn program_info(program: impl AsFd) -> io::Result<ProgramInfo> {
+    expect(&program, "anon_inode:bpf-prog")?;
+    let mut info = ProgramInfo::default();
+    fill(program, &mut info)?;
+    Ok(info)
+}
+
+/// The kernel fills in whatever the object is, so its kind is asked for first.
+fn expect(object: &impl AsFd, kind: &str) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", object.as_fd().as_raw_fd());
+    let target = std::fs::read_link(path)?;
+    // `anon_inode:bpf_link` on some kernels and `anon_inode:[bpf_link]` on others.
+    let found = target.to_string_lossy().replace(['[', ']'], "").replace('_', "-");
+    if found == kind.replace('_', "-") {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is {}, not {kind}", target.display())))
+}
+
+fn fill<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
+    let attr = InfoAttr {
+        bpf_fd: object.as_fd().as_raw_fd(),
+        info_len: u32::try_from(size_of::<T>()).map_err(io::Error::other)?,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    call(OBJ_GET_INFO_BY_FD, &attr).map(drop)
+}
+
+/// Calls `bpf(2)` with a command that answers with a new descriptor.
+pub(super) fn open<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
+    let fd = call(command, attr)?;
+    // SAFETY: the commands that this is used for return a new descriptor that nobody else owns, close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn call<T>(command: libc::c_int, attr: &T) -> io::Result<RawFd> {
+    // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
+    // pointers inside it point to data that outlives the call; what the kernel writes there is as long as it is told.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))
+}

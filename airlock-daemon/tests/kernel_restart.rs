@@ -1,0 +1,319 @@
+//! A daemon that dies with `kill -9`: its servers stay in the cage, and the next daemon takes the pinned links over.
+//!
+//! The first daemon is this test binary, started again. The bpffs is the test's own, so that nothing of the host is touched.
+
+#[path = "support/kernel.rs"]
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use airlock::config::schema::{Kernel, KernelMode, Pin, Rung};
+use airlock::kernel::{KernelError, KernelHalf, PinsError};
+use rustix::fs::{XattrFlags, setxattr};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// The variables that make the test binary a daemon, and tell it and its server what to use.
+const BPFFS: &str = "AIRLOCK_TEST_BPFFS";
+const WORK: &str = "AIRLOCK_TEST_WORK";
+
+/// A bpffs, a cgroup that plays the service's, and a directory; all of it goes with the value.
+struct Place {
+    dir: PathBuf,
+    bpffs: PathBuf,
+    service: PathBuf,
+    before: PathBuf,
+}
+
+impl Place {
+    fn create() -> Result<Self, String> {
+        let table = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let line = table.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
+        let cgroup2 = PathBuf::from(line.split(' ').nth(1).ok_or("no mount point")?);
+        let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2")?;
+        let before = cgroup2.join(own.trim_start_matches('/'));
+        let dir = std::env::temp_dir().join(format!("airlock-restart-{}", std::process::id()));
+        let place = Self {
+            bpffs: dir.join("bpf"),
+            service: before.join(format!("airlock-restart-{}.service", std::process::id())),
+            dir,
+            before,
+        };
+        fs::create_dir_all(&place.bpffs).map_err(|error| error.to_string())?;
+        mount("bpf", &place.bpffs, "bpf", MountFlags::empty(), None)
+            .map_err(|error| format!("no bpffs: {error}"))?;
+        fs::create_dir(&place.service).map_err(|error| format!("no cgroup: {error}"))?;
+        ["user.delegate", "trusted.delegate"]
+            .iter()
+            .find_map(|name| setxattr(&place.service, *name, b"1", XattrFlags::empty()).ok())
+            .ok_or("no extended attributes on cgroups")?;
+        Ok(place)
+    }
+
+    fn config(&self) -> Kernel {
+        config(&self.bpffs)
+    }
+
+    fn enter(&self) {
+        fs::write(self.service.join("cgroup.procs"), "0").expect("in the service");
+    }
+
+    fn leave(&self) {
+        fs::write(self.before.join("cgroup.procs"), "0").expect("the way back");
+    }
+
+    /// Starts a daemon that is ready to be killed, in the service's cgroup; and its server's process.
+    fn daemon(&self) -> (Child, i32) {
+        self.enter();
+        let child = Command::new(std::env::current_exe().expect("the test binary"))
+            .args(["probe_process", "--exact", "--nocapture"])
+            .env(BPFFS, &self.bpffs)
+            .env(WORK, &self.dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        self.leave();
+        let mut child = child.expect("a daemon");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut line = String::new();
+        while output.read_line(&mut line).expect("a line") > 0 {
+            if let Some(pid) = line.trim().strip_prefix("SERVER ") {
+                return (child, pid.parse().expect("a process id"));
+            }
+            line.clear();
+        }
+        panic!("the daemon ended before its server was there");
+    }
+
+    /// The set of pins; none when there is no directory.
+    fn pins(&self) -> Vec<PathBuf> {
+        let sets = fs::read_dir(self.bpffs.join("v1")).into_iter().flatten();
+        let sets = sets.map(|entry| entry.expect("an entry").path());
+        sets.flat_map(|set| {
+            fs::read_dir(set).expect("a set").map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    /// A daemon in this process, in the service's cgroup.
+    fn start(&self, mode: KernelMode) -> Result<Arc<KernelHalf>, KernelError> {
+        self.enter();
+        let half = KernelHalf::start(&Kernel { mode, ..self.config() });
+        self.leave();
+        half
+    }
+
+    fn kill_servers(&self) {
+        fs::write(self.service.join("servers/cgroup.kill"), "1").expect("cgroup.kill");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = unmount(&self.bpffs, UnmountFlags::DETACH);
+        let _ = fs::write(self.service.join("cgroup.kill"), "1");
+        if let Ok(leaves) = fs::read_dir(self.service.join("servers")) {
+            leaves.flatten().for_each(|leaf| remove_cgroup(&leaf.path()));
+        }
+        for name in ["servers", "unpinned", "daemon", ""] {
+            remove_cgroup(&self.service.join(name));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes a cgroup once its killed processes have left it.
+fn remove_cgroup(dir: &Path) {
+    while fs::remove_dir(dir).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy) {
+        std::thread::yield_now();
+    }
+}
+
+fn config(bpffs: &Path) -> Kernel {
+    Kernel { mode: KernelMode::Preferred, bpffs: Some(bpffs.to_path_buf()), ..Kernel::default() }
+}
+
+fn pins_layer(half: &KernelHalf) -> (bool, String) {
+    let layer = half.report().layers.iter().find(|layer| layer.name == "pins").expect("a layer");
+    (layer.active, layer.detail.clone())
+}
+
+/// Not a test: what the test binary does when it was started as a daemon, or as its server.
+#[test]
+fn probe_process() {
+    if let Some(work) = std::env::var_os("AIRLOCK_TEST_ORPHAN") {
+        orphan(Path::new(&work));
+    }
+    if let Ok(mode) = std::env::var(support::MODE) {
+        support::act(&mode);
+    }
+    let (Some(bpffs), Some(work)) = (std::env::var_os(BPFFS), std::env::var_os(WORK)) else { return };
+    let half = KernelHalf::start(&config(Path::new(&bpffs))).expect("preferred always starts");
+    assert!(pins_layer(&half).0, "{}", half.report());
+    let mut command = support::probe("unused");
+    command.env.insert("AIRLOCK_TEST_ORPHAN".to_owned(), work.to_string_lossy().into_owned());
+    let mut server = support::spawn(&half, &Pin::default(), &command);
+    let mut output = BufReader::new(server.take_stdio().expect("its output"));
+    let mut line = String::new();
+    while output.read_line(&mut line).expect("a line") > 0 {
+        if line.starts_with("SERVER ") {
+            std::io::stdout().write_all(line.as_bytes()).expect("stdout");
+        }
+        line.clear();
+    }
+    panic!("the server ended");
+}
+
+/// A server that outlives its daemon: it waits for a word in a FIFO, tries both ways out and writes down what happened.
+fn orphan(work: &Path) -> ! {
+    println!("\nSERVER {}", std::process::id());
+    loop {
+        let words = fs::read_to_string(work.join("ask")).expect("the FIFO");
+        let (tcp, unix) = words.trim().split_once(' ').expect("two addresses");
+        let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(-1);
+        let tcp = std::net::TcpStream::connect(tcp).map_or_else(errno, |_| 0);
+        let unix = SocketAddr::from_abstract_name(unix).expect("a name");
+        let unix = std::os::unix::net::UnixStream::connect_addr(&unix).map_or_else(errno, |_| 0);
+        let cgroup = fs::read_to_string("/proc/self/cgroup").expect("cgroup");
+        let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::")).expect("cgroup v2");
+        fs::write(work.join("answer"), format!("{tcp} {unix} {cgroup}")).expect("the FIFO");
+    }
+}
+
+/// Whether this host pins to bpffs at all; otherwise the reason.
+fn place() -> Option<Place> {
+    if std::env::var_os(support::MODE).is_some() {
+        return None;
+    }
+    support::pinning()?;
+    match Place::create() {
+        Ok(place) => Some(place),
+        Err(reason) => {
+            support::skip(&format!("links cannot be pinned here: {reason}"));
+            None
+        }
+    }
+}
+
+/// One after the other, because each moves the whole test process.
+#[test]
+fn restarts() {
+    let Some(place) = place() else { return };
+    killed_and_taken_over(&place);
+    killed_with_its_servers(&place);
+    partial_and_foreign_sets_are_refused(&place);
+}
+
+fn killed_and_taken_over(place: &Place) {
+    for name in ["ask", "answer"] {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, place.dir.join(name), rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a FIFO");
+    }
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let name = format!("airlock-restart-{}", std::process::id());
+    let _unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("a name"));
+    let words = format!("{} {name}", tcp.local_addr().expect("an address"));
+    let ask = || {
+        fs::write(place.dir.join("ask"), &words).expect("the FIFO");
+        fs::read_to_string(place.dir.join("answer")).expect("an answer")
+    };
+
+    let (mut daemon, server) = place.daemon();
+    let pins = place.pins();
+    assert!(pins.len() >= 18, "a link and a program for each hook: {pins:?}");
+    daemon.kill().expect("kill -9");
+    daemon.wait().expect("its end");
+    assert_eq!(place.pins().len(), pins.len());
+    assert!(Path::new(&format!("/proc/{server}")).exists(), "the server lives on");
+    let answer = ask();
+    let has_unix = pins.iter().any(|path| path.ends_with("connect_unix-link"));
+    let mut answer = answer.split(' ');
+    assert_eq!(answer.next(), Some("1"), "IP is refused with EPERM");
+    assert_eq!(answer.next(), Some(if has_unix { "1" } else { "0" }), "unix is refused with EPERM");
+    assert!(answer.next().is_some_and(|cgroup| cgroup.contains("/servers/probe-")), "it is where it was");
+
+    // The next one takes the pins over, ends the orphan, and can start servers as ever.
+    let half = place.start(KernelMode::Required).expect("a set of ours is taken over");
+    let (active, detail) = pins_layer(&half);
+    assert!(active && detail.contains("taken over"), "{detail}");
+    assert!(half.report().rung >= Some(Rung::NoIp));
+    assert_eq!(place.pins().len(), pins.len());
+    assert!(!Path::new(&format!("/proc/{server}/exe")).exists(), "the orphan has ended");
+    let mut next = support::spawn(&half, &Pin::default(), &support::probe("look"));
+    assert_eq!(support::findings(&mut next)["inet.1"], "1");
+    drop(next);
+    drop(half);
+    assert_eq!(place.pins(), Vec::<PathBuf>::new());
+    assert_eq!(fs::read_dir(&place.bpffs).expect("the bpffs").count(), 0, "nothing is left");
+}
+
+/// The usual case under systemd: it ends what is left and removes the cgroups, so the pins hold nobody.
+fn killed_with_its_servers(place: &Place) {
+    let (mut daemon, _) = place.daemon();
+    daemon.kill().expect("kill -9");
+    daemon.wait().expect("its end");
+    place.kill_servers();
+    for leaf in fs::read_dir(place.service.join("servers")).expect("servers").flatten() {
+        if leaf.path().is_dir() {
+            remove_cgroup(&leaf.path());
+        }
+    }
+    remove_cgroup(&place.service.join("servers"));
+    let half = place.start(KernelMode::Required).expect("a dead set is replaced");
+    let (active, detail) = pins_layer(&half);
+    assert!(active && detail.contains("cgroup that is gone"), "{detail}");
+    drop(half);
+    assert_eq!(fs::read_dir(&place.bpffs).expect("the bpffs").count(), 0, "nothing is left");
+}
+
+fn partial_and_foreign_sets_are_refused(place: &Place) {
+    let (mut daemon, _) = place.daemon();
+    daemon.kill().expect("kill -9");
+    daemon.wait().expect("its end");
+    let pins = place.pins();
+    let set = pins[0].parent().expect("its directory").to_path_buf();
+    let refused = |why: &str| {
+        let before = place.pins();
+        let error = place.start(KernelMode::Required).expect_err("refused");
+        let text = error.to_string();
+        assert!(matches!(error, KernelError::Pins(PinsError::Foreign { .. })), "{text}");
+        assert!(text.contains(why) && text.contains(&format!("rm -r {}", set.display())), "{text}");
+        let half = place.start(KernelMode::Preferred).expect("preferred always starts");
+        let (active, detail) = pins_layer(&half);
+        assert!(!active && detail.contains(why), "{detail}");
+        // New servers are caged by this daemon's own links.
+        assert!(half.report().rung >= Some(Rung::NoIp));
+        drop(half);
+        let mut after = place.pins();
+        after.sort();
+        let mut before = before;
+        before.sort();
+        assert_eq!(after, before, "what is refused is not touched");
+    };
+    // What is refused keeps its servers' cgroup alive, or it would be a dead set.
+    let keep = place.service.join("servers/keep");
+    fs::create_dir(&keep).expect("a cgroup");
+
+    let moved = place.bpffs.join("aside");
+    let (link, other) = (set.join("connect4-link"), set.join("connect6-link"));
+    fs::rename(&link, &moved).expect("a pin that is gone");
+    refused("connect4-link");
+    fs::rename(&other, &link).expect("a link in the place of another");
+    fs::rename(&moved, &other).expect("and the other way round");
+    refused("pinned beside it");
+    fs::rename(set.join("connect4-prog"), &moved).expect("with its program");
+    fs::rename(set.join("connect6-prog"), set.join("connect4-prog")).expect("the other");
+    fs::rename(&moved, set.join("connect6-prog")).expect("and back");
+    refused("attached at");
+    fs::remove_dir_all(&set).expect("as the message says");
+    let half = place.start(KernelMode::Required).expect("after cleaning up");
+    assert!(pins_layer(&half).0);
+}
