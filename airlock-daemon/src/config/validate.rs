@@ -127,6 +127,14 @@ fn kernel(config: &Config, checks: &mut Checks<'_>) {
             "remove `minimum_rung`, or change `kernel.mode`",
         );
     }
+    if kernel.bpffs.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+        checks.value(
+            at!["kernel", "bpffs"],
+            "the directory of the pins is not an absolute path",
+            "a directory on a bpffs, such as `/sys/fs/bpf/airlock`",
+            "write the whole path",
+        );
+    }
     for (index, name) in kernel.xdp.interfaces.iter().enumerate() {
         if !net::is_interface_name(name) {
             checks.value(

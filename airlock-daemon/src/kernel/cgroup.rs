@@ -139,11 +139,18 @@ impl Cgroups {
             PinNetwork::None => self.servers(),
             PinNetwork::Host => self.unpinned(),
         };
-        let number = self.next_leaf.fetch_add(1, Ordering::Relaxed);
         let name: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let path = parent.join(format!("{name}-{number}"));
-        fs::create_dir(&path).map_err(failed("create the cgroup", &path))?;
+        let path = loop {
+            let number = self.next_leaf.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("{name}-{number}"));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Left by a daemon that died.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed("create the cgroup", &path)(error)),
+            }
+        };
         // From here on the leaf is removed with its value.
         let leaf = Leaf { path, gone: false };
         if let Some(bytes) = pin.memory.filter(|_| self.has("memory")) {

@@ -78,8 +78,11 @@ pub(super) fn climb(
         );
     }
     let (pins, foreign) = pin(cgroups, &links, bpffs, layers);
-    // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more.
-    cgroups.end_leftovers();
+    // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next to pins that are
+    // refused nothing is touched.
+    if foreign.is_none() {
+        cgroups.end_leftovers();
+    }
     Climbed { rung: prove(cgroups, names, layers), links, pins, foreign }
 }
 

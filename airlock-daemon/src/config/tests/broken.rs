@@ -101,6 +101,7 @@ fn a_mistake_is_told_at_its_place() {
         ("upstreams: [{name: a, type: unix, socket: /s, «files: {}}]\n", "`stdio`"),
         ("kernel: {minimum_rung: sealed, seal: «off}\n", "without a seal"),
         ("kernel: {mode: off, «minimum_rung: no-ip}\n", "`kernel.mode` is `off`"),
+        ("kernel: {bpffs: «airlock}\n", "not an absolute path"),
         ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
         ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
         ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
