@@ -167,6 +167,99 @@ fn generically_a_listed_source_is_dropped_and_nothing_else() {
 }
 
 #[test]
+fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
+    let net = match Net::create("tcx") {
+        Ok(net) => net,
+        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
+    };
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        xdp: Xdp { interfaces: vec!["door".into()], ..Xdp::default() },
+        ..Kernel::default()
+    };
+    let first = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let second = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
+        return support::skip(&format!("XDP does not attach here: {}", second.report()));
+    };
+    let attached = early_drop.attached();
+    if attached.is_empty() {
+        // Before 6.6 there is no TCX: then it says who is in the way.
+        let report = second.report().to_string();
+        assert!(report.contains("another XDP program") && report.contains("bpftool net"), "{report}");
+        return support::skip("this kernel has no TCX");
+    }
+    assert_eq!(attached[0].mode, "tcx");
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    for (server, listed) in [("10.99.0.1", "10.99.0.2"), ("fd99::1", "fd99:0:0:2::1")] {
+        only_the_listed_is_dropped(&net, early_drop, address(server), address(listed));
+    }
+    let counted = early_drop.find(address("10.99.0.2")).expect("a map").expect("a block");
+    assert!(counted.packets > 0);
+}
+
+/// A listed source does not reach our port, reaches the other port, and does again when it is not listed any more.
+fn only_the_listed_is_dropped(net: &Net, early_drop: &EarlyDrop, server: IpAddr, listed: IpAddr) {
+    let bind = |port| net.inside(0, || TcpListener::bind((server, port)).expect("a listener"));
+    let (ours, other) = (bind(OUR_PORT), bind(OTHER_PORT));
+    let reach = |listener: &TcpListener| {
+        let to = listener.local_addr().expect("an address");
+        let _client = net.inside(1, || start_connecting(listed, to));
+        assert_eq!(listener.accept().expect("a connection").1.ip(), listed);
+    };
+    reach(&ours);
+    net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
+    reach(&other);
+    let before = count(early_drop, Verdict::Dropped);
+    let to = ours.local_addr().expect("an address");
+    let _client = net.inside(1, || start_connecting(listed, to));
+    while count(early_drop, Verdict::Dropped) == before {
+        std::thread::yield_now();
+    }
+    ours.set_nonblocking(true).expect("non-blocking");
+    let arrived = ours.accept().expect_err("nobody gets through");
+    assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
+    let net = match Net::create("later") {
+        Ok(net) => net,
+        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
+    };
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        xdp: Xdp { interfaces: vec!["door".into(), "late".into()], ..Xdp::default() },
+        ..Kernel::default()
+    };
+    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("XDP does not attach here: {}", half.report()));
+    };
+    let attached = || early_drop.attached().into_iter().map(|place| place.interface).collect::<Vec<_>>();
+    assert_eq!(attached(), ["door"], "{}", half.report());
+    assert!(half.report().to_string().contains("interface late"), "{}", half.report());
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    let [server, listed] = ["10.97.0.1", "10.97.0.2"].map(address);
+    let [inner, outer] = &net.names;
+    for _ in 0..2 {
+        ip(&["-n", inner, "link", "add", "late", "type", "veth", "peer", "name", "far", "netns", outer])
+            .expect("a pair of interfaces");
+        for (side, device, address) in [(inner, "late", "10.97.0.1/24"), (outer, "far", "10.97.0.2/24")] {
+            ip(&["-n", side, "address", "add", address, "dev", device]).expect("an address");
+            ip(&["-n", side, "link", "set", device, "up"]).expect("it is up");
+        }
+        net.inside(0, || half.refresh_interfaces());
+        assert_eq!(attached(), ["door", "late"]);
+        only_the_listed_is_dropped(&net, early_drop, server, listed);
+        assert!(early_drop.unblock(listed).expect("a map"));
+        ip(&["-n", inner, "link", "delete", "late"]).expect("it is gone");
+        net.inside(0, || half.refresh_interfaces());
+        assert_eq!(attached(), ["door"]);
+    }
+}
+
+#[test]
 fn the_end_of_the_daemon_lifts_every_drop() {
     let net = match Net::create("end") {
         Ok(net) => net,
@@ -202,7 +295,7 @@ fn an_interface_that_does_not_exist_is_named() {
         ..Kernel::default()
     };
     let half = KernelHalf::start(&config).expect("preferred always starts");
-    assert!(half.early_drop().is_none());
+    assert!(half.early_drop().is_none_or(|early_drop| early_drop.attached().is_empty()));
     let report = half.report().to_string();
     if half.report().rung.is_none() {
         return support::skip(&format!("the programs do not load here: {report}"));

@@ -41,6 +41,8 @@ pub const PORTS: &str = "PORTS";
 pub const VERDICTS: &str = "VERDICTS";
 /// Program: the early drop.
 pub const DROP_PROGRAM: &str = "early_drop";
+/// Program: the same at TCX ingress, for an interface that has another XDP program.
+pub const DROP_TCX_PROGRAM: &str = "early_drop_tcx";
 
 /// Sources that can be dropped at one time.
 pub const MAX_BLOCKED: u32 = 65_536;

@@ -1,4 +1,4 @@
-//! The early drop: an XDP program that drops packets of listed sources to the daemon's own ports.
+//! The early drop: an XDP program that drops packets of listed sources to the daemon's own ports, and its twin for TCX.
 //!
 //! It only gathers what [`airlock_ebpf::decide`] asks for; the decision itself is tested on the host.
 #![allow(unsafe_code)]
@@ -6,11 +6,12 @@
 use airlock_ebpf::{Block, MAX_ALLOWED, MAX_BLOCKED, MAX_PORTS, Packet, Source, Verdict, World, decide};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{HashMap, LpmTrie, PerCpuArray, PerCpuHashMap};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::debug;
 
 #[map]
@@ -85,17 +86,45 @@ impl World for Kernel {
     }
 }
 
-#[xdp]
-fn early_drop(ctx: XdpContext) -> u32 {
-    let frame = Frame { start: ctx.data(), end: ctx.data_end() };
-    let verdict = decide(&frame, &Kernel);
+/// A packet that has become a socket buffer. Its bytes may lie in pieces, which the helper puts together.
+struct Buffer<'a>(&'a TcContext);
+
+impl Packet for Buffer<'_> {
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        if at > MAX_OFFSET {
+            return None;
+        }
+        self.0.load(at).ok()
+    }
+}
+
+#[inline(always)]
+fn judge<P: Packet>(packet: &P) -> Verdict {
+    let verdict = decide(packet, &Kernel);
     if let Some(counter) = VERDICTS.get_ptr_mut(verdict as u32) {
         // SAFETY: the map gave a valid pointer to this CPU's own counter.
         unsafe { *counter += 1 };
     }
+    verdict
+}
+
+#[xdp]
+fn early_drop(ctx: XdpContext) -> u32 {
+    let verdict = judge(&Frame { start: ctx.data(), end: ctx.data_end() });
     if verdict == Verdict::Dropped {
         debug!(&ctx, "early drop on interface {}", ctx.ingress_ifindex() as u64);
         return XDP_DROP;
     }
     XDP_PASS
+}
+
+/// The kernel has taken the outermost VLAN tag out of the bytes by now, so one more is looked through than by XDP.
+#[classifier]
+fn early_drop_tcx(ctx: TcContext) -> i32 {
+    if judge(&Buffer(&ctx)) == Verdict::Dropped {
+        return TC_ACT_SHOT;
+    }
+    // The next program, or the stack.
+    TC_ACT_UNSPEC
 }

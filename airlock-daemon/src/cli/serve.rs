@@ -459,6 +459,7 @@ async fn keep_house(
         notify::ready(&said);
     });
     tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
+    tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).watch_interfaces());
     tokio::task::spawn_local(denials::record(
         Arc::clone(&service.gateway.kernel),
         service.gateway.audit.clone(),

@@ -70,6 +70,9 @@ fn table(status: &Value) -> String {
         text(&status["kernel"]["rung"]),
         text(&status["kernel"]["claim"])
     );
+    for place in status["kernel"]["early_drop"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "drop      {} ({})", text(&place["interface"]), text(&place["mode"]));
+    }
     let _ = writeln!(
         out,
         "policy    {} (mode {}, {}, {} own tests passed, {} decisions found in the cache)",

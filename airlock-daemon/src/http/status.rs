@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::audit::Stats;
 use crate::auth::IssuerStatus;
 use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
+use crate::kernel::{Attached, EarlyDrop};
 use crate::policy::reload::PolicyStatus;
 use crate::runtime::tls::{Tls, WARN_DAYS};
 
@@ -61,6 +62,8 @@ struct Kernel {
     rung: Option<Rung>,
     minimum_rung: Rung,
     claim: &'static str,
+    /// Where packets of blocked addresses are dropped.
+    early_drop: Vec<Attached>,
 }
 
 /// The state of the daemon now.
@@ -124,6 +127,11 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         upstreams: upstreams.collect(),
         sessions: service.sessions.len(),
         audit: gateway.audit.stats(),
-        kernel: Kernel { rung: report.rung, minimum_rung: report.minimum_rung, claim: report.claim },
+        kernel: Kernel {
+            rung: report.rung,
+            minimum_rung: report.minimum_rung,
+            claim: report.claim,
+            early_drop: gateway.kernel.early_drop().map(EarlyDrop::attached).unwrap_or_default(),
+        },
     }
 }

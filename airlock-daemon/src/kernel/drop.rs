@@ -10,13 +10,14 @@ use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROPS, PORTS, Source, 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::programs::{TestRun as _, TestRunOptions};
 use aya::util::nr_cpus;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::interfaces::{self, Attached, Interfaces};
 use super::loader::{LoadError, per_cpu_sum};
 use super::network::{self, Cidr};
-use crate::config::schema::{Xdp as XdpConfig, XdpMode as ModeChoice};
+use crate::config::schema::Xdp as XdpConfig;
 
 /// What `XDP_DROP` is as a return value.
 const XDP_DROP: u32 = 1;
@@ -37,6 +38,18 @@ pub enum DropError {
         /// The mode that was tried last.
         mode: &'static str,
         /// What the kernel said.
+        reason: String,
+        /// The number of the system error.
+        errno: Option<i32>,
+    },
+    /// Another XDP program has the interface, and TCX is refused as well.
+    #[error(
+        "interface {interface}: another XDP program is attached (`ip link show` and `bpftool net` name it), and TCX, the second choice, is refused: {reason}; detach the other program, or take a kernel from 6.6 on"
+    )]
+    Taken {
+        /// Its name.
+        interface: String,
+        /// What the kernel said of TCX.
         reason: String,
         /// The number of the system error.
         errno: Option<i32>,
@@ -67,7 +80,7 @@ impl DropError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Load(error) => error.errno(),
-            Self::Attach { errno, .. } => *errno,
+            Self::Attach { errno, .. } | Self::Taken { errno, .. } => *errno,
             Self::Map { source, .. } => super::loader::errno_of(source),
             Self::Allow(_) | Self::Protected { .. } => None,
         }
@@ -121,21 +134,12 @@ pub struct Blocked {
     pub packets: u64,
 }
 
-/// An interface with the program, and the mode in which it was attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// The interface.
-    pub interface: String,
-    /// `native` or `generic`.
-    pub mode: &'static str,
-}
-
 /// The early drop's maps; the program and its links stay with the loaded object.
 #[derive(Debug)]
 pub struct EarlyDrop {
     maps: Mutex<Maps>,
     verdicts: Map,
-    attached: Vec<Attached>,
+    interfaces: Mutex<Interfaces>,
 }
 
 struct Maps {
@@ -172,16 +176,11 @@ fn now_ns() -> u64 {
     now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.unsigned_abs())
 }
 
-fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
-    ebpf.program_mut(DROP_PROGRAM)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(LoadError::Foreign(DROP_PROGRAM))
-}
-
 impl EarlyDrop {
-    /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces.
-    pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<Self, DropError> {
-        let program = xdp_program(ebpf)?;
+    /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces; what that does not work
+    /// with is the second part.
+    pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
+        let program = interfaces::xdp(ebpf)?;
         program
             .load()
             .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
@@ -193,18 +192,19 @@ impl EarlyDrop {
         let maps =
             Maps { blocked: take(ebpf, BLOCKED)?, drops: take(ebpf, DROPS)?, ports: take(ebpf, PORTS)? };
         let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
-        let program = xdp_program(ebpf)?;
-        let attached = config
-            .interfaces
-            .iter()
-            .map(|interface| attach_to(program, interface, config.mode))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { maps: Mutex::new(maps), verdicts, attached })
+        let mut interfaces = Interfaces::new(config);
+        let troubles = interfaces.refresh(ebpf);
+        Ok((Self { maps: Mutex::new(maps), verdicts, interfaces: Mutex::new(interfaces) }, troubles))
     }
 
     /// Where the program is attached.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+    pub fn attached(&self) -> Vec<Attached> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).attached()
+    }
+
+    /// Attaches to interfaces that have appeared; gives what does not work and was not said before.
+    pub(super) fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf)
     }
 
     /// The TCP ports of this daemon: only packets to these are ever dropped. Replaces what was set before.
@@ -307,7 +307,7 @@ impl EarlyDrop {
 /// Lets the kernel run the program on a frame that came from no network; whether it would drop it.
 pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8]) -> Result<bool, LoadError> {
     let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-    let result = xdp_program(ebpf)?
+    let result = interfaces::xdp(ebpf)?
         .test_run(options)
         .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
     Ok(result.return_value == XDP_DROP)
@@ -329,38 +329,4 @@ fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
         Err(MapError::KeyNotFound) => Ok(()),
         result => result,
     }
-}
-
-fn attach_to(program: &mut Xdp, interface: &str, choice: ModeChoice) -> Result<Attached, DropError> {
-    let modes: &[(XdpMode, &'static str)] = match choice {
-        ModeChoice::Auto => &[(XdpMode::Driver, "native"), (XdpMode::Skb, "generic")],
-        ModeChoice::Native => &[(XdpMode::Driver, "native")],
-        ModeChoice::Generic => &[(XdpMode::Skb, "generic")],
-    };
-    let failed = |mode, error: &ProgramError| DropError::Attach {
-        interface: interface.to_owned(),
-        mode,
-        reason: error.to_string(),
-        errno: super::loader::errno_of(error),
-    };
-    let mut last = None;
-    // A name with a zero byte is no name, and the library would panic on it.
-    for (mode, name) in modes.iter().copied().filter(|_| !interface.contains('\0')) {
-        match program.attach(interface, mode) {
-            Ok(_) => {
-                tracing::info!(interface, mode = name, "early drop attached");
-                return Ok(Attached { interface: interface.to_owned(), mode: name });
-            }
-            Err(error) => {
-                tracing::debug!(interface, mode = name, %error, "XDP mode refused");
-                last = Some(failed(name, &error));
-            }
-        }
-    }
-    Err(last.unwrap_or_else(|| DropError::Attach {
-        interface: interface.to_owned(),
-        mode: "any",
-        reason: "this is not a name of an interface".to_owned(),
-        errno: None,
-    }))
 }

@@ -13,6 +13,7 @@ mod dialers;
 mod door;
 mod drop;
 mod events;
+mod interfaces;
 mod ladder;
 mod landlock;
 mod links;
@@ -39,8 +40,9 @@ pub use self::cgroup::CgroupError;
 pub use self::confine::Step;
 pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
-pub use self::drop::{Attached, Blocked, DropError, EarlyDrop, Reason};
+pub use self::drop::{Blocked, DropError, EarlyDrop, Reason};
 pub use self::events::Denied;
+pub use self::interfaces::Attached;
 pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
@@ -198,8 +200,16 @@ impl KernelHalf {
             let mut ebpf = load(&mut layers);
             if let Some(ebpf) = &mut ebpf {
                 match EarlyDrop::attach(ebpf, &config.xdp) {
-                    Ok(attached) => {
-                        layers.push(drop_layer(&attached));
+                    Ok((attached, troubles)) => {
+                        if troubles.is_empty() || !attached.attached().is_empty() {
+                            layers.push(drop_layer(&attached));
+                        }
+                        for error in &troubles {
+                            layers.push(
+                                Layer::inactive("early drop", error.to_string()).with_errno(error.errno()),
+                            );
+                        }
+                        drop_failure = troubles.into_iter().next();
                         early_drop = Some(attached);
                     }
                     Err(error) => {
@@ -355,6 +365,24 @@ impl KernelHalf {
                 lose(now - lost);
                 lost = now;
             }
+        }
+    }
+
+    /// Attaches the early drop to interfaces that have appeared, or come back, since.
+    pub fn refresh_interfaces(&self) {
+        let (Some(programs), Some(early_drop)) = (&self.programs, &self.early_drop) else { return };
+        for error in early_drop.refresh(&mut programs.lock()) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Does so from time to time, for ever; run it on the control thread.
+    pub async fn watch_interfaces(self: Arc<Self>) {
+        let mut look = tokio::time::interval(std::time::Duration::from_secs(2));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.refresh_interfaces();
         }
     }
 

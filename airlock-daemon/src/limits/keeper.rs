@@ -130,7 +130,7 @@ impl OffenderSink for Keeper {
     fn early(&self, address: IpAddr) -> Option<Early> {
         let early_drop = self.early_drop()?;
         let found = early_drop.find(address).ok()??;
-        let interfaces = early_drop.attached().iter().map(|place| place.interface.clone()).collect();
+        let interfaces = early_drop.attached().into_iter().map(|place| place.interface).collect();
         Some(Early { interfaces, packets: found.packets })
     }
 }
