@@ -12,6 +12,7 @@ mod upstreams;
 use std::time::Duration;
 
 use super::diagnostics::{Issue, Place};
+use super::network::Network;
 use super::schema::{Config, KernelMode, Rung, Seal};
 use super::tree::{Located, Node, Step};
 use super::units::Period;
@@ -135,6 +136,17 @@ fn kernel(config: &Config, checks: &mut Checks<'_>) {
             "write the whole path",
         );
     }
+    if kernel.mode == KernelMode::Off
+        && !kernel.xdp.interfaces.is_empty()
+        && checks.known(at!["kernel", "mode"])
+    {
+        checks.key(
+            at!["kernel", "xdp", "interfaces"],
+            "packets are to be dropped early, but `kernel.mode` is `off`, so nothing is loaded",
+            "`kernel.mode: required` or `preferred` with interfaces",
+            "remove `interfaces`, or change `kernel.mode`",
+        );
+    }
     for (index, name) in kernel.xdp.interfaces.iter().enumerate() {
         if !net::is_interface_name(name) {
             checks.value(
@@ -152,6 +164,13 @@ fn kernel(config: &Config, checks: &mut Checks<'_>) {
                 format!("`{}` is not a network: {reason}", cidr.escape_debug()),
                 "an address, a slash and the length of the prefix, such as `192.0.2.0/24` or `2001:db8::/32`",
                 "for one address write `/32` (IPv4) or `/128` (IPv6) behind it",
+            );
+        } else if cidr.parse::<Network>().is_ok_and(|network| network.is_everybody()) {
+            checks.value(
+                at!["kernel", "xdp", "allow", index],
+                format!("`{cidr}` exempts everybody, so nobody could ever be blocked or dropped"),
+                "the networks that must never be blocked, such as those of your monitoring",
+                "write those networks alone; to drop nothing, leave `interfaces` and `rate_limiting.kernel_drop` out",
             );
         }
     }

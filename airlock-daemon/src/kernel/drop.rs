@@ -304,13 +304,14 @@ impl EarlyDrop {
     }
 }
 
-/// Lets the kernel run the program on a frame that came from no network; whether it would drop it.
-pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8]) -> Result<bool, LoadError> {
-    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+/// Lets the kernel run the program on a frame that came from no network, `repeat` times; whether it would drop it, and the mean
+/// time of one run, by the kernel's clock.
+pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8], repeat: u32) -> Result<(bool, Duration), LoadError> {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
     let result = interfaces::xdp(ebpf)?
         .test_run(options)
         .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
-    Ok(result.return_value == XDP_DROP)
+    Ok((result.return_value == XDP_DROP, result.duration))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {

@@ -392,7 +392,16 @@ impl KernelHalf {
     /// Also when the program is not loaded.
     pub fn judge(&self, frame: &[u8]) -> Result<bool, KernelError> {
         let programs = self.programs.as_ref().ok_or(LoadError::Absent)?;
-        Ok(drop::judge(&mut programs.lock(), frame)?)
+        Ok(drop::judge(&mut programs.lock(), frame, 1)?.0)
+    }
+
+    /// What one run of the early drop's program on this Ethernet frame costs in the mean of `repeat`, by the kernel's clock.
+    ///
+    /// # Errors
+    /// Also when the program is not loaded.
+    pub fn cost(&self, frame: &[u8], repeat: u32) -> Result<std::time::Duration, KernelError> {
+        let programs = self.programs.as_ref().ok_or(LoadError::Absent)?;
+        Ok(drop::judge(&mut programs.lock(), frame, repeat)?.1)
     }
 
     /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are written only if the

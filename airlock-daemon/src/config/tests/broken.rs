@@ -105,6 +105,9 @@ fn a_mistake_is_told_at_its_place() {
         ("kernel: {xdp: {interfaces: [eth0, «a/b]}}\n", "name of a network interface"),
         ("kernel: {xdp: {allow: [10.0.0.0/8, «10.0.0.1]}}\n", "`/32`"),
         ("kernel: {xdp: {allow: [«\"2001:db8::/129\"]}}\n", "is not a network"),
+        ("kernel: {xdp: {allow: [10.0.0.0/8, «0.0.0.0/0]}}\n", "exempts everybody"),
+        ("kernel: {xdp: {interfaces: [eth0], allow: [«\"::/0\"]}}\n", "exempts everybody"),
+        ("kernel: {mode: off, xdp: {«interfaces: [eth0]}}\n", "`kernel.mode` is `off`"),
     ];
     let differences: Vec<_> =
         cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();
