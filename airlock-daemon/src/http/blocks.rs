@@ -83,10 +83,10 @@ fn source(text: &str) -> Result<IpAddr, String> {
         None => (text, None),
     };
     let address: IpAddr = address.parse().map_err(|_| expected())?;
-    let fits = match (address.to_canonical(), prefix) {
-        (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64" | "128")) => true,
-        _ => false,
-    };
+    let fits = matches!(
+        (address.to_canonical(), prefix),
+        (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64" | "128"))
+    );
     if fits { Ok(address) } else { Err(expected()) }
 }
 

@@ -85,7 +85,7 @@ impl Room {
         let of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
         let sockets = of_one.get(&customer(address)).into_iter().flat_map(HashMap::values).flatten();
         // One that the other side has ended meanwhile is as good.
-        sockets.map(|socket| socket.shutdown(how)).filter(Result::is_ok).count()
+        sockets.filter(|socket| socket.shutdown(how).is_ok()).count()
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
         let shared = room.of(ip("192.0.2.1"), None).expect("room");
         assert_eq!(room.shut(ip("192.0.2.1"), Shutdown::Both), 2);
         assert_eq!(room.shut(ip("192.0.2.9"), Shutdown::Both), 0);
-        for (mut client, _) in [&pairs[0].0, &pairs[1].0].map(|client| (client, ())) {
+        for mut client in [&pairs[0].0, &pairs[1].0] {
             assert_eq!(client.read(&mut [0]).expect("the end"), 0);
         }
         let mut other = &pairs[2].0;
