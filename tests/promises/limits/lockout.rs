@@ -147,8 +147,10 @@ fn who_locks_itself_out_gets_back_in_when_the_daemon_ends() {
         let Some(mut drill) = Drill::begin("door", "auto") else { return };
         drill.add("1h");
         drill.guess(ME).expect_err("it is locked out");
+        let pid = drill.airlock.pid();
         drill.airlock.signal(signal);
         drill.airlock.wait();
+        sweep_cgroups(pid);
         let door = drill.door;
         let listener =
             drill.net.inside(0, || until(|| TcpListener::bind(door).ok())).expect("the port is free");
@@ -214,6 +216,21 @@ fn behind_a_trusted_proxy_only_the_client_is_refused() {
         );
         proxy.write_all(head.as_bytes()).expect("it is open");
         assert_eq!(answer(&mut proxy), status, "{client}");
+    }
+}
+
+/// A daemon that was killed leaves its cgroup, which under systemd goes with the unit.
+fn sweep_cgroups(pid: u32) {
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&format!("airlock-{pid}-")) {
+                let below = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
+                for child in below.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir())) {
+                    let _ = std::fs::remove_dir(child.path());
+                }
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
     }
 }
 
