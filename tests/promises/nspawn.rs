@@ -24,8 +24,14 @@ call() {
 }
 call search_docs '{"query":"roll back"}' > allowed
 call phone_home '{"address":"127.0.0.1:9"}' > denied
+# The links of the cage are pinned; a daemon that was killed is started again and pins its own, and stopping removes them.
+ls /sys/fs/bpf/airlock/v1/* > pins
+systemctl kill --kill-who=main --signal=KILL airlock.service
+until [ "$(systemctl show -p NRestarts --value airlock.service)" = 1 ] && systemctl is-active -q airlock.service; do sleep 0.1; done
+ls /sys/fs/bpf/airlock/v1/* > pins-again
 # Stopping writes what is still on its way.
 systemctl stop airlock.service
+ls /sys/fs/bpf/airlock > pins-left
 systemctl show --property=Result airlock.service > result
 journalctl --sync
 journalctl --no-pager -t airlock-audit -o json > records
@@ -99,8 +105,8 @@ pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> 
     Ok(root)
 }
 
-/// Boots it until the probe has ended; what it wrote on its console.
-pub(crate) fn boot(root: &Path, results: &Path) -> Result<String, String> {
+/// Boots it until the probe has ended, with an option more where there is one; what it wrote on its console.
+pub(crate) fn boot(root: &Path, results: &Path, more: Option<&str>) -> Result<String, String> {
     let groups = Cgroups::before();
     let output = Command::new("systemd-nspawn")
         .arg("--directory")
@@ -109,6 +115,7 @@ pub(crate) fn boot(root: &Path, results: &Path) -> Result<String, String> {
         .args(["--system-call-filter=bpf", "--boot"])
         .arg(format!("--machine=airlock-test-{}", std::process::id()))
         .arg(format!("--bind={}:/results", results.display()))
+        .args(more)
         .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
         .stdin(Stdio::null())
         .output();
@@ -127,7 +134,9 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
         Err(reason) => return skip(&reason),
     };
     let results = tempfile::tempdir().expect("a directory");
-    let console = match boot(root.path(), results.path()) {
+    let bpffs = Bpffs::mount();
+    let bind = bpffs.as_ref().map(|bpffs| format!("--bind={}:/sys/fs/bpf", bpffs.0.path().display()));
+    let console = match boot(root.path(), results.path(), bind.as_deref()) {
         Ok(console) => console,
         Err(reason) => return skip(&reason),
     };
@@ -141,6 +150,11 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     let denied = told("denied");
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
     assert_eq!(told("result").trim(), "Result=success", "{journal}");
+    if bpffs.is_some() {
+        assert!(told("pins").contains("sock_create-link"), "nothing was pinned:\n{journal}");
+        assert_eq!(told("pins-again"), told("pins"), "{journal}");
+        assert_eq!(told("pins-left"), "", "{journal}");
+    }
     assert!(told("verified").trim_end().ends_with("well"), "{}\n{journal}", told("verified"));
 
     let records = |name: &str| -> Vec<Value> {
@@ -159,6 +173,24 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     }
     let denials = records("denials");
     assert!(of_alice(&denials, "phone_home") && !of_alice(&denials, "search_docs"), "{}", told("denials"));
+}
+
+/// A bpffs for the container, which has none of its own; it is unmounted with its value.
+struct Bpffs(TempDir);
+
+impl Bpffs {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(dir.path()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(dir))
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        // Its directory is removed after this.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
 }
 
 /// The empty cgroups that `systemd-nspawn` leaves below ours are taken away again.

@@ -113,7 +113,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         Err(reason) => return skip(&reason),
     };
     let results = tempfile::tempdir().expect("a directory");
-    let console = match boot(root.path(), results.path()) {
+    let console = match boot(root.path(), results.path(), None) {
         Ok(console) => console,
         Err(reason) => return skip(&reason),
     };
