@@ -69,6 +69,10 @@ impl Place {
         fs::write(self.before.join("cgroup.procs"), "0").expect("the way back");
     }
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "whoever is given the daemon waits for it; otherwise the test has failed"
+    )]
     /// Starts a daemon that is ready to be killed, in the service's cgroup; and its server's process.
     fn daemon(&self) -> (Child, i32) {
         self.enter();

@@ -104,7 +104,7 @@ impl Links {
     }
 
     /// Links a program to a cgroup, beside the programs of others.
-    pub(super) fn to_cgroup(
+    pub(super) fn add_to_cgroup(
         &mut self,
         name: &str,
         program: BorrowedFd<'_>,
@@ -121,7 +121,7 @@ impl Links {
     }
 
     /// Attaches an LSM program to the whole host.
-    pub(super) fn to_host(&mut self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn add_to_host(&mut self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
         let attr = HostAttr { name: 0, prog_fd: program.as_raw_fd(), zero: 0 };
         self.keep(name, program, open(RAW_TRACEPOINT_OPEN, &attr)?)
     }

@@ -178,7 +178,7 @@ pub(super) fn link(
 ) -> Result<(), LoadError> {
     let fd = program.fd().map_err(failed(name))?.as_fd();
     links
-        .to_cgroup(name, fd, cgroup, attach_type as u32)
+        .add_to_cgroup(name, fd, cgroup, attach_type as u32)
         .map_err(|source| failed(name)(ProgramError::IOError(source)))
 }
 

@@ -12,7 +12,7 @@
 //! there is no moment without, whatever the kind of link. What it finds is ours as a whole, or it is refused as a whole.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -220,7 +220,10 @@ fn instance(base: &Path) -> String {
         match byte {
             b'/' => name.push('-'),
             _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
-            _ => name.push_str(&format!("_{byte:02x}")),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(name, "_{byte:02x}");
+            }
         }
     }
     name

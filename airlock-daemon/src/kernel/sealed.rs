@@ -29,7 +29,7 @@ pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Res
         loaded(lsm.load(hook.name(), btf)).map_err(failed(hook.name()))?;
         let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
         links
-            .to_cgroup(name, fd, cgroup, bpf_attach_type::BPF_LSM_CGROUP as u32)
+            .add_to_cgroup(name, fd, cgroup, bpf_attach_type::BPF_LSM_CGROUP as u32)
             .map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
     })
 }
@@ -57,7 +57,7 @@ fn attach_lsm(
     let Program::Lsm(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
     lsm.load(hook.name(), btf).map_err(failed(hook.name()))?;
     let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
-    links.to_host(name, fd).map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
+    links.add_to_host(name, fd).map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
 }
 
 fn whole(

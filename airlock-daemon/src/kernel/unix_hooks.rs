@@ -58,7 +58,7 @@ pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Links, UnixHookError>
     for (hook, attach_type) in [(Hook::ConnectUnix, UNIX_CONNECT), (Hook::SendmsgUnix, UNIX_SENDMSG)] {
         instructions(ebpf, hook.name())
             .and_then(|instructions| load(hook.name(), &instructions, attach_type))
-            .and_then(|program| links.to_cgroup(hook.name(), program.as_fd(), cgroup, attach_type))
+            .and_then(|program| links.add_to_cgroup(hook.name(), program.as_fd(), cgroup, attach_type))
             .map_err(|source| UnixHookError { hook: hook.name(), source })?;
     }
     Ok(links)
