@@ -1,6 +1,7 @@
 //! The cage: what its programs in the kernel and the daemon share, and what the programs decide.
 //!
 //! The decisions are plain functions of plain values, so that what runs in the kernel is tested on the host.
+#![allow(clippy::inline_always, reason = "a program in the kernel has no stack to spare for calls")]
 
 /// The hooks that refuse what a pinned server tries; the discriminant is the index of its counter in [`DENIED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,7 +46,6 @@ struct Findings<'a> {
 }
 
 /// Runs the command.
-#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments by value")]
 pub fn run(args: Args) -> ExitCode {
     let KernelCommand::Doctor { json, config } = args.command;
     let asked = match read(config.as_deref()) {

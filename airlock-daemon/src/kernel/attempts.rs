@@ -49,8 +49,8 @@ impl Attempts {
             unix_bind,
             inherited,
             bpf,
-            userns,
             cgroup_write,
+            userns,
         ] = found;
         Self {
             ip: [a, b, c, d],
@@ -111,9 +111,7 @@ pub(super) fn attempt(confinement: Confinement, bait: &Bait<'_>) -> io::Result<R
                     // Last: in a namespace of its own the canary would be another one.
                     try_user_namespace(),
                 ];
-                let [rest @ .., cgroup_write, userns] = found;
-                let [a, b, c, d, e, f, g, h, i, j] = rest;
-                tell(writer, &[a, b, c, d, e, f, g, h, i, j, userns, cgroup_write]);
+                tell(writer, &found);
             }
             Err(io::Error::from_raw_os_error(libc::ECANCELED))
         });

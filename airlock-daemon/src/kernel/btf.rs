@@ -188,7 +188,7 @@ mod tests {
             64,
             name("s_magic"),
             1,
-            4 << 24 | 768,
+            4 << 24 | 0x300,
         ]);
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
         let mut blob = MAGIC.to_ne_bytes().to_vec();

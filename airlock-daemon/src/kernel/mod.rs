@@ -339,8 +339,8 @@ impl KernelHalf {
     /// Tells of each refusal, for ever; run it on the control thread. Returns at once where there are no programs, or when it
     /// runs already.
     ///
-    /// `tell` is given what was refused; `lose` how many refusals were not told, because they were too many.
-    pub async fn watch_denials(self: Arc<Self>, mut tell: impl FnMut(Denied), mut lose: impl FnMut(u64)) {
+    /// `tell` is given what was refused; `untold` how many refusals were not told, because they were too many.
+    pub async fn watch_denials(self: Arc<Self>, mut tell: impl FnMut(Denied), mut untold: impl FnMut(u64)) {
         let Some(programs) = self.programs.clone() else { return };
         let Some(mut events) = Events::take(&mut programs.lock()) else { return };
         let mut lost = 0;
@@ -362,7 +362,7 @@ impl KernelHalf {
             }
             let now = events::lost(&programs.lock());
             if now > lost {
-                lose(now - lost);
+                untold(now - lost);
                 lost = now;
             }
         }

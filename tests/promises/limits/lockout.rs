@@ -37,7 +37,7 @@ impl Drill {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("admin.sock").display().to_string();
         let mut setup = blocks::setup("failed_auth: 1000/min");
-        setup.io = io.to_owned();
+        io.clone_into(&mut setup.io);
         setup.more = format!("  xdp: {{interfaces: [{xdp}], mode: generic}}\n{}", setup.more);
         setup.observability = format!("  admin_listen: {socket}\n");
         let airlock = net.inside(0, || setup.start());
@@ -126,8 +126,8 @@ fn who_locks_itself_out_gets_back_in_by_the_local_command() {
     let uid = rustix::process::getuid().as_raw();
     let reason = blocked["reason"].as_str().unwrap_or_default();
     assert!(reason.contains(&format!("user {uid} ordered it")) && reason.contains("a drill"), "{reason}");
-    let lifted = drill.airlock.audited(|r| r["event"] == "address.unblocked" && r["client"] == ME);
-    assert_eq!(lifted["reason"], format!("user {uid} lifted it"));
+    let unblocked = drill.airlock.audited(|r| r["event"] == "address.unblocked" && r["client"] == ME);
+    assert_eq!(unblocked["reason"], format!("user {uid} lifted it"));
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn who_locks_itself_out_gets_back_in_when_the_time_is_over() {
     drill.add("2s");
     let back = until(|| drill.guess(ME).ok());
     assert!(back.expect("it is in again").contains(" 401 "), "{}", drill.airlock.log());
-    let lifted = drill.airlock.audited(|r| r["event"] == "address.unblocked" && r["client"] == ME);
-    assert_eq!(lifted["reason"], "its time is over");
+    let unblocked = drill.airlock.audited(|r| r["event"] == "address.unblocked" && r["client"] == ME);
+    assert_eq!(unblocked["reason"], "its time is over");
     assert!(drill.list().is_empty());
 }
 

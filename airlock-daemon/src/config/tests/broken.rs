@@ -4,6 +4,7 @@ use super::{AUTH, compare};
 
 /// Each is the rest of a file that begins with [`AUTH`].
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 fn a_mistake_is_told_at_its_place() {
     let cases: &[(&str, &str)] = &[
         // Keys.
