@@ -24,8 +24,9 @@ use self::transcript::Transcript;
 /// The series of kernels that a guest can be booted with: Debian 12's own, and the newest of its long-term backports.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// How long a guest may take from the start of qemu to its end, unless the command says otherwise.
-const LIMIT: Duration = Duration::from_mins(2);
+/// How long a guest may take from the start of qemu to its end, unless the command says otherwise. It takes less than two
+/// minutes on two cores; a busy host is no fault of the kernel's.
+const LIMIT: Duration = Duration::from_mins(5);
 
 const USAGE: &str =
     "usage: cargo xtask vm --kernel 6.1|6.12 | --all [--limit SECONDS] [--only SUITE[=TESTS]] [--readme]";

@@ -25,6 +25,8 @@ const NEWEST: ABI = ABI::V7;
 
 /// What steers the kernel: read and executed, never written.
 const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
+/// What shows the kernel's inside, and the links of the cage: hidden, whoever would be allowed to look.
+const INSIDE: [&str; 4] = ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
 /// Where devices are. The directory can be listed, and what is in [`NODES`] is a server's.
 const DEVICES: &str = "/dev";
 /// The devices of every program.
@@ -111,19 +113,20 @@ fn grants(wants: &Wants<'_>) -> Vec<Grant> {
     let read = AccessFs::from_read(NEWEST);
     let all = AccessFs::from_all(NEWEST);
     let mut grants: Vec<Grant> = Vec::new();
-    for path in READ_ONLY {
-        grants.push((path.into(), read, false));
-    }
     grants.push((DEVICES.into(), AccessFs::ReadDir.into(), false));
     grants.extend(NODES.map(|name| (Path::new(DEVICES).join(name), all, false)));
     if let Some(own) = wants.own {
         grants.push((own.into(), all, false));
     }
+    let hidden: Vec<PathBuf> = INSIDE.iter().map(PathBuf::from).chain(wants.hidden.iter().cloned()).collect();
     let mut put = |path: &Path, access, must_be| {
         let mut around = Vec::new();
-        without(path, wants.hidden, &mut around);
+        without(path, &hidden, &mut around);
         grants.extend(around.into_iter().map(|path| (path, access, must_be)));
     };
+    for path in READ_ONLY {
+        put(Path::new(path), read, false);
+    }
     match wants.files {
         None => {
             for path in children(Path::new("/")) {
