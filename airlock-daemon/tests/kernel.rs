@@ -12,10 +12,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airlock::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung, Seal};
+use airlock::config::schema::{Files, Kernel, KernelMode, Pin, PinNetwork, Rung, Seal};
 use airlock::kernel::{Hook, KernelError, KernelHalf, Reason, SpawnError, Verdict};
 
 const EPERM: &str = "1";
+const EACCES: &str = "13";
 
 /// Not a test: what the test binary does when it was started as a server.
 #[test]
@@ -53,6 +54,50 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
     let sockets = denied.iter().find(|(hook, _)| *hook == Hook::SockCreate).expect("a counter").1;
     // Four of the probe, four of the proof at the start. Raw sockets fail before that: no server has a capability.
     assert_eq!(sockets, 8);
+}
+
+#[test]
+fn a_server_has_of_the_file_system_what_it_is_given() {
+    let Some(half) = support::pinning() else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = std::fs::canonicalize(dir.path()).expect("its path");
+    let file = |name: &str| {
+        let path = root.join(name).join("file");
+        std::fs::create_dir(root.join(name)).expect("a directory");
+        std::fs::write(&path, "x").expect("a file");
+        path.display().to_string()
+    };
+    let [shown, given, other, secret] = ["shown", "given", "other", "secret"].map(file);
+    half.hide([root.join("secret")]);
+    let mut command = support::probe("files");
+    command.env.insert(support::NAMES.to_owned(), format!("{shown} {given} {other} {secret} /etc/passwd"));
+    let look = |command: &airlock::kernel::ServerCommand| {
+        let found = support::findings(&mut support::spawn(&half, &Pin::default(), command));
+        move |what: &str| found.get(what).cloned().unwrap_or_else(|| panic!("no `{what}` in {found:?}"))
+    };
+    // Without a word about files: what its user has, without what is hidden.
+    let found = look(&command);
+    for path in [&shown, &given, &other] {
+        assert_eq!([found(&format!("read {path}")), found(&format!("write {path}"))], ["0", "0"], "{path}");
+    }
+    assert_eq!([found(&format!("read {secret}")), found(&format!("write {secret}"))], [EACCES; 2]);
+
+    // What is named, and the system's programs; nothing else to read or to write, wherever it starts.
+    let files = |read: &str, write: &str| {
+        Some(Files { read: vec![root.join(read)], write: vec![root.join(write), root.join("secret")] })
+    };
+    command.files = files("shown", "given");
+    let found = look(&command);
+    assert_eq!([found(&format!("read {shown}")), found(&format!("write {shown}"))], ["0", EACCES]);
+    assert_eq!([found(&format!("read {given}")), found(&format!("write {given}"))], ["0", "0"]);
+    assert_eq!([found(&format!("read {other}")), found(&format!("write {other}"))], [EACCES; 2]);
+    assert_eq!([found("read /etc/passwd"), found("write /etc/passwd")], ["0", EACCES]);
+    // Airlock's own files stay hidden, even from who is given them by mistake.
+    assert_eq!([found(&format!("read {secret}")), found(&format!("write {secret}"))], [EACCES; 2]);
+
+    command.files = files("nowhere", "given");
+    let error = half.cell("probe", &Pin::default()).expect("a cell").spawn(&command).expect_err("not there");
+    assert!(error.to_string().contains("nowhere") && error.to_string().contains("`files`"), "{error}");
 }
 
 #[test]

@@ -140,7 +140,10 @@ fn grants(wants: &Wants<'_>) -> Vec<Grant> {
                 put(Path::new(path), read, false);
             }
             put(wants.program, read, false);
-            put(wants.working_dir, read, false);
+            // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
+            if wants.working_dir != Path::new("/") {
+                put(wants.working_dir, read, false);
+            }
             for path in &files.read {
                 put(path, read, true);
             }

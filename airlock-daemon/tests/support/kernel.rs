@@ -96,6 +96,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "connect" => connect(),
         "linger" => linger(),
         "doors" => doors(),
+        "files" => files(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -162,7 +163,7 @@ fn connect() {
     found("connect", errno(std::net::TcpStream::connect(address)));
 }
 
-/// The variable with the abstract names that a probe connects to, one a word.
+/// The variable with the names or paths that a probe goes for, one a word.
 pub(crate) const NAMES: &str = "AIRLOCK_TEST_NAMES";
 
 /// Connects to each unix socket that it was told of.
@@ -172,6 +173,14 @@ fn doors() {
     for name in std::env::var(NAMES).expect("names").split(' ') {
         let address = SocketAddr::from_abstract_name(name).expect("a name");
         found(name, errno(UnixStream::connect_addr(&address)));
+    }
+}
+
+/// Reads and writes each file that it was told of.
+fn files() {
+    for path in std::env::var(NAMES).expect("names").split(' ') {
+        found(&format!("read {path}"), errno(std::fs::read(path)));
+        found(&format!("write {path}"), errno(std::fs::OpenOptions::new().append(true).open(path)));
     }
 }
 
