@@ -338,18 +338,27 @@ impl Driver {
     }
 }
 
+/// Copies a file in a process of its own: while this one has a program open for writing, another thread may fork, and the
+/// program cannot be executed (`ETXTBSY`) until that child has gone its way.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    match Command::new("cp").arg(from).arg(to).status()? {
+        status if status.success() => Ok(()),
+        status => Err(io::Error::other(format!("cp {} {}: {status}", from.display(), to.display()))),
+    }
+}
+
 /// A copy of this program that everybody may execute, wherever this one is.
 fn program(dir: &Path) -> io::Result<PathBuf> {
     let copy = dir.join("attempt");
-    fs::copy(std::env::current_exe()?, &copy)?;
+    copy_file(&std::env::current_exe()?, &copy)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
     // The same with root's identity, and with a capability, for those who may still gain some.
     let setuid = dir.join("setuid");
     fs::hard_link(&copy, dir.join("plain"))?;
-    fs::copy(&copy, &setuid)?;
+    copy_file(&copy, &setuid)?;
     fs::set_permissions(&setuid, fs::Permissions::from_mode(0o4755))?;
     let capable = dir.join("capable");
-    fs::copy(&copy, &capable)?;
+    copy_file(&copy, &capable)?;
     fs::set_permissions(&capable, fs::Permissions::from_mode(0o755))?;
     crate::attempts::processes::give_capability(&capable)?;
     Ok(copy)
