@@ -347,5 +347,5 @@ fn the_kernel_and_the_host_judge_every_packet_alike() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    assert!(met.borrow().iter().all(|count| *count > 100), "the packets are of all kinds: {met:?}");
+    assert!(met.borrow().iter().all(|count| *count > cases / 400), "the packets are of all kinds: {met:?}");
 }
