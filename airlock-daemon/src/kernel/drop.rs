@@ -15,7 +15,7 @@ use aya::util::nr_cpus;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::interfaces::{self, Attached, Interfaces};
-use super::loader::{LoadError, per_cpu_sum};
+use super::loader::{self, LoadError, per_cpu_sum};
 use super::network::{self, Cidr};
 use crate::config::schema::Xdp as XdpConfig;
 
@@ -81,7 +81,7 @@ impl DropError {
         match self {
             Self::Load(error) => error.errno(),
             Self::Attach { errno, .. } | Self::Taken { errno, .. } => *errno,
-            Self::Map { source, .. } => super::loader::errno_of(source),
+            Self::Map { source, .. } => loader::errno_of(source),
             Self::Allow(_) | Self::Protected { .. } => None,
         }
     }
@@ -181,9 +181,7 @@ impl EarlyDrop {
     /// with is the second part.
     pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
         let program = interfaces::xdp(ebpf)?;
-        program
-            .load()
-            .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
+        program.load().map_err(loader::failed(DROP_PROGRAM))?;
         let mut allowed: LpmTrie<_, [u8; 16], u8> = take(ebpf, ALLOWED)?;
         for network in &config.allow {
             let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
@@ -308,15 +306,13 @@ impl EarlyDrop {
 /// time of one run, by the kernel's clock.
 pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8], repeat: u32) -> Result<(bool, Duration), LoadError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-    let result = interfaces::xdp(ebpf)?
-        .test_run(options)
-        .map_err(|source| LoadError::Program { program: DROP_PROGRAM, source: Box::new(source) })?;
+    let result = interfaces::xdp(ebpf)?.test_run(options).map_err(loader::failed(DROP_PROGRAM))?;
     Ok((result.return_value == XDP_DROP, result.duration))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
     let map = ebpf.take_map(name).ok_or(LoadError::Foreign(name))?;
-    T::try_from(map).map_err(|source| LoadError::Map { map: name, source: Box::new(source) })
+    T::try_from(map).map_err(loader::map_failed(name))
 }
 
 fn map_failed(action: &'static str) -> impl Fn(MapError) -> DropError {
@@ -326,7 +322,7 @@ fn map_failed(action: &'static str) -> impl Fn(MapError) -> DropError {
 /// Removing what the kernel has meanwhile removed itself is no failure.
 fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
-        Err(error) if super::loader::errno_of(&error) == Some(libc::ENOENT) => Ok(()),
+        Err(error) if loader::errno_of(&error) == Some(libc::ENOENT) => Ok(()),
         Err(MapError::KeyNotFound) => Ok(()),
         result => result,
     }

@@ -8,18 +8,10 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// `BPF_OBJ_PIN`.
-const OBJ_PIN: libc::c_int = 6;
-/// `BPF_OBJ_GET`.
-const OBJ_GET: libc::c_int = 7;
-/// `BPF_OBJ_GET_INFO_BY_FD`.
-const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-/// `BPF_RAW_TRACEPOINT_OPEN`, which attaches LSM programs as well.
-const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
-/// `BPF_LINK_CREATE`.
-const LINK_CREATE: libc::c_int = 28;
-/// `BPF_LINK_TYPE_CGROUP`.
-pub(super) const TYPE_CGROUP: u32 = 3;
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_link_type};
+
+/// The kind of a link to a cgroup, as [`LinkInfo`] has it.
+pub(super) const TYPE_CGROUP: u32 = bpf_link_type::BPF_LINK_TYPE_CGROUP as u32;
 
 /// The part of `union bpf_attr` for `BPF_LINK_CREATE`.
 #[repr(C)]
@@ -109,21 +101,21 @@ impl Links {
         name: &str,
         program: BorrowedFd<'_>,
         cgroup: impl AsFd,
-        attach_type: u32,
+        attach_type: bpf_attach_type,
     ) -> io::Result<()> {
         let attr = LinkAttr {
             prog_fd: program.as_raw_fd(),
             target_fd: cgroup.as_fd().as_raw_fd(),
-            attach_type,
+            attach_type: attach_type as u32,
             flags: 0,
         };
-        self.keep(name, program, open(LINK_CREATE, &attr)?)
+        self.keep(name, program, open(bpf_cmd::BPF_LINK_CREATE, &attr)?)
     }
 
-    /// Attaches an LSM program to the whole host.
+    /// Attaches an LSM program, which names its hook itself, to the whole host.
     pub(super) fn add_to_host(&mut self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
         let attr = HostAttr { name: 0, prog_fd: program.as_raw_fd(), zero: 0 };
-        self.keep(name, program, open(RAW_TRACEPOINT_OPEN, &attr)?)
+        self.keep(name, program, open(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &attr)?)
     }
 
     fn keep(&mut self, name: &str, program: BorrowedFd<'_>, fd: OwnedFd) -> io::Result<()> {
@@ -136,13 +128,13 @@ impl Links {
 pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let attr = PinAttr { pathname: name.as_ptr() as u64, bpf_fd: object.as_fd().as_raw_fd(), file_flags: 0 };
-    call(OBJ_PIN, &attr).map(drop)
+    call(bpf_cmd::BPF_OBJ_PIN, &attr).map(drop)
 }
 
 /// Opens what has this name on a bpffs.
 pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    open(OBJ_GET, &PinAttr { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 })
+    open(bpf_cmd::BPF_OBJ_GET, &PinAttr { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 })
 }
 
 /// What the kernel says of a link. Of another object it says something else: see [`what`].
@@ -179,20 +171,22 @@ fn fill<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
         info_len: u32::try_from(size_of::<T>()).map_err(io::Error::other)?,
         info: std::ptr::from_mut(info) as u64,
     };
-    call(OBJ_GET_INFO_BY_FD, &attr).map(drop)
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &attr).map(drop)
 }
 
 /// Calls `bpf(2)` with a command that answers with a new descriptor.
-pub(super) fn open<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
+pub(super) fn open<T>(command: bpf_cmd, attr: &T) -> io::Result<OwnedFd> {
     let fd = call(command, attr)?;
     // SAFETY: the commands that this is used for return a new descriptor that nobody else owns, close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn call<T>(command: libc::c_int, attr: &T) -> io::Result<RawFd> {
+fn call<T>(command: bpf_cmd, attr: &T) -> io::Result<RawFd> {
     // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
     // pointers inside it point to data that outlives the call; what the kernel writes there is as long as it is told.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_ref(attr), size_of::<T>())
+    };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

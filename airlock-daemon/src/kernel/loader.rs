@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::LazyLock;
 
 use airlock_ebpf::{DENIED, Hook, OFFSETS, PACKETS};
@@ -156,30 +156,26 @@ pub(super) fn attach_ip(ebpf: &mut Ebpf, cgroup: &File) -> Result<Links, LoadErr
             _ => return Err(LoadError::Foreign(name)),
         }
         let attach_type = attach_type(hook).ok_or(LoadError::Foreign(name))?;
-        link(&mut links, name, program, cgroup, attach_type)?;
+        attach(name, program, |fd| links.add_to_cgroup(name, fd, cgroup, attach_type))?;
     }
     let directions = [bpf_attach_type::BPF_CGROUP_INET_EGRESS, bpf_attach_type::BPF_CGROUP_INET_INGRESS];
     for (name, direction) in PACKETS.into_iter().zip(directions) {
         let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
         let Program::CgroupSkb(packets) = program else { return Err(LoadError::Foreign(name)) };
         loaded(packets.load()).map_err(failed(name))?;
-        link(&mut links, name, program, cgroup, direction)?;
+        attach(name, program, |fd| links.add_to_cgroup(name, fd, cgroup, direction))?;
     }
     Ok(links)
 }
 
-/// Links a loaded program to a cgroup, beside the programs of others.
-pub(super) fn link(
-    links: &mut Links,
-    name: &'static str,
+/// Attaches a loaded program in the way that `add` does; the error names `what`.
+pub(super) fn attach(
+    what: &'static str,
     program: &Program,
-    cgroup: &File,
-    attach_type: bpf_attach_type,
+    add: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> Result<(), LoadError> {
-    let fd = program.fd().map_err(failed(name))?.as_fd();
-    links
-        .add_to_cgroup(name, fd, cgroup, attach_type as u32)
-        .map_err(|source| failed(name)(ProgramError::IOError(source)))
+    let fd = program.fd().map_err(failed(what))?.as_fd();
+    add(fd).map_err(|source| failed(what)(ProgramError::IOError(source)))
 }
 
 /// How the kernel calls the places where a cgroup refuses IP.
@@ -199,6 +195,11 @@ fn attach_type(hook: Hook) -> Option<bpf_attach_type> {
 /// The error of a program of this name.
 pub(super) fn failed(program: &'static str) -> impl Fn(ProgramError) -> LoadError {
     move |source| LoadError::Program { program, source: Box::new(source) }
+}
+
+/// The error of a map of this name.
+pub(super) fn map_failed(map: &'static str) -> impl Fn(MapError) -> LoadError {
+    move |source| LoadError::Map { map, source: Box::new(source) }
 }
 
 /// A program that is in the kernel already may be attached once more.
@@ -221,7 +222,6 @@ pub(super) fn denied(ebpf: &Ebpf) -> Result<[(Hook, u64); Hook::COUNT as usize],
 
 /// One entry of a per-CPU array of counters, summed.
 pub(super) fn per_cpu_sum(map: &Map, name: &'static str, index: u32) -> Result<u64, LoadError> {
-    let failed = |source| LoadError::Map { map: name, source: Box::new(source) };
-    let array: PerCpuArray<_, u64> = map.try_into().map_err(failed)?;
-    Ok(array.get(&index, 0).map_err(failed)?.iter().sum())
+    let array: PerCpuArray<_, u64> = map.try_into().map_err(map_failed(name))?;
+    Ok(array.get(&index, 0).map_err(map_failed(name))?.iter().sum())
 }

@@ -3,16 +3,16 @@
 //! A set is attached whole or not at all: of a set that a kernel refuses in part nothing stays.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 
 use airlock_ebpf::{CAGES, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook, MAX_CAGES};
 use aya::maps::{CgroupArray, HashMap, Map, MapError};
-use aya::programs::{Program, ProgramError};
+use aya::programs::Program;
 use aya::{Btf, Ebpf};
 use aya_obj::generated::bpf_attach_type;
 
 use super::links::Links;
-use super::loader::{LoadError, failed, loaded};
+use super::loader::{LoadError, attach, failed, loaded, map_failed};
 
 /// The names of the programs of a set; they live as long as the object, which is as long as the daemon.
 fn programs(prefix: &str) -> impl Iterator<Item = (Hook, String)> {
@@ -27,10 +27,8 @@ pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Res
     whole(ebpf, CGROUP_PREFIX, |links, program, hook, name| {
         let Program::LsmCgroup(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
         loaded(lsm.load(hook.name(), btf)).map_err(failed(hook.name()))?;
-        let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
-        links
-            .add_to_cgroup(name, fd, cgroup, bpf_attach_type::BPF_LSM_CGROUP as u32)
-            .map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
+        let at = bpf_attach_type::BPF_LSM_CGROUP;
+        attach(hook.name(), program, |fd| links.add_to_cgroup(name, fd, cgroup, at))
     })
 }
 
@@ -56,19 +54,18 @@ fn attach_lsm(
 ) -> Result<(), LoadError> {
     let Program::Lsm(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
     lsm.load(hook.name(), btf).map_err(failed(hook.name()))?;
-    let fd = program.fd().map_err(failed(hook.name()))?.as_fd();
-    links.add_to_host(name, fd).map_err(|source| failed(hook.name())(ProgramError::IOError(source)))
+    attach(hook.name(), program, |fd| links.add_to_host(name, fd))
 }
 
 fn whole(
     ebpf: &mut Ebpf,
     prefix: &str,
-    attach: impl Fn(&mut Links, &mut Program, Hook, &str) -> Result<(), LoadError>,
+    add: impl Fn(&mut Links, &mut Program, Hook, &str) -> Result<(), LoadError>,
 ) -> Result<Links, LoadError> {
     let mut links = Links::default();
     let attached = programs(prefix).try_for_each(|(hook, name)| {
         let program = ebpf.program_mut(&name).ok_or(LoadError::Foreign(hook.name()))?;
-        attach(&mut links, program, hook, &name)
+        add(&mut links, program, hook, &name)
     });
     if attached.is_err() {
         for (_, name) in programs(prefix) {
@@ -107,8 +104,4 @@ pub(super) fn close_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
 fn doors(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, [u64; 2], u8>, LoadError> {
     let map: &mut Map = ebpf.map_mut(DOORS).ok_or(LoadError::Foreign(DOORS))?;
     HashMap::try_from(map).map_err(map_failed(DOORS))
-}
-
-fn map_failed(map: &'static str) -> impl Fn(MapError) -> LoadError {
-    move |source| LoadError::Map { map, source: Box::new(source) }
 }

@@ -12,19 +12,16 @@ use airlock_ebpf::Hook;
 use aya::Ebpf;
 use aya::maps::Map;
 use aya_obj::Object;
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_insn, bpf_prog_type};
 
 use super::links::{self, Links};
 use super::loader::OBJECT;
 
-/// `BPF_PROG_LOAD`.
-const PROG_LOAD: libc::c_int = 5;
-/// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR`.
-const CGROUP_SOCK_ADDR: u32 = 18;
-/// `BPF_CGROUP_UNIX_CONNECT`.
-const UNIX_CONNECT: u32 = 49;
-/// `BPF_CGROUP_UNIX_SENDMSG`.
-const UNIX_SENDMSG: u32 = 50;
+/// The hooks, and how the kernel calls their places.
+const PLACES: [(Hook, bpf_attach_type); 2] = [
+    (Hook::ConnectUnix, bpf_attach_type::BPF_CGROUP_UNIX_CONNECT),
+    (Hook::SendmsgUnix, bpf_attach_type::BPF_CGROUP_UNIX_SENDMSG),
+];
 
 /// The part of `union bpf_attr` for `BPF_PROG_LOAD` that is used here; the kernel takes the rest as zero.
 #[repr(C)]
@@ -54,18 +51,20 @@ pub(super) struct UnixHookError {
 
 /// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of `ebpf`.
 pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Links, UnixHookError> {
+    let failed = |hook: Hook| move |source| UnixHookError { hook: hook.name(), source };
+    let object = relocated(ebpf).map_err(failed(Hook::ConnectUnix))?;
     let mut links = Links::default();
-    for (hook, attach_type) in [(Hook::ConnectUnix, UNIX_CONNECT), (Hook::SendmsgUnix, UNIX_SENDMSG)] {
-        instructions(ebpf, hook.name())
-            .and_then(|instructions| load(hook.name(), &instructions, attach_type))
+    for (hook, attach_type) in PLACES {
+        instructions(&object, hook.name())
+            .and_then(|instructions| load(hook.name(), instructions, attach_type))
             .and_then(|program| links.add_to_cgroup(hook.name(), program.as_fd(), cgroup, attach_type))
-            .map_err(|source| UnixHookError { hook: hook.name(), source })?;
+            .map_err(failed(hook))?;
     }
     Ok(links)
 }
 
-/// The instructions of a program of the object, with the maps of `ebpf` in their places.
-fn instructions(ebpf: &Ebpf, name: &str) -> io::Result<Vec<bpf_insn>> {
+/// The object with the maps of `ebpf` in their places.
+fn relocated(ebpf: &Ebpf) -> io::Result<Object> {
     let mut object = Object::parse(OBJECT.unwrap_or_default()).map_err(io::Error::other)?;
     let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let maps = object.maps.clone();
@@ -76,10 +75,15 @@ fn instructions(ebpf: &Ebpf, name: &str) -> io::Result<Vec<bpf_insn>> {
     });
     object.relocate_maps(places, &sections).map_err(io::Error::other)?;
     object.relocate_calls(&sections).map_err(io::Error::other)?;
+    Ok(object)
+}
+
+/// The instructions of a program of the object.
+fn instructions<'a>(object: &'a Object, name: &str) -> io::Result<&'a [bpf_insn]> {
     let key = object.programs.get(name).map(aya_obj::Program::function_key);
     let function = key.and_then(|key| object.functions.get(&key));
     function
-        .map(|function| function.instructions.clone())
+        .map(|function| function.instructions.as_slice())
         .ok_or_else(|| io::Error::other("the embedded object has no such program"))
 }
 
@@ -93,19 +97,19 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn load(name: &str, instructions: &[bpf_insn], attach_type: u32) -> io::Result<OwnedFd> {
+fn load(name: &str, instructions: &[bpf_insn], attach_type: bpf_attach_type) -> io::Result<OwnedFd> {
     let license = c"GPL";
     let mut attr = LoadAttr {
-        prog_type: CGROUP_SOCK_ADDR,
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR as u32,
         insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
-        expected_attach_type: attach_type,
+        expected_attach_type: attach_type as u32,
         ..LoadAttr::default()
     };
     // The last byte stays zero.
     for (place, byte) in attr.prog_name.iter_mut().take(15).zip(name.bytes()) {
         *place = byte;
     }
-    links::open(PROG_LOAD, &attr)
+    links::open(bpf_cmd::BPF_PROG_LOAD, &attr)
 }
