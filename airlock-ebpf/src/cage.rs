@@ -166,16 +166,10 @@ pub const fn may_open(magic: u64, mode: u32) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Door {
-    /// Who may: the id of one process's cgroup, or all of a cage by [`whole_cage`].
-    pub place: u64,
+    /// Who may: the id of the process's cgroup.
+    pub cgroup: u64,
     /// The cookie of the listening socket (`SO_COOKIE`), which no path, link or mount can fake.
     pub cookie: u64,
-}
-
-/// All processes of the cage with this index in [`CAGES`], as the place of a [`Door`]. No id of a cgroup is that large.
-#[inline(always)]
-pub const fn whole_cage(index: u32) -> u64 {
-    1 << 63 | index as u64
 }
 
 /// What was refused to whom.
@@ -230,7 +224,7 @@ const _: () = assert!(size_of::<Pace>() == 16 && align_of::<Pace>() == 8);
 impl Door {
     /// The key as it lies in the map.
     pub const fn to_words(self) -> [u64; 2] {
-        [self.place, self.cookie]
+        [self.cgroup, self.cookie]
     }
 }
 
@@ -256,8 +250,8 @@ impl Event {
 
 /// Map: refusals by [`Hook`]; per-CPU array of `u64`.
 pub const DENIED: &str = "DENIED";
-/// Map: the cages, which are cgroups whose processes, however deep below, are pinned; array of cgroups.
-pub const CAGES: &str = "CAGES";
+/// Map: the cage, which is the cgroup whose processes, however deep below, are pinned; array of one cgroup.
+pub const CAGE: &str = "CAGE";
 /// Map: the sockets that may be connected to; hash of [`Door`] to one byte.
 pub const DOORS: &str = "DOORS";
 /// Map: what was refused; ring of [`Event`].
@@ -276,8 +270,6 @@ pub const GUARD: &str = "host_file_open";
 /// Programs that refuse all packets of sockets that were born in a cage.
 pub const PACKETS: [&str; 2] = ["packets_out", "packets_in"];
 
-/// Cages there can be.
-pub const MAX_CAGES: u32 = 4;
 /// Doors there can be.
 pub const MAX_DOORS: u32 = 1_024;
 /// Cgroups whose pace is known.

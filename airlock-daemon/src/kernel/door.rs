@@ -30,7 +30,7 @@ impl KernelHalf {
         let (Some(programs), Some(leaf)) = (&self.programs, &cell.leaf) else { return Ok(None) };
         let cookie = rustix::net::sockopt::socket_cookie(listener)
             .map_err(|error| KernelError::Door(std::io::Error::from(error)))?;
-        let entry = Entry { place: leaf.id()?, cookie };
+        let entry = Entry { cgroup: leaf.id()?, cookie };
         sealed::open_door(&mut programs.lock(), entry)?;
         Ok(Some(Door { programs: Arc::clone(programs), entry }))
     }

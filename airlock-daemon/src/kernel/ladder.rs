@@ -20,9 +20,6 @@ use super::unix_hooks;
 use super::{Hook, KernelError};
 use crate::config::schema::{Rung, Seal};
 
-/// The index of the cage of all servers among the cages.
-const SERVERS: u32 = 0;
-
 /// What was attached and proved.
 #[derive(Debug, Default)]
 pub(super) struct Climbed {
@@ -123,7 +120,7 @@ fn seal(
     layers: &mut Vec<Layer>,
 ) -> Result<(), LoadError> {
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))?;
-    sealed::set_cage(ebpf, SERVERS, servers)?;
+    sealed::set_cage(ebpf, servers)?;
     let mut is_sealed = false;
     if choice != Seal::Host {
         match sealed::attach_to_cgroup(ebpf, &btf, servers) {

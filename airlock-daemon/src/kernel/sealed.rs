@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
-use airlock_ebpf::{CAGES, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook, MAX_CAGES};
+use airlock_ebpf::{CAGE, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook};
 use aya::maps::{CgroupArray, HashMap, Map, MapError};
 use aya::programs::Program;
 use aya::{Btf, Ebpf};
@@ -32,7 +32,7 @@ pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Res
     })
 }
 
-/// Attaches their twins to the whole host; they act on who is in one of the cages only.
+/// Attaches their twins to the whole host; they act on who is in the cage only.
 pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
     whole(ebpf, HOST_PREFIX, |links, program, hook, name| attach_lsm(links, program, hook, name, btf))
 }
@@ -80,15 +80,14 @@ fn whole(
     attached.map(|()| links)
 }
 
-/// Makes a cgroup one of the cages that the host-wide programs and the guard know, with this index below [`MAX_CAGES`].
-pub(super) fn set_cage(ebpf: &mut Ebpf, index: u32, cgroup: &File) -> Result<(), LoadError> {
-    debug_assert!(index < MAX_CAGES);
-    let map = ebpf.map_mut(CAGES).ok_or(LoadError::Foreign(CAGES))?;
-    let mut cages = CgroupArray::try_from(map).map_err(map_failed(CAGES))?;
-    cages.set(index, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGES))
+/// Makes a cgroup the cage that the host-wide programs and the guard know.
+pub(super) fn set_cage(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
+    let map = ebpf.map_mut(CAGE).ok_or(LoadError::Foreign(CAGE))?;
+    let mut cage = CgroupArray::try_from(map).map_err(map_failed(CAGE))?;
+    cage.set(0, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGE))
 }
 
-/// Lets processes of a place connect to the listening socket with this cookie.
+/// Lets processes of a cgroup connect to the listening socket with this cookie.
 pub(super) fn open_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
     doors(ebpf)?.insert(door.to_words(), 1, 0).map_err(map_failed(DOORS))
 }

@@ -10,7 +10,7 @@
 
 use core::ffi::c_void;
 
-use airlock_ebpf::{AF_UNIX, Door, Hook, MAX_CAGES, MAX_DOORS, may_use_family, whole_cage};
+use airlock_ebpf::{AF_UNIX, Door, Hook, MAX_DOORS, may_use_family};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_skc_to_unix_sock, bpf_sock_from_file,
 };
@@ -21,7 +21,7 @@ use aya_ebpf::programs::LsmContext;
 use super::refusal::record;
 
 #[map]
-static CAGES: CgroupArray = CgroupArray::with_max_entries(MAX_CAGES, 0);
+static CAGE: CgroupArray = CgroupArray::with_max_entries(1, 0);
 #[map]
 static DOORS: HashMap<Door, u8> = HashMap::with_max_entries(MAX_DOORS, 0);
 
@@ -33,26 +33,10 @@ const SOCK_FAMILY: usize = 16;
 /// What refuses: the family to tell, 0 where there is none.
 type Refusal = Option<u32>;
 
-/// Whether the current process is in the cage of this index, however deep; in one that is not there nobody is.
-#[inline(always)]
-fn is_in(cage: u32) -> bool {
-    matches!(CAGES.current_task_under_cgroup(cage), Ok(true))
-}
-
-/// Whether the current process is in a cage.
+/// Whether the current process is in the cage, however deep; nobody is in one that is not there.
 #[inline(always)]
 pub(super) fn is_caged() -> bool {
-    is_in(0) || is_in(1) || is_in(2) || is_in(3)
-}
-
-#[inline(always)]
-fn has_door(place: u64, cookie: u64) -> bool {
-    DOORS.get_ptr(Door { place, cookie }).is_some()
-}
-
-#[inline(always)]
-fn cage_has_door(cage: u32, cookie: u64) -> bool {
-    has_door(whole_cage(cage), cookie) && is_in(cage)
+    matches!(CAGE.current_task_under_cgroup(0), Ok(true))
 }
 
 /// Reads a pointer or number that lies at an offset of a typed pointer.
@@ -117,13 +101,8 @@ fn unix_stream_connect(ctx: &LsmContext) -> Refusal {
     // SAFETY: the argument of the hook, a sock that listens; the helper only reads.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.arg(1)) };
     // SAFETY: the helper takes nothing and only reads.
-    let own = unsafe { bpf_get_current_cgroup_id() };
-    let open = has_door(own, cookie)
-        || cage_has_door(0, cookie)
-        || cage_has_door(1, cookie)
-        || cage_has_door(2, cookie)
-        || cage_has_door(3, cookie);
-    if open { None } else { Some(AF_UNIX) }
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    if DOORS.get_ptr(Door { cgroup, cookie }).is_some() { None } else { Some(AF_UNIX) }
 }
 
 #[inline(always)]
