@@ -13,8 +13,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathFd, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetError, Scope, path_beneath_rules,
 };
 
 use super::report::Layer;
@@ -77,21 +77,19 @@ impl Domain {
         if wants.network == PinNetwork::None {
             rules = rules.handle_access(AccessNet::from_all(NEWEST))?;
         }
-        let mut rules = rules.create()?;
-        for (path, access, must_be) in grants(wants) {
-            let opened = match PathFd::new(&path) {
-                Ok(opened) => opened,
-                Err(error) if must_be => {
-                    let source = io::Error::other(error.to_string());
-                    return Err(DomainError::Path { path, source });
-                }
-                // What went away since it was listed is nobody's.
-                Err(_) => continue,
-            };
-            // A file takes no rights of directories.
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-            rules = rules.add_rule(PathBeneath::new(opened, access))?;
+        for path in wants.files.into_iter().flat_map(|files| files.read.iter().chain(&files.write)) {
+            if let Err(error) = PathFd::new(path) {
+                let source = io::Error::other(error.to_string());
+                return Err(DomainError::Path { path: path.clone(), source });
+            }
         }
+        let Grants { read, all: everything } = Grants::of(wants);
+        // What went away since it was listed is nobody's, and a file takes no rights of directories: the library sees to both.
+        let rules = rules
+            .create()?
+            .add_rules(path_beneath_rules(read, AccessFs::from_read(NEWEST)))?
+            .add_rules(path_beneath_rules([DEVICES], AccessFs::ReadDir))?
+            .add_rules(path_beneath_rules(everything, all))?;
         Ok(Self(rules.into()))
     }
 
@@ -106,53 +104,50 @@ impl Domain {
     }
 }
 
-/// A path, what is granted below it, and whether it has to be there.
-type Grant = (PathBuf, BitFlags<AccessFs>, bool);
+/// What is granted, with all that is below.
+#[derive(Default)]
+struct Grants {
+    /// To read and execute.
+    read: Vec<PathBuf>,
+    /// To do everything with.
+    all: Vec<PathBuf>,
+}
 
-fn grants(wants: &Wants<'_>) -> Vec<Grant> {
-    let read = AccessFs::from_read(NEWEST);
-    let all = AccessFs::from_all(NEWEST);
-    let mut grants: Vec<Grant> = Vec::new();
-    grants.push((DEVICES.into(), AccessFs::ReadDir.into(), false));
-    grants.extend(NODES.map(|name| (Path::new(DEVICES).join(name), all, false)));
-    if let Some(own) = wants.own {
-        grants.push((own.into(), all, false));
-    }
-    let hidden: Vec<PathBuf> = INSIDE.iter().map(PathBuf::from).chain(wants.hidden.iter().cloned()).collect();
-    let mut put = |path: &Path, access, must_be| {
-        let mut around = Vec::new();
-        without(path, &hidden, &mut around);
-        grants.extend(around.into_iter().map(|path| (path, access, must_be)));
-    };
-    for path in READ_ONLY {
-        put(Path::new(path), read, false);
-    }
-    match wants.files {
-        None => {
+impl Grants {
+    fn of(wants: &Wants<'_>) -> Self {
+        let hidden: Vec<PathBuf> =
+            INSIDE.iter().map(PathBuf::from).chain(wants.hidden.iter().cloned()).collect();
+        let put = |path: &Path, grants: &mut Vec<PathBuf>| without(path, &hidden, grants);
+        let mut granted = Self::default();
+        granted.all.extend(NODES.map(|name| Path::new(DEVICES).join(name)));
+        granted.all.extend(wants.own.map(Path::to_path_buf));
+        for path in READ_ONLY {
+            put(Path::new(path), &mut granted.read);
+        }
+        let Some(files) = wants.files else {
             for path in children(Path::new("/")) {
                 if !READ_ONLY.iter().any(|known| path == Path::new(known)) && path != Path::new(DEVICES) {
-                    put(&path, all, false);
+                    put(&path, &mut granted.all);
                 }
             }
+            return granted;
+        };
+        for path in SYSTEM {
+            put(Path::new(path), &mut granted.read);
         }
-        Some(files) => {
-            for path in SYSTEM {
-                put(Path::new(path), read, false);
-            }
-            put(wants.program, read, false);
-            // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
-            if wants.working_dir != Path::new("/") {
-                put(wants.working_dir, read, false);
-            }
-            for path in &files.read {
-                put(path, read, true);
-            }
-            for path in &files.write {
-                put(path, all, true);
-            }
+        put(wants.program, &mut granted.read);
+        // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
+        if wants.working_dir != Path::new("/") {
+            put(wants.working_dir, &mut granted.read);
         }
+        for path in &files.read {
+            put(path, &mut granted.read);
+        }
+        for path in &files.write {
+            put(path, &mut granted.all);
+        }
+        granted
     }
-    grants
 }
 
 /// A path, or, where something hidden lies below it, what lies around that. Nothing where the path itself is hidden.
