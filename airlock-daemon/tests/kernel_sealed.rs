@@ -31,10 +31,6 @@ fn sealed(seal: Seal) -> Option<Arc<KernelHalf>> {
     None
 }
 
-fn layer_is_active(half: &KernelHalf, name: &str) -> bool {
-    half.report().layers.iter().any(|layer| layer.name == name && layer.active)
-}
-
 fn listener(name: &str) -> UnixListener {
     UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).expect("a name")).expect("a listener")
 }
@@ -47,8 +43,8 @@ fn denied(half: &KernelHalf, hook: Hook) -> u64 {
 /// A probe in the cage connects to a socket that is its door, and to one that is not.
 fn only_the_door_opens(seal: Seal, layer: &str, tag: &str) {
     let Some(half) = sealed(seal) else { return };
-    assert!(layer_is_active(&half, layer), "{}", half.report());
-    assert!(layer_is_active(&half, "cgroup guard"), "{}", half.report());
+    assert!(half.report().is_active(layer), "{}", half.report());
+    assert!(half.report().is_active("cgroup guard"), "{}", half.report());
     let name = |which: &str| format!("airlock-{tag}-{which}-{}", std::process::id());
     let (ours, other) = (listener(&name("ours")), listener(&name("other")));
     let mut command = support::probe("doors");
@@ -61,7 +57,7 @@ fn only_the_door_opens(seal: Seal, layer: &str, tag: &str) {
     let found = support::findings(&mut server);
     assert_eq!(found[&name("other")], "1", "{found:?}");
     // Where the hooks of unix sockets are there as well (6.7), they refuse before a door is looked at.
-    let by_hooks = layer_is_active(&half, "unix hooks");
+    let by_hooks = half.report().is_active("unix hooks");
     assert_eq!(found[&name("ours")], if by_hooks { "1" } else { "0" }, "{found:?}");
     if !by_hooks {
         assert_eq!(denied(&half, Hook::UnixStreamConnect), before + 1);

@@ -26,6 +26,25 @@ pub(super) struct Place {
     socket: Option<PathBuf>,
 }
 
+/// What every command has that asks the daemon.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Print what the daemon says as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A value of the answer, for reading.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Asks; gives the status of the answer and what it says.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::units::Period;
 
-use super::admin::{self, Place};
+use super::admin::{self, Common, text};
 
 /// Shows and changes which addresses are blocked.
 #[derive(Debug, clap::Args)]
@@ -43,15 +43,6 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    #[command(flatten)]
-    place: Place,
-    /// Print what the daemon says as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command. Exit code 0: done; 1: the daemon refuses; 2: the daemon cannot be asked.
@@ -89,14 +80,6 @@ pub fn run(args: Args) -> ExitCode {
         Command::Remove { address, .. } => println!("not blocked any more: {address}"),
     }
     ExitCode::SUCCESS
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 fn table(answer: &Value) -> String {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::config::schema::{Config, Kernel, KernelMode, PinNetwork, UpstreamKind};
-use crate::kernel::{KernelHalf, Report};
+use crate::kernel::{KernelHalf, Report, interface_exists};
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT: &str = "/etc/airlock/airlock.yaml";
@@ -111,25 +111,24 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
     for interface in &config.kernel.xdp.interfaces {
         if half.early_drop().is_none() {
             broken.push(format!("kernel.xdp.interfaces has {interface}, and the early drop does not load"));
-        } else if interface_index(interface).is_none() {
+        } else if !interface_exists(interface) {
             broken.push(format!("kernel.xdp.interfaces has {interface}, and there is no such interface"));
         }
     }
-    let is_active = |name: &str| report.layers.iter().any(|layer| layer.name == name && layer.active);
     let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
     for upstream in started {
         let pin = &upstream.pin;
         let asked =
             [("pin.memory", pin.memory.is_some(), "memory"), ("pin.tasks", pin.tasks.is_some(), "pids")];
         for (key, wanted, controller) in asked {
-            if wanted && !is_active(&format!("{controller} limit")) {
+            if wanted && !report.is_active(&format!("{controller} limit")) {
                 broken.push(format!(
                     "upstream {} has {key}, and the {controller} controller is not there to enforce it",
                     upstream.name
                 ));
             }
         }
-        if pin.network == PinNetwork::None && upstream.user.is_none() && !is_active("cgroup guard") {
+        if pin.network == PinNetwork::None && upstream.user.is_none() && !report.is_active("cgroup guard") {
             broken.push(format!(
                 "upstream {} runs as airlock's own user, which may move it out of its cage: set `user`",
                 upstream.name
@@ -137,9 +136,4 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
         }
     }
     broken
-}
-
-/// The index of an interface, if there is one of this name.
-fn interface_index(name: &str) -> Option<String> {
-    std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).ok()
 }

@@ -8,24 +8,21 @@ use serde_json::Value;
 
 use crate::config::units::Period;
 
-use super::admin::{self, Place};
+use super::admin::{self, Common, text};
 
 /// Shows how the running daemon is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
-    /// Print what the daemon says as JSON.
-    #[arg(long)]
-    json: bool,
+    common: Common,
 }
 
 /// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, or an alarm; 2: the daemon cannot be asked.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
 pub fn run(args: Args) -> ExitCode {
-    match admin::ask(&args.place, Method::GET, "/status", None) {
+    match admin::ask(&args.common.place, Method::GET, "/status", None) {
         Ok((_, status)) => {
-            if args.json {
+            if args.common.json {
                 println!("{status:#}");
             } else {
                 print!("{}", table(&status));
@@ -43,11 +40,6 @@ pub fn run(args: Args) -> ExitCode {
 /// The status for reading.
 fn table(status: &Value) -> String {
     use std::fmt::Write as _;
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
     let mut out = String::new();
     let uptime = Period(Duration::from_secs(status["uptime_secs"].as_u64().unwrap_or_default()));
     let state = if status["ready"] == true { "ready" } else { "NOT READY" };

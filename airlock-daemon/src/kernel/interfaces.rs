@@ -180,6 +180,11 @@ pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
         .ok_or(LoadError::Foreign(DROP_PROGRAM))
 }
 
+/// Whether the calling thread's network namespace has an interface of this name.
+pub fn exists(name: &str) -> bool {
+    index(name).is_some()
+}
+
 /// The number of an interface of the calling thread's network namespace.
 fn index(name: &str) -> Option<u32> {
     // Any socket will do to ask on.

@@ -16,6 +16,7 @@ mod events;
 mod interfaces;
 mod ladder;
 mod landlock;
+mod layers;
 mod links;
 mod loader;
 mod network;
@@ -42,7 +43,7 @@ pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
 pub use self::drop::{Blocked, DropError, EarlyDrop, Reason};
 pub use self::events::Denied;
-pub use self::interfaces::Attached;
+pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
@@ -158,7 +159,7 @@ impl KernelHalf {
                     return Err(KernelError::BelowMinimum {
                         rung: report.rung,
                         minimum,
-                        missing: missing(report),
+                        missing: report.missing(),
                     });
                 }
                 if let Some(error) = failures.pins {
@@ -172,7 +173,7 @@ impl KernelHalf {
                 }
             }
             KernelMode::Preferred if report.rung.is_none_or(|rung| rung < minimum) => {
-                tracing::warn!(rung = rung_name(report.rung), missing = missing(report), "{}", report.claim);
+                tracing::warn!(rung = rung_name(report.rung), missing = report.missing(), "{}", report.claim);
             }
             KernelMode::Preferred | KernelMode::Off => {}
         }
@@ -199,26 +200,7 @@ impl KernelHalf {
         } else {
             let mut ebpf = load(&mut layers);
             if let Some(ebpf) = &mut ebpf {
-                match EarlyDrop::attach(ebpf, &config.xdp) {
-                    Ok((attached, troubles)) => {
-                        if troubles.is_empty() || !attached.attached().is_empty() {
-                            layers.push(drop_layer(&attached));
-                        }
-                        for error in &troubles {
-                            layers.push(
-                                Layer::inactive("early drop", error.to_string()).with_errno(error.errno()),
-                            );
-                        }
-                        drop_failure = troubles.into_iter().next();
-                        early_drop = Some(attached);
-                    }
-                    Err(error) => {
-                        layers
-                            .push(Layer::inactive("early drop", error.to_string()).with_errno(error.errno()));
-                        // Whoever asks for no interface loses nothing by this.
-                        drop_failure = Some(error).filter(|_| !config.xdp.interfaces.is_empty());
-                    }
-                }
+                (early_drop, drop_failure) = layers::early_drop(ebpf, &config.xdp, &mut layers);
             }
             let cgroups = Cgroups::prepare()
                 .map_err(|error| {
@@ -239,7 +221,7 @@ impl KernelHalf {
                         &mut layers,
                     );
                 }
-                limits(cgroups, &mut layers);
+                layers.extend(layers::limits(cgroups));
             }
             let Climbed { rung: proved, links, pins, foreign } = climbed;
             rung = proved;
@@ -255,7 +237,7 @@ impl KernelHalf {
                 Arc::new(Pinning { _pins: pins, _programs: programs.clone(), _links: links, cgroups })
             });
         }
-        layers.extend(always());
+        layers.extend(layers::always());
         let report = Report {
             mode: config.mode,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -426,61 +408,4 @@ fn load(layers: &mut Vec<Layer>) -> Option<Ebpf> {
             None
         }
     }
-}
-
-/// Which limits of `pin` this host enforces.
-fn limits(cgroups: &Cgroups, layers: &mut Vec<Layer>) {
-    for (controller, limit) in [("memory", "pin.memory"), ("pids", "pin.tasks")] {
-        layers.push(if cgroups.has(controller) {
-            Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
-        } else {
-            Layer::inactive(
-                format!("{controller} limit"),
-                format!(
-                    "{limit} is not enforced: the {controller} controller is not available in cgroup v2 here"
-                ),
-            )
-            .with_remedy("run as a systemd service with Delegate=yes on a host with unified cgroups")
-        });
-    }
-}
-
-fn drop_layer(early_drop: &EarlyDrop) -> Layer {
-    let attached = early_drop.attached();
-    if attached.is_empty() {
-        return Layer::inactive("early drop", "the program loads, and no interface is configured")
-            .with_remedy("name interfaces in kernel.xdp.interfaces");
-    }
-    let places: Vec<String> =
-        attached.iter().map(|place| format!("{} ({})", place.interface, place.mode)).collect();
-    Layer::active("early drop", places.join(", "))
-}
-
-/// What does not depend on this host.
-fn always() -> [Layer; 3] {
-    [
-        Layer::active(
-            "process",
-            "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
-        ),
-        match seccomp::filters(Sockets::Unix) {
-            Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
-            Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
-        },
-        landlock::layer(),
-    ]
-}
-
-/// The layers that are not in force, one a line, for an error message.
-fn missing(report: &Report) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for layer in report.layers.iter().filter(|layer| !layer.active) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {}: {}", layer.name, layer.detail);
-        if let Some(remedy) = &layer.remedy {
-            let _ = write!(text, "; {remedy}");
-        }
-    }
-    text
 }

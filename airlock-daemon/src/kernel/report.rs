@@ -66,6 +66,27 @@ impl Layer {
     }
 }
 
+impl Report {
+    /// Whether a layer of this name is in force.
+    pub fn is_active(&self, name: &str) -> bool {
+        self.layers.iter().any(|layer| layer.name == name && layer.active)
+    }
+
+    /// The layers that are not in force, one a line, for an error message.
+    pub(super) fn missing(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for layer in self.layers.iter().filter(|layer| !layer.active) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n  {}: {}", layer.name, layer.detail);
+            if let Some(remedy) = &layer.remedy {
+                let _ = write!(text, "; {remedy}");
+            }
+        }
+        text
+    }
+}
+
 /// The claim of a rung.
 pub(super) fn claim(rung: Option<Rung>) -> &'static str {
     match rung {

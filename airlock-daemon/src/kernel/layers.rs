@@ -1,0 +1,77 @@
+//! The layers that are no rung: the early drop, limits, and what every server has on every host.
+
+use aya::Ebpf;
+
+use super::cgroup::Cgroups;
+use super::drop::{DropError, EarlyDrop};
+use super::landlock;
+use super::report::Layer;
+use super::seccomp::{self, Sockets};
+use crate::config::schema::Xdp;
+
+/// Attaches the early drop as far as that works; what mode `required` does not start with is the second part.
+pub(super) fn early_drop(
+    ebpf: &mut Ebpf,
+    config: &Xdp,
+    layers: &mut Vec<Layer>,
+) -> (Option<EarlyDrop>, Option<DropError>) {
+    let failed =
+        |error: &DropError| Layer::inactive("early drop", error.to_string()).with_errno(error.errno());
+    match EarlyDrop::attach(ebpf, config) {
+        Ok((attached, troubles)) => {
+            if troubles.is_empty() || !attached.attached().is_empty() {
+                layers.push(drop_layer(&attached));
+            }
+            layers.extend(troubles.iter().map(failed));
+            (Some(attached), troubles.into_iter().next())
+        }
+        Err(error) => {
+            layers.push(failed(&error));
+            // Whoever asks for no interface loses nothing by this.
+            (None, Some(error).filter(|_| !config.interfaces.is_empty()))
+        }
+    }
+}
+
+/// Which limits of `pin` this host enforces.
+pub(super) fn limits(cgroups: &Cgroups) -> [Layer; 2] {
+    [("memory", "pin.memory"), ("pids", "pin.tasks")].map(|(controller, limit)| {
+        if cgroups.has(controller) {
+            Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
+        } else {
+            Layer::inactive(
+                format!("{controller} limit"),
+                format!(
+                    "{limit} is not enforced: the {controller} controller is not available in cgroup v2 here"
+                ),
+            )
+            .with_remedy("run as a systemd service with Delegate=yes on a host with unified cgroups")
+        }
+    })
+}
+
+fn drop_layer(early_drop: &EarlyDrop) -> Layer {
+    let attached = early_drop.attached();
+    if attached.is_empty() {
+        return Layer::inactive("early drop", "the program loads, and no interface is configured")
+            .with_remedy("name interfaces in kernel.xdp.interfaces");
+    }
+    let places: Vec<String> =
+        attached.iter().map(|place| format!("{} ({})", place.interface, place.mode)).collect();
+    Layer::active("early drop", places.join(", "))
+}
+
+/// What does not depend on this host.
+pub(super) fn always() -> [Layer; 3] {
+    [
+        Layer::active(
+            "process",
+            "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
+        ),
+        match seccomp::filters(Sockets::Unix) {
+            Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
+            Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
+        },
+        landlock::layer(),
+    ]
+}
