@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airlock::config::schema::{Kernel, KernelMode, Xdp, XdpMode};
@@ -42,6 +43,26 @@ impl Net {
         ip(&["-n", server, "link", "set", "door", "up"])?;
         ip(&["-n", client, "link", "set", "out", "up"])?;
         Ok(net)
+    }
+
+    /// The same; the reason why not is said.
+    fn or_skip(tag: &str) -> Option<Self> {
+        Self::create(tag)
+            .inspect_err(|reason| support::skip(&format!("no network namespaces here: {reason}")))
+            .ok()
+    }
+
+    /// The kernel half in the server's namespace, with this early drop.
+    fn start(&self, xdp: Xdp) -> Arc<KernelHalf> {
+        let config = Kernel { mode: KernelMode::Preferred, xdp, ..Kernel::default() };
+        self.inside(0, || KernelHalf::start(&config).expect("preferred always starts"))
+    }
+
+    /// A source reaches a listener.
+    fn reach(&self, from: IpAddr, listener: &TcpListener) {
+        let to = listener.local_addr().expect("an address");
+        let _client = self.inside(1, || start_connecting(from, to));
+        assert_eq!(listener.accept().expect("a connection").1.ip(), from);
     }
 
     /// Runs a function on a thread inside one namespace.
@@ -98,16 +119,8 @@ fn count(early_drop: &EarlyDrop, wanted: Verdict) -> u64 {
 }
 
 fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attached_as: &str) {
-    let net = match Net::create(tag) {
-        Ok(net) => net,
-        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
-    };
-    let config = Kernel {
-        mode: KernelMode::Preferred,
-        xdp: Xdp { interfaces: vec!["door".into()], mode, allow: Vec::new() },
-        ..Kernel::default()
-    };
-    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(net) = Net::or_skip(tag) else { return };
+    let half = net.start(Xdp { interfaces: vec!["door".into()], mode, ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
@@ -118,33 +131,7 @@ fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attache
         [("10.99.0.1", "10.99.0.2", "10.99.0.3"), ("fd99::1", "fd99:0:0:2::1", "fd99:0:0:3::1")]
     {
         let [server, listed, neighbour] = [server, listed, neighbour].map(address);
-        let (ours, other) = net.inside(0, || {
-            [OUR_PORT, OTHER_PORT].map(|port| TcpListener::bind((server, port)).expect("a listener")).into()
-        });
-        let reach = |from, listener: &TcpListener| {
-            let to = listener.local_addr().expect("an address");
-            let _client = net.inside(1, || start_connecting(from, to));
-            assert_eq!(listener.accept().expect("a connection").1.ip(), from);
-        };
-        // Everything is open before.
-        reach(listed, &ours);
-
-        net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
-            .expect("a block");
-        reach(neighbour, &ours);
-        reach(listed, &other);
-        let before = count(early_drop, Verdict::Dropped);
-        let to = ours.local_addr().expect("an address");
-        let _client = net.inside(1, || start_connecting(listed, to));
-        // The counter is the event: only now is it certain that the packet came and went no further.
-        while count(early_drop, Verdict::Dropped) == before {
-            std::thread::yield_now();
-        }
-        ours.set_nonblocking(true).expect("non-blocking");
-        let arrived = ours.accept().expect_err("nobody gets through");
-        assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
-        ours.set_nonblocking(false).expect("blocking");
-
+        let ours = only_the_listed_is_dropped(&net, early_drop, server, listed, Some(neighbour));
         // The host cannot be talked into dropping itself.
         let error = net
             .inside(0, || early_drop.block(server, Duration::from_secs(1), Reason::Operator))
@@ -152,7 +139,7 @@ fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attache
         assert!(error.to_string().contains("address of this host"), "{error}");
 
         assert!(early_drop.unblock(listed).expect("an answer"));
-        reach(listed, &ours);
+        net.reach(listed, &ours);
     }
 }
 
@@ -168,17 +155,9 @@ fn generically_a_listed_source_is_dropped_and_nothing_else() {
 
 #[test]
 fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
-    let net = match Net::create("tcx") {
-        Ok(net) => net,
-        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
-    };
-    let config = Kernel {
-        mode: KernelMode::Preferred,
-        xdp: Xdp { interfaces: vec!["door".into()], ..Xdp::default() },
-        ..Kernel::default()
-    };
-    let first = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
-    let second = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(net) = Net::or_skip("tcx") else { return };
+    let first = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
+    let second = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
     let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
         return support::skip(&format!("XDP does not attach here: {}", second.report()));
     };
@@ -192,47 +171,48 @@ fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
     assert_eq!(attached[0].mode, "tcx");
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     for (server, listed) in [("10.99.0.1", "10.99.0.2"), ("fd99::1", "fd99:0:0:2::1")] {
-        only_the_listed_is_dropped(&net, early_drop, address(server), address(listed));
+        only_the_listed_is_dropped(&net, early_drop, address(server), address(listed), None);
     }
     let counted = early_drop.find(address("10.99.0.2")).expect("a map").expect("a block");
     assert!(counted.packets > 0);
 }
 
-/// A listed source does not reach our port, reaches the other port, and does again when it is not listed any more.
-fn only_the_listed_is_dropped(net: &Net, early_drop: &EarlyDrop, server: IpAddr, listed: IpAddr) {
+/// Blocks a source: it does not reach our port any more, given back here, and still the other port. A neighbour reaches ours.
+fn only_the_listed_is_dropped(
+    net: &Net,
+    early_drop: &EarlyDrop,
+    server: IpAddr,
+    listed: IpAddr,
+    neighbour: Option<IpAddr>,
+) -> TcpListener {
     let bind = |port| net.inside(0, || TcpListener::bind((server, port)).expect("a listener"));
     let (ours, other) = (bind(OUR_PORT), bind(OTHER_PORT));
-    let reach = |listener: &TcpListener| {
-        let to = listener.local_addr().expect("an address");
-        let _client = net.inside(1, || start_connecting(listed, to));
-        assert_eq!(listener.accept().expect("a connection").1.ip(), listed);
-    };
-    reach(&ours);
+    // Everything is open before.
+    net.reach(listed, &ours);
+
     net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
-    reach(&other);
+    if let Some(neighbour) = neighbour {
+        net.reach(neighbour, &ours);
+    }
+    net.reach(listed, &other);
     let before = count(early_drop, Verdict::Dropped);
     let to = ours.local_addr().expect("an address");
     let _client = net.inside(1, || start_connecting(listed, to));
+    // The counter is the event: only now is it certain that the packet came and went no further.
     while count(early_drop, Verdict::Dropped) == before {
         std::thread::yield_now();
     }
     ours.set_nonblocking(true).expect("non-blocking");
     let arrived = ours.accept().expect_err("nobody gets through");
     assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
+    ours.set_nonblocking(false).expect("blocking");
+    ours
 }
 
 #[test]
 fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
-    let net = match Net::create("later") {
-        Ok(net) => net,
-        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
-    };
-    let config = Kernel {
-        mode: KernelMode::Preferred,
-        xdp: Xdp { interfaces: vec!["door".into(), "late".into()], ..Xdp::default() },
-        ..Kernel::default()
-    };
-    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(net) = Net::or_skip("later") else { return };
+    let half = net.start(Xdp { interfaces: vec!["door".into(), "late".into()], ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
@@ -251,7 +231,7 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
         }
         net.inside(0, || half.refresh_interfaces());
         assert_eq!(attached(), ["door", "late"]);
-        only_the_listed_is_dropped(&net, early_drop, server, listed);
+        only_the_listed_is_dropped(&net, early_drop, server, listed, None);
         assert!(early_drop.unblock(listed).expect("a map"));
         ip(&["-n", inner, "link", "delete", "late"]).expect("it is gone");
         net.inside(0, || half.refresh_interfaces());
@@ -261,16 +241,8 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
 
 #[test]
 fn the_end_of_the_daemon_lifts_every_drop() {
-    let net = match Net::create("end") {
-        Ok(net) => net,
-        Err(reason) => return support::skip(&format!("no network namespaces here: {reason}")),
-    };
-    let config = Kernel {
-        mode: KernelMode::Preferred,
-        xdp: Xdp { interfaces: vec!["door".into()], ..Xdp::default() },
-        ..Kernel::default()
-    };
-    let half = net.inside(0, || KernelHalf::start(&config).expect("preferred always starts"));
+    let Some(net) = Net::or_skip("end") else { return };
+    let half = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };

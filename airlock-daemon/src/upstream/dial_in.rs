@@ -8,7 +8,6 @@ mod refusals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ use crate::runtime::unix_socket::{self, SocketFile};
 use super::error::UpstreamError;
 use super::handle::Link;
 use super::hub::Hub;
-use super::link::{Parts, PipeLink};
+use super::link::{Parts, PipeLink, hang_up};
 use admission::Admission;
 use refusals::Refusals;
 
@@ -212,12 +211,7 @@ impl DialIn {
             limit,
             idle,
             hub: Arc::clone(hub),
-            end: Box::new(move || {
-                // The server sees the end and may dial in again.
-                let _ = handle.shutdown(Shutdown::Both);
-                drop(counted);
-                String::new()
-            }),
+            end: hang_up(handle, counted),
         })))
     }
 }

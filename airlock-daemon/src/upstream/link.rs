@@ -8,6 +8,8 @@ mod writer;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -182,6 +184,19 @@ pub struct Parts {
     pub(super) hub: Arc<Hub>,
     /// Ends the server and says how it ended; called once, off the worker's thread.
     pub end: Box<dyn FnOnce() -> String + Send>,
+}
+
+/// The end of a server that was not started here: its connection is shut down, so that the reader lets go of it even where the
+/// server keeps it open, and so that one that dials in sees the end.
+pub(super) fn hang_up(
+    handle: UnixStream,
+    counted: impl Send + 'static,
+) -> Box<dyn FnOnce() -> String + Send> {
+    Box::new(move || {
+        let _ = handle.shutdown(Shutdown::Both);
+        drop(counted);
+        String::new()
+    })
 }
 
 type Waiting = Rc<RefCell<HashMap<u64, Waiter>>>;

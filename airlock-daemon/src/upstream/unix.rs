@@ -1,6 +1,5 @@
 //! Servers behind a unix socket: which framing they speak, and the link for lines.
 
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::connect::Endpoint;
 use super::error::UpstreamError;
 use super::handle::Link;
 use super::hub::Hub;
-use super::link::{Parts, PipeLink};
+use super::link::{Parts, PipeLink, hang_up};
 use super::{driver, modern};
 
 /// Finds out what is spoken on a socket: asks as HTTP does and looks whether an HTTP answer begins. The body is a whole line
@@ -71,11 +70,6 @@ pub(super) async fn open(
         limit: endpoint.limits.message,
         idle,
         hub: Arc::clone(hub),
-        end: Box::new(move || {
-            // The reader sees the end and lets go of the connection, even where the server keeps it open.
-            let _ = handle.shutdown(Shutdown::Both);
-            drop(counted);
-            String::new()
-        }),
+        end: hang_up(handle, counted),
     })))
 }
