@@ -105,8 +105,25 @@ pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> 
     Ok(root)
 }
 
-/// Boots it until the probe has ended, with an option more where there is one; what it wrote on its console.
-pub(crate) fn boot(root: &Path, results: &Path, more: Option<&str>) -> Result<String, String> {
+/// A container that has run.
+pub(crate) struct Ran(TempDir);
+
+impl Ran {
+    /// What the probe wrote to a file; nothing where there is none.
+    pub(crate) fn told(&self, name: &str) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap_or_default()
+    }
+
+    /// The same as what `journalctl -o json` wrote.
+    pub(crate) fn records(&self, name: &str) -> Vec<Value> {
+        let told = self.told(name);
+        told.lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
+    }
+}
+
+/// Boots it until the probe has ended, with an option more where there is one.
+pub(crate) fn boot(root: &Path, more: Option<&str>) -> Result<Ran, String> {
+    let ran = Ran(tempfile::tempdir().expect("a directory"));
     let groups = Cgroups::before();
     let output = Command::new("systemd-nspawn")
         .arg("--directory")
@@ -114,14 +131,17 @@ pub(crate) fn boot(root: &Path, results: &Path, more: Option<&str>) -> Result<St
         .args(["--register=no", "--keep-unit", "--private-network", "--capability=all"])
         .args(["--system-call-filter=bpf", "--boot"])
         .arg(format!("--machine=airlock-test-{}", std::process::id()))
-        .arg(format!("--bind={}:/results", results.display()))
+        .arg(format!("--bind={}:/results", ran.0.path().display()))
         .args(more)
         .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
         .stdin(Stdio::null())
         .output();
     drop(groups);
     let output = output.map_err(|error| format!("systemd-nspawn cannot be run: {error}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    let console =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!ran.told("journal").is_empty(), "the container did not come up:\n{console}");
+    Ok(ran)
 }
 
 #[test]
@@ -133,16 +153,14 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
         Ok(root) => root,
         Err(reason) => return skip(&reason),
     };
-    let results = tempfile::tempdir().expect("a directory");
     let bpffs = Bpffs::mount();
     let bind = bpffs.as_ref().map(|bpffs| format!("--bind={}:/sys/fs/bpf", bpffs.0.path().display()));
-    let console = match boot(root.path(), results.path(), bind.as_deref()) {
-        Ok(console) => console,
+    let ran = match boot(root.path(), bind.as_deref()) {
+        Ok(ran) => ran,
         Err(reason) => return skip(&reason),
     };
-    let told = |name: &str| fs::read_to_string(results.path().join(name)).unwrap_or_default();
+    let told = |name: &str| ran.told(name);
     let journal = told("journal");
-    assert!(!journal.is_empty(), "the container did not come up:\n{console}");
 
     assert_eq!(told("active").trim(), "active", "{journal}");
     let allowed = told("allowed");
@@ -157,21 +175,18 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     }
     assert!(told("verified").trim_end().ends_with("well"), "{}\n{journal}", told("verified"));
 
-    let records = |name: &str| -> Vec<Value> {
-        told(name).lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
-    };
     let of_alice = |records: &[Value], target: &str| {
         records
             .iter()
             .any(|record| record["AIRLOCK_SUBJECT"] == "alice" && record["AIRLOCK_TARGET"] == target)
     };
-    let all = records("records");
+    let all = ran.records("records");
     assert!(of_alice(&all, "search_docs"), "{}", told("records"));
     for record in &all {
         assert!(record["MESSAGE"].as_str().is_some_and(|message| !message.is_empty()), "{record}");
         assert!(record["MESSAGE_ID"].is_string(), "{record}");
     }
-    let denials = records("denials");
+    let denials = ran.records("denials");
     assert!(of_alice(&denials, "phone_home") && !of_alice(&denials, "search_docs"), "{}", told("denials"));
 }
 

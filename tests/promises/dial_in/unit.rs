@@ -1,9 +1,6 @@
 //! Under a real systemd: units in `airlock-mcp.slice` dial in, the shipped example among them; one elsewhere does not get in.
 
-use std::fs;
-
 use airlock_tests::{skip, tools};
-use serde_json::Value;
 
 use crate::nspawn::{boot, prepare};
 
@@ -112,14 +109,12 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         Ok(root) => root,
         Err(reason) => return skip(&reason),
     };
-    let results = tempfile::tempdir().expect("a directory");
-    let console = match boot(root.path(), results.path(), None) {
-        Ok(console) => console,
+    let ran = match boot(root.path(), None) {
+        Ok(ran) => ran,
         Err(reason) => return skip(&reason),
     };
-    let told = |name: &str| fs::read_to_string(results.path().join(name)).unwrap_or_default();
+    let told = |name: &str| ran.told(name);
     let journal = told("journal");
-    assert!(!journal.is_empty(), "the container did not come up:\n{console}");
     assert_eq!(told("active").trim(), "active", "{journal}");
     assert!(told("place").contains("airlock.slice/airlock-mcp.slice/bare.service"), "{}", told("place"));
 
@@ -143,11 +138,8 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     }
     let stray = told("stray");
     assert!(stray.starts_with("HTTP/1.1 503"), "{stray}\n{journal}");
-    let denials: Vec<Value> = told("denials")
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("journalctl writes JSON"))
-        .collect();
-    let refused = denials
+    let refused = ran
+        .records("denials")
         .iter()
         .any(|record| record.to_string().contains("it is not in airlock-mcp.slice, so not pinned"));
     assert!(refused, "{}\n{journal}", told("denials"));
