@@ -2,11 +2,17 @@
 //!
 //! The doc comments here are the reference of the configuration file.
 
+mod kernel;
+mod upstream;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::kernel::*;
+pub use self::upstream::*;
 
 use super::units::{ByteSize, FileMode, Period, Rate};
 
@@ -418,240 +424,6 @@ pub struct KernelDrop {
     pub at_most: Period,
 }
 
-/// `upstreams[]`: one MCP server.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// A unique name, `[a-z0-9-]{1,32}`; the path segment of its endpoint and the prefix of its tools.
-    pub name: String,
-    /// How it is reached.
-    #[serde(rename = "type")]
-    pub kind: UpstreamKind,
-    /// `stdio`: the program and its arguments; the program is an absolute path or is looked up in `/usr/local/bin:/usr/bin:/bin`.
-    #[serde(default)]
-    pub command: Vec<String>,
-    /// `stdio`: the server's whole environment, besides `PATH`.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    /// `stdio`: variables whose values are secrets, read when a process is started.
-    #[serde(default)]
-    pub env_from: BTreeMap<String, SecretFile>,
-    /// `stdio`: its working directory, `/` by default.
-    #[serde(default)]
-    pub working_dir: Option<PathBuf>,
-    /// `stdio`: the user it runs as. `dial_in`: the user whose processes may dial in.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
-    /// `/run/airlock/dial-in/NAME.sock` when absent.
-    #[serde(default)]
-    pub socket: Option<PathBuf>,
-    /// `unix`: what is spoken on the socket.
-    #[serde(default)]
-    pub framing: Framing,
-    /// `http`: the endpoint, `https` or, to loopback, `http`. Redirects are not followed.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// `http`, and `unix` with `framing: http`: what Airlock presents to the server.
-    #[serde(default)]
-    pub credential: Option<Credential>,
-    /// Who shares one process of this server.
-    #[serde(default)]
-    pub isolation: Option<Isolation>,
-    /// Which protocol era it speaks.
-    #[serde(default)]
-    pub era: EraChoice,
-    /// Deadline of one call; `server.timeouts.upstream` when absent.
-    #[serde(default)]
-    pub timeout: Option<Period>,
-    /// The only tools that may be called; all that the policy allows when absent.
-    #[serde(default)]
-    pub allow_tools: Option<Vec<String>>,
-    /// `stdio`: how the process is confined. `dial_in`: how it has to be confined to be let in.
-    #[serde(default)]
-    pub pin: Pin,
-    /// `stdio`: what of the file system it has, besides the system's programs; what its user has when absent. Never Airlock's own
-    /// files.
-    #[serde(default)]
-    pub files: Option<Files>,
-}
-
-impl Upstream {
-    /// `dial_in`: where Airlock listens for the server.
-    pub fn dial_in_socket(&self) -> PathBuf {
-        let default = || PathBuf::from(format!("/run/airlock/dial-in/{}.sock", self.name));
-        self.socket.clone().unwrap_or_else(default)
-    }
-}
-
-/// `upstreams[].type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UpstreamKind {
-    /// A program that Airlock starts, on its standard input and output.
-    Stdio,
-    /// A unix socket.
-    Unix,
-    /// Streamable HTTP.
-    Http,
-    /// A server that somebody else starts and that connects to a socket of Airlock's, a message a line.
-    DialIn,
-}
-
-/// `upstreams[].framing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Framing {
-    /// Found out by asking.
-    #[default]
-    Auto,
-    /// One JSON message a line.
-    Ndjson,
-    /// HTTP over the socket.
-    Http,
-}
-
-/// `upstreams[].isolation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// One process a client session.
-    Session,
-    /// One process a principal.
-    Subject,
-    /// One process a tenant.
-    Tenant,
-    /// One process for all; only for servers of the modern era.
-    Shared,
-}
-
-impl From<crate::mcp::revision::Era> for EraChoice {
-    fn from(era: crate::mcp::revision::Era) -> Self {
-        match era {
-            crate::mcp::revision::Era::Modern => Self::Modern,
-            crate::mcp::revision::Era::Legacy => Self::Legacy,
-        }
-    }
-}
-
-/// `upstreams[].era`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EraChoice {
-    /// Found out by asking, then remembered.
-    #[default]
-    Auto,
-    /// 2026-07-28 and later: no sessions.
-    Modern,
-    /// Up to 2025-11-25: `initialize` and sessions.
-    Legacy,
-}
-
-/// `upstreams[].credential`: exactly one of its keys. A client's own token is never passed on.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Credential {
-    /// A secret with a bearer token, read again when it changes.
-    pub bearer_file: Option<SecretFile>,
-    /// A header whose value is a secret, such as `X-Api-Key`.
-    pub header: Option<SecretHeader>,
-    /// A token that Airlock gets for itself (RFC 6749, section 4.4).
-    pub client_credentials: Option<TokenClient>,
-    /// A token that Airlock gets for each principal in exchange for the principal's own (RFC 8693).
-    pub token_exchange: Option<TokenClient>,
-}
-
-/// Where a secret is: an absolute path, or the name of a systemd credential (`LoadCredential=`) without a `/` in it.
-pub type SecretFile = PathBuf;
-
-/// `upstreams[].credential.header`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecretHeader {
-    /// The name of the header.
-    pub name: String,
-    /// The secret that is its value, read again when it changes.
-    pub value_file: SecretFile,
-}
-
-/// `upstreams[].credential.client_credentials` and `.token_exchange`: how tokens are got.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenClient {
-    /// The token endpoint, `https` or, to loopback, `http`. Redirects are not followed.
-    pub token_endpoint: String,
-    /// The name under which the identity provider knows Airlock.
-    pub client_id: String,
-    /// The secret that goes with it.
-    pub client_secret_file: SecretFile,
-    /// How the two are sent.
-    #[serde(default)]
-    pub client_auth: TokenClientAuth,
-    /// Scopes to ask for.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    /// The audience to ask for.
-    #[serde(default)]
-    pub audience: Option<String>,
-    /// The resource to ask for (RFC 8707).
-    #[serde(default)]
-    pub resource: Option<String>,
-}
-
-/// `client_auth`: how a client names itself to the token endpoint (RFC 6749, section 2.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenClientAuth {
-    /// In the `Authorization` header, which every provider must take.
-    #[default]
-    Basic,
-    /// In the form.
-    Post,
-}
-
-/// `upstreams[].pin`: how the process is confined.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pin {
-    /// What it may reach by network: nothing (the default) or, explicitly, the host's network.
-    pub network: PinNetwork,
-    /// Memory limit of its cgroup.
-    pub memory: Option<ByteSize>,
-    /// Limit of processes and threads of its cgroup.
-    pub tasks: Option<u32>,
-    /// Sockets that it may connect to all the same; servers that dial in have Airlock's and no other.
-    pub sockets: Vec<PinSocket>,
-}
-
-/// `upstreams[].pin.sockets[]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PinSocket {
-    /// The socket of Airlock's on which this server dials in.
-    Airlock,
-}
-
-/// `upstreams[].files`: paths of files or directories, with all that is below them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Files {
-    /// What it may read and execute.
-    pub read: Vec<PathBuf>,
-    /// What it may read, execute, write, make and remove.
-    pub write: Vec<PathBuf>,
-}
-
-/// `upstreams[].pin.network`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PinNetwork {
-    /// Nothing.
-    #[default]
-    None,
-    /// The host's network: the server is not pinned. Only for `dial_in` in this release.
-    Host,
-}
-
 /// `audit`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -745,101 +517,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// `kernel`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Kernel {
-    /// Whether the kernel half must work.
-    pub mode: KernelMode,
-    /// The weakest pinning under which a server may be started in mode `required`.
-    pub minimum_rung: Option<Rung>,
-    /// Which LSM programs seal the cage, on a kernel that takes them.
-    pub seal: Seal,
-    /// The systemd slice whose units are pinned as well, so that they may dial in; none when absent.
-    pub slice: Option<String>,
-    /// A directory on a bpffs below which the links of the cage are pinned. Without it they are pinned below
-    /// `/sys/fs/bpf/airlock`, and only where systemd delegated the cgroups.
-    pub bpffs: Option<PathBuf>,
-    /// The early drop.
-    pub xdp: Xdp,
-}
-
-/// `kernel.mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KernelMode {
-    /// Refuse to start without it.
-    #[default]
-    Required,
-    /// Start without it, and say so loudly.
-    Preferred,
-    /// Do not use it.
-    Off,
-}
-
-impl Rung {
-    /// Its name, as the configuration writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoIp => "no-ip",
-            Self::NoNetwork => "no-network",
-            Self::Sealed => "sealed",
-        }
-    }
-}
-
-/// `kernel.seal`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Seal {
-    /// Those for the cgroup of the servers; where they are refused, those for the whole host.
-    #[default]
-    Auto,
-    /// Those for the cgroup of the servers, or none: they cost other processes nothing.
-    Cgroup,
-    /// Those for the whole host, or none: they leave the ten places that a kernel has for the others to other software.
-    Host,
-    /// None.
-    Off,
-}
-
-/// A rung of the pinning ladder, from weakest to strongest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rung {
-    /// No IP sockets.
-    NoIp,
-    /// No IP, no unix connections.
-    NoNetwork,
-    /// Only Airlock's socket, whatever the process does.
-    Sealed,
-}
-
-/// `kernel.xdp`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Xdp {
-    /// Interfaces to attach to; none by default.
-    pub interfaces: Vec<String>,
-    /// How to attach.
-    pub mode: XdpMode,
-    /// Sources that are never dropped (CIDR).
-    pub allow: Vec<String>,
-}
-
-/// `kernel.xdp.mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum XdpMode {
-    /// Native where the driver can, otherwise generic; the log says which.
-    #[default]
-    Auto,
-    /// In the driver, or refuse.
-    Native,
-    /// In the network stack.
-    Generic,
-}
-
 fn yes() -> bool {
     true
 }
@@ -922,12 +599,6 @@ impl Default for Policy {
             mode: PolicyMode::Enforce,
             decision_cache_ttl: Some(Period::secs(60)),
         }
-    }
-}
-
-impl Default for Pin {
-    fn default() -> Self {
-        Self { network: PinNetwork::None, memory: None, tasks: Some(64), sockets: Vec::new() }
     }
 }
 
