@@ -1,4 +1,4 @@
-//! Durations, sizes, rates and modes as an operator writes them: `30s`, `256KiB`, `200/min`, `0660`.
+//! Durations, sizes, rates, shares and modes as an operator writes them: `30s`, `256KiB`, `200/min`, `50%`, `0660`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +26,13 @@ pub struct Rate {
 /// The permission bits of a file, written in octal: `0660`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMode(pub u32);
+
+/// A share of processors: hundredths of one, `50%` or `200%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuShare {
+    /// Hundredths of a processor, at least 1 and at most 100,000.
+    pub percent: u32,
+}
 
 impl Period {
     /// A period of whole seconds.
@@ -121,6 +128,21 @@ impl FromStr for Rate {
     }
 }
 
+impl FromStr for CpuShare {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+        number.filter(|percent| (1..=100_000).contains(percent)).map(|percent| Self { percent }).ok_or_else(
+            || {
+                format!(
+                    "`{text}` is not a share of processors: write hundredths of one, such as `50%` or `200%`"
+                )
+            },
+        )
+    }
+}
+
 impl FromStr for FileMode {
     type Err = String;
 
@@ -137,6 +159,12 @@ impl FromStr for FileMode {
 impl fmt::Display for FileMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Display for CpuShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.percent)
     }
 }
 
@@ -195,7 +223,7 @@ macro_rules! text_serde {
         }
     )*};
 }
-text_serde!(Period, ByteSize, Rate, FileMode);
+text_serde!(Period, ByteSize, Rate, FileMode, CpuShare);
 
 #[cfg(test)]
 mod tests {
@@ -212,6 +240,9 @@ mod tests {
         for text in ["0660", "0600", "0777"] {
             assert_eq!(text.parse::<FileMode>().expect(text).to_string(), text);
         }
+        for text in ["1%", "50%", "100000%"] {
+            assert_eq!(text.parse::<CpuShare>().expect(text).to_string(), text);
+        }
         for text in ["1/s", "200/min", "10/h", "5/d"] {
             assert_eq!(text.parse::<Rate>().expect(text).to_string(), text);
         }
@@ -227,6 +258,9 @@ mod tests {
         }
         for text in ["", "66", "0o660", "1777", "0688", "u=rw", "00660"] {
             assert!(text.parse::<FileMode>().expect_err(text).contains("such as"));
+        }
+        for text in ["", "50", "0%", "-1%", "1.5%", "100001%"] {
+            assert!(text.parse::<CpuShare>().expect_err(text).contains("such as"));
         }
         for text in ["", "200", "0/min", "200/fortnight", "-1/s"] {
             assert!(text.parse::<Rate>().expect_err(text).contains("such as"));

@@ -6,10 +6,9 @@ use std::io::{self, Read as _};
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 use super::confine::{Confinement, Step, tell};
+use super::program::StartError;
 
 /// The error number of each attempt, 0 where it was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub(super) struct Bait<'a> {
 }
 
 /// Forks a child that confines itself and then tries what it must not be able to do. No program is executed.
-pub(super) fn attempt(confinement: Confinement, bait: &Bait<'_>) -> io::Result<Result<Attempts, Step>> {
+pub(super) fn attempt(confinement: &Confinement, bait: &Bait<'_>) -> io::Result<Result<Attempts, Step>> {
     let (mut reader, writer) = UnixStream::pair()?;
     let [stream, datagram, free] =
         [abstract_address(bait.stream)?, abstract_address(bait.datagram)?, abstract_address(bait.free)?];
@@ -87,15 +86,15 @@ pub(super) fn attempt(confinement: Confinement, bait: &Bait<'_>) -> io::Result<R
     // To itself: whether the packet arrives is not the question.
     let inherited = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0"))?;
     inherited.connect(inherited.local_addr()?)?;
-    // Never executed: the closure below always ends in an error, after which the child exits.
-    let mut command = Command::new("/proc/self/exe");
-    // SAFETY: the closure makes system calls only, on values it owns, and neither allocates nor unwinds.
-    unsafe {
-        command.pre_exec(move || {
-            let writer = writer.as_raw_fd();
-            if let Err((step, _)) = confinement.enter() {
-                tell(writer, &[step as u8]);
-            } else {
+    let mut child = {
+        let writer = writer.as_raw_fd();
+        // SAFETY: the closure makes system calls only, on values that were made before.
+        let started = unsafe {
+            confinement.start(|birth| {
+                if let Err((step, _)) = confinement.enter(birth, None) {
+                    tell(writer, &[step as u8]);
+                    return;
+                }
                 let found: [u8; Attempts::COUNT] = [
                     try_socket(libc::AF_INET, libc::SOCK_STREAM),
                     try_socket(libc::AF_INET, libc::SOCK_DGRAM),
@@ -112,22 +111,19 @@ pub(super) fn attempt(confinement: Confinement, bait: &Bait<'_>) -> io::Result<R
                     try_user_namespace(),
                 ];
                 tell(writer, &found);
-            }
-            Err(io::Error::from_raw_os_error(libc::ECANCELED))
-        });
-    }
-    match command.spawn() {
-        Ok(mut child) => {
-            // Cannot happen, because the closure never succeeds; but no child is left behind in any case.
-            child.kill()?;
-            child.wait()?;
+            })
+        };
+        match started {
+            Ok(child) => child,
+            Err(StartError::Step(step, _)) => return Ok(Err(step)),
+            Err(StartError::Clone(error) | StartError::Execute(error)) => return Err(error),
         }
-        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
-        Err(error) => return Err(error),
-    }
-    drop(command);
+    };
+    drop(writer);
     let mut found = Vec::new();
-    reader.read_to_end(&mut found)?;
+    let heard = reader.read_to_end(&mut found);
+    child.wait()?;
+    heard?;
     if let Ok(found) = found.as_slice().try_into() {
         return Ok(Ok(Attempts::from_bytes(found)));
     }
@@ -234,9 +230,7 @@ mod tests {
         let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
         let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
         let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup: c"/dev/null".into() };
-        let attempts = attempt(Confinement { procs: None, ids: None, filters: None, domain: None }, &bait)
-            .expect("a canary")
-            .expect("every step");
+        let attempts = attempt(&Confinement::default(), &bait).expect("a canary").expect("every step");
         let [v4_stream, v4_datagram, _, _] = attempts.ip;
         assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
         assert_eq!([attempts.netlink, attempts.unix_bind, attempts.inherited, attempts.cgroup_write], [0; 4]);

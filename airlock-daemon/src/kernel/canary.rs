@@ -48,10 +48,10 @@ pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<Attempts, CanaryE
     let leaf = cgroups.leaf("canary", &Pin::default())?;
     names.ignore(leaf.id()?);
     let cgroup = CString::new(leaf.procs_path().into_os_string().into_vec()).map_err(io::Error::other)?;
-    // Without a filter: what is to be proved is that the programs refuse, not that something does.
-    let confinement = Confinement { procs: Some(leaf.open_procs()?), ids: None, filters: None, domain: None };
+    // Without a filter and namespaces: what is to be proved is that the programs refuse, not that something does.
+    let confinement = Confinement { entrance: Some(leaf.open()?), ..Confinement::default() };
     let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup };
-    attempt(confinement, &bait)?.map_err(CanaryError::Confine)
+    attempt(&confinement, &bait)?.map_err(CanaryError::Confine)
 }
 
 impl Attempts {

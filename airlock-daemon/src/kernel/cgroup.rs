@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::clone::Entrance;
 use crate::config::schema::{Pin, PinNetwork};
+
+/// What limits of `pin` hang on.
+pub(super) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
@@ -122,7 +126,7 @@ impl Cgroups {
         &self.base
     }
 
-    /// Whether leaves have this controller, `memory` or `pids`.
+    /// Whether leaves have this controller, one of [`CONTROLLERS`].
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
@@ -155,6 +159,16 @@ impl Cgroups {
         let leaf = Leaf { path, gone: false };
         if let Some(bytes) = pin.memory.filter(|_| self.has("memory")) {
             leaf.write("memory.max", &bytes.0.to_string())?;
+            // Swap would be more of it. Kernels without the file have none to give.
+            leaf.write_if_there("memory.swap.max", "0")?;
+        }
+        if self.has("memory") {
+            // A server that lost one of its processes is no server: all of it ends.
+            leaf.write_if_there("memory.oom.group", "1")?;
+        }
+        if let Some(share) = pin.cpu.filter(|_| self.has("cpu")) {
+            // Of each period of 100 ms, in microseconds.
+            leaf.write("cpu.max", &format!("{} 100000", u64::from(share.percent) * 1_000))?;
         }
         if let Some(tasks) = pin.tasks.filter(|_| self.has("pids")) {
             leaf.write("pids.max", &tasks.to_string())?;
@@ -189,9 +203,9 @@ impl Cgroups {
         fs::write(&procs, "0").map_err(failed("move this process", &procs))
     }
 
-    /// Passes the memory and pids controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
+    /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
     fn enable_controllers(&mut self) {
-        for controller in ["memory", "pids"] {
+        for controller in CONTROLLERS {
             let enable = format!("+{controller}");
             let enabled = [self.base.clone(), self.servers(), self.unpinned()]
                 .iter()
@@ -236,10 +250,13 @@ impl Leaf {
         fs::metadata(&self.path).map(|found| found.ino()).map_err(failed("look at the cgroup", &self.path))
     }
 
-    /// The file whose writer enters the leaf, open; close-on-exec.
-    pub(super) fn open_procs(&self) -> Result<File, CgroupError> {
-        let path = self.procs_path();
-        OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))
+    /// The way in, open; close-on-exec.
+    pub(super) fn open(&self) -> Result<Entrance, CgroupError> {
+        let procs = self.procs_path();
+        Ok(Entrance {
+            dir: File::open(&self.path).map_err(failed("open", &self.path))?,
+            procs: OpenOptions::new().write(true).open(&procs).map_err(failed("open", &procs))?,
+        })
     }
 
     /// Kills everything in the leaf at once; false where the kernel has no `cgroup.kill` (before 5.14).
@@ -266,6 +283,10 @@ impl Leaf {
     fn write(&self, file: &str, value: &str) -> Result<(), CgroupError> {
         let path = self.path.join(file);
         fs::write(&path, value).map_err(failed("set the limit", &path))
+    }
+
+    fn write_if_there(&self, file: &str, value: &str) -> Result<(), CgroupError> {
+        if self.path.join(file).exists() { self.write(file, value) } else { Ok(()) }
     }
 
     /// `cgroup.events` is readable with a priority event when the leaf becomes empty.

@@ -1,17 +1,18 @@
-//! What a server process does to itself between fork and exec.
+//! What a server process does to itself between its birth and its program.
 //!
-//! The code between fork and exec runs in a copy of a process with many threads, of which only one is left: it may not
-//! allocate, lock or unwind. So it is a row of plain system calls on values that were prepared before the fork.
+//! The code in between runs in a copy of a process with many threads, of which only one is left: it may not
+//! allocate, lock or unwind. So it is a row of plain system calls on values that were prepared before.
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
+use super::clone::{Birth, Child, Entrance};
 use super::landlock::Domain;
+use super::namespaces::Namespaces;
+use super::program::StartError;
 use super::seccomp::Filters;
 use super::users::Ids;
 
@@ -27,8 +28,8 @@ pub enum Step {
     Groups = 3,
     /// Becoming the user.
     User = 4,
-    /// Forbidding core dumps.
-    CoreLimit = 5,
+    /// Taking its limits, and forbidding core dumps.
+    Limits = 5,
     /// Giving up inheritable capabilities.
     Capabilities = 6,
     /// Giving up new privileges.
@@ -41,21 +42,30 @@ pub enum Step {
     Domain = 10,
     /// Giving up every capability.
     Powers = 11,
+    /// Waiting for its namespaces to be made.
+    Namespaces = 12,
+    /// Putting its mounts in place.
+    Mounts = 13,
+    /// Going to its working directory.
+    WorkingDir = 14,
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Cgroup,
         Self::Session,
         Self::Groups,
         Self::User,
-        Self::CoreLimit,
+        Self::Limits,
         Self::Capabilities,
         Self::NoNewPrivileges,
         Self::Descriptors,
         Self::Filter,
         Self::Domain,
         Self::Powers,
+        Self::Namespaces,
+        Self::Mounts,
+        Self::WorkingDir,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -71,12 +81,23 @@ impl Step {
                 "become its user",
                 "start airlock as root or with CAP_SETUID and CAP_SETGID, or remove `user` from the upstream",
             ),
-            Self::CoreLimit => ("forbid core dumps", "allow setrlimit"),
+            Self::Limits => {
+                ("take its limits", "lower `pin.open_files`, or raise LimitNOFILE= of airlock.service")
+            }
             Self::Capabilities => ("give up capabilities", "a kernel of at least 4.3 is needed"),
             Self::NoNewPrivileges => ("give up new privileges", "a kernel of at least 3.5 is needed"),
             Self::Descriptors => ("close inherited descriptors", "a kernel of at least 5.11 is needed"),
             Self::Domain => ("enter its part of the file system", "report this: it cannot normally fail"),
             Self::Powers => ("give up its capabilities", "allow capset"),
+            Self::Namespaces => (
+                "have namespaces of its own",
+                "allow user namespaces (sysctl user.max_user_namespaces, RestrictNamespaces= of airlock.service), or start airlock as root",
+            ),
+            Self::Mounts => (
+                "put its mounts in place",
+                "see that airlock itself can reach what `files` names, and that a filter of system calls lets mounts pass",
+            ),
+            Self::WorkingDir => ("go to its working directory", "let the server's user enter `working_dir`"),
             Self::Filter => {
                 ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
             }
@@ -84,54 +105,56 @@ impl Step {
     }
 }
 
-/// Everything the child needs, prepared before the fork.
-#[derive(Debug)]
+/// Everything the child needs, prepared before it is born. Without any of it the child is confined by the last steps alone.
+#[derive(Debug, Default)]
 pub(super) struct Confinement {
-    /// The leaf's `cgroup.procs`, open for writing.
-    pub(super) procs: Option<File>,
+    /// The way into its leaf.
+    pub(super) entrance: Option<Entrance>,
+    /// Namespaces of its own.
+    pub(super) namespaces: Option<Namespaces>,
     /// Who to become; the daemon's own user when absent.
     pub(super) ids: Option<Ids>,
+    /// How many descriptors it may have open; as many as the daemon when absent.
+    pub(super) open_files: Option<u32>,
     /// What system calls it may not make; none for whoever is not to be confined, and for the canary.
     pub(super) filters: Option<&'static Filters>,
     /// What of the file system it has; all where there is none.
     pub(super) domain: Option<Domain>,
 }
 
-/// The parent's end of the channel that says which step failed.
-#[derive(Debug)]
-pub(super) struct StepReader(UnixStream);
-
-impl StepReader {
-    /// The step that failed, if one did. Call after the command, which holds the other end, is dropped.
-    pub(super) fn failed_step(mut self) -> Option<Step> {
-        let mut byte = [0];
-        (self.0.read(&mut byte).ok()? == 1).then(|| Step::from_byte(byte[0])).flatten()
-    }
-}
-
 impl Confinement {
-    /// Has the command confine itself before it executes its program.
-    pub(super) fn apply_to(self, command: &mut Command) -> io::Result<StepReader> {
-        let (reader, writer) = UnixStream::pair()?;
-        // SAFETY: the closure makes system calls only, on values it owns, and neither allocates nor unwinds.
-        unsafe {
-            command.pre_exec(move || {
-                self.enter().map_err(|(step, error)| {
-                    tell(writer.as_raw_fd(), &[step as u8]);
-                    error
-                })
-            });
+    /// Starts a child for this confinement, which runs `run`. It is not confined before that calls [`Self::enter`].
+    ///
+    /// # Safety
+    /// As [`Child::start`].
+    pub(super) unsafe fn start(&self, run: impl FnOnce(Birth)) -> Result<Child, StartError> {
+        let flags = self.namespaces.as_ref().map_or(0, Namespaces::flags);
+        // SAFETY: the caller's promise.
+        let started = unsafe { Child::start(self.entrance.as_ref(), flags, run) };
+        let (mut child, _) = started.map_err(|error| match flags {
+            0 => StartError::Clone(error),
+            _ => StartError::Step(Step::Namespaces, error),
+        })?;
+        let admitted = self.namespaces.as_ref().map_or(Ok(()), |own| own.admit(child.pid(), self.ids));
+        if let Err(error) = admitted {
+            // It waits for what does not come.
+            child.kill().and_then(|()| child.wait()).map_err(StartError::Clone)?;
+            return Err(StartError::Step(Step::Namespaces, error));
         }
-        Ok(StepReader(reader))
+        Ok(child)
     }
 
-    /// Confines the calling process, which has to be a freshly forked child.
-    pub(super) fn enter(&self) -> Result<(), (Step, io::Error)> {
-        if let Some(procs) = &self.procs {
-            check(Step::Cgroup, tell(procs.as_raw_fd(), b"0"))?;
+    /// Confines the calling process, which has to be a child of [`Self::start`]. It goes to `working_dir` on the way: as its
+    /// user, among its mounts.
+    pub(super) fn enter(&self, birth: Birth, working_dir: Option<&CStr>) -> Result<(), (Step, io::Error)> {
+        if let (Some(entrance), Birth::Outside) = (&self.entrance, birth) {
+            check(Step::Cgroup, tell(entrance.procs.as_raw_fd(), b"0"))?;
         }
         // SAFETY: setsid takes nothing.
         check(Step::Session, unsafe { libc::setsid() }.into())?;
+        if let Some(namespaces) = &self.namespaces {
+            namespaces.enter()?;
+        }
         if let Some(Ids { uid, gid }) = self.ids {
             // The system calls themselves: glibc's functions would tell other threads, of which there are none here.
             // SAFETY: the list has one element and lives for the call.
@@ -141,9 +164,14 @@ impl Confinement {
             // SAFETY: plain numbers.
             check(Step::User, unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
         }
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the limit lives for the call.
-        check(Step::CoreLimit, unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) }.into())?;
+        if let Some(dir) = working_dir {
+            // SAFETY: a string with its end, which lives for the call.
+            check(Step::WorkingDir, unsafe { libc::chdir(dir.as_ptr()) }.into())?;
+        }
+        limit(libc::RLIMIT_CORE, 0)?;
+        if let Some(open_files) = self.open_files {
+            limit(libc::RLIMIT_NOFILE, open_files.into())?;
+        }
         // SAFETY: plain numbers. Without this the server would inherit what systemd gave the daemon as ambient.
         let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
         check(Step::Capabilities, cleared.into())?;
@@ -178,6 +206,18 @@ fn give_up_capabilities() -> Result<(), (Step, io::Error)> {
     check(Step::Powers, unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) })
 }
 
+/// `setrlimit`'s first argument has another type with another C library.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+fn limit(resource: Resource, most: libc::rlim_t) -> Result<(), (Step, io::Error)> {
+    let most = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: the limit lives for the call.
+    check(Step::Limits, unsafe { libc::setrlimit(resource, &raw const most) }.into())
+}
+
 fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
     if result < 0 { Err((step, io::Error::last_os_error())) } else { Ok(()) }
 }
@@ -188,39 +228,21 @@ pub(super) fn tell(fd: RawFd, bytes: &[u8]) -> libc::c_long {
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) as libc::c_long }
 }
 
+/// Reads a byte, without allocating; the result of `read(2)`.
+pub(super) fn hear(fd: RawFd) -> libc::c_long {
+    let mut byte = 0_u8;
+    // SAFETY: one byte, which lives for the call.
+    unsafe { libc::read(fd, (&raw mut byte).cast(), 1) as libc::c_long }
+}
+
+/// Closes a descriptor in a child, whose copies of values are never dropped.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: a number; nobody uses it in the child afterwards, and the parent's own stays.
+    unsafe { libc::close(fd) };
+}
+
 /// Both ends of a connection: ours, and the one that becomes a descriptor of the child.
 pub(super) fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     Ok((ours, theirs.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::OpenOptions;
-
-    #[test]
-    fn a_step_that_fails_is_named_and_the_program_does_not_run() {
-        // Every write to this device fails, as one to a removed cgroup does.
-        let procs = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-        let mut command = Command::new("/bin/true");
-        let steps = Confinement { procs: Some(procs), ids: None, filters: None, domain: None }
-            .apply_to(&mut command)
-            .expect("a channel");
-        let error = command.spawn().expect_err("no program");
-        drop(command);
-        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
-        assert_eq!(steps.failed_step(), Some(Step::Cgroup));
-    }
-
-    #[test]
-    fn a_program_that_is_missing_is_no_failed_step() {
-        let mut command = Command::new("/no/such/program");
-        let steps = Confinement { procs: None, ids: None, filters: None, domain: None }
-            .apply_to(&mut command)
-            .expect("a channel");
-        command.spawn().expect_err("no program");
-        drop(command);
-        assert_eq!(steps.failed_step(), None);
-    }
 }

@@ -24,16 +24,18 @@ use crate::config::schema::{Files, PinNetwork};
 const NEWEST: ABI = ABI::V7;
 
 /// What steers the kernel: read and executed, never written.
-const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
+pub(super) const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
 /// What shows the kernel's inside, and the links of the cage: hidden, whoever would be allowed to look.
-const INSIDE: [&str; 4] = ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
+pub(super) const INSIDE: [&str; 4] =
+    ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
 /// Where devices are. The directory can be listed, and what is in [`NODES`] is a server's.
-const DEVICES: &str = "/dev";
+pub(super) const DEVICES: &str = "/dev";
 /// The devices of every program.
 const NODES: [&str; 11] =
     ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "log"];
 /// What a server with `files` has besides what they name: programs and their configuration.
-const SYSTEM: [&str; 9] = ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
+pub(super) const SYSTEM: [&str; 9] =
+    ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
 
 /// Why a server has no domain.
 #[derive(Debug, thiserror::Error)]

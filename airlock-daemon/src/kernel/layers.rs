@@ -5,9 +5,10 @@ use aya::Ebpf;
 use super::cgroup::Cgroups;
 use super::drop::{DropError, EarlyDrop};
 use super::landlock;
+use super::namespaces::{self, Permitted};
 use super::report::Layer;
 use super::seccomp::{self, Sockets};
-use crate::config::schema::Xdp;
+use crate::config::schema::{KernelMode, Xdp};
 
 /// Attaches the early drop as far as that works; what mode `required` does not start with is the second part.
 pub(super) fn early_drop(
@@ -34,8 +35,8 @@ pub(super) fn early_drop(
 }
 
 /// Which limits of `pin` this host enforces.
-pub(super) fn limits(cgroups: &Cgroups) -> [Layer; 2] {
-    [("memory", "pin.memory"), ("pids", "pin.tasks")].map(|(controller, limit)| {
+pub(super) fn limits(cgroups: &Cgroups) -> [Layer; 3] {
+    [("memory", "pin.memory"), ("pids", "pin.tasks"), ("cpu", "pin.cpu")].map(|(controller, limit)| {
         if cgroups.has(controller) {
             Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
         } else {
@@ -61,17 +62,21 @@ fn drop_layer(early_drop: &EarlyDrop) -> Layer {
     Layer::active("early drop", places.join(", "))
 }
 
-/// What does not depend on this host.
-pub(super) fn always() -> [Layer; 3] {
-    [
-        Layer::active(
-            "process",
-            "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
-        ),
-        match seccomp::filters(Sockets::Unix) {
-            Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
-            Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
-        },
-        landlock::layer(),
-    ]
+/// What every server gets that is no rung, and what namespaces this host permits.
+pub(super) fn always(mode: KernelMode) -> (Option<Permitted>, Vec<Layer>) {
+    let mut layers = vec![Layer::active(
+        "process",
+        "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
+    )];
+    if mode == KernelMode::Off {
+        return (None, layers);
+    }
+    layers.push(match seccomp::filters(Sockets::Unix) {
+        Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
+        Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
+    });
+    layers.push(landlock::layer());
+    let (permitted, layer) = namespaces::probe();
+    layers.push(layer);
+    (permitted, layers)
 }

@@ -7,6 +7,7 @@ mod attempts;
 mod btf;
 mod canary;
 mod cgroup;
+mod clone;
 mod confine;
 mod diagnostics;
 mod dialers;
@@ -19,10 +20,13 @@ mod landlock;
 mod layers;
 mod links;
 mod loader;
+mod mounts;
+mod namespaces;
 mod network;
 mod own_dir;
 mod peer;
 mod pins;
+mod program;
 mod report;
 mod sealed;
 mod seccomp;
@@ -55,6 +59,7 @@ use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
 use self::links::Links;
+use self::namespaces::Permitted;
 use self::pins::Pins;
 use self::report::{claim, rung_name};
 use self::seccomp::Sockets;
@@ -139,6 +144,7 @@ pub struct KernelHalf {
     names: Names,
     hidden: Mutex<Vec<PathBuf>>,
     slice: Option<Result<Slice, SliceError>>,
+    permitted: Option<Permitted>,
 }
 
 impl KernelHalf {
@@ -237,7 +243,8 @@ impl KernelHalf {
                 Arc::new(Pinning { _pins: pins, _programs: programs.clone(), _links: links, cgroups })
             });
         }
-        layers.extend(layers::always());
+        let (permitted, more) = layers::always(config.mode);
+        layers.extend(more);
         let report = Report {
             mode: config.mode,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -247,7 +254,10 @@ impl KernelHalf {
             layers,
         };
         let failures = Failures { pins: foreign_pins, early_drop: drop_failure };
-        (Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice }, failures)
+        (
+            Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice, permitted },
+            failures,
+        )
     }
 
     /// What is in force, and why the rest is not.
@@ -267,7 +277,11 @@ impl KernelHalf {
     pub fn cell(&self, upstream: &str, pin: &Pin) -> Result<Cell, KernelError> {
         let leaf = match &self.pinning {
             Some(pinning) => {
-                let limits = [(pin.memory.is_some(), "memory"), (pin.tasks.is_some(), "pids")];
+                let limits = [
+                    (pin.memory.is_some(), "memory"),
+                    (pin.tasks.is_some(), "pids"),
+                    (pin.cpu.is_some(), "cpu"),
+                ];
                 for (_, controller) in
                     limits.into_iter().filter(|(wanted, name)| *wanted && !pinning.cgroups.has(name))
                 {
@@ -296,6 +310,8 @@ impl KernelHalf {
             network: pin.network,
             hidden: self.hidden.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             filters,
+            permitted: self.permitted,
+            open_files: pin.open_files,
             pinned,
             leaf,
             pinning: self.pinning.clone(),

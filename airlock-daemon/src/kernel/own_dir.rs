@@ -14,6 +14,8 @@ pub(super) struct OwnDir {
     outer: PathBuf,
     /// The server's, inside of it.
     inner: PathBuf,
+    /// Beside it, and always empty here: where a server's mounts are put together.
+    stage: PathBuf,
 }
 
 impl OwnDir {
@@ -21,8 +23,9 @@ impl OwnDir {
     pub(super) fn create(ids: Option<Ids>) -> io::Result<Self> {
         let outer = std::env::temp_dir().join(format!("airlock-{}", name()?));
         DirBuilder::new().mode(0o711).create(&outer)?;
-        let own = Self { inner: outer.join(name()?), outer };
+        let own = Self { inner: outer.join(name()?), stage: outer.join("stage"), outer };
         DirBuilder::new().mode(0o700).create(&own.inner)?;
+        DirBuilder::new().mode(0o700).create(&own.stage)?;
         if let Some(Ids { uid, gid }) = ids
             && std::os::unix::fs::chown(&own.inner, Some(uid), Some(gid)).is_err()
         {
@@ -35,6 +38,11 @@ impl OwnDir {
     /// The server's directory.
     pub(super) fn path(&self) -> &Path {
         &self.inner
+    }
+
+    /// An empty directory of the daemon's.
+    pub(super) fn stage(&self) -> &Path {
+        &self.stage
     }
 }
 

@@ -1,27 +1,36 @@
 //! Starting a server in its cell, and its end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use rustix::fs::{Access, access};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Signal, kill_process_group};
+use rustix::thread::CapabilitySet;
 
 use super::Pinning;
 use super::cgroup::{CgroupError, Leaf};
+use super::clone::Child;
 use super::confine::{Confinement, Step, socket_pair};
 use super::landlock::{Domain, Wants};
+use super::mounts::Mounts;
+use super::namespaces::{Namespaces, Permitted};
 use super::own_dir::OwnDir;
+use super::program::{Program, StartError};
 use super::seccomp::Filters;
 use super::users::{self, Ids};
 use crate::config::schema::{Files, PinNetwork};
 
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The user of servers whose configuration names none, where it exists and this process may become it; `sysusers.d` makes it.
+const DEFAULT_USER: &str = "airlock-mcp";
 
 /// How to start a server.
 #[derive(Debug, Clone)]
@@ -34,7 +43,7 @@ pub struct ServerCommand {
     pub env: BTreeMap<String, String>,
     /// Where it starts.
     pub working_dir: PathBuf,
-    /// The user it runs as; the daemon's own when absent.
+    /// The user it runs as; when absent [`DEFAULT_USER`], or the daemon's own where that cannot be.
     pub user: Option<String>,
     /// What of the file system it has; what its user has when absent.
     pub files: Option<Files>,
@@ -143,6 +152,8 @@ pub struct Cell {
     pub(super) pinning: Option<Arc<Pinning>>,
     pub(super) pinned: bool,
     pub(super) filters: Option<&'static Filters>,
+    pub(super) permitted: Option<Permitted>,
+    pub(super) open_files: Option<u32>,
     pub(super) network: PinNetwork,
     pub(super) hidden: Vec<PathBuf>,
 }
@@ -151,7 +162,6 @@ pub struct Cell {
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
-    status: Option<ExitStatus>,
     stdio: Option<UnixStream>,
     stderr: Option<UnixStream>,
     // In this order: the leaf goes before what it hangs on.
@@ -178,80 +188,85 @@ impl Cell {
         if !command.working_dir.is_dir() {
             return Err(SpawnError::WorkingDir { upstream, dir: command.working_dir.clone() });
         }
-        let ids = match &command.user {
-            Some(user) => change_of_user(&upstream, user)?,
-            None => None,
-        };
+        let ids =
+            if let Some(user) = &command.user { change_of_user(&upstream, user)? } else { default_user() };
         if ids.is_none() && self.pinned {
             tracing::warn!(
                 upstream,
-                "this server runs as airlock's own user, which may move it out of its cell: set `user`"
+                "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
             );
         }
-        let procs = match &self.leaf {
+        let entrance = match &self.leaf {
             Some(leaf) => Some(
-                leaf.open_procs()
-                    .map_err(|source| SpawnError::Cgroup { upstream: upstream.clone(), source })?,
+                leaf.open().map_err(|source| SpawnError::Cgroup { upstream: upstream.clone(), source })?,
             ),
             None => None,
         };
         let own = OwnDir::create(ids).map_err(prepare("make a directory of its own"))?;
+        let wants = Wants {
+            files: command.files.as_ref(),
+            program: &program,
+            working_dir: &command.working_dir,
+            own: Some(own.path()),
+            hidden: &self.hidden,
+            network: self.network,
+        };
         // Without filters nothing is to be confined.
         let domain = match self.filters {
-            Some(_) => {
-                let wants = Wants {
-                    files: command.files.as_ref(),
-                    program: &program,
-                    working_dir: &command.working_dir,
-                    own: Some(own.path()),
-                    hidden: &self.hidden,
-                    network: self.network,
-                };
-                let domain = Domain::prepare(&wants);
-                Some(domain.map_err(|error| SpawnError::Files {
-                    upstream: upstream.clone(),
-                    detail: error.to_string(),
-                })?)
+            Some(_) => Some(Domain::prepare(&wants).map_err(|error| SpawnError::Files {
+                upstream: upstream.clone(),
+                detail: error.to_string(),
+            })?),
+            None => None,
+        };
+        let namespaces = match self.permitted {
+            Some(permitted) => {
+                let mounts = Mounts::prepare(&wants, &own).map_err(prepare("prepare its mounts"))?;
+                let own = Namespaces::prepare(permitted, self.network, mounts);
+                Some(own.map_err(prepare("make a socket pair"))?)
             }
             None => None,
         };
-        let (stdio, child_stdin) = socket_pair().map_err(prepare("make a socket pair"))?;
-        let child_stdout: OwnedFd = child_stdin.try_clone().map_err(prepare("duplicate a socket"))?;
-        let (stderr, child_stderr) = socket_pair().map_err(prepare("make a socket pair"))?;
+        let (stdio, input) = socket_pair().map_err(prepare("make a socket pair"))?;
+        let output: OwnedFd = input.try_clone().map_err(prepare("duplicate a socket"))?;
+        let (stderr, errors) = socket_pair().map_err(prepare("make a socket pair"))?;
 
-        let mut process = Command::new(&program);
-        process
-            .args(&command.args)
-            .env_clear()
-            .env("PATH", DEFAULT_PATH)
-            .env("TMPDIR", own.path())
-            .envs(&command.env)
-            .current_dir(&command.working_dir)
-            .stdin(Stdio::from(child_stdin))
-            .stdout(Stdio::from(child_stdout))
-            .stderr(Stdio::from(child_stderr));
-        let steps = Confinement { procs, ids, filters: self.filters, domain }
-            .apply_to(&mut process)
-            .map_err(prepare("make a socket pair"))?;
-        let spawned = process.spawn();
-        // Closes our copies of the child's descriptors, so that its end is the end of the stream.
-        drop(process);
-        match spawned {
+        let mut environment =
+            BTreeMap::from([("PATH", OsStr::new(DEFAULT_PATH)), ("TMPDIR", own.path().as_os_str())]);
+        environment.extend(command.env.iter().map(|(name, value)| (name.as_str(), OsStr::new(value))));
+        let streams = [input, output, errors];
+        let started = Program::prepare(&program, &command.args, environment, &command.working_dir, streams)
+            .map_err(prepare("prepare its program"))?
+            .start(&Confinement {
+                entrance,
+                namespaces,
+                ids,
+                open_files: self.open_files,
+                filters: self.filters,
+                domain,
+            });
+        match started {
             Ok(child) => Ok(ServerProcess {
                 child,
-                status: None,
                 stdio: Some(stdio),
                 stderr: Some(stderr),
                 leaf: self.leaf,
                 _own: own,
                 _pinning: self.pinning,
             }),
-            Err(source) => Err(match steps.failed_step() {
-                Some(step) => SpawnError::Confine { upstream, step, source },
-                None => SpawnError::Exec { upstream, program, source },
-            }),
+            Err(StartError::Clone(source)) => Err(prepare("start a process")(source)),
+            Err(StartError::Step(step, source)) => Err(SpawnError::Confine { upstream, step, source }),
+            Err(StartError::Execute(source)) => Err(SpawnError::Exec { upstream, program, source }),
         }
     }
+}
+
+/// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.
+fn default_user() -> Option<Ids> {
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let may = rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(needed));
+    // A name service that does not answer is one that knows no such user.
+    if may { users::look_up(DEFAULT_USER).ok().flatten() } else { None }
 }
 
 /// The numbers of the user, unless this process already has them.
@@ -319,48 +334,37 @@ impl ServerProcess {
 
     /// The process id of the server.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid().as_raw_nonzero().get().unsigned_abs()
     }
 
     /// How the server ended, if it did by itself; never waits for it. What it left behind in its cell is killed then.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        if self.status.is_none() {
-            let pid = self.group()?;
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            if let Ok(Some(_)) = waitid(WaitId::Pid(pid), options) {
-                self.kill();
-            }
+        if self.child.status().is_none() && self.child.has_ended() {
+            self.kill();
         }
-        self.status
+        self.child.status()
     }
 
     /// Kills the server and all that it started, waits for its end and removes its cell; how it ended. Idempotent.
     pub fn kill(&mut self) -> Option<ExitStatus> {
-        if self.status.is_some() {
-            return self.status;
+        if let Some(status) = self.child.status() {
+            return Some(status);
         }
         let by_cgroup = self.leaf.as_ref().is_some_and(Leaf::kill);
-        if !by_cgroup && let Some(group) = self.group() {
-            // The leader is not reaped yet, so the number is still its own.
-            if let Err(error) = kill_process_group(group, Signal::KILL) {
-                tracing::debug!(pid = self.pid(), %error, "process group not killed");
-            }
+        // The leader is not reaped yet, so the number is still its own.
+        if !by_cgroup && let Err(error) = kill_process_group(self.child.pid(), Signal::KILL) {
+            tracing::debug!(pid = self.pid(), %error, "process group not killed");
         }
         if let Err(error) = self.child.kill() {
             tracing::debug!(pid = self.pid(), %error, "process not killed");
         }
-        match self.child.wait() {
-            Ok(status) => self.status = Some(status),
-            Err(error) => tracing::warn!(pid = self.pid(), %error, "cannot wait for a killed server"),
+        if let Err(error) = self.child.wait() {
+            tracing::warn!(pid = self.pid(), %error, "cannot wait for a killed server");
         }
         if let Some(leaf) = &mut self.leaf {
             leaf.remove();
         }
-        self.status
-    }
-
-    fn group(&self) -> Option<Pid> {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+        self.child.status()
     }
 }
 

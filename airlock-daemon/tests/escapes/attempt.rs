@@ -25,6 +25,8 @@ pub(crate) struct Attempt {
     pub(crate) root_may: bool,
     /// The version of Landlock from which on it is refused to root; 0 where something else refuses it.
     pub(crate) landlock: i32,
+    /// Whether namespaces refuse it on every rung, to root as to nobody, on a host that permits them.
+    pub(crate) namespaces: bool,
     /// The errors that count as refused, besides `EPERM` and `EACCES`.
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
@@ -59,6 +61,7 @@ pub(crate) fn attempt(
         from: Rung::NoIp,
         root_may: false,
         landlock: 0,
+        namespaces: false,
         also: &[],
         lacks: &[],
         knocks: false,
@@ -79,6 +82,11 @@ impl Attempt {
     /// What refuses it to root is Landlock of at least this version.
     pub(crate) fn by_landlock(self, landlock: i32) -> Self {
         Self { landlock, ..self }
+    }
+
+    /// What refuses it on every rung are namespaces.
+    pub(crate) fn by_namespaces(self) -> Self {
+        Self { namespaces: true, ..self }
     }
 
     pub(crate) fn helped(self, help: Help) -> Self {

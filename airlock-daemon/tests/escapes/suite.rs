@@ -141,6 +141,7 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
             continue;
         }
         rungs.push(rung);
+        let namespaces = half.report().is_active("namespaces");
         for (user, free) in USERS.iter().zip(&outside) {
             let mut driver = Driver::caged(&half, &program, &env, user)?;
             for (attempt, (free, seen)) in attempts.iter().zip(free) {
@@ -148,7 +149,13 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
                     .attempt(&world, attempt)
                     .map_err(|error| format!("in the cage: {error}"))
                     .and_then(|caged| {
-                        judge(attempt, user.uid == 0, rung, (caged, &world.visitors()), (*free, seen))
+                        judge(
+                            attempt,
+                            user.uid == 0,
+                            (rung, namespaces),
+                            (caged, &world.visitors()),
+                            (*free, seen),
+                        )
                     });
                 let cell = match &result {
                     Ok(cell) => cell.to_string(),
@@ -208,7 +215,7 @@ pub(crate) fn sealed() -> Result<(), String> {
 fn judge(
     attempt: &Attempt,
     root: bool,
-    rung: Rung,
+    (rung, namespaces): (Rung, bool),
     (caged, visitors): (Outcome, &[&str]),
     (free, seen): (Outcome, &[&'static str]),
 ) -> Result<Cell, String> {
@@ -233,7 +240,7 @@ fn judge(
         );
     }
     let open_to_root = attempt.root_may || attempt.landlock > crate::raw::landlock_version();
-    let shut = rung >= attempt.from && !(root && open_to_root);
+    let shut = attempt.namespaces && namespaces || rung >= attempt.from && !(root && open_to_root);
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {
             Ok(Cell::Refused(errno))

@@ -89,6 +89,23 @@ pub(crate) fn wait_for(output: &mut impl BufRead, line: &str) {
     panic!("the probe ended without `{line}`");
 }
 
+/// Runs before everything else in the program: before `main`, before the test harness, and before any code of its own.
+#[expect(unsafe_code, reason = "nothing else runs before main")]
+mod first_instruction {
+    // SAFETY: the loader calls what stands in this section, each a function without a result.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static RACE: extern "C" fn() = race;
+
+    extern "C" fn race() {
+        if std::env::var(super::MODE).is_ok_and(|mode| mode == "race") {
+            let address = std::env::var(super::NAMES).expect("an address");
+            super::found("race", super::errno(std::net::TcpStream::connect(address)));
+            std::process::exit(0);
+        }
+    }
+}
+
 /// What a probe does; never returns.
 pub(crate) fn act(mode: &str) -> ! {
     match mode {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::{ByteSize, Period};
+use crate::config::units::{ByteSize, CpuShare, Period};
 
 /// `upstreams[]`: one MCP server.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -28,7 +28,7 @@ pub struct Upstream {
     /// `stdio`: its working directory, `/` by default.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
-    /// `stdio`: the user it runs as. `dial_in`: the user whose processes may dial in.
+    /// `stdio`: the user it runs as; when absent `airlock-mcp`, or Airlock's own where that does not exist or cannot be become. `dial_in`: the user whose processes may dial in.
     #[serde(default)]
     pub user: Option<String>,
     /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
@@ -204,10 +204,14 @@ pub enum TokenClientAuth {
 pub struct Pin {
     /// What it may reach by network: nothing (the default) or, explicitly, the host's network.
     pub network: PinNetwork,
-    /// Memory limit of its cgroup.
+    /// Memory limit of its cgroup, swap included: it is given none.
     pub memory: Option<ByteSize>,
     /// Limit of processes and threads of its cgroup.
     pub tasks: Option<u32>,
+    /// Share of processors of its cgroup, in hundredths of one: `50%` is half a processor, `200%` two.
+    pub cpu: Option<CpuShare>,
+    /// Limit of descriptors that one process of its may have open; the daemon's own when absent.
+    pub open_files: Option<u32>,
     /// Sockets that it may connect to all the same; servers that dial in have Airlock's and no other.
     pub sockets: Vec<PinSocket>,
 }
@@ -243,6 +247,13 @@ pub enum PinNetwork {
 
 impl Default for Pin {
     fn default() -> Self {
-        Self { network: PinNetwork::None, memory: None, tasks: Some(64), sockets: Vec::new() }
+        Self {
+            network: PinNetwork::None,
+            memory: None,
+            tasks: Some(64),
+            cpu: None,
+            open_files: None,
+            sockets: Vec::new(),
+        }
     }
 }

@@ -56,6 +56,8 @@ fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
     let limits = [
         ("memory", pin.memory != default.memory, "MemoryMax="),
         ("tasks", pin.tasks != default.tasks, "TasksMax="),
+        ("cpu", pin.cpu != default.cpu, "CPUQuota="),
+        ("open_files", pin.open_files != default.open_files, "LimitNOFILE="),
     ];
     for (key, given, unit) in limits {
         if given {

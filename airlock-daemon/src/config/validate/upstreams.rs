@@ -9,6 +9,8 @@ use crate::config::units::ByteSize;
 
 /// Longest name of an upstream in bytes.
 const MAX_NAME: usize = 32;
+/// Below this nothing that is linked to libraries starts.
+const LEAST_OPEN_FILES: u32 = 16;
 /// Less memory than this does not even start a process.
 const LEAST_MEMORY: ByteSize = ByteSize::kib(1024);
 
@@ -143,6 +145,8 @@ fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
         ("network", pin.network != default.network),
         ("memory", pin.memory != default.memory),
         ("tasks", pin.tasks != default.tasks),
+        ("cpu", pin.cpu != default.cpu),
+        ("open_files", pin.open_files != default.open_files),
         ("sockets", pin.sockets != default.sockets),
     ];
     for (key, given) in keys {
@@ -217,6 +221,16 @@ fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     if upstream.pin.tasks == Some(0) {
         let path = at!["upstreams", index, "pin", "tasks"];
         checks.value(path, "no process could be started", "at least 1", "write a number, such as `64`");
+    }
+    if upstream.pin.open_files.is_some_and(|most| most < LEAST_OPEN_FILES) {
+        let path = at!["upstreams", index, "pin", "open_files"];
+        let message = "no program runs with so few descriptors";
+        checks.value(
+            path,
+            message,
+            &format!("at least {LEAST_OPEN_FILES}"),
+            "write a number, such as `1024`",
+        );
     }
     if let Some(memory) = upstream.pin.memory.filter(|memory| *memory < LEAST_MEMORY) {
         let path = at!["upstreams", index, "pin", "memory"];

@@ -74,6 +74,7 @@ fn daemons() -> Vec<Attempt> {
             fs::set_permissions(place.daemon.join("admin.sock"), mode)
         })
         .root_may()
+        .by_namespaces()
         .also(HIDDEN),
         attempt("hard-link", "keep the daemon's secret under a name of one's own", |place| {
             let ours = place.dir.join(format!("kept-{}", std::process::id()));

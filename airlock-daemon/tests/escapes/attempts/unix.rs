@@ -139,6 +139,7 @@ fn bound() -> Vec<Attempt> {
         })
         .helped(Help::Dial)
         .from(Rung::Sealed)
+        .by_namespaces()
         .also(&[libc::ECONNREFUSED]),
         attempt("unix-daemon-socket", "connect to the daemon's own socket", |place| {
             stream(&place.daemon.join("admin.sock"))

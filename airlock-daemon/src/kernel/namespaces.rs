@@ -1,0 +1,202 @@
+//! Namespaces of its own for a server: an empty network, and the mounts of [`super::mounts`].
+//!
+//! They are asked for with the process, so nobody has to enter anything. Who may not make them as it is gets them with a user
+//! namespace, in which it is mapped to itself and to the server's user; see `user_namespaces(7)`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::confine::{Confinement, Step};
+use super::mounts::Mounts;
+use super::own_dir::OwnDir;
+use super::program::{Program, StartError};
+use super::report::Layer;
+use super::users::Ids;
+use crate::config::schema::PinNetwork;
+
+/// What this host permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Permitted {
+    /// With the capabilities that the daemon has.
+    AsWeAre,
+    /// In a user namespace.
+    WithUser,
+}
+
+impl Permitted {
+    fn flags(self, network: PinNetwork) -> u64 {
+        let network = match network {
+            PinNetwork::None => libc::CLONE_NEWNET,
+            PinNetwork::Host => 0,
+        };
+        let user = match self {
+            Self::AsWeAre => 0,
+            Self::WithUser => libc::CLONE_NEWUSER,
+        };
+        (libc::CLONE_NEWNS | network | user).unsigned_abs().into()
+    }
+}
+
+/// The namespaces of one process that is about to be started.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    flags: u64,
+    gate: Option<Gate>,
+    mounts: Mounts,
+}
+
+impl Namespaces {
+    pub(super) fn prepare(permitted: Permitted, network: PinNetwork, mounts: Mounts) -> io::Result<Self> {
+        let gate = match permitted {
+            Permitted::AsWeAre => None,
+            Permitted::WithUser => Some(Gate::new()?),
+        };
+        Ok(Self { flags: permitted.flags(network), gate, mounts })
+    }
+
+    /// `CLONE_NEW…`.
+    pub(super) fn flags(&self) -> u64 {
+        self.flags
+    }
+
+    /// In the parent: makes the child's namespace know the users that it needs, and lets it go on.
+    pub(super) fn admit(&self, child: Pid, ids: Option<Ids>) -> io::Result<()> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.open(child, ids))
+    }
+
+    /// In the child: waits for that, and puts the mounts in place. System calls only.
+    pub(super) fn enter(&self) -> Result<(), (Step, io::Error)> {
+        if let Some(gate) = &self.gate {
+            gate.pass().map_err(|error| (Step::Namespaces, error))?;
+        }
+        self.mounts.put_in_place().map_err(|error| (Step::Mounts, error))
+    }
+}
+
+/// Where a child waits until its user namespace has its maps.
+#[derive(Debug)]
+struct Gate {
+    ours: UnixStream,
+    childs: UnixStream,
+}
+
+impl Gate {
+    fn new() -> io::Result<Self> {
+        let (ours, childs) = UnixStream::pair()?;
+        Ok(Self { ours, childs })
+    }
+
+    fn open(&self, child: Pid, ids: Option<Ids>) -> io::Result<()> {
+        let of = |file: &str| format!("/proc/{}/{file}", child.as_raw_nonzero());
+        let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let servers = ids.unwrap_or(own);
+        fs::write(of("uid_map"), map([own.uid, servers.uid]))?;
+        let groups = map([own.gid, servers.gid]);
+        if let Err(refused) = fs::write(of("gid_map"), &groups) {
+            if refused.raw_os_error() != Some(libc::EPERM) {
+                return Err(refused);
+            }
+            // Without CAP_SETGID a map is only taken by a namespace that gives up setgroups(2) for it.
+            fs::write(of("setgroups"), "deny")?;
+            fs::write(of("gid_map"), groups)?;
+        }
+        (&self.ours).write_all(b".")
+    }
+
+    /// In the child.
+    fn pass(&self) -> io::Result<()> {
+        super::confine::close(self.ours.as_raw_fd());
+        wait_for_byte(self.childs.as_raw_fd())
+    }
+}
+
+/// Each number as itself.
+fn map(numbers: [u32; 2]) -> String {
+    let mut lines = String::new();
+    for number in BTreeSet::from(numbers) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{number} {number} 1");
+    }
+    lines
+}
+
+fn wait_for_byte(fd: RawFd) -> io::Result<()> {
+    match super::confine::hear(fd) {
+        1 => Ok(()),
+        0 => Err(io::Error::from_raw_os_error(libc::EPIPE)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Finds out what this host permits, by starting a process that takes it all and ends.
+pub(super) fn probe() -> (Option<Permitted>, Layer) {
+    const NAME: &str = "namespaces";
+    let mut refused = None;
+    for permitted in [Permitted::AsWeAre, Permitted::WithUser] {
+        match try_out(permitted) {
+            Ok(()) => {
+                let user = match permitted {
+                    Permitted::AsWeAre => "",
+                    Permitted::WithUser => ", in a user namespace",
+                };
+                let detail =
+                    format!("an empty network, and mounts that show a server what it is given{user}");
+                return (Some(permitted), Layer::active(NAME, detail));
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    let layer = match refused {
+        Some((step, error)) => Layer::inactive(NAME, format!("a process could not {}", step.explain().0))
+            .with_errno(error.raw_os_error())
+            .with_remedy(step.explain().1),
+        None => Layer::inactive(NAME, "not tried"),
+    };
+    (None, layer)
+}
+
+/// Starts a program that is nowhere: whoever gets as far as looking for it has taken every step before.
+fn try_out(permitted: Permitted) -> Result<(), (Step, io::Error)> {
+    let failed = |error| (Step::Namespaces, error);
+    let own = OwnDir::create(None).map_err(failed)?;
+    let mounts = Mounts::for_a_probe(&own).map_err(failed)?;
+    let namespaces = Namespaces::prepare(permitted, PinNetwork::None, mounts).map_err(failed)?;
+    let confinement = Confinement { namespaces: Some(namespaces), ..Confinement::default() };
+    let null = || File::open("/dev/null").map(OwnedFd::from).map_err(failed);
+    let program = Program::prepare(Path::new(""), &[], [], Path::new("/"), [null()?, null()?, null()?]);
+    match program.map_err(failed)?.start(&confinement) {
+        Err(StartError::Execute(_)) => Ok(()),
+        Err(StartError::Step(step, error)) => Err((step, error)),
+        Err(StartError::Clone(error)) => Err(failed(error)),
+        // Nothing is executed from an empty path.
+        Ok(mut child) => child.kill().and_then(|()| child.wait()).map(drop).map_err(failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_needs_no_user_namespace_may_have_one_as_well() {
+        if let (Some(Permitted::AsWeAre), _) = probe() {
+            match try_out(Permitted::WithUser) {
+                Ok(()) => {}
+                Err((_, error)) => println!("SKIPPED: this host permits no user namespaces: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_map_has_each_number_once() {
+        assert_eq!(map([5, 5]), "5 5 1\n");
+        assert_eq!(map([7, 5]), "5 5 1\n7 7 1\n");
+    }
+}
