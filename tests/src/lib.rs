@@ -6,6 +6,7 @@ pub mod airlock;
 pub mod events;
 pub mod http;
 pub mod mcp;
+pub mod net;
 pub mod proc;
 pub mod skip;
 pub mod soak;

@@ -28,7 +28,11 @@ const COMMANDS: [(&str, &str, Run); 11] = [
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
     ("build-ebpf", "build only the kernel programs", build_ebpf::run),
     ("check", "formatting and lints", check::run_command),
-    ("bench", "measure against a direct call and against nginx; --quick for a glance", bench::run_command),
+    (
+        "bench",
+        "measure against a direct call and against nginx, or --flood: under a flood; --quick for a glance",
+        bench::run_command,
+    ),
     ("soak", "abandon a thousand sessions, hold five thousand, and look at what stays", soak::run_command),
     ("tools", "install only the servers and clients that the tests drive", tools::run_command),
     ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),

@@ -16,6 +16,8 @@ pub(crate) enum Need {
     TestTools,
     /// To boot systemd in a container; of use to root only.
     Container,
+    /// To lay out networks.
+    Namespaces,
     /// To build the fuzz targets.
     Fuzz,
     /// To boot Debian's kernels in an emulator.
@@ -37,7 +39,7 @@ fn never() -> bool {
     false
 }
 
-const THINGS: [Thing; 26] = [
+const THINGS: [Thing; 27] = [
     Thing { package: "gcc", need: Need::Daemon, otherwise: || on_path("cc").is_some() },
     Thing { package: "libc6-dev", need: Need::Daemon, otherwise: never },
     Thing { package: "libsystemd-dev", need: Need::Daemon, otherwise: never },
@@ -52,6 +54,7 @@ const THINGS: [Thing; 26] = [
     Thing { package: "npm", need: Need::TestTools, otherwise: || on_path("npm").is_some() },
     Thing { package: "python3-venv", need: Need::TestTools, otherwise: python_makes_environments },
     Thing { package: "iproute2", need: Need::TestTools, otherwise: || on_path("ip").is_some() },
+    Thing { package: "iproute2", need: Need::Namespaces, otherwise: || on_path("ip").is_some() },
     Thing { package: "curl", need: Need::TestTools, otherwise: || on_path("curl").is_some() },
     Thing { package: "haproxy", need: Need::TestTools, otherwise: || on_path("haproxy").is_some() },
     Thing {

@@ -1,75 +1,15 @@
 //! Where an interface has the early drop, an offender's packets do not even arrive: two network namespaces and a veth pair.
 
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::AsFd as _;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
+use airlock_tests::net::Net;
 use airlock_tests::skip;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketType};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::blocks;
-
-/// Namespaces of the door and of the clients; both vanish with the value.
-pub(super) struct Net([String; 2]);
-
-impl Net {
-    pub(super) fn create() -> Result<Self, String> {
-        // Tests of one process run at the same time.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let tag = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let net = Self(["door", "out"].map(|side| format!("airlock-limits-{side}-{tag}")));
-        let [door, out] = &net.0;
-        ip(&["netns", "add", door])?;
-        ip(&["netns", "add", out])?;
-        ip(&["-n", door, "link", "set", "lo", "up"])?;
-        ip(&["-n", door, "link", "add", "door", "type", "veth", "peer", "name", "out", "netns", out])?;
-        ip(&["-n", door, "address", "add", "10.98.0.1/24", "dev", "door"])?;
-        for address in ["10.98.0.2/24", "10.98.0.3/24"] {
-            ip(&["-n", out, "address", "add", address, "dev", "out"])?;
-        }
-        ip(&["-n", door, "link", "set", "door", "up"])?;
-        ip(&["-n", out, "link", "set", "out", "up"])?;
-        Ok(net)
-    }
-
-    /// Runs a function on a thread inside one of them.
-    pub(super) fn inside<T: Send>(&self, side: usize, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.0[side]);
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(move || {
-                let namespace = File::open(&path).expect("a namespace");
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("to enter the namespace");
-                work()
-            });
-            worker.join().expect("no panic inside of the namespace")
-        })
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = ip(&["netns", "delete", name]);
-        }
-    }
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
-}
 
 /// One guess from that address; the status line of its answer, or what became of it.
 pub(super) fn guess(from: &str, to: SocketAddr) -> io::Result<String> {
@@ -82,13 +22,10 @@ pub(super) fn guess(from: &str, to: SocketAddr) -> io::Result<String> {
 
 /// A connection from that address, or none where its packets do not arrive.
 pub(super) fn connect(from: &str, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(Duration::from_millis(700)))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
-    let from: IpAddr = from.parse().map_err(io::Error::other)?;
-    rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
-    rustix::net::connect(&socket, &to)?;
-    Ok(TcpStream::from(socket))
+    let from = from.parse().map_err(io::Error::other)?;
+    let stream = airlock_tests::net::connect(from, to, Duration::from_millis(700))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(stream)
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use airlock_tests::airlock::{run, until};
 use airlock_tests::http::Request;
+use airlock_tests::net::Net;
 use airlock_tests::{Airlock, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::blocks;
-use super::kernel::{Net, connect, guess};
+use super::kernel::{connect, guess};
 
 const ME: &str = "10.98.0.2";
 const OTHER: &str = "10.98.0.3";
