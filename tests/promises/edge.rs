@@ -1,7 +1,7 @@
 //! The edge: TLS, HTTP/2, the unix socket, proxies in front, and clients that mean no good.
 
 #[path = "edge/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 #[path = "edge/curl.rs"]
 mod curl;
 #[path = "edge/hostile.rs"]

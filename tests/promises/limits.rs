@@ -4,6 +4,7 @@ mod blocks;
 mod kernel;
 mod lockout;
 mod streams;
+mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

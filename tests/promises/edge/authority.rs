@@ -9,14 +9,14 @@ use rcgen::{
 use tempfile::TempDir;
 
 /// The authority, and a directory for what it signs.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     dir: TempDir,
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -28,7 +28,7 @@ impl Authority {
         Self { dir, certificate, issuer: Issuer::new(params, key) }
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -63,7 +63,7 @@ impl Authority {
     }
 
     /// `server.tls` with the pair `host`, made and written; `more` are further keys.
-    pub(super) fn tls(&self, more: &str) -> String {
+    pub(crate) fn tls(&self, more: &str) -> String {
         self.write("host", &self.host());
         let dir = self.dir.path().display();
         format!("  tls: {{cert_file: {dir}/host.pem, key_file: {dir}/host.key{more}}}\n")

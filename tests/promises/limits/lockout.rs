@@ -14,20 +14,26 @@ use serde_json::Value;
 use super::blocks;
 use super::kernel::{connect, guess};
 
-const ME: &str = "10.98.0.2";
-const OTHER: &str = "10.98.0.3";
+pub(super) const ME: &str = "10.98.0.2";
+pub(super) const OTHER: &str = "10.98.0.3";
 
-struct Drill {
-    net: Net,
+/// A door in a network of its own, whose operator is told where its socket is.
+pub(super) struct Drill {
+    pub(super) net: Net,
     airlock: Airlock,
     _folder: tempfile::TempDir,
     socket: String,
-    door: SocketAddr,
+    pub(super) door: SocketAddr,
 }
 
 impl Drill {
     /// A door with an operator's socket; `xdp` are the interfaces of the early drop.
     fn begin(xdp: &str, io: &str) -> Option<Self> {
+        Self::with(xdp, io, "")
+    }
+
+    /// The same with more lines below `server:`.
+    pub(super) fn with(xdp: &str, io: &str, server: &str) -> Option<Self> {
         let net = match Net::create() {
             Ok(net) => net,
             Err(reason) => {
@@ -39,6 +45,7 @@ impl Drill {
         let socket = folder.path().join("admin.sock").display().to_string();
         let mut setup = blocks::setup("failed_auth: 1000/min");
         io.clone_into(&mut setup.io);
+        setup.server += server;
         setup.more = format!("  xdp: {{interfaces: [{xdp}], mode: generic}}\n{}", setup.more);
         setup.observability = format!("  admin_listen: {socket}\n");
         let airlock = net.inside(0, || setup.start());
@@ -51,7 +58,7 @@ impl Drill {
     }
 
     /// `airlock block`: whether it was done, and what it says.
-    fn block(&self, args: &[&str]) -> (bool, String) {
+    pub(super) fn block(&self, args: &[&str]) -> (bool, String) {
         let args = [&["block"], args, &["--socket", &self.socket]].concat();
         let (done, said, errors) = run(&args);
         (done, said + &errors)
@@ -71,7 +78,8 @@ impl Drill {
         self.net.inside(1, || connect(from, self.door)).expect("a connection")
     }
 
-    fn add(&self, lasting: &str) {
+    /// Blocks [`ME`].
+    pub(super) fn add(&self, lasting: &str) {
         let (done, said) = self.block(&["add", ME, "--for", lasting, "--reason", "a drill"]);
         assert!(done, "{said}\n{}", self.airlock.log());
     }
