@@ -24,6 +24,13 @@ call() {
 }
 call search_docs '{"query":"roll back"}' > allowed
 call phone_home '{"address":"127.0.0.1:9"}' > denied
+# The server is there for the next call. Whose it is, and which of its namespaces are not the daemon's.
+daemon=/proc/$(systemctl show -p MainPID --value airlock.service)
+for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm")" = docs-server ] || continue
+    stat -c %U "$process"
+    for kind in net mnt; do [ "$(readlink "$process/ns/$kind")" = "$(readlink "$daemon/ns/$kind")" ] || echo "own $kind"; done
+done > server 2> /dev/null
 # The links of the cage are pinned; a daemon that was killed is started again and pins its own, and stopping removes them.
 ls /sys/fs/bpf/airlock/v1/* > pins
 systemctl kill --kill-who=main --signal=KILL airlock.service
@@ -168,6 +175,7 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     let denied = told("denied");
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
     assert_eq!(told("result").trim(), "Result=success", "{journal}");
+    assert_eq!(told("server"), "airlock-mcp\nown net\nown mnt\n", "{journal}");
     if bpffs.is_some() {
         assert!(told("pins").contains("sock_create-link"), "nothing was pinned:\n{journal}");
         assert_eq!(told("pins-again"), told("pins"), "{journal}");

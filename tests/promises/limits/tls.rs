@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use airlock_tests::http::Request;
 
-use super::kernel::Net;
 use super::lockout::{Drill, ME, OTHER};
 use crate::edge::authority::Authority;
+use airlock_tests::net::Net;
 
 /// Nothing in a healthy run waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
