@@ -8,8 +8,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -185,8 +184,7 @@ fn orphan(work: &Path) -> ! {
         let (tcp, unix) = words.trim().split_once(' ').expect("two addresses");
         let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(-1);
         let tcp = std::net::TcpStream::connect(tcp).map_or_else(errno, |_| 0);
-        let unix = SocketAddr::from_abstract_name(unix).expect("a name");
-        let unix = std::os::unix::net::UnixStream::connect_addr(&unix).map_or_else(errno, |_| 0);
+        let unix = std::os::unix::net::UnixStream::connect(unix).map_or_else(errno, |_| 0);
         let cgroup = fs::read_to_string("/proc/self/cgroup").expect("cgroup");
         let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::")).expect("cgroup v2");
         fs::write(work.join("answer"), format!("{tcp} {unix} {cgroup}")).expect("the FIFO");
@@ -224,9 +222,10 @@ fn killed_and_taken_over(place: &Place) {
             .expect("a FIFO");
     }
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let name = format!("airlock-restart-{}", std::process::id());
-    let _unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("a name"));
-    let words = format!("{} {name}", tcp.local_addr().expect("an address"));
+    // By a path: an abstract name is not to be found from another network namespace.
+    let path = place.dir.join("listener");
+    let _unix = UnixListener::bind(&path).expect("a listener");
+    let words = format!("{} {}", tcp.local_addr().expect("an address"), path.display());
     let ask = || {
         fs::write(place.dir.join("ask"), &words).expect("the FIFO");
         fs::read_to_string(place.dir.join("answer")).expect("an answer")

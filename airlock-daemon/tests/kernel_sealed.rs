@@ -4,8 +4,7 @@
 #[path = "support/kernel.rs"]
 mod support;
 
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Rung, Seal};
@@ -31,8 +30,8 @@ fn sealed(seal: Seal) -> Option<Arc<KernelHalf>> {
     None
 }
 
-fn listener(name: &str) -> UnixListener {
-    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).expect("a name")).expect("a listener")
+fn listener(path: &str) -> UnixListener {
+    UnixListener::bind(path).expect("a listener")
 }
 
 fn denied(half: &KernelHalf, hook: Hook) -> u64 {
@@ -41,11 +40,13 @@ fn denied(half: &KernelHalf, hook: Hook) -> u64 {
 }
 
 /// A probe in the cage connects to a socket that is its door, and to one that is not.
-fn only_the_door_opens(seal: Seal, layer: &str, tag: &str) {
+fn only_the_door_opens(seal: Seal, layer: &str) {
     let Some(half) = sealed(seal) else { return };
     assert!(half.report().is_active(layer), "{}", half.report());
     assert!(half.report().is_active("cgroup guard"), "{}", half.report());
-    let name = |which: &str| format!("airlock-{tag}-{which}-{}", std::process::id());
+    // By paths: an abstract name is not to be found from another network namespace.
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = |which: &str| dir.path().join(which).display().to_string();
     let (ours, other) = (listener(&name("ours")), listener(&name("other")));
     let mut command = support::probe("doors");
     command.env.insert(support::NAMES.to_owned(), format!("{} {}", name("ours"), name("other")));
@@ -74,20 +75,20 @@ fn only_the_door_opens(seal: Seal, layer: &str, tag: &str) {
 
 #[test]
 fn sealed_by_cgroup_only_the_door_opens() {
-    only_the_door_opens(Seal::Cgroup, "sealed", "cgroup");
+    only_the_door_opens(Seal::Cgroup, "sealed");
 }
 
 #[test]
 fn sealed_host_wide_only_the_door_opens_and_others_are_free() {
-    only_the_door_opens(Seal::Host, "sealed, host-wide", "host");
+    only_the_door_opens(Seal::Host, "sealed, host-wide");
     // Whoever is in no cage notices nothing, while the programs are there.
     let Some(half) = sealed(Seal::Host) else { return };
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket of this process");
     socket.send_to(b"x", socket.local_addr().expect("an address")).expect("sent");
-    let name = format!("airlock-free-{}", std::process::id());
-    let _listener = listener(&name);
-    let address = SocketAddr::from_abstract_name(&name).expect("a name");
-    std::os::unix::net::UnixStream::connect_addr(&address).expect("free to connect");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("free").display().to_string();
+    let _listener = listener(&path);
+    std::os::unix::net::UnixStream::connect(&path).expect("free to connect");
     drop(half);
 }
 

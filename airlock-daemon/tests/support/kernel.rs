@@ -185,11 +185,8 @@ pub(crate) const NAMES: &str = "AIRLOCK_TEST_NAMES";
 
 /// Connects to each unix socket that it was told of.
 fn doors() {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixStream};
-    for name in std::env::var(NAMES).expect("names").split(' ') {
-        let address = SocketAddr::from_abstract_name(name).expect("a name");
-        found(name, errno(UnixStream::connect_addr(&address)));
+    for path in std::env::var(NAMES).expect("paths").split(' ') {
+        found(path, errno(std::os::unix::net::UnixStream::connect(path)));
     }
 }
 

@@ -63,6 +63,7 @@ fn names() -> Vec<Attempt> {
             UnixStream::connect_addr(&address).map(drop)
         })
         .from(Rung::NoNetwork)
+        .by_namespaces()
         .also(NOBODY)
         .knocks(),
         attempt("unix-datagram", "send a datagram to a path (as to /dev/log)", |place| {
@@ -92,6 +93,7 @@ fn names() -> Vec<Attempt> {
             UnixDatagram::unbound()?.send_to_addr(b"!", &address).map(drop)
         })
         .from(Rung::NoNetwork)
+        .by_namespaces()
         .also(NOBODY)
         .knocks(),
         attempt("unix-seqpacket", "connect a packet socket to a path", |place| {
@@ -106,6 +108,7 @@ fn names() -> Vec<Attempt> {
             rustix::net::connect(&packets()?, &address).map_err(Into::into)
         })
         .from(Rung::NoNetwork)
+        .by_namespaces()
         .also(NOBODY)
         .knocks(),
         attempt("unix-uring", "io_uring: connect to a path", |place| {
