@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 
+use super::clone::Birth;
 use super::confine::{Confinement, Step, tell};
 use super::program::StartError;
 
@@ -77,8 +78,12 @@ pub(super) struct Bait<'a> {
     pub(super) cgroup: CString,
 }
 
-/// Forks a child that confines itself and then tries what it must not be able to do. No program is executed.
-pub(super) fn attempt(confinement: &Confinement, bait: &Bait<'_>) -> io::Result<Result<Attempts, Step>> {
+/// Starts a child that confines itself and then tries what it must not be able to do; what came of it, and where the child was
+/// born. No program is executed.
+pub(super) fn attempt(
+    confinement: &Confinement,
+    bait: &Bait<'_>,
+) -> io::Result<Result<(Attempts, Birth), Step>> {
     let (mut reader, writer) = UnixStream::pair()?;
     let [stream, datagram, free] =
         [abstract_address(bait.stream)?, abstract_address(bait.datagram)?, abstract_address(bait.free)?];
@@ -86,7 +91,7 @@ pub(super) fn attempt(confinement: &Confinement, bait: &Bait<'_>) -> io::Result<
     // To itself: whether the packet arrives is not the question.
     let inherited = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0"))?;
     inherited.connect(inherited.local_addr()?)?;
-    let mut child = {
+    let (mut child, birth) = {
         let writer = writer.as_raw_fd();
         // SAFETY: the closure makes system calls only, on values that were made before.
         let started = unsafe {
@@ -114,7 +119,7 @@ pub(super) fn attempt(confinement: &Confinement, bait: &Bait<'_>) -> io::Result<
             })
         };
         match started {
-            Ok(child) => child,
+            Ok(started) => started,
             Err(StartError::Step(step, _)) => return Ok(Err(step)),
             Err(StartError::Clone(error) | StartError::Execute(error)) => return Err(error),
         }
@@ -125,7 +130,7 @@ pub(super) fn attempt(confinement: &Confinement, bait: &Bait<'_>) -> io::Result<
     child.wait()?;
     heard?;
     if let Ok(found) = found.as_slice().try_into() {
-        return Ok(Ok(Attempts::from_bytes(found)));
+        return Ok(Ok((Attempts::from_bytes(found), birth)));
     }
     match found.as_slice() {
         [step] => Step::from_byte(*step).map(Err).ok_or_else(|| io::Error::other("unknown step")),
@@ -230,7 +235,7 @@ mod tests {
         let _listener = UnixListener::bind_addr(&address(&stream)).expect("a listener");
         let _receiver = UnixDatagram::bind_addr(&address(&datagram)).expect("a receiver");
         let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup: c"/dev/null".into() };
-        let attempts = attempt(&Confinement::default(), &bait).expect("a canary").expect("every step");
+        let (attempts, _) = attempt(&Confinement::default(), &bait).expect("a canary").expect("every step");
         let [v4_stream, v4_datagram, _, _] = attempts.ip;
         assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
         assert_eq!([attempts.netlink, attempts.unix_bind, attempts.inherited, attempts.cgroup_write], [0; 4]);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attempts::{Attempts, Bait, attempt};
 use super::cgroup::{CgroupError, Cgroups};
+use super::clone::Birth;
 use super::confine::{Confinement, Step};
 use super::events::Names;
 use crate::config::schema::{Pin, Rung};
@@ -38,7 +39,7 @@ impl CanaryError {
 
 /// Starts a process in a leaf and has it try to open sockets, to reach unix sockets that wait for it, and the rest of what a
 /// cage refuses.
-pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<Attempts, CanaryError> {
+pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<(Attempts, Birth), CanaryError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = |kind| format!("airlock-canary-{kind}-{}-{number}", std::process::id()).into_bytes();

@@ -123,15 +123,16 @@ pub(super) struct Confinement {
 }
 
 impl Confinement {
-    /// Starts a child for this confinement, which runs `run`. It is not confined before that calls [`Self::enter`].
+    /// Starts a child for this confinement, which runs `run`, and tells where it was born. It is not confined before `run` calls
+    /// [`Self::enter`].
     ///
     /// # Safety
     /// As [`Child::start`].
-    pub(super) unsafe fn start(&self, run: impl FnOnce(Birth)) -> Result<Child, StartError> {
+    pub(super) unsafe fn start(&self, run: impl FnOnce(Birth)) -> Result<(Child, Birth), StartError> {
         let flags = self.namespaces.as_ref().map_or(0, Namespaces::flags);
         // SAFETY: the caller's promise.
         let started = unsafe { Child::start(self.entrance.as_ref(), flags, run) };
-        let (mut child, _) = started.map_err(|error| match flags {
+        let (mut child, birth) = started.map_err(|error| match flags {
             0 => StartError::Clone(error),
             _ => StartError::Step(Step::Namespaces, error),
         })?;
@@ -141,7 +142,7 @@ impl Confinement {
             child.kill().and_then(|()| child.wait()).map_err(StartError::Clone)?;
             return Err(StartError::Step(Step::Namespaces, error));
         }
-        Ok(child)
+        Ok((child, birth))
     }
 
     /// Confines the calling process, which has to be a child of [`Self::start`]. It goes to `working_dir` on the way: as its

@@ -10,6 +10,7 @@ use aya::{Btf, Ebpf};
 
 use super::canary;
 use super::cgroup::Cgroups;
+use super::clone::Birth;
 use super::events::Names;
 use super::links::Links;
 use super::loader::{self, LoadError, errno_of};
@@ -180,7 +181,15 @@ fn refused(name: &str, error: &LoadError) -> Layer {
 /// The rung that a process in the cage could not get past.
 fn prove(cgroups: &Cgroups, names: &Names, layers: &mut Vec<Layer>) -> Option<Rung> {
     match canary::sing(cgroups, names) {
-        Ok(attempts) => {
+        Ok((attempts, birth)) => {
+            layers.push(match birth {
+                Birth::Inside => Layer::active("birth", "servers are born in their cgroup (clone3)"),
+                Birth::Outside => Layer::inactive(
+                    "birth",
+                    "clone3 is refused: servers enter their cgroup before their program is executed",
+                )
+                .with_remedy("allow clone3, which RestrictNamespaces= of a unit refuses"),
+            });
             let rung = attempts.rung();
             let said = match rung {
                 Some(_) => Layer::active(

@@ -94,7 +94,7 @@ impl Program {
                 fail(faults, step, &error)
             })
         };
-        let mut child = started?;
+        let (mut child, _) = started?;
         drop((writer, self));
         // A child that executes its program closes the channel, without a word.
         let mut fault = [0; FAULT];

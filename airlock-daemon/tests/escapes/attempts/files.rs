@@ -46,6 +46,7 @@ fn daemons() -> Vec<Attempt> {
             call(libc::SYS_truncate, [file.as_slice().into(), 1.into()]).map(drop)
         })
         .by_landlock(3)
+        .by_namespaces()
         .also(HIDDEN),
         attempt("replace-policy", "put another file in the place of a policy", |place| {
             let ours = place.daemon.join(format!("new-{}", std::process::id()));

@@ -37,7 +37,8 @@ fn paths() -> Vec<Attempt> {
         path("unix-path", "a stream socket by its path (as docker's)", "docker.sock"),
         path("unix-symlink", "the same by a symbolic link", "link"),
         path("unix-bind-mount", "the same by a bind mount", "bound"),
-        path("unix-dots", "the same by a path with dots", "daemon/../bus"),
+        // On its way is a directory of the daemon's.
+        path("unix-dots", "the same by a path with dots", "daemon/../bus").by_namespaces(),
         attempt("unix-proc-root", "connect by `/proc/self/root`", |place| {
             let path = place.dir.strip_prefix("/").unwrap_or(&place.dir).join("docker.sock");
             stream(&Path::new("/proc/self/root").join(path))
@@ -148,6 +149,7 @@ fn bound() -> Vec<Attempt> {
             stream(&place.daemon.join("admin.sock"))
         })
         .from(Rung::NoNetwork)
+        .by_namespaces()
         .also(HIDDEN)
         .knocks(),
     ]
