@@ -140,7 +140,13 @@ pub struct EarlyDrop {
     maps: Mutex<Maps>,
     verdicts: Map,
     interfaces: Mutex<Interfaces>,
+    /// Never looked at again, and still kept: the twin for TCX, which is loaded when an interface turns out to be taken, names
+    /// the maps by descriptors that have to be open until then.
+    _allowed: Allowed,
 }
+
+/// The exempt sources.
+type Allowed = LpmTrie<MapData, [u8; 16], u8>;
 
 struct Maps {
     blocked: HashMap<MapData, [u8; 16], [u64; 2]>,
@@ -182,7 +188,7 @@ impl EarlyDrop {
     pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
         let program = interfaces::xdp(ebpf)?;
         program.load().map_err(loader::failed(DROP_PROGRAM))?;
-        let mut allowed: LpmTrie<_, [u8; 16], u8> = take(ebpf, ALLOWED)?;
+        let mut allowed: Allowed = take(ebpf, ALLOWED)?;
         for network in &config.allow {
             let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
             allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
@@ -192,7 +198,8 @@ impl EarlyDrop {
         let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
         let mut interfaces = Interfaces::new(config);
         let troubles = interfaces.refresh(ebpf);
-        Ok((Self { maps: Mutex::new(maps), verdicts, interfaces: Mutex::new(interfaces) }, troubles))
+        let (maps, interfaces) = (Mutex::new(maps), Mutex::new(interfaces));
+        Ok((Self { maps, verdicts, interfaces, _allowed: allowed }, troubles))
     }
 
     /// Where the program is attached.
