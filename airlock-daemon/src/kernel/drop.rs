@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict};
+use airlock_ebpf::{
+    ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROP_TCX_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict,
+};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
@@ -19,8 +21,18 @@ use super::loader::{self, LoadError, per_cpu_sum};
 use super::network::{self, Cidr};
 use crate::config::schema::Xdp as XdpConfig;
 
-/// What `XDP_DROP` is as a return value.
+/// What `XDP_DROP` and `TC_ACT_SHOT` are as return values.
 const XDP_DROP: u32 = 1;
+const TC_ACT_SHOT: u32 = 2;
+
+/// Where a packet is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// By the interface's driver or right behind it.
+    Xdp,
+    /// As a socket buffer, where another XDP program has the interface.
+    Tcx,
+}
 
 /// Why the early drop cannot do something.
 #[derive(Debug, thiserror::Error)]
@@ -298,9 +310,14 @@ impl EarlyDrop {
     pub fn counters(&self) -> Result<[(Verdict, u64); Verdict::COUNT as usize], DropError> {
         let mut counts = Verdict::ALL.map(|verdict| (verdict, 0));
         for (verdict, count) in &mut counts {
-            *count = per_cpu_sum(&self.verdicts, VERDICTS, *verdict as u32)?;
+            *count = self.counter(*verdict)?;
         }
         Ok(counts)
+    }
+
+    /// How many packets met that verdict since the start, summed over all CPUs.
+    pub fn counter(&self, verdict: Verdict) -> Result<u64, DropError> {
+        Ok(per_cpu_sum(&self.verdicts, VERDICTS, verdict as u32)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps> {
@@ -309,12 +326,30 @@ impl EarlyDrop {
     }
 }
 
-/// Lets the kernel run the program on a frame that came from no network, `repeat` times; whether it would drop it, and the mean
-/// time of one run, by the kernel's clock.
-pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8], repeat: u32) -> Result<(bool, Duration), LoadError> {
+/// Lets the kernel run the program of a stage on a frame that came from no network, `repeat` times; whether it would drop it,
+/// and the mean time of one run, by the kernel's clock.
+pub(super) fn judge(
+    ebpf: &mut Ebpf,
+    stage: Stage,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<(bool, Duration), LoadError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-    let result = interfaces::xdp(ebpf)?.test_run(options).map_err(loader::failed(DROP_PROGRAM))?;
-    Ok((result.return_value == XDP_DROP, result.duration))
+    let (result, drop) = match stage {
+        Stage::Xdp => {
+            let result = interfaces::xdp(ebpf)?.test_run(options).map_err(loader::failed(DROP_PROGRAM))?;
+            (result, XDP_DROP)
+        }
+        Stage::Tcx => {
+            let failed = loader::failed(DROP_TCX_PROGRAM);
+            let program = interfaces::tcx(ebpf)?;
+            if program.fd().is_err() {
+                program.load().map_err(&failed)?;
+            }
+            (program.test_run(options).map_err(failed)?, TC_ACT_SHOT)
+        }
+    };
+    Ok((result.return_value == drop, result.duration))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
