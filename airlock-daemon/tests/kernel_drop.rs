@@ -58,6 +58,20 @@ impl Net {
         self.inside(0, || KernelHalf::start(&config).expect("preferred always starts"))
     }
 
+    /// A further pair of interfaces, the first of them the server's.
+    fn add_pair(&self, near: &str, far: &str, server: &str, clients: &[&str]) {
+        let [inner, outer] = &self.names;
+        ip(&["-n", inner, "link", "add", near, "type", "veth", "peer", "name", far, "netns", outer])
+            .expect("a pair of interfaces");
+        let sides = [(inner, near, &[server][..]), (outer, far, clients)];
+        for (side, device, addresses) in sides {
+            for address in addresses {
+                ip(&["-n", side, "address", "add", address, "dev", device]).expect("an address");
+            }
+            ip(&["-n", side, "link", "set", device, "up"]).expect("it is up");
+        }
+    }
+
     /// A source reaches a listener.
     fn reach(&self, from: IpAddr, listener: &TcpListener) {
         let to = listener.local_addr().expect("an address");
@@ -113,6 +127,14 @@ fn start_connecting(from: IpAddr, to: SocketAddr) -> rustix::fd::OwnedFd {
     }
 }
 
+/// TCX came with 6.6.
+fn kernel_has_tcx() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6_u32), Some(6_u32))
+}
+
 fn count(early_drop: &EarlyDrop, wanted: Verdict) -> u64 {
     let counters = early_drop.counters().expect("counters");
     counters.into_iter().find(|(verdict, _)| *verdict == wanted).expect("a counter").1
@@ -161,20 +183,44 @@ fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
     let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
         return support::skip(&format!("XDP does not attach here: {}", second.report()));
     };
-    let attached = early_drop.attached();
-    if attached.is_empty() {
-        // Before 6.6 there is no TCX: then it says who is in the way.
-        let report = second.report().to_string();
-        assert!(report.contains("another XDP program") && report.contains("bpftool net"), "{report}");
+    if !kernel_has_tcx() {
         return support::skip("this kernel has no TCX");
     }
-    assert_eq!(attached[0].mode, "tcx");
+    let attached = early_drop.attached();
+    assert_eq!(attached.first().map(|place| place.mode), Some("tcx"), "{}", second.report());
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     for (server, listed) in [("10.99.0.1", "10.99.0.2"), ("fd99::1", "fd99:0:0:2::1")] {
         only_the_listed_is_dropped(&net, early_drop, address(server), address(listed), None);
     }
     let counted = early_drop.find(address("10.99.0.2")).expect("a map").expect("a block");
     assert!(counted.packets > 0);
+}
+
+/// The program for TCX is loaded only then, long after the maps were made.
+#[test]
+fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_at_tcx() {
+    let Some(net) = Net::or_skip("late-tcx") else { return };
+    let [first, second] = [(); 2].map(|()| {
+        let config =
+            Xdp { interfaces: vec!["late".into()], allow: vec!["10.97.0.3".into()], ..Xdp::default() };
+        net.start(config)
+    });
+    let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
+        return support::skip(&format!("XDP does not attach here: {}", second.report()));
+    };
+    net.add_pair("late", "far", "10.97.0.1/24", &["10.97.0.2/24", "10.97.0.3/24"]);
+    for half in [&first, &second] {
+        net.inside(0, || half.refresh_interfaces());
+    }
+    if !kernel_has_tcx() {
+        return support::skip("this kernel has no TCX");
+    }
+    let attached = early_drop.attached();
+    assert_eq!(attached.first().map(|place| place.mode), Some("tcx"), "{}", second.report());
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    let [server, listed, exempt] = ["10.97.0.1", "10.97.0.2", "10.97.0.3"].map(address);
+    net.inside(0, || early_drop.block(exempt, Duration::from_mins(10), Reason::Operator)).expect("a block");
+    only_the_listed_is_dropped(&net, early_drop, server, listed, Some(exempt));
 }
 
 /// Blocks a source: it does not reach our port any more, given back here, and still the other port. A neighbour reaches ours.
@@ -221,19 +267,13 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
     assert!(half.report().to_string().contains("interface late"), "{}", half.report());
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     let [server, listed] = ["10.97.0.1", "10.97.0.2"].map(address);
-    let [inner, outer] = &net.names;
     for _ in 0..2 {
-        ip(&["-n", inner, "link", "add", "late", "type", "veth", "peer", "name", "far", "netns", outer])
-            .expect("a pair of interfaces");
-        for (side, device, address) in [(inner, "late", "10.97.0.1/24"), (outer, "far", "10.97.0.2/24")] {
-            ip(&["-n", side, "address", "add", address, "dev", device]).expect("an address");
-            ip(&["-n", side, "link", "set", device, "up"]).expect("it is up");
-        }
+        net.add_pair("late", "far", "10.97.0.1/24", &["10.97.0.2/24"]);
         net.inside(0, || half.refresh_interfaces());
         assert_eq!(attached(), ["door", "late"]);
         only_the_listed_is_dropped(&net, early_drop, server, listed, None);
         assert!(early_drop.unblock(listed).expect("a map"));
-        ip(&["-n", inner, "link", "delete", "late"]).expect("it is gone");
+        ip(&["-n", &net.names[0], "link", "delete", "late"]).expect("it is gone");
         net.inside(0, || half.refresh_interfaces());
         assert_eq!(attached(), ["door"]);
     }

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use airlock_ebpf::{ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict};
+use airlock_ebpf::{
+    ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROP_TCX_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict,
+};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
@@ -19,8 +21,18 @@ use super::loader::{self, LoadError, per_cpu_sum};
 use super::network::{self, Cidr};
 use crate::config::schema::Xdp as XdpConfig;
 
-/// What `XDP_DROP` is as a return value.
+/// What `XDP_DROP` and `TC_ACT_SHOT` are as return values.
 const XDP_DROP: u32 = 1;
+const TC_ACT_SHOT: u32 = 2;
+
+/// Where a packet is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// By the interface's driver or right behind it.
+    Xdp,
+    /// As a socket buffer, where another XDP program has the interface.
+    Tcx,
+}
 
 /// Why the early drop cannot do something.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +152,13 @@ pub struct EarlyDrop {
     maps: Mutex<Maps>,
     verdicts: Map,
     interfaces: Mutex<Interfaces>,
+    /// Never looked at again, and still kept: the twin for TCX, which is loaded when an interface turns out to be taken, names
+    /// the maps by descriptors that have to be open until then.
+    _allowed: Allowed,
 }
+
+/// The exempt sources.
+type Allowed = LpmTrie<MapData, [u8; 16], u8>;
 
 struct Maps {
     blocked: HashMap<MapData, [u8; 16], [u64; 2]>,
@@ -182,7 +200,7 @@ impl EarlyDrop {
     pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
         let program = interfaces::xdp(ebpf)?;
         program.load().map_err(loader::failed(DROP_PROGRAM))?;
-        let mut allowed: LpmTrie<_, [u8; 16], u8> = take(ebpf, ALLOWED)?;
+        let mut allowed: Allowed = take(ebpf, ALLOWED)?;
         for network in &config.allow {
             let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
             allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
@@ -192,7 +210,8 @@ impl EarlyDrop {
         let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
         let mut interfaces = Interfaces::new(config);
         let troubles = interfaces.refresh(ebpf);
-        Ok((Self { maps: Mutex::new(maps), verdicts, interfaces: Mutex::new(interfaces) }, troubles))
+        let (maps, interfaces) = (Mutex::new(maps), Mutex::new(interfaces));
+        Ok((Self { maps, verdicts, interfaces, _allowed: allowed }, troubles))
     }
 
     /// Where the program is attached.
@@ -291,9 +310,14 @@ impl EarlyDrop {
     pub fn counters(&self) -> Result<[(Verdict, u64); Verdict::COUNT as usize], DropError> {
         let mut counts = Verdict::ALL.map(|verdict| (verdict, 0));
         for (verdict, count) in &mut counts {
-            *count = per_cpu_sum(&self.verdicts, VERDICTS, *verdict as u32)?;
+            *count = self.counter(*verdict)?;
         }
         Ok(counts)
+    }
+
+    /// How many packets met that verdict since the start, summed over all CPUs.
+    pub fn counter(&self, verdict: Verdict) -> Result<u64, DropError> {
+        Ok(per_cpu_sum(&self.verdicts, VERDICTS, verdict as u32)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps> {
@@ -302,12 +326,30 @@ impl EarlyDrop {
     }
 }
 
-/// Lets the kernel run the program on a frame that came from no network, `repeat` times; whether it would drop it, and the mean
-/// time of one run, by the kernel's clock.
-pub(super) fn judge(ebpf: &mut Ebpf, frame: &[u8], repeat: u32) -> Result<(bool, Duration), LoadError> {
+/// Lets the kernel run the program of a stage on a frame that came from no network, `repeat` times; whether it would drop it,
+/// and the mean time of one run, by the kernel's clock.
+pub(super) fn judge(
+    ebpf: &mut Ebpf,
+    stage: Stage,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<(bool, Duration), LoadError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-    let result = interfaces::xdp(ebpf)?.test_run(options).map_err(loader::failed(DROP_PROGRAM))?;
-    Ok((result.return_value == XDP_DROP, result.duration))
+    let (result, drop) = match stage {
+        Stage::Xdp => {
+            let result = interfaces::xdp(ebpf)?.test_run(options).map_err(loader::failed(DROP_PROGRAM))?;
+            (result, XDP_DROP)
+        }
+        Stage::Tcx => {
+            let failed = loader::failed(DROP_TCX_PROGRAM);
+            let program = interfaces::tcx(ebpf)?;
+            if program.fd().is_err() {
+                program.load().map_err(&failed)?;
+            }
+            (program.test_run(options).map_err(failed)?, TC_ACT_SHOT)
+        }
+    };
+    Ok((result.return_value == drop, result.duration))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {

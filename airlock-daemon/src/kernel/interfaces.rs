@@ -145,10 +145,7 @@ fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropErro
         reason: error.to_string(),
         errno: errno_of(error),
     };
-    let program: &mut SchedClassifier = ebpf
-        .program_mut(DROP_TCX_PROGRAM)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(LoadError::Foreign(DROP_TCX_PROGRAM))?;
+    let program = tcx(ebpf)?;
     if program.fd().is_err() {
         program.load().map_err(|error| failed(&error))?;
     }
@@ -162,11 +159,7 @@ fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropErro
 fn detach(ebpf: &mut Ebpf, link: Link) {
     let result = match link {
         Link::Xdp(link) => xdp(ebpf).map(|program| program.detach(link)),
-        Link::Tcx(link) => ebpf
-            .program_mut(DROP_TCX_PROGRAM)
-            .and_then(|program| <&mut SchedClassifier>::try_from(program).ok())
-            .ok_or(LoadError::Foreign(DROP_TCX_PROGRAM))
-            .map(|program| program.detach(link)),
+        Link::Tcx(link) => tcx(ebpf).map(|program| program.detach(link)),
     };
     if let Ok(Err(error)) = result {
         tracing::debug!(%error, "an old link of the early drop");
@@ -178,6 +171,13 @@ pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     ebpf.program_mut(DROP_PROGRAM)
         .and_then(|program| program.try_into().ok())
         .ok_or(LoadError::Foreign(DROP_PROGRAM))
+}
+
+/// Its twin for TCX, which is in the kernel only once it was needed.
+pub(super) fn tcx(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, LoadError> {
+    ebpf.program_mut(DROP_TCX_PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(LoadError::Foreign(DROP_TCX_PROGRAM))
 }
 
 /// Whether the calling thread's network namespace has an interface of this name.

@@ -45,7 +45,7 @@ pub use self::cgroup::CgroupError;
 pub use self::confine::Step;
 pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
-pub use self::drop::{Blocked, DropError, EarlyDrop, Reason};
+pub use self::drop::{Blocked, DropError, EarlyDrop, Reason, Stage};
 pub use self::events::Denied;
 pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
@@ -389,8 +389,16 @@ impl KernelHalf {
     /// # Errors
     /// Also when the program is not loaded.
     pub fn judge(&self, frame: &[u8]) -> Result<bool, KernelError> {
+        self.judge_at(Stage::Xdp, frame)
+    }
+
+    /// The same by the program of a stage. As a socket buffer the kernel refuses some frames itself, with `EINVAL`.
+    ///
+    /// # Errors
+    /// Also when the program does not load.
+    pub fn judge_at(&self, stage: Stage, frame: &[u8]) -> Result<bool, KernelError> {
         let programs = self.programs.as_ref().ok_or(LoadError::Absent)?;
-        Ok(drop::judge(&mut programs.lock(), frame, 1)?.0)
+        Ok(drop::judge(&mut programs.lock(), stage, frame, 1)?.0)
     }
 
     /// What one run of the early drop's program on this Ethernet frame costs in the mean of `repeat`, by the kernel's clock.
@@ -399,7 +407,7 @@ impl KernelHalf {
     /// Also when the program is not loaded.
     pub fn cost(&self, frame: &[u8], repeat: u32) -> Result<std::time::Duration, KernelError> {
         let programs = self.programs.as_ref().ok_or(LoadError::Absent)?;
-        Ok(drop::judge(&mut programs.lock(), frame, repeat)?.1)
+        Ok(drop::judge(&mut programs.lock(), Stage::Xdp, frame, repeat)?.1)
     }
 
     /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are written only if the

@@ -35,7 +35,7 @@ while read -r module; do
     insmod "$module" || echo "$module was not loaded"
 done </modules/list
 
-export AIRLOCK_SKIP_LOG=/run/skips AIRLOCK_ESCAPE_TABLE=/run/escapes AIRLOCK_GUEST="$(uname -r)" RUST_BACKTRACE=0
+export AIRLOCK_SKIP_LOG=/run/skips AIRLOCK_NOTE_LOG=/run/notes AIRLOCK_ESCAPE_TABLE=/run/escapes AIRLOCK_GUEST="$(uname -r)" RUST_BACKTRACE=0
 {
     echo "@@ kernel $(uname -r) $(cat /sys/kernel/security/lsm)"
     while read -r name filter; do
@@ -43,6 +43,8 @@ export AIRLOCK_SKIP_LOG=/run/skips AIRLOCK_ESCAPE_TABLE=/run/escapes AIRLOCK_GUE
         timeout -s KILL 100 "/suites/$name" --test-threads=2 --color=never $filter </dev/null 2>/dev/ttyS0
         echo "@@ exit $name $?"
     done </suites/list
+    echo "@@ notes"
+    cat /run/notes 2>/dev/null
     echo "@@ skips"
     cat /run/skips 2>/dev/null
     echo "@@ escapes"

@@ -20,6 +20,7 @@ enum Section {
     #[default]
     Outside,
     Suite,
+    Notes,
     Skips,
     Escapes,
     End,
@@ -47,6 +48,7 @@ impl Transcript {
             Section::Skips => self.skips.push(line.to_owned()),
             Section::Escapes => self.escapes.push(line.to_owned()),
             Section::Suite => return self.of_suite(line),
+            Section::Notes => return Some(format!("note    {line}")),
             Section::Outside | Section::End => {}
         }
         None
@@ -68,6 +70,7 @@ impl Transcript {
                 }
                 self.section = Section::Outside;
             }
+            (Some("notes"), _) => self.section = Section::Notes,
             (Some("skips"), _) => self.section = Section::Skips,
             (Some("escapes"), _) => self.section = Section::Escapes,
             (Some("end"), _) => self.section = Section::End,
@@ -187,6 +190,8 @@ mod tests {
             "test c ... ignored",
             "test result: ok. 2 passed",
             "@@ exit kernel 0",
+            "@@ notes",
+            "a: 3 of 5 kinds",
             "@@ skips",
             "b: no root",
             "@@ escapes",
