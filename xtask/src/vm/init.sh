@@ -40,7 +40,7 @@ export AIRLOCK_SKIP_LOG=/run/skips AIRLOCK_NOTE_LOG=/run/notes AIRLOCK_ESCAPE_TA
     echo "@@ kernel $(uname -r) $(cat /sys/kernel/security/lsm)"
     while read -r name filter; do
         echo "@@ run $name"
-        timeout -s KILL 100 "/suites/$name" --test-threads=2 --color=never $filter </dev/null 2>/dev/ttyS0
+        timeout -s KILL 200 "/suites/$name" --test-threads=2 --color=never $filter </dev/null 2>/dev/ttyS0
         echo "@@ exit $name $?"
     done </suites/list
     echo "@@ notes"
