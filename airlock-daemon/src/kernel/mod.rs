@@ -13,6 +13,7 @@ mod dialers;
 mod door;
 mod drop;
 mod events;
+mod holder;
 mod interfaces;
 mod ladder;
 mod landlock;
