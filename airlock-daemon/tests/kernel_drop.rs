@@ -196,6 +196,41 @@ fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
     assert!(counted.packets > 0);
 }
 
+#[test]
+fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_helps() {
+    if kernel_has_tcx() {
+        return support::skip("this kernel has TCX, the second choice");
+    }
+    let Some(net) = Net::or_skip("taken") else { return };
+    let xdp = || Xdp { interfaces: vec!["door".into()], ..Xdp::default() };
+    let first = net.start(xdp());
+    if first.early_drop().is_none_or(|early_drop| early_drop.attached().is_empty()) {
+        return support::skip(&format!("XDP does not attach here: {}", first.report()));
+    }
+    let says_all = |text: &str| {
+        for part in ["interface door", "another XDP program", "`early_drop`", "bpftool net", "from 6.6 on"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    let second = net.start(xdp());
+    says_all(&second.report().to_string());
+    let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
+    assert!(attached.is_empty(), "{attached:?}");
+    let required = Kernel { mode: KernelMode::Required, xdp: xdp(), ..Kernel::default() };
+    let error = net.inside(0, || KernelHalf::start(&required)).expect_err("required means required");
+    says_all(&error.to_string());
+
+    // Who was there first works on; once it is gone, the next look attaches.
+    let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
+    let early_drop = first.early_drop().expect("it was there");
+    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    only_the_listed_is_dropped(&net, early_drop, server, listed, None);
+    drop(first);
+    net.inside(0, || second.refresh_interfaces());
+    let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
+    assert_eq!(attached.first().map(|place| place.mode), Some("native"));
+}
+
 /// The program for TCX is loaded only then, long after the maps were made.
 #[test]
 fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_at_tcx() {

@@ -56,11 +56,13 @@ pub enum DropError {
     },
     /// Another XDP program has the interface, and TCX is refused as well.
     #[error(
-        "interface {interface}: another XDP program is attached (`ip link show` and `bpftool net` name it), and TCX, the second choice, is refused: {reason}; detach the other program, or take a kernel from 6.6 on"
+        "interface {interface}: another XDP program is attached ({holder}), and TCX, the second choice, is refused: {reason}; detach the other program (`bpftool net` and `bpftool link` show whose it is), or take a kernel from 6.6 on"
     )]
     Taken {
         /// Its name.
         interface: String,
+        /// Which program it is, as far as the kernel tells.
+        holder: String,
         /// What the kernel said of TCX.
         reason: String,
         /// The number of the system error.

@@ -14,6 +14,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use rustix::net::{AddressFamily, SocketType};
 
 use super::drop::DropError;
+use super::holder;
 use super::loader::{LoadError, errno_of};
 use crate::config::schema::{Xdp as XdpConfig, XdpMode as ModeChoice};
 
@@ -142,6 +143,7 @@ impl Interfaces {
 fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropError> {
     let failed = |error: &ProgramError| DropError::Taken {
         interface: name.to_owned(),
+        holder: holder::of(index).unwrap_or_else(|| "which one is not told".to_owned()),
         reason: error.to_string(),
         errno: errno_of(error),
     };

@@ -14,6 +14,7 @@ mod dialers;
 mod door;
 mod drop;
 mod events;
+mod holder;
 mod interfaces;
 mod ladder;
 mod landlock;

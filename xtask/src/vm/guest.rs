@@ -19,7 +19,8 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, limit: Duration) -> Result<
     let log = initramfs.with_file_name("kernel.log");
     // A log of an earlier run must not explain this one.
     File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-    let line = "console=ttyS0 quiet panic=-1 oops=panic";
+    // Programs, links and cgroups go after a grace period of RCU, which is long where nothing else is to do.
+    let line = "console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_expedited=1";
     let mut qemu = command(
         "qemu-system-x86_64",
         &["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"],
