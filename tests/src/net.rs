@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -94,7 +95,11 @@ pub fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<T
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
     rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
-    rustix::net::connect(&socket, &to)?;
+    match rustix::net::connect(&socket, &to) {
+        // What connect(2) says when its time is over.
+        Err(Errno::INPROGRESS) => return Err(io::ErrorKind::TimedOut.into()),
+        other => other?,
+    }
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -64,19 +64,19 @@ impl Client {
     pub(crate) fn run(&self, rate: u32, span: Duration, connections: &mut [Option<TcpStream>]) -> Seen {
         let every = Duration::from_secs(1) / rate;
         let (begin, next, seen) = (Instant::now(), AtomicU32::new(0), Mutex::new(Seen::default()));
+        let (turn, notes) = (&next, &seen);
         std::thread::scope(|scope| {
             for connection in connections {
-                scope.spawn(|| {
-                    let connection = connection;
+                scope.spawn(move || {
                     loop {
-                        let due = every * next.fetch_add(1, Ordering::Relaxed);
+                        let due = every * turn.fetch_add(1, Ordering::Relaxed);
                         if due >= span {
                             return;
                         }
                         std::thread::sleep(due.saturating_sub(begin.elapsed()));
                         let result = self.call(connection);
                         let time = begin.elapsed().saturating_sub(due);
-                        let mut seen = seen.lock().expect("nobody panics with it");
+                        let mut seen = notes.lock().expect("nobody panics with it");
                         seen.times.push(if result.is_ok() { time } else { time.max(PATIENCE) });
                         if let Err(error) = result {
                             seen.failed += 1;

@@ -20,7 +20,11 @@ pub(crate) fn preface(rounds: usize) -> String {
 }
 
 /// How the figures are to be taken.
-pub(crate) const CLOSING: &str = "\nWhere the daemon does not keep up, calls queue, and their times grow for as long as a round lasts (4 s). The same\nattempts are not the same packets: one that is dropped ends with its SYN, one that is refused goes on to a handshake, a\nrequest and an end (packets/s, to be compared across the blocks).";
+pub(crate) const CLOSING: &str = "
+Where the daemon does not keep up, calls queue, and their times grow for as long as a round lasts (4 s). The same
+attempts are not the same packets: one that is dropped ends with its SYN, one that is refused goes on to a handshake, a
+request and an end (packets/s, to be compared across the blocks). Where `core` without a flood is far above `daemon`,
+something else had the core, and the p99 are its.";
 
 /// A figure of a round.
 type Figure = fn(&Round) -> f64;
