@@ -1,114 +1,44 @@
 //! The early drop on a real interface: a pair of veth devices between two network namespaces that this test creates.
 
+#[path = "../../tests/src/netns.rs"]
+mod netns;
 #[path = "../../tests/src/skip.rs"]
 mod support;
 
-use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::AsFd as _;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use airlock::config::schema::{Kernel, KernelMode, Xdp, XdpMode};
 use airlock::kernel::{EarlyDrop, KernelHalf, Reason, Verdict};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use netns::{CLIENTS, Net, SERVER};
 
 const OUR_PORT: u16 = 8080;
 const OTHER_PORT: u16 = 2222;
 
-/// Two namespaces joined by a veth pair; both vanish with the value.
-struct Net {
-    names: [String; 2],
+/// A server with one address of each family, and two clients of it; none, and the reason why not is said, where there are no
+/// namespaces.
+fn net() -> Option<Net> {
+    let clients = ["10.99.0.2/24", "10.99.0.3/24", "fd99:0:0:2::1/48", "fd99:0:0:3::1/48"];
+    Net::create(&["10.99.0.1/24", "fd99::1/48"], &clients)
+        .inspect_err(|reason| support::skip(&format!("no network namespaces here: {reason}")))
+        .ok()
 }
 
-impl Net {
-    /// `None` where this process may not create namespaces or has no `ip`.
-    fn create(tag: &str) -> Result<Self, String> {
-        let name = |side: &str| format!("airlock-{tag}-{side}-{}", std::process::id());
-        let net = Self { names: [name("server"), name("client")] };
-        let [server, client] = &net.names;
-        for name in &net.names {
-            ip(&["netns", "add", name])?;
-        }
-        ip(&["-n", server, "link", "add", "door", "type", "veth", "peer", "name", "out", "netns", client])?;
-        for address in ["10.99.0.1/24", "fd99::1/48"] {
-            ip(&["-n", server, "address", "add", address, "dev", "door", "nodad"])?;
-        }
-        for address in ["10.99.0.2/24", "10.99.0.3/24", "fd99:0:0:2::1/48", "fd99:0:0:3::1/48"] {
-            ip(&["-n", client, "address", "add", address, "dev", "out", "nodad"])?;
-        }
-        ip(&["-n", server, "link", "set", "door", "up"])?;
-        ip(&["-n", client, "link", "set", "out", "up"])?;
-        Ok(net)
-    }
-
-    /// The same; the reason why not is said.
-    fn or_skip(tag: &str) -> Option<Self> {
-        Self::create(tag)
-            .inspect_err(|reason| support::skip(&format!("no network namespaces here: {reason}")))
-            .ok()
-    }
-
-    /// The kernel half in the server's namespace, with this early drop.
-    fn start(&self, xdp: Xdp) -> Arc<KernelHalf> {
-        let config = Kernel { mode: KernelMode::Preferred, xdp, ..Kernel::default() };
-        self.inside(0, || KernelHalf::start(&config).expect("preferred always starts"))
-    }
-
-    /// A further pair of interfaces, the first of them the server's.
-    fn add_pair(&self, near: &str, far: &str, server: &str, clients: &[&str]) {
-        let [inner, outer] = &self.names;
-        ip(&["-n", inner, "link", "add", near, "type", "veth", "peer", "name", far, "netns", outer])
-            .expect("a pair of interfaces");
-        let sides = [(inner, near, &[server][..]), (outer, far, clients)];
-        for (side, device, addresses) in sides {
-            for address in addresses {
-                ip(&["-n", side, "address", "add", address, "dev", device]).expect("an address");
-            }
-            ip(&["-n", side, "link", "set", device, "up"]).expect("it is up");
-        }
-    }
-
-    /// A source reaches a listener.
-    fn reach(&self, from: IpAddr, listener: &TcpListener) {
-        let to = listener.local_addr().expect("an address");
-        let _client = self.inside(1, || start_connecting(from, to));
-        assert_eq!(listener.accept().expect("a connection").1.ip(), from);
-    }
-
-    /// Runs a function on a thread inside one namespace.
-    fn inside<T: Send>(&self, side: usize, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.names[side]);
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(move || {
-                let namespace = File::open(&path).expect("a namespace");
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("to enter the namespace");
-                work()
-            });
-            worker.join().expect("no panic inside of the namespace")
-        })
-    }
+/// The kernel half in the server's namespace, with this early drop.
+fn start(net: &Net, xdp: Xdp) -> Arc<KernelHalf> {
+    let config = Kernel { mode: KernelMode::Preferred, xdp, ..Kernel::default() };
+    net.inside(SERVER, || KernelHalf::start(&config).expect("preferred always starts"))
 }
 
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in &self.names {
-            // One that was never created is no loss.
-            let _ = ip(&["netns", "delete", name]);
-        }
-    }
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+/// A source reaches a listener.
+fn reach(net: &Net, from: IpAddr, listener: &TcpListener) {
+    let to = listener.local_addr().expect("an address");
+    let _client = net.inside(CLIENTS, || start_connecting(from, to));
+    assert_eq!(listener.accept().expect("a connection").1.ip(), from);
 }
 
 fn address(text: &str) -> IpAddr {
@@ -140,9 +70,9 @@ fn count(early_drop: &EarlyDrop, wanted: Verdict) -> u64 {
     counters.into_iter().find(|(verdict, _)| *verdict == wanted).expect("a counter").1
 }
 
-fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attached_as: &str) {
-    let Some(net) = Net::or_skip(tag) else { return };
-    let half = net.start(Xdp { interfaces: vec!["door".into()], mode, ..Xdp::default() });
+fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, attached_as: &str) {
+    let Some(net) = net() else { return };
+    let half = start(&net, Xdp { interfaces: vec!["door".into()], mode, ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
@@ -156,30 +86,30 @@ fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, tag: &str, attache
         let ours = only_the_listed_is_dropped(&net, early_drop, server, listed, Some(neighbour));
         // The host cannot be talked into dropping itself.
         let error = net
-            .inside(0, || early_drop.block(server, Duration::from_secs(1), Reason::Operator))
+            .inside(SERVER, || early_drop.block(server, Duration::from_secs(1), Reason::Operator))
             .expect_err("its own address");
         assert!(error.to_string().contains("address of this host"), "{error}");
 
         assert!(early_drop.unblock(listed).expect("an answer"));
-        net.reach(listed, &ours);
+        reach(&net, listed, &ours);
     }
 }
 
 #[test]
 fn natively_a_listed_source_is_dropped_and_nothing_else() {
-    a_listed_source_is_dropped_and_nothing_else(XdpMode::Auto, "auto", "native");
+    a_listed_source_is_dropped_and_nothing_else(XdpMode::Auto, "native");
 }
 
 #[test]
 fn generically_a_listed_source_is_dropped_and_nothing_else() {
-    a_listed_source_is_dropped_and_nothing_else(XdpMode::Generic, "generic", "generic");
+    a_listed_source_is_dropped_and_nothing_else(XdpMode::Generic, "generic");
 }
 
 #[test]
 fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
-    let Some(net) = Net::or_skip("tcx") else { return };
-    let first = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
-    let second = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
+    let Some(net) = net() else { return };
+    let first = start(&net, Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
+    let second = start(&net, Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
     let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
         return support::skip(&format!("XDP does not attach here: {}", second.report()));
     };
@@ -201,9 +131,9 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     if kernel_has_tcx() {
         return support::skip("this kernel has TCX, the second choice");
     }
-    let Some(net) = Net::or_skip("taken") else { return };
+    let Some(net) = net() else { return };
     let xdp = || Xdp { interfaces: vec!["door".into()], ..Xdp::default() };
-    let first = net.start(xdp());
+    let first = start(&net, xdp());
     if first.early_drop().is_none_or(|early_drop| early_drop.attached().is_empty()) {
         return support::skip(&format!("XDP does not attach here: {}", first.report()));
     }
@@ -212,12 +142,12 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
             assert!(text.contains(part), "{part}: {text}");
         }
     };
-    let second = net.start(xdp());
+    let second = start(&net, xdp());
     says_all(&second.report().to_string());
     let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
     assert!(attached.is_empty(), "{attached:?}");
     let required = Kernel { mode: KernelMode::Required, xdp: xdp(), ..Kernel::default() };
-    let error = net.inside(0, || KernelHalf::start(&required)).expect_err("required means required");
+    let error = net.inside(SERVER, || KernelHalf::start(&required)).expect_err("required means required");
     says_all(&error.to_string());
 
     // Who was there first works on; once it is gone, the next look attaches.
@@ -226,7 +156,7 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     only_the_listed_is_dropped(&net, early_drop, server, listed, None);
     drop(first);
-    net.inside(0, || second.refresh_interfaces());
+    net.inside(SERVER, || second.refresh_interfaces());
     let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
     assert_eq!(attached.first().map(|place| place.mode), Some("native"));
 }
@@ -234,18 +164,19 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
 /// The program for TCX is loaded only then, long after the maps were made.
 #[test]
 fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_at_tcx() {
-    let Some(net) = Net::or_skip("late-tcx") else { return };
+    let Some(net) = net() else { return };
     let [first, second] = [(); 2].map(|()| {
         let config =
             Xdp { interfaces: vec!["late".into()], allow: vec!["10.97.0.3".into()], ..Xdp::default() };
-        net.start(config)
+        start(&net, config)
     });
     let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {
         return support::skip(&format!("XDP does not attach here: {}", second.report()));
     };
-    net.add_pair("late", "far", "10.97.0.1/24", &["10.97.0.2/24", "10.97.0.3/24"]);
+    net.add_pair(["late", "far"], &["10.97.0.1/24"], &["10.97.0.2/24", "10.97.0.3/24"])
+        .expect("a pair of interfaces");
     for half in [&first, &second] {
-        net.inside(0, || half.refresh_interfaces());
+        net.inside(SERVER, || half.refresh_interfaces());
     }
     if !kernel_has_tcx() {
         return support::skip("this kernel has no TCX");
@@ -254,7 +185,8 @@ fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_a
     assert_eq!(attached.first().map(|place| place.mode), Some("tcx"), "{}", second.report());
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     let [server, listed, exempt] = ["10.97.0.1", "10.97.0.2", "10.97.0.3"].map(address);
-    net.inside(0, || early_drop.block(exempt, Duration::from_mins(10), Reason::Operator)).expect("a block");
+    net.inside(SERVER, || early_drop.block(exempt, Duration::from_mins(10), Reason::Operator))
+        .expect("a block");
     only_the_listed_is_dropped(&net, early_drop, server, listed, Some(exempt));
 }
 
@@ -266,19 +198,20 @@ fn only_the_listed_is_dropped(
     listed: IpAddr,
     neighbour: Option<IpAddr>,
 ) -> TcpListener {
-    let bind = |port| net.inside(0, || TcpListener::bind((server, port)).expect("a listener"));
+    let bind = |port| net.inside(SERVER, || TcpListener::bind((server, port)).expect("a listener"));
     let (ours, other) = (bind(OUR_PORT), bind(OTHER_PORT));
     // Everything is open before.
-    net.reach(listed, &ours);
+    reach(net, listed, &ours);
 
-    net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
+    net.inside(SERVER, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
+        .expect("a block");
     if let Some(neighbour) = neighbour {
-        net.reach(neighbour, &ours);
+        reach(net, neighbour, &ours);
     }
-    net.reach(listed, &other);
+    reach(net, listed, &other);
     let before = count(early_drop, Verdict::Dropped);
     let to = ours.local_addr().expect("an address");
-    let _client = net.inside(1, || start_connecting(listed, to));
+    let _client = net.inside(CLIENTS, || start_connecting(listed, to));
     // The counter is the event: only now is it certain that the packet came and went no further.
     while count(early_drop, Verdict::Dropped) == before {
         std::thread::yield_now();
@@ -292,8 +225,8 @@ fn only_the_listed_is_dropped(
 
 #[test]
 fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
-    let Some(net) = Net::or_skip("later") else { return };
-    let half = net.start(Xdp { interfaces: vec!["door".into(), "late".into()], ..Xdp::default() });
+    let Some(net) = net() else { return };
+    let half = start(&net, Xdp { interfaces: vec!["door".into(), "late".into()], ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
@@ -303,31 +236,32 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     let [server, listed] = ["10.97.0.1", "10.97.0.2"].map(address);
     for _ in 0..2 {
-        net.add_pair("late", "far", "10.97.0.1/24", &["10.97.0.2/24"]);
-        net.inside(0, || half.refresh_interfaces());
+        net.add_pair(["late", "far"], &["10.97.0.1/24"], &["10.97.0.2/24"]).expect("a pair of interfaces");
+        net.inside(SERVER, || half.refresh_interfaces());
         assert_eq!(attached(), ["door", "late"]);
         only_the_listed_is_dropped(&net, early_drop, server, listed, None);
         assert!(early_drop.unblock(listed).expect("a map"));
-        ip(&["-n", &net.names[0], "link", "delete", "late"]).expect("it is gone");
-        net.inside(0, || half.refresh_interfaces());
+        net.remove("late").expect("it is gone");
+        net.inside(SERVER, || half.refresh_interfaces());
         assert_eq!(attached(), ["door"]);
     }
 }
 
 #[test]
 fn the_end_of_the_daemon_lifts_every_drop() {
-    let Some(net) = Net::or_skip("end") else { return };
-    let half = net.start(Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
+    let Some(net) = net() else { return };
+    let half = start(&net, Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
     early_drop.set_ports(&[OUR_PORT]).expect("ports");
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
-    net.inside(0, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator)).expect("a block");
-    let listener = net.inside(0, || TcpListener::bind((server, OUR_PORT)).expect("a listener"));
+    net.inside(SERVER, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
+        .expect("a block");
+    let listener = net.inside(SERVER, || TcpListener::bind((server, OUR_PORT)).expect("a listener"));
     drop(half);
     let to = listener.local_addr().expect("an address");
-    let client = net.inside(1, || start_connecting(listed, to));
+    let client = net.inside(CLIENTS, || start_connecting(listed, to));
     let (mut arrived, from) = listener.accept().expect("a connection");
     assert_eq!(from.ip(), listed);
     drop(client);

@@ -7,6 +7,7 @@ pub mod events;
 pub mod http;
 pub mod mcp;
 pub mod net;
+pub mod netns;
 pub mod proc;
 pub mod skip;
 pub mod soak;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
-use airlock_tests::net::Net;
+use airlock_tests::net;
 use airlock_tests::skip;
 
 use super::blocks;
@@ -30,7 +30,7 @@ pub(super) fn connect(from: &str, to: SocketAddr) -> io::Result<TcpStream> {
 
 #[test]
 fn an_offenders_packets_do_not_arrive_for_a_while() {
-    let net = match Net::create() {
+    let net = match net::create() {
         Ok(net) => net,
         Err(reason) => return skip(&format!("no network namespaces here: {reason}")),
     };

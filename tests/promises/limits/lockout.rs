@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use airlock_tests::airlock::{run, until};
 use airlock_tests::http::Request;
-use airlock_tests::net::Net;
+use airlock_tests::net::{self, Net};
 use airlock_tests::{Airlock, skip};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -34,7 +34,7 @@ impl Drill {
 
     /// The same with more lines below `server:`.
     pub(super) fn with(xdp: &str, io: &str, server: &str) -> Option<Self> {
-        let net = match Net::create() {
+        let net = match net::create() {
             Ok(net) => net,
             Err(reason) => {
                 skip(&format!("no network namespaces here: {reason}"));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use airlock_tests::airlock::{Failed, run, stdio_upstream};
-use airlock_tests::net::{CLIENTS, DOOR, Net};
+use airlock_tests::net::{self, CLIENTS, DOOR, Net};
 use airlock_tests::{Airlock, Setup, tools};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ pub(crate) struct Door {
 impl Door {
     /// Opens it and blocks the offender.
     pub(crate) fn open(name: &'static str, early_drop: bool, cores: &Cores) -> Result<Self, String> {
-        let net = Net::create()?;
+        let net = net::create()?;
         cores.steer(&net)?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         // A door to the network does not believe a development issuer of its own; that of a daemon on loopback is to it like
