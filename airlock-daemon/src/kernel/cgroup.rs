@@ -21,8 +21,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::clone::Entrance;
 use crate::config::schema::{Pin, PinNetwork};
 
-/// What limits of `pin` hang on.
-pub(super) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+/// A limit of `pin` that a controller enforces.
+pub(super) struct Limit {
+    pub(super) controller: &'static str,
+    /// Its key in the configuration.
+    pub(super) key: &'static str,
+    /// Whether a server has it.
+    pub(super) is_set: fn(&Pin) -> bool,
+}
+
+/// All of them.
+pub(super) const LIMITS: [Limit; 3] = [
+    Limit { controller: "memory", key: "pin.memory", is_set: |pin| pin.memory.is_some() },
+    Limit { controller: "pids", key: "pin.tasks", is_set: |pin| pin.tasks.is_some() },
+    Limit { controller: "cpu", key: "pin.cpu", is_set: |pin| pin.cpu.is_some() },
+];
 
 /// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
@@ -126,7 +139,7 @@ impl Cgroups {
         &self.base
     }
 
-    /// Whether leaves have this controller, one of [`CONTROLLERS`].
+    /// Whether leaves have this controller, one of [`LIMITS`].
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
@@ -205,7 +218,7 @@ impl Cgroups {
 
     /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
     fn enable_controllers(&mut self) {
-        for controller in CONTROLLERS {
+        for Limit { controller, .. } in LIMITS {
             let enable = format!("+{controller}");
             let enabled = [self.base.clone(), self.servers(), self.unpinned()]
                 .iter()

@@ -132,15 +132,15 @@ impl Confinement {
         let flags = self.namespaces.as_ref().map_or(0, Namespaces::flags);
         // SAFETY: the caller's promise.
         let started = unsafe { Child::start(self.entrance.as_ref(), flags, run) };
-        let (mut child, birth) = started.map_err(|error| match flags {
+        let (child, birth) = started.map_err(|error| match flags {
             0 => StartError::Clone(error),
             _ => StartError::Step(Step::Namespaces, error),
         })?;
-        let admitted = self.namespaces.as_ref().map_or(Ok(()), |own| own.admit(child.pid(), self.ids));
-        if let Err(error) = admitted {
-            // It waits for what does not come.
-            child.kill().and_then(|()| child.wait()).map_err(StartError::Clone)?;
-            return Err(StartError::Step(Step::Namespaces, error));
+        if let Some(namespaces) = &self.namespaces {
+            // A child that is not admitted waits for what does not come, and ends with its value.
+            namespaces
+                .admit(child.pid(), self.ids)
+                .map_err(|error| StartError::Step(Step::Namespaces, error))?;
         }
         Ok((child, birth))
     }
@@ -229,11 +229,15 @@ pub(super) fn tell(fd: RawFd, bytes: &[u8]) -> libc::c_long {
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) as libc::c_long }
 }
 
-/// Reads a byte, without allocating; the result of `read(2)`.
-pub(super) fn hear(fd: RawFd) -> libc::c_long {
+/// Reads a byte, without allocating, and fails at the end of the stream.
+pub(super) fn hear(fd: RawFd) -> io::Result<()> {
     let mut byte = 0_u8;
     // SAFETY: one byte, which lives for the call.
-    unsafe { libc::read(fd, (&raw mut byte).cast(), 1) as libc::c_long }
+    match unsafe { libc::read(fd, (&raw mut byte).cast(), 1) } {
+        1 => Ok(()),
+        0 => Err(io::Error::from_raw_os_error(libc::EPIPE)),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Closes a descriptor in a child, whose copies of values are never dropped.

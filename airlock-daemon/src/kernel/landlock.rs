@@ -18,25 +18,15 @@ use landlock::{
 };
 
 use super::report::Layer;
-use crate::config::schema::{Files, PinNetwork};
+use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
+use crate::config::schema::PinNetwork;
 
 /// The newest version that is asked for; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V7;
 
-/// What steers the kernel: read and executed, never written.
-pub(super) const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
-/// What shows the kernel's inside, and the links of the cage: hidden, whoever would be allowed to look.
-pub(super) const INSIDE: [&str; 4] =
-    ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
-/// Where devices are. The directory can be listed, and what is in [`NODES`] is a server's.
-pub(super) const DEVICES: &str = "/dev";
 /// The devices of every program.
 const NODES: [&str; 11] =
     ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "log"];
-/// What a server with `files` has besides what they name: programs and their configuration.
-pub(super) const SYSTEM: [&str; 9] =
-    ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
-
 /// Why a server has no domain.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DomainError {
@@ -44,21 +34,6 @@ pub(super) enum DomainError {
     Path { path: PathBuf, source: io::Error },
     #[error("Landlock refused the rules: {0}; report this with the output of `uname -a`")]
     Rules(#[from] RulesetError),
-}
-
-/// What one server has.
-#[derive(Debug)]
-pub(super) struct Wants<'a> {
-    /// `files` of its configuration.
-    pub(super) files: Option<&'a Files>,
-    /// Its program, and where it starts.
-    pub(super) program: &'a Path,
-    pub(super) working_dir: &'a Path,
-    /// A directory of its own.
-    pub(super) own: Option<&'a Path>,
-    /// Airlock's own files.
-    pub(super) hidden: &'a [PathBuf],
-    pub(super) network: PinNetwork,
 }
 
 /// A domain that is ready to be entered; `None` on a kernel without Landlock.
@@ -126,27 +101,22 @@ impl Grants {
         for path in READ_ONLY {
             put(Path::new(path), &mut granted.read);
         }
-        let Some(files) = wants.files else {
+        if wants.files.is_none() {
             for path in children(Path::new("/")) {
                 if !READ_ONLY.iter().any(|known| path == Path::new(known)) && path != Path::new(DEVICES) {
                     put(&path, &mut granted.all);
                 }
             }
             return granted;
-        };
+        }
         for path in SYSTEM {
             put(Path::new(path), &mut granted.read);
         }
-        put(wants.program, &mut granted.read);
-        // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
-        if wants.working_dir != Path::new("/") {
-            put(wants.working_dir, &mut granted.read);
-        }
-        for path in &files.read {
-            put(path, &mut granted.read);
-        }
-        for path in &files.write {
-            put(path, &mut granted.all);
+        for (path, how) in wants.named() {
+            match how {
+                Given::ToRead => put(path, &mut granted.read),
+                Given::ToWrite => put(path, &mut granted.all),
+            }
         }
         granted
     }

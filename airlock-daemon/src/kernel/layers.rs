@@ -2,7 +2,7 @@
 
 use aya::Ebpf;
 
-use super::cgroup::Cgroups;
+use super::cgroup::{Cgroups, LIMITS, Limit};
 use super::drop::{DropError, EarlyDrop};
 use super::landlock;
 use super::namespaces::{self, Permitted};
@@ -36,14 +36,14 @@ pub(super) fn early_drop(
 
 /// Which limits of `pin` this host enforces.
 pub(super) fn limits(cgroups: &Cgroups) -> [Layer; 3] {
-    [("memory", "pin.memory"), ("pids", "pin.tasks"), ("cpu", "pin.cpu")].map(|(controller, limit)| {
+    LIMITS.map(|Limit { controller, key, .. }| {
         if cgroups.has(controller) {
-            Layer::active(format!("{controller} limit"), format!("{limit} is enforced"))
+            Layer::active(format!("{controller} limit"), format!("{key} is enforced"))
         } else {
             Layer::inactive(
                 format!("{controller} limit"),
                 format!(
-                    "{limit} is not enforced: the {controller} controller is not available in cgroup v2 here"
+                    "{key} is not enforced: the {controller} controller is not available in cgroup v2 here"
                 ),
             )
             .with_remedy("run as a systemd service with Delegate=yes on a host with unified cgroups")

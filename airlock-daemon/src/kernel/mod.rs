@@ -35,6 +35,7 @@ mod spawn;
 mod syscalls;
 mod unix_hooks;
 mod users;
+mod wants;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,7 +57,7 @@ pub use self::pins::PinsError;
 pub use self::report::{Layer, Report};
 pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};
 
-use self::cgroup::Cgroups;
+use self::cgroup::{Cgroups, LIMITS, Limit};
 use self::events::{Events, Names};
 use self::ladder::Climbed;
 use self::links::Links;
@@ -278,15 +279,10 @@ impl KernelHalf {
     pub fn cell(&self, upstream: &str, pin: &Pin) -> Result<Cell, KernelError> {
         let leaf = match &self.pinning {
             Some(pinning) => {
-                let limits = [
-                    (pin.memory.is_some(), "memory"),
-                    (pin.tasks.is_some(), "pids"),
-                    (pin.cpu.is_some(), "cpu"),
-                ];
-                for (_, controller) in
-                    limits.into_iter().filter(|(wanted, name)| *wanted && !pinning.cgroups.has(name))
-                {
-                    tracing::debug!(upstream, controller, "limit not enforced: controller not available");
+                for Limit { controller, key, is_set } in LIMITS {
+                    if is_set(pin) && !pinning.cgroups.has(controller) {
+                        tracing::debug!(upstream, controller, "{key} not enforced: controller not available");
+                    }
                 }
                 let leaf = pinning.cgroups.leaf(upstream, pin)?;
                 self.names.remember(leaf.id()?, upstream);

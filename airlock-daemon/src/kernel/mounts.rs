@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use super::landlock::{DEVICES, INSIDE, READ_ONLY, SYSTEM, Wants};
 use super::own_dir::OwnDir;
+use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
 use crate::config::schema::PinNetwork;
 
 /// Where a host's services have their sockets. Whoever may connect to none is shown none.
@@ -98,13 +98,6 @@ struct Plan {
     made: BTreeSet<PathBuf>,
 }
 
-/// How something is given.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Given {
-    ToRead,
-    ToWrite,
-}
-
 impl Plan {
     /// A root with what is given, and nothing else.
     fn root(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
@@ -121,18 +114,10 @@ impl Plan {
                 Err(_) => {}
             }
         }
-        for path in READ_ONLY.into_iter().map(Path::new).chain([wants.program]) {
-            given.push((path.into(), Given::ToRead));
-        }
-        if wants.working_dir != Path::new("/") {
-            given.push((wants.working_dir.into(), Given::ToRead));
-        }
+        given.extend(READ_ONLY.map(|path| (path.into(), Given::ToRead)));
         given.push((DEVICES.into(), Given::ToWrite));
         given.extend(wants.own.map(|path| (path.into(), Given::ToWrite)));
-        if let Some(files) = wants.files {
-            given.extend(files.read.iter().map(|path| (path.clone(), Given::ToRead)));
-            given.extend(files.write.iter().map(|path| (path.clone(), Given::ToWrite)));
-        }
+        given.extend(wants.named().map(|(path, how)| (path.into(), how)));
         // What a link leads to is there under both of its names.
         let real: Vec<_> = given
             .iter()

@@ -13,16 +13,13 @@ use super::clone::{Birth, Child, exit};
 use super::confine::{Confinement, Step, tell};
 
 /// Why no program runs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum StartError {
     /// There is no child.
-    #[error("cannot start a process: {0}")]
     Clone(io::Error),
     /// The child could not do one of its steps.
-    #[error("cannot {what}: {error}", what = .0.explain().0, error = .1)]
     Step(Step, io::Error),
     /// The kernel did not execute the program.
-    #[error("cannot execute: {0}")]
     Execute(io::Error),
 }
 
@@ -94,16 +91,14 @@ impl Program {
                 fail(faults, step, &error)
             })
         };
-        let (mut child, _) = started?;
+        let (child, _) = started?;
         drop((writer, self));
         // A child that executes its program closes the channel, without a word.
         let mut fault = [0; FAULT];
         match reader.read_exact(&mut fault) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(child),
+            // It ends by itself; whoever cannot be understood ends with its value.
             said => {
-                // It ends by itself; whoever cannot be understood is ended.
-                let _ = child.kill();
-                child.wait().map_err(StartError::Clone)?;
                 said.map_err(StartError::Clone)?;
                 let [step, errno @ ..] = fault;
                 let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));

@@ -17,13 +17,14 @@ use super::Pinning;
 use super::cgroup::{CgroupError, Leaf};
 use super::clone::Child;
 use super::confine::{Confinement, Step, socket_pair};
-use super::landlock::{Domain, Wants};
+use super::landlock::Domain;
 use super::mounts::Mounts;
 use super::namespaces::{Namespaces, Permitted};
 use super::own_dir::OwnDir;
 use super::program::{Program, StartError};
 use super::seccomp::Filters;
 use super::users::{self, Ids};
+use super::wants::Wants;
 use crate::config::schema::{Files, PinNetwork};
 
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.

@@ -28,7 +28,8 @@ pub struct Upstream {
     /// `stdio`: its working directory, `/` by default.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
-    /// `stdio`: the user it runs as; when absent `airlock-mcp`, or Airlock's own where that does not exist or cannot be become. `dial_in`: the user whose processes may dial in.
+    /// `stdio`: the user it runs as; when absent `airlock-mcp`, or Airlock's own where that does not exist or cannot be become.
+    /// `dial_in`: the user whose processes may dial in.
     #[serde(default)]
     pub user: Option<String>,
     /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,

@@ -1,0 +1,61 @@
+//! What of the file system a server is to have: [`super::landlock`] makes rules of it, and [`super::mounts`] a root.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::schema::{Files, PinNetwork};
+
+/// What steers the kernel: read and executed, never written.
+pub(super) const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
+/// What shows the kernel's inside, and the links of the cage: hidden, whoever would be allowed to look.
+pub(super) const INSIDE: [&str; 4] =
+    ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
+/// Where devices are. The directory can be listed; which of them are a server's, [`super::landlock`] says.
+pub(super) const DEVICES: &str = "/dev";
+/// What a server with `files` has besides what they name: programs and their configuration.
+pub(super) const SYSTEM: [&str; 9] =
+    ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
+
+/// What one server has.
+#[derive(Debug)]
+pub(super) struct Wants<'a> {
+    /// `files` of its configuration.
+    pub(super) files: Option<&'a Files>,
+    /// Its program, and where it starts.
+    pub(super) program: &'a Path,
+    pub(super) working_dir: &'a Path,
+    /// A directory of its own.
+    pub(super) own: Option<&'a Path>,
+    /// Airlock's own files.
+    pub(super) hidden: &'a [PathBuf],
+    pub(super) network: PinNetwork,
+}
+
+/// How something is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Given {
+    /// To read and execute.
+    ToRead,
+    /// To do everything with.
+    ToWrite,
+}
+
+impl Wants<'_> {
+    /// What a server with `files` has besides the system's: its program, where it starts, and what they name.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&Path, Given)> {
+        // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
+        let working_dir = Some(self.working_dir).filter(|dir| *dir != Path::new("/"));
+        let files = |how| {
+            let listed = self.files.map(|files| match how {
+                Given::ToRead => &files.read,
+                Given::ToWrite => &files.write,
+            });
+            listed.into_iter().flatten().map(move |path| (path.as_path(), how))
+        };
+        [Some(self.program), working_dir]
+            .into_iter()
+            .flatten()
+            .map(|path| (path, Given::ToRead))
+            .chain(files(Given::ToRead))
+            .chain(files(Given::ToWrite))
+    }
+}
