@@ -5,6 +5,8 @@
 #[path = "support/kernel.rs"]
 mod support;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -212,6 +214,7 @@ fn restarts() {
     let Some(place) = place() else { return };
     killed_and_taken_over(&place);
     killed_with_its_servers(&place);
+    killed_while_it_changes_the_names(&place);
     partial_and_foreign_sets_are_refused(&place);
 }
 
@@ -283,6 +286,74 @@ fn killed_with_its_servers(place: &Place) {
     assert!(!place.bpffs.join("v1").exists(), "nothing is left");
 }
 
+/// Where the names of a set are changed: `NAME` is in force, `NAME_new` is pinned beside it, `NAME_old` is set aside.
+struct Names {
+    set: PathBuf,
+    new: PathBuf,
+    old: PathBuf,
+}
+
+impl Names {
+    /// Those of the set that is there.
+    fn of(place: &Place) -> Self {
+        let set = place.pins()[0].parent().expect("its directory").to_path_buf();
+        let beside = |end: &str| {
+            let mut name = set.clone().into_os_string();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        Self { new: beside("_new"), old: beside("_old"), set }
+    }
+}
+
+/// The names in a directory; none where there is no directory.
+fn listed(dir: &Path) -> BTreeSet<OsString> {
+    fs::read_dir(dir).into_iter().flatten().map(|entry| entry.expect("an entry").file_name()).collect()
+}
+
+/// Pins the first of a set in another directory once more.
+fn pin_again(from: &Path, to: &Path, count: usize) {
+    fs::create_dir(to).expect("a directory");
+    for name in listed(from).into_iter().take(count) {
+        fs::hard_link(from.join(&name), to.join(&name)).expect("another name of a pin");
+    }
+}
+
+/// A daemon that takes over pins its own links beside those it found and changes two names. Wherever it was killed, the next one
+/// finds a whole set, takes it over and leaves nothing else.
+fn killed_while_it_changes_the_names(place: &Place) {
+    type Leave = fn(&Names, usize);
+    let moments: [(&str, Leave); 5] = [
+        ("between the two names", |names, all| {
+            fs::rename(&names.set, &names.old).expect("set aside");
+            pin_again(&names.old, &names.new, all);
+        }),
+        ("while it pinned", |names, all| pin_again(&names.set, &names.new, all / 2)),
+        ("before the first name", |names, all| pin_again(&names.set, &names.new, all)),
+        ("after the second name", |names, all| pin_again(&names.set, &names.old, all)),
+        ("while it removed the old", |names, all| pin_again(&names.set, &names.old, all / 2)),
+    ];
+    // Each is two daemons, which takes seconds in a guest; which directories are there does not depend on the kernel.
+    let tried = if std::env::var_os("AIRLOCK_GUEST").is_some() { &moments[..1] } else { &moments[..] };
+    for (moment, leave) in tried {
+        let (mut daemon, server) = place.daemon();
+        daemon.kill().expect("kill -9");
+        daemon.wait().expect("its end");
+        let names = Names::of(place);
+        let whole = listed(&names.set);
+        leave(&names, whole.len());
+        let half = place.start(KernelMode::Required).unwrap_or_else(|error| panic!("{moment}: {error}"));
+        let (active, detail) = pins_layer(&half);
+        assert!(active && detail.contains("taken over"), "{moment}: {detail}");
+        assert_eq!(listed(&names.set), whole, "{moment}");
+        assert!(!names.new.exists() && !names.old.exists(), "{moment}: {:?}", place.pins());
+        assert!(!Path::new(&format!("/proc/{server}/exe")).exists(), "{moment}: the orphan has ended");
+        drop(half);
+        assert!(!place.bpffs.join("v1").exists(), "{moment}: nothing is left");
+    }
+    support::note(&format!("killed at {} of {} moments of a takeover", tried.len(), moments.len()));
+}
+
 fn partial_and_foreign_sets_are_refused(place: &Place) {
     let (mut daemon, _) = place.daemon();
     daemon.kill().expect("kill -9");
@@ -322,7 +393,18 @@ fn partial_and_foreign_sets_are_refused(place: &Place) {
     fs::rename(set.join("connect6-prog"), set.join("connect4-prog")).expect("the other");
     fs::rename(&moved, set.join("connect6-prog")).expect("and back");
     refused("attached at");
+
+    // One that was set aside when a daemon was killed is put back, and is no better for it; what was pinned beside it stays.
+    let names = Names::of(place);
+    fs::rename(&names.set, &names.old).expect("set aside");
+    let broken = listed(&names.old);
+    pin_again(&names.old, &names.new, broken.len());
+    let text = place.start(KernelMode::Required).expect_err("refused").to_string();
+    assert!(text.contains("attached at") && text.contains(&format!("rm -r {}", set.display())), "{text}");
+    assert_eq!((listed(&names.set), listed(&names.new)), (broken.clone(), broken));
+    assert!(!names.old.exists());
     fs::remove_dir_all(&set).expect("as the message says");
     let half = place.start(KernelMode::Required).expect("after cleaning up");
     assert!(pins_layer(&half).0);
+    assert!(!names.new.exists(), "what never was in force goes");
 }

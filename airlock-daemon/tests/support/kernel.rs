@@ -1,5 +1,5 @@
 //! What the tests of the kernel half share: cells, a probe process, and skipping with a reason.
-#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of this")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -12,7 +12,7 @@ use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 
-pub(crate) use skipping::skip;
+pub(crate) use skipping::{note, skip};
 
 /// The variable that makes the test binary behave as a probe process.
 pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";
