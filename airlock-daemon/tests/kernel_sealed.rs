@@ -4,8 +4,12 @@
 #[path = "support/kernel.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Rung, Seal};
 use airlock::kernel::{Hook, KernelHalf};
@@ -19,8 +23,9 @@ fn probe_process() {
 }
 
 /// A kernel half that is sealed in this way; none, and a reason, where this host has no such kernel.
-fn sealed(seal: Seal) -> Option<Arc<KernelHalf>> {
-    let config = Kernel { mode: KernelMode::Preferred, seal, ..Kernel::default() };
+fn sealed(seal: Seal, slice: Option<&str>) -> Option<Arc<KernelHalf>> {
+    let slice = slice.map(str::to_owned);
+    let config = Kernel { mode: KernelMode::Preferred, seal, slice, ..Kernel::default() };
     let half = KernelHalf::start(&config).expect("preferred always starts");
     if half.report().rung == Some(Rung::Sealed) {
         return Some(half);
@@ -39,50 +44,37 @@ fn denied(half: &KernelHalf, hook: Hook) -> u64 {
     counts.into_iter().find(|(counted, _)| *counted == hook).expect("a counter").1
 }
 
-/// A probe in the cage connects to a socket that is its door, and to one that is not.
-fn only_the_door_opens(seal: Seal, layer: &str) {
-    let Some(half) = sealed(seal) else { return };
+/// A server in the cage connects to no unix socket at all.
+fn no_socket_is_reached(seal: Seal, layer: &str) {
+    let Some(half) = sealed(seal, None) else { return };
     assert!(half.report().is_active(layer), "{}", half.report());
     assert!(half.report().is_active("cgroup guard"), "{}", half.report());
-    // By paths: an abstract name is not to be found from another network namespace.
+    // By a path: an abstract name is not to be found from another network namespace.
     let dir = tempfile::tempdir().expect("a directory");
-    let name = |which: &str| dir.path().join(which).display().to_string();
-    let (ours, other) = (listener(&name("ours")), listener(&name("other")));
+    let path = dir.path().join("socket").display().to_string();
+    let socket = listener(&path);
     let mut command = support::probe("doors");
-    command.env.insert(support::NAMES.to_owned(), format!("{} {}", name("ours"), name("other")));
-
+    command.env.insert(support::NAMES.to_owned(), path.clone());
     let before = denied(&half, Hook::UnixStreamConnect);
-    let cell = half.cell("probe", &Pin::default()).expect("a cell");
-    let door = half.open_door(&cell, &ours).expect("a door").expect("a cell with a cgroup");
-    let mut server = cell.spawn(&command).expect("a process");
-    let found = support::findings(&mut server);
-    assert_eq!(found[&name("other")], "1", "{found:?}");
-    // Where the hooks of unix sockets are there as well (6.7), they refuse before a door is looked at.
+    let found = support::findings(&mut support::spawn(&half, &Pin::default(), &command));
+    assert_eq!(found[&path], "1", "{found:?}");
+    // Where the hooks of unix sockets are there as well (6.7), they refuse first.
     let by_hooks = half.report().is_active("unix hooks");
-    assert_eq!(found[&name("ours")], if by_hooks { "1" } else { "0" }, "{found:?}");
-    if !by_hooks {
-        assert_eq!(denied(&half, Hook::UnixStreamConnect), before + 1);
-        ours.accept().expect("the one that was let through");
-    }
-    other.set_nonblocking(true).expect("non-blocking");
-    assert!(other.accept().is_err(), "somebody came through");
-
-    drop(door);
-    let mut server = support::spawn(&half, &Pin::default(), &command);
-    let found = support::findings(&mut server);
-    assert_eq!((found[&name("ours")].as_str(), found[&name("other")].as_str()), ("1", "1"));
+    assert_eq!(denied(&half, Hook::UnixStreamConnect), before + u64::from(!by_hooks));
+    socket.set_nonblocking(true).expect("non-blocking");
+    assert!(socket.accept().is_err(), "somebody came through");
 }
 
 #[test]
-fn sealed_by_cgroup_only_the_door_opens() {
-    only_the_door_opens(Seal::Cgroup, "sealed");
+fn sealed_by_cgroup_no_socket_is_reached() {
+    no_socket_is_reached(Seal::Cgroup, "sealed");
 }
 
 #[test]
-fn sealed_host_wide_only_the_door_opens_and_others_are_free() {
-    only_the_door_opens(Seal::Host, "sealed, host-wide");
+fn sealed_host_wide_no_socket_is_reached_and_others_are_free() {
+    no_socket_is_reached(Seal::Host, "sealed, host-wide");
     // Whoever is in no cage notices nothing, while the programs are there.
-    let Some(half) = sealed(Seal::Host) else { return };
+    let Some(half) = sealed(Seal::Host, None) else { return };
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket of this process");
     socket.send_to(b"x", socket.local_addr().expect("an address")).expect("sent");
     let dir = tempfile::tempdir().expect("a directory");
@@ -90,6 +82,120 @@ fn sealed_host_wide_only_the_door_opens_and_others_are_free() {
     let _listener = listener(&path);
     std::os::unix::net::UnixStream::connect(&path).expect("free to connect");
     drop(half);
+}
+
+/// A unit of the slice connects to what a door is opened to and gets nowhere else, root as it is.
+fn a_slice_has_doors(seal: Seal) {
+    let Some(slice) = Slice::create() else { return };
+    let Some(half) = sealed(seal, Some(&slice.name)) else { return };
+    assert!(half.report().is_active("slice"), "{}", half.report());
+    assert_eq!(
+        half.slice().expect("configured").expect("attached").rung(),
+        Rung::Sealed,
+        "{}",
+        half.report()
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = |which: &str| dir.path().join(which).display().to_string();
+    let (ours, other) = (listener(&name("ours")), listener(&name("other")));
+    let datagrams = std::os::unix::net::UnixDatagram::bind(name("datagrams")).expect("a socket");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(name("other"), &link).expect("a link");
+    let paths = [name("ours"), name("other"), link.display().to_string(), name("datagrams")];
+
+    let door = half.open_door(&ours).expect("a door").expect("a sealed slice");
+    let found = slice.probe(&paths);
+    assert_eq!(found[&name("ours")], "0", "{found:?}");
+    ours.accept().expect("the one that was let through");
+    assert_eq!(found[&name("other")], "1", "{found:?}");
+    assert_eq!(found[&paths[2]], "1", "{found:?}");
+    // What a door is called is of no account: the other one takes its place.
+    std::fs::rename(name("ours"), name("moved")).expect("ours");
+    std::fs::rename(name("other"), name("ours")).expect("ours");
+    let found = slice.probe(&[name("ours"), name("moved")]);
+    assert_eq!((found[&name("ours")].as_str(), found[&name("moved")].as_str()), ("1", "0"), "{found:?}");
+    ours.accept().expect("the same socket under its new name");
+
+    // Everything else, to root. Only a pair of its own is a process's to use.
+    let found = slice.probe(&[name("datagrams")]);
+    for refused in ["inet", "inet6", "netlink", "datagram", "datagram connect", "bind", "leave"] {
+        assert_eq!(found[refused], "1", "{refused}: {found:?}");
+    }
+    for (allowed, why) in [("pair", "a stream"), ("datagram pair", "datagrams")] {
+        assert_eq!(found[allowed], "0", "{why} of its own: {found:?}");
+    }
+    // Outside nobody has lost anything.
+    std::os::unix::net::UnixDatagram::unbound()
+        .expect("a socket")
+        .send_to(b"x", name("datagrams"))
+        .expect("sent");
+
+    drop(door);
+    let found = slice.probe(&[name("moved")]);
+    assert_eq!(found[&name("moved")], "1", "the door is closed: {found:?}");
+    for socket in [&ours, &other] {
+        socket.set_nonblocking(true).expect("non-blocking");
+        assert!(socket.accept().is_err(), "somebody came through");
+    }
+    let mut buffer = [0; 8];
+    datagrams.set_nonblocking(true).expect("non-blocking");
+    assert_eq!(datagrams.recv(&mut buffer).expect("the one from outside"), 1);
+    assert!(datagrams.recv(&mut buffer).is_err(), "a datagram came through");
+}
+
+#[test]
+fn a_slice_that_is_sealed_by_cgroup_has_doors() {
+    a_slice_has_doors(Seal::Cgroup);
+}
+
+#[test]
+fn a_slice_that_is_sealed_host_wide_has_doors() {
+    a_slice_has_doors(Seal::Host);
+}
+
+/// A cgroup where systemd would have a slice; it is removed with its value, when nobody is in it any more.
+struct Slice {
+    name: String,
+    dir: PathBuf,
+}
+
+impl Slice {
+    fn create() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("airlocksealed{}x{number}.slice", std::process::id());
+        // Where PID 1 is in the root of the hierarchy, as in a guest.
+        let dir = Path::new("/sys/fs/cgroup").join(&name);
+        match std::fs::create_dir(&dir) {
+            Ok(()) => Some(Self { name, dir }),
+            Err(error) => {
+                assert!(std::env::var_os("AIRLOCK_GUEST").is_none(), "{}: {error}", dir.display());
+                support::skip(&format!("no cgroup can be made here: {}: {error}", dir.display()));
+                None
+            }
+        }
+    }
+
+    /// What a process found that was in the slice before it tried anything.
+    fn probe(&self, paths: &[String]) -> BTreeMap<String, String> {
+        let procs = self.dir.join("cgroup.procs").display().to_string();
+        let names: Vec<&str> =
+            std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["probe_process", "--exact", "--nocapture"])
+            .env(support::MODE, "slice")
+            .env(support::NAMES, names.join(" "))
+            .output()
+            .expect("a process");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        support::found_in(&String::from_utf8_lossy(&output.stdout))
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.dir).expect("nobody is in it");
+    }
 }
 
 #[test]

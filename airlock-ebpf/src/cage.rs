@@ -138,6 +138,21 @@ impl Hook {
     }
 }
 
+/// Who is pinned; the discriminant is the index in [`CAGES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Cage {
+    /// Servers that the daemon starts, on their standard streams. They connect to nothing.
+    Servers = 0,
+    /// Units of a slice, which dial in: they connect to the sockets of [`DOORS`].
+    Slice = 1,
+}
+
+impl Cage {
+    /// The number of cages, and of entries of [`CAGES`].
+    pub const COUNT: u32 = 2;
+}
+
 /// `AF_UNIX`.
 pub const AF_UNIX: u32 = 1;
 
@@ -160,16 +175,6 @@ pub const FMODE_WRITE: u32 = 2;
 #[inline(always)]
 pub const fn may_open(magic: u64, mode: u32) -> bool {
     (magic != CGROUP2_MAGIC && magic != CGROUP1_MAGIC) || mode & FMODE_WRITE == 0
-}
-
-/// A unix socket that a cage's processes may connect to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct Door {
-    /// Who may: the id of the process's cgroup.
-    pub cgroup: u64,
-    /// The cookie of the listening socket (`SO_COOKIE`), which no path, link or mount can fake.
-    pub cookie: u64,
 }
 
 /// What was refused to whom.
@@ -217,16 +222,8 @@ impl Pace {
     }
 }
 
-const _: () = assert!(size_of::<Door>() == 16 && align_of::<Door>() == 8);
 const _: () = assert!(size_of::<Event>() == 40 && align_of::<Event>() == 8);
 const _: () = assert!(size_of::<Pace>() == 16 && align_of::<Pace>() == 8);
-
-impl Door {
-    /// The key as it lies in the map.
-    pub const fn to_words(self) -> [u64; 2] {
-        [self.cgroup, self.cookie]
-    }
-}
 
 impl Event {
     /// Reads an event as it lies in the ring; none when it has another size.
@@ -250,9 +247,10 @@ impl Event {
 
 /// Map: refusals by [`Hook`]; per-CPU array of `u64`.
 pub const DENIED: &str = "DENIED";
-/// Map: the cage, which is the cgroup whose processes, however deep below, are pinned; array of one cgroup.
-pub const CAGE: &str = "CAGE";
-/// Map: the sockets that may be connected to; hash of [`Door`] to one byte.
+/// Map: the cages, which are the cgroups whose processes, however deep below, are pinned; array of cgroups, see [`Cage`].
+pub const CAGES: &str = "CAGES";
+/// Map: the unix sockets that the processes of [`Cage::Slice`] may connect to; hash of the listening socket's cookie
+/// (`SO_COOKIE`), which no path, link or mount can fake, to one byte.
 pub const DOORS: &str = "DOORS";
 /// Map: what was refused; ring of [`Event`].
 pub const EVENTS: &str = "EVENTS";
@@ -277,9 +275,10 @@ pub const MAX_PACES: u32 = 1_024;
 /// Bytes of the ring of events.
 pub const EVENTS_BYTES: u32 = 256 * 1_024;
 
-/// Where the guard finds what it looks at, as offsets in bytes that the daemon reads from the kernel's own type information.
-/// Globals of these names; 0 means unknown.
-pub const OFFSETS: [&str; 4] = ["FILE_MODE", "FILE_INODE", "INODE_SUPER", "SUPER_MAGIC"];
+/// Where programs find what they look at, as offsets in bytes that the daemon reads from the kernel's own type information.
+/// Globals of these names; 0 means unknown. The guard needs the first four; without the last, datagrams are refused in a slice
+/// also between the ends of one `socketpair(2)`.
+pub const OFFSETS: [&str; 5] = ["FILE_MODE", "FILE_INODE", "INODE_SUPER", "SUPER_MAGIC", "UNIX_PEER"];
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use airlock_ebpf::OFFSETS;
+
 /// Where the kernel shows its types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// The first two bytes of every BTF blob, in its own byte order.
@@ -34,9 +36,9 @@ pub(super) enum BtfError {
     Absent(&'static str, &'static str),
 }
 
-/// What the guard of cgroups looks at, in bytes from the start of each structure.
+/// What programs look at, in bytes from the start of each structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Offsets([u64; 4]);
+pub(super) struct Offsets([u64; OFFSETS.len()]);
 
 impl Offsets {
     /// The offsets in the running kernel.
@@ -45,23 +47,27 @@ impl Offsets {
     }
 
     /// In the order of [`airlock_ebpf::OFFSETS`].
-    pub(super) fn as_globals(&self) -> &[u64; 4] {
+    pub(super) fn as_globals(&self) -> &[u64; OFFSETS.len()] {
         &self.0
     }
 
-    /// Whether they were found.
+    /// Whether those of the guard of cgroups were found.
     pub(super) fn are_known(self) -> bool {
         self != Self::default()
     }
 
     fn read(blob: &[u8]) -> Result<Self, BtfError> {
-        let wanted = [("file", "f_mode"), ("file", "f_inode"), ("inode", "i_sb"), ("super_block", "s_magic")];
         let types = Types::read(blob)?;
-        let mut found = [0; 4];
-        for (place, (structure, field)) in found.iter_mut().zip(wanted) {
-            *place = types.offset(structure, field).ok_or(BtfError::Absent(structure, field))?;
-        }
-        Ok(Self(found))
+        let needed =
+            |structure, field| types.offset(structure, field).ok_or(BtfError::Absent(structure, field));
+        Ok(Self([
+            needed("file", "f_mode")?,
+            needed("file", "f_inode")?,
+            needed("inode", "i_sb")?,
+            needed("super_block", "s_magic")?,
+            // Absent where unix sockets are a module.
+            types.offset("unix_sock", "peer").unwrap_or(0),
+        ]))
     }
 }
 
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_also_inside_of_what_has_no_name() {
-        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96]));
+        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96, 0]));
     }
 
     #[test]

@@ -1,23 +1,27 @@
-//! Servers that Airlock does not start: units of a slice whose cgroup carries the IP hooks too, and who may dial in from there.
+//! Servers that Airlock does not start: units of a slice whose cgroup carries the programs too, and who may dial in from there.
 //!
-//! The hooks on unix sockets are not attached to the slice: they refuse every connection, the one to Airlock with the rest. So
-//! a dialler stands on the rung `no-ip`, and what it reaches by unix sockets is for its unit to limit.
+//! Where servers are sealed the slice is, with doors to Airlock's sockets ([`super::door`]). Elsewhere it has the IP hooks alone:
+//! those on unix sockets know no doors, and would refuse the way to Airlock with the rest. Then a dialler stands on the rung
+//! `no-ip`, and what it reaches by unix sockets is for its unit to limit.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use airlock_ebpf::Cage;
 use aya::Ebpf;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup;
+use super::ladder::Climbed;
 use super::links::Links;
-use super::loader;
+use super::loader::{self, LoadError};
 use super::peer::{Peer, TICKS};
 use super::report::{Layer, rung_name};
+use super::sealed;
 use super::users;
-use crate::config::schema::Rung;
+use crate::config::schema::{Rung, Seal};
 
 /// Why a slice is not pinned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,9 +50,10 @@ pub enum SliceError {
     },
     /// More is demanded than a slice can have.
     #[error(
-        "kernel.slice: the units of {name} need one unix socket, and the hooks of rung `{}` leave them none, so they stand on `{}`; set \
-         `kernel.minimum_rung: no-ip`, or remove `kernel.slice` and let the host's services be reached by `type: unix`",
-        rung_name(Some(*minimum)), rung_name(Some(*rung))
+        "kernel.slice: the units of {name} stand on rung `{}`, and `{}` is demanded: they need one unix socket, which only sealed \
+         programs leave them, and {unsealed}; set `kernel.minimum_rung: no-ip`, or remove `kernel.slice` and let the host's services \
+         be reached by `type: unix`",
+        rung_name(Some(*rung)), rung_name(Some(*minimum))
     )]
     BelowMinimum {
         /// Its name.
@@ -57,6 +62,8 @@ pub enum SliceError {
         rung: Rung,
         /// What is demanded.
         minimum: Rung,
+        /// Why they are not sealed.
+        unsealed: String,
     },
 }
 
@@ -87,14 +94,16 @@ pub struct Slice {
     dir: PathBuf,
     /// Device and inode: a slice that is stopped and started again has a new cgroup, without the hooks.
     identity: (u64, u64),
-    /// When the hooks were in place.
+    /// When the programs were in place.
     since: u64,
+    /// Why its units are not sealed; nothing where they are.
+    unsealed: Option<String>,
     _links: Links,
 }
 
 impl Slice {
-    /// Attaches the IP hooks to the cgroup of a slice.
-    pub(super) fn attach(name: &str, ebpf: Option<&mut Ebpf>) -> Result<Self, SliceError> {
+    /// Attaches to the cgroup of a slice what was proved on that of the servers, but for the hooks on unix sockets.
+    pub(super) fn attach(name: &str, ebpf: Option<&mut Ebpf>, servers: &Climbed) -> Result<Self, SliceError> {
         let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
         let manager = manager_cgroup().map_err(|error| refused(error.to_string(), error.errno()))?;
         let below = slice_dir(name).ok_or_else(|| refused("that is not the name of a slice".into(), None))?;
@@ -107,12 +116,16 @@ impl Slice {
         let open = File::open(&dir).map_err(absent)?;
         let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
         let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
-        let links = loader::attach_ip(ebpf, &open)
+        let mut links = loader::attach_ip(ebpf, &open)
             .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
+        let unsealed = match servers.seal.filter(|_| servers.rung == Some(Rung::Sealed)) {
+            Some(by) => seal(ebpf, by, &open, &mut links).err().map(|error| error.to_string()),
+            None => Some("this host's servers are not sealed either".to_owned()),
+        };
         let now = clock_gettime(ClockId::Boottime);
         let since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
             + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
-        Ok(Self { name: name.to_owned(), dir, identity, since, _links: links })
+        Ok(Self { name: name.to_owned(), dir, identity, since, unsealed, _links: links })
     }
 
     /// Its name.
@@ -122,12 +135,22 @@ impl Slice {
 
     /// The rung on which its units stand.
     pub fn rung(&self) -> Rung {
-        Rung::NoIp
+        if self.unsealed.is_none() { Rung::Sealed } else { Rung::NoIp }
     }
 
-    pub(super) fn reaches(&self, minimum: Rung) -> Result<(), SliceError> {
+    /// Whether that is enough.
+    ///
+    /// # Errors
+    /// [`SliceError::BelowMinimum`], with the remedy.
+    pub fn reaches(&self, minimum: Rung) -> Result<(), SliceError> {
         if self.rung() < minimum {
-            return Err(SliceError::BelowMinimum { name: self.name.clone(), rung: self.rung(), minimum });
+            let unsealed = self.unsealed.clone().unwrap_or_default();
+            return Err(SliceError::BelowMinimum {
+                name: self.name.clone(),
+                rung: self.rung(),
+                minimum,
+                unsealed,
+            });
         }
         Ok(())
     }
@@ -170,13 +193,29 @@ impl Slice {
     }
 }
 
+/// Seals a slice in the way in which servers are.
+fn seal(ebpf: &mut Ebpf, by: Seal, slice: &File, links: &mut Links) -> Result<(), LoadError> {
+    sealed::set_cage(ebpf, Cage::Slice, slice)?;
+    if by == Seal::Cgroup {
+        let types = sealed::types()?;
+        links.extend(sealed::attach_to_cgroup(ebpf, &types, slice)?);
+    }
+    Ok(())
+}
+
 /// What the report says of a slice.
 pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
     match slice {
-        Ok(slice) => Layer::active(
-            "slice",
-            format!("{}: the IP hooks are on {}, rung no-ip", slice.name, slice.dir.display()),
-        ),
+        Ok(slice) => {
+            let (name, dir, rung) = (&slice.name, slice.dir.display(), rung_name(Some(slice.rung())));
+            Layer::active(
+                "slice",
+                match &slice.unsealed {
+                    None => format!("{name}: sealed but for doors, on {dir}, rung {rung}"),
+                    Some(why) => format!("{name}: the IP hooks are on {dir}, rung {rung}: {why}"),
+                },
+            )
+        }
         Err(error) => Layer::inactive("slice", error.to_string()).with_errno(error.errno()),
     }
 }

@@ -1,45 +1,59 @@
-//! A door in a sealed cage: one listening socket that its processes may connect to.
+//! A door in a sealed slice: a listening socket that the slice's processes may connect to.
 //!
 //! It is known by the socket's cookie, which the kernel gives out once; no path, link, mount or name is looked at.
 
+use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
-use airlock_ebpf::Door as Entry;
+use super::{KernelError, KernelHalf, Programs, sealed, sock_diag};
 
-use super::spawn::Cell;
-use super::{KernelError, KernelHalf, Programs, sealed};
+/// Where systemd has journald listen for the output of units.
+const JOURNAL: &str = "/run/systemd/journal/stdout";
 
 /// An open door. It closes with this value; connections that were made through it stay.
 #[derive(Debug)]
 #[must_use = "the door closes when this is dropped"]
 pub struct Door {
     programs: Arc<Programs>,
-    entry: Entry,
+    cookie: u64,
 }
 
 impl KernelHalf {
-    /// Lets the processes of this cell connect to a listening unix socket, on the rung `sealed`; below it nothing looks at
-    /// doors, and this changes nothing: `no-network` refuses every unix connection, `no-ip` none.
-    ///
-    /// `None` where there are no programs or the cell has no cgroup.
+    /// Lets the units of the slice connect to a listening unix socket. `None` where the slice is not sealed, and nothing looks at
+    /// doors: on the rung `no-ip` every unix socket may be connected to.
     ///
     /// # Errors
     /// When 1,024 doors are open, or `listener` is no socket.
-    pub fn open_door(&self, cell: &Cell, listener: impl AsFd) -> Result<Option<Door>, KernelError> {
-        let (Some(programs), Some(leaf)) = (&self.programs, &cell.leaf) else { return Ok(None) };
-        let cookie = rustix::net::sockopt::socket_cookie(listener)
-            .map_err(|error| KernelError::Door(std::io::Error::from(error)))?;
-        let entry = Entry { cgroup: leaf.id()?, cookie };
-        sealed::open_door(&mut programs.lock(), entry)?;
-        Ok(Some(Door { programs: Arc::clone(programs), entry }))
+    pub fn open_door(&self, listener: impl AsFd) -> Result<Option<Door>, KernelError> {
+        self.door(|| rustix::net::sockopt::socket_cookie(listener).map_err(io::Error::from))
+            .map_err(KernelError::Door)
+    }
+
+    /// The same for the socket to which systemd connects the output of units: it does so as one of their processes.
+    ///
+    /// # Errors
+    /// When no journald listens there.
+    pub fn open_door_to_journal(&self) -> Result<Option<Door>, KernelError> {
+        self.door(|| sock_diag::cookie_of_listener(Path::new(JOURNAL)))
+            .map_err(|error| KernelError::Journal { path: JOURNAL, error })
+    }
+
+    fn door(&self, cookie: impl FnOnce() -> io::Result<u64>) -> io::Result<Option<Door>> {
+        let Some(programs) = self.programs.as_ref().filter(|_| self.is_slice_sealed()) else {
+            return Ok(None);
+        };
+        let cookie = cookie()?;
+        sealed::open_door(&mut programs.lock(), cookie).map_err(io::Error::other)?;
+        Ok(Some(Door { programs: Arc::clone(programs), cookie }))
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        if let Err(error) = sealed::close_door(&mut self.programs.lock(), self.entry) {
-            tracing::warn!(%error, "a door of a cage stays open for a cgroup that is gone");
+        if let Err(error) = sealed::close_door(&mut self.programs.lock(), self.cookie) {
+            tracing::warn!(%error, "a door of the slice stays open for a socket that is gone");
         }
     }
 }

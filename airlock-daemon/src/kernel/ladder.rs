@@ -6,7 +6,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use aya::{Btf, Ebpf};
+use airlock_ebpf::Cage;
+use aya::Ebpf;
 
 use super::canary;
 use super::cgroup::Cgroups;
@@ -26,6 +27,8 @@ use crate::config::schema::{Rung, Seal};
 pub(super) struct Climbed {
     /// The rung; none where nothing holds.
     pub(super) rung: Option<Rung>,
+    /// How the seal was attached, where it was: one of [`Seal::Cgroup`] and [`Seal::Host`].
+    pub(super) seal: Option<Seal>,
     /// What is attached.
     pub(super) links: Links,
     /// The names that keep it attached when this process dies.
@@ -66,14 +69,18 @@ pub(super) fn climb(
                 .with_remedy("use a kernel of at least 6.7, as root or with CAP_BPF and CAP_NET_ADMIN"),
         ),
     }
+    let mut sealed_by = None;
     if choice == Seal::Off {
         layers.push(Layer::inactive("sealed", "switched off").with_remedy("set kernel.seal to auto"));
-    } else if let Err(error) = seal(ebpf, &dir, choice, &mut links, layers) {
-        layers.push(
-            Layer::inactive("sealed", error.to_string())
-                .with_errno(errno_of(&error))
-                .with_remedy("use a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF"),
-        );
+    } else {
+        match seal(ebpf, &dir, choice, &mut links, layers) {
+            Ok(by) => sealed_by = by,
+            Err(error) => layers.push(
+                Layer::inactive("sealed", error.to_string())
+                    .with_errno(errno_of(&error))
+                    .with_remedy("use a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF"),
+            ),
+        }
     }
     let (pins, foreign) = pin(cgroups, &links, bpffs, layers);
     // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next to pins that are
@@ -81,7 +88,7 @@ pub(super) fn climb(
     if foreign.is_none() {
         cgroups.end_leftovers();
     }
-    Climbed { rung: prove(cgroups, names, layers), links, pins, foreign }
+    Climbed { rung: prove(cgroups, names, layers), seal: sealed_by, links, pins, foreign }
 }
 
 /// Pins what is attached, where the cgroups outlive this process or the configuration asks for it.
@@ -112,30 +119,31 @@ fn pin(
     }
 }
 
-/// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host.
+/// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host. How it went, if it did.
 fn seal(
     ebpf: &mut Ebpf,
     servers: &File,
     choice: Seal,
     links: &mut Links,
     layers: &mut Vec<Layer>,
-) -> Result<(), LoadError> {
-    let btf = Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))?;
-    sealed::set_cage(ebpf, servers)?;
-    let mut is_sealed = false;
+) -> Result<Option<Seal>, LoadError> {
+    let btf = sealed::types()?;
+    sealed::set_cage(ebpf, Cage::Servers, servers)?;
+    let mut by = None;
     if choice != Seal::Host {
         match sealed::attach_to_cgroup(ebpf, &btf, servers) {
             Ok(attached) => {
-                is_sealed = true;
+                by = Some(Seal::Cgroup);
                 links.extend(attached);
                 layers.push(Layer::active("sealed", "ten lsm_cgroup hooks on the cgroup of all servers"));
             }
             Err(error) => layers.push(refused("sealed", &error)),
         }
     }
-    if choice == Seal::Host || choice == Seal::Auto && !is_sealed {
+    if choice == Seal::Host || choice == Seal::Auto && by.is_none() {
         layers.push(match sealed::attach_to_host(ebpf, &btf) {
             Ok(attached) => {
+                by = Some(Seal::Host);
                 links.extend(attached);
                 Layer::active(
                     "sealed, host-wide",
@@ -150,7 +158,7 @@ fn seal(
             Layer::inactive("cgroup guard", "the layout of this kernel's files is not known")
                 .with_remedy("run airlock with log level debug, which says why"),
         );
-        return Ok(());
+        return Ok(by);
     }
     match sealed::attach_guard(ebpf, &btf) {
         Ok(attached) => {
@@ -159,7 +167,7 @@ fn seal(
         }
         Err(error) => layers.push(refused("cgroup guard", &error)),
     }
-    Ok(())
+    Ok(by)
 }
 
 fn refused(name: &str, error: &LoadError) -> Layer {

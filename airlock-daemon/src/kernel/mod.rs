@@ -23,6 +23,7 @@ mod links;
 mod loader;
 mod mounts;
 mod namespaces;
+mod netlink;
 mod network;
 mod own_dir;
 mod peer;
@@ -31,6 +32,7 @@ mod program;
 mod report;
 mod sealed;
 mod seccomp;
+mod sock_diag;
 mod spawn;
 mod syscalls;
 mod unix_hooks;
@@ -90,9 +92,22 @@ pub enum KernelError {
     /// The early drop is configured, required, and does not work.
     #[error("early drop: {0}")]
     Drop(#[from] DropError),
-    /// The socket that a cage is to have a door to.
-    #[error("cannot tell the cookie of a listening socket: {0}; it has to be a socket")]
+    /// A socket that the units of the slice are to have a door to.
+    #[error(
+        "kernel.slice: no door to a socket can be opened: {0}; at most 1,024 can, to sockets that listen"
+    )]
     Door(#[source] std::io::Error),
+    /// The journal, to which `pin.sockets` gives a door.
+    #[error(
+        "pin.sockets: no door to `journal` can be opened: {path}: {error}; start systemd-journald.socket before Airlock, and load \
+         the kernel's module unix_diag, or remove `journal`, without which the output of the slice's units is lost"
+    )]
+    Journal {
+        /// Where it should listen.
+        path: &'static str,
+        /// What is wrong there.
+        error: std::io::Error,
+    },
     /// The filter of system calls.
     #[error("the filter of system calls cannot be made: {0}; report this")]
     Filter(String),
@@ -231,13 +246,13 @@ impl KernelHalf {
                 }
                 layers.extend(layers::limits(cgroups));
             }
-            let Climbed { rung: proved, links, pins, foreign } = climbed;
-            rung = proved;
             if let Some(name) = &config.slice {
-                let attached = Slice::attach(name, ebpf.as_mut());
+                let attached = Slice::attach(name, ebpf.as_mut(), &climbed);
                 layers.push(dialers::layer(&attached));
                 slice = Some(attached);
             }
+            let Climbed { rung: proved, links, pins, foreign, .. } = climbed;
+            rung = proved;
             foreign_pins = foreign;
             // The early drop hangs on the programs as well, so they stay without cgroups, too.
             programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
@@ -318,6 +333,13 @@ impl KernelHalf {
     /// The slice whose units may dial in, where one is configured.
     pub fn slice(&self) -> Option<Result<&Slice, SliceError>> {
         self.slice.as_ref().map(|slice| slice.as_ref().map_err(Clone::clone))
+    }
+
+    /// Whether the slice's units connect to nothing but what a door is opened to.
+    fn is_slice_sealed(&self) -> bool {
+        self.slice
+            .as_ref()
+            .is_some_and(|slice| slice.as_ref().is_ok_and(|slice| slice.rung() == Rung::Sealed))
     }
 
     /// The early drop, where its program is in the kernel.

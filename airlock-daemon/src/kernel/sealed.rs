@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
-use airlock_ebpf::{CAGE, CGROUP_PREFIX, DOORS, Door, GUARD, HOST_PREFIX, Hook};
+use airlock_ebpf::{CAGES, CGROUP_PREFIX, Cage, DOORS, GUARD, HOST_PREFIX, Hook};
 use aya::maps::{CgroupArray, HashMap, Map, MapError};
 use aya::programs::Program;
 use aya::{Btf, Ebpf};
@@ -14,12 +14,20 @@ use aya_obj::generated::bpf_attach_type;
 use super::links::Links;
 use super::loader::{LoadError, attach, failed, loaded, map_failed};
 
+/// The kernel's own types, which the programs are checked against.
+///
+/// # Errors
+/// When the kernel does not show them.
+pub(super) fn types() -> Result<Btf, LoadError> {
+    Btf::from_sys_fs().map_err(|error| LoadError::Types(error.to_string()))
+}
+
 /// The names of the programs of a set; they live as long as the object, which is as long as the daemon.
 fn programs(prefix: &str) -> impl Iterator<Item = (Hook, String)> {
     Hook::SEALED.into_iter().map(move |hook| (hook, format!("{prefix}{}", hook.name())))
 }
 
-/// Attaches the ten programs to a cgroup.
+/// Attaches the ten programs to a cgroup; for a further cgroup the same programs are linked once more.
 ///
 /// # Errors
 /// Also when other software holds some of the ten places that a kernel has for such programs (`EINVAL`).
@@ -80,27 +88,27 @@ fn whole(
     attached.map(|()| links)
 }
 
-/// Makes a cgroup the cage that the host-wide programs and the guard know.
-pub(super) fn set_cage(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), LoadError> {
-    let map = ebpf.map_mut(CAGE).ok_or(LoadError::Foreign(CAGE))?;
-    let mut cage = CgroupArray::try_from(map).map_err(map_failed(CAGE))?;
-    cage.set(0, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGE))
+/// Makes a cgroup the cage that the host-wide programs and the guard know, and that has doors where it is the slice's.
+pub(super) fn set_cage(ebpf: &mut Ebpf, cage: Cage, cgroup: &File) -> Result<(), LoadError> {
+    let map = ebpf.map_mut(CAGES).ok_or(LoadError::Foreign(CAGES))?;
+    let mut cages = CgroupArray::try_from(map).map_err(map_failed(CAGES))?;
+    cages.set(cage as u32, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGES))
 }
 
-/// Lets processes of a cgroup connect to the listening socket with this cookie.
-pub(super) fn open_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
-    doors(ebpf)?.insert(door.to_words(), 1, 0).map_err(map_failed(DOORS))
+/// Lets processes of the slice connect to the listening socket with this cookie.
+pub(super) fn open_door(ebpf: &mut Ebpf, cookie: u64) -> Result<(), LoadError> {
+    doors(ebpf)?.insert(cookie, 1, 0).map_err(map_failed(DOORS))
 }
 
 /// The end of [`open_door`].
-pub(super) fn close_door(ebpf: &mut Ebpf, door: Door) -> Result<(), LoadError> {
-    match doors(ebpf)?.remove(&door.to_words()) {
+pub(super) fn close_door(ebpf: &mut Ebpf, cookie: u64) -> Result<(), LoadError> {
+    match doors(ebpf)?.remove(&cookie) {
         Err(MapError::KeyNotFound) => Ok(()),
         result => result.map_err(map_failed(DOORS)),
     }
 }
 
-fn doors(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, [u64; 2], u8>, LoadError> {
+fn doors(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, u64, u8>, LoadError> {
     let map: &mut Map = ebpf.map_mut(DOORS).ok_or(LoadError::Foreign(DOORS))?;
     HashMap::try_from(map).map_err(map_failed(DOORS))
 }

@@ -18,9 +18,9 @@ use rustix::net::{RecvFlags, recv};
 use tokio::sync::watch;
 
 use crate::audit::AuditLog;
-use crate::config::schema::{self, PinNetwork, UpstreamKind};
+use crate::config::schema::{self, PinNetwork, PinSocket, UpstreamKind};
 use crate::config::units::FileMode;
-use crate::kernel::{KernelHalf, Peer};
+use crate::kernel::{Door, KernelError, KernelHalf, Peer};
 use crate::runtime::backend::Backend;
 use crate::runtime::listener::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
@@ -44,6 +44,8 @@ pub struct DialIn {
     path: PathBuf,
     listener: UnixListener,
     _file: SocketFile,
+    /// What lets the units of a sealed slice connect.
+    _doors: Vec<Door>,
     admission: Admission,
     waiting: Mutex<VecDeque<UnixStream>>,
     /// How many have come so far.
@@ -53,23 +55,41 @@ pub struct DialIn {
 /// Opens the sockets of all servers that dial in. To be called while the process has one thread.
 ///
 /// # Errors
-/// [`ListenError`], with the remedy.
-pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<DialIns, ListenError> {
+/// [`DialInError`], with the remedy.
+pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<DialIns, DialInError> {
     let dial_ins = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::DialIn);
     dial_ins.map(|upstream| Ok((upstream.name.clone(), Arc::new(DialIn::open(upstream, kernel)?)))).collect()
 }
 
+/// Why a server has nowhere to dial in.
+#[derive(Debug, thiserror::Error)]
+pub enum DialInError {
+    /// The socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The door to it.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
 impl DialIn {
-    fn open(upstream: &schema::Upstream, kernel: &Arc<KernelHalf>) -> Result<Self, ListenError> {
+    fn open(upstream: &schema::Upstream, kernel: &Arc<KernelHalf>) -> Result<Self, DialInError> {
         let path = upstream.dial_in_socket();
         // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the file's mode.
         let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
-        // The one place where a cage that knows sockets by their cookies is told this one's (`SO_COOKIE` of `listener`).
+        let mut doors = Vec::new();
+        if upstream.pin.network == PinNetwork::None {
+            doors.extend(kernel.open_door(&listener)?);
+            if upstream.pin.sockets.contains(&PinSocket::Journal) {
+                doors.extend(kernel.open_door_to_journal()?);
+            }
+        }
         Ok(Self {
             upstream: upstream.name.as_str().into(),
             path,
             listener,
             _file: file,
+            _doors: doors,
             admission: Admission {
                 user: upstream.user.clone().unwrap_or_default(),
                 is_pinned: upstream.pin.network == PinNetwork::None,

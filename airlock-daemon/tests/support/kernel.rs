@@ -71,6 +71,11 @@ pub(crate) fn spawn(half: &KernelHalf, pin: &Pin, command: &ServerCommand) -> Se
 pub(crate) fn findings(server: &mut ServerProcess) -> BTreeMap<String, String> {
     let mut text = String::new();
     server.take_stdio().expect("its output").read_to_string(&mut text).expect("text");
+    found_in(&text)
+}
+
+/// The same of output that was read already.
+pub(crate) fn found_in(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.strip_prefix("FOUND ")?.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -114,6 +119,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "linger" => linger(),
         "doors" => doors(),
         "files" => files(),
+        "slice" => slice(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -188,6 +194,34 @@ fn doors() {
     for path in std::env::var(NAMES).expect("paths").split(' ') {
         found(path, errno(std::os::unix::net::UnixStream::connect(path)));
     }
+}
+
+/// Enters the cgroup of the first word and tries what may not be done there; the other words are sockets.
+fn slice() {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let names = std::env::var(NAMES).expect("paths");
+    let (procs, paths) = names.split_once(' ').expect("a cgroup and sockets");
+    std::fs::write(procs, "0").expect("not in a cage yet");
+    for path in paths.split(' ') {
+        found(path, errno(std::os::unix::net::UnixStream::connect(path)));
+        let datagrams = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+        found("datagram", errno(datagrams.send_to(b"no", path)));
+        found("datagram connect", errno(datagrams.connect(path)));
+    }
+    let families = [
+        ("inet", AddressFamily::INET, SocketType::STREAM),
+        ("inet6", AddressFamily::INET6, SocketType::DGRAM),
+        ("netlink", AddressFamily::NETLINK, SocketType::RAW),
+    ];
+    for (name, family, kind) in families {
+        found(name, errno(socket(family, kind, None).map_err(Into::into)));
+    }
+    found("bind", errno(std::os::unix::net::UnixListener::bind(format!("{}.new", std::process::id()))));
+    found("leave", errno(std::fs::OpenOptions::new().write(true).open(procs)));
+    let (one, two) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    found("pair", errno((&one).write_all(b"x").and_then(|()| (&two).read_exact(&mut [0]))));
+    let (one, two) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+    found("datagram pair", errno(one.send(b"x").and_then(|_| two.recv(&mut [0]))));
 }
 
 /// Reads and writes each file that it was told of.

@@ -10,10 +10,10 @@
 
 use core::ffi::c_void;
 
-use airlock_ebpf::{AF_UNIX, Door, Hook, MAX_DOORS, may_use_family};
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_skc_to_unix_sock, bpf_sock_from_file,
-};
+use airlock_ebpf::{AF_UNIX, Cage, Hook, MAX_DOORS, may_use_family};
+use aya_ebpf::Global;
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_unix_sock, bpf_sock_from_file};
 use aya_ebpf::macros::{lsm, lsm_cgroup, map};
 use aya_ebpf::maps::{CgroupArray, HashMap};
 use aya_ebpf::programs::LsmContext;
@@ -21,9 +21,14 @@ use aya_ebpf::programs::LsmContext;
 use super::refusal::record;
 
 #[map]
-static CAGE: CgroupArray = CgroupArray::with_max_entries(1, 0);
+static CAGES: CgroupArray = CgroupArray::with_max_entries(Cage::COUNT, 0);
 #[map]
-static DOORS: HashMap<Door, u8> = HashMap::with_max_entries(MAX_DOORS, 0);
+static DOORS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_DOORS, 0);
+
+// Where a unix socket has its other end, in bytes; the daemon reads it from the kernel's own type information.
+// SAFETY: this is the only symbol of its name.
+#[unsafe(no_mangle)]
+static UNIX_PEER: Global<u64> = Global::new(0);
 
 /// `struct socket::sk`: behind a state, a type, flags and a file on every 64-bit kernel that has LSM programs.
 const SOCKET_SOCK: usize = 24;
@@ -33,10 +38,16 @@ const SOCK_FAMILY: usize = 16;
 /// What refuses: the family to tell, 0 where there is none.
 type Refusal = Option<u32>;
 
-/// Whether the current process is in the cage, however deep; nobody is in one that is not there.
+/// Whether the current process is in this cage, however deep; nobody is in one that is not there.
+#[inline(always)]
+fn is_in(cage: Cage) -> bool {
+    matches!(CAGES.current_task_under_cgroup(cage as u32), Ok(true))
+}
+
+/// Whether it is in any.
 #[inline(always)]
 pub(super) fn is_caged() -> bool {
-    matches!(CAGE.current_task_under_cgroup(0), Ok(true))
+    is_in(Cage::Servers) || is_in(Cage::Slice)
 }
 
 /// Reads a pointer or number that lies at an offset of a typed pointer.
@@ -100,14 +111,28 @@ fn socket_sendmsg(ctx: &LsmContext) -> Refusal {
 fn unix_stream_connect(ctx: &LsmContext) -> Refusal {
     // SAFETY: the argument of the hook, a sock that listens; the helper only reads.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.arg(1)) };
-    // SAFETY: the helper takes nothing and only reads.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    if DOORS.get_ptr(Door { cgroup, cookie }).is_some() { None } else { Some(AF_UNIX) }
+    if is_in(Cage::Slice) && DOORS.get_ptr(cookie).is_some() { None } else { Some(AF_UNIX) }
 }
 
+/// Datagrams reach nobody. Between the ends of a pair they are no way out, and the manager of a slice's units speaks to itself
+/// through such pairs while it sets a unit up; servers, whose pairs might be somebody else's, have none.
 #[inline(always)]
-fn unix_may_send(_: &LsmContext) -> Refusal {
-    Some(AF_UNIX)
+fn unix_may_send(ctx: &LsmContext) -> Refusal {
+    if is_in(Cage::Slice) && is_pair(ctx.arg(0), ctx.arg(1)) { None } else { Some(AF_UNIX) }
+}
+
+/// Whether the first socket's other end is the second already. Only `socketpair(2)` joins datagram sockets without asking this
+/// hook, which is asked at `connect(2)` too.
+#[inline(always)]
+fn is_pair(sender: *const c_void, receiver: *const c_void) -> bool {
+    let read = |base: *const c_void, offset: u64| -> Result<*const c_void, i32> {
+        // SAFETY: the helper reads any address of the kernel, or says that it cannot.
+        unsafe { bpf_probe_read_kernel(base.cast::<u8>().wrapping_add(offset as usize).cast()) }
+    };
+    let at = UNIX_PEER.load();
+    let sock = SOCKET_SOCK as u64;
+    let (Ok(from), Ok(to)) = (read(sender, sock), read(receiver, sock)) else { return false };
+    at != 0 && !to.is_null() && matches!(read(from, at), Ok(peer) if peer == to)
 }
 
 /// Handed over by `SCM_RIGHTS`, or taken by `pidfd_getfd`.

@@ -213,7 +213,7 @@ pub struct Pin {
     pub cpu: Option<CpuShare>,
     /// Limit of descriptors that one process of its may have open; the daemon's own when absent.
     pub open_files: Option<u32>,
-    /// Sockets that it may connect to all the same; servers that dial in have Airlock's and no other.
+    /// Sockets that it may connect to all the same; servers that dial in always have Airlock's.
     pub sockets: Vec<PinSocket>,
 }
 
@@ -223,6 +223,9 @@ pub struct Pin {
 pub enum PinSocket {
     /// The socket of Airlock's on which this server dials in.
     Airlock,
+    /// `/run/systemd/journal/stdout`, where systemd sends what a unit prints: it connects as one of the unit's processes. Given
+    /// to every unit of the slice, if to one.
+    Journal,
 }
 
 /// `upstreams[].files`: paths of files or directories, with all that is below them.

@@ -148,6 +148,14 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
             "server: {unix_socket: /s}\nupstreams:\n  - {name: a, user: u, type: dial_in, socket: «/s, pin: {network: host}}\n",
             "for others already",
         ),
+        (
+            "upstreams: [{name: a, user: u, type: dial_in, pin: {network: host, «sockets: [journal]}}]\n",
+            "may connect to every socket",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, pin: {sockets: [«journald]}}]\n",
+            "`airlock`, `journal`",
+        ),
         ("kernel: {slice: «airlock.service}\n", "not the name of a slice"),
         ("kernel: {mode: off, «slice: a.slice}\n", "`kernel.mode` is `off`"),
     ];

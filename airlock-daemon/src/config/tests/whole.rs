@@ -290,7 +290,7 @@ fn servers_that_are_not_started_here_are_not_pinned() {
 fn a_server_that_dials_in_has_a_socket_of_its_own() {
     let config = good(&format!(
         "{AUTH}kernel: {{slice: airlock-mcp.slice}}\nupstreams:\n\
-         \x20 - {{name: notes, type: dial_in, user: notes, pin: {{sockets: [airlock]}}}}\n\
+         \x20 - {{name: notes, type: dial_in, user: notes, pin: {{sockets: [airlock, journal]}}}}\n\
          \x20 - {{name: other, type: dial_in, user: notes, socket: /run/x.sock, pin: {{network: host}}}}\n"
     ));
     let sockets: Vec<_> =

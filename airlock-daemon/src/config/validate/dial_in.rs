@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Checks, at};
-use crate::config::schema::{Config, KernelMode, Pin, PinNetwork, UpstreamKind};
+use crate::config::schema::{Config, KernelMode, Pin, PinNetwork, PinSocket, UpstreamKind};
 
 /// Longest path of a unix socket in bytes, which leaves room for the NUL at its end.
 const MAX_PATH: usize = 107;
@@ -68,6 +68,14 @@ fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
                 &format!("remove the key, and write `{unit}` into the unit that starts the server"),
             );
         }
+    }
+    if pin.network == PinNetwork::Host && pin.sockets.contains(&PinSocket::Journal) {
+        checks.key(
+            at!["upstreams", index, "pin", "sockets"],
+            "this server is not pinned (`pin.network: host`), so it may connect to every socket",
+            "`journal` only beside `network: none`",
+            "remove the key, or `network: host`",
+        );
     }
     let pinned = pin.network == PinNetwork::None && config.kernel.mode != KernelMode::Off;
     if pinned && config.kernel.slice.is_none() && checks.known(at!["kernel", "slice"]) {
