@@ -81,7 +81,7 @@ fn the_doctor_says_whether_a_configuration_keeps_its_promises() {
     let doctor = |kernel: &str| {
         let config = format!(
             "auth:\n  issuers:\n    - {{issuer: \"https://idp.example.com\", audience: [\"https://a.example.com/mcp\"]}}\n\
-             upstreams:\n  - {{name: docs, type: stdio, command: [/bin/true], user: nobody, pin: {{memory: 64MiB}}}}\n\
+             upstreams:\n  - {{name: docs, type: stdio, command: [/bin/true], user: nobody, pin: {{memory: 64MiB, cpu: 50%}}}}\n\
              policy: {{path: {policies}}}\nkernel: {kernel}\n"
         );
         std::fs::write(&path, config).expect("written");
@@ -98,12 +98,17 @@ fn the_doctor_says_whether_a_configuration_keeps_its_promises() {
     };
     assert_eq!(broken.contains("kernel.minimum_rung is sealed"), found["rung"] != "sealed", "{found}");
     assert_eq!(broken.contains("pin.memory"), !layer("memory limit"), "{found}");
+    assert_eq!(broken.contains("pin.cpu"), !layer("cpu limit"), "{found}");
+    assert!(!broken.contains("kernel.slice"), "{found}");
     for layer in found["layers"].as_array().into_iter().flatten().filter(|layer| layer["errno"].is_number()) {
         assert!(
             layer["remedy"].is_string() || layer["detail"].as_str().is_some_and(|d| d.contains("; ")),
             "{layer}"
         );
     }
+
+    let (well, found, _) = doctor("{slice: airlocktest-nowhere.slice}");
+    assert!(!well && found.contains("start the slice before Airlock"), "{found}");
 
     let (well, _, _) = doctor("{mode: off}");
     assert!(well, "who asks for nothing is promised nothing");

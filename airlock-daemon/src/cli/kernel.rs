@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::config::schema::{Config, Kernel, KernelMode, PinNetwork, UpstreamKind};
-use crate::kernel::{KernelHalf, Report, interface_exists};
+use crate::kernel::{KernelHalf, LIMITS, Limit, Report, has_default_user, interface_exists};
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT: &str = "/etc/airlock/airlock.yaml";
@@ -108,6 +108,11 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
             report.rung.map_or("none", crate::config::schema::Rung::name)
         ));
     }
+    if let Some(slice) = half.slice()
+        && let Err(error) = slice.and_then(|slice| slice.reaches(report.minimum_rung))
+    {
+        broken.push(error.to_string());
+    }
     for interface in &config.kernel.xdp.interfaces {
         if half.early_drop().is_none() {
             broken.push(format!("kernel.xdp.interfaces has {interface}, and the early drop does not load"));
@@ -118,17 +123,16 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
     let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
     for upstream in started {
         let pin = &upstream.pin;
-        let asked =
-            [("pin.memory", pin.memory.is_some(), "memory"), ("pin.tasks", pin.tasks.is_some(), "pids")];
-        for (key, wanted, controller) in asked {
-            if wanted && !report.is_active(&format!("{controller} limit")) {
+        for Limit { controller, key, is_set } in LIMITS {
+            if is_set(pin) && !report.is_active(&format!("{controller} limit")) {
                 broken.push(format!(
                     "upstream {} has {key}, and the {controller} controller is not there to enforce it",
                     upstream.name
                 ));
             }
         }
-        if pin.network == PinNetwork::None && upstream.user.is_none() && !report.is_active("cgroup guard") {
+        let is_own_user = upstream.user.is_none() && !has_default_user();
+        if pin.network == PinNetwork::None && is_own_user && !report.is_active("cgroup guard") {
             broken.push(format!(
                 "upstream {} runs as airlock's own user, which may move it out of its cage: set `user`",
                 upstream.name

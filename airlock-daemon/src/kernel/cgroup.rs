@@ -22,16 +22,18 @@ use super::clone::Entrance;
 use crate::config::schema::{Pin, PinNetwork};
 
 /// A limit of `pin` that a controller enforces.
-pub(super) struct Limit {
-    pub(super) controller: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The controller.
+    pub controller: &'static str,
     /// Its key in the configuration.
-    pub(super) key: &'static str,
+    pub key: &'static str,
     /// Whether a server has it.
-    pub(super) is_set: fn(&Pin) -> bool,
+    pub is_set: fn(&Pin) -> bool,
 }
 
 /// All of them.
-pub(super) const LIMITS: [Limit; 3] = [
+pub const LIMITS: [Limit; 3] = [
     Limit { controller: "memory", key: "pin.memory", is_set: |pin| pin.memory.is_some() },
     Limit { controller: "pids", key: "pin.tasks", is_set: |pin| pin.tasks.is_some() },
     Limit { controller: "cpu", key: "pin.cpu", is_set: |pin| pin.cpu.is_some() },

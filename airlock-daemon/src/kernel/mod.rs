@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
 
-pub use self::cgroup::CgroupError;
+pub use self::cgroup::{CgroupError, LIMITS, Limit};
 pub use self::confine::Step;
 pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
@@ -57,9 +57,9 @@ pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::pins::PinsError;
 pub use self::report::{Layer, Report};
-pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError};
+pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError, has_default_user};
 
-use self::cgroup::{Cgroups, LIMITS, Limit};
+use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
 use self::links::Links;

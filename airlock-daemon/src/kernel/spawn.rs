@@ -262,6 +262,11 @@ impl Cell {
     }
 }
 
+/// Whether servers whose configuration names no user run as one of their own, and not as Airlock's. Asks the name service.
+pub fn has_default_user() -> bool {
+    default_user().is_some()
+}
+
 /// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.
 fn default_user() -> Option<Ids> {
     let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
