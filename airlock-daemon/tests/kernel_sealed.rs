@@ -103,6 +103,13 @@ fn a_slice_has_doors(seal: Seal) {
     std::os::unix::fs::symlink(name("other"), &link).expect("a link");
     let paths = [name("ours"), name("other"), link.display().to_string(), name("datagrams")];
 
+    assert_eq!(slice.probe(&[name("datagrams")])["datagram"], "1");
+    let letters = half.open_door(&datagrams).expect("a door").expect("a sealed slice");
+    let found = slice.probe(&[name("datagrams")]);
+    assert_eq!((found["datagram"].as_str(), found["datagram connect"].as_str()), ("0", "0"), "{found:?}");
+    assert_eq!(datagrams.recv(&mut [0; 8]).expect("what came through the door"), 2);
+    drop(letters);
+
     let door = half.open_door(&ours).expect("a door").expect("a sealed slice");
     let found = slice.probe(&paths);
     assert_eq!(found[&name("ours")], "0", "{found:?}");
@@ -118,11 +125,12 @@ fn a_slice_has_doors(seal: Seal) {
 
     // Everything else, to root. Only a pair of its own is a process's to use.
     let found = slice.probe(&[name("datagrams")]);
-    for refused in ["inet", "inet6", "netlink", "datagram", "datagram connect", "bind", "leave"] {
+    let refused = ["inet", "inet6", "netlink", "datagram", "datagram connect", "bind", "leave", "limit"];
+    for refused in refused {
         assert_eq!(found[refused], "1", "{refused}: {found:?}");
     }
-    for (allowed, why) in [("pair", "a stream"), ("datagram pair", "datagrams")] {
-        assert_eq!(found[allowed], "0", "{why} of its own: {found:?}");
+    for allowed in ["pair", "datagram pair", "stay"] {
+        assert_eq!(found[allowed], "0", "{allowed}: {found:?}");
     }
     // Outside nobody has lost anything.
     std::os::unix::net::UnixDatagram::unbound()

@@ -177,6 +177,16 @@ pub const fn may_open(magic: u64, mode: u32) -> bool {
     (magic != CGROUP2_MAGIC && magic != CGROUP1_MAGIC) || mode & FMODE_WRITE == 0
 }
 
+/// The file whose writer moves processes into its cgroup, with the end of the string.
+pub const ENTRANCE: [u8; 13] = *b"cgroup.procs\0";
+
+/// Whether a unit of the slice may open a file of cgroup v2 for writing after all, by its name and the cgroup it is in: the way
+/// into the cgroup where it is. The manager's child writes there once more, when its parent has moved it already.
+#[inline(always)]
+pub fn is_own_entrance(name: &[u8; 13], cgroup: u64, own: u64) -> bool {
+    cgroup == own && *name == ENTRANCE
+}
+
 /// What was refused to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -276,9 +286,20 @@ pub const MAX_PACES: u32 = 1_024;
 pub const EVENTS_BYTES: u32 = 256 * 1_024;
 
 /// Where programs find what they look at, as offsets in bytes that the daemon reads from the kernel's own type information.
-/// Globals of these names; 0 means unknown. The guard needs the first four; without the last, datagrams are refused in a slice
-/// also between the ends of one `socketpair(2)`.
-pub const OFFSETS: [&str; 5] = ["FILE_MODE", "FILE_INODE", "INODE_SUPER", "SUPER_MAGIC", "UNIX_PEER"];
+/// Globals of these names; 0 means unknown. The guard needs the first four. Without one of the others a slice has less: nobody
+/// writes to the entrance of its own cgroup, and datagrams do not pass between the ends of one `socketpair(2)` either.
+pub const OFFSETS: [&str; 10] = [
+    "FILE_MODE",
+    "FILE_INODE",
+    "INODE_SUPER",
+    "SUPER_MAGIC",
+    "FILE_DENTRY",
+    "DENTRY_PARENT",
+    "DENTRY_INODE",
+    "DENTRY_NAME",
+    "INODE_NUMBER",
+    "UNIX_PEER",
+];
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +332,15 @@ mod tests {
             assert!(!may_open(magic, write) && !may_open(magic, both) && !may_open(magic, u32::MAX));
         }
         assert!(may_open(0xef53, both), "any other file system is not this guard's business");
+    }
+
+    #[test]
+    fn a_unit_writes_to_the_entrance_of_its_own_cgroup_and_no_other() {
+        assert!(is_own_entrance(b"cgroup.procs\0", 7, 7));
+        assert!(!is_own_entrance(b"cgroup.procs\0", 8, 7));
+        for other in [b"cgroup.thread", b"memory.max\0ro", b"cgroup.procsx", b"Cgroup.procs\0"] {
+            assert!(!is_own_entrance(other, 7, 7), "{other:?}");
+        }
     }
 
     #[test]

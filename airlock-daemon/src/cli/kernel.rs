@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::config;
-use crate::config::schema::{Config, Kernel, KernelMode, PinNetwork, UpstreamKind};
+use crate::config::schema::{Config, KernelMode, PinNetwork, UpstreamKind};
 use crate::kernel::{KernelHalf, LIMITS, Limit, Report, has_default_user, interface_exists};
 
 /// Where the configuration is looked for when none is named.
@@ -55,17 +55,7 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // In this mode nothing is demanded, so that everything is tried and reported. No interface is touched: a daemon may be
-    // running that has its program there.
-    let mut tried = Kernel { mode: KernelMode::Preferred, ..asked.kernel.clone() };
-    tried.xdp.interfaces.clear();
-    let half = match KernelHalf::start(&tried) {
-        Ok(half) => half,
-        Err(error) => {
-            eprintln!("airlock kernel doctor: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let half = KernelHalf::try_out(&asked.kernel);
     let report = half.report();
     let findings = Findings { report, broken_promises: broken(&asked, &half) };
     if json {

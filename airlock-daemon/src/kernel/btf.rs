@@ -51,7 +51,7 @@ impl Offsets {
         &self.0
     }
 
-    /// Whether those of the guard of cgroups were found.
+    /// Whether those were found without which there is no guard of cgroups.
     pub(super) fn are_known(self) -> bool {
         self != Self::default()
     }
@@ -60,13 +60,24 @@ impl Offsets {
         let types = Types::read(blob)?;
         let needed =
             |structure, field| types.offset(structure, field).ok_or(BtfError::Absent(structure, field));
+        let wanted = |structure, field| types.offset(structure, field).unwrap_or(0);
+        // A field of a structure that is a field itself.
+        let both = |outer, field, inner, innermost| {
+            let place = types.offset(outer, field).zip(types.offset(inner, innermost));
+            place.map_or(0, |(outer, inner)| outer + inner)
+        };
         Ok(Self([
             needed("file", "f_mode")?,
             needed("file", "f_inode")?,
             needed("inode", "i_sb")?,
             needed("super_block", "s_magic")?,
+            both("file", "f_path", "path", "dentry"),
+            wanted("dentry", "d_parent"),
+            wanted("dentry", "d_inode"),
+            both("dentry", "d_name", "qstr", "name"),
+            wanted("inode", "i_ino"),
             // Absent where unix sockets are a module.
-            types.offset("unix_sock", "peer").unwrap_or(0),
+            wanted("unix_sock", "peer"),
         ]))
     }
 }
@@ -210,7 +221,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_also_inside_of_what_has_no_name() {
-        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96, 0]));
+        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96, 0, 0, 0, 0, 0, 0]));
     }
 
     #[test]
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn the_running_kernel_is_understood() {
         match Offsets::of_this_kernel() {
-            Ok(offsets) => assert!(offsets.are_known()),
+            Ok(offsets) => assert!(!offsets.as_globals().contains(&0), "{offsets:?}"),
             Err(BtfError::Read(_)) => {}
             Err(error) => panic!("{error}"),
         }

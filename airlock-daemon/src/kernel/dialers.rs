@@ -94,16 +94,38 @@ pub struct Slice {
     dir: PathBuf,
     /// Device and inode: a slice that is stopped and started again has a new cgroup, without the hooks.
     identity: (u64, u64),
-    /// When the programs were in place.
+    /// When the programs were in place, in [`TICKS`] since the boot.
     since: u64,
     /// Why its units are not sealed; nothing where they are.
     unsealed: Option<String>,
-    _links: Links,
+    links: Links,
 }
 
 impl Slice {
+    /// What [`Self::attach`] would come to, without anything attached: a running daemon has its own programs there, and a second
+    /// set without its doors would shut them.
+    pub(super) fn look(name: &str, servers: &Climbed) -> Result<Self, SliceError> {
+        Self::open(name, servers).map(|(slice, _)| slice)
+    }
+
     /// Attaches to the cgroup of a slice what was proved on that of the servers, but for the hooks on unix sockets.
     pub(super) fn attach(name: &str, ebpf: Option<&mut Ebpf>, servers: &Climbed) -> Result<Self, SliceError> {
+        let (mut slice, open) = Self::open(name, servers)?;
+        let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
+        let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
+        slice.links = loader::attach_ip(ebpf, &open)
+            .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
+        if let Some(by) = servers.seal.filter(|_| slice.unsealed.is_none()) {
+            slice.unsealed = seal(ebpf, by, &open, &mut slice.links).err().map(|error| error.to_string());
+        }
+        let now = clock_gettime(ClockId::Boottime);
+        slice.since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
+            + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
+        Ok(slice)
+    }
+
+    /// Finds its cgroup, and says what it is to have.
+    fn open(name: &str, servers: &Climbed) -> Result<(Self, File), SliceError> {
         let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
         let manager = manager_cgroup().map_err(|error| refused(error.to_string(), error.errno()))?;
         let below = slice_dir(name).ok_or_else(|| refused("that is not the name of a slice".into(), None))?;
@@ -115,17 +137,11 @@ impl Slice {
         };
         let open = File::open(&dir).map_err(absent)?;
         let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
-        let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
-        let mut links = loader::attach_ip(ebpf, &open)
-            .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
-        let unsealed = match servers.seal.filter(|_| servers.rung == Some(Rung::Sealed)) {
-            Some(by) => seal(ebpf, by, &open, &mut links).err().map(|error| error.to_string()),
-            None => Some("this host's servers are not sealed either".to_owned()),
-        };
-        let now = clock_gettime(ClockId::Boottime);
-        let since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
-            + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
-        Ok(Self { name: name.to_owned(), dir, identity, since, unsealed, _links: links })
+        let is_sealed = servers.seal.is_some() && servers.rung == Some(Rung::Sealed);
+        let unsealed = (!is_sealed).then(|| "servers are not sealed here either".to_owned());
+        let slice =
+            Self { name: name.to_owned(), dir, identity, since: u64::MAX, unsealed, links: Links::default() };
+        Ok((slice, open))
     }
 
     /// Its name.
@@ -211,8 +227,8 @@ pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
             Layer::active(
                 "slice",
                 match &slice.unsealed {
-                    None => format!("{name}: sealed but for doors, on {dir}, rung {rung}"),
-                    Some(why) => format!("{name}: the IP hooks are on {dir}, rung {rung}: {why}"),
+                    None => format!("{name}: sealed but for its doors, in {dir}, rung {rung}"),
+                    Some(why) => format!("{name}: the IP hooks, in {dir}, rung {rung}: {why}"),
                 },
             )
         }

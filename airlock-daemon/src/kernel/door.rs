@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::{KernelError, KernelHalf, Programs, sealed, sock_diag};
 
-/// Where systemd has journald listen for the output of units.
-const JOURNAL: &str = "/run/systemd/journal/stdout";
+/// Where journald listens: for the output of units, for entries of its own format, and for those of syslog(3).
+const JOURNAL: [&str; 3] =
+    ["/run/systemd/journal/stdout", "/run/systemd/journal/socket", "/run/systemd/journal/dev-log"];
 
 /// An open door. It closes with this value; connections that were made through it stay.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Door {
 }
 
 impl KernelHalf {
-    /// Lets the units of the slice connect to a listening unix socket. `None` where the slice is not sealed, and nothing looks at
+    /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where the slice is not sealed, and nothing looks at
     /// doors: on the rung `no-ip` every unix socket may be connected to.
     ///
     /// # Errors
@@ -31,13 +32,17 @@ impl KernelHalf {
             .map_err(KernelError::Door)
     }
 
-    /// The same for the socket to which systemd connects the output of units: it does so as one of their processes.
+    /// The same for the sockets of the journal: systemd connects the output of units, and writes what it has to say of them, as
+    /// one of their processes.
     ///
     /// # Errors
     /// When no journald listens there.
-    pub fn open_door_to_journal(&self) -> Result<Option<Door>, KernelError> {
-        self.door(|| sock_diag::cookie_of_listener(Path::new(JOURNAL)))
-            .map_err(|error| KernelError::Journal { path: JOURNAL, error })
+    pub fn open_doors_to_journal(&self) -> Result<Vec<Door>, KernelError> {
+        let door = |path: &'static str| {
+            let opened = self.door(|| sock_diag::cookie_of(Path::new(path)));
+            opened.map_err(|error| KernelError::Journal { path, error }).transpose()
+        };
+        JOURNAL.into_iter().filter_map(door).collect()
     }
 
     fn door(&self, cookie: impl FnOnce() -> io::Result<u64>) -> io::Result<Option<Door>> {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_ebpf::{EVENTS, Event, Hook, LOST};
@@ -9,6 +10,8 @@ use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::cgroup;
 
 /// Servers whose cgroups are remembered; those that are the longest gone make room.
 const REMEMBERED: usize = 8_192;
@@ -21,6 +24,8 @@ const IGNORED: &str = "";
 pub struct Denied {
     /// Whose server it was; none for a process that Airlock did not start.
     pub upstream: Option<Arc<str>>,
+    /// The unit of systemd's of such a process, as long as it lives.
+    pub unit: Option<String>,
     /// The process.
     pub pid: u32,
     /// Its user.
@@ -88,13 +93,14 @@ impl Names {
 
     /// The event in words; none for what nobody is to be told.
     pub(super) fn name(&self, event: &Event) -> Option<Denied> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let upstream = names.get(&event.cgroup).cloned();
+        let upstream = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&event.cgroup).cloned();
         if upstream.as_deref() == Some(IGNORED) {
             return None;
         }
+        let unit = if upstream.is_none() { unit_of(event.tgid) } else { None };
         Some(Denied {
             upstream,
+            unit,
             pid: event.tgid,
             uid: event.uid,
             comm: readable(&event.comm),
@@ -103,6 +109,19 @@ impl Names {
             family: event.family,
         })
     }
+}
+
+/// The unit that a process is in, by its cgroup.
+fn unit_of(pid: u32) -> Option<String> {
+    let place = cgroup::of_process(&pid.to_string()).ok()?;
+    unit_in(&place)
+}
+
+/// The outermost unit of a path of cgroups: what a unit makes below its own is its business.
+fn unit_in(place: &Path) -> Option<String> {
+    let mut parts = place.iter().filter_map(|part| part.to_str());
+    let is_unit = |part: &str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
+    parts.find(|part| is_unit(part)).map(str::to_owned)
 }
 
 /// A name that a process gave itself, without what could disturb a log or a terminal.
@@ -170,6 +189,17 @@ mod tests {
         assert_eq!(names.name(&event(5, Hook::COUNT, 0)), None);
         names.ignore(9);
         assert_eq!(names.name(&event(9, 1, 2)), None);
+    }
+
+    #[test]
+    fn who_is_not_ours_is_known_by_its_unit() {
+        let unit = |place: &str| unit_in(Path::new(place));
+        let slice = "/sys/fs/cgroup/airlock.slice/airlock-mcp.slice";
+        assert_eq!(unit(&format!("{slice}/notes.service")).as_deref(), Some("notes.service"));
+        assert_eq!(unit(&format!("{slice}/notes.service/x.service")).as_deref(), Some("notes.service"));
+        assert_eq!(unit(&format!("{slice}/run-1.scope")).as_deref(), Some("run-1.scope"));
+        assert_eq!(unit(slice), None);
+        assert_eq!(unit_of(u32::MAX), None);
     }
 
     #[test]

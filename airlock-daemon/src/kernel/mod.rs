@@ -151,6 +151,15 @@ struct Failures {
     early_drop: Option<DropError>,
 }
 
+/// What the kernel half is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be in force.
+    Serve,
+    /// To say what would be.
+    Look,
+}
+
 /// The kernel half of a running daemon. All of it ends with this value and its cells.
 #[derive(Debug)]
 pub struct KernelHalf {
@@ -174,7 +183,7 @@ impl KernelHalf {
     /// drop has interfaces and does not work.
     pub fn start(config: &Kernel) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
-        let (half, failures) = Self::climb(config, minimum);
+        let (half, failures) = Self::climb(config, minimum, Purpose::Serve);
         let report = &half.report;
         match config.mode {
             KernelMode::Required => {
@@ -204,8 +213,16 @@ impl KernelHalf {
         Ok(Arc::new(half))
     }
 
+    /// Tries what this host allows, whatever is demanded, and touches nothing that a running daemon may have: no interface, and no
+    /// unit of a slice.
+    pub fn try_out(config: &Kernel) -> Self {
+        let mut tried = Kernel { mode: KernelMode::Preferred, ..config.clone() };
+        tried.xdp.interfaces.clear();
+        Self::climb(&tried, config.minimum_rung.unwrap_or(Rung::NoIp), Purpose::Look).0
+    }
+
     /// Tries everything and keeps what works.
-    fn climb(config: &Kernel, minimum: Rung) -> (Self, Failures) {
+    fn climb(config: &Kernel, minimum: Rung, purpose: Purpose) -> (Self, Failures) {
         let mut layers = Vec::new();
         let mut rung = None;
         let mut early_drop = None;
@@ -247,7 +264,10 @@ impl KernelHalf {
                 layers.extend(layers::limits(cgroups));
             }
             if let Some(name) = &config.slice {
-                let attached = Slice::attach(name, ebpf.as_mut(), &climbed);
+                let attached = match purpose {
+                    Purpose::Serve => Slice::attach(name, ebpf.as_mut(), &climbed),
+                    Purpose::Look => Slice::look(name, &climbed),
+                };
                 layers.push(dialers::layer(&attached));
                 slice = Some(attached);
             }

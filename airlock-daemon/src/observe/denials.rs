@@ -14,19 +14,22 @@ pub async fn record(kernel: Arc<KernelHalf>, audit: AuditLog, metrics: Arc<Metri
     let tell = |denied: Denied| {
         let upstream = denied.upstream.as_deref().unwrap_or(NOBODYS);
         let (hook, target) = (denied.hook.name(), denied.target());
+        let program = match &denied.unit {
+            Some(unit) => format!("{} of {unit}", denied.comm),
+            None => denied.comm,
+        };
         tracing::warn!(
             upstream,
             pid = denied.pid,
             uid = denied.uid,
-            comm = denied.comm,
+            program,
             hook,
             target,
             "the kernel refused something to a pinned server"
         );
         metrics.kernel_denied(upstream, hook);
         // A queue that is full has said so itself.
-        let _ =
-            audit.record_refusal(Record::kernel_denied(upstream, denied.pid, &denied.comm, hook, &target));
+        let _ = audit.record_refusal(Record::kernel_denied(upstream, denied.pid, &program, hook, &target));
     };
     let lose = |count: u64| {
         tracing::warn!(count, "refusals of the kernel that came too fast to be told one by one");

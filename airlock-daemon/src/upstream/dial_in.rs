@@ -81,7 +81,7 @@ impl DialIn {
         if upstream.pin.network == PinNetwork::None {
             doors.extend(kernel.open_door(&listener)?);
             if upstream.pin.sockets.contains(&PinSocket::Journal) {
-                doors.extend(kernel.open_door_to_journal()?);
+                doors.extend(kernel.open_doors_to_journal()?);
             }
         }
         Ok(Self {

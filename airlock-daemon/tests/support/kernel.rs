@@ -217,7 +217,13 @@ fn slice() {
         found(name, errno(socket(family, kind, None).map_err(Into::into)));
     }
     found("bind", errno(std::os::unix::net::UnixListener::bind(format!("{}.new", std::process::id()))));
-    found("leave", errno(std::fs::OpenOptions::new().write(true).open(procs)));
+    let write = |file: PathBuf| errno(std::fs::OpenOptions::new().write(true).open(file));
+    let own = PathBuf::from(procs);
+    let dir = own.parent().expect("a cgroup");
+    found("leave", write(dir.parent().expect("its parent").join("cgroup.procs")));
+    found("limit", write(dir.join("cgroup.max.depth")));
+    // The manager of a unit writes its process there a second time.
+    found("stay", errno(std::fs::write(&own, "0")));
     let (one, two) = std::os::unix::net::UnixStream::pair().expect("a pair");
     found("pair", errno((&one).write_all(b"x").and_then(|()| (&two).read_exact(&mut [0]))));
     let (one, two) = std::os::unix::net::UnixDatagram::pair().expect("a pair");

@@ -40,7 +40,7 @@ type Refusal = Option<u32>;
 
 /// Whether the current process is in this cage, however deep; nobody is in one that is not there.
 #[inline(always)]
-fn is_in(cage: Cage) -> bool {
+pub(super) fn is_in(cage: Cage) -> bool {
     matches!(CAGES.current_task_under_cgroup(cage as u32), Ok(true))
 }
 
@@ -85,7 +85,9 @@ fn by_family(family: u32) -> Refusal {
 
 #[inline(always)]
 fn socket_create(ctx: &LsmContext) -> Refusal {
-    by_family(ctx.arg::<i32>(0) as u32)
+    // The kernel makes sockets of its own for a new network (`PrivateNetwork=` of a unit), and nobody gets hold of those.
+    let is_kernels = ctx.arg::<i32>(3) != 0;
+    if is_kernels && is_in(Cage::Slice) { None } else { by_family(ctx.arg::<i32>(0) as u32) }
 }
 
 #[inline(always)]
@@ -111,28 +113,44 @@ fn socket_sendmsg(ctx: &LsmContext) -> Refusal {
 fn unix_stream_connect(ctx: &LsmContext) -> Refusal {
     // SAFETY: the argument of the hook, a sock that listens; the helper only reads.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.arg(1)) };
-    if is_in(Cage::Slice) && DOORS.get_ptr(cookie).is_some() { None } else { Some(AF_UNIX) }
+    if is_in(Cage::Slice) && is_door(cookie) { None } else { Some(AF_UNIX) }
 }
 
-/// Datagrams reach nobody. Between the ends of a pair they are no way out, and the manager of a slice's units speaks to itself
+#[inline(always)]
+fn is_door(cookie: u64) -> bool {
+    DOORS.get_ptr(cookie).is_some()
+}
+
+/// Datagrams reach doors too. Between the ends of a pair they are no way out, and the manager of a slice's units speaks to itself
 /// through such pairs while it sets a unit up; servers, whose pairs might be somebody else's, have none.
 #[inline(always)]
 fn unix_may_send(ctx: &LsmContext) -> Refusal {
-    if is_in(Cage::Slice) && is_pair(ctx.arg(0), ctx.arg(1)) { None } else { Some(AF_UNIX) }
+    if !is_in(Cage::Slice) {
+        return Some(AF_UNIX);
+    }
+    // SAFETY: the argument of the hook, typed by the kernel; the verifier refuses the program if what it reads there is no sock.
+    let receiver: *mut c_void = unsafe { field(ctx.arg(1), SOCKET_SOCK) };
+    if receiver.is_null() {
+        return Some(AF_UNIX);
+    }
+    // SAFETY: a typed and tested pointer; the helper only reads.
+    let cookie = unsafe { bpf_get_socket_cookie(receiver) };
+    if is_door(cookie) || is_pair(ctx.arg(0), receiver) { None } else { Some(AF_UNIX) }
 }
 
 /// Whether the first socket's other end is the second already. Only `socketpair(2)` joins datagram sockets without asking this
 /// hook, which is asked at `connect(2)` too.
 #[inline(always)]
 fn is_pair(sender: *const c_void, receiver: *const c_void) -> bool {
-    let read = |base: *const c_void, offset: u64| -> Result<*const c_void, i32> {
-        // SAFETY: the helper reads any address of the kernel, or says that it cannot.
-        unsafe { bpf_probe_read_kernel(base.cast::<u8>().wrapping_add(offset as usize).cast()) }
-    };
-    let at = UNIX_PEER.load();
-    let sock = SOCKET_SOCK as u64;
-    let (Ok(from), Ok(to)) = (read(sender, sock), read(receiver, sock)) else { return false };
-    at != 0 && !to.is_null() && matches!(read(from, at), Ok(peer) if peer == to)
+    let at = UNIX_PEER.load() as usize;
+    // SAFETY: the argument of the hook, typed by the kernel.
+    let sock: *const c_void = unsafe { field(sender, SOCKET_SOCK) };
+    if at == 0 || sock.is_null() {
+        return false;
+    }
+    // SAFETY: the helper reads any address of the kernel, or says that it cannot.
+    let peer = unsafe { bpf_probe_read_kernel(sock.cast::<u8>().wrapping_add(at).cast::<*const c_void>()) };
+    matches!(peer, Ok(peer) if peer == receiver)
 }
 
 /// Handed over by `SCM_RIGHTS`, or taken by `pidfd_getfd`.

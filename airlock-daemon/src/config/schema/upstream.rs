@@ -223,8 +223,8 @@ pub struct Pin {
 pub enum PinSocket {
     /// The socket of Airlock's on which this server dials in.
     Airlock,
-    /// `/run/systemd/journal/stdout`, where systemd sends what a unit prints: it connects as one of the unit's processes. Given
-    /// to every unit of the slice, if to one.
+    /// Those of journald below `/run/systemd/journal`: systemd connects what a unit prints, as one of the unit's processes.
+    /// Given to every unit of the slice, if to one.
     Journal,
 }
 
