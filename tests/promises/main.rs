@@ -20,6 +20,7 @@ mod injection;
 mod lifecycle;
 mod limits;
 mod listen;
+mod machine;
 mod metrics;
 mod nspawn;
 mod oauth;

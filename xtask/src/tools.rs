@@ -119,11 +119,14 @@ fn remove_if_there(dir: &Path) -> Result<(), String> {
     }
 }
 
+/// What is in the Debian root: systemd, and what the shipped example of a unit needs (`DynamicUser=`, Python).
+const CONTAINER: &str = "systemd,systemd-sysv,dbus,libnss-systemd,python3-minimal";
+
 /// A Debian root with systemd, from the host's own release: the built programs need its libraries.
 fn container(dir: &Path) -> Result<(), String> {
     let root = dir.join("container-root");
     let mark = root.join(".complete");
-    if mark.exists() {
+    if fs::read_to_string(&mark).is_ok_and(|there| there == CONTAINER) {
         return Ok(());
     }
     remove_if_there(&root)?;
@@ -131,14 +134,14 @@ fn container(dir: &Path) -> Result<(), String> {
     let value = |key: &str| release.lines().find_map(|line| line.strip_prefix(key));
     let suite = if value("ID=") == Some("debian") { value("VERSION_CODENAME=") } else { None };
     let shown = root.display().to_string();
-    let args =
-        ["--quiet", "--variant=minbase", "--include=systemd,systemd-sysv,dbus", suite.unwrap_or("bookworm")];
+    let include = format!("--include={CONTAINER}");
+    let args = ["--quiet", "--variant=minbase", &include, suite.unwrap_or("bookworm")];
     // Without it the tests that need it say why they are skipped; everything else does not depend on it.
     if let Err(error) = run_quietly(command("mmdebstrap", &args).arg(&shown)) {
         println!("going on without a container: {error}");
         return Ok(());
     }
-    fs::write(&mark, "").map_err(|error| format!("{}: {error}", mark.display()))
+    fs::write(&mark, CONTAINER).map_err(|error| format!("{}: {error}", mark.display()))
 }
 
 /// The host's own Python, so that users other than ours may run what is installed with it; else whatever is on the path.

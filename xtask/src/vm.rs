@@ -3,6 +3,8 @@
 //! A guest is a kernel from Debian's archive and an initramfs with the test programs of this workspace; qemu interprets
 //! it (never KVM: some hosts have one that cannot run a stock kernel). What the guest prints is read line by line.
 //!
+//! With `--system` the machine is a Debian 12 with systemd, and the shipped units run in it ([`system`]).
+//!
 //! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to; `--readme` puts it
 //! into README.md.
 
@@ -11,18 +13,24 @@ mod escapes;
 mod guest;
 mod image;
 mod kernel;
+mod system;
 mod transcript;
 
 use std::time::{Duration, Instant};
 
 use crate::build_ebpf;
 use crate::setup::{self, Need};
+use crate::shell::{cargo, run};
 use crate::summary::Counts;
+use crate::tools;
 
 use self::transcript::Transcript;
 
 /// The series of kernels that a guest can be booted with: Debian 12's own, and the newest of its long-term backports.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// The series that Debian 12 comes with.
+const DEBIAN_12: &str = SERIES[0];
 
 /// How long a guest may take from the start of qemu to its end, unless the command says otherwise. It takes less than two
 /// minutes on two cores; a busy host is no fault of the kernel's.
@@ -31,8 +39,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// The test programs that run in a guest of their own beside that of all others, so that both take about as long.
 const BESIDE: [&str; 3] = ["escapes", "kernel_packets", "kernel_sealed"];
 
-const USAGE: &str =
-    "usage: cargo xtask vm --kernel 6.1|6.12 | --all [--limit SECONDS] [--only SUITE[=TESTS]] [--readme]";
+const USAGE: &str = "usage: cargo xtask vm --kernel 6.1|6.12 | --all | --system [--limit SECONDS] [--only SUITE[=TESTS]] [--readme]";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,11 +52,14 @@ struct Options {
     host: bool,
     /// The table of escapes is written into README.md.
     readme: bool,
+    /// The shipped units run on a Debian with systemd.
+    system: bool,
 }
 
 impl Options {
     fn read(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { series: Vec::new(), limit: LIMIT, only: None, host: false, readme: false };
+        let mut options =
+            Self { series: Vec::new(), limit: LIMIT, only: None, host: false, readme: false, system: false };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg {
@@ -58,6 +68,7 @@ impl Options {
                     options.host = true;
                 }
                 "--readme" => options.readme = true,
+                "--system" => options.system = true,
                 "--kernel" => {
                     let wanted = args.next().ok_or(USAGE)?;
                     let known = SERIES.into_iter().find(|series| *series == wanted);
@@ -72,7 +83,7 @@ impl Options {
             }
         }
         // A table of one kernel would replace that of all.
-        if options.series.is_empty() || (options.readme && !options.host) {
+        if (options.series.is_empty() && !options.system) || (options.readme && !options.host) {
             return Err(USAGE.to_owned());
         }
         Ok(options)
@@ -84,6 +95,11 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     let options = Options::read(args)?;
     setup::ensure(&[Need::Daemon, Need::Ebpf, Need::Guests])?;
     build_ebpf::run(&[])?;
+    if options.system {
+        setup::ensure(&[Need::Container])?;
+        tools::ensure()?;
+        run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    }
     let suites = image::suites()?;
     let mut counts = Counts::default();
     let mut failures = Vec::new();
@@ -97,6 +113,9 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
             }
             Err(error) => failures.push(format!("{series}: {error}")),
         }
+    }
+    if options.system {
+        counts.add(system::run(&kernel::find(DEBIAN_12)?)?);
     }
     if options.host {
         let of_host = table.add_host()?;
@@ -134,6 +153,12 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
         match kernel::find(series) {
             Ok(kernel) => kernels.push((series, kernel)),
             Err(reason) => skip(&format!("guest {series}"), &reason),
+        }
+    }
+    for (_, kernel) in kernels.iter().filter(|(series, _)| *series == DEBIAN_12) {
+        match system::run(kernel) {
+            Ok(of_units) => counts.add(of_units),
+            Err(error) => failures.push(format!("Debian with systemd: {error}")),
         }
     }
     let suites = match image::suites() {
@@ -207,11 +232,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_read_whole() {
-        let both =
-            Options { series: vec!["6.1", "6.12"], limit: LIMIT, only: None, host: true, readme: false };
+        let both = Options {
+            series: vec!["6.1", "6.12"],
+            limit: LIMIT,
+            only: None,
+            host: true,
+            readme: false,
+            system: false,
+        };
         assert_eq!(read(&["--all"]), Ok(both));
         let one = read(&["--kernel", "6.12", "--limit", "300", "--only", "escapes"]).expect("options");
         assert_eq!((one.series, one.limit), (vec!["6.12"], Duration::from_mins(5)));
+        assert!(read(&["--system"]).expect("options").system);
         for wrong in [
             &[][..],
             &["--kernel"],

@@ -2,19 +2,8 @@
 
 use airlock_tests::{skip, tools};
 
+use crate::machine;
 use crate::nspawn::{boot, prepare};
-
-/// As the shipped `dial-in.py`, in what every Debian has.
-const DIAL_IN: &str = "#!/usr/bin/perl
-use Socket;
-my $path = shift;
-socket(my $wire, PF_UNIX, SOCK_STREAM, 0) or die $!;
-connect($wire, sockaddr_un($path)) or die $!;
-$^F = 9;
-open(STDIN, '<&', $wire) or die $!;
-open(STDOUT, '>&', $wire) or die $!;
-exec @ARGV or die $!;
-";
 
 const CONFIG: &str = "server:
   listen: [\"127.0.0.1:8080\"]
@@ -22,18 +11,18 @@ auth:
   development_issuer: {listen: \"127.0.0.1:9000\"}
 policy: {path: /etc/airlock/policies}
 upstreams:
-  - {name: notes, type: dial_in, user: notes}
-  - {name: bare, type: dial_in, user: notes}
-  - {name: stray, type: dial_in, user: notes}
+  - {name: notes, type: dial_in, user: notes, pin: {sockets: [airlock, journal]}}
+  - {name: bare, type: dial_in, user: bare}
+  - {name: stray, type: dial_in, user: bare}
 audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: required, slice: airlock-mcp.slice}
 ";
 
-/// What differs from the shipped example: the program, and a user that this root's name service knows.
+/// What has to be changed in the shipped example.
 const OVERRIDE: &str = "[Service]
 ExecStart=
-ExecStart=/usr/local/bin/dial-in ${AIRLOCK_SOCKET} /usr/local/bin/docs-server
-DynamicUser=no
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/dial-in.py ${AIRLOCK_SOCKET} /usr/local/bin/docs-server
+ExecStartPre=/bin/echo this unit begins
 ";
 
 /// With nothing but the slice, so that whatever refuses is the cage.
@@ -42,8 +31,8 @@ After=airlock.service
 BindsTo=airlock.service
 StartLimitIntervalSec=0
 [Service]
-ExecStart=/usr/local/bin/dial-in /run/airlock/dial-in/bare.sock /usr/local/bin/docs-server
-User=notes
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/dial-in.py /run/airlock/dial-in/bare.sock /usr/local/bin/docs-server
+User=bare
 Slice=airlock-mcp.slice
 Restart=always
 RestartSec=100ms
@@ -53,8 +42,8 @@ const STRAY: &str = "[Unit]
 After=airlock.service
 StartLimitIntervalSec=0
 [Service]
-ExecStart=/usr/local/bin/dial-in /run/airlock/dial-in/stray.sock /usr/local/bin/docs-server
-User=notes
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/dial-in.py /run/airlock/dial-in/stray.sock /usr/local/bin/docs-server
+User=bare
 Restart=always
 RestartSec=200ms
 ";
@@ -62,6 +51,7 @@ RestartSec=200ms
 const PROBE: &str = r#"#!/bin/bash
 cd /results || exit 1
 systemctl is-active airlock.service > active
+airlock kernel doctor > doctor 2>&1
 systemctl start notes.service bare.service stray.service
 token=$(airlock token --config /etc/airlock/airlock.yaml --subject oscar --tenant acme --group mcp.users --group mcp.operators 2> token-error)
 call() {
@@ -80,10 +70,20 @@ for upstream in notes bare; do
         sleep 0.5
     done
 done
-call bare phone_home '{"address":"127.0.0.1:8080","socket":"/nonexistent"}' > home
+call bare phone_home '{"address":"127.0.0.1:8080","socket":"/run/dbus/system_bus_socket"}' > home
 call notes phone_home '{"address":"127.0.0.1:8080"}' > hardened
 call stray search_docs "$search" > stray
 systemctl show --property=ControlGroup bare.service > place
+# The doctor leaves the doors of the running daemon as they are.
+airlock kernel doctor > /dev/null 2>&1
+systemctl restart notes.service
+for attempt in $(seq 30); do
+    call notes search_docs "$search" > again
+    head -1 again | grep -q ' 200' && break
+    sleep 0.5
+done
+journalctl --sync
+journalctl --no-pager -o cat -t echo -u notes.service > said
 # Its cage goes with the daemon, and so must it.
 systemctl stop airlock.service
 systemctl is-active notes.service bare.service > after
@@ -98,8 +98,12 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     }
     let example = include_str!("../../../docs/examples/dial-in/notes.service");
     let more = [
-        ("usr/local/bin/dial-in", 0o755, DIAL_IN),
-        ("usr/lib/sysusers.d/notes.conf", 0o644, "u notes - \"Notes\" /\n"),
+        (
+            "usr/local/lib/airlock/dial-in.py",
+            0o644,
+            include_str!("../../../docs/examples/dial-in/dial-in.py"),
+        ),
+        ("usr/lib/sysusers.d/bare.conf", 0o644, "u bare - \"Bare\" /\n"),
         ("etc/systemd/system/notes.service", 0o644, example),
         ("etc/systemd/system/notes.service.d/test.conf", 0o644, OVERRIDE),
         ("etc/systemd/system/bare.service", 0o644, BARE),
@@ -116,9 +120,21 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     let told = |name: &str| ran.told(name);
     let journal = told("journal");
     assert_eq!(told("active").trim(), "active", "{journal}");
+    let sealed = told("doctor").contains("rung     sealed");
+    assert!(
+        sealed || machine::wanted().is_none(),
+        "Debian's kernel can be sealed: {}\n{journal}",
+        told("doctor")
+    );
+    let slice = if sealed {
+        "airlock-mcp.slice: sealed but for its doors"
+    } else {
+        "airlock-mcp.slice: the IP hooks"
+    };
+    assert!(told("doctor").contains(slice), "{}", told("doctor"));
     assert!(told("place").contains("airlock.slice/airlock-mcp.slice/bare.service"), "{}", told("place"));
 
-    for upstream in ["notes", "bare"] {
+    for upstream in ["notes", "bare", "again"] {
         let answer = told(upstream);
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("deployment.md"),
@@ -131,11 +147,16 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         let line = format!("{protocol} 127.0.0.1:8080: failed, errno 1 ");
         assert!(home.contains(&line), "{home}\n{journal}");
     }
+    // A unix socket that everybody may connect to: on the rung without a seal it is for the unit to hide.
+    let reached = if sealed { "failed, errno 1 " } else { "reached" };
+    assert!(home.contains(&format!("unix /run/dbus/system_bus_socket: {reached}")), "{home}\n{journal}");
     // This one asked for a unix socket too, that of the journal: its unit shows it none but Airlock's.
     let hardened = told("hardened");
     for protocol in ["tcp 127.0.0.1:8080", "udp 127.0.0.1:8080", "unix /run/systemd/journal/stdout"] {
         assert!(hardened.contains(&format!("{protocol}: failed, errno ")), "{hardened}\n{journal}");
     }
+    // What units print is in the journal.
+    assert!(told("said").contains("this unit begins"), "{}\n{journal}", told("said"));
     let stray = told("stray");
     assert!(stray.starts_with("HTTP/1.1 503"), "{stray}\n{journal}");
     let refused = ran
@@ -143,5 +164,18 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         .iter()
         .any(|record| record.to_string().contains("it is not in airlock-mcp.slice, so not pinned"));
     assert!(refused, "{}\n{journal}", told("denials"));
+    if sealed {
+        let refused = ran.records("denials").into_iter().any(|record| {
+            let text = record.to_string();
+            text.contains("unix_stream_connect") && text.contains("of bare.service")
+        });
+        assert!(refused, "{}\n{journal}", told("denials"));
+        // What systemd does to start a unit is not refused and on record each time, but for the loopback of its empty network.
+        let noise = ran.records("denials").into_iter().map(|record| record.to_string());
+        let noise =
+            noise.filter(|text| text.contains("of notes.service") && !text.contains("(docs-server of"));
+        let noise: Vec<String> = noise.filter(|text| !text.contains("AF_NETLINK")).collect();
+        assert!(noise.is_empty(), "{noise:#?}\n{journal}");
+    }
     assert!(!told("after").lines().any(|state| state == "active"), "{}\n{journal}", told("after"));
 }

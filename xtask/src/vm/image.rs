@@ -10,6 +10,10 @@ use crate::shell::{cargo, command, on_path, output, root, target};
 
 /// The first process of the guest.
 const INIT: &str = include_str!("init.sh");
+/// The first process of a machine, which has a Debian root and systemd.
+const MACHINE_INIT: &str = include_str!("machine.sh");
+/// What a Debian host would load when it is asked for: a machine has nothing that does.
+const MACHINE_MODULES: [&str; 1] = ["unix_diag"];
 
 /// The modules that the tests need where the kernel does not have them built in. First interfaces and their queues, for
 /// the early drop; then families of sockets, so that an attempt to open one meets the cage and not only a kernel that
@@ -127,16 +131,26 @@ pub(super) fn build(
         list.extend([&suite.name, " ", filter, "\n"]);
     }
     image.text("suites/list", &list);
-    let mut order = String::new();
-    for module in modules(kernel)? {
-        let name = format!("modules/{}.ko", module.name);
-        order.extend(["/", &name, "\n"]);
-        image.archive.file(&name, 0o644, &module.content);
+    image.modules(kernel, &MODULES)?;
+    image.write(&dir.join("initramfs.cpio"))
+}
+
+/// Writes a directory with a kernel, and the part of its first file system that puts a Debian root in its own place.
+pub(super) fn machine(kernel: &Kernel) -> Result<PathBuf, String> {
+    let dir = target().join("vm").join(&kernel.release).join("machine");
+    fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mut image = Image::default();
+    for dir in ["dev", "modules"] {
+        image.directory(Path::new(dir));
     }
-    image.text("modules/list", &order);
-    let path = dir.join("initramfs.cpio");
-    fs::write(&path, image.archive.finish()).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path)
+    image.archive.device("dev/console", 5, 1);
+    image.archive.file("init", 0o755, MACHINE_INIT.as_bytes());
+    image.file(Path::new("/bin/busybox"), &busybox()?, 0o755)?;
+    image.modules(kernel, &MACHINE_MODULES)?;
+    image.write(&dir.join("first.cpio"))?;
+    let to = dir.join("kernel");
+    fs::copy(&kernel.image, &to).map_err(|error| format!("{}: {error}", to.display()))?;
+    Ok(dir)
 }
 
 /// An archive that knows what it already has.
@@ -190,6 +204,23 @@ impl Image {
         self.archive.file(path, 0o644, content.as_bytes());
     }
 
+    /// The modules of these names that the kernel has as files, and the order in which they can be loaded.
+    fn modules(&mut self, kernel: &Kernel, names: &[&str]) -> Result<(), String> {
+        let mut order = String::new();
+        for module in modules(kernel, names)? {
+            let name = format!("modules/{}.ko", module.name);
+            order.extend(["/", &name, "\n"]);
+            self.archive.file(&name, 0o644, &module.content);
+        }
+        self.text("modules/list", &order);
+        Ok(())
+    }
+
+    fn write(self, path: &Path) -> Result<PathBuf, String> {
+        fs::write(path, self.archive.finish()).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path.to_owned())
+    }
+
     /// The users that tests know, and the part of the C library that reads them where it is a file of its own.
     fn accounts(&mut self) -> Result<(), String> {
         self.directory(Path::new("etc"));
@@ -231,11 +262,11 @@ struct Module {
 }
 
 /// The modules in the order in which they can be loaded.
-fn modules(kernel: &Kernel) -> Result<Vec<Module>, String> {
+fn modules(kernel: &Kernel, names: &[&str]) -> Result<Vec<Module>, String> {
     let mut files = Vec::new();
     walk(&kernel.modules, &mut files)?;
     let mut ordered: Vec<Module> = Vec::new();
-    for name in MODULES {
+    for name in names {
         // A kernel without it has it built in, or not at all.
         add_module(name, &files, &mut ordered)?;
     }

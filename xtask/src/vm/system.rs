@@ -1,0 +1,40 @@
+//! `cargo xtask vm --system`: Airlock as a service of Debian 12 on Debian 12's own kernel, where servers are sealed.
+//!
+//! The tests that boot the shipped units in a container boot them in a virtual machine instead; see `tests/promises/machine.rs`.
+
+use std::time::Instant;
+
+use super::image;
+use super::kernel::Kernel;
+use crate::shell::{cargo, stream, target};
+use crate::summary::Counts;
+use crate::tools;
+
+/// The tests of the shipped units.
+const TESTS: [&str; 2] = ["nspawn::", "dial_in::unit::"];
+
+/// Runs them and counts.
+pub(super) fn run(kernel: &Kernel) -> Result<Counts, String> {
+    println!("\n== Debian with systemd: Linux {}", kernel.release);
+    let begin = Instant::now();
+    let machine = image::machine(kernel)?;
+    let mut tests = cargo(&["test", "-p", "airlock-tests", "--test", "promises", "--"]);
+    tests
+        .args(TESTS)
+        .arg("--test-threads=2")
+        .env("AIRLOCK_MACHINE", machine)
+        .env("AIRLOCK_BIN", target().join("debug/airlock"))
+        .env("AIRLOCK_TOOLS", tools::dir())
+        .env("CARGO_TERM_COLOR", "never");
+    let mut counts = Counts::default();
+    let well = stream(&mut tests, |line| counts.read(line))?;
+    // What crashed, or was not built, is in nobody's summary; nor is what was renamed.
+    if !well && counts.failed == 0 {
+        counts.failed += 1;
+    }
+    if well && counts.passed < TESTS.len() as u64 {
+        return Err(format!("of the tests of the shipped units {} ran", counts.passed));
+    }
+    println!("Debian with systemd: {:.1} s", begin.elapsed().as_secs_f64());
+    Ok(counts)
+}
