@@ -84,10 +84,35 @@ fn sealed_host_wide_no_socket_is_reached_and_others_are_free() {
     drop(half);
 }
 
+/// What a probe tries in a slice besides the sockets that it is told of.
+const REFUSED: [&str; 10] = [
+    "inet",
+    "inet6",
+    "netlink",
+    "datagram",
+    "datagram connect",
+    "bind",
+    "leave",
+    "limit",
+    "child elsewhere",
+    "child here",
+];
+
 /// A unit of the slice connects to what a door is opened to and gets nowhere else, root as it is.
 fn a_slice_has_doors(seal: Seal) {
     let Some(slice) = Slice::create() else { return };
     let Some(half) = sealed(seal, Some(&slice.name)) else { return };
+    drop(half);
+    // Without the programs all of it is to be had.
+    let free = tempfile::tempdir().expect("a directory");
+    let path = free.path().join("datagrams");
+    let _socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let found = slice.probe(&[path.display().to_string()]);
+    for refused in REFUSED {
+        assert_eq!(found[refused], "0", "{refused}: {found:?}");
+    }
+
+    let half = sealed(seal, Some(&slice.name)).expect("as before");
     assert!(half.report().is_active("slice"), "{}", half.report());
     assert_eq!(
         half.slice().expect("configured").expect("attached").rung(),
@@ -125,11 +150,10 @@ fn a_slice_has_doors(seal: Seal) {
 
     // Everything else, to root. Only a pair of its own is a process's to use.
     let found = slice.probe(&[name("datagrams")]);
-    let refused = ["inet", "inet6", "netlink", "datagram", "datagram connect", "bind", "leave", "limit"];
-    for refused in refused {
+    for refused in REFUSED {
         assert_eq!(found[refused], "1", "{refused}: {found:?}");
     }
-    for allowed in ["pair", "datagram pair", "stay"] {
+    for allowed in ["pair", "datagram pair", "stay", "child"] {
         assert_eq!(found[allowed], "0", "{allowed}: {found:?}");
     }
     // Outside nobody has lost anything.

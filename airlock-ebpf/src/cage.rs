@@ -47,11 +47,13 @@ pub enum Hook {
     Bpf = 18,
     /// LSM: opening a file of the cgroup file system for writing.
     FileOpen = 19,
+    /// LSM: a child that is born in another cgroup.
+    TaskAlloc = 20,
 }
 
 impl Hook {
     /// Every hook, in the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SockCreate,
         Self::Connect4,
         Self::Connect6,
@@ -72,6 +74,7 @@ impl Hook {
         Self::UsernsCreate,
         Self::Bpf,
         Self::FileOpen,
+        Self::TaskAlloc,
     ];
 
     /// The hooks of cgroups that refuse IP; each has a program of its name.
@@ -104,7 +107,7 @@ impl Hook {
     ];
 
     /// The number of hooks, and of entries of [`DENIED`].
-    pub const COUNT: u32 = 20;
+    pub const COUNT: u32 = 21;
 
     /// The name of the hook, which for LSM hooks is the kernel's.
     pub const fn name(self) -> &'static str {
@@ -129,6 +132,7 @@ impl Hook {
             Self::UsernsCreate => "userns_create",
             Self::Bpf => "bpf",
             Self::FileOpen => "file_open",
+            Self::TaskAlloc => "task_alloc",
         }
     }
 
@@ -175,6 +179,15 @@ pub const FMODE_WRITE: u32 = 2;
 #[inline(always)]
 pub const fn may_open(magic: u64, mode: u32) -> bool {
     (magic != CGROUP2_MAGIC && magic != CGROUP1_MAGIC) || mode & FMODE_WRITE == 0
+}
+
+/// `CLONE_INTO_CGROUP` of `clone3(2)`.
+pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Whether somebody in a cage may have a child with these flags: one that is born where its parent is.
+#[inline(always)]
+pub const fn may_clone(flags: u64) -> bool {
+    flags & CLONE_INTO_CGROUP == 0
 }
 
 /// The file whose writer moves processes into its cgroup, with the end of the string.
@@ -273,8 +286,9 @@ pub const LOST: &str = "LOST";
 pub const CGROUP_PREFIX: &str = "cage_";
 /// What the names of programs for the whole host begin with.
 pub const HOST_PREFIX: &str = "host_";
-/// The program of the guard: [`Hook::FileOpen`] for the whole host.
-pub const GUARD: &str = "host_file_open";
+/// The programs of the guard of cgroups, for the whole host: the two ways by which a process comes into another one.
+pub const GUARD: [(Hook, &str); 2] =
+    [(Hook::FileOpen, "host_file_open"), (Hook::TaskAlloc, "host_task_alloc")];
 /// Programs that refuse all packets of sockets that were born in a cage.
 pub const PACKETS: [&str; 2] = ["packets_out", "packets_in"];
 
@@ -314,7 +328,7 @@ mod tests {
         }
         assert_eq!(Hook::from_number(Hook::COUNT), None);
         let known = Hook::IP.len() + Hook::UNIX.len() + Hook::SEALED.len();
-        assert_eq!(known + 1, Hook::ALL.len(), "all but the guard are in one of the three sets");
+        assert_eq!(known + GUARD.len(), Hook::ALL.len(), "all but the guard are in one of the three sets");
     }
 
     #[test]
@@ -341,6 +355,15 @@ mod tests {
         for other in [b"cgroup.thread", b"memory.max\0ro", b"cgroup.procsx", b"Cgroup.procs\0"] {
             assert!(!is_own_entrance(other, 7, 7), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_child_is_born_where_its_parent_is() {
+        assert!(
+            may_clone(0x0100_0011) && may_clone(0x7c02_0011),
+            "threads, and namespaces, which others refuse"
+        );
+        assert!(!may_clone(CLONE_INTO_CGROUP) && !may_clone(u64::MAX));
     }
 
     #[test]

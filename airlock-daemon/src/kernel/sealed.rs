@@ -45,11 +45,13 @@ pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadEr
     whole(ebpf, HOST_PREFIX, |links, program, hook, name| attach_lsm(links, program, hook, name, btf))
 }
 
-/// Attaches the guard, which keeps everybody in a cage from writing to cgroups.
+/// Attaches the guard, which keeps everybody in a cage from coming into another cgroup.
 pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
     let mut links = Links::default();
-    let program = ebpf.program_mut(GUARD).ok_or(LoadError::Foreign(GUARD))?;
-    attach_lsm(&mut links, program, Hook::FileOpen, GUARD, btf)?;
+    for (hook, name) in GUARD {
+        let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
+        attach_lsm(&mut links, program, hook, name, btf)?;
+    }
     Ok(links)
 }
 

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Seal};
 use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
+#[path = "../escapes/raw.rs"]
+mod raw;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 
@@ -216,12 +219,19 @@ fn slice() {
     for (name, family, kind) in families {
         found(name, errno(socket(family, kind, None).map_err(Into::into)));
     }
-    found("bind", errno(std::os::unix::net::UnixListener::bind(format!("{}.new", std::process::id()))));
+    let address = std::env::temp_dir().join(format!("airlock-probe-{}", std::process::id()));
+    found("bind", errno(std::os::unix::net::UnixListener::bind(&address)));
+    let _ = std::fs::remove_file(address);
     let write = |file: PathBuf| errno(std::fs::OpenOptions::new().write(true).open(file));
     let own = PathBuf::from(procs);
     let dir = own.parent().expect("a cgroup");
     found("leave", write(dir.parent().expect("its parent").join("cgroup.procs")));
     found("limit", write(dir.join("cgroup.max.depth")));
+    let parent = std::fs::File::open(dir.parent().expect("its parent")).expect("cgroups are read");
+    found("child elsewhere", errno(raw::clone3(0, Some(parent.as_raw_fd()), || Ok(()))));
+    let here = std::fs::File::open(dir).expect("cgroups are read");
+    found("child", errno(raw::clone3(0, None, || Ok(()))));
+    found("child here", errno(raw::clone3(0, Some(here.as_raw_fd()), || Ok(()))));
     // The manager of a unit writes its process there a second time.
     found("stay", errno(std::fs::write(&own, "0")));
     let (one, two) = std::os::unix::net::UnixStream::pair().expect("a pair");

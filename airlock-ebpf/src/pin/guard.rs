@@ -1,11 +1,11 @@
-//! The guard of the cage's own walls: nobody inside opens a file of a cgroup file system for writing, which is how a process
-//! with uid 0 would walk out. It is the eleventh hook, and a kernel has ten places for `lsm_cgroup`: so it stands host-wide, and
-//! lets everybody pass who is in no cage.
+//! The guard of the cage's own walls: nobody inside opens a file of a cgroup file system for writing, nor has a child that is
+//! born in another cgroup, which is how a process with uid 0 would walk out. These are the hooks beyond the ten places that a kernel
+//! has for `lsm_cgroup`: so they stand host-wide, and let everybody pass who is in no cage.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
 
-use airlock_ebpf::{CGROUP2_MAGIC, Cage, Hook, is_own_entrance, may_open};
+use airlock_ebpf::{CGROUP2_MAGIC, Cage, Hook, is_own_entrance, may_clone, may_open};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
@@ -87,5 +87,15 @@ fn host_file_open(ctx: LsmContext) -> i32 {
         return 0;
     }
     record(Hook::FileOpen, 0);
+    -1
+}
+
+#[lsm(hook = "task_alloc")]
+fn host_task_alloc(ctx: LsmContext) -> i32 {
+    // What everybody does all the time is asked first.
+    if may_clone(ctx.arg::<u64>(1)) || !is_caged() {
+        return 0;
+    }
+    record(Hook::TaskAlloc, 0);
     -1
 }
