@@ -178,6 +178,10 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
         }
     }
     table.print();
+    match table.claims_too_much() {
+        Ok(faults) => failures.extend(faults),
+        Err(error) => failures.push(error),
+    }
 }
 
 /// Runs the tests on a kernel and prints what they did: in two guests, because qemu interprets with one thread only.

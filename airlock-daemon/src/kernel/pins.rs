@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -249,33 +250,45 @@ fn check(directory: &Path, links: &Links) -> Result<Found, PinsError> {
     if there.is_empty() {
         return Ok(Found::Nothing);
     }
+    if holds_nobody(directory, &there, links) {
+        return Ok(Found::Dead);
+    }
     let wanted: BTreeSet<String> =
         links.0.iter().flat_map(|link| [file(link, "link"), file(link, "prog")]).collect();
     if there != wanted {
         let difference: Vec<&str> = there.symmetric_difference(&wanted).map(String::as_str).collect();
         return Err(foreign(format!("missing, or not ours: {}", difference.join(", "))));
     }
-    let mut dead = 0;
-    for link in &links.0 {
-        dead += usize::from(!same(directory, link).map_err(foreign)?);
-    }
-    let on_cgroup = links.0.iter().filter(|link| is_on_cgroup(link)).count();
-    match dead {
-        0 => Ok(Found::Alive),
-        _ if dead == on_cgroup => Ok(Found::Dead),
-        _ => Err(foreign("some of the links are of a cgroup that is gone, and some are not".to_owned())),
-    }
+    links.0.iter().try_for_each(|link| same(directory, link)).map_err(foreign)?;
+    Ok(Found::Alive)
 }
 
-fn is_on_cgroup(link: &Link) -> bool {
-    links::link_info(&link.fd).is_ok_and(|info| info.kind == TYPE_CGROUP)
+/// Whether the cgroup of a set is gone. Then it does not matter whose programs these are, or how many: those of an older daemon that
+/// was replaced after it had crashed, for one.
+fn holds_nobody(directory: &Path, there: &BTreeSet<String>, links: &Links) -> bool {
+    let info = |link: &OwnedFd| links::link_info(link).ok().filter(|info| info.kind == TYPE_CGROUP);
+    let pinned = there.iter().filter(|name| name.ends_with("-link"));
+    let pinned: Vec<OwnedFd> = pinned.filter_map(|name| links::pinned(&directory.join(name)).ok()).collect();
+    let ours: BTreeSet<u64> = links.0.iter().filter_map(|link| Some(info(&link.fd)?.cgroup)).collect();
+    for _ in 0..LOOKS.0 {
+        let theirs: BTreeSet<u64> = pinned.iter().filter_map(|link| Some(info(link)?.cgroup)).collect();
+        if theirs.iter().all(|cgroup| *cgroup == 0) {
+            // A set without a single link to a cgroup says nothing.
+            return !theirs.is_empty();
+        }
+        if theirs.intersection(&ours).next().is_some() {
+            return false;
+        }
+        sleep(LOOKS.1);
+    }
+    false
 }
 
-/// Whether the pinned twin of `link` holds a cgroup (or the host); `false` when its cgroup is gone.
+/// Compares `link` with its pinned twin.
 ///
 /// # Errors
-/// The reason why it is no twin.
-fn same(directory: &Path, link: &Link) -> Result<bool, String> {
+/// The reason why it is none.
+fn same(directory: &Path, link: &Link) -> Result<(), String> {
     let open = |what| {
         let name = file(link, what);
         links::pinned(&directory.join(&name)).map_err(|error| format!("{name} cannot be opened: {error}"))
@@ -283,7 +296,7 @@ fn same(directory: &Path, link: &Link) -> Result<bool, String> {
     let of = |error| format!("{}: {error}", link.name);
     let (old, old_program) = (open("link")?, open("prog")?);
     let ours = links::link_info(&link.fd).map_err(of)?;
-    let mut theirs = links::link_info(&old).map_err(of)?;
+    let theirs = links::link_info(&old).map_err(of)?;
     if theirs.kind != ours.kind {
         return Err(format!("{}: a link of type {}, not {}", link.name, theirs.kind, ours.kind));
     }
@@ -292,27 +305,13 @@ fn same(directory: &Path, link: &Link) -> Result<bool, String> {
     if theirs.program != old_tag.id {
         return Err(format!("{}: the link is not of the program that is pinned beside it", link.name));
     }
-    if ours.kind != TYPE_CGROUP {
-        return if old_tag.tag == tag { Ok(true) } else { Err(other_program(link)) };
-    }
-    for _ in 0..LOOKS.0 {
-        if theirs.cgroup == ours.cgroup || theirs.cgroup == 0 {
-            break;
-        }
-        sleep(LOOKS.1);
-        theirs = links::link_info(&old).map_err(of)?;
-    }
-    if theirs.cgroup == 0 {
-        // It holds nobody, whatever its program is: that of an older daemon, for one.
-        return Ok(false);
-    }
-    if theirs.cgroup != ours.cgroup {
+    if ours.kind == TYPE_CGROUP && theirs.cgroup != ours.cgroup {
         return Err(format!("{}: a link of cgroup {}, not {}", link.name, theirs.cgroup, ours.cgroup));
     }
-    if theirs.attach_type != ours.attach_type {
+    if ours.kind == TYPE_CGROUP && theirs.attach_type != ours.attach_type {
         return Err(format!("{}: attached at {}, not {}", link.name, theirs.attach_type, ours.attach_type));
     }
-    if old_tag.tag == tag { Ok(true) } else { Err(other_program(link)) }
+    if old_tag.tag == tag { Ok(()) } else { Err(other_program(link)) }
 }
 
 fn other_program(link: &Link) -> String {

@@ -1,6 +1,7 @@
 //! The table of the escape suite: what each attempt came to, on every kernel that was tried.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 
 use crate::shell::{cargo, root, stream, target};
@@ -127,6 +128,45 @@ impl Table {
         }
     }
 
+    /// Compares it with the table in README.md, as far as that has the same kernels. What the README claims and this run did not
+    /// see is a fault; where a kernel has come to know more or less, the table is only old, which is printed.
+    pub(super) fn claims_too_much(&self) -> Result<Vec<String>, String> {
+        let path = root().join("README.md");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let differences = self.differences(&text);
+        let (faults, old): (Vec<_>, Vec<_>) = differences.into_iter().partition(Difference::is_fault);
+        for difference in &old {
+            println!("the table in README.md is old: {difference}");
+        }
+        Ok(faults.iter().map(|fault| format!("{fault}: cargo xtask vm --all --readme")).collect())
+    }
+
+    fn differences(&self, readme: &str) -> Vec<Difference> {
+        let table = readme.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+        let mut rows = table
+            .map_or("", |(table, _)| table)
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
+        let columns = rows.next().unwrap_or_default();
+        let told: BTreeMap<&str, Vec<&str>> =
+            rows.filter_map(|row| Some((row.first()?.trim_matches('`'), row))).collect();
+        let mut differences = Vec::new();
+        for column in self.columns() {
+            // A kernel that the README does not speak of.
+            let Some(place) = columns.iter().position(|told| *told == column) else { continue };
+            for (attempt, _) in self.attempts() {
+                let told = told.get(attempt).and_then(|row| row.get(place)).copied().unwrap_or("nothing");
+                let seen = self.cell(attempt, column);
+                if told != seen {
+                    let at = format!("{attempt} on {column}");
+                    differences.push(Difference { at, told: told.to_owned(), seen });
+                }
+            }
+        }
+        differences
+    }
+
     /// Puts it into README.md.
     pub(super) fn write_readme(&self) -> Result<(), String> {
         let path = root().join("README.md");
@@ -135,6 +175,28 @@ impl Table {
         let (_, after) = rest.split_once(END).ok_or("README.md has no line that ends the table")?;
         let text = format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.markdown());
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// A cell that is not what README.md says.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    /// The attempt and the kernel.
+    at: String,
+    told: String,
+    seen: String,
+}
+
+impl Difference {
+    /// Whether somebody is told of more than there is.
+    fn is_fault(&self) -> bool {
+        self.told == "nothing" || self.seen.contains("open") != self.told.contains("open")
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: README.md says `{}`, this run `{}`", self.at, self.told, self.seen)
     }
 }
 
@@ -158,5 +220,21 @@ mod tests {
                         | `tcp` | connect | EPERM | open / - |\n\
                         | `raw` | raw IP | EPERM / needs root | - |\n";
         assert_eq!(table.markdown(), expected);
+
+        let readme = |table: &str| format!("text\n{BEGIN}\n\n{table}\n{END}\n| no | table |\n");
+        assert_eq!(table.differences(&readme(expected)), []);
+        let claims = readme(&expected.replace("open / -", "EPERM").replace("EPERM / needs root", "absent"));
+        let found = table.differences(&claims);
+        let faults: Vec<&str> =
+            found.iter().filter(|one| one.is_fault()).map(|fault| fault.at.as_str()).collect();
+        assert_eq!(
+            (found.len(), faults.as_slice()),
+            (2, &["tcp on no-network, Linux 6.18"][..]),
+            "{found:?}"
+        );
+        let missing = table.differences(&readme(expected.rsplit_once("| `raw`").expect("a row").0));
+        assert!(missing.iter().all(Difference::is_fault) && missing.len() == 2, "{missing:?}");
+        // What the README does not speak of is nobody's claim.
+        assert_eq!(table.differences("no table"), []);
     }
 }
