@@ -53,6 +53,19 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
 }
 
 #[test]
+fn what_the_kernel_does_not_do_is_an_alarm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let kernel = "preferred\n  slice: airlocktest-nowhere.slice\n  xdp: {interfaces: [airlock-no0]}\n";
+    let observability = format!("  admin_listen: {socket}\n");
+    let setup = Setup { kernel: kernel.into(), observability, only_listening: true, ..Setup::default() };
+    let _airlock = setup.start();
+    let (_, text, errors) = run(&["status", "--socket", &socket]);
+    assert!(text.contains("ALARM  kernel: kernel.slice"), "{text}{errors}");
+    assert!(text.contains("ALARM  kernel: the early drop is not attached to airlock-no0"), "{text}{errors}");
+}
+
+#[test]
 fn without_a_daemon_the_command_says_what_to_do() {
     for (arguments, told) in [
         (&["status", "--socket", "/nonexistent/admin.sock"][..], "is the daemon running?"),

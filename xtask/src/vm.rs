@@ -124,6 +124,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     table.print();
     if options.readme {
         table.write_readme()?;
+    } else {
+        failures.extend(table.claims_too_much()?);
     }
     for failure in &failures {
         println!("{failure}");

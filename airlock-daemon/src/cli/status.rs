@@ -62,6 +62,10 @@ fn table(status: &Value) -> String {
         text(&status["kernel"]["rung"]),
         text(&status["kernel"]["claim"])
     );
+    if status["kernel"]["slice"].is_object() {
+        let slice = &status["kernel"]["slice"];
+        let _ = writeln!(out, "slice     {}, rung {}", text(&slice["name"]), text(&slice["rung"]));
+    }
     for place in status["kernel"]["early_drop"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "drop      {} ({})", text(&place["interface"]), text(&place["mode"]));
     }

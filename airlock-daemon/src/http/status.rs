@@ -64,6 +64,15 @@ struct Kernel {
     claim: &'static str,
     /// Where packets of blocked addresses are dropped.
     early_drop: Vec<Attached>,
+    /// The slice whose units dial in, where it is pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slice: Option<Slice>,
+}
+
+#[derive(Debug, Serialize)]
+struct Slice {
+    name: String,
+    rung: Rung,
 }
 
 /// The state of the daemon now.
@@ -101,6 +110,14 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
     if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
         alarms.push(format!("kernel: {}", report.claim));
     }
+    let early_drop = gateway.kernel.early_drop().map(EarlyDrop::attached).unwrap_or_default();
+    let wanted = &gateway.config.kernel.xdp.interfaces;
+    let bare = wanted.iter().filter(|name| early_drop.iter().all(|place| place.interface != **name));
+    alarms.extend(bare.map(|name| format!("kernel: the early drop is not attached to {name}")));
+    let slice = gateway.kernel.slice().and_then(|slice| {
+        let fits = slice.and_then(|slice| slice.reaches(report.minimum_rung).map(|()| slice));
+        fits.inspect_err(|error| alarms.push(format!("kernel: {error}"))).ok()
+    });
     let upstreams = gateway.upstreams.iter().map(|upstream| {
         let facts = upstream.facts();
         Upstream {
@@ -131,7 +148,8 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
             rung: report.rung,
             minimum_rung: report.minimum_rung,
             claim: report.claim,
-            early_drop: gateway.kernel.early_drop().map(EarlyDrop::attached).unwrap_or_default(),
+            early_drop,
+            slice: slice.map(|slice| Slice { name: slice.name().to_owned(), rung: slice.rung() }),
         },
     }
 }
