@@ -167,7 +167,7 @@ fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_a
     let Some(net) = net() else { return };
     let [first, second] = [(); 2].map(|()| {
         let config =
-            Xdp { interfaces: vec!["late".into()], allow: vec!["10.97.0.3".into()], ..Xdp::default() };
+            Xdp { interfaces: vec!["late".into()], allow: vec!["10.97.0.3/32".into()], ..Xdp::default() };
         start(&net, config)
     });
     let (Some(_), Some(early_drop)) = (first.early_drop(), second.early_drop()) else {

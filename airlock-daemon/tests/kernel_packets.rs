@@ -47,8 +47,8 @@ impl Standing {
 /// A kernel that knows the four standings, or the reason why it cannot be had.
 fn kernel() -> Option<Arc<KernelHalf>> {
     let mut config = Kernel { mode: KernelMode::Preferred, ..Kernel::default() };
-    let exempt = [IpAddr::from(Standing::Exempt.v4()), Standing::Exempt.v6().into()];
-    config.xdp.allow = exempt.map(|address| address.to_string()).into();
+    let exempt = [(IpAddr::from(Standing::Exempt.v4()), 32), (Standing::Exempt.v6().into(), 128)];
+    config.xdp.allow = exempt.map(|(address, bits)| format!("{address}/{bits}")).into();
     let half = KernelHalf::start(&config).expect("preferred always starts");
     let Some(early_drop) = half.early_drop() else {
         support::skip(&format!("the early drop does not load here: {}", half.report()));

@@ -80,7 +80,7 @@ impl Place {
     fn daemon(&self) -> (Child, i32) {
         self.enter();
         let child = Command::new(std::env::current_exe().expect("the test binary"))
-            .args(["probe_process", "--exact", "--nocapture"])
+            .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
             .env(BPFFS, &self.bpffs)
             .env(WORK, &self.dir)
             .stdin(Stdio::piped())
@@ -338,8 +338,10 @@ fn killed_while_it_changes_the_names(place: &Place) {
         ("while it removed the old", |names, all| pin_again(&names.set, &names.old, all / 2)),
     ];
     // Each is two daemons, which takes seconds in a guest; which directories are there does not depend on the kernel.
-    let tried = if std::env::var_os("AIRLOCK_GUEST").is_some() { &moments[..1] } else { &moments[..] };
-    for (moment, leave) in tried {
+    if std::env::var_os("AIRLOCK_GUEST").is_some() {
+        return support::note("not killed at the moments of a takeover: a test of the host");
+    }
+    for (moment, leave) in moments {
         let (mut daemon, server) = place.daemon();
         daemon.kill().expect("kill -9");
         daemon.wait().expect("its end");
@@ -355,7 +357,6 @@ fn killed_while_it_changes_the_names(place: &Place) {
         drop(half);
         assert!(!place.bpffs.join("v1").exists(), "{moment}: nothing is left");
     }
-    support::note(&format!("killed at {} of {} moments of a takeover", tried.len(), moments.len()));
 }
 
 fn partial_and_foreign_sets_are_refused(place: &Place) {
@@ -370,12 +371,14 @@ fn partial_and_foreign_sets_are_refused(place: &Place) {
         let text = error.to_string();
         assert!(matches!(error, KernelError::Pins(PinsError::Foreign { .. })), "{text}");
         assert!(text.contains(why) && text.contains(&format!("rm -r {}", set.display())), "{text}");
-        let half = place.start(KernelMode::Preferred).expect("preferred always starts");
-        let (active, detail) = pins_layer(&half);
-        assert!(!active && detail.contains(why), "{detail}");
-        // New servers are caged by this daemon's own links.
-        assert!(half.report().rung >= Some(Rung::NoIp));
-        drop(half);
+        // In a guest each start takes seconds, and this one is alike for all.
+        if std::env::var_os("AIRLOCK_GUEST").is_none() || why == "connect4-link" {
+            let half = place.start(KernelMode::Preferred).expect("preferred always starts");
+            let (active, detail) = pins_layer(&half);
+            assert!(!active && detail.contains(why), "{detail}");
+            // New servers are caged by this daemon's own links.
+            assert!(half.report().rung >= Some(Rung::NoIp));
+        }
         let mut after = place.pins();
         after.sort();
         let mut before = before;

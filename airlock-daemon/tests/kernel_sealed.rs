@@ -101,8 +101,6 @@ const REFUSED: [&str; 10] = [
 /// A unit of the slice connects to what a door is opened to and gets nowhere else, root as it is.
 fn a_slice_has_doors(seal: Seal) {
     let Some(slice) = Slice::create() else { return };
-    let Some(half) = sealed(seal, Some(&slice.name)) else { return };
-    drop(half);
     // Without the programs all of it is to be had.
     let free = tempfile::tempdir().expect("a directory");
     let path = free.path().join("datagrams");
@@ -112,7 +110,7 @@ fn a_slice_has_doors(seal: Seal) {
         assert_eq!(found[refused], "0", "{refused}: {found:?}");
     }
 
-    let half = sealed(seal, Some(&slice.name)).expect("as before");
+    let Some(half) = sealed(seal, Some(&slice.name)) else { return };
     assert!(half.report().is_active("slice"), "{}", half.report());
     assert_eq!(
         half.slice().expect("configured").expect("attached").rung(),
@@ -198,7 +196,9 @@ impl Slice {
         let name = format!("airlocksealed{}x{number}.slice", std::process::id());
         // Where PID 1 is in the root of the hierarchy, as in a guest.
         let dir = Path::new("/sys/fs/cgroup").join(&name);
-        match std::fs::create_dir(&dir) {
+        // Where the hierarchy is not unified there is a file system of another kind, without the file of this name.
+        let made = std::fs::metadata("/sys/fs/cgroup/cgroup.procs").and_then(|_| std::fs::create_dir(&dir));
+        match made {
             Ok(()) => Some(Self { name, dir }),
             Err(error) => {
                 assert!(std::env::var_os("AIRLOCK_GUEST").is_none(), "{}: {error}", dir.display());
@@ -214,7 +214,7 @@ impl Slice {
         let names: Vec<&str> =
             std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();
         let output = Command::new(std::env::current_exe().expect("this program"))
-            .args(["probe_process", "--exact", "--nocapture"])
+            .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
             .env(support::MODE, "slice")
             .env(support::NAMES, names.join(" "))
             .output()

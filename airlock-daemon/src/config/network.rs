@@ -31,6 +31,16 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// The address before the slash.
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// The length of the prefix in bits: at most 32 of IPv4, 128 of IPv6.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
     /// Whether `address` lies in it. An IPv4 address written as IPv6 (`::ffff:…`) counts as the IPv4 address that it is.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

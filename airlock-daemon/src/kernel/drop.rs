@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::interfaces::{self, Attached, Interfaces};
 use super::loader::{self, LoadError, per_cpu_sum};
-use super::network::{self, Cidr};
+use super::network;
 use crate::config::schema::Xdp as XdpConfig;
 
 /// What `XDP_DROP` and `TC_ACT_SHOT` are as return values.
@@ -204,7 +204,10 @@ impl EarlyDrop {
         program.load().map_err(loader::failed(DROP_PROGRAM))?;
         let mut allowed: Allowed = take(ebpf, ALLOWED)?;
         for network in &config.allow {
-            let (bits, key) = network.parse::<Cidr>().map_err(DropError::Allow)?.trie_key();
+            let parsed = network.parse();
+            let parsed =
+                parsed.map_err(|why| DropError::Allow(format!("`{network}` is not a network: {why}")))?;
+            let (bits, key) = network::trie_key(parsed);
             allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
         }
         let maps =

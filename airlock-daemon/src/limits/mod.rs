@@ -124,6 +124,7 @@ impl Limits {
         let burst = |rate: Rate| Table::new(Quota::new(rate, limits.burst.unwrap_or(rate.count)));
         let whole = |rate: Rate| Table::new(Quota::whole(rate));
         let tools = limits.per_tool.iter();
+        let exempt = Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow);
         Self {
             epoch: Instant::now(),
             hashers: [RandomState::new(), RandomState::new()],
@@ -138,9 +139,9 @@ impl Limits {
             each_streams: limits.per_principal.streams,
             tenant_streams: limits.per_tenant.as_ref().and_then(|tenant| tenant.streams),
             offenders: (limits.kernel_drop.as_ref())
-                .map(|drop| Offenders::new(drop, config, Arc::clone(&sink))),
+                .map(|drop| Offenders::new(drop, exempt.clone(), Arc::clone(&sink))),
             orders: Orders::default(),
-            exempt: Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow),
+            exempt,
             sink,
         }
     }

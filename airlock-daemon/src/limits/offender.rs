@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::network::customer;
-use crate::config::schema::{Config, KernelDrop};
+use crate::config::schema::KernelDrop;
 use crate::kernel::Reason;
 
 use super::block::Early;
@@ -104,14 +104,14 @@ struct Watched {
 
 impl Offenders {
     /// Watches for the configured number of violations.
-    pub fn new(drop: &KernelDrop, config: &Config, sink: Arc<dyn OffenderSink>) -> Self {
+    pub(super) fn new(drop: &KernelDrop, exempt: Exempt, sink: Arc<dyn OffenderSink>) -> Self {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             after: drop.after.max(1),
             window: nanos(drop.r#for.0).max(WINDOW),
             first: nanos(drop.r#for.0),
             at_most: nanos(drop.at_most.0),
-            exempt: Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow),
+            exempt,
             watched: Mutex::default(),
             blocked: AtomicUsize::new(0),
             sink,
@@ -270,10 +270,8 @@ mod tests {
     fn offenders() -> (Offenders, Arc<Told>) {
         let told = Arc::new(Told::default());
         let drop = KernelDrop { after: 3, r#for: Period::secs(60), at_most: Period::secs(200) };
-        let mut config = Config::default();
-        config.server.trusted_proxies = vec!["10.0.0.0/8".into()];
-        config.kernel.xdp.allow = vec!["203.0.113.128/25".into()];
-        (Offenders::new(&drop, &config, Arc::clone(&told) as _), told)
+        let exempt = Exempt::new(&["10.0.0.0/8".to_owned()], &["203.0.113.128/25".to_owned()]);
+        (Offenders::new(&drop, exempt, Arc::clone(&told) as _), told)
     }
 
     fn from(address: &str) -> Source {

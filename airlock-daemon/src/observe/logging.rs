@@ -144,7 +144,12 @@ mod tests {
             return;
         }
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "observe::logging::tests::json_lines_go_to_standard_error"])
+            .args([
+                "--exact",
+                "--nocapture",
+                "--test-threads=2",
+                "observe::logging::tests::json_lines_go_to_standard_error",
+            ])
             .env("AIRLOCK_TEST_LOGGING", "1")
             .output()
             .unwrap();

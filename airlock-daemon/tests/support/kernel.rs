@@ -57,7 +57,7 @@ pub(crate) fn pinning_unsealed() -> Option<Arc<KernelHalf>> {
 pub(crate) fn probe(mode: &str) -> ServerCommand {
     ServerCommand {
         program: std::env::current_exe().expect("the test binary"),
-        args: ["probe_process", "--exact", "--nocapture"].map(str::to_owned).to_vec(),
+        args: ["probe_process", "--exact", "--nocapture", "--test-threads=2"].map(str::to_owned).to_vec(),
         env: BTreeMap::from([(MODE.to_owned(), mode.to_owned())]),
         working_dir: PathBuf::from("/"),
         user: None,
