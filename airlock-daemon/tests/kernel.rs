@@ -137,7 +137,7 @@ fn fifty_servers_that_connect_at_once_are_all_refused() {
 fn no_server_is_faster_than_its_cage() {
     const AT_ONCE: usize = 10;
     // An emulated processor needs a tenth of a second for each.
-    let servers = if std::env::var_os("AIRLOCK_GUEST").is_some() { 50 } else { 500 };
+    let servers = if std::env::var_os("AIRLOCK_GUEST").is_some() { 25 } else { 500 };
     let Some(half) = support::pinning() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address").to_string();
