@@ -194,7 +194,8 @@ pub const fn may_clone(flags: u64) -> bool {
 pub const ENTRANCE: [u8; 13] = *b"cgroup.procs\0";
 
 /// Whether a unit of the slice may open a file of cgroup v2 for writing after all, by its name and the cgroup it is in: the way
-/// into the cgroup where it is. The manager's child writes there once more, when its parent has moved it already.
+/// into the cgroup where it is. The manager's child writes there once more, when its parent has moved it already. It leads nobody out,
+/// but root may draw others in: which process is moved, no hook sees.
 #[inline(always)]
 pub fn is_own_entrance(name: &[u8; 13], cgroup: u64, own: u64) -> bool {
     cgroup == own && *name == ENTRANCE

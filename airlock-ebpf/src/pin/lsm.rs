@@ -85,7 +85,8 @@ fn by_family(family: u32) -> Refusal {
 
 #[inline(always)]
 fn socket_create(ctx: &LsmContext) -> Refusal {
-    // The kernel makes sockets of its own for a new network (`PrivateNetwork=` of a unit), and nobody gets hold of those.
+    // The kernel makes sockets of its own for a new network (`PrivateNetwork=` of a unit). Who may mount file systems of the network
+    // has it make others, whose connections the hooks of cgroups refuse.
     let is_kernels = ctx.arg::<i32>(3) != 0;
     if is_kernels && is_in(Cage::Slice) { None } else { by_family(ctx.arg::<i32>(0) as u32) }
 }
@@ -138,8 +139,8 @@ fn unix_may_send(ctx: &LsmContext) -> Refusal {
     if is_door(cookie) || is_pair(ctx.arg(0), receiver) { None } else { Some(AF_UNIX) }
 }
 
-/// Whether the first socket's other end is the second already. Only `socketpair(2)` joins datagram sockets without asking this
-/// hook, which is asked at `connect(2)` too.
+/// Whether the first socket's other end is the second already. Within a cage only `socketpair(2)` joins datagram sockets without
+/// asking this hook, which is asked at `connect(2)` too.
 #[inline(always)]
 fn is_pair(sender: *const c_void, receiver: *const c_void) -> bool {
     let at = UNIX_PEER.load() as usize;

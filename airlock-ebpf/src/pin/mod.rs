@@ -3,7 +3,7 @@
 //! - `ip`: cgroup hooks of IP sockets, and of packets as a belt;
 //! - `unix`: cgroup hooks of unix sockets;
 //! - `lsm`: the hooks that seal a cage, once for cgroups and once for the whole host;
-//! - `guard`: nobody in a cage writes to cgroups.
+//! - `guard`: nobody in a cage comes into another cgroup.
 //!
 //! Each refusal counts and, within a pace, is told to the daemon. The line for the log is written only where the loader set
 //! the log level to `debug`: the level is read-only data, so that the verifier removes the whole branch otherwise.
