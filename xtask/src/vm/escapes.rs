@@ -1,8 +1,10 @@
 //! The table of the escape suite: what each attempt came to, on every kernel that was tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
 
 use crate::shell::{cargo, root, stream, target};
 use crate::summary::Counts;
@@ -128,12 +130,11 @@ impl Table {
         }
     }
 
-    /// Compares it with the table in README.md, as far as that has the same kernels. What the README claims and this run did not
-    /// see is a fault; where a kernel has come to know more or less, the table is only old, which is printed.
-    pub(super) fn claims_too_much(&self) -> Result<Vec<String>, String> {
-        let path = root().join("README.md");
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let differences = self.differences(&text);
+    /// Compares it with the table in README.md, for the series of kernels that were run. What the README claims and this run did
+    /// not see is a fault; where a kernel has come to know more or less, the table is only old, which is printed.
+    pub(super) fn claims_too_much(&self, series: &[&str]) -> Result<Vec<String>, String> {
+        let readme = Readme::open()?;
+        let differences = self.differences(readme.table(), series);
         let (faults, old): (Vec<_>, Vec<_>) = differences.into_iter().partition(Difference::is_fault);
         for difference in &old {
             println!("the table in README.md is old: {difference}");
@@ -141,24 +142,28 @@ impl Table {
         Ok(faults.iter().map(|fault| format!("{fault}: cargo xtask vm --all --readme")).collect())
     }
 
-    fn differences(&self, readme: &str) -> Vec<Difference> {
-        let table = readme.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
-        let mut rows = table
-            .map_or("", |(table, _)| table)
+    fn differences(&self, readme: &str, series: &[&str]) -> Vec<Difference> {
+        let mut rows = readme
             .lines()
             .filter(|line| line.starts_with('|'))
             .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
         let columns = rows.next().unwrap_or_default();
         let told: BTreeMap<&str, Vec<&str>> =
             rows.filter_map(|row| Some((row.first()?.trim_matches('`'), row))).collect();
+        let attempts: BTreeSet<&str> = self.attempts().into_iter().map(|(attempt, _)| attempt).collect();
+        let all: BTreeSet<&str> =
+            told.keys().copied().filter(|name| !name.starts_with("---")).chain(attempts).collect();
         let mut differences = Vec::new();
-        for column in self.columns() {
-            // A kernel that the README does not speak of.
-            let Some(place) = columns.iter().position(|told| *told == column) else { continue };
-            for (attempt, _) in self.attempts() {
+        for (place, column) in columns.iter().enumerate() {
+            // What was not run may be as it is told.
+            let kernel = column.rsplit_once(", Linux ").map(|(_, kernel)| kernel);
+            if !kernel.is_some_and(|kernel| series.contains(&kernel)) {
+                continue;
+            }
+            for attempt in &all {
                 let told = told.get(attempt).and_then(|row| row.get(place)).copied().unwrap_or("nothing");
                 let seen = self.cell(attempt, column);
-                if told != seen {
+                if told != seen || is_blank(&seen) {
                     let at = format!("{attempt} on {column}");
                     differences.push(Difference { at, told: told.to_owned(), seen });
                 }
@@ -169,13 +174,40 @@ impl Table {
 
     /// Puts it into README.md.
     pub(super) fn write_readme(&self) -> Result<(), String> {
+        Readme::open()?.write(&self.markdown())
+    }
+}
+
+/// README.md, with the place of the table.
+struct Readme {
+    path: PathBuf,
+    text: String,
+    table: Range<usize>,
+}
+
+impl Readme {
+    fn open() -> Result<Self, String> {
         let path = root().join("README.md");
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (before, rest) = text.split_once(BEGIN).ok_or("README.md has no line that begins the table")?;
-        let (_, after) = rest.split_once(END).ok_or("README.md has no line that ends the table")?;
-        let text = format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.markdown());
-        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+        let begin = text.find(BEGIN).ok_or("README.md has no line that begins the table")? + BEGIN.len();
+        let end = text.find(END).filter(|end| begin <= *end);
+        let end = end.ok_or("README.md has no line that ends the table")?;
+        Ok(Self { path, text, table: begin..end })
     }
+
+    fn table(&self) -> &str {
+        self.text.get(self.table.clone()).unwrap_or_default()
+    }
+
+    fn write(mut self, table: &str) -> Result<(), String> {
+        self.text.replace_range(self.table, &format!("\n\n{table}\n"));
+        fs::write(&self.path, self.text).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// Whether nobody, or only one of the two users, made an attempt.
+fn is_blank(cell: &str) -> bool {
+    cell.split(" / ").any(|result| result == "-")
 }
 
 /// A cell that is not what README.md says.
@@ -190,7 +222,9 @@ struct Difference {
 impl Difference {
     /// Whether somebody is told of more than there is.
     fn is_fault(&self) -> bool {
-        self.told == "nothing" || self.seen.contains("open") != self.told.contains("open")
+        self.told == "nothing"
+            || is_blank(&self.seen)
+            || self.seen.contains("open") != self.told.contains("open")
     }
 }
 
@@ -221,20 +255,30 @@ mod tests {
                         | `raw` | raw IP | EPERM / needs root | - |\n";
         assert_eq!(table.markdown(), expected);
 
-        let readme = |table: &str| format!("text\n{BEGIN}\n\n{table}\n{END}\n| no | table |\n");
-        assert_eq!(table.differences(&readme(expected)), []);
-        let claims = readme(&expected.replace("open / -", "EPERM").replace("EPERM / needs root", "absent"));
-        let found = table.differences(&claims);
-        let faults: Vec<&str> =
-            found.iter().filter(|one| one.is_fault()).map(|fault| fault.at.as_str()).collect();
+        let both = ["6.1", "6.18"];
+        // Of the other user, and of the other attempt, nothing was seen there.
+        let blank = table.differences(expected, &both);
         assert_eq!(
-            (found.len(), faults.as_slice()),
-            (2, &["tcp on no-network, Linux 6.18"][..]),
-            "{found:?}"
+            blank.iter().map(|one| (one.at.as_str(), one.is_fault())).collect::<Vec<_>>(),
+            [("raw on no-network, Linux 6.18", true), ("tcp on no-network, Linux 6.18", true)]
         );
-        let missing = table.differences(&readme(expected.rsplit_once("| `raw`").expect("a row").0));
-        assert!(missing.iter().all(Difference::is_fault) && missing.len() == 2, "{missing:?}");
-        // What the README does not speak of is nobody's claim.
-        assert_eq!(table.differences("no table"), []);
+        assert_eq!(table.differences(expected, &["6.1"]), []);
+        let faults = |readme: &str, series: &[&str]| {
+            let found = table.differences(readme, series);
+            let faults = found.iter().filter(|one| one.is_fault()).map(|one| one.at.clone());
+            (found.len(), faults.collect::<Vec<_>>())
+        };
+        // A claim that was not seen; one of less than there is, which is only old.
+        let claims = expected.replace("connect | EPERM", "connect | open").replace("needs root", "absent");
+        assert_eq!(faults(&claims, &["6.1"]), (2, vec!["tcp on sealed, Linux 6.1".to_owned()]));
+        // What the README does not have, and what it has alone: a row, and a column.
+        let (short, _) = expected.rsplit_once("| `raw`").expect("a row");
+        assert_eq!(faults(short, &["6.1"]), (1, vec!["raw on sealed, Linux 6.1".to_owned()]));
+        let long = format!("{expected}| `udp` | send | EPERM | open |\n");
+        assert_eq!(faults(&long, &["6.1"]), (1, vec!["udp on sealed, Linux 6.1".to_owned()]));
+        let wide = expected.replace("no-network, Linux 6.18", "no-ip, Linux 6.1");
+        assert_eq!(faults(&wide, &["6.1"]).0, 2);
+        // A kernel that was not run is nobody's claim.
+        assert_eq!(table.differences(expected, &["6.12"]), []);
     }
 }

@@ -12,8 +12,8 @@ use crate::shell::{cargo, command, on_path, output, root, target};
 const INIT: &str = include_str!("init.sh");
 /// The first process of a machine, which has a Debian root and systemd.
 const MACHINE_INIT: &str = include_str!("machine.sh");
-/// What a Debian host would load when it is asked for: a machine has nothing that does.
-const MACHINE_MODULES: [&str; 1] = ["unix_diag"];
+/// What a Debian host would load when it is asked for: nothing does so here.
+const ON_DEMAND: [&str; 1] = ["unix_diag"];
 
 /// The modules that the tests need where the kernel does not have them built in. First interfaces and their queues, for
 /// the early drop; then families of sockets, so that an attempt to open one meets the cage and not only a kernel that
@@ -131,7 +131,7 @@ pub(super) fn build(
         list.extend([&suite.name, " ", filter, "\n"]);
     }
     image.text("suites/list", &list);
-    image.modules(kernel, &MODULES)?;
+    image.modules(kernel, &[&MODULES[..], &ON_DEMAND].concat())?;
     image.write(&dir.join("initramfs.cpio"))
 }
 
@@ -146,7 +146,7 @@ pub(super) fn machine(kernel: &Kernel) -> Result<PathBuf, String> {
     image.archive.device("dev/console", 5, 1);
     image.archive.file("init", 0o755, MACHINE_INIT.as_bytes());
     image.file(Path::new("/bin/busybox"), &busybox()?, 0o755)?;
-    image.modules(kernel, &MACHINE_MODULES)?;
+    image.modules(kernel, &ON_DEMAND)?;
     image.write(&dir.join("first.cpio"))?;
     let to = dir.join("kernel");
     fs::copy(&kernel.image, &to).map_err(|error| format!("{}: {error}", to.display()))?;
