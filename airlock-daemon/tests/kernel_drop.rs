@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock::config::schema::{Kernel, KernelMode, Xdp, XdpMode};
+use airlock::config::schema::{Kernel, KernelMode, Seal, Xdp, XdpMode};
 use airlock::kernel::{EarlyDrop, KernelHalf, Reason, Verdict};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
@@ -28,9 +28,14 @@ fn net() -> Option<Net> {
         .ok()
 }
 
+/// Without the programs that seal, of which packets know nothing, and which take a second to load in a guest.
+fn unsealed() -> Kernel {
+    Kernel { seal: Seal::Off, ..Kernel::default() }
+}
+
 /// The kernel half in the server's namespace, with this early drop.
 fn start(net: &Net, xdp: Xdp) -> Arc<KernelHalf> {
-    let config = Kernel { mode: KernelMode::Preferred, xdp, ..Kernel::default() };
+    let config = Kernel { mode: KernelMode::Preferred, xdp, ..unsealed() };
     net.inside(SERVER, || KernelHalf::start(&config).expect("preferred always starts"))
 }
 
@@ -146,7 +151,7 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     says_all(&second.report().to_string());
     let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
     assert!(attached.is_empty(), "{attached:?}");
-    let required = Kernel { mode: KernelMode::Required, xdp: xdp(), ..Kernel::default() };
+    let required = Kernel { mode: KernelMode::Required, xdp: xdp(), ..unsealed() };
     let error = net.inside(SERVER, || KernelHalf::start(&required)).expect_err("required means required");
     says_all(&error.to_string());
 
@@ -273,7 +278,7 @@ fn an_interface_that_does_not_exist_is_named() {
     let config = Kernel {
         mode: KernelMode::Preferred,
         xdp: Xdp { interfaces: vec!["no-such-if0".into()], ..Xdp::default() },
-        ..Kernel::default()
+        ..unsealed()
     };
     let half = KernelHalf::start(&config).expect("preferred always starts");
     assert!(half.early_drop().is_none_or(|early_drop| early_drop.attached().is_empty()));

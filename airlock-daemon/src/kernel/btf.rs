@@ -3,7 +3,6 @@
 //! Rust has no relocations for eBPF, so what a program needs is looked up here at load and given to it as globals.
 //! Format: <https://www.kernel.org/doc/html/latest/bpf/btf.html>.
 
-use std::collections::HashMap;
 use std::fs;
 
 use airlock_ebpf::OFFSETS;
@@ -82,29 +81,57 @@ impl Offsets {
     }
 }
 
-/// A member of a structure: the offset of its name, its type, and where it lies in bits.
-struct Member {
-    name: u32,
-    kind: u32,
-    bits: u32,
+/// The types of a blob, of which there are a hundred thousand: noted is only where each is.
+struct Types<'a> {
+    blob: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type is in the blob; the first has the id 1.
+    places: Vec<usize>,
+    /// Where the structures are that have a name.
+    structures: Vec<usize>,
 }
 
-/// The structures and unions of a blob.
-struct Types<'a> {
-    strings: &'a [u8],
-    /// By type id: members with their offsets.
-    composed: HashMap<u32, Vec<Member>>,
-    /// Structures by name.
-    named: HashMap<&'a [u8], u32>,
+/// What every type begins with.
+struct Head {
+    name: u32,
+    count: usize,
+    kind: u32,
+    /// Of a structure: the upper eight bits of where a member lies are the size of a bit field.
+    flagged: bool,
+}
+
+/// The length of a [`Head`] and its size or type; and that of a member of a structure.
+const HEAD: usize = 12;
+const MEMBER: usize = 12;
+
+fn word(blob: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(blob.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+impl Head {
+    fn read(blob: &[u8], at: usize) -> Option<Self> {
+        let info = word(blob, at.checked_add(4)?)?;
+        let (count, kind) = ((info & 0xffff) as usize, info >> 24 & 0x1f);
+        Some(Self { name: word(blob, at)?, count, kind, flagged: info >> 31 == 1 })
+    }
+
+    /// How long the type is with all that is behind its head.
+    fn length(&self) -> usize {
+        HEAD + match self.kind {
+            INT | VAR | DECL_TAG => 4,
+            ARRAY => 12,
+            ENUM | FUNC_PROTO => 8 * self.count,
+            STRUCT | UNION => MEMBER * self.count,
+            DATASEC | ENUM64 => 12 * self.count,
+            _ => 0,
+        }
+    }
 }
 
 impl<'a> Types<'a> {
     fn read(blob: &'a [u8]) -> Result<Self, BtfError> {
-        let cut = BtfError::Broken("it ends too early");
-        let word = |at: usize| -> Option<u32> {
-            Some(u32::from_ne_bytes(blob.get(at..at.checked_add(4)?)?.try_into().ok()?))
-        };
-        let head = |at: usize| word(at).map(|word| word as usize).ok_or(BtfError::Broken("it has no head"));
+        let head =
+            |at: usize| word(blob, at).map(|word| word as usize).ok_or(BtfError::Broken("it has no head"));
         if blob.get(..2) != Some(MAGIC.to_ne_bytes().as_slice()) {
             return Err(BtfError::Broken("it does not begin as BTF does"));
         }
@@ -117,64 +144,49 @@ impl<'a> Types<'a> {
         let strings = section(head(16)?, head(20)?)
             .and_then(|range| blob.get(range))
             .ok_or(BtfError::Broken("its strings are out of bounds"))?;
-        let mut all = Self { strings, composed: HashMap::new(), named: HashMap::new() };
-        let (mut at, mut id) = (types.start, 0);
+        let mut all = Self { blob, strings, places: Vec::new(), structures: Vec::new() };
+        let mut at = types.start;
         while at < types.end {
-            id += 1;
-            let (Some(name), Some(info)) = (word(at), word(at + 4)) else { return Err(cut) };
-            let (count, kind, flagged) = ((info & 0xffff) as usize, info >> 24 & 0x1f, info >> 31 == 1);
-            at += 12;
-            if kind == STRUCT || kind == UNION {
-                let mut members = Vec::with_capacity(count);
-                for member in 0..count {
-                    let place = at + member * 12;
-                    let (Some(name), Some(kind), Some(bits)) =
-                        (word(place), word(place + 4), word(place + 8))
-                    else {
-                        return Err(cut);
-                    };
-                    // With the flag, the upper eight bits are the size of a bit field.
-                    members.push(Member {
-                        name,
-                        kind,
-                        bits: if flagged { bits & 0x00ff_ffff } else { bits },
-                    });
-                }
-                all.composed.insert(id, members);
-                if kind == STRUCT
-                    && let Some(name) = all.string(name).filter(|name| !name.is_empty())
-                {
-                    all.named.entry(name).or_insert(id);
-                }
+            let head = Head::read(blob, at).ok_or(BtfError::Broken("it ends too early"))?;
+            all.places.push(at);
+            if head.kind == STRUCT && head.name != 0 {
+                all.structures.push(at);
             }
-            at += match kind {
-                INT | VAR | DECL_TAG => 4,
-                ARRAY => 12,
-                ENUM | FUNC_PROTO => 8 * count,
-                STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
-                _ => 0,
-            };
+            at += head.length();
         }
         Ok(all)
     }
 
-    fn string(&self, offset: u32) -> Option<&'a [u8]> {
-        let rest = self.strings.get(offset as usize..)?;
-        rest.split(|byte| *byte == 0).next()
+    /// Whether the string at an offset is this one.
+    fn is_called(&self, offset: u32, name: &str) -> bool {
+        let rest = self.strings.get(offset as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// Where a field lies in a structure, in bytes; also one in a structure or union without a name inside of it.
     fn offset(&self, structure: &str, field: &str) -> Option<u64> {
-        let bits = self.bits(*self.named.get(structure.as_bytes())?, field.as_bytes(), 8)?;
+        let named = |at: &&usize| {
+            Head::read(self.blob, **at).is_some_and(|head| self.is_called(head.name, structure))
+        };
+        let bits = self.bits(*self.structures.iter().find(named)?, field, 8)?;
         bits.is_multiple_of(8).then_some(u64::from(bits / 8))
     }
 
-    fn bits(&self, id: u32, field: &[u8], depth: u32) -> Option<u32> {
-        let members = self.composed.get(&id).filter(|_| depth > 0)?;
-        members.iter().find_map(|member| match self.string(member.name)? {
-            name if name == field => Some(member.bits),
-            b"" => self.bits(member.kind, field, depth - 1)?.checked_add(member.bits),
-            _ => None,
+    /// The same in bits, in the structure or union at a place.
+    fn bits(&self, at: usize, field: &str, depth: u32) -> Option<u32> {
+        let head =
+            Head::read(self.blob, at).filter(|head| [STRUCT, UNION].contains(&head.kind) && depth > 0)?;
+        (0..head.count).find_map(|member| {
+            let place = at + HEAD + member * MEMBER;
+            let word = |at| word(self.blob, at);
+            let (name, kind, bits) = (word(place)?, word(place + 4)?, word(place + 8)?);
+            let bits = if head.flagged { bits & 0x00ff_ffff } else { bits };
+            if self.is_called(name, field) {
+                return Some(bits);
+            }
+            let inside =
+                self.places.get((kind as usize).checked_sub(1)?).filter(|_| self.is_called(name, ""))?;
+            self.bits(*inside, field, depth - 1)?.checked_add(bits)
         })
     }
 }

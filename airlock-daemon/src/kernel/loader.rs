@@ -82,6 +82,9 @@ pub(super) fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
+/// What the verifier's log ends with, which are figures and no reason.
+const FIGURES: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+
 /// An error and its sources in one line; the verifier's log is cut to its last lines, which say what it refused.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -93,7 +96,10 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = error.source();
     }
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let is_said = |line: &&str| {
+        !line.trim().is_empty() && !FIGURES.iter().any(|figure| line.trim_start().starts_with(figure))
+    };
+    let lines: Vec<&str> = text.lines().filter(is_said).collect();
     match lines.as_slice() {
         [first, .., a, b, c] if lines.len() > 5 => format!("{first} … {a} / {b} / {c}"),
         lines => lines.join(" / "),

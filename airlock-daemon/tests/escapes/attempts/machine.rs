@@ -1,7 +1,7 @@
 //! The machine below: kernel memory, modules, clocks, terminals, keys, and what else a kernel offers to few.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 
 use super::{absent, number};
 use crate::attempt::{Attempt, attempt};
@@ -11,26 +11,40 @@ use crate::raw::{Arg, call};
 const HIDDEN: &[i32] = &[libc::ENOENT, libc::EROFS];
 
 pub(super) fn attempts() -> Vec<Attempt> {
-    let write = |name: &'static str, tries: &str, file: &'static str| {
-        // Opening is all that is done: what may be opened may be written.
-        attempt(name, tries, move |_| OpenOptions::new().write(true).open(file).map(drop))
+    let write = |name: &'static str, tries: &str, file: &'static str, text: &'static [u8]| {
+        attempt(name, tries, move |_| OpenOptions::new().write(true).open(file)?.write_all(text))
             .also(HIDDEN)
             .lacks(&[libc::ENOENT])
+    };
+    // What would change the machine is written as it is.
+    let rewrite = |name: &'static str, tries: &str, file: &'static str| {
+        attempt(name, tries, move |_| {
+            let mut open = OpenOptions::new().write(true).open(file)?;
+            let now = fs::read(file)?;
+            open.write_all(if now.is_empty() { b"\n" } else { &now })
+        })
+        .also(HIDDEN)
+        .lacks(&[libc::ENOENT])
     };
     let read = |name: &'static str, tries: &str, file: &'static str| {
         attempt(name, tries, move |_| File::open(file).map(drop)).also(HIDDEN).lacks(&[libc::ENOENT])
     };
     let mut attempts = vec![
-        write(
+        rewrite(
             "core-pattern",
             "have the kernel execute a program of ours outside",
             "/proc/sys/kernel/core_pattern",
         ),
-        write("modprobe-path", "the same by the loader of modules", "/proc/sys/kernel/modprobe"),
-        write("sysrq", "press the kernel's emergency keys", "/proc/sysrq-trigger"),
-        write("kmsg", "write to the kernel's log", "/dev/kmsg"),
-        write("sysctl-forward", "have the host forward packets", "/proc/sys/net/ipv4/ip_forward"),
-        write("uevent-helper", "have the kernel execute a program at an event", "/sys/kernel/uevent_helper"),
+        rewrite("modprobe-path", "the same by the loader of modules", "/proc/sys/kernel/modprobe"),
+        // The key that lists the keys.
+        write("sysrq", "press the kernel's emergency keys", "/proc/sysrq-trigger", b"h"),
+        write("kmsg", "write to the kernel's log", "/dev/kmsg", b"airlock: an attempt to escape\n"),
+        rewrite("sysctl-forward", "have the host forward packets", "/proc/sys/net/ipv4/ip_forward"),
+        rewrite(
+            "uevent-helper",
+            "have the kernel execute a program at an event",
+            "/sys/kernel/uevent_helper",
+        ),
         read("mem", "read the machine's memory", "/dev/mem"),
         read("kcore", "read the kernel's memory", "/proc/kcore"),
         read("tracefs", "trace the kernel", "/sys/kernel/tracing/trace"),
