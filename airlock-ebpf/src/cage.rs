@@ -167,6 +167,19 @@ pub const fn may_use_family(family: u32) -> bool {
     family == AF_UNIX
 }
 
+/// `AF_INET`, `AF_INET6` and `AF_NETLINK`.
+const OF_NETWORKS: [u32; 3] = [2, 10, 16];
+/// `SOCK_STREAM`.
+const STREAM: u32 = 1;
+
+/// Whether a socket that the kernel makes for itself, in a process of a slice, may be one of those that each new network has
+/// (`PrivateNetwork=` of a unit): control sockets of IP and of netlink. None of them is a stream; streams are what file systems of
+/// the network are mounted by, on behalf of whoever may mount.
+#[inline(always)]
+pub const fn is_of_a_new_network(family: u32, kind: u32) -> bool {
+    kind != STREAM && (family == OF_NETWORKS[0] || family == OF_NETWORKS[1] || family == OF_NETWORKS[2])
+}
+
 /// The magic number of cgroup v2's file system (`CGROUP2_SUPER_MAGIC`).
 pub const CGROUP2_MAGIC: u64 = 0x6367_7270;
 /// The magic number of cgroup v1's file systems (`CGROUP_SUPER_MAGIC`).
@@ -337,6 +350,17 @@ mod tests {
         let allowed: Vec<u32> = (0..=u32::from(u16::MAX)).filter(|family| may_use_family(*family)).collect();
         assert_eq!(allowed, [1]);
         assert!(!may_use_family(u32::MAX));
+    }
+
+    #[test]
+    fn the_kernel_makes_no_streams_and_no_families_but_those_of_a_new_network() {
+        let (stream, datagram, raw) = (1, 2, 3);
+        for family in OF_NETWORKS {
+            assert!(is_of_a_new_network(family, datagram) && is_of_a_new_network(family, raw), "{family}");
+            assert!(!is_of_a_new_network(family, stream), "{family}");
+        }
+        let others = (0..=u32::from(u16::MAX)).filter(|family| !OF_NETWORKS.contains(family));
+        assert!(others.into_iter().all(|family| !is_of_a_new_network(family, raw)));
     }
 
     #[test]

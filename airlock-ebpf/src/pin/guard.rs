@@ -6,75 +6,37 @@
 use core::ffi::c_void;
 
 use airlock_ebpf::{CGROUP2_MAGIC, Cage, Hook, is_own_entrance, may_clone, may_open};
-use aya_ebpf::Global;
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::layout::{
+    DENTRY_INODE, DENTRY_NAME, DENTRY_PARENT, FILE_DENTRY, FILE_INODE, FILE_MODE, INODE_NUMBER, INODE_SUPER,
+    SUPER_MAGIC, Unreadable, known, read,
+};
 use super::lsm::{is_caged, is_in};
 use super::refusal::record;
 
-// Where to look, in bytes; the daemon reads it from the kernel's own type information.
-// SAFETY: these are the only symbols of their names.
-#[unsafe(no_mangle)]
-static FILE_MODE: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static FILE_INODE: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static INODE_SUPER: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static SUPER_MAGIC: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static FILE_DENTRY: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static DENTRY_PARENT: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static DENTRY_INODE: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static DENTRY_NAME: Global<u64> = Global::new(0);
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static INODE_NUMBER: Global<u64> = Global::new(0);
-
 #[inline(always)]
-fn field<T>(base: *const c_void, offset: u64) -> Result<T, i32> {
-    // SAFETY: the helper reads any address of the kernel, or says that it cannot.
-    unsafe { bpf_probe_read_kernel(base.cast::<u8>().wrapping_add(offset as usize).cast::<T>()) }
-}
-
-#[inline(always)]
-fn allows(file: *const c_void) -> Result<bool, i32> {
-    let inode: *const c_void = field(file, FILE_INODE.load())?;
-    let superblock: *const c_void = field(inode, INODE_SUPER.load())?;
-    let magic: u64 = field(superblock, SUPER_MAGIC.load())?;
-    let mode: u32 = field(file, FILE_MODE.load())?;
+fn allows(file: *const c_void) -> Result<bool, Unreadable> {
+    let inode: *const c_void = read(file, FILE_INODE.load())?;
+    let superblock: *const c_void = read(inode, INODE_SUPER.load())?;
+    let magic: u64 = read(superblock, SUPER_MAGIC.load())?;
+    let mode: u32 = read(file, FILE_MODE.load())?;
     Ok(may_open(magic, mode) || magic == CGROUP2_MAGIC && is_in(Cage::Slice) && is_entrance(file)?)
 }
 
 /// Whether it is the way into the cgroup of the current process, whose id is the number of its directory.
 #[inline(always)]
-fn is_entrance(file: *const c_void) -> Result<bool, i32> {
-    let offsets =
-        [&FILE_DENTRY, &DENTRY_PARENT, &DENTRY_INODE, &DENTRY_NAME, &INODE_NUMBER].map(Global::load);
-    if offsets.contains(&0) {
-        return Ok(false);
-    }
-    let [file_dentry, parent, inode, name, number] = offsets;
-    let dentry: *const c_void = field(file, file_dentry)?;
-    let name: *const c_void = field(dentry, name)?;
-    let directory: *const c_void = field(field(dentry, parent)?, inode)?;
-    let cgroup: u64 = field(directory, number)?;
+fn is_entrance(file: *const c_void) -> Result<bool, Unreadable> {
+    let dentry: *const c_void = read(file, known(&FILE_DENTRY)?)?;
+    let name: *const c_void = read(dentry, known(&DENTRY_NAME)?)?;
+    let parent: *const c_void = read(dentry, known(&DENTRY_PARENT)?)?;
+    let directory: *const c_void = read(parent, known(&DENTRY_INODE)?)?;
+    let cgroup: u64 = read(directory, known(&INODE_NUMBER)?)?;
     // SAFETY: the helper takes nothing and only reads.
     let own = unsafe { bpf_get_current_cgroup_id() };
-    Ok(is_own_entrance(&field(name, 0)?, cgroup, own))
+    Ok(is_own_entrance(&read(name, 0)?, cgroup, own))
 }
 
 #[lsm(hook = "file_open")]

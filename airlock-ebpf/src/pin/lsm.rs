@@ -9,26 +9,21 @@
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
+use core::hint::black_box;
 
-use airlock_ebpf::{AF_UNIX, Cage, Hook, MAX_DOORS, may_use_family};
-use aya_ebpf::Global;
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use airlock_ebpf::{AF_UNIX, Cage, Hook, MAX_DOORS, is_of_a_new_network, may_use_family};
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_unix_sock, bpf_sock_from_file};
 use aya_ebpf::macros::{lsm, lsm_cgroup, map};
 use aya_ebpf::maps::{CgroupArray, HashMap};
 use aya_ebpf::programs::LsmContext;
 
+use super::layout::{UNIX_PEER, known, read};
 use super::refusal::record;
 
 #[map]
 static CAGES: CgroupArray = CgroupArray::with_max_entries(Cage::COUNT, 0);
 #[map]
 static DOORS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_DOORS, 0);
-
-// Where a unix socket has its other end, in bytes; the daemon reads it from the kernel's own type information.
-// SAFETY: this is the only symbol of its name.
-#[unsafe(no_mangle)]
-static UNIX_PEER: Global<u64> = Global::new(0);
 
 /// `struct socket::sk`: behind a state, a type, flags and a file on every 64-bit kernel that has LSM programs.
 const SOCKET_SOCK: usize = 24;
@@ -85,10 +80,12 @@ fn by_family(family: u32) -> Refusal {
 
 #[inline(always)]
 fn socket_create(ctx: &LsmContext) -> Refusal {
-    // The kernel makes sockets of its own for a new network (`PrivateNetwork=` of a unit). Who may mount file systems of the network
-    // has it make others, whose connections the hooks of cgroups refuse.
+    let family = ctx.arg::<i32>(0) as u32;
     let is_kernels = ctx.arg::<i32>(3) != 0;
-    if is_kernels && is_in(Cage::Slice) { None } else { by_family(ctx.arg::<i32>(0) as u32) }
+    if is_kernels && is_of_a_new_network(family, ctx.arg::<i32>(1) as u32) && is_in(Cage::Slice) {
+        return None;
+    }
+    by_family(family)
 }
 
 #[inline(always)]
@@ -139,19 +136,16 @@ fn unix_may_send(ctx: &LsmContext) -> Refusal {
     if is_door(cookie) || is_pair(ctx.arg(0), receiver) { None } else { Some(AF_UNIX) }
 }
 
-/// Whether the first socket's other end is the second already. Within a cage only `socketpair(2)` joins datagram sockets without
-/// asking this hook, which is asked at `connect(2)` too.
+/// Whether each of the two is the other's end. Within a cage only `socketpair(2)` joins datagram sockets without asking this
+/// hook, which is asked at `connect(2)` too.
 #[inline(always)]
 fn is_pair(sender: *const c_void, receiver: *const c_void) -> bool {
-    let at = UNIX_PEER.load() as usize;
     // SAFETY: the argument of the hook, typed by the kernel.
-    let sock: *const c_void = unsafe { field(sender, SOCKET_SOCK) };
-    if at == 0 || sock.is_null() {
-        return false;
-    }
-    // SAFETY: the helper reads any address of the kernel, or says that it cannot.
-    let peer = unsafe { bpf_probe_read_kernel(sock.cast::<u8>().wrapping_add(at).cast::<*const c_void>()) };
-    matches!(peer, Ok(peer) if peer == receiver)
+    let sender: *const c_void = unsafe { field(sender, SOCKET_SOCK) };
+    let Ok(peer) = known(&UNIX_PEER) else { return false };
+    let is_end =
+        |one, other: *const c_void| matches!(read::<*const c_void>(one, peer), Ok(end) if end == other);
+    !sender.is_null() && is_end(sender, receiver) && is_end(receiver, sender)
 }
 
 /// Handed over by `SCM_RIGHTS`, or taken by `pidfd_getfd`.
@@ -175,7 +169,8 @@ macro_rules! seal {
                 record(Hook::$variant, family);
                 return 0;
             }
-            1
+            // Opaque: where the compiler knows a register to be 1 it returns that, of which the verifier may know less.
+            black_box(1)
         }
 
         #[lsm(hook = $hook)]
