@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,10 +19,12 @@ use airlock::config::schema::{Kernel, KernelMode, Pin, Rung};
 use airlock::kernel::{KernelError, KernelHalf, PinsError};
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use support::Slice;
 
 /// The variables that make the test binary a daemon, and tell it and its server what to use.
 const BPFFS: &str = "AIRLOCK_TEST_BPFFS";
 const WORK: &str = "AIRLOCK_TEST_WORK";
+const SLICE: &str = "AIRLOCK_TEST_SLICE";
 
 /// A bpffs, a cgroup that plays the service's, and a directory; all of it goes with the value.
 struct Place {
@@ -59,7 +61,7 @@ impl Place {
     }
 
     fn config(&self) -> Kernel {
-        config(&self.bpffs)
+        config(&self.bpffs, None)
     }
 
     fn enter(&self) {
@@ -72,17 +74,23 @@ impl Place {
         fs::write(self.before.join("cgroup.procs"), "0").expect("the way back");
     }
 
+    /// Starts a daemon that is ready to be killed, in the service's cgroup; and its server's process.
+    fn daemon(&self) -> (Child, i32) {
+        self.daemon_with(None)
+    }
+
+    /// The same with a slice.
     #[expect(
         clippy::zombie_processes,
         reason = "whoever is given the daemon waits for it; otherwise the test has failed"
     )]
-    /// Starts a daemon that is ready to be killed, in the service's cgroup; and its server's process.
-    fn daemon(&self) -> (Child, i32) {
+    fn daemon_with(&self, slice: Option<&Slice>) -> (Child, i32) {
         self.enter();
         let child = Command::new(std::env::current_exe().expect("the test binary"))
             .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
             .env(BPFFS, &self.bpffs)
             .env(WORK, &self.dir)
+            .env(SLICE, slice.map_or("", |slice| &slice.name))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -111,8 +119,12 @@ impl Place {
 
     /// A daemon in this process, in the service's cgroup.
     fn start(&self, mode: KernelMode) -> Result<Arc<KernelHalf>, KernelError> {
+        self.start_with(&Kernel { mode, ..self.config() })
+    }
+
+    fn start_with(&self, config: &Kernel) -> Result<Arc<KernelHalf>, KernelError> {
         self.enter();
-        let half = KernelHalf::start(&Kernel { mode, ..self.config() });
+        let half = KernelHalf::start(config);
         self.leave();
         half
     }
@@ -143,13 +155,18 @@ fn remove_cgroup(dir: &Path) {
     }
 }
 
-fn config(bpffs: &Path) -> Kernel {
-    Kernel { mode: KernelMode::Preferred, bpffs: Some(bpffs.to_path_buf()), ..Kernel::default() }
+fn config(bpffs: &Path, slice: Option<&str>) -> Kernel {
+    let slice = slice.map(str::to_owned);
+    Kernel { mode: KernelMode::Preferred, bpffs: Some(bpffs.to_path_buf()), slice, ..Kernel::default() }
+}
+
+fn layer(half: &KernelHalf, name: &str) -> (bool, String) {
+    let layer = half.report().layers.iter().find(|layer| layer.name == name).expect("a layer");
+    (layer.active, layer.detail.clone())
 }
 
 fn pins_layer(half: &KernelHalf) -> (bool, String) {
-    let layer = half.report().layers.iter().find(|layer| layer.name == "pins").expect("a layer");
-    (layer.active, layer.detail.clone())
+    layer(half, "pins")
 }
 
 /// Not a test: what the test binary does when it was started as a daemon, or as its server.
@@ -162,7 +179,9 @@ fn probe_process() {
         support::act(&mode);
     }
     let (Some(bpffs), Some(work)) = (std::env::var_os(BPFFS), std::env::var_os(WORK)) else { return };
-    let half = KernelHalf::start(&config(Path::new(&bpffs))).expect("preferred always starts");
+    let slice = std::env::var(SLICE).ok().filter(|slice| !slice.is_empty());
+    let half =
+        KernelHalf::start(&config(Path::new(&bpffs), slice.as_deref())).expect("preferred always starts");
     assert!(pins_layer(&half).0, "{}", half.report());
     let mut command = support::probe("unused");
     command.env.insert("AIRLOCK_TEST_ORPHAN".to_owned(), work.to_string_lossy().into_owned());
@@ -267,12 +286,29 @@ fn killed_and_taken_over(place: &Place) {
     assert!(!place.bpffs.join("v1").exists(), "nothing is left");
 }
 
-/// The usual case under systemd: it ends what is left and removes the cgroups, so the pins hold nobody.
+/// The usual case under systemd: it ends what is left and removes the cgroups, so the pins hold nobody. A slice stays, and so do the
+/// units in it that do not heed its signal: nothing of what is refused to them is let through meanwhile.
 fn killed_with_its_servers(place: &Place) {
-    let (mut daemon, _) = place.daemon();
+    let Some(slice) = support::slice() else { return };
+    let path = place.dir.join("datagrams");
+    let _socket = UnixDatagram::bind(&path).expect("a socket");
+    let tried = || support::probe_slice(&slice, &[path.display().to_string()]);
+    let free = tried();
+    assert_eq!((free["inet"].as_str(), free["inet6"].as_str(), free["datagram"].as_str()), ("0", "0", "0"));
+    let (mut daemon, _) = place.daemon_with(Some(&slice));
     daemon.kill().expect("kill -9");
     daemon.wait().expect("its end");
+    let sealed = place.pins().iter().any(|path| path.ends_with("cage_unix_may_send-link"));
+    let after = tried();
+    let unix = if sealed { "1" } else { "0" };
+    assert_eq!(
+        (after["inet"].as_str(), after["inet6"].as_str(), after["datagram"].as_str()),
+        ("1", "1", unix)
+    );
     place.kill_servers();
+    if std::env::var_os("AIRLOCK_GUEST").is_none() {
+        a_slice_is_taken_over(place, &slice);
+    }
     for leaf in fs::read_dir(place.service.join("servers")).expect("servers").flatten() {
         if leaf.path().is_dir() {
             remove_cgroup(&leaf.path());
@@ -287,7 +323,35 @@ fn killed_with_its_servers(place: &Place) {
     let (active, detail) = pins_layer(&half);
     assert!(active && detail.contains("cgroup that is gone"), "{detail}");
     drop(half);
+    // Nor of the slice, which the second daemon does not have.
     assert!(!place.bpffs.join("v1").exists(), "nothing is left");
+    assert_eq!(tried()["inet"], "0");
+}
+
+/// Whatever an earlier daemon left on the slice, which lives on when its programs are of another version.
+fn a_slice_is_taken_over(place: &Place, slice: &Slice) {
+    let set = place
+        .pins()
+        .into_iter()
+        .find_map(|path| is_of_slice(&path).then(|| path.parent().map(Path::to_path_buf))?);
+    let set = set.expect("the set of the slice");
+    fs::rename(set.join("connect4-link"), set.join("older-link")).expect("another name");
+    fs::remove_file(set.join("connect6-prog")).expect("one that is missing");
+    let half = place.start_with(&config(&place.bpffs, Some(&slice.name))).expect("preferred always starts");
+    let (active, detail) = layer(&half, "slice");
+    assert!(active && detail.contains("taken over from a daemon that died"), "{detail}");
+    assert!(set.join("connect4-link").exists() && !set.join("older-link").exists());
+    drop(half);
+    assert!(!set.exists(), "an orderly end leaves nothing");
+    let (mut daemon, _) = place.daemon_with(Some(slice));
+    daemon.kill().expect("kill -9");
+    daemon.wait().expect("its end");
+    place.kill_servers();
+}
+
+/// Whether a pin is of the slice's set.
+fn is_of_slice(pin: &Path) -> bool {
+    pin.parent().is_some_and(|set| set.to_string_lossy().ends_with("_slice"))
 }
 
 /// Where the names of a set are changed: `NAME` is in force, `NAME_new` is pinned beside it, `NAME_old` is set aside.
@@ -300,7 +364,9 @@ struct Names {
 impl Names {
     /// Those of the set that is there.
     fn of(place: &Place) -> Self {
-        let set = place.pins()[0].parent().expect("its directory").to_path_buf();
+        let pins = place.pins();
+        let pin = pins.iter().find(|pin| !is_of_slice(pin)).expect("a pin of the servers' set");
+        let set = pin.parent().expect("its directory").to_path_buf();
         let beside = |end: &str| {
             let mut name = set.clone().into_os_string();
             name.push(end);

@@ -4,12 +4,8 @@
 #[path = "support/kernel.rs"]
 mod support;
 
-use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Rung, Seal};
 use airlock::kernel::{Hook, KernelHalf};
@@ -100,12 +96,12 @@ const REFUSED: [&str; 10] = [
 
 /// A unit of the slice connects to what a door is opened to and gets nowhere else, root as it is.
 fn a_slice_has_doors(seal: Seal) {
-    let Some(slice) = Slice::create() else { return };
+    let Some(slice) = support::slice() else { return };
     // Without the programs all of it is to be had.
     let free = tempfile::tempdir().expect("a directory");
     let path = free.path().join("datagrams");
     let _socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
-    let found = slice.probe(&[path.display().to_string()]);
+    let found = support::probe_slice(&slice, &[path.display().to_string()]);
     for refused in REFUSED {
         assert_eq!(found[refused], "0", "{refused}: {found:?}");
     }
@@ -126,15 +122,15 @@ fn a_slice_has_doors(seal: Seal) {
     std::os::unix::fs::symlink(name("other"), &link).expect("a link");
     let paths = [name("ours"), name("other"), link.display().to_string(), name("datagrams")];
 
-    assert_eq!(slice.probe(&[name("datagrams")])["datagram"], "1");
+    assert_eq!(support::probe_slice(&slice, &[name("datagrams")])["datagram"], "1");
     let letters = half.open_door(&datagrams).expect("a door").expect("a sealed slice");
-    let found = slice.probe(&[name("datagrams")]);
+    let found = support::probe_slice(&slice, &[name("datagrams")]);
     assert_eq!((found["datagram"].as_str(), found["datagram connect"].as_str()), ("0", "0"), "{found:?}");
     assert_eq!(datagrams.recv(&mut [0; 8]).expect("what came through the door"), 2);
     drop(letters);
 
     let door = half.open_door(&ours).expect("a door").expect("a sealed slice");
-    let found = slice.probe(&paths);
+    let found = support::probe_slice(&slice, &paths);
     assert_eq!(found[&name("ours")], "0", "{found:?}");
     ours.accept().expect("the one that was let through");
     assert_eq!(found[&name("other")], "1", "{found:?}");
@@ -142,12 +138,12 @@ fn a_slice_has_doors(seal: Seal) {
     // What a door is called is of no account: the other one takes its place.
     std::fs::rename(name("ours"), name("moved")).expect("ours");
     std::fs::rename(name("other"), name("ours")).expect("ours");
-    let found = slice.probe(&[name("ours"), name("moved")]);
+    let found = support::probe_slice(&slice, &[name("ours"), name("moved")]);
     assert_eq!((found[&name("ours")].as_str(), found[&name("moved")].as_str()), ("1", "0"), "{found:?}");
     ours.accept().expect("the same socket under its new name");
 
     // Everything else, to root. Only a pair of its own is a process's to use.
-    let found = slice.probe(&[name("datagrams")]);
+    let found = support::probe_slice(&slice, &[name("datagrams")]);
     for refused in REFUSED {
         assert_eq!(found[refused], "1", "{refused}: {found:?}");
     }
@@ -161,7 +157,7 @@ fn a_slice_has_doors(seal: Seal) {
         .expect("sent");
 
     drop(door);
-    let found = slice.probe(&[name("moved")]);
+    let found = support::probe_slice(&slice, &[name("moved")]);
     assert_eq!(found[&name("moved")], "1", "the door is closed: {found:?}");
     for socket in [&ours, &other] {
         socket.set_nonblocking(true).expect("non-blocking");
@@ -181,54 +177,6 @@ fn a_slice_that_is_sealed_by_cgroup_has_doors() {
 #[test]
 fn a_slice_that_is_sealed_host_wide_has_doors() {
     a_slice_has_doors(Seal::Host);
-}
-
-/// A cgroup where systemd would have a slice; it is removed with its value, when nobody is in it any more.
-struct Slice {
-    name: String,
-    dir: PathBuf,
-}
-
-impl Slice {
-    fn create() -> Option<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airlocksealed{}x{number}.slice", std::process::id());
-        // Where PID 1 is in the root of the hierarchy, as in a guest.
-        let dir = Path::new("/sys/fs/cgroup").join(&name);
-        // Where the hierarchy is not unified there is a file system of another kind, without the file of this name.
-        let made = std::fs::metadata("/sys/fs/cgroup/cgroup.procs").and_then(|_| std::fs::create_dir(&dir));
-        match made {
-            Ok(()) => Some(Self { name, dir }),
-            Err(error) => {
-                assert!(std::env::var_os("AIRLOCK_GUEST").is_none(), "{}: {error}", dir.display());
-                support::skip(&format!("no cgroup can be made here: {}: {error}", dir.display()));
-                None
-            }
-        }
-    }
-
-    /// What a process found that was in the slice before it tried anything.
-    fn probe(&self, paths: &[String]) -> BTreeMap<String, String> {
-        let procs = self.dir.join("cgroup.procs").display().to_string();
-        let names: Vec<&str> =
-            std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();
-        let output = Command::new(std::env::current_exe().expect("this program"))
-            .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
-            .env(support::MODE, "slice")
-            .env(support::NAMES, names.join(" "))
-            .output()
-            .expect("a process");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        support::found_in(&String::from_utf8_lossy(&output.stdout))
-    }
-}
-
-impl Drop for Slice {
-    fn drop(&mut self) {
-        let removed = std::fs::remove_dir(&self.dir);
-        assert!(removed.is_ok() || std::thread::panicking(), "{}: {removed:?}", self.dir.display());
-    }
 }
 
 #[test]

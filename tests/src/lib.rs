@@ -10,6 +10,7 @@ pub mod net;
 pub mod netns;
 pub mod proc;
 pub mod skip;
+pub mod slice;
 pub mod soak;
 pub mod tools;
 

@@ -69,6 +69,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
@@ -121,6 +123,7 @@ impl Chain {
             client: record.client.as_deref(),
             certificate: record.certificate.as_deref(),
             upstream: record.upstream.as_deref(),
+            unit: record.unit.as_deref(),
             method: record.method.as_deref(),
             target: record.target.as_deref(),
             revision: record.revision,
@@ -215,6 +218,7 @@ mod tests {
             certificate: text(),
             revision: Some("2026-07-28"),
             upstream: text(),
+            unit: text(),
             method: text(),
             target: text(),
             rule_id: text(),

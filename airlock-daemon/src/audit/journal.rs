@@ -67,6 +67,7 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         ("CLIENT", &record.client),
         ("CERTIFICATE", &record.certificate),
         ("UPSTREAM", &record.upstream),
+        ("UNIT", &record.unit),
         ("METHOD", &record.method),
         ("TARGET", &record.target),
         ("RULE_ID", &record.rule_id),

@@ -29,9 +29,12 @@ pub fn message(record: &Record) -> String {
             format!("the kernel denied servers what they tried{}", because(record))
         }
         Event::KernelDenied => format!(
-            "the kernel denied {} of server {} ({}) to reach {}",
+            "the kernel denied {} of {} ({}) to reach {}",
             record.method.as_deref().unwrap_or("an attempt"),
-            record.upstream.as_deref().unwrap_or("?"),
+            match record.unit.as_deref() {
+                Some(unit) => format!("unit {unit}"),
+                None => format!("server {}", record.upstream.as_deref().unwrap_or("?")),
+            },
             record.client.as_deref().unwrap_or("unknown process"),
             record.target.as_deref().unwrap_or("something"),
         ),
@@ -143,6 +146,14 @@ mod tests {
         assert_eq!(
             message(&denied),
             "the kernel denied connect4 of server docs (pid 4711 (python3)) to reach 192.0.2.1:443"
+        );
+        let denied = Record {
+            unit: Some("notes.service".into()),
+            ..Record::kernel_denied("-", 4711, "x of mail.service", "connect4", "AF_INET")
+        };
+        assert_eq!(
+            message(&denied),
+            "the kernel denied connect4 of unit notes.service (pid 4711 (x of mail.service)) to reach AF_INET"
         );
         assert_eq!(
             message(&Record::gap(3, "the queue was full", None)),

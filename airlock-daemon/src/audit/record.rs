@@ -70,6 +70,8 @@ pub struct Record {
     pub client: Option<Arc<str>>,
     /// The name of the upstream.
     pub upstream: Option<Arc<str>>,
+    /// In `kernel.denied`: the unit of systemd's whose process it was, where Airlock did not start it.
+    pub unit: Option<Arc<str>>,
     /// The MCP method. In `kernel.denied`: the hook.
     pub method: Option<Arc<str>>,
     /// Tool, prompt or resource, by the upstream's own name. In `kernel.denied`: what was to be reached.
@@ -128,7 +130,7 @@ impl Record {
         self.decision == Some(Verdict::Deny) || matches!(self.event, Event::Refusal | Event::KernelDenied)
     }
 
-    fn texts(&mut self) -> [&mut Option<Arc<str>>; 12] {
+    fn texts(&mut self) -> [&mut Option<Arc<str>>; 13] {
         [
             &mut self.correlation_id,
             &mut self.trace_id,
@@ -142,6 +144,7 @@ impl Record {
             &mut self.reason,
             &mut self.issuer,
             &mut self.certificate,
+            &mut self.unit,
         ]
     }
 }

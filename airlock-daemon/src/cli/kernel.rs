@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::config;
-use crate::config::schema::{Config, KernelMode, PinNetwork, UpstreamKind};
+use crate::config::schema::{Config, KernelMode, PinNetwork, PinSocket, UpstreamKind};
 use crate::kernel::{KernelHalf, LIMITS, Limit, Report, has_default_user, interface_exists};
 
 /// Where the configuration is looked for when none is named.
@@ -101,6 +101,10 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
     if let Some(slice) = half.slice()
         && let Err(error) = slice.and_then(|slice| slice.reaches(report.minimum_rung))
     {
+        broken.push(error.to_string());
+    }
+    let prints = config.upstreams.iter().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));
+    if prints && let Err(error) = half.open_doors_to_journal() {
         broken.push(error.to_string());
     }
     for interface in &config.kernel.xdp.interfaces {

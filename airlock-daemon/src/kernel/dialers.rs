@@ -18,6 +18,7 @@ use super::ladder::Climbed;
 use super::links::Links;
 use super::loader::{self, LoadError};
 use super::peer::{Peer, TICKS};
+use super::pins::{Pins, PinsError};
 use super::report::{Layer, rung_name};
 use super::sealed;
 use super::users;
@@ -87,7 +88,8 @@ pub fn slice_dir(name: &str) -> Option<PathBuf> {
     Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
 }
 
-/// The slice whose units are pinned; its links end with the programs.
+/// The slice whose units are pinned; its links end with this value, and stay when the process is killed: a unit that does not
+/// heed the signal to end outlives the daemon by a minute and a half.
 #[derive(Debug)]
 pub struct Slice {
     name: String,
@@ -98,6 +100,8 @@ pub struct Slice {
     since: u64,
     /// Why its units are not sealed; nothing where they are.
     unsealed: Option<String>,
+    /// What keeps the links when this process dies, or why nothing does; none where the links of servers go with it as well.
+    pins: Option<Result<Pins, PinsError>>,
     links: Links,
 }
 
@@ -105,12 +109,18 @@ impl Slice {
     /// What [`Self::attach`] would come to, without anything attached: a running daemon has its own programs there, and a second
     /// set without its doors would shut them.
     pub(super) fn look(name: &str, servers: &Climbed) -> Result<Self, SliceError> {
-        Self::open(name, servers).map(|(slice, _)| slice)
+        Self::find(name, servers).map(|(slice, _)| slice)
     }
 
     /// Attaches to the cgroup of a slice what was proved on that of the servers, but for the hooks on unix sockets.
-    pub(super) fn attach(name: &str, ebpf: Option<&mut Ebpf>, servers: &Climbed) -> Result<Self, SliceError> {
-        let (mut slice, open) = Self::open(name, servers)?;
+    /// `keep` gives the links names, where there are any to give.
+    pub(super) fn attach(
+        name: &str,
+        ebpf: Option<&mut Ebpf>,
+        servers: &Climbed,
+        keep: impl FnOnce(&Links) -> Option<Result<Pins, PinsError>>,
+    ) -> Result<Self, SliceError> {
+        let (mut slice, open) = Self::find(name, servers)?;
         let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
         let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
         slice.links = loader::attach_ip(ebpf, &open)
@@ -118,6 +128,7 @@ impl Slice {
         if let Some(by) = servers.seal.filter(|_| slice.unsealed.is_none()) {
             slice.unsealed = seal(ebpf, by, &open, &mut slice.links).err().map(|error| error.to_string());
         }
+        slice.pins = keep(&slice.links);
         let now = clock_gettime(ClockId::Boottime);
         slice.since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
             + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
@@ -125,7 +136,7 @@ impl Slice {
     }
 
     /// Finds its cgroup, and says what it is to have.
-    fn open(name: &str, servers: &Climbed) -> Result<(Self, File), SliceError> {
+    fn find(name: &str, servers: &Climbed) -> Result<(Self, File), SliceError> {
         let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
         let manager = manager_cgroup().map_err(|error| refused(error.to_string(), error.errno()))?;
         let below = slice_dir(name).ok_or_else(|| refused("that is not the name of a slice".into(), None))?;
@@ -139,8 +150,15 @@ impl Slice {
         let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
         let is_sealed = servers.seal.is_some() && servers.rung == Some(Rung::Sealed);
         let unsealed = (!is_sealed).then(|| "servers are not sealed here either".to_owned());
-        let slice =
-            Self { name: name.to_owned(), dir, identity, since: u64::MAX, unsealed, links: Links::default() };
+        let slice = Self {
+            name: name.to_owned(),
+            dir,
+            identity,
+            since: u64::MAX,
+            unsealed,
+            pins: None,
+            links: Links::default(),
+        };
         Ok((slice, open))
     }
 
@@ -171,18 +189,32 @@ impl Slice {
         Ok(())
     }
 
+    /// Where it is among the cgroups.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether it still is what the hooks are on.
+    ///
+    /// # Errors
+    /// Why not, as a sentence with its remedy.
+    pub fn stands(&self) -> Result<(), String> {
+        let now = fs::metadata(&self.dir).map(|found| (found.dev(), found.ino())).ok();
+        if now == Some(self.identity) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} was stopped since Airlock started, and its new cgroup is not pinned; restart Airlock",
+            self.name
+        ))
+    }
+
     /// Whether the hooks have been in force on a process all its life.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.
     pub fn holds(&self, peer: &Peer) -> Result<(), String> {
-        let now = fs::metadata(&self.dir).map(|found| (found.dev(), found.ino())).ok();
-        if now != Some(self.identity) {
-            return Err(format!(
-                "{} was stopped since Airlock started, and its new cgroup is not pinned; restart Airlock",
-                self.name
-            ));
-        }
+        self.stands()?;
         let entry = peer.number();
         let place = cgroup::of_process(&entry);
         let started = peer.started();
@@ -213,8 +245,7 @@ impl Slice {
 fn seal(ebpf: &mut Ebpf, by: Seal, slice: &File, links: &mut Links) -> Result<(), LoadError> {
     sealed::set_cage(ebpf, Cage::Slice, slice)?;
     if by == Seal::Cgroup {
-        let types = sealed::types()?;
-        links.extend(sealed::attach_to_cgroup(ebpf, &types, slice)?);
+        links.extend(sealed::attach_to_another(ebpf, slice)?);
     }
     Ok(())
 }
@@ -224,13 +255,18 @@ pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
     match slice {
         Ok(slice) => {
             let (name, dir, rung) = (&slice.name, slice.dir.display(), rung_name(Some(slice.rung())));
-            Layer::active(
-                "slice",
-                match &slice.unsealed {
-                    None => format!("{name}: sealed but for its doors, in {dir}, rung {rung}"),
-                    Some(why) => format!("{name}: the IP hooks, in {dir}, rung {rung}: {why}"),
-                },
-            )
+            let mut detail = match &slice.unsealed {
+                None => format!("{name}: sealed but for its doors, in {dir}, rung {rung}"),
+                Some(why) => format!("{name}: the IP hooks, in {dir}, rung {rung}: {why}"),
+            };
+            match &slice.pins {
+                None => {}
+                Some(Ok(pins)) => detail.extend(["; ", &pins.to_string()]),
+                Some(Err(error)) => {
+                    detail.extend(["; not pinned: ", &error.to_string(), "; ", &error.remedy()]);
+                }
+            }
+            Layer::active("slice", detail)
         }
         Err(error) => Layer::inactive("slice", error.to_string()).with_errno(error.errno()),
     }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use super::{KernelError, KernelHalf, Programs, sealed, sock_diag};
 
-/// Where journald listens: for the output of units, for entries of its own format, and for those of syslog(3).
-const JOURNAL: [&str; 3] =
-    ["/run/systemd/journal/stdout", "/run/systemd/journal/socket", "/run/systemd/journal/dev-log"];
+/// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for those of syslog(3).
+const JOURNAL: [(&str, &str); 3] = [
+    ("/run/systemd/journal/stdout", "systemd-journald.socket"),
+    ("/run/systemd/journal/socket", "systemd-journald.socket"),
+    ("/run/systemd/journal/dev-log", "systemd-journald-dev-log.socket"),
+];
 
 /// An open door. It closes with this value; connections that were made through it stay.
 #[derive(Debug)]
@@ -22,8 +25,9 @@ pub struct Door {
 }
 
 impl KernelHalf {
-    /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where the slice is not sealed, and nothing looks at
-    /// doors: on the rung `no-ip` every unix socket may be connected to.
+    /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where the slice is not
+    /// sealed, and nothing looks at doors: on the rung `no-ip` every unix socket may be connected to. A socket has one door: the
+    /// first of two that is dropped closes it.
     ///
     /// # Errors
     /// When 1,024 doors are open, or `listener` is no socket.
@@ -38,9 +42,9 @@ impl KernelHalf {
     /// # Errors
     /// When no journald listens there.
     pub fn open_doors_to_journal(&self) -> Result<Vec<Door>, KernelError> {
-        let door = |path: &'static str| {
+        let door = |(path, unit)| {
             let opened = self.door(|| sock_diag::cookie_of(Path::new(path)));
-            opened.map_err(|error| KernelError::Journal { path, error }).transpose()
+            opened.map_err(|error| KernelError::Journal { path, unit, error }).transpose()
         };
         JOURNAL.into_iter().filter_map(door).collect()
     }

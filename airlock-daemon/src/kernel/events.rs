@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::DirEntryExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_ebpf::{EVENTS, Event, Hook, LOST};
@@ -11,21 +13,19 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::cgroup;
+/// Cgroups below a slice that are looked at for one event; units are few, and what they make below their own is theirs.
+const SEARCHED: usize = 4_096;
 
-/// Servers whose cgroups are remembered; those that are the longest gone make room.
+/// Servers and units whose cgroups are remembered; those that are the longest gone make room.
 const REMEMBERED: usize = 8_192;
-
-/// What no upstream is called.
-const IGNORED: &str = "";
 
 /// Something that was refused to a pinned server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
     /// Whose server it was; none for a process that Airlock did not start.
     pub upstream: Option<Arc<str>>,
-    /// The unit of systemd's of such a process, as long as it lives.
-    pub unit: Option<String>,
+    /// The unit of systemd's of such a process.
+    pub unit: Option<Arc<str>>,
     /// The process.
     pub pid: u32,
     /// Its user.
@@ -72,32 +72,67 @@ fn family_name(number: u32) -> Option<&'static str> {
     NAMES.into_iter().find(|(known, _)| *known == number).map(|(_, name)| name)
 }
 
+/// Whose a cgroup is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Owner {
+    /// A server that Airlock started.
+    Upstream(Arc<str>),
+    /// A unit of the slice.
+    Unit(Arc<str>),
+    /// A process that is sent to be refused; nobody is to be told.
+    Ignored,
+}
+
 /// Whose cgroup is whose, also for a while after a cgroup is gone: events are read later than they happen.
 #[derive(Debug, Default)]
-pub(super) struct Names(Mutex<BTreeMap<u64, Arc<str>>>);
+pub(super) struct Names {
+    owners: Mutex<BTreeMap<u64, Owner>>,
+    /// The cgroup of the slice, below which those of units are.
+    slice: Option<PathBuf>,
+}
 
 impl Names {
-    /// Remembers the cgroup of a server. The kernel counts ids upwards, so the smallest is the oldest.
+    /// Looks for the units of unknown cgroups below this one.
+    pub(super) fn look_below(&mut self, slice: Option<&Path>) {
+        self.slice = slice.map(Path::to_path_buf);
+    }
+
+    /// Remembers the cgroup of a server.
     pub(super) fn remember(&self, cgroup: u64, upstream: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(cgroup, upstream.into());
-        if names.len() > REMEMBERED {
-            names.pop_first();
-        }
+        self.keep(cgroup, Owner::Upstream(upstream.into()));
     }
 
     /// The cgroup of a process that is sent to be refused; nobody is to be told.
     pub(super) fn ignore(&self, cgroup: u64) {
-        self.remember(cgroup, IGNORED);
+        self.keep(cgroup, Owner::Ignored);
+    }
+
+    /// The kernel counts ids upwards, so the smallest is the oldest.
+    fn keep(&self, cgroup: u64, owner: Owner) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(cgroup, owner);
+        if owners.len() > REMEMBERED {
+            owners.pop_first();
+        }
+    }
+
+    fn owner(&self, cgroup: u64) -> Option<Owner> {
+        let known = self.owners.lock().unwrap_or_else(PoisonError::into_inner).get(&cgroup).cloned();
+        known.or_else(|| {
+            let owner = Owner::Unit(unit_of(self.slice.as_deref()?, cgroup)?.into());
+            self.keep(cgroup, owner.clone());
+            Some(owner)
+        })
     }
 
     /// The event in words; none for what nobody is to be told.
     pub(super) fn name(&self, event: &Event) -> Option<Denied> {
-        let upstream = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&event.cgroup).cloned();
-        if upstream.as_deref() == Some(IGNORED) {
-            return None;
-        }
-        let unit = if upstream.is_none() { unit_of(event.tgid) } else { None };
+        let (upstream, unit) = match self.owner(event.cgroup) {
+            Some(Owner::Upstream(upstream)) => (Some(upstream), None),
+            Some(Owner::Unit(unit)) => (None, Some(unit)),
+            Some(Owner::Ignored) => return None,
+            None => (None, None),
+        };
         Some(Denied {
             upstream,
             unit,
@@ -111,10 +146,27 @@ impl Names {
     }
 }
 
-/// The unit that a process is in, by its cgroup.
-fn unit_of(pid: u32) -> Option<String> {
-    let place = cgroup::of_process(&pid.to_string()).ok()?;
-    unit_in(&place)
+/// The unit in or below whose directory in the slice a cgroup is; its id is the number of its directory.
+fn unit_of(slice: &Path, cgroup: u64) -> Option<String> {
+    // A cgroup's directories go with it, and what cannot be read any more has ended.
+    let mut left = vec![slice.to_path_buf()];
+    let mut searched = 0;
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.ino() == cgroup {
+                return unit_in(entry.path().strip_prefix(slice).ok()?);
+            }
+            searched += 1;
+            if searched > SEARCHED {
+                return None;
+            }
+            left.push(entry.path());
+        }
+    }
+    None
 }
 
 /// The outermost unit of a path of cgroups: what a unit makes below its own is its business.
@@ -193,13 +245,29 @@ mod tests {
 
     #[test]
     fn who_is_not_ours_is_known_by_its_unit() {
-        let unit = |place: &str| unit_in(Path::new(place));
-        let slice = "/sys/fs/cgroup/airlock.slice/airlock-mcp.slice";
-        assert_eq!(unit(&format!("{slice}/notes.service")).as_deref(), Some("notes.service"));
-        assert_eq!(unit(&format!("{slice}/notes.service/x.service")).as_deref(), Some("notes.service"));
-        assert_eq!(unit(&format!("{slice}/run-1.scope")).as_deref(), Some("run-1.scope"));
-        assert_eq!(unit(slice), None);
-        assert_eq!(unit_of(u32::MAX), None);
+        let slice = tempfile::tempdir().expect("a directory");
+        let number = |place: &str| {
+            let dir = slice.path().join(place);
+            fs::create_dir_all(&dir).expect("a directory");
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(dir).expect("its number"))
+        };
+        let notes = number("notes.service");
+        let scope = number("run-1.scope");
+        let below = number("notes.service/x.service");
+        let deeper = number("more.slice/mail.service/own");
+        let bare = number("bare");
+        let mut names = Names::default();
+        assert_eq!(names.name(&event(notes, 1, 2)).expect("a hook").unit, None);
+        names.look_below(Some(slice.path()));
+        let unit = |cgroup| names.name(&event(cgroup, 1, 2)).expect("a hook").unit;
+        assert_eq!(unit(notes).as_deref(), Some("notes.service"));
+        assert_eq!(unit(below).as_deref(), Some("notes.service"));
+        assert_eq!(unit(scope).as_deref(), Some("run-1.scope"));
+        assert_eq!(unit(deeper).as_deref(), Some("mail.service"));
+        assert_eq!((unit(bare), unit(u64::MAX)), (None, None));
+        // Events are read later than they happen, when the unit may have ended.
+        fs::remove_dir_all(slice.path().join("notes.service")).expect("ours");
+        assert_eq!(unit(notes).as_deref(), Some("notes.service"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod diagnostics;
 mod dialers;
 mod door;
 mod drop;
+mod error;
 mod events;
 mod holder;
 mod interfaces;
@@ -50,6 +51,7 @@ pub use self::confine::Step;
 pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
 pub use self::drop::{Blocked, DropError, EarlyDrop, Reason, Stage};
+pub use self::error::KernelError;
 pub use self::events::Denied;
 pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
@@ -68,59 +70,6 @@ use self::pins::Pins;
 use self::report::{claim, rung_name};
 use self::seccomp::Sockets;
 use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
-
-/// Why the kernel half is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// `kernel.mode: required`, and the host gives less than the configuration demands.
-    #[error(
-        "this host pins servers on rung `{}`, and the configuration demands `{}`:{missing}\n\
-         or set `kernel.mode: preferred` to start without it; `airlock kernel doctor` shows every layer",
-        rung_name(*rung), rung_name(Some(*minimum))
-    )]
-    BelowMinimum {
-        /// What was proved.
-        rung: Option<Rung>,
-        /// What is demanded.
-        minimum: Rung,
-        /// The layers that are missing, one a line.
-        missing: String,
-    },
-    /// The cgroups.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    /// The early drop is configured, required, and does not work.
-    #[error("early drop: {0}")]
-    Drop(#[from] DropError),
-    /// A socket that the units of the slice are to have a door to.
-    #[error(
-        "kernel.slice: no door to a socket can be opened: {0}; at most 1,024 can, to sockets that listen"
-    )]
-    Door(#[source] std::io::Error),
-    /// The journal, to which `pin.sockets` gives a door.
-    #[error(
-        "pin.sockets: no door to `journal` can be opened: {path}: {error}; start systemd-journald.socket before Airlock, and load \
-         the kernel's module unix_diag, or remove `journal`, without which the output of the slice's units is lost"
-    )]
-    Journal {
-        /// Where it should listen.
-        path: &'static str,
-        /// What is wrong there.
-        error: std::io::Error,
-    },
-    /// The filter of system calls.
-    #[error("the filter of system calls cannot be made: {0}; report this")]
-    Filter(String),
-    /// Pins of links that are not known to be ours.
-    #[error("pinned links: {}; {}", .0, .0.remedy())]
-    Pins(#[from] PinsError),
-    /// The programs.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// `kernel.slice` cannot be pinned, or not on the rung that is demanded.
-    #[error(transparent)]
-    Slice(#[from] SliceError),
-}
 
 /// The loaded object: its programs, and the links that end with it.
 #[derive(Debug)]
@@ -204,10 +153,16 @@ impl KernelHalf {
                     slice?.reaches(minimum)?;
                 }
             }
-            KernelMode::Preferred if report.rung.is_none_or(|rung| rung < minimum) => {
-                tracing::warn!(rung = rung_name(report.rung), missing = report.missing(), "{}", report.claim);
+            KernelMode::Preferred => {
+                if report.rung.is_none_or(|rung| rung < minimum) {
+                    let missing = report.missing();
+                    tracing::warn!(rung = rung_name(report.rung), missing, "{}", report.claim);
+                }
+                if let Some(Err(error)) = half.slice().map(|slice| slice.and_then(|it| it.reaches(minimum))) {
+                    tracing::warn!("{error}");
+                }
             }
-            KernelMode::Preferred | KernelMode::Off => {}
+            KernelMode::Off => {}
         }
         tracing::info!(rung = rung_name(report.rung), "{}", report.claim);
         Ok(Arc::new(half))
@@ -230,7 +185,7 @@ impl KernelHalf {
         let mut programs = None;
         let mut pinning = None;
         let mut foreign_pins = None;
-        let names = Names::default();
+        let mut names = Names::default();
         let mut slice = None;
         if config.mode == KernelMode::Off {
             layers.push(
@@ -263,13 +218,23 @@ impl KernelHalf {
                 }
                 layers.extend(layers::limits(cgroups));
             }
+            // Where the links of the servers have names, those of the slice get some, too.
+            let base = cgroups.as_ref().map(Cgroups::base).filter(|_| climbed.pins.is_some());
+            let bpffs = config.bpffs.as_deref();
             if let Some(name) = &config.slice {
+                let keep = |links: &Links| base.map(|base| Pins::take_slice(base, links, bpffs));
                 let attached = match purpose {
-                    Purpose::Serve => Slice::attach(name, ebpf.as_mut(), &climbed),
+                    Purpose::Serve => Slice::attach(name, ebpf.as_mut(), &climbed, keep),
                     Purpose::Look => Slice::look(name, &climbed),
                 };
                 layers.push(dialers::layer(&attached));
+                names.look_below(attached.as_ref().ok().map(Slice::dir));
                 slice = Some(attached);
+            } else if let Some(base) = base {
+                // A daemon that died may have had one.
+                if let Err(error) = Pins::forget_slice(base, bpffs) {
+                    tracing::warn!(%error, "the pins of a slice that is not configured any more stay; {}", error.remedy());
+                }
             }
             let Climbed { rung: proved, links, pins, foreign, .. } = climbed;
             rung = proved;

@@ -47,11 +47,10 @@ pub(super) fn ask(of: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> i
         let (length, _) = recv(&socket, &mut *part, RecvFlags::DONTWAIT)?;
         for (kind, body) in split(part.get(..length).unwrap_or_default()) {
             match kind {
+                ERROR => return Err(error(body)),
+                // What ends a dump says whether it is whole.
+                DONE if body.first_chunk() != Some(&[0; 4]) && !body.is_empty() => return Err(error(body)),
                 DONE => return Ok(messages),
-                ERROR => {
-                    let number = body.first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));
-                    return Err(io::Error::from_raw_os_error(number.checked_neg().unwrap_or_default()));
-                }
                 _ => messages.push((kind, body.to_vec())),
             }
         }
@@ -59,6 +58,12 @@ pub(super) fn ask(of: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> i
             return Ok(messages);
         }
     }
+}
+
+/// What a message ends a question with: its first word is an error number, below zero.
+fn error(body: &[u8]) -> io::Error {
+    let number = body.first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));
+    io::Error::from_raw_os_error(number.checked_neg().unwrap_or_default())
 }
 
 /// The kinds and contents of messages, up to the end or the first that is broken.

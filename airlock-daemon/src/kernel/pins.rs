@@ -6,10 +6,13 @@
 //!     <instance>/        the path of the cgroups, so that a unit that is started again finds its own
 //!       <program>-link   the link
 //!       <program>-prog   its program, which says whose link it is without CAP_SYS_ADMIN
+//!     <instance>_slice/  the same for `kernel.slice`
 //! ```
 //!
 //! A daemon attaches its own links before it looks in here, pins them beside the set that it finds, and changes the names. So
-//! there is no moment without, whatever the kind of link. What it finds is ours as a whole, or it is refused as a whole.
+//! there is no moment without, whatever the kind of link. What it finds for its servers is ours as a whole, or it is refused as
+//! a whole. That of a slice is replaced whatever it is: a slice's cgroup outlives daemons, so an upgrade after a crash would find
+//! the programs of another version on it each time, and be refused.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -34,6 +37,8 @@ const BPFFS: i64 = 0xcafe_4a11;
 /// What the name of a set ends in until it is in its place, and when it is set aside. No instance is called so.
 const NEW: &str = "_new";
 const OLD: &str = "_old";
+/// What the name of a slice's set ends in.
+const SLICE: &str = "_slice";
 /// How often, and how long apart, a link is looked at whose cgroup may just have been removed: the kernel lets go later.
 const LOOKS: (u32, Duration) = (20, Duration::from_millis(50));
 
@@ -129,12 +134,39 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsEr
 }
 
 impl Pins {
-    /// Pins `links`, which are attached already, in the place of the set that may be there.
+    /// Pins the links of servers, which are attached already, in the place of the set that may be there.
     ///
     /// # Errors
     /// When there is no bpffs or it does not let us, and when the set that is there is not ours as a whole; nothing of it is
     /// changed then.
     pub(super) fn take(base: &Path, links: &Links, bpffs: Option<&Path>) -> Result<Self, PinsError> {
+        Self::replace(&instance(base), links, bpffs, |directory| check(directory, links))
+    }
+
+    /// Pins the links of a slice, which are attached already, in the place of whatever set an earlier daemon left.
+    ///
+    /// # Errors
+    /// When there is no bpffs or it does not let us.
+    pub(super) fn take_slice(base: &Path, links: &Links, bpffs: Option<&Path>) -> Result<Self, PinsError> {
+        Self::replace(&format!("{}{SLICE}", instance(base)), links, bpffs, |_| Ok(Found::Alive))
+    }
+
+    /// Removes the set of a slice that is not configured any more.
+    ///
+    /// # Errors
+    /// When it is there, and cannot be removed.
+    pub(super) fn forget_slice(base: &Path, bpffs: Option<&Path>) -> Result<(), PinsError> {
+        let version = bpffs.unwrap_or(Path::new(DIRECTORY)).join(VERSION);
+        let name = format!("{}{SLICE}", instance(base));
+        ["", OLD, NEW].iter().try_for_each(|end| remove(&version.join(format!("{name}{end}"))))
+    }
+
+    fn replace(
+        name: &str,
+        links: &Links,
+        bpffs: Option<&Path>,
+        check: impl FnOnce(&Path) -> Result<Found, PinsError>,
+    ) -> Result<Self, PinsError> {
         let root = bpffs.unwrap_or(Path::new(DIRECTORY));
         // The directory itself may have to be made; then its parent says where it would be.
         let there = if root.exists() { root } else { root.parent().unwrap_or(root) };
@@ -149,14 +181,13 @@ impl Pins {
             .mode(0o700)
             .create(&version)
             .map_err(failed("create the directory", &version))?;
-        let name = instance(base);
-        let directory = version.join(&name);
+        let directory = version.join(name);
         let (old, new) = (version.join(format!("{name}{OLD}")), version.join(format!("{name}{NEW}")));
         // A daemon that was killed while it took over: its own set was not in force yet, or the old one not any more.
         if old.exists() && !directory.exists() {
             fs::rename(&old, &directory).map_err(failed("put back", &old))?;
         }
-        let found = if directory.exists() { check(&directory, links)? } else { Found::Nothing };
+        let found = if directory.exists() { check(&directory)? } else { Found::Nothing };
         // What is there is ours, or nothing: from here on it is replaced as a whole.
         for rest in [&old, &new] {
             remove(rest)?;
@@ -331,5 +362,9 @@ mod tests {
         );
         assert_ne!(name("/a/b-c"), name("/a/b/c"));
         assert_ne!(name("/a_2eb"), name("/a.b"));
+        // Nor is one called as the sets beside another.
+        for end in [NEW, OLD, SLICE] {
+            assert_ne!(name(&format!("/a{end}")), format!("{}{end}", name("/a")));
+        }
     }
 }

@@ -12,7 +12,7 @@ use aya::{Btf, Ebpf};
 use aya_obj::generated::bpf_attach_type;
 
 use super::links::Links;
-use super::loader::{LoadError, attach, failed, loaded, map_failed};
+use super::loader::{LoadError, attach, failed, map_failed};
 
 /// The kernel's own types, which the programs are checked against.
 ///
@@ -27,17 +27,39 @@ fn programs(prefix: &str) -> impl Iterator<Item = (Hook, String)> {
     Hook::SEALED.into_iter().map(move |hook| (hook, format!("{prefix}{}", hook.name())))
 }
 
-/// Attaches the ten programs to a cgroup; for a further cgroup the same programs are linked once more.
+/// Attaches the ten programs to a cgroup.
 ///
 /// # Errors
 /// Also when other software holds some of the ten places that a kernel has for such programs (`EINVAL`).
 pub(super) fn attach_to_cgroup(ebpf: &mut Ebpf, btf: &Btf, cgroup: &File) -> Result<Links, LoadError> {
     whole(ebpf, CGROUP_PREFIX, |links, program, hook, name| {
         let Program::LsmCgroup(lsm) = program else { return Err(LoadError::Foreign(hook.name())) };
-        loaded(lsm.load(hook.name(), btf)).map_err(failed(hook.name()))?;
-        let at = bpf_attach_type::BPF_LSM_CGROUP;
-        attach(hook.name(), program, |fd| links.add_to_cgroup(name, fd, cgroup, at))
+        lsm.load(hook.name(), btf).map_err(failed(hook.name()))?;
+        link(links, program, hook, name, cgroup)
     })
+}
+
+/// Links the programs of [`attach_to_cgroup`], which are loaded, to a further cgroup.
+///
+/// # Errors
+/// Then of the further links none stays.
+pub(super) fn attach_to_another(ebpf: &mut Ebpf, cgroup: &File) -> Result<Links, LoadError> {
+    let mut links = Links::default();
+    for (hook, name) in programs(CGROUP_PREFIX) {
+        let program = ebpf.program_mut(&name).ok_or(LoadError::Foreign(hook.name()))?;
+        link(&mut links, program, hook, &name, cgroup)?;
+    }
+    Ok(links)
+}
+
+fn link(
+    links: &mut Links,
+    program: &Program,
+    hook: Hook,
+    name: &str,
+    cgroup: &File,
+) -> Result<(), LoadError> {
+    attach(hook.name(), program, |fd| links.add_to_cgroup(name, fd, cgroup, bpf_attach_type::BPF_LSM_CGROUP))
 }
 
 /// Attaches their twins to the whole host; they act on who is in the cage only.

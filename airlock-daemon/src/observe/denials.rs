@@ -14,12 +14,10 @@ pub async fn record(kernel: Arc<KernelHalf>, audit: AuditLog, metrics: Arc<Metri
     let tell = |denied: Denied| {
         let upstream = denied.upstream.as_deref().unwrap_or(NOBODYS);
         let (hook, target) = (denied.hook.name(), denied.target());
-        let program = match &denied.unit {
-            Some(unit) => format!("{} of {unit}", denied.comm),
-            None => denied.comm,
-        };
+        let (program, unit) = (denied.comm.as_str(), denied.unit.as_deref());
         tracing::warn!(
             upstream,
+            unit,
             pid = denied.pid,
             uid = denied.uid,
             program,
@@ -29,7 +27,8 @@ pub async fn record(kernel: Arc<KernelHalf>, audit: AuditLog, metrics: Arc<Metri
         );
         metrics.kernel_denied(upstream, hook);
         // A queue that is full has said so itself.
-        let _ = audit.record_refusal(Record::kernel_denied(upstream, denied.pid, &program, hook, &target));
+        let record = Record::kernel_denied(upstream, denied.pid, program, hook, &target);
+        let _ = audit.record_refusal(Record { unit: denied.unit.clone(), ..record });
     };
     let lose = |count: u64| {
         tracing::warn!(count, "refusals of the kernel that came too fast to be told one by one");

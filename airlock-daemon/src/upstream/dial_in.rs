@@ -44,8 +44,10 @@ pub struct DialIn {
     path: PathBuf,
     listener: UnixListener,
     _file: SocketFile,
-    /// What lets the units of a sealed slice connect.
-    _doors: Vec<Door>,
+    /// What lets the units of a sealed slice connect, whether this server has to be one of them or not.
+    _door: Option<Door>,
+    /// What lets them print to the journal; all servers share it.
+    _journal: Arc<[Door]>,
     admission: Admission,
     waiting: Mutex<VecDeque<UnixStream>>,
     /// How many have come so far.
@@ -57,8 +59,15 @@ pub struct DialIn {
 /// # Errors
 /// [`DialInError`], with the remedy.
 pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<DialIns, DialInError> {
-    let dial_ins = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::DialIn);
-    dial_ins.map(|upstream| Ok((upstream.name.clone(), Arc::new(DialIn::open(upstream, kernel)?)))).collect()
+    let dial_ins = || config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::DialIn);
+    let prints = dial_ins().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));
+    let journal: Arc<[Door]> = if prints { kernel.open_doors_to_journal()?.into() } else { Arc::default() };
+    dial_ins()
+        .map(|upstream| {
+            let dial_in = DialIn::open(upstream, kernel, Arc::clone(&journal))?;
+            Ok((upstream.name.clone(), Arc::new(dial_in)))
+        })
+        .collect()
 }
 
 /// Why a server has nowhere to dial in.
@@ -73,23 +82,22 @@ pub enum DialInError {
 }
 
 impl DialIn {
-    fn open(upstream: &schema::Upstream, kernel: &Arc<KernelHalf>) -> Result<Self, DialInError> {
+    fn open(
+        upstream: &schema::Upstream,
+        kernel: &Arc<KernelHalf>,
+        journal: Arc<[Door]>,
+    ) -> Result<Self, DialInError> {
         let path = upstream.dial_in_socket();
         // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the file's mode.
         let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
-        let mut doors = Vec::new();
-        if upstream.pin.network == PinNetwork::None {
-            doors.extend(kernel.open_door(&listener)?);
-            if upstream.pin.sockets.contains(&PinSocket::Journal) {
-                doors.extend(kernel.open_doors_to_journal()?);
-            }
-        }
+        let door = kernel.open_door(&listener)?;
         Ok(Self {
             upstream: upstream.name.as_str().into(),
             path,
             listener,
             _file: file,
-            _doors: doors,
+            _door: door,
+            _journal: journal,
             admission: Admission {
                 user: upstream.user.clone().unwrap_or_default(),
                 is_pinned: upstream.pin.network == PinNetwork::None,

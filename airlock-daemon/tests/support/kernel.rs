@@ -14,8 +14,11 @@ use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 mod raw;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
+#[path = "../../../tests/src/slice.rs"]
+mod slices;
 
 pub(crate) use skipping::{note, skip};
+pub(crate) use slices::Slice;
 
 /// The variable that makes the test binary behave as a probe process.
 pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";
@@ -122,7 +125,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "linger" => linger(),
         "doors" => doors(),
         "files" => files(),
-        "slice" => slice(),
+        "slice" => in_slice(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -200,7 +203,7 @@ fn doors() {
 }
 
 /// Enters the cgroup of the first word and tries what may not be done there; the other words are sockets.
-fn slice() {
+fn in_slice() {
     use rustix::net::{AddressFamily, SocketType, socket};
     let names = std::env::var(NAMES).expect("paths");
     let (procs, paths) = names.split_once(' ').expect("a cgroup and sockets");
@@ -238,6 +241,30 @@ fn slice() {
     found("pair", errno((&one).write_all(b"x").and_then(|()| (&two).read_exact(&mut [0]))));
     let (one, two) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
     found("datagram pair", errno(one.send(b"x").and_then(|_| two.recv(&mut [0]))));
+}
+
+/// A slice of the test's own; none, and the test is skipped, where there can be none. In a guest there can.
+pub(crate) fn slice() -> Option<Slice> {
+    Slice::create()
+        .inspect_err(|reason| {
+            assert!(std::env::var_os("AIRLOCK_GUEST").is_none(), "{reason}");
+            skip(&format!("no cgroup can be made here: {reason}"));
+        })
+        .ok()
+}
+
+/// What a process found that was in the slice before it tried anything. The test binary has a test `probe_process` for it.
+pub(crate) fn probe_slice(slice: &Slice, paths: &[String]) -> BTreeMap<String, String> {
+    let procs = slice.entrance().display().to_string();
+    let names: Vec<&str> = std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();
+    let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
+        .env(MODE, "slice")
+        .env(NAMES, names.join(" "))
+        .output()
+        .expect("a process");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    found_in(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// Reads and writes each file that it was told of.

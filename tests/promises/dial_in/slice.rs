@@ -3,66 +3,32 @@
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use airlock_tests::mcp::{modern_call, text};
+use airlock_tests::slice::Slice;
 use airlock_tests::{Setup, skip, tools};
 use serde_json::json;
 
 use super::{Dialler, House, WRAPPER, is_hung_up, own_user};
 
-/// A cgroup where systemd would have a slice; removed at the end.
-struct Slice {
-    name: String,
-    dir: PathBuf,
-}
-
-impl Slice {
-    fn create() -> Result<Self, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
-        let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
-        let mount = PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?);
-        let first = fs::read_to_string("/proc/1/cgroup").map_err(|error| error.to_string())?;
-        let first = first.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of init")?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airlocktest{}x{number}.slice", std::process::id());
-        let dir = mount.join(first.trim_end_matches("init.scope")).join(&name);
-        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(Self { name, dir })
-    }
-
-    /// A dialler that is in the slice before it does anything.
-    fn dialler(&self, house: &House, command: &[&str]) -> Dialler {
-        let procs = self.dir.join("cgroup.procs");
-        let mut shell = Command::new("sh");
-        let script = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
-        shell.args(["-c", script]).arg(procs).arg(WRAPPER).arg(house.socket()).args(command);
-        Dialler(shell.stdin(Stdio::null()).process_group(0).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Slice {
-    fn drop(&mut self) {
-        let _ = fs::write(self.dir.join("cgroup.kill"), "1");
-        airlock_tests::airlock::until(|| match fs::remove_dir(&self.dir) {
-            Ok(()) => Some(()),
-            Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then_some(()),
-        });
-    }
+/// A dialler that is in the slice before it does anything.
+fn dialler(slice: &Slice, house: &House, command: &[&str]) -> Dialler {
+    let mut shell = Command::new("sh");
+    let script = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
+    shell.args(["-c", script]).arg(slice.entrance()).arg(WRAPPER).arg(house.socket()).args(command);
+    Dialler(shell.stdin(Stdio::null()).process_group(0).spawn().expect("a shell"))
 }
 
 /// A daemon that pins the slice; none, and the test is skipped, where the host cannot.
-fn start(slice: &Slice, more: &str, minimum: &str) -> Option<House> {
-    let kernel = format!("required\n  slice: {}\n{minimum}", slice.name);
+fn start(slice: &Slice, more: &str, setup: Setup) -> Option<House> {
+    let kernel = format!("required\n  slice: {}\n", slice.name);
     let doctor = airlock_tests::airlock::run(&["kernel", "doctor"]);
     if !doctor.0 {
         skip(&format!("no kernel half here: {}", doctor.1));
         return None;
     }
-    Some(House::start(&own_user(), more, Setup { kernel, ..Setup::default() }))
+    Some(House::start(&own_user(), more, Setup { kernel, ..setup }))
 }
 
 fn slice() -> Option<Slice> {
@@ -76,7 +42,7 @@ fn slice() -> Option<Slice> {
 #[test]
 fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
     let Some(slice) = slice() else { return };
-    let Some(house) = start(&slice, ", pin: {sockets: [airlock]}", "") else { return };
+    let Some(house) = start(&slice, ", pin: {sockets: [airlock]}", Setup::default()) else { return };
     let server = tools::built("docs-server").display().to_string();
 
     // Outside of it the same user with the same program is refused.
@@ -95,7 +61,7 @@ fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
     tcp.set_nonblocking(true).expect("an option");
     udp.set_nonblocking(true).expect("an option");
 
-    let _dialler = slice.dialler(&house, &[&server]);
+    let _dialler = dialler(&slice, &house, &[&server]);
     house.until_ready();
     let airlock = &house.airlock;
     let search = modern_call("/mcp/far", 1, "search_docs", &json!({"query": "roll back"}));
@@ -149,10 +115,10 @@ wire.recv(1)
     let mut shell = Command::new("sh");
     let run = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
     let go = waits.path().join("go");
-    shell.args(["-c", run]).arg(slice.dir.join("cgroup.procs")).arg(script).arg(&path).arg(&go);
+    shell.args(["-c", run]).arg(slice.entrance()).arg(script).arg(&path).arg(&go);
     let _early = Dialler(shell.stdin(Stdio::null()).spawn().expect("a shell"));
     airlock_tests::airlock::until(|| path.exists().then_some(())).expect("it has begun");
-    let Some(house) = start(&slice, "", "") else { return };
+    let Some(house) = start(&slice, "", Setup::default()) else { return };
     fs::write(waits.path().join("go.new"), house.socket().display().to_string()).expect("ours");
     fs::rename(waits.path().join("go.new"), &go).expect("ours");
     let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
@@ -163,10 +129,16 @@ wire.recv(1)
 #[test]
 fn a_slice_that_was_made_anew_is_not_believed_in() {
     let Some(slice) = slice() else { return };
-    let Some(house) = start(&slice, "", "") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let admin = folder.path().join("admin.sock").display().to_string();
+    let observability = format!("  admin_listen: {admin}\n");
+    let Some(house) = start(&slice, "", Setup { observability, ..Setup::default() }) else { return };
+    let status = || airlock_tests::airlock::run(&["status", "--socket", &admin]).1;
+    assert!(status().contains(&slice.name) && !status().contains("is not pinned"), "{}", status());
     fs::remove_dir(&slice.dir).expect("nothing is in it");
     fs::create_dir(&slice.dir).expect("ours");
-    let _dialler = slice.dialler(&house, &["true"]);
+    assert!(status().contains("its new cgroup is not pinned; restart Airlock"), "{}", status());
+    let _dialler = dialler(&slice, &house, &["true"]);
     let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
     assert!(
         record["reason"].as_str().is_some_and(|reason| reason.contains("is not pinned; restart")),

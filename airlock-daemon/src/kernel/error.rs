@@ -1,0 +1,64 @@
+//! What a kernel half that is demanded does not start without.
+
+use super::cgroup::CgroupError;
+use super::dialers::SliceError;
+use super::drop::DropError;
+use super::loader::LoadError;
+use super::pins::PinsError;
+use super::report::rung_name;
+use crate::config::schema::Rung;
+
+/// Why the kernel half is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// `kernel.mode: required`, and the host gives less than the configuration demands.
+    #[error(
+        "this host pins servers on rung `{}`, and the configuration demands `{}`:{missing}\n\
+         or set `kernel.mode: preferred` to start without it; `airlock kernel doctor` shows every layer",
+        rung_name(*rung), rung_name(Some(*minimum))
+    )]
+    BelowMinimum {
+        /// What was proved.
+        rung: Option<Rung>,
+        /// What is demanded.
+        minimum: Rung,
+        /// The layers that are missing, one a line.
+        missing: String,
+    },
+    /// The cgroups.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The early drop is configured, required, and does not work.
+    #[error("early drop: {0}")]
+    Drop(#[from] DropError),
+    /// A socket that the units of the slice are to have a door to.
+    #[error(
+        "kernel.slice: no door to a socket can be opened: {0}; at most 1,024 can, to sockets that listen"
+    )]
+    Door(#[source] std::io::Error),
+    /// The journal, to which `pin.sockets` gives a door.
+    #[error(
+        "pin.sockets: no door to `journal` can be opened: {path}: {error}; start {unit} before Airlock, and load the \
+         kernel's module unix_diag, or remove `journal`, without which the output of the slice's units is lost"
+    )]
+    Journal {
+        /// Where it should listen.
+        path: &'static str,
+        /// The unit that listens there.
+        unit: &'static str,
+        /// What is wrong there.
+        error: std::io::Error,
+    },
+    /// The filter of system calls.
+    #[error("the filter of system calls cannot be made: {0}; report this")]
+    Filter(String),
+    /// Pins of links that are not known to be ours.
+    #[error("pinned links: {}; {}", .0, .0.remedy())]
+    Pins(#[from] PinsError),
+    /// The programs.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// `kernel.slice` cannot be pinned, or not on the rung that is demanded.
+    #[error(transparent)]
+    Slice(#[from] SliceError),
+}

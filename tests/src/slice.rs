@@ -1,0 +1,51 @@
+//! A cgroup where systemd would have a slice.
+
+#![allow(unreachable_pub, reason = "the crates that include this file see it in different places")]
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A slice of a test's own. It goes with this value, and so does whoever is in it.
+pub struct Slice {
+    /// What `kernel.slice` calls it.
+    pub name: String,
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+impl Slice {
+    /// Makes one where the manager of the system is.
+    ///
+    /// # Errors
+    /// Why none can be made here.
+    pub fn create() -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
+        let mount = PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?);
+        let first = fs::read_to_string("/proc/1/cgroup").map_err(|error| error.to_string())?;
+        let first = first.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of init")?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("airlocktest{}x{number}.slice", std::process::id());
+        let dir = mount.join(first.trim_end_matches("init.scope")).join(&name);
+        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self { name, dir })
+    }
+
+    /// The file through which a process comes into it.
+    pub fn entrance(&self) -> PathBuf {
+        self.dir.join("cgroup.procs")
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        let _ = fs::write(self.dir.join("cgroup.kill"), "1");
+        // A cgroup goes once the last of its processes has left it, for which there is nothing to wait for.
+        while fs::remove_dir(&self.dir).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+            std::thread::yield_now();
+        }
+    }
+}
