@@ -90,6 +90,8 @@ impl Place {
             .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
             .env(BPFFS, &self.bpffs)
             .env(WORK, &self.dir)
+            // What a killed daemon leaves there goes with the place.
+            .env("TMPDIR", &self.dir)
             .env(SLICE, slice.map_or("", |slice| &slice.name))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
