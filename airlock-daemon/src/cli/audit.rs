@@ -120,6 +120,7 @@ struct Row {
     subject: Option<String>,
     client: Option<String>,
     upstream: Option<String>,
+    unit: Option<String>,
     method: Option<String>,
     target: Option<String>,
     rule_id: Option<String>,
@@ -168,9 +169,10 @@ impl Row {
             (Some(subject), None) => subject,
             (None, _) => dash(self.client),
         };
-        let target = match (self.upstream, self.target.or(self.method)) {
-            (Some(upstream), Some(target)) => format!("{upstream}/{target}"),
-            (upstream, target) => dash(upstream.or(target)),
+        // A process that Airlock did not start is of a unit, and of no upstream.
+        let target = match (self.unit.or(self.upstream), self.target.or(self.method)) {
+            (Some(whose), Some(target)) => format!("{whose}/{target}"),
+            (whose, target) => dash(whose.or(target)),
         };
         let decision = match (self.decision, self.status) {
             (Some(decision), Some(status)) => format!("{decision} {status}"),
@@ -211,6 +213,11 @@ mod tests {
             ..Record::new(Event::Refusal)
         };
         chain.append(call, time, &mut bytes);
+        let denied = Record {
+            unit: Some("notes.service".into()),
+            ..Record::kernel_denied("-", 7, "python3", "connect4", "AF_INET")
+        };
+        chain.append(denied, time, &mut bytes);
         fs::write(dir.path().join("00000000000000000000.jsonl"), bytes).unwrap();
         dir
     }
@@ -226,7 +233,7 @@ mod tests {
         let dir = log();
         let (code, out, _) = verified(dir.path(), None);
         assert_eq!(code, 0);
-        assert!(out.starts_with("2 records in 1 segment, seq 0..1, chain intact, head "), "{out}");
+        assert!(out.starts_with("3 records in 1 segment, seq 0..2, chain intact, head "), "{out}");
         let head = verify::parse_hash(out.trim_end().rsplit(' ').next().unwrap()).unwrap();
         assert_eq!(verified(dir.path(), Some(head)).0, 0);
         let (code, out, _) = verified(dir.path(), Some([7; 32]));
@@ -254,12 +261,17 @@ mod tests {
     fn tail_is_a_table_that_cannot_steer_the_terminal() {
         let dir = log();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(run_tail(dir.path(), 1, &mut out, &mut err).unwrap(), 0);
+        assert_eq!(run_tail(dir.path(), 2, &mut out, &mut err).unwrap(), 0);
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<_> = out.lines().collect();
-        assert_eq!(lines.len(), 2, "{out}");
+        assert_eq!(lines.len(), 3, "{out}");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
-            lines[1].split_whitespace().collect::<Vec<_>>().join(" "),
+            words(lines[2]),
+            "2026-11-22T11:30:00.000000Z kernel.denied deny pid 7 (python3) notes.service/AF_INET kernel.pin"
+        );
+        assert_eq!(
+            words(lines[1]),
             "2026-11-22T11:30:00.000000Z refusal deny 403 alice?[2J (acme) docs/read_file no-writes: readers may not write"
         );
         assert_eq!(lines[0].find("SUBJECT"), lines[1].find("alice"), "columns are aligned:\n{out}");

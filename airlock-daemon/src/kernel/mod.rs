@@ -218,8 +218,10 @@ impl KernelHalf {
                 }
                 layers.extend(layers::limits(cgroups));
             }
-            // Where the links of the servers have names, those of the slice get some, too.
-            let base = cgroups.as_ref().map(Cgroups::base).filter(|_| climbed.pins.is_some());
+            // Where the links of the servers have names, those of the slice get some, too: if the next daemon will find them, since
+            // nothing else ends them, and without its own doors the slice is shut.
+            let keeps = |cgroups: &&Cgroups| cgroups.is_delegated() && climbed.pins.is_some();
+            let base = cgroups.as_ref().filter(keeps).map(Cgroups::base);
             let bpffs = config.bpffs.as_deref();
             if let Some(name) = &config.slice {
                 let keep = |links: &Links| base.map(|base| Pins::take_slice(base, links, bpffs));
