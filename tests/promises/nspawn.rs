@@ -115,13 +115,17 @@ pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> 
     Ok(root)
 }
 
-/// A container that has run.
-pub(crate) struct Ran(TempDir);
+/// A container or a machine that has run.
+pub(crate) struct Ran {
+    results: TempDir,
+    /// Whether it had a bpffs, on which links can be pinned.
+    pub(crate) bpffs: bool,
+}
 
 impl Ran {
     /// What the probe wrote to a file; nothing where there is none.
     pub(crate) fn told(&self, name: &str) -> String {
-        fs::read_to_string(self.0.path().join(name)).unwrap_or_default()
+        fs::read_to_string(self.results.path().join(name)).unwrap_or_default()
     }
 
     /// The same as what `journalctl -o json` wrote.
@@ -131,11 +135,14 @@ impl Ran {
     }
 }
 
-/// Boots it until the probe has ended, with an option more where there is one.
-pub(crate) fn boot(root: &Path, more: Option<&str>) -> Result<Ran, String> {
-    let ran = Ran(tempfile::tempdir().expect("a directory"));
-    if let Some(machine) = machine::wanted() {
-        let said = machine::boot(&machine, root, ran.0.path())?;
+/// Boots it until the probe has ended.
+pub(crate) fn boot(root: &Path) -> Result<Ran, String> {
+    let machine = machine::wanted();
+    let bpffs = if machine.is_some() { None } else { Bpffs::mount() };
+    let results = tempfile::tempdir().expect("a directory");
+    let ran = Ran { results, bpffs: machine.is_some() || bpffs.is_some() };
+    if let Some(machine) = machine {
+        let said = machine::boot(&machine, root, ran.results.path())?;
         assert!(!ran.told("journal").is_empty(), "the machine did not come up:\n{said}");
         return Ok(ran);
     }
@@ -146,8 +153,8 @@ pub(crate) fn boot(root: &Path, more: Option<&str>) -> Result<Ran, String> {
         .args(["--register=no", "--keep-unit", "--private-network", "--capability=all"])
         .args(["--system-call-filter=bpf", "--boot"])
         .arg(format!("--machine=airlock-test-{}", std::process::id()))
-        .arg(format!("--bind={}:/results", ran.0.path().display()))
-        .args(more)
+        .arg(format!("--bind={}:/results", ran.results.path().display()))
+        .args(bpffs.as_ref().map(|bpffs| format!("--bind={}:/sys/fs/bpf", bpffs.0.path().display())))
         .args(["systemd.firstboot=off", "systemd.wants=probe.service"])
         .stdin(Stdio::null())
         .output();
@@ -168,10 +175,7 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
         Ok(root) => root,
         Err(reason) => return skip(&reason),
     };
-    let is_machine = machine::wanted().is_some();
-    let bpffs = if is_machine { None } else { Bpffs::mount() };
-    let bind = bpffs.as_ref().map(|bpffs| format!("--bind={}:/sys/fs/bpf", bpffs.0.path().display()));
-    let ran = match boot(root.path(), bind.as_deref()) {
+    let ran = match boot(root.path()) {
         Ok(ran) => ran,
         Err(reason) => return skip(&reason),
     };
@@ -185,7 +189,7 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
     assert_eq!(told("result").trim(), "Result=success", "{journal}");
     assert_eq!(told("server"), "airlock-mcp\nown net\nown mnt\n", "{journal}");
-    if bpffs.is_some() || is_machine {
+    if ran.bpffs {
         assert!(told("pins").contains("sock_create-link"), "nothing was pinned:\n{journal}");
         assert_eq!(told("pins-again"), told("pins"), "{journal}");
         assert_eq!(told("pins-left"), "", "{journal}");

@@ -40,6 +40,44 @@ Restart=always
 RestartSec=100ms
 ";
 
+/// It does not heed the signal to end, and tries to get out when there is no daemon.
+const STUBBORN: &str = "[Unit]
+After=airlock.service
+BindsTo=airlock.service
+[Service]
+Type=exec
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/stubborn.py /var/lib/stubborn/said
+StateDirectory=stubborn
+User=bare
+Slice=airlock-mcp.slice
+";
+
+const STUBBORN_PY: &str = "import os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1] + '.ready', 'w').close()
+while not os.path.exists('/run/crashed'):
+    time.sleep(0.05)
+def tried(act, *given):
+    try:
+        act(*given)
+        return 0
+    except OSError as error:
+        return error.errno
+found = {
+    'inet': tried(socket.socket, socket.AF_INET, socket.SOCK_STREAM),
+    'inet6': tried(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM),
+    'unix': tried(socket.socket(socket.AF_UNIX).connect, '/run/dbus/system_bus_socket'),
+}
+with open(sys.argv[1] + '.new', 'w') as said:
+    said.write(' '.join(f'{name}={errno}' for name, errno in found.items()))
+os.rename(sys.argv[1] + '.new', sys.argv[1])
+";
+
+/// It is started again by the probe, when that has seen what happens without it.
+const NO_RESTART: &str = "[Service]
+Restart=no
+";
+
 const STRAY: &str = "[Unit]
 After=airlock.service
 StartLimitIntervalSec=0
@@ -55,7 +93,16 @@ cd /results || exit 1
 systemctl is-active airlock.service > active
 airlock kernel doctor > doctor 2>&1
 systemctl start notes.service bare.service loose.service stray.service
-token=$(airlock token --config /etc/airlock/airlock.yaml --subject oscar --tenant acme --group mcp.users --group mcp.operators 2> token-error)
+login() {
+    token=$(airlock token --config /etc/airlock/airlock.yaml --subject oscar --tenant acme --group mcp.users --group mcp.operators 2> token-error)
+}
+login
+until_there() {
+    for attempt in $(seq 300); do
+        [ -e "$1" ] && break
+        sleep 0.1
+    done
+}
 call() {
     local body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"$2\",\"arguments\":$3,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
     exec 3<> /dev/tcp/127.0.0.1/8080 || return
@@ -82,6 +129,24 @@ systemctl restart notes.service
 for attempt in $(seq 30); do
     call notes search_docs "$search" > again
     head -1 again | grep -q ' 200' && break
+    sleep 0.5
+done
+# The daemon crashes; the next one finds what it left.
+systemctl start stubborn.service
+until_there /var/lib/stubborn/said.ready
+systemctl kill --kill-who=main --signal=KILL airlock.service
+for attempt in $(seq 300); do
+    systemctl is-failed -q airlock.service && break
+    sleep 0.1
+done
+touch /run/crashed
+until_there /var/lib/stubborn/said
+cp /var/lib/stubborn/said crashed
+systemctl start airlock.service notes.service bare.service
+login
+for attempt in $(seq 30); do
+    call notes search_docs "$search" > recovered
+    head -1 recovered | grep -q ' 200' && break
     sleep 0.5
 done
 journalctl --sync
@@ -113,12 +178,15 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         ("etc/systemd/system/bare.service", 0o644, BARE),
         ("etc/systemd/system/loose.service", 0o644, loose.as_str()),
         ("etc/systemd/system/stray.service", 0o644, STRAY),
+        ("etc/systemd/system/stubborn.service", 0o644, STUBBORN),
+        ("usr/local/lib/airlock/stubborn.py", 0o644, STUBBORN_PY),
+        ("etc/systemd/system/airlock.service.d/test.conf", 0o644, NO_RESTART),
     ];
     let root = match prepare(CONFIG, PROBE, &more) {
         Ok(root) => root,
         Err(reason) => return skip(&reason),
     };
-    let ran = match boot(root.path(), None) {
+    let ran = match boot(root.path()) {
         Ok(ran) => ran,
         Err(reason) => return skip(&reason),
     };
@@ -139,7 +207,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     assert!(told("doctor").contains(slice), "{}", told("doctor"));
     assert!(told("place").contains("airlock.slice/airlock-mcp.slice/bare.service"), "{}", told("place"));
 
-    for upstream in ["notes", "bare", "loose", "again"] {
+    for upstream in ["notes", "bare", "loose", "again", "recovered"] {
         let answer = told(upstream);
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("deployment.md"),
@@ -160,6 +228,11 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     for protocol in ["tcp 127.0.0.1:8080", "udp 127.0.0.1:8080", "unix /run/systemd/journal/stdout"] {
         assert!(hardened.contains(&format!("{protocol}: failed, errno ")), "{hardened}\n{journal}");
     }
+    // Who outlives the daemon has no moment without the cage.
+    if ran.bpffs {
+        let crashed = format!("inet=1 inet6=1 unix={}", u8::from(sealed));
+        assert_eq!(told("crashed"), crashed, "{journal}");
+    }
     // What units print is in the journal.
     assert!(told("said").contains("this unit begins"), "{}\n{journal}", told("said"));
     let stray = told("stray");
@@ -178,7 +251,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         let is_of_systemd = |record: &&Value| !record["AIRLOCK_CLIENT"].to_string().contains("(docs-server)");
         let noise: Vec<&Value> = of("notes.service").filter(is_of_systemd).collect();
         let of_loopback = noise.iter().filter(|record| record["AIRLOCK_TARGET"] == "AF_NETLINK").count();
-        assert_eq!((of_loopback, noise.len()), (2, 2), "one at each of two starts: {noise:#?}\n{journal}");
+        assert_eq!((of_loopback, noise.len()), (3, 3), "one at each of three starts: {noise:#?}\n{journal}");
     }
     let after = told("after");
     let ended = after.lines().filter(|state| ["inactive", "failed"].contains(state)).count();
