@@ -100,7 +100,7 @@ pub struct Slice {
     since: u64,
     /// Why its units are not sealed; nothing where they are.
     unsealed: Option<String>,
-    /// What keeps the links when this process dies, or why nothing does; none where the links of servers go with it as well.
+    /// What keeps the links when this process dies, or why nothing does; none where no later start would find them.
     pins: Option<Result<Pins, PinsError>>,
     links: Links,
 }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A daemon attaches its own links before it looks in here, pins them beside the set that it finds, and changes the names. So
-//! there is no moment without, whatever the kind of link. What it finds for its servers is ours as a whole, or it is refused as
+//! there is no moment without for servers, whatever the kind of link (a slice has one without what is host-wide, until the new
+//! programs know its cgroup). What it finds for its servers is ours as a whole, or it is refused as
 //! a whole. That of a slice is replaced whatever it is: a slice's cgroup outlives daemons, so an upgrade after a crash would find
 //! the programs of another version on it each time, and be refused.
 
