@@ -19,7 +19,7 @@ use airlock::config::schema::{Kernel, KernelMode, Pin, Rung};
 use airlock::kernel::{KernelError, KernelHalf, PinsError};
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use support::Slice;
+use support::{Slice, remove_cgroup};
 
 /// The variables that make the test binary a daemon, and tell it and its server what to use.
 const BPFFS: &str = "AIRLOCK_TEST_BPFFS";
@@ -147,13 +147,6 @@ impl Drop for Place {
             remove_cgroup(&self.service.join(name));
         }
         let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// Removes a cgroup once its killed processes have left it.
-fn remove_cgroup(dir: &Path) {
-    while fs::remove_dir(dir).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy) {
-        std::thread::yield_now();
     }
 }
 

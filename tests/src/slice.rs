@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A slice of a test's own. It goes with this value, and so does whoever is in it.
@@ -43,9 +43,13 @@ impl Slice {
 impl Drop for Slice {
     fn drop(&mut self) {
         let _ = fs::write(self.dir.join("cgroup.kill"), "1");
-        // A cgroup goes once the last of its processes has left it, for which there is nothing to wait for.
-        while fs::remove_dir(&self.dir).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
-            std::thread::yield_now();
-        }
+        remove_cgroup(&self.dir);
+    }
+}
+
+/// Removes a cgroup once its killed processes have left it, for which there is nothing to wait for.
+pub fn remove_cgroup(dir: &Path) {
+    while fs::remove_dir(dir).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+        std::thread::yield_now();
     }
 }

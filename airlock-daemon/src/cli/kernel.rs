@@ -98,9 +98,7 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
             report.rung.map_or("none", crate::config::schema::Rung::name)
         ));
     }
-    if let Some(slice) = half.slice()
-        && let Err(error) = slice.and_then(|slice| slice.reaches(report.minimum_rung))
-    {
+    if let Some(Err(error)) = half.fitting_slice() {
         broken.push(error.to_string());
     }
     let prints = config.upstreams.iter().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));

@@ -114,9 +114,8 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
     let wanted = &gateway.config.kernel.xdp.interfaces;
     let bare = wanted.iter().filter(|name| early_drop.iter().all(|place| place.interface != **name));
     alarms.extend(bare.map(|name| format!("kernel: the early drop is not attached to {name}")));
-    let slice = gateway.kernel.slice().and_then(|slice| {
-        let fits = slice.and_then(|slice| slice.reaches(report.minimum_rung).map(|()| slice));
-        let fits = fits.map_err(|error| error.to_string()).and_then(|slice| slice.stands().map(|()| slice));
+    let slice = gateway.kernel.fitting_slice().and_then(|slice| {
+        let fits = slice.map_err(|error| error.to_string()).and_then(|slice| slice.stands().map(|()| slice));
         fits.inspect_err(|error| alarms.push(format!("kernel: {error}"))).ok()
     });
     let upstreams = gateway.upstreams.iter().map(|upstream| {

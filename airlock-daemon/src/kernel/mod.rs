@@ -149,16 +149,14 @@ impl KernelHalf {
                 if let Some(error) = failures.early_drop {
                     return Err(error.into());
                 }
-                if let Some(slice) = half.slice() {
-                    slice?.reaches(minimum)?;
-                }
+                half.fitting_slice().transpose()?;
             }
             KernelMode::Preferred => {
                 if report.rung.is_none_or(|rung| rung < minimum) {
                     let missing = report.missing();
                     tracing::warn!(rung = rung_name(report.rung), missing, "{}", report.claim);
                 }
-                if let Some(Err(error)) = half.slice().map(|slice| slice.and_then(|it| it.reaches(minimum))) {
+                if let Some(Err(error)) = half.fitting_slice() {
                     tracing::warn!("{error}");
                 }
             }
@@ -320,6 +318,12 @@ impl KernelHalf {
     /// The slice whose units may dial in, where one is configured.
     pub fn slice(&self) -> Option<Result<&Slice, SliceError>> {
         self.slice.as_ref().map(|slice| slice.as_ref().map_err(Clone::clone))
+    }
+
+    /// The same, if its units stand where the configuration demands.
+    pub fn fitting_slice(&self) -> Option<Result<&Slice, SliceError>> {
+        let minimum = self.report.minimum_rung;
+        self.slice().map(|slice| slice.and_then(|slice| slice.reaches(minimum).map(|()| slice)))
     }
 
     /// Whether the slice's units connect to nothing but what a door is opened to.

@@ -149,7 +149,7 @@ impl Pins {
     /// # Errors
     /// When there is no bpffs or it does not let us.
     pub(super) fn take_slice(base: &Path, links: &Links, bpffs: Option<&Path>) -> Result<Self, PinsError> {
-        Self::replace(&format!("{}{SLICE}", instance(base)), links, bpffs, |_| Ok(Found::Alive))
+        Self::replace(&slice_of(base), links, bpffs, |_| Ok(Found::Alive))
     }
 
     /// Removes the set of a slice that is not configured any more.
@@ -158,7 +158,7 @@ impl Pins {
     /// When it is there, and cannot be removed.
     pub(super) fn forget_slice(base: &Path, bpffs: Option<&Path>) -> Result<(), PinsError> {
         let version = bpffs.unwrap_or(Path::new(DIRECTORY)).join(VERSION);
-        let name = format!("{}{SLICE}", instance(base));
+        let name = slice_of(base);
         ["", OLD, NEW].iter().try_for_each(|end| remove(&version.join(format!("{name}{end}"))))
     }
 
@@ -260,6 +260,11 @@ fn instance(base: &Path) -> String {
         }
     }
     name
+}
+
+/// The name of the directory beside it, for its slice.
+fn slice_of(base: &Path) -> String {
+    instance(base) + SLICE
 }
 
 /// The name of a pin; a bpffs refuses dots.

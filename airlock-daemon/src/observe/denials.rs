@@ -28,7 +28,7 @@ pub async fn record(kernel: Arc<KernelHalf>, audit: AuditLog, metrics: Arc<Metri
         metrics.kernel_denied(upstream, hook);
         // A queue that is full has said so itself.
         let record = Record::kernel_denied(upstream, denied.pid, program, hook, &target);
-        let _ = audit.record_refusal(Record { unit: denied.unit.clone(), ..record });
+        let _ = audit.record_refusal(Record { unit: denied.unit, ..record });
     };
     let lose = |count: u64| {
         tracing::warn!(count, "refusals of the kernel that came too fast to be told one by one");

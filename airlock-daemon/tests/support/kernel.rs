@@ -18,7 +18,7 @@ mod skipping;
 mod slices;
 
 pub(crate) use skipping::{note, skip};
-pub(crate) use slices::Slice;
+pub(crate) use slices::{Slice, remove_cgroup};
 
 /// The variable that makes the test binary behave as a probe process.
 pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";

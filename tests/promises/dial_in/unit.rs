@@ -111,13 +111,16 @@ call() {
     exec 3>&-
 }
 search='{"query":"roll back"}'
-for upstream in notes bare loose; do
-    # The units have just been started.
+# Units that have just been started take their time.
+until_served() {
     for attempt in $(seq 30); do
-        call $upstream search_docs "$search" > $upstream
-        head -1 $upstream | grep -q ' 200' && break
+        call "$1" search_docs "$search" > "$2"
+        head -1 "$2" | grep -q ' 200' && break
         sleep 0.5
     done
+}
+for upstream in notes bare loose; do
+    until_served $upstream $upstream
 done
 call bare phone_home '{"address":"127.0.0.1:8080","socket":"/run/dbus/system_bus_socket"}' > home
 call notes phone_home '{"address":"127.0.0.1:8080"}' > hardened
@@ -126,11 +129,7 @@ systemctl show --property=ControlGroup bare.service > place
 # The doctor leaves the doors of the running daemon as they are.
 airlock kernel doctor > /dev/null 2>&1
 systemctl restart notes.service
-for attempt in $(seq 30); do
-    call notes search_docs "$search" > again
-    head -1 again | grep -q ' 200' && break
-    sleep 0.5
-done
+until_served notes again
 # The daemon crashes; the next one finds what it left.
 systemctl start stubborn.service
 until_there /var/lib/stubborn/said.ready
@@ -144,11 +143,7 @@ until_there /var/lib/stubborn/said
 cp /var/lib/stubborn/said crashed
 systemctl start airlock.service notes.service bare.service
 login
-for attempt in $(seq 30); do
-    call notes search_docs "$search" > recovered
-    head -1 recovered | grep -q ' 200' && break
-    sleep 0.5
-done
+until_served notes recovered
 journalctl --sync
 journalctl --no-pager -o cat -t echo -u notes.service > said
 # Its cage goes with the daemon, and so must it.
