@@ -9,7 +9,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use airlock::config::schema::{Files, Kernel, KernelMode, Pin, PinNetwork, Rung, Seal};
@@ -289,7 +289,7 @@ fn a_process_that_cannot_confine_itself_does_not_start() {
     // A removed leaf cannot be entered.
     let servers = support::findings(&mut parent.spawn(&support::probe("look")).expect("a process"));
     let path = servers["cgroup"].rsplit_once('-').map(|(path, _)| format!("{path}-1")).expect("a leaf");
-    let removed = cgroup_mount().join(path.trim_start_matches('/'));
+    let removed = support::cgroup_mount().expect("a mount").join(path.trim_start_matches('/'));
     std::fs::remove_dir(&removed).expect("the first leaf");
     let error = cell.spawn(&support::probe("look")).expect_err("no leaf");
     assert!(matches!(error, SpawnError::Cgroup { .. } | SpawnError::Confine { .. }), "{error}");
@@ -431,16 +431,7 @@ fn frame(tags: usize, source: Ip, port: u16) -> Vec<u8> {
     frame
 }
 
-fn cgroup_mount() -> PathBuf {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
-    let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).expect("cgroup2");
-    PathBuf::from(mount.split(' ').nth(1).expect("a path"))
-}
-
 /// The directory of the cgroup of a process.
 fn cell_of(pid: u32) -> PathBuf {
-    let table =
-        std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cgroup")).expect("cgroup");
-    let path = table.lines().find_map(|line| line.strip_prefix("0::/")).expect("a v2 cgroup");
-    cgroup_mount().join(path)
+    support::cgroup_of(&pid.to_string()).expect("a cgroup")
 }

@@ -173,8 +173,9 @@ const OF_NETWORKS: [u32; 3] = [2, 10, 16];
 const STREAM: u32 = 1;
 
 /// Whether a socket that the kernel makes for itself, in a process of a slice, may be one of those that each new network has
-/// (`PrivateNetwork=` of a unit): control sockets of IP and of netlink. None of them is a stream; streams are what file systems of
-/// the network are mounted by, on behalf of whoever may mount.
+/// (`PrivateNetwork=` of a unit): control sockets of IP and of netlink. None of those is a stream; streams are what file systems of
+/// the network are mounted by, on behalf of whoever may mount. What rare modules (`rds_tcp`, `tipc`, `kafs`) open for each network is
+/// refused, and that network with it.
 #[inline(always)]
 pub const fn is_of_a_new_network(family: u32, kind: u32) -> bool {
     kind != STREAM && (family == OF_NETWORKS[0] || family == OF_NETWORKS[1] || family == OF_NETWORKS[2])

@@ -22,14 +22,11 @@ impl Slice {
     /// Why none can be made here.
     pub fn create() -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
-        let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
-        let mount = PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?);
-        let first = fs::read_to_string("/proc/1/cgroup").map_err(|error| error.to_string())?;
-        let first = first.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of init")?;
+        let first = cgroup_of("1")?;
+        let manager = if first.ends_with("init.scope") { first.parent().unwrap_or(&first) } else { &first };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("airlocktest{}x{number}.slice", std::process::id());
-        let dir = mount.join(first.trim_end_matches("init.scope")).join(&name);
+        let dir = manager.join(&name);
         fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Self { name, dir })
     }
@@ -45,6 +42,26 @@ impl Drop for Slice {
         let _ = fs::write(self.dir.join("cgroup.kill"), "1");
         remove_cgroup(&self.dir);
     }
+}
+
+/// The directory of a process's cgroup, by its entry in `/proc`.
+///
+/// # Errors
+/// Where there is none to be seen.
+pub fn cgroup_of(entry: &str) -> Result<PathBuf, String> {
+    let table = fs::read_to_string(format!("/proc/{entry}/cgroup")).map_err(|error| error.to_string())?;
+    let place = table.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup v2")?;
+    Ok(mount()?.join(place))
+}
+
+/// Where cgroup v2 is mounted.
+///
+/// # Errors
+/// Where it is not.
+pub fn mount() -> Result<PathBuf, String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+    let mount = mounts.lines().find(|line| line.contains(" cgroup2 ")).ok_or("no cgroup2 mount")?;
+    Ok(PathBuf::from(mount.split(' ').nth(1).ok_or("no mount point")?))
 }
 
 /// Removes a cgroup once its killed processes have left it, for which there is nothing to wait for.

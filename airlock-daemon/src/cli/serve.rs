@@ -144,6 +144,9 @@ fn serve(config: Config, file: &Path) -> Result<(), Failure> {
     }
     let _ = service.gateway.audit.record(Record::new(Event::Stop));
     house.writer.join()?;
+    if result.is_ok() {
+        service.gateway.kernel.end();
+    }
     result
 }
 

@@ -115,7 +115,9 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
     let bare = wanted.iter().filter(|name| early_drop.iter().all(|place| place.interface != **name));
     alarms.extend(bare.map(|name| format!("kernel: the early drop is not attached to {name}")));
     let slice = gateway.kernel.fitting_slice().and_then(|slice| {
-        let fits = slice.map_err(|error| error.to_string()).and_then(|slice| slice.stands().map(|()| slice));
+        let fits = slice
+            .map_err(|error| error.to_string())
+            .and_then(|slice| slice.stands().and_then(|()| slice.is_alone()).map(|()| slice));
         fits.inspect_err(|error| alarms.push(format!("kernel: {error}"))).ok()
     });
     let upstreams = gateway.upstreams.iter().map(|upstream| {

@@ -1,7 +1,7 @@
 //! The cgroups: where ours are, one leaf a server process, and its end.
 //!
 //! ```text
-//! base/            our own cgroup when systemd delegated it, otherwise `airlock-<pid>-<n>` below our own
+//! base/            our own cgroup when systemd delegated it and we serve, otherwise `airlock-<pid>-<n>` below our own
 //!   daemon/        this process (only when delegated: a cgroup with controllers holds no processes itself)
 //!   servers/       the programs are attached here, before the first leaf exists
 //!     <name>-<n>   one server process and its children
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Purpose;
 use super::clone::Entrance;
 use crate::config::schema::{Pin, PinNetwork};
 
@@ -38,6 +39,9 @@ pub const LIMITS: [Limit; 3] = [
     Limit { controller: "pids", key: "pin.tasks", is_set: |pin| pin.tasks.is_some() },
     Limit { controller: "cpu", key: "pin.cpu", is_set: |pin| pin.cpu.is_some() },
 ];
+
+/// What the leaves are in: of pinned servers, and of others.
+const PARENTS: [&str; 2] = ["servers", "unpinned"];
 
 /// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
@@ -96,20 +100,25 @@ pub(super) struct Cgroups {
 
 impl Cgroups {
     /// Finds our place in the hierarchy and creates `servers` and `unpinned`.
-    pub(super) fn prepare() -> Result<Self, CgroupError> {
+    ///
+    /// Who only looks has them apart also where systemd delegated a cgroup: there a running daemon has its own.
+    pub(super) fn prepare(purpose: Purpose) -> Result<Self, CgroupError> {
         let own = own_cgroup()?;
-        let (base, created, delegated) = match delegated_base(&own) {
-            Some(base) => (base, false, true),
-            None => (own.join(unique_name()), true, false),
+        let given = delegated_base(&own);
+        if let Some(given) = &given {
+            step_aside(given)?;
+        }
+        let delegated = given.is_some();
+        let (base, created) = match (given, purpose) {
+            (Some(given), Purpose::Serve) => (given, false),
+            (Some(given), Purpose::Look) => (given.join(unique_name()), true),
+            (None, _) => (own.join(unique_name()), true),
         };
         if created {
             fs::create_dir(&base).map_err(failed("create the cgroup", &base))?;
         }
         let mut cgroups =
             Self { base, created, delegated, controllers: Vec::new(), next_leaf: AtomicU64::new(0) };
-        if delegated {
-            cgroups.step_aside()?;
-        }
         for dir in [cgroups.servers(), cgroups.unpinned()] {
             match fs::create_dir(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -124,16 +133,21 @@ impl Cgroups {
 
     /// The cgroup that the programs are attached to.
     pub(super) fn servers(&self) -> PathBuf {
-        self.base.join("servers")
+        self.base.join(PARENTS[0])
     }
 
     fn unpinned(&self) -> PathBuf {
-        self.base.join("unpinned")
+        self.base.join(PARENTS[1])
     }
 
-    /// Whether systemd gave us this subtree.
+    /// Whether systemd gave us the subtree that these are in.
     pub(super) fn is_delegated(&self) -> bool {
         self.delegated
+    }
+
+    /// Whether the next daemon is given the same ones.
+    pub(super) fn last(&self) -> bool {
+        !self.created
     }
 
     /// The directory that holds our cgroups.
@@ -193,37 +207,22 @@ impl Cgroups {
 
     /// Ends the servers of a daemon that died, whose cgroups systemd left to us. A directory of our own making has none.
     pub(super) fn end_leftovers(&self) {
-        if self.created {
-            return;
+        if !self.created {
+            end_leftovers(&self.base);
         }
-        for parent in [self.servers(), self.unpinned()] {
-            let leaves = fs::read_dir(&parent).into_iter().flatten().flatten();
-            for leaf in leaves.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                tracing::info!(path = %leaf.path().display(), "server of a daemon that is gone: ended");
-                drop(Leaf { path: leaf.path(), gone: false });
-            }
-        }
-    }
-
-    /// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
-    fn step_aside(&self) -> Result<(), CgroupError> {
-        let daemon = self.base.join("daemon");
-        match fs::create_dir(&daemon) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("create the cgroup", &daemon)(error));
-            }
-            _ => {}
-        }
-        let procs = daemon.join("cgroup.procs");
-        fs::write(&procs, "0").map_err(failed("move this process", &procs))
     }
 
     /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
     fn enable_controllers(&mut self) {
         for Limit { controller, .. } in LIMITS {
             let enable = format!("+{controller}");
-            let enabled = [self.base.clone(), self.servers(), self.unpinned()]
+            // What is given has no controllers for those that are made in it.
+            let given = self.base.parent().filter(|_| self.created && self.delegated);
+            let own = [self.base.clone(), self.servers(), self.unpinned()];
+            let enabled = given
+                .map(Path::to_path_buf)
                 .iter()
+                .chain(&own)
                 .all(|dir| fs::write(dir.join("cgroup.subtree_control"), &enable).is_ok());
             if enabled {
                 self.controllers.push(controller);
@@ -331,6 +330,37 @@ impl Drop for Leaf {
             self.remove();
         }
     }
+}
+
+/// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
+fn step_aside(base: &Path) -> Result<(), CgroupError> {
+    let daemon = base.join("daemon");
+    match fs::create_dir(&daemon) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("create the cgroup", &daemon)(error));
+        }
+        _ => {}
+    }
+    let procs = daemon.join("cgroup.procs");
+    fs::write(&procs, "0").map_err(failed("move this process", &procs))
+}
+
+fn end_leftovers(base: &Path) {
+    for parent in PARENTS.map(|name| base.join(name)) {
+        let leaves = fs::read_dir(&parent).into_iter().flatten().flatten();
+        for leaf in leaves.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            tracing::info!(path = %leaf.path().display(), "server of a daemon that is gone: ended");
+            drop(Leaf { path: leaf.path(), gone: false });
+        }
+    }
+}
+
+/// Ends the servers of a daemon that died for one that makes no cgroups; gives the directory that both are in, if systemd
+/// delegated one.
+pub(super) fn clear_delegated() -> Option<PathBuf> {
+    let base = delegated_base(&own_cgroup().ok()?)?;
+    end_leftovers(&base);
+    Some(base)
 }
 
 /// A name that no other daemon, and no other instance in this process, takes.

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use airlock_ebpf::Cage;
 use aya::Ebpf;
+use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup;
-use super::ladder::Climbed;
-use super::links::Links;
+use super::links::{self, Links};
 use super::loader::{self, LoadError};
 use super::peer::{Peer, TICKS};
-use super::pins::{Pins, PinsError};
+use super::pins::{Hold, Pins, PinsError};
 use super::report::{Layer, rung_name};
 use super::sealed;
 use super::users;
@@ -69,6 +69,11 @@ pub enum SliceError {
 }
 
 impl SliceError {
+    /// There is nothing that could be attached.
+    pub(super) fn bare(name: &str) -> Self {
+        refused(name, "neither are servers here, see the other layers".to_owned(), None)
+    }
+
     fn errno(&self) -> Option<i32> {
         match self {
             Self::Absent { errno, .. } | Self::Refused { errno, .. } => *errno,
@@ -88,8 +93,8 @@ pub fn slice_dir(name: &str) -> Option<PathBuf> {
     Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
 }
 
-/// The slice whose units are pinned; its links end with this value, and stay when the process is killed: a unit that does not
-/// heed the signal to end outlives the daemon by a minute and a half.
+/// The slice whose units are pinned. Its links end with this value where they have no names, and stay otherwise, until the end
+/// that is asked for: a unit that does not heed the signal to end outlives the daemon by a minute and a half.
 #[derive(Debug)]
 pub struct Slice {
     name: String,
@@ -100,46 +105,89 @@ pub struct Slice {
     since: u64,
     /// Why its units are not sealed; nothing where they are.
     unsealed: Option<String>,
-    /// What keeps the links when this process dies, or why nothing does; none where no later start would find them.
-    pins: Option<Result<Pins, PinsError>>,
+    /// Whether programs are on it that leave its units no unix socket but those behind doors.
+    has_doors: bool,
+    /// What keeps the links when this process dies; none where no later start would find them.
+    pins: Option<Pins>,
+    /// Why there are no names where there should be, with the remedy.
+    unpinned: Option<String>,
     links: Links,
 }
 
 impl Slice {
     /// What [`Self::attach`] would come to, without anything attached: a running daemon has its own programs there, and a second
     /// set without its doors would shut them.
-    pub(super) fn look(name: &str, servers: &Climbed) -> Result<Self, SliceError> {
-        Self::find(name, servers).map(|(slice, _)| slice)
+    pub(super) fn look(name: &str, seal: Option<Seal>) -> Result<Self, SliceError> {
+        let (mut slice, _) = Self::find(name)?;
+        slice.unsealed = seal.is_none().then(unsealed);
+        Ok(slice)
     }
 
-    /// Attaches to the cgroup of a slice what was proved on that of the servers, but for the hooks on unix sockets.
-    /// `keep` gives the links names, where there are any to give.
-    pub(super) fn attach(
-        name: &str,
-        ebpf: Option<&mut Ebpf>,
-        servers: &Climbed,
-        keep: impl FnOnce(&Links) -> Option<Result<Pins, PinsError>>,
-    ) -> Result<Self, SliceError> {
-        let (mut slice, open) = Self::find(name, servers)?;
-        let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
-        let ebpf = ebpf.ok_or_else(|| refused("the eBPF programs are not loaded".into(), None))?;
+    /// Attaches to the cgroup of a slice what is attached to that of the servers, but for the hooks on unix sockets; `seal` is how
+    /// those are sealed. What it is worth is for [`Self::proved`] to say.
+    pub(super) fn attach(name: &str, ebpf: &mut Ebpf, seal: Option<Seal>) -> Result<Self, SliceError> {
+        let (mut slice, open) = Self::find(name)?;
         slice.links = loader::attach_ip(ebpf, &open)
-            .map_err(|error| refused(error.to_string(), loader::errno_of(&error)))?;
-        if let Some(by) = servers.seal.filter(|_| slice.unsealed.is_none()) {
-            slice.unsealed = seal(ebpf, by, &open, &mut slice.links).err().map(|error| error.to_string());
+            .map_err(|error| refused(name, error.to_string(), loader::errno_of(&error)))?;
+        match seal {
+            Some(by) => match self::seal(ebpf, by, &open, &mut slice.links) {
+                Ok(()) => slice.has_doors = true,
+                Err(error) => slice.unsealed = Some(error.to_string()),
+            },
+            None => slice.unsealed = Some(unsealed()),
         }
-        slice.pins = keep(&slice.links);
         let now = clock_gettime(ClockId::Boottime);
         slice.since = u64::try_from(now.tv_sec).unwrap_or_default() * TICKS
             + u64::try_from(now.tv_nsec).unwrap_or_default() / (1_000_000_000 / TICKS);
         Ok(slice)
     }
 
-    /// Finds its cgroup, and says what it is to have.
-    fn find(name: &str, servers: &Climbed) -> Result<(Self, File), SliceError> {
-        let refused = |detail: String, errno| SliceError::Refused { name: name.to_owned(), detail, errno };
-        let manager = manager_cgroup().map_err(|error| refused(error.to_string(), error.errno()))?;
-        let below = slice_dir(name).ok_or_else(|| refused("that is not the name of a slice".into(), None))?;
+    /// Gives its links names, in the place of those that an earlier daemon left; `refused` is why those of servers have none.
+    pub(super) fn pin(&mut self, hold: Hold<'_>, refused: Option<&PinsError>) {
+        let explained = |error: &PinsError| format!("{error}; {}", error.remedy());
+        if let Some(error @ PinsError::Stronger { .. }) = refused {
+            self.unpinned = Some(explained(error));
+            return;
+        }
+        match hold.take_slice(&self.links) {
+            Ok(pins) => self.pins = Some(pins),
+            Err(error) => self.unpinned = Some(explained(&error)),
+        }
+        // Host-wide programs among them know the slice, too, and no doors of ours.
+        if let Some(error) = refused {
+            self.unpinned.get_or_insert_with(|| explained(error));
+        }
+    }
+
+    /// Claims no more than what a process in the cage of the servers has proved.
+    pub(super) fn proved(&mut self, rung: Option<Rung>) {
+        if rung != Some(Rung::Sealed) {
+            self.unsealed.get_or_insert_with(unsealed);
+        }
+    }
+
+    /// The end that was asked for: from here on its links end with this value.
+    pub(super) fn unpin(&self) {
+        if let Some(pins) = &self.pins {
+            pins.remove();
+        }
+    }
+
+    /// What is attached to it.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Whether its units reach nothing but what a door is opened to.
+    pub(super) fn has_doors(&self) -> bool {
+        self.has_doors
+    }
+
+    /// Finds its cgroup.
+    fn find(name: &str) -> Result<(Self, File), SliceError> {
+        let manager = manager_cgroup().map_err(|error| refused(name, error.to_string(), error.errno()))?;
+        let below =
+            slice_dir(name).ok_or_else(|| refused(name, "that is not the name of a slice".into(), None))?;
         let dir = manager.join(below);
         let absent = |error: io::Error| SliceError::Absent {
             dir: dir.clone(),
@@ -148,15 +196,15 @@ impl Slice {
         };
         let open = File::open(&dir).map_err(absent)?;
         let identity = open.metadata().map(|found| (found.dev(), found.ino())).map_err(absent)?;
-        let is_sealed = servers.seal.is_some() && servers.rung == Some(Rung::Sealed);
-        let unsealed = (!is_sealed).then(|| "servers are not sealed here either".to_owned());
         let slice = Self {
             name: name.to_owned(),
             dir,
             identity,
             since: u64::MAX,
-            unsealed,
+            unsealed: None,
+            has_doors: false,
             pins: None,
+            unpinned: None,
             links: Links::default(),
         };
         Ok((slice, open))
@@ -209,6 +257,29 @@ impl Slice {
         ))
     }
 
+    /// Whether the programs on it are this daemon's alone. Others refuse as well and know no doors, so they shut them: those that a
+    /// daemon left which died, above all. Asked of the kernel, so it is what it is now.
+    ///
+    /// # Errors
+    /// Why not, as a sentence with its remedy.
+    pub fn is_alone(&self) -> Result<(), String> {
+        let dir = self.dir.display();
+        let remedy = self.unpinned.as_deref().unwrap_or(
+            "end that software, or remove the daemon's pins where kernel.bpffs was then: rm -r …/v1/*_slice",
+        );
+        // What cannot be asked is no finding.
+        let attached = File::open(&self.dir).and_then(|dir| links::count(&dir, BPF_CGROUP_INET4_CONNECT));
+        match attached {
+            Ok(count) if count > 1 => Err(format!(
+                "{}: besides Airlock's own, {} refuse connections of its units on {dir}, and may shut their way to Airlock: \
+                 programs of a daemon that died, or of other software; {remedy}",
+                self.name,
+                count - 1,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the hooks have been in force on a process all its life.
     ///
     /// # Errors
@@ -241,6 +312,15 @@ impl Slice {
     }
 }
 
+fn refused(name: &str, detail: String, errno: Option<i32>) -> SliceError {
+    SliceError::Refused { name: name.to_owned(), detail, errno }
+}
+
+/// Why a slice whose programs are all there is not sealed.
+fn unsealed() -> String {
+    "servers are not sealed here either".to_owned()
+}
+
 /// Seals a slice in the way in which servers are.
 fn seal(ebpf: &mut Ebpf, by: Seal, slice: &File, links: &mut Links) -> Result<(), LoadError> {
     sealed::set_cage(ebpf, Cage::Slice, slice)?;
@@ -255,17 +335,15 @@ pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
     match slice {
         Ok(slice) => {
             let (name, dir, rung) = (&slice.name, slice.dir.display(), rung_name(Some(slice.rung())));
-            let mut detail = match &slice.unsealed {
+            let detail = match &slice.unsealed {
                 None => format!("{name}: sealed but for its doors, in {dir}, rung {rung}"),
                 Some(why) => format!("{name}: the IP hooks, in {dir}, rung {rung}: {why}"),
             };
-            match &slice.pins {
-                None => {}
-                Some(Ok(pins)) => detail.extend(["; ", &pins.to_string()]),
-                Some(Err(error)) => {
-                    detail.extend(["; not pinned: ", &error.to_string(), "; ", &error.remedy()]);
-                }
-            }
+            let detail = match (&slice.pins, &slice.unpinned) {
+                (Some(pins), _) => format!("{detail}; {pins}"),
+                (None, Some(why)) => format!("{detail}; not pinned: {why}"),
+                (None, None) => detail,
+            };
             Layer::active("slice", detail)
         }
         Err(error) => Layer::inactive("slice", error.to_string()).with_errno(error.errno()),

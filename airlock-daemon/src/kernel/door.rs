@@ -50,7 +50,7 @@ impl KernelHalf {
     }
 
     fn door(&self, cookie: impl FnOnce() -> io::Result<u64>) -> io::Result<Option<Door>> {
-        let Some(programs) = self.programs.as_ref().filter(|_| self.is_slice_sealed()) else {
+        let Some(programs) = self.programs.as_ref().filter(|_| self.has_doors()) else {
             return Ok(None);
         };
         let cookie = cookie()?;

@@ -10,26 +10,27 @@ use airlock_ebpf::Cage;
 use aya::Ebpf;
 
 use super::canary;
-use super::cgroup::Cgroups;
+use super::cgroup::{self, Cgroups};
 use super::clone::Birth;
+use super::dialers::{Slice, SliceError};
 use super::events::Names;
 use super::links::Links;
 use super::loader::{self, LoadError, errno_of};
-use super::pins::{Pins, PinsError};
+use super::pins::{Hold, Pins, PinsError};
 use super::report::{Layer, rung_name};
 use super::sealed;
 use super::unix_hooks;
-use super::{Hook, KernelError};
-use crate::config::schema::{Rung, Seal};
+use super::{Hook, KernelError, Purpose};
+use crate::config::schema::{Kernel, Rung, Seal};
 
 /// What was attached and proved.
 #[derive(Debug, Default)]
 pub(super) struct Climbed {
     /// The rung; none where nothing holds.
     pub(super) rung: Option<Rung>,
-    /// How the seal was attached, where it was: one of [`Seal::Cgroup`] and [`Seal::Host`].
-    pub(super) seal: Option<Seal>,
-    /// What is attached.
+    /// The slice, where one is configured.
+    pub(super) slice: Option<Result<Slice, SliceError>>,
+    /// What is attached to servers.
     pub(super) links: Links,
     /// The names that keep it attached when this process dies.
     pub(super) pins: Option<Pins>,
@@ -37,12 +38,14 @@ pub(super) struct Climbed {
     pub(super) foreign: Option<PinsError>,
 }
 
-/// Attaches to the cgroup of all servers whatever this host takes, then has a process try to break out.
+/// Attaches to the cgroup of all servers whatever this host takes, and the same to the slice; then has a process try to break out.
+///
+/// What an earlier daemon pinned goes when the programs of this one are in force on everybody whom it holds.
 pub(super) fn climb(
     cgroups: &Cgroups,
     ebpf: &mut Ebpf,
-    choice: Seal,
-    bpffs: Option<&Path>,
+    config: &Kernel,
+    purpose: Purpose,
     names: &Names,
     layers: &mut Vec<Layer>,
 ) -> Climbed {
@@ -70,10 +73,10 @@ pub(super) fn climb(
         ),
     }
     let mut sealed_by = None;
-    if choice == Seal::Off {
+    if config.seal == Seal::Off {
         layers.push(Layer::inactive("sealed", "switched off").with_remedy("set kernel.seal to auto"));
     } else {
-        match seal(ebpf, &dir, choice, &mut links, layers) {
+        match seal(ebpf, &dir, config.seal, &mut links, layers) {
             Ok(by) => sealed_by = by,
             Err(error) => layers.push(
                 Layer::inactive("sealed", error.to_string())
@@ -82,31 +85,49 @@ pub(super) fn climb(
             ),
         }
     }
-    let (pins, foreign) = pin(cgroups, &links, bpffs, layers);
+    let mut slice = config.slice.as_deref().map(|name| match purpose {
+        Purpose::Serve => Slice::attach(name, ebpf, sealed_by),
+        Purpose::Look => Slice::look(name, sealed_by),
+    });
+    let (pins, foreign) = pin(cgroups, &links, slice.as_mut(), config, layers);
     // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next to pins that are
     // refused nothing is touched.
     if foreign.is_none() {
         cgroups.end_leftovers();
     }
-    Climbed { rung: prove(cgroups, names, layers), seal: sealed_by, links, pins, foreign }
+    let rung = prove(cgroups, names, layers);
+    if let Some(Ok(slice)) = &mut slice {
+        slice.proved(rung);
+    }
+    Climbed { rung, slice, links, pins, foreign }
 }
 
 /// Pins what is attached, where the cgroups outlive this process or the configuration asks for it.
 fn pin(
     cgroups: &Cgroups,
     links: &Links,
-    bpffs: Option<&Path>,
+    slice: Option<&mut Result<Slice, SliceError>>,
+    config: &Kernel,
     layers: &mut Vec<Layer>,
 ) -> (Option<Pins>, Option<PinsError>) {
     let name = "pins";
-    if bpffs.is_none() && !cgroups.is_delegated() {
+    if config.bpffs.is_none() && !cgroups.is_delegated() {
         layers.push(
             Layer::inactive(name, "not pinned: these cgroups are this process's own")
                 .with_remedy("run as a systemd service with Delegate=yes, or set kernel.bpffs"),
         );
         return (None, None);
     }
-    match Pins::take(cgroups.base(), links, bpffs) {
+    // The links of a slice have names only where the next daemon finds them: nothing else ends them, and without its own doors the
+    // slice is shut.
+    let slice = slice.filter(|_| cgroups.last());
+    let attached = slice.as_deref().and_then(|slice| slice.as_ref().ok());
+    let hold = Hold { base: cgroups.base(), bpffs: config.bpffs.as_deref(), stays: attached.is_some() };
+    // Less than there was is what the configuration may ask for, and nobody else.
+    let stronger = attached
+        .filter(|_| config.seal != Seal::Off)
+        .and_then(|slice| hold.not_weaker(links, slice.links()).err());
+    let (pins, foreign) = match stronger.map_or_else(|| hold.take(links), Err) {
         Ok(pins) => {
             layers.push(Layer::active(name, pins.to_string()));
             (Some(pins), None)
@@ -116,6 +137,25 @@ fn pin(
             layers.push(Layer::inactive(name, detail).with_errno(error.errno()).with_remedy(error.remedy()));
             (None, Some(error).filter(PinsError::is_foreign))
         }
+    };
+    if let Some(Ok(slice)) = slice {
+        slice.pin(hold, foreign.as_ref());
+    }
+    // A daemon that died may have had one.
+    if config.slice.is_none()
+        && cgroups.last()
+        && let Err(error) = hold.forget_slice()
+    {
+        tracing::warn!(%error, "the pins of a slice that is not configured any more stay; {}", error.remedy());
+    }
+    (pins, foreign)
+}
+
+/// Ends what a daemon left that died, for one that pins nothing: its servers, and the pins that would shut the doors of its slice.
+pub(super) fn clear(bpffs: Option<&Path>) {
+    let Some(base) = cgroup::clear_delegated() else { return };
+    if let Err(error) = (Hold { base: &base, bpffs, stays: false }).forget_all() {
+        tracing::warn!(%error, "the pins of a daemon that died stay; {}", error.remedy());
     }
 }
 

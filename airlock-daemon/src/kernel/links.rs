@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,6 +37,24 @@ struct PinAttr {
     pathname: u64,
     bpf_fd: i32,
     file_flags: u32,
+}
+
+/// The part for `BPF_PROG_QUERY`, to the end that kernels have: some write their answer there, whatever length they are told.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    /// The answer.
+    prog_cnt: u32,
+    zero: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 /// The part for `BPF_OBJ_GET_INFO_BY_FD`.
@@ -124,11 +143,22 @@ impl Links {
     }
 }
 
+/// How many programs are attached to a cgroup itself at one place, by whomever.
+pub(super) fn count(cgroup: &File, attach_type: bpf_attach_type) -> io::Result<u32> {
+    let mut attr = QueryAttr {
+        target_fd: u32::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?,
+        attach_type: attach_type as u32,
+        ..QueryAttr::default()
+    };
+    call(bpf_cmd::BPF_PROG_QUERY, &raw mut attr)?;
+    Ok(attr.prog_cnt)
+}
+
 /// Gives a link or program a name on a bpffs, which keeps it.
 pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let attr = PinAttr { pathname: name.as_ptr() as u64, bpf_fd: object.as_fd().as_raw_fd(), file_flags: 0 };
-    call(bpf_cmd::BPF_OBJ_PIN, &attr).map(drop)
+    call(bpf_cmd::BPF_OBJ_PIN, (&raw const attr).cast_mut()).map(drop)
 }
 
 /// Opens what has this name on a bpffs.
@@ -171,22 +201,21 @@ fn fill<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
         info_len: u32::try_from(size_of::<T>()).map_err(io::Error::other)?,
         info: std::ptr::from_mut(info) as u64,
     };
-    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &attr).map(drop)
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, (&raw const attr).cast_mut()).map(drop)
 }
 
 /// Calls `bpf(2)` with a command that answers with a new descriptor.
 pub(super) fn open<T>(command: bpf_cmd, attr: &T) -> io::Result<OwnedFd> {
-    let fd = call(command, attr)?;
+    let fd = call(command, std::ptr::from_ref(attr).cast_mut())?;
     // SAFETY: the commands that this is used for return a new descriptor that nobody else owns, close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn call<T>(command: bpf_cmd, attr: &T) -> io::Result<RawFd> {
+/// Into `attr` itself the kernel writes only with `BPF_PROG_QUERY`, for which it has to be from something mutable.
+fn call<T>(command: bpf_cmd, attr: *mut T) -> io::Result<RawFd> {
     // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
     // pointers inside it point to data that outlives the call; what the kernel writes there is as long as it is told.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_ref(attr), size_of::<T>())
-    };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attr, size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -86,7 +86,7 @@ impl Programs {
 #[derive(Debug)]
 struct Pinning {
     // First: from its end on the programs end with this process again.
-    _pins: Option<Pins>,
+    pins: Option<Pins>,
     _programs: Option<Arc<Programs>>,
     _links: Links,
     // Last: its directories can only go when nothing hangs on them.
@@ -109,7 +109,8 @@ enum Purpose {
     Look,
 }
 
-/// The kernel half of a running daemon. All of it ends with this value and its cells.
+/// The kernel half of a running daemon. All of it ends with this value and its cells, but for what holds the units of a slice: that
+/// stays for the next daemon unless [`KernelHalf::end`] was called.
 #[derive(Debug)]
 pub struct KernelHalf {
     report: Report,
@@ -190,12 +191,15 @@ impl KernelHalf {
                 Layer::inactive("kernel half", "switched off")
                     .with_remedy("set kernel.mode to required or preferred"),
             );
+            if purpose == Purpose::Serve {
+                ladder::clear(config.bpffs.as_deref());
+            }
         } else {
             let mut ebpf = load(&mut layers);
             if let Some(ebpf) = &mut ebpf {
                 (early_drop, drop_failure) = layers::early_drop(ebpf, &config.xdp, &mut layers);
             }
-            let cgroups = Cgroups::prepare()
+            let cgroups = Cgroups::prepare(purpose)
                 .map_err(|error| {
                     layers.push(Layer::inactive("cgroups", error.to_string()).with_errno(error.errno()));
                 })
@@ -205,44 +209,24 @@ impl KernelHalf {
                 let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
                 layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
                 if let Some(ebpf) = &mut ebpf {
-                    climbed = ladder::climb(
-                        cgroups,
-                        ebpf,
-                        config.seal,
-                        config.bpffs.as_deref(),
-                        &names,
-                        &mut layers,
-                    );
+                    climbed = ladder::climb(cgroups, ebpf, config, purpose, &names, &mut layers);
                 }
                 layers.extend(layers::limits(cgroups));
             }
-            // Where the links of the servers have names, those of the slice get some, too: if the next daemon will find them, since
-            // nothing else ends them, and without its own doors the slice is shut.
-            let keeps = |cgroups: &&Cgroups| cgroups.is_delegated() && climbed.pins.is_some();
-            let base = cgroups.as_ref().filter(keeps).map(Cgroups::base);
-            let bpffs = config.bpffs.as_deref();
-            if let Some(name) = &config.slice {
-                let keep = |links: &Links| base.map(|base| Pins::take_slice(base, links, bpffs));
-                let attached = match purpose {
-                    Purpose::Serve => Slice::attach(name, ebpf.as_mut(), &climbed, keep),
-                    Purpose::Look => Slice::look(name, &climbed),
-                };
-                layers.push(dialers::layer(&attached));
-                names.look_below(attached.as_ref().ok().map(Slice::dir));
-                slice = Some(attached);
-            } else if let Some(base) = base {
-                // A daemon that died may have had one.
-                if let Err(error) = Pins::forget_slice(base, bpffs) {
-                    tracing::warn!(%error, "the pins of a slice that is not configured any more stay; {}", error.remedy());
-                }
+            let Climbed { rung: proved, slice: attached, links, pins, foreign } = climbed;
+            // Without a cage for servers there is none for units.
+            slice =
+                config.slice.as_deref().map(|name| attached.unwrap_or_else(|| Err(SliceError::bare(name))));
+            if let Some(slice) = &slice {
+                layers.push(dialers::layer(slice));
+                names.look_below(slice.as_ref().ok().map(Slice::dir));
             }
-            let Climbed { rung: proved, links, pins, foreign, .. } = climbed;
             rung = proved;
             foreign_pins = foreign;
             // The early drop hangs on the programs as well, so they stay without cgroups, too.
             programs = ebpf.map(|ebpf| Arc::new(Programs(Mutex::new(ebpf))));
             pinning = cgroups.map(|cgroups| {
-                Arc::new(Pinning { _pins: pins, _programs: programs.clone(), _links: links, cgroups })
+                Arc::new(Pinning { pins, _programs: programs.clone(), _links: links, cgroups })
             });
         }
         let (permitted, more) = layers::always(config.mode);
@@ -327,10 +311,19 @@ impl KernelHalf {
     }
 
     /// Whether the slice's units connect to nothing but what a door is opened to.
-    fn is_slice_sealed(&self) -> bool {
-        self.slice
-            .as_ref()
-            .is_some_and(|slice| slice.as_ref().is_ok_and(|slice| slice.rung() == Rung::Sealed))
+    fn has_doors(&self) -> bool {
+        self.slice.as_ref().is_some_and(|slice| slice.as_ref().is_ok_and(Slice::has_doors))
+    }
+
+    /// The end that was asked for: what would hold servers and units when this process is gone is taken back, so that it ends with
+    /// this value. Without it the units of a slice stay in their cage, whatever the process dies of, until the next one starts.
+    pub fn end(&self) {
+        if let Some(pins) = self.pinning.as_ref().and_then(|pinning| pinning.pins.as_ref()) {
+            pins.remove();
+        }
+        if let Some(Ok(slice)) = &self.slice {
+            slice.unpin();
+        }
     }
 
     /// The early drop, where its program is in the kernel.

@@ -9,25 +9,25 @@
 //!     <instance>_slice/  the same for `kernel.slice`
 //! ```
 //!
-//! A daemon attaches its own links before it looks in here, pins them beside the set that it finds, and changes the names. So
-//! there is no moment without for servers, whatever the kind of link (a slice has one without what is host-wide, until the new
-//! programs know its cgroup). What it finds for its servers is ours as a whole, or it is refused as
-//! a whole. That of a slice is replaced whatever it is: a slice's cgroup outlives daemons, so an upgrade after a crash would find
-//! the programs of another version on it each time, and be refused.
+//! A daemon attaches its own links, to servers and slice, before it looks in here; it pins them beside the sets that it finds, and
+//! changes the names. So there is no moment without, whatever the kind of link. What it finds for its servers is ours as a whole, or
+//! it is refused as a whole. That of a slice is replaced whatever it is, since a slice's cgroup outlives daemons: an upgrade after a
+//! crash would find the programs of another version on it each time, and be refused. But it is not replaced by less ([`Hold::not_weaker`]).
+//!
+//! With a slice the sets stay until [`Pins::remove`], so also when a daemon ends with an error: its units may be there still.
 
-use std::collections::BTreeSet;
+mod found;
+
 use std::fmt::{self, Write as _};
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 use rustix::fs::statfs;
 
-use super::links::{self, Link, Links, TYPE_CGROUP};
+use self::found::Found;
+use super::links::{self, Link, Links};
 
 /// Where pins are without `kernel.bpffs`.
 const DIRECTORY: &str = "/sys/fs/bpf/airlock";
@@ -40,9 +40,6 @@ const NEW: &str = "_new";
 const OLD: &str = "_old";
 /// What the name of a slice's set ends in.
 const SLICE: &str = "_slice";
-/// How often, and how long apart, a link is looked at whose cgroup may just have been removed: the kernel lets go later.
-const LOOKS: (u32, Duration) = (20, Duration::from_millis(50));
-
 /// Why links are not pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
@@ -67,6 +64,17 @@ pub enum PinsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There are pins that hold the units of a slice by more than could be attached now.
+    #[error(
+        "{}: the programs of a daemon that died stay on the slice, and shut its doors: this daemon could not attach {missing}",
+        directories[0].display()
+    )]
+    Stronger {
+        /// The directories of the sets: the slice's, and the servers' with what is host-wide.
+        directories: [PathBuf; 2],
+        /// The hooks.
+        missing: String,
+    },
 }
 
 impl PinsError {
@@ -74,7 +82,7 @@ impl PinsError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Io { source, .. } => source.raw_os_error(),
-            Self::NotBpffs(_) | Self::Foreign { .. } => None,
+            Self::NotBpffs(_) | Self::Foreign { .. } | Self::Stronger { .. } => None,
         }
     }
 
@@ -90,32 +98,38 @@ impl PinsError {
             Self::Foreign { directory, .. } => {
                 format!("end the servers of the daemon that left them, then: rm -r {}", directory.display())
             }
+            Self::Stronger { directories: [slice, servers], .. } => format!(
+                "start Airlock again when it can attach them; or end the units of the slice, then: rm -r {} {}",
+                slice.display(),
+                servers.display()
+            ),
         }
     }
 
     /// Whether there are pins that somebody has to look at.
     pub(super) fn is_foreign(&self) -> bool {
-        matches!(self, Self::Foreign { .. })
+        matches!(self, Self::Foreign { .. } | Self::Stronger { .. })
     }
 }
 
-/// The set of this daemon; it goes with this value, and stays when the process is killed.
+/// Where a daemon's sets are, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold<'a> {
+    /// The directory of its cgroups.
+    pub(super) base: &'a Path,
+    /// `kernel.bpffs`.
+    pub(super) bpffs: Option<&'a Path>,
+    /// Whether there is a slice, whose units outlive a daemon that ends with an error. Otherwise the sets go with their values.
+    pub(super) stays: bool,
+}
+
+/// A set of this daemon. It stays when the process is killed.
 #[derive(Debug)]
 pub(super) struct Pins {
     directory: PathBuf,
     links: usize,
     found: Found,
-}
-
-/// What was there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// Nothing.
-    Nothing,
-    /// A set whose cgroup is gone, which holds nobody.
-    Dead,
-    /// A set of a daemon that died.
-    Alive,
+    stays: bool,
 }
 
 impl fmt::Display for Pins {
@@ -134,41 +148,83 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsEr
     move |source| PinsError::Io { action, path, source }
 }
 
-impl Pins {
+impl Hold<'_> {
     /// Pins the links of servers, which are attached already, in the place of the set that may be there.
     ///
     /// # Errors
     /// When there is no bpffs or it does not let us, and when the set that is there is not ours as a whole; nothing of it is
     /// changed then.
-    pub(super) fn take(base: &Path, links: &Links, bpffs: Option<&Path>) -> Result<Self, PinsError> {
-        Self::replace(&instance(base), links, bpffs, |directory| check(directory, links))
+    pub(super) fn take(self, links: &Links) -> Result<Pins, PinsError> {
+        self.replace(&instance(self.base), links, |directory| found::whole(directory, links))
     }
 
     /// Pins the links of a slice, which are attached already, in the place of whatever set an earlier daemon left.
     ///
     /// # Errors
     /// When there is no bpffs or it does not let us.
-    pub(super) fn take_slice(base: &Path, links: &Links, bpffs: Option<&Path>) -> Result<Self, PinsError> {
-        Self::replace(&slice_of(base), links, bpffs, |_| Ok(Found::Alive))
+    pub(super) fn take_slice(self, links: &Links) -> Result<Pins, PinsError> {
+        self.replace(&slice_of(self.base), links, |directory| found::any(directory, links))
+    }
+
+    /// Whether the links that are attached now hold the units of a slice by everything that an earlier daemon left on them. Where
+    /// its sets stand, those of servers and of the slice are changed together or not at all: what is host-wide is in the first.
+    ///
+    /// # Errors
+    /// [`PinsError::Stronger`] when they do not.
+    pub(super) fn not_weaker(self, servers: &Links, slice: &Links) -> Result<(), PinsError> {
+        let version = self.version();
+        let directories = [slice_of(self.base), instance(self.base)].map(|name| {
+            let (set, old) = (version.join(&name), version.join(format!("{name}{OLD}")));
+            if set.exists() || !old.exists() { set } else { old }
+        });
+        let missing = found::missing(&directories, servers, slice);
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(PinsError::Stronger { directories, missing: missing.join(", ") })
+        }
     }
 
     /// Removes the set of a slice that is not configured any more.
     ///
     /// # Errors
     /// When it is there, and cannot be removed.
-    pub(super) fn forget_slice(base: &Path, bpffs: Option<&Path>) -> Result<(), PinsError> {
-        let version = bpffs.unwrap_or(Path::new(DIRECTORY)).join(VERSION);
-        let name = slice_of(base);
-        ["", OLD, NEW].iter().try_for_each(|end| remove(&version.join(format!("{name}{end}"))))
+    pub(super) fn forget_slice(self) -> Result<(), PinsError> {
+        self.forget(&slice_of(self.base))
+    }
+
+    /// Removes everything that an earlier daemon left, for one that pins nothing.
+    ///
+    /// # Errors
+    /// When it is there, and cannot be removed.
+    pub(super) fn forget_all(self) -> Result<(), PinsError> {
+        self.forget_slice()?;
+        self.forget(&instance(self.base))
+    }
+
+    fn forget(self, name: &str) -> Result<(), PinsError> {
+        let version = self.version();
+        let forgotten =
+            ["", OLD, NEW].iter().try_for_each(|end| remove(&version.join(format!("{name}{end}"))));
+        let _ = fs::remove_dir(version);
+        forgotten
+    }
+
+    fn root(&self) -> &Path {
+        self.bpffs.unwrap_or(Path::new(DIRECTORY))
+    }
+
+    fn version(&self) -> PathBuf {
+        self.root().join(VERSION)
     }
 
     fn replace(
+        self,
         name: &str,
         links: &Links,
-        bpffs: Option<&Path>,
         check: impl FnOnce(&Path) -> Result<Found, PinsError>,
-    ) -> Result<Self, PinsError> {
-        let root = bpffs.unwrap_or(Path::new(DIRECTORY));
+    ) -> Result<Pins, PinsError> {
+        let root = self.root();
         // The directory itself may have to be made; then its parent says where it would be.
         let there = if root.exists() { root } else { root.parent().unwrap_or(root) };
         let kind = statfs(there).map_err(|error| failed("look at it", there)(error.into()))?.f_type;
@@ -176,7 +232,7 @@ impl Pins {
         if kind as i64 != BPFFS {
             return Err(PinsError::NotBpffs(root.to_path_buf()));
         }
-        let version = root.join(VERSION);
+        let version = self.version();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -204,7 +260,7 @@ impl Pins {
             let _ = remove(&new);
             return Err(error);
         }
-        let pins = Self { directory, links: links.0.len(), found };
+        let pins = Pins { directory, links: links.0.len(), found, stays: self.stays };
         remove(&old)?;
         Ok(pins)
     }
@@ -232,15 +288,23 @@ fn remove(directory: &Path) -> Result<(), PinsError> {
     }
 }
 
-impl Drop for Pins {
-    fn drop(&mut self) {
-        let removed = remove(&self.directory);
-        if let Err(error) = removed {
+impl Pins {
+    /// Takes the names back: from here on the links end with this process. Harmless when they are gone.
+    pub(super) fn remove(&self) {
+        if let Err(error) = remove(&self.directory) {
             tracing::warn!(%error, "pinned links stay; remove them: rm -r {}", self.directory.display());
         }
         // The version goes with its last instance.
         if let Some(version) = self.directory.parent() {
             let _ = fs::remove_dir(version);
+        }
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.remove();
         }
     }
 }
@@ -270,89 +334,6 @@ fn slice_of(base: &Path) -> String {
 /// The name of a pin; a bpffs refuses dots.
 fn file(link: &Link, what: &str) -> String {
     format!("{}-{what}", link.name.replace('.', "_"))
-}
-
-fn names(directory: &Path) -> Result<BTreeSet<String>, PinsError> {
-    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
-    entries
-        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<_>>()
-        .map_err(failed("list", directory))
-}
-
-/// Compares what is there with what we would have pinned.
-fn check(directory: &Path, links: &Links) -> Result<Found, PinsError> {
-    let foreign = |reason| PinsError::Foreign { directory: directory.to_path_buf(), reason };
-    let there = names(directory)?;
-    if there.is_empty() {
-        return Ok(Found::Nothing);
-    }
-    if holds_nobody(directory, &there, links) {
-        return Ok(Found::Dead);
-    }
-    let wanted: BTreeSet<String> =
-        links.0.iter().flat_map(|link| [file(link, "link"), file(link, "prog")]).collect();
-    if there != wanted {
-        let difference: Vec<&str> = there.symmetric_difference(&wanted).map(String::as_str).collect();
-        return Err(foreign(format!("missing, or not ours: {}", difference.join(", "))));
-    }
-    links.0.iter().try_for_each(|link| same(directory, link)).map_err(foreign)?;
-    Ok(Found::Alive)
-}
-
-/// Whether the cgroup of a set is gone. Then it does not matter whose programs these are, or how many: those of an older daemon that
-/// was replaced after it had crashed, for one.
-fn holds_nobody(directory: &Path, there: &BTreeSet<String>, links: &Links) -> bool {
-    let info = |link: &OwnedFd| links::link_info(link).ok().filter(|info| info.kind == TYPE_CGROUP);
-    let pinned = there.iter().filter(|name| name.ends_with("-link"));
-    let pinned: Vec<OwnedFd> = pinned.filter_map(|name| links::pinned(&directory.join(name)).ok()).collect();
-    let ours: BTreeSet<u64> = links.0.iter().filter_map(|link| Some(info(&link.fd)?.cgroup)).collect();
-    for _ in 0..LOOKS.0 {
-        let theirs: BTreeSet<u64> = pinned.iter().filter_map(|link| Some(info(link)?.cgroup)).collect();
-        if theirs.iter().all(|cgroup| *cgroup == 0) {
-            // A set without a single link to a cgroup says nothing.
-            return !theirs.is_empty();
-        }
-        if theirs.intersection(&ours).next().is_some() {
-            return false;
-        }
-        sleep(LOOKS.1);
-    }
-    false
-}
-
-/// Compares `link` with its pinned twin.
-///
-/// # Errors
-/// The reason why it is none.
-fn same(directory: &Path, link: &Link) -> Result<(), String> {
-    let open = |what| {
-        let name = file(link, what);
-        links::pinned(&directory.join(&name)).map_err(|error| format!("{name} cannot be opened: {error}"))
-    };
-    let of = |error| format!("{}: {error}", link.name);
-    let (old, old_program) = (open("link")?, open("prog")?);
-    let ours = links::link_info(&link.fd).map_err(of)?;
-    let theirs = links::link_info(&old).map_err(of)?;
-    if theirs.kind != ours.kind {
-        return Err(format!("{}: a link of type {}, not {}", link.name, theirs.kind, ours.kind));
-    }
-    let (tag, old_tag) =
-        (links::program_info(&link.program).map_err(of)?.tag, links::program_info(&old_program).map_err(of)?);
-    if theirs.program != old_tag.id {
-        return Err(format!("{}: the link is not of the program that is pinned beside it", link.name));
-    }
-    if ours.kind == TYPE_CGROUP && theirs.cgroup != ours.cgroup {
-        return Err(format!("{}: a link of cgroup {}, not {}", link.name, theirs.cgroup, ours.cgroup));
-    }
-    if ours.kind == TYPE_CGROUP && theirs.attach_type != ours.attach_type {
-        return Err(format!("{}: attached at {}, not {}", link.name, theirs.attach_type, ours.attach_type));
-    }
-    if old_tag.tag == tag { Ok(()) } else { Err(other_program(link)) }
-}
-
-fn other_program(link: &Link) -> String {
-    format!("{}: its program is not that of this daemon, but of another version", link.name)
 }
 
 #[cfg(test)]

@@ -12,13 +12,16 @@ use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 
 #[path = "../escapes/raw.rs"]
 mod raw;
+#[path = "service.rs"]
+mod service;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 #[path = "../../../tests/src/slice.rs"]
 mod slices;
 
+pub(crate) use service::Service;
 pub(crate) use skipping::{note, skip};
-pub(crate) use slices::{Slice, remove_cgroup};
+pub(crate) use slices::{Slice, cgroup_of, mount as cgroup_mount, remove_cgroup};
 
 /// The variable that makes the test binary behave as a probe process.
 pub(crate) const MODE: &str = "AIRLOCK_TEST_PROBE";
