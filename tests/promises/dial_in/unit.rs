@@ -40,37 +40,41 @@ Restart=always
 RestartSec=100ms
 ";
 
-/// It does not heed the signal to end, and tries to get out when there is no daemon.
+/// Nobody ends it with the daemon. It tries to get out all the time: while there is no daemon, while one fails to start, and while
+/// one takes over.
 const STUBBORN: &str = "[Unit]
 After=airlock.service
-BindsTo=airlock.service
 [Service]
 Type=exec
-ExecStart=/usr/bin/python3 /usr/local/lib/airlock/stubborn.py /var/lib/stubborn/said
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/stubborn.py /var/lib/stubborn/
 StateDirectory=stubborn
 User=bare
 Slice=airlock-mcp.slice
 ";
 
-const STUBBORN_PY: &str = "import os, signal, socket, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-open(sys.argv[1] + '.ready', 'w').close()
-while not os.path.exists('/run/crashed'):
-    time.sleep(0.05)
+const STUBBORN_PY: &str = "import os, socket, sys, time
 def tried(act, *given):
     try:
         act(*given)
         return 0
     except OSError as error:
         return error.errno
-found = {
-    'inet': tried(socket.socket, socket.AF_INET, socket.SOCK_STREAM),
-    'inet6': tried(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM),
-    'unix': tried(socket.socket(socket.AF_UNIX).connect, '/run/dbus/system_bus_socket'),
-}
-with open(sys.argv[1] + '.new', 'w') as said:
-    said.write(' '.join(f'{name}={errno}' for name, errno in found.items()))
-os.rename(sys.argv[1] + '.new', sys.argv[1])
+least = {}
+asked = ['ready', 'crashed', 'failed', 'recovered']
+while asked:
+    is_asked = asked[0] == 'ready' or os.path.exists('/run/' + asked[0])
+    found = {
+        'inet': tried(socket.socket, socket.AF_INET, socket.SOCK_STREAM),
+        'inet6': tried(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM),
+        'unix': tried(socket.socket(socket.AF_UNIX).connect, '/run/dbus/system_bus_socket'),
+    }
+    least = {name: min(errno, least.get(name, errno)) for name, errno in found.items()}
+    if is_asked:
+        place = sys.argv[1] + asked.pop(0)
+        with open(place + '.new', 'w') as said:
+            said.write(' '.join(f'{name}={errno}' for name, errno in least.items()))
+        os.rename(place + '.new', place)
+    time.sleep(0.01)
 ";
 
 /// It is started again by the probe, when that has seen what happens without it.
@@ -130,20 +134,30 @@ systemctl show --property=ControlGroup bare.service > place
 airlock kernel doctor > /dev/null 2>&1
 systemctl restart notes.service
 until_served notes again
-# The daemon crashes; the next one finds what it left.
+# The daemon crashes; the next one finds what it left, and fails; the one after that serves.
 systemctl start stubborn.service
-until_there /var/lib/stubborn/said.ready
+until_there /var/lib/stubborn/ready
 systemctl kill --kill-who=main --signal=KILL airlock.service
 for attempt in $(seq 300); do
     systemctl is-failed -q airlock.service && break
     sleep 0.1
 done
 touch /run/crashed
-until_there /var/lib/stubborn/said
-cp /var/lib/stubborn/said crashed
+until_there /var/lib/stubborn/crashed
+sed -i.good 's/127.0.0.1:8080/192.0.2.1:8080/' /etc/airlock/airlock.yaml
+systemctl start airlock.service > start-error 2>&1
+systemctl is-failed airlock.service > not-started
+touch /run/failed
+until_there /var/lib/stubborn/failed
+mv /etc/airlock/airlock.yaml.good /etc/airlock/airlock.yaml
 systemctl start airlock.service notes.service bare.service
 login
 until_served notes recovered
+touch /run/recovered
+until_there /var/lib/stubborn/recovered
+for moment in ready crashed failed recovered; do
+    echo "$moment $(cat /var/lib/stubborn/$moment)"
+done > tried
 journalctl --sync
 journalctl --no-pager -o cat -t echo -u notes.service > said
 # Its cage goes with the daemon, and so must it.
@@ -224,9 +238,12 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         assert!(hardened.contains(&format!("{protocol}: failed, errno ")), "{hardened}\n{journal}");
     }
     // Who outlives the daemon has no moment without the cage.
+    assert_eq!(told("not-started").trim(), "failed", "{}\n{journal}", told("start-error"));
     if ran.bpffs {
-        let crashed = format!("inet=1 inet6=1 unix={}", u8::from(sealed));
-        assert_eq!(told("crashed"), crashed, "{journal}");
+        let refused = format!("inet=1 inet6=1 unix={}", u8::from(sealed));
+        let moments =
+            ["ready", "crashed", "failed", "recovered"].map(|moment| format!("{moment} {refused}\n"));
+        assert_eq!(told("tried"), moments.concat(), "{journal}");
     }
     // What units print is in the journal.
     assert!(told("said").contains("this unit begins"), "{}\n{journal}", told("said"));
