@@ -65,7 +65,7 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
 
 #[test]
 fn a_server_has_of_the_file_system_what_it_is_given() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let root = std::fs::canonicalize(dir.path()).expect("its path");
     let file = |name: &str| {
@@ -168,7 +168,7 @@ fn refused_at_once(mut racer: airlock::kernel::ServerProcess) {
 
 #[test]
 fn a_server_with_the_hosts_network_is_not_pinned_and_says_so() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     let pin = Pin { network: PinNetwork::Host, ..Pin::default() };
     assert!(!half.cell("probe", &pin).expect("a cell").is_pinned());
     assert!(half.cell("probe", &Pin::default()).expect("a cell").is_pinned());
@@ -179,7 +179,7 @@ fn a_server_with_the_hosts_network_is_not_pinned_and_says_so() {
 
 #[test]
 fn killing_a_server_ends_all_that_it_started_and_removes_its_cell() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     let mut server = support::spawn(&half, &Pin::default(), &support::probe("linger"));
     let cell = cell_of(server.pid());
     let mut output = BufReader::new(server.take_stdio().expect("its output"));
@@ -198,7 +198,7 @@ fn killing_a_server_ends_all_that_it_started_and_removes_its_cell() {
 
 #[test]
 fn a_server_that_ends_by_itself_is_noticed_and_nothing_stays_behind() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
     let cell = cell_of(server.pid());
     let servers = cell.parent().expect("servers").to_path_buf();
@@ -233,7 +233,7 @@ fn a_server_runs_as_its_user() {
     if !rustix::process::geteuid().is_root() {
         return support::skip("only root can start a process as another user");
     }
-    let half = support::start(KernelMode::Preferred);
+    let half = support::start_unsealed();
     let mut command = support::probe("");
     command.program = PathBuf::from("sh");
     command.args = vec!["-c".into(), "echo $(id -u) $(id -G); cat /proc/self/status".into()];
@@ -283,7 +283,7 @@ fn a_mistake_in_a_command_is_named_before_anything_starts() {
 
 #[test]
 fn a_process_that_cannot_confine_itself_does_not_start() {
-    let Some(half) = support::pinning() else { return };
+    let Some(half) = support::pinning_unsealed() else { return };
     let cell = half.cell("probe", &Pin::default()).expect("a cell");
     let parent = half.cell("probe", &Pin::default()).expect("a cell");
     // A removed leaf cannot be entered.
@@ -332,7 +332,7 @@ fn the_report_is_json_and_text() {
 
 #[test]
 fn the_kernel_judges_packets_as_the_host_does() {
-    let half = support::start(KernelMode::Preferred);
+    let half = support::start_unsealed();
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("the early drop does not load here: {}", support::refusals(&half)));
     };

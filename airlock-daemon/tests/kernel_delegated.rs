@@ -5,7 +5,7 @@
 #[path = "support/kernel.rs"]
 mod support;
 
-use airlock::config::schema::{KernelMode, Pin};
+use airlock::config::schema::Pin;
 use support::{Service, cgroup_of};
 
 /// Not a test: what the test binary does when it was started as a server.
@@ -28,7 +28,7 @@ fn in_a_delegated_cgroup_the_daemon_steps_aside() {
     // The second time is a daemon that was executed again in place: it is already in its leaf.
     service.enter();
     for _ in 0..2 {
-        let half = support::start(KernelMode::Preferred);
+        let half = support::start_unsealed();
         assert!(half.report().to_string().contains("delegated by systemd"), "{}", half.report());
         assert_eq!(cgroup_of("self").expect("a cgroup"), service.dir.join("daemon"));
         let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));

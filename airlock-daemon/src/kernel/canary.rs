@@ -47,7 +47,7 @@ pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<(Attempts, Birth)
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&stream)?)?;
     let _receiver = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&datagram)?)?;
     let leaf = cgroups.leaf("canary", &Pin::default())?;
-    names.ignore(leaf.id()?);
+    names.ignore(leaf.id()?, leaf.dir().to_path_buf());
     let cgroup = CString::new(leaf.procs_path().into_os_string().into_vec()).map_err(io::Error::other)?;
     // Without a filter and namespaces: what is to be proved is that the programs refuse, not that something does.
     let confinement = Confinement { entrance: Some(leaf.open()?), ..Confinement::default() };

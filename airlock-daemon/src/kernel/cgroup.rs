@@ -254,6 +254,11 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
+    /// Its directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.path
+    }
+
     /// The file whose writer enters the leaf.
     pub(super) fn procs_path(&self) -> PathBuf {
         self.path.join("cgroup.procs")

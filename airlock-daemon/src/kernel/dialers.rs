@@ -342,7 +342,8 @@ pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
             let detail = match (&slice.pins, &slice.unpinned) {
                 (Some(pins), _) => format!("{detail}; {pins}"),
                 (None, Some(why)) => format!("{detail}; not pinned: {why}"),
-                (None, None) => detail,
+                (None, None) if slice.since == u64::MAX => detail,
+                (None, None) => format!("{detail}; not pinned: it ends with this process"),
             };
             Layer::active("slice", detail)
         }

@@ -1,7 +1,7 @@
 //! What the programs refused, as they tell it: one event a refusal, at most so many a second of one cgroup.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 /// Cgroups below a slice that are looked at for one event; units are few, and what they make below their own is theirs.
 const SEARCHED: usize = 4_096;
 
-/// Servers and units whose cgroups are remembered; those that are the longest gone make room.
+/// Servers and units whose cgroups are remembered besides those that are there: the oldest of them make room.
 const REMEMBERED: usize = 8_192;
 
 /// Something that was refused to a pinned server.
@@ -83,10 +83,17 @@ enum Owner {
     Ignored,
 }
 
+/// A cgroup that was met.
+#[derive(Debug)]
+struct Known {
+    owner: Owner,
+    dir: PathBuf,
+}
+
 /// Whose cgroup is whose, also for a while after a cgroup is gone: events are read later than they happen.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    owners: Mutex<BTreeMap<u64, Owner>>,
+    known: Mutex<BTreeMap<u64, Known>>,
     /// The cgroup of the slice, below which those of units are.
     slice: Option<PathBuf>,
 }
@@ -97,32 +104,38 @@ impl Names {
         self.slice = slice.map(Path::to_path_buf);
     }
 
-    /// Remembers the cgroup of a server.
-    pub(super) fn remember(&self, cgroup: u64, upstream: &str) {
-        self.keep(cgroup, Owner::Upstream(upstream.into()));
+    /// Remembers the cgroup of a server, which is this directory.
+    pub(super) fn remember(&self, cgroup: u64, dir: PathBuf, upstream: &str) {
+        self.keep(cgroup, dir, Owner::Upstream(upstream.into()));
     }
 
     /// The cgroup of a process that is sent to be refused; nobody is to be told.
-    pub(super) fn ignore(&self, cgroup: u64) {
-        self.keep(cgroup, Owner::Ignored);
+    pub(super) fn ignore(&self, cgroup: u64, dir: PathBuf) {
+        self.keep(cgroup, dir, Owner::Ignored);
     }
 
-    /// The kernel counts ids upwards, so the smallest is the oldest.
-    fn keep(&self, cgroup: u64, owner: Owner) {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.insert(cgroup, owner);
-        if owners.len() > REMEMBERED {
-            owners.pop_first();
+    /// The kernel counts ids upwards, so the smallest is the oldest; but a server may be older than thousands that are gone.
+    fn keep(&self, cgroup: u64, dir: PathBuf, owner: Owner) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(cgroup, Known { owner, dir });
+        if known.len() > REMEMBERED
+            && let Some(newer) = known.keys().nth(REMEMBERED / 2).copied()
+        {
+            known.retain(|cgroup, known| *cgroup >= newer || known.dir.exists());
         }
     }
 
     fn owner(&self, cgroup: u64) -> Option<Owner> {
-        let known = self.owners.lock().unwrap_or_else(PoisonError::into_inner).get(&cgroup).cloned();
-        known.or_else(|| {
-            let owner = Owner::Unit(unit_of(self.slice.as_deref()?, cgroup)?.into());
-            self.keep(cgroup, owner.clone());
-            Some(owner)
-        })
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&cgroup) {
+            return Some(known.owner.clone());
+        }
+        drop(known);
+        let slice = self.slice.as_deref()?;
+        let dir = find_below(slice, cgroup)?;
+        let owner = Owner::Unit(unit_in(dir.strip_prefix(slice).ok()?)?.into());
+        self.keep(cgroup, dir, owner.clone());
+        Some(owner)
     }
 
     /// The event in words; none for what nobody is to be told.
@@ -146,24 +159,25 @@ impl Names {
     }
 }
 
-/// The unit in or below whose directory in the slice a cgroup is; its id is the number of its directory.
-fn unit_of(slice: &Path, cgroup: u64) -> Option<String> {
+/// The directory of a cgroup below that of the slice; its id is the number of its directory. Those that are less deep come first, so
+/// that what a unit makes below its own hides nobody.
+fn find_below(slice: &Path, cgroup: u64) -> Option<PathBuf> {
     // A cgroup's directories go with it, and what cannot be read any more has ended.
-    let mut left = vec![slice.to_path_buf()];
+    let mut left = VecDeque::from([slice.to_path_buf()]);
     let mut searched = 0;
-    while let Some(dir) = left.pop() {
+    while let Some(dir) = left.pop_front() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
             if entry.ino() == cgroup {
-                return unit_in(entry.path().strip_prefix(slice).ok()?);
+                return Some(entry.path());
             }
             searched += 1;
             if searched > SEARCHED {
                 return None;
             }
-            left.push(entry.path());
+            left.push_back(entry.path());
         }
     }
     None
@@ -230,7 +244,7 @@ mod tests {
     #[test]
     fn an_event_is_named_and_cannot_disturb_a_log() {
         let names = Names::default();
-        names.remember(5, "docs");
+        names.remember(5, PathBuf::new(), "docs");
         let denied = names.name(&event(5, 1, 2)).expect("a hook");
         assert_eq!(denied.upstream.as_deref(), Some("docs"));
         assert_eq!((denied.pid, denied.uid, denied.hook), (7, 8, Hook::Connect4));
@@ -239,7 +253,7 @@ mod tests {
         assert_eq!(names.name(&event(6, 16, 0)).expect("a hook").target(), "ptrace_access_check");
         assert_eq!(names.name(&event(6, 9, 99)).expect("a hook").target(), "address family 99");
         assert_eq!(names.name(&event(5, Hook::COUNT, 0)), None);
-        names.ignore(9);
+        names.ignore(9, PathBuf::new());
         assert_eq!(names.name(&event(9, 1, 2)), None);
     }
 
@@ -271,12 +285,30 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten() {
-        let names = Names::default();
-        for cgroup in 1..=REMEMBERED as u64 + 1 {
-            names.remember(cgroup, "docs");
+    fn a_unit_hides_nobody_by_what_it_makes_below_itself() {
+        let slice = tempfile::tempdir().expect("a directory");
+        for number in 0..=SEARCHED {
+            fs::create_dir_all(slice.path().join(format!("a.service/{number}"))).expect("a directory");
         }
-        assert_eq!(names.name(&event(1, 0, 2)).expect("a hook").upstream, None);
-        assert!(names.name(&event(2, 0, 2)).expect("a hook").upstream.is_some());
+        fs::create_dir(slice.path().join("z.service")).expect("a directory");
+        let number = fs::metadata(slice.path().join("z.service")).expect("its number");
+        let mut names = Names::default();
+        names.look_below(Some(slice.path()));
+        let event = event(std::os::unix::fs::MetadataExt::ino(&number), 1, 2);
+        assert_eq!(names.name(&event).expect("a hook").unit.as_deref(), Some("z.service"));
+    }
+
+    #[test]
+    fn the_oldest_that_are_gone_are_forgotten() {
+        let (here, gone) = (tempfile::tempdir().expect("a directory"), PathBuf::from("/nonexistent"));
+        let names = Names::default();
+        names.remember(1, here.path().into(), "docs");
+        for cgroup in 2..=REMEMBERED as u64 + 1 {
+            names.remember(cgroup, gone.clone(), "docs");
+        }
+        let upstream = |cgroup| names.name(&event(cgroup, 0, 2)).expect("a hook").upstream;
+        assert!(upstream(1).is_some(), "it is there");
+        assert_eq!(upstream(2), None);
+        assert!(upstream(REMEMBERED as u64).is_some());
     }
 }

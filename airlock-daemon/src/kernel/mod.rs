@@ -269,7 +269,7 @@ impl KernelHalf {
                     }
                 }
                 let leaf = pinning.cgroups.leaf(upstream, pin)?;
-                self.names.remember(leaf.id()?, upstream);
+                self.names.remember(leaf.id()?, leaf.dir().to_path_buf(), upstream);
                 Some(leaf)
             }
             None => None,

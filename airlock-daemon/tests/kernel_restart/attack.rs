@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, socket};
 
@@ -106,6 +107,8 @@ pub(crate) fn act() {
                 got.insert(name);
             }
         }
+        // It shares the processor with the daemons that it waits for.
+        std::thread::sleep(Duration::from_millis(1));
         rustix::io::pwrite(&rounds, &round.to_ne_bytes(), 0).expect("the file");
         if dir.join("stop").exists() {
             let lines: Vec<&str> = got.into_iter().collect();

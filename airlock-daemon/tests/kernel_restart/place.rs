@@ -171,7 +171,7 @@ pub(crate) fn place() -> Option<Place> {
     if std::env::var_os(support::MODE).is_some() {
         return None;
     }
-    support::pinning()?;
+    support::pinning_unsealed()?;
     match Place::create() {
         Ok(place) => Some(place),
         Err(reason) => {

@@ -40,18 +40,27 @@ pub(crate) fn refusals(half: &KernelHalf) -> String {
 
 /// The kernel half, or `None` and a reason where this host pins nothing.
 pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
-    let half = start(KernelMode::Preferred);
-    if half.report().rung.is_none() {
-        skip(&format!("servers cannot be pinned here: {}", refusals(&half)));
-        return None;
-    }
-    Some(half)
+    pinning_by(Seal::Auto)
 }
 
-/// The same without the programs that seal, which would refuse before the others do.
+/// The same without the programs that seal: they would refuse before others do, and where a kernel has them letting go of them
+/// takes seconds in a guest.
 pub(crate) fn pinning_unsealed() -> Option<Arc<KernelHalf>> {
-    let config = Kernel { mode: KernelMode::Preferred, seal: Seal::Off, ..Kernel::default() };
-    let half = KernelHalf::start(&config).expect("modes other than required always start");
+    pinning_by(Seal::Off)
+}
+
+/// The kernel half without them, whatever else there is.
+pub(crate) fn start_unsealed() -> Arc<KernelHalf> {
+    start_by(Seal::Off)
+}
+
+fn start_by(seal: Seal) -> Arc<KernelHalf> {
+    let config = Kernel { mode: KernelMode::Preferred, seal, ..Kernel::default() };
+    KernelHalf::start(&config).expect("modes other than required always start")
+}
+
+fn pinning_by(seal: Seal) -> Option<Arc<KernelHalf>> {
+    let half = start_by(seal);
     if half.report().rung.is_none() {
         skip(&format!("servers cannot be pinned here: {}", refusals(&half)));
         return None;

@@ -50,8 +50,8 @@ impl Table {
         }
     }
 
-    /// Runs the suite on this host and adds what it wrote down.
-    pub(super) fn add_host(&mut self) -> Result<Counts, String> {
+    /// Runs the suite on this host and adds what it wrote down; its column, if it came to one.
+    pub(super) fn add_host(&mut self) -> Result<(Counts, Option<String>), String> {
         let file = target().join("vm/escapes.tsv");
         if file.exists() {
             fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -63,8 +63,9 @@ impl Table {
         if !well && counts.failed == 0 {
             counts.failed = 1;
         }
+        let before = self.0.len();
         self.add(fs::read_to_string(&file).unwrap_or_default().lines());
-        Ok(counts)
+        Ok((counts, self.0.get(before).map(|row| row.column.clone())))
     }
 
     /// The columns, in the order in which they came.
@@ -130,11 +131,12 @@ impl Table {
         }
     }
 
-    /// Compares it with the table in README.md, for the series of kernels that were run. What the README claims and this run did
-    /// not see is a fault; where a kernel has come to know more or less, the table is only old, which is printed.
-    pub(super) fn claims_too_much(&self, series: &[&str]) -> Result<Vec<String>, String> {
+    /// Compares it with the table in README.md, for what was run: series of kernels, whatever their rung, and whole columns. What the
+    /// README claims and this run did not see is a fault; where a kernel has come to know more or less, the table is only old, which
+    /// is printed.
+    pub(super) fn claims_too_much(&self, run: &[String]) -> Result<Vec<String>, String> {
         let readme = Readme::open()?;
-        let differences = self.differences(readme.table(), series);
+        let differences = self.differences(readme.table(), run);
         let (faults, old): (Vec<_>, Vec<_>) = differences.into_iter().partition(Difference::is_fault);
         for difference in &old {
             println!("the table in README.md is old: {difference}");
@@ -142,7 +144,7 @@ impl Table {
         Ok(faults.iter().map(|fault| format!("{fault}: cargo xtask vm --all --readme")).collect())
     }
 
-    fn differences(&self, readme: &str, series: &[&str]) -> Vec<Difference> {
+    fn differences(&self, readme: &str, run: &[String]) -> Vec<Difference> {
         let mut rows = readme
             .lines()
             .filter(|line| line.starts_with('|'))
@@ -156,8 +158,8 @@ impl Table {
         let mut differences = Vec::new();
         for (place, column) in columns.iter().enumerate() {
             // What was not run may be as it is told.
-            let kernel = column.rsplit_once(", Linux ").map(|(_, kernel)| kernel);
-            if !kernel.is_some_and(|kernel| series.contains(&kernel)) {
+            let Some((_, kernel)) = column.rsplit_once(", Linux ") else { continue };
+            if !run.iter().any(|run| run == kernel || run == column) {
                 continue;
             }
             for attempt in &all {
@@ -255,30 +257,34 @@ mod tests {
                         | `raw` | raw IP | EPERM / needs root | - |\n";
         assert_eq!(table.markdown(), expected);
 
-        let both = ["6.1", "6.18"];
+        let only = |run: &str| vec![run.to_owned()];
+        let both = ["6.1", "6.18"].map(str::to_owned);
         // Of the other user, and of the other attempt, nothing was seen there.
         let blank = table.differences(expected, &both);
         assert_eq!(
             blank.iter().map(|one| (one.at.as_str(), one.is_fault())).collect::<Vec<_>>(),
             [("raw on no-network, Linux 6.18", true), ("tcp on no-network, Linux 6.18", true)]
         );
-        assert_eq!(table.differences(expected, &["6.1"]), []);
-        let faults = |readme: &str, series: &[&str]| {
-            let found = table.differences(readme, series);
+        assert_eq!(table.differences(expected, &only("6.1")), []);
+        // Of a host, whose rung is its own, its very column.
+        assert_eq!(table.differences(expected, &only("no-network, Linux 6.18")), blank);
+        assert_eq!(table.differences(expected, &only("no-ip, Linux 6.18")), []);
+        let faults = |readme: &str, run: &str| {
+            let found = table.differences(readme, &only(run));
             let faults = found.iter().filter(|one| one.is_fault()).map(|one| one.at.clone());
             (found.len(), faults.collect::<Vec<_>>())
         };
         // A claim that was not seen; one of less than there is, which is only old.
         let claims = expected.replace("connect | EPERM", "connect | open").replace("needs root", "absent");
-        assert_eq!(faults(&claims, &["6.1"]), (2, vec!["tcp on sealed, Linux 6.1".to_owned()]));
+        assert_eq!(faults(&claims, "6.1"), (2, vec!["tcp on sealed, Linux 6.1".to_owned()]));
         // What the README does not have, and what it has alone: a row, and a column.
         let (short, _) = expected.rsplit_once("| `raw`").expect("a row");
-        assert_eq!(faults(short, &["6.1"]), (1, vec!["raw on sealed, Linux 6.1".to_owned()]));
+        assert_eq!(faults(short, "6.1"), (1, vec!["raw on sealed, Linux 6.1".to_owned()]));
         let long = format!("{expected}| `udp` | send | EPERM | open |\n");
-        assert_eq!(faults(&long, &["6.1"]), (1, vec!["udp on sealed, Linux 6.1".to_owned()]));
+        assert_eq!(faults(&long, "6.1"), (1, vec!["udp on sealed, Linux 6.1".to_owned()]));
         let wide = expected.replace("no-network, Linux 6.18", "no-ip, Linux 6.1");
-        assert_eq!(faults(&wide, &["6.1"]).0, 2);
+        assert_eq!(faults(&wide, "6.1").0, 2);
         // A kernel that was not run is nobody's claim.
-        assert_eq!(table.differences(expected, &["6.12"]), []);
+        assert_eq!(table.differences(expected, &only("6.12")), []);
     }
 }
