@@ -94,31 +94,40 @@ pub(super) struct Cgroups {
     /// Whether `base` was created here, and is removed at the end.
     created: bool,
     delegated: bool,
+    /// What leaves have.
     controllers: Vec<&'static str>,
+    /// What systemd gave, which leaves of who only looks do not have.
+    given: Vec<&'static str>,
     next_leaf: AtomicU64,
 }
 
 impl Cgroups {
     /// Finds our place in the hierarchy and creates `servers` and `unpinned`.
     ///
-    /// Who only looks has them apart also where systemd delegated a cgroup: there a running daemon has its own.
+    /// Who only looks has them apart also where systemd delegated a cgroup, and changes nothing there: a running daemon has its own,
+    /// and one that is about to be started could not be put where children have controllers.
     pub(super) fn prepare(purpose: Purpose) -> Result<Self, CgroupError> {
         let own = own_cgroup()?;
         let given = delegated_base(&own);
-        if let Some(given) = &given {
-            step_aside(given)?;
-        }
-        let delegated = given.is_some();
-        let (base, created) = match (given, purpose) {
-            (Some(given), Purpose::Serve) => (given, false),
+        let (base, created) = match (&given, purpose) {
+            (Some(given), Purpose::Serve) => (given.clone(), false),
             (Some(given), Purpose::Look) => (given.join(unique_name()), true),
             (None, _) => (own.join(unique_name()), true),
         };
         if created {
             fs::create_dir(&base).map_err(failed("create the cgroup", &base))?;
+        } else {
+            step_aside(&base)?;
         }
-        let mut cgroups =
-            Self { base, created, delegated, controllers: Vec::new(), next_leaf: AtomicU64::new(0) };
+        let delegated = given.is_some();
+        let mut cgroups = Self {
+            base,
+            created,
+            delegated,
+            controllers: Vec::new(),
+            given: Vec::new(),
+            next_leaf: AtomicU64::new(0),
+        };
         for dir in [cgroups.servers(), cgroups.unpinned()] {
             match fs::create_dir(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -128,6 +137,7 @@ impl Cgroups {
             }
         }
         cgroups.enable_controllers();
+        cgroups.given = given.map(|given| controllers_of(&given)).unwrap_or_default();
         Ok(cgroups)
     }
 
@@ -158,6 +168,11 @@ impl Cgroups {
     /// Whether leaves have this controller, one of [`LIMITS`].
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
+    }
+
+    /// Whether leaves of a daemon that serves have it.
+    pub(super) fn offers(&self, controller: &str) -> bool {
+        self.has(controller) || (self.created && self.given.contains(&controller))
     }
 
     /// The open directory of `servers`, to attach programs to.
@@ -216,13 +231,8 @@ impl Cgroups {
     fn enable_controllers(&mut self) {
         for Limit { controller, .. } in LIMITS {
             let enable = format!("+{controller}");
-            // What is given has no controllers for those that are made in it.
-            let given = self.base.parent().filter(|_| self.created && self.delegated);
-            let own = [self.base.clone(), self.servers(), self.unpinned()];
-            let enabled = given
-                .map(Path::to_path_buf)
+            let enabled = [self.base.clone(), self.servers(), self.unpinned()]
                 .iter()
-                .chain(&own)
                 .all(|dir| fs::write(dir.join("cgroup.subtree_control"), &enable).is_ok());
             if enabled {
                 self.controllers.push(controller);
@@ -335,6 +345,13 @@ impl Drop for Leaf {
             self.remove();
         }
     }
+}
+
+/// The controllers that a cgroup could pass down.
+fn controllers_of(dir: &Path) -> Vec<&'static str> {
+    let listed = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    let is_listed = |name: &&str| listed.split_whitespace().any(|word| word == *name);
+    LIMITS.iter().map(|limit| limit.controller).filter(is_listed).collect()
 }
 
 /// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.

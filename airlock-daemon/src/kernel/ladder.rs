@@ -123,10 +123,12 @@ fn pin(
     let slice = slice.filter(|_| cgroups.last());
     let attached = slice.as_deref().and_then(|slice| slice.as_ref().ok());
     let hold = Hold { base: cgroups.base(), bpffs: config.bpffs.as_deref(), stays: attached.is_some() };
-    // Less than there was is what the configuration may ask for, and nobody else.
-    let stronger = attached
+    // Less than there was is what the configuration may ask for, and nobody else; nothing at all may be what could be attached.
+    let nothing = Links::default();
+    let stronger = slice
+        .as_deref()
         .filter(|_| config.seal != Seal::Off)
-        .and_then(|slice| hold.not_weaker(links, slice.links()).err());
+        .and_then(|_| hold.not_weaker(links, attached.map_or(&nothing, Slice::links)).err());
     let (pins, foreign) = match stronger.map_or_else(|| hold.take(links), Err) {
         Ok(pins) => {
             layers.push(Layer::active(name, pins.to_string()));

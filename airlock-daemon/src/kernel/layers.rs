@@ -37,7 +37,7 @@ pub(super) fn early_drop(
 /// Which limits of `pin` this host enforces.
 pub(super) fn limits(cgroups: &Cgroups) -> [Layer; 3] {
     LIMITS.map(|Limit { controller, key, .. }| {
-        if cgroups.has(controller) {
+        if cgroups.offers(controller) {
             Layer::active(format!("{controller} limit"), format!("{key} is enforced"))
         } else {
             Layer::inactive(

@@ -1,6 +1,7 @@
 //! A slice's units outlive the daemon: nothing of what is refused to them is let through from its death to their own.
 
 use std::fs;
+use std::sync::Arc;
 
 use airlock::config::schema::{Kernel, KernelMode, Rung, Seal};
 use airlock::kernel::{KernelError, KernelHalf, PinsError};
@@ -151,11 +152,38 @@ fn of_one_that_could_do_more(place: &Place, slice: &Slice) {
         pins
     };
     assert_eq!(sorted(place.pins()), sorted(before), "what holds them is not touched");
+    // Nor by one that cannot attach anything to the slice: 64 programs find room at a place.
+    let crowd = fill(slice);
+    let half = place.start_with(&config).expect("preferred always starts");
+    let (active, detail) = layer(&half, "slice");
+    assert!(!active && detail.contains("is not pinned"), "{detail}");
+    assert!(!layer(&half, "pins").0, "{}", half.report());
+    drop(half);
+    drop(crowd);
     // It may be given up by who says so.
     let half = place.start_with(&Kernel { seal: Seal::Off, ..config }).expect("preferred always starts");
     assert!(!set.join(sealing).exists());
     half.end();
     assert!(place.is_clean());
+}
+
+/// So many daemons with this slice that the kernel takes no more programs on it.
+fn fill(slice: &Slice) -> Vec<Arc<KernelHalf>> {
+    let config = Kernel {
+        mode: KernelMode::Preferred,
+        slice: Some(slice.name.clone()),
+        seal: Seal::Off,
+        ..Kernel::default()
+    };
+    let mut crowd = Vec::new();
+    loop {
+        let half = KernelHalf::start(&config).expect("preferred always starts");
+        if half.slice().expect("configured").is_err() {
+            return crowd;
+        }
+        crowd.push(half);
+        assert!(crowd.len() < 64, "a kernel has room for 64");
+    }
 }
 
 /// Nobody finds them there, but what they do is seen.
@@ -192,9 +220,12 @@ fn a_doctor_touches_nothing(place: &Place, slice: &Slice) {
     place.service.leave();
     let (active, detail) = layer(&half, "cgroups");
     assert!(active && detail.contains("delegated by systemd"), "{detail}");
-    assert!(layer(&half, "pins").0, "{}", half.report());
+    assert!(layer(&half, "pins").0 && half.report().rung.is_some(), "{}", half.report());
     drop(half);
     assert_eq!(place.pins(), before);
+    let inner = fs::read_dir(&place.service.dir).expect("cgroups").flatten();
+    let inner = inner.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count();
+    assert_eq!(inner, 3, "daemon, servers and unpinned");
     assert!(std::path::Path::new(&format!("/proc/{server}/exe")).exists(), "its server runs");
     assert!(place.service.dir.join("servers").exists());
     daemon.kill().expect("kill -9");

@@ -77,9 +77,11 @@ while asked:
     time.sleep(0.01)
 ";
 
-/// It is started again by the probe, when that has seen what happens without it.
-const NO_RESTART: &str = "[Service]
+/// It is started again by the probe, when that has seen what happens without it. The doctor looks first each time, beside what a
+/// daemon that died has left, and must not touch it.
+const DROP_IN: &str = "[Service]
 Restart=no
+ExecStartPre=/usr/bin/airlock kernel doctor
 ";
 
 const STRAY: &str = "[Unit]
@@ -189,7 +191,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         ("etc/systemd/system/stray.service", 0o644, STRAY),
         ("etc/systemd/system/stubborn.service", 0o644, STUBBORN),
         ("usr/local/lib/airlock/stubborn.py", 0o644, STUBBORN_PY),
-        ("etc/systemd/system/airlock.service.d/test.conf", 0o644, NO_RESTART),
+        ("etc/systemd/system/airlock.service.d/test.conf", 0o644, DROP_IN),
     ];
     let root = match prepare(CONFIG, PROBE, &more) {
         Ok(root) => root,
