@@ -156,7 +156,7 @@ impl Cgroups {
     }
 
     /// Whether the next daemon is given the same ones.
-    pub(super) fn last(&self) -> bool {
+    pub(super) fn are_given(&self) -> bool {
         !self.created
     }
 

@@ -120,7 +120,7 @@ fn pin(
     }
     // The links of a slice have names only where the next daemon finds them: nothing else ends them, and without its own doors the
     // slice is shut.
-    let slice = slice.filter(|_| cgroups.last());
+    let slice = slice.filter(|_| cgroups.are_given());
     let attached = slice.as_deref().and_then(|slice| slice.as_ref().ok());
     let hold = Hold { base: cgroups.base(), bpffs: config.bpffs.as_deref(), stays: attached.is_some() };
     // Less than there was is what the configuration may ask for, and nobody else; nothing at all may be what could be attached.
@@ -145,7 +145,7 @@ fn pin(
     }
     // A daemon that died may have had one.
     if config.slice.is_none()
-        && cgroups.last()
+        && cgroups.are_given()
         && let Err(error) = hold.forget_slice()
     {
         tracing::warn!(%error, "the pins of a slice that is not configured any more stay; {}", error.remedy());

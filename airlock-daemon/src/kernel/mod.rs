@@ -144,13 +144,14 @@ impl KernelHalf {
                         missing: report.missing(),
                     });
                 }
+                // What is wrong with the slice may be why its pins are not taken over.
+                half.fitting_slice().transpose()?;
                 if let Some(error) = failures.pins {
                     return Err(error.into());
                 }
                 if let Some(error) = failures.early_drop {
                     return Err(error.into());
                 }
-                half.fitting_slice().transpose()?;
             }
             KernelMode::Preferred => {
                 if report.rung.is_none_or(|rung| rung < minimum) {

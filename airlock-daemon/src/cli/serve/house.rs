@@ -1,0 +1,171 @@
+//! What is set up before the first worker starts.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Failure;
+use crate::audit::{AuditLog, AuditWriter, Event, Record};
+use crate::auth::Authenticator;
+use crate::auth::development::DevelopmentIssuer;
+use crate::cli::reload;
+use crate::config;
+use crate::config::schema::{Config, PolicyMode, Workers};
+use crate::face::session::Sessions;
+use crate::http::admin::AdminSocket;
+use crate::http::{Door, Service};
+use crate::kernel::KernelHalf;
+use crate::limits::Limits;
+use crate::limits::keeper::Keeper;
+use crate::observe::metrics::Metrics;
+use crate::pipeline::Gateway;
+use crate::pipeline::admit::Origins;
+use crate::pipeline::forwarded::Proxies;
+use crate::pipeline::parked::Parked;
+use crate::pipeline::seal::Sealer;
+use crate::policy::reload::{InForce, Options};
+use crate::policy::vet::Vetting;
+use crate::runtime::backend::{self, Backend};
+use crate::runtime::listener::{self, Listener};
+use crate::runtime::room::Room;
+use crate::runtime::tls::Tls;
+use crate::runtime::unix_socket::SocketFile;
+use crate::upstream::dial_in::{self, DialIns};
+use crate::upstream::pool::Upstreams;
+
+/// What is set up before the first worker starts.
+pub(super) struct House {
+    pub(super) service: Arc<Service>,
+    pub(super) writer: AuditWriter,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) socket_file: Option<SocketFile>,
+    pub(super) metrics: Option<TcpListener>,
+    pub(super) admin: Option<AdminSocket>,
+    pub(super) dial_ins: DialIns,
+    pub(super) development: Option<Arc<DevelopmentIssuer>>,
+    pub(super) backend: Backend,
+    pub(super) workers: usize,
+}
+
+impl House {
+    /// Everything that can fail, in the order in which an operator would look for the fault.
+    pub(super) fn set_up(config: Config, file: &Path) -> Result<Self, Failure> {
+        let io = backend::choose(config.server.io)?;
+        tracing::info!(io = %io.backend, why = io.why, "socket I/O");
+        // Cgroups and programs come first: no thread but this one may exist when the process moves.
+        let mut kernel = config.kernel.clone();
+        // What a proxy's clients do must never take the proxy away from all of them.
+        kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
+        let kernel = KernelHalf::start(&kernel)?;
+        kernel.hide(config::own_files(&config, file));
+        let tls = match &config.server.tls {
+            Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
+            None => None,
+        };
+        let (listeners, socket_file) = listener::open(&config.server)?;
+        if let Some(early_drop) = kernel.early_drop() {
+            let ports: Vec<_> =
+                listeners.iter().filter_map(|listener| Some(listener.tcp_address()?.port())).collect();
+            early_drop.set_ports(&ports)?;
+        }
+        // Sockets that were handed over are taken by now, so that the child that tries the policy inherits none.
+        let policy = InForce::start(Options {
+            path: config.policy.path.clone(),
+            vetting: Vetting::own_program(),
+            cache_ttl: config.policy.decision_cache_ttl.map(|ttl| ttl.0),
+        });
+        let base_url = base_url(&config, &listeners);
+        let development = match &config.auth.development_issuer {
+            Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
+            None => None,
+        };
+        let mut auth = config.auth.clone();
+        auth.issuers.extend(development.as_ref().map(|issuer| issuer.issuer()));
+        let authenticator = Authenticator::new(&auth, &base_url)?;
+        let metrics_listener = match config.observability.metrics_listen {
+            Some(address) => Some(listener::open_one(address)?),
+            None => None,
+        };
+        let admin = config.observability.admin_listen.as_deref().map(AdminSocket::open).transpose()?;
+        let dial_ins = dial_in::open_all(&config, &kernel)?;
+        let (audit, writer) = AuditLog::open(&config.audit)?;
+        let metrics = Metrics::new();
+        let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
+        metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));
+        let workers = match config.server.workers {
+            Workers::Count(count) => count,
+            Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        };
+        audit.record(Record {
+            reason: Some(format!("policy {}", policy.load().digest()).into()),
+            ..Record::new(Event::Start)
+        })?;
+        let backend = io.backend;
+        let room = Room::new(config.server.max_connections, config.server.max_connections_per_address);
+        let gateway = Arc::new(Gateway {
+            base_url,
+            origins: Origins::new(&config.server),
+            auth: authenticator,
+            issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
+            policy,
+            draining: watch::Sender::new(false),
+            parked: Parked::default(),
+            limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
+            audit,
+            upstreams: Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins),
+            metrics,
+            kernel,
+            io,
+            sealer: Sealer::new()?,
+            config,
+        });
+        if let Some(rejected) = gateway.policy.status().rejected {
+            reload::rejected(&gateway, &rejected.error);
+        }
+        if gateway.config.policy.mode == PolicyMode::Shadow {
+            tracing::warn!(
+                "policy.mode is `shadow`: what the policy refuses is recorded and DONE ALL THE SAME"
+            );
+        }
+        let server = &gateway.config.server;
+        let door = Door { tls, room, proxies: Proxies::new(server) };
+        let service = Arc::new(Service { gateway, sessions: Sessions::default(), door });
+        Ok(Self {
+            service,
+            writer,
+            listeners,
+            socket_file,
+            metrics: metrics_listener,
+            admin,
+            dial_ins,
+            development,
+            backend,
+            workers,
+        })
+    }
+
+    /// Where it listens, as a person would write it into a client.
+    pub(super) fn addresses(&self) -> String {
+        let scheme = if self.service.door.tls.is_some() { "https" } else { "http" };
+        let listed = self.listeners.iter().map(|listener| match listener {
+            Listener::Tcp(_) => format!("{scheme}://{listener}"),
+            Listener::Unix(_) => listener.to_string(),
+        });
+        listed.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The URL of this host without a path: configured, or the first address that is listened on.
+fn base_url(config: &Config, listeners: &[Listener]) -> String {
+    if let Some(url) = &config.server.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    match listeners.iter().find_map(Listener::tcp_address) {
+        Some(address) => format!("{scheme}://{address}"),
+        // The host that clients of a unix socket name.
+        None => "http://localhost".to_owned(),
+    }
+}
