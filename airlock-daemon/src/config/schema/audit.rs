@@ -1,0 +1,56 @@
+//! `audit`: what is kept of every call.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units::Period;
+
+/// `audit`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Directory of the log's segments.
+    pub dir: PathBuf,
+    /// Whether records also go to journald, where there is one.
+    pub journald: bool,
+    /// How long sealed segments are kept; for ever when absent.
+    pub retention: Option<Period>,
+    /// Signed checkpoints.
+    pub checkpoint: Option<Checkpoint>,
+    /// What happens when the store fails.
+    pub on_failure: OnAuditFailure,
+}
+
+/// `audit.checkpoint`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// How often.
+    pub every: Period,
+    /// File with the Ed25519 signing key.
+    pub key_file: PathBuf,
+}
+
+/// `audit.on_failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAuditFailure {
+    /// Buffer a bounded number of records, then refuse calls.
+    #[default]
+    Buffer,
+    /// Refuse calls at once.
+    Refuse,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("/var/lib/airlock/audit"),
+            journald: true,
+            retention: None,
+            checkpoint: None,
+            on_failure: OnAuditFailure::Buffer,
+        }
+    }
+}

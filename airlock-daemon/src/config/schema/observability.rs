@@ -1,0 +1,62 @@
+//! `observability`: logs and metrics.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `observability`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Observability {
+    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path. For root and the daemon's own user.
+    pub admin_listen: Option<PathBuf>,
+    /// Address of `/metrics`; not served when absent.
+    pub metrics_listen: Option<SocketAddr>,
+    /// OTLP collector for traces.
+    pub otlp_endpoint: Option<String>,
+    /// Logs.
+    pub log: Log,
+}
+
+/// `observability.log`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: LogLevel,
+    /// Where and how logs are written.
+    pub format: LogFormat,
+}
+
+/// `observability.log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only errors.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what an operator wants to know.
+    #[default]
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `observability.log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// journald under systemd, text otherwise.
+    #[default]
+    Auto,
+    /// journald's native protocol.
+    Journald,
+    /// Text on standard error.
+    Text,
+    /// JSON lines on standard error.
+    Json,
+}

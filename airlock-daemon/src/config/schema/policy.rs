@@ -1,0 +1,44 @@
+//! `policy`: who may do what.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units::Period;
+
+/// `policy`: who may do what.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// A directory of `.rego` and data files (`data.yaml`, `data.json`). It is read again on SIGHUP and when its files change.
+    pub path: PathBuf,
+    /// Whether a refusal is carried out.
+    pub mode: PolicyMode,
+    /// How long a decision may be reused for the same question; `null` switches that off. Decisions are kept by tenant and by
+    /// everything that the policy can look at, the arguments included where it reads them, and are forgotten with the policy;
+    /// a policy that reads the time is always asked.
+    pub decision_cache_ttl: Option<Period>,
+}
+
+/// `policy.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyMode {
+    /// A refusal is a refusal.
+    #[default]
+    Enforce,
+    /// What the policy refuses, or allows under obligations that are not met, is recorded (`policy.shadowed`) and done all the
+    /// same, and lists show everything. Authentication, limits and `allow_tools` are enforced as ever, and where no policy is
+    /// in force everything is refused as ever.
+    Shadow,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/etc/airlock/policies"),
+            mode: PolicyMode::Enforce,
+            decision_cache_ttl: Some(Period::secs(60)),
+        }
+    }
+}
