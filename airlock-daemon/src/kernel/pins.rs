@@ -40,6 +40,7 @@ const NEW: &str = "_new";
 const OLD: &str = "_old";
 /// What the name of a slice's set ends in.
 const SLICE: &str = "_slice";
+
 /// Why links are not pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
@@ -204,8 +205,9 @@ impl Hold<'_> {
 
     fn forget(self, name: &str) -> Result<(), PinsError> {
         let version = self.version();
-        let forgotten =
-            ["", OLD, NEW].iter().try_for_each(|end| remove(&version.join(format!("{name}{end}"))));
+        // Where we may not look is nothing of ours.
+        let sets = ["", OLD, NEW].map(|end| version.join(format!("{name}{end}")));
+        let forgotten = sets.iter().filter(|set| set.exists()).try_for_each(|set| remove(set));
         let _ = fs::remove_dir(version);
         forgotten
     }
@@ -339,6 +341,14 @@ fn file(link: &Link, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_can_be_no_pins_there_are_none_to_forget() {
+        for bpffs in ["/nonexistent", "/dev/null"] {
+            let hold = Hold { base: Path::new("/a"), bpffs: Some(Path::new(bpffs)), stays: false };
+            hold.forget_all().expect("nothing to do");
+        }
+    }
 
     #[test]
     fn an_instance_is_a_name_that_a_bpffs_takes_and_no_two_share() {

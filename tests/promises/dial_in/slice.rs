@@ -134,7 +134,9 @@ fn a_slice_that_was_made_anew_is_not_believed_in() {
     let observability = format!("  admin_listen: {admin}\n");
     let Some(house) = start(&slice, "", Setup { observability, ..Setup::default() }) else { return };
     let status = || airlock_tests::airlock::run(&["status", "--socket", &admin]).1;
-    assert!(status().contains(&slice.name) && !status().contains("is not pinned"), "{}", status());
+    let told = status();
+    assert!(told.contains(&slice.name), "{told}");
+    assert!(!told.contains("is not pinned") && !told.contains("besides Airlock"), "{told}");
     fs::remove_dir(&slice.dir).expect("nothing is in it");
     fs::create_dir(&slice.dir).expect("ours");
     assert!(status().contains("its new cgroup is not pinned; restart Airlock"), "{}", status());

@@ -165,6 +165,7 @@ journalctl --no-pager -o cat -t echo -u notes.service > said
 # Its cage goes with the daemon, and so must it.
 systemctl stop airlock.service
 systemctl is-active notes.service bare.service > after
+ls /sys/fs/bpf/airlock > pins-left 2>&1
 journalctl --sync
 journalctl --no-pager -t airlock-audit AIRLOCK_DECISION=deny -o json > denials
 "#;
@@ -246,6 +247,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         let moments =
             ["ready", "crashed", "failed", "recovered"].map(|moment| format!("{moment} {refused}\n"));
         assert_eq!(told("tried"), moments.concat(), "{journal}");
+        assert_eq!(told("pins-left"), "", "{journal}");
     }
     // What units print is in the journal.
     assert!(told("said").contains("this unit begins"), "{}\n{journal}", told("said"));
