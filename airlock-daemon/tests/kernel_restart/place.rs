@@ -37,8 +37,7 @@ pub(crate) struct Place {
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Place {
-    fn create() -> Result<Self, String> {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    fn create(alone: MutexGuard<'static, ()>) -> Result<Self, String> {
         let dir = std::env::temp_dir().join(format!("airlock-restart-{}", std::process::id()));
         let bpffs = dir.join("bpf");
         fs::create_dir_all(&bpffs).map_err(|error| error.to_string())?;
@@ -171,8 +170,10 @@ pub(crate) fn place() -> Option<Place> {
     if std::env::var_os(support::MODE).is_some() {
         return None;
     }
+    // Also before it looks whether it can: another test may have moved the process meanwhile.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     support::pinning_unsealed()?;
-    match Place::create() {
+    match Place::create(alone) {
         Ok(place) => Some(place),
         Err(reason) => {
             support::skip(&format!("links cannot be pinned here: {reason}"));
