@@ -96,7 +96,7 @@ pub(super) struct Cgroups {
     delegated: bool,
     /// What leaves have.
     controllers: Vec<&'static str>,
-    /// What systemd gave, which leaves of who only looks do not have.
+    /// What systemd gave to who only looks, whose leaves do not have it.
     given: Vec<&'static str>,
     next_leaf: AtomicU64,
 }
@@ -128,16 +128,12 @@ impl Cgroups {
             given: Vec::new(),
             next_leaf: AtomicU64::new(0),
         };
-        for dir in [cgroups.servers(), cgroups.unpinned()] {
-            match fs::create_dir(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed("create the cgroup", &dir)(error));
-                }
-                _ => {}
-            }
-        }
+        create_if_absent(&cgroups.servers())?;
+        create_if_absent(&cgroups.unpinned())?;
         cgroups.enable_controllers();
-        cgroups.given = given.map(|given| controllers_of(&given)).unwrap_or_default();
+        if purpose == Purpose::Look {
+            cgroups.given = given.map(|given| controllers_of(&given)).unwrap_or_default();
+        }
         Ok(cgroups)
     }
 
@@ -172,7 +168,7 @@ impl Cgroups {
 
     /// Whether leaves of a daemon that serves have it.
     pub(super) fn offers(&self, controller: &str) -> bool {
-        self.has(controller) || (self.created && self.given.contains(&controller))
+        self.has(controller) || self.given.contains(&controller)
     }
 
     /// The open directory of `servers`, to attach programs to.
@@ -347,6 +343,16 @@ impl Drop for Leaf {
     }
 }
 
+/// An earlier daemon may have made it.
+fn create_if_absent(dir: &Path) -> Result<(), CgroupError> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(failed("create the cgroup", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The controllers that a cgroup could pass down.
 fn controllers_of(dir: &Path) -> Vec<&'static str> {
     let listed = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
@@ -357,12 +363,7 @@ fn controllers_of(dir: &Path) -> Vec<&'static str> {
 /// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
 fn step_aside(base: &Path) -> Result<(), CgroupError> {
     let daemon = base.join("daemon");
-    match fs::create_dir(&daemon) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(failed("create the cgroup", &daemon)(error));
-        }
-        _ => {}
-    }
+    create_if_absent(&daemon)?;
     let procs = daemon.join("cgroup.procs");
     fs::write(&procs, "0").map_err(failed("move this process", &procs))
 }

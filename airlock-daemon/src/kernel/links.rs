@@ -150,7 +150,7 @@ pub(super) fn count(cgroup: &File, attach_type: bpf_attach_type) -> io::Result<u
         attach_type: attach_type as u32,
         ..QueryAttr::default()
     };
-    call(bpf_cmd::BPF_PROG_QUERY, &raw mut attr)?;
+    call(bpf_cmd::BPF_PROG_QUERY, (&raw mut attr).cast_const())?;
     Ok(attr.prog_cnt)
 }
 
@@ -158,7 +158,7 @@ pub(super) fn count(cgroup: &File, attach_type: bpf_attach_type) -> io::Result<u
 pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let attr = PinAttr { pathname: name.as_ptr() as u64, bpf_fd: object.as_fd().as_raw_fd(), file_flags: 0 };
-    call(bpf_cmd::BPF_OBJ_PIN, (&raw const attr).cast_mut()).map(drop)
+    call(bpf_cmd::BPF_OBJ_PIN, &raw const attr).map(drop)
 }
 
 /// Opens what has this name on a bpffs.
@@ -201,18 +201,18 @@ fn fill<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
         info_len: u32::try_from(size_of::<T>()).map_err(io::Error::other)?,
         info: std::ptr::from_mut(info) as u64,
     };
-    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, (&raw const attr).cast_mut()).map(drop)
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &raw const attr).map(drop)
 }
 
 /// Calls `bpf(2)` with a command that answers with a new descriptor.
 pub(super) fn open<T>(command: bpf_cmd, attr: &T) -> io::Result<OwnedFd> {
-    let fd = call(command, std::ptr::from_ref(attr).cast_mut())?;
+    let fd = call(command, attr)?;
     // SAFETY: the commands that this is used for return a new descriptor that nobody else owns, close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Into `attr` itself the kernel writes only with `BPF_PROG_QUERY`, for which it has to be from something mutable.
-fn call<T>(command: bpf_cmd, attr: *mut T) -> io::Result<RawFd> {
+fn call<T>(command: bpf_cmd, attr: *const T) -> io::Result<RawFd> {
     // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
     // pointers inside it point to data that outlives the call; what the kernel writes there is as long as it is told.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attr, size_of::<T>()) };

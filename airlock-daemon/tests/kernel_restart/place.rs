@@ -113,14 +113,11 @@ impl Place {
         server
     }
 
-    /// The pins of all sets.
+    /// The pins of all sets, in the order of their names.
     pub(crate) fn pins(&self) -> Vec<PathBuf> {
-        let sets = fs::read_dir(self.bpffs.join("v1")).into_iter().flatten();
-        let sets = sets.map(|entry| entry.expect("an entry").path());
-        sets.flat_map(|set| {
-            fs::read_dir(set).expect("a set").map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
-        })
-        .collect()
+        let version = self.bpffs.join("v1");
+        let sets = listed(&version).into_iter().map(|set| version.join(set));
+        sets.flat_map(|set| listed(&set).into_iter().map(move |pin| set.join(pin))).collect()
     }
 
     /// Nothing is left of any set.
@@ -218,6 +215,11 @@ impl Names {
         };
         Self { new: beside("_new"), old: beside("_old"), set }
     }
+}
+
+/// Whether a process that was started here is there, and not only waited for.
+pub(crate) fn lives(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}/exe")).exists()
 }
 
 /// The names in a directory; none where there is no directory.

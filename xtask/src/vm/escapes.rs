@@ -28,18 +28,27 @@ struct Row {
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(super) struct Table(Vec<Row>);
+pub(super) struct Table {
+    rows: Vec<Row>,
+    /// What was run: series of kernels, whatever their rung, and whole columns.
+    ran: Vec<String>,
+}
 
 impl Table {
-    /// Adds what a guest or this host wrote down.
-    pub(super) fn add<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
+    /// Adds what the guest of a series wrote down, be it nothing.
+    pub(super) fn add_guest(&mut self, series: &str, lines: &[String]) {
+        self.ran.push(series.to_owned());
+        self.add(lines.iter().map(String::as_str));
+    }
+
+    fn add<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
         for line in lines {
             let fields: Vec<&str> = line.split('\t').collect();
             let [place, attempt, tries, user, release, rung, result] = fields.as_slice() else { continue };
             let Ok(place) = place.parse() else { continue };
             // The first two numbers of a release: what comes after them is Debian's or nobody's.
             let series: Vec<&str> = release.split('.').take(2).collect();
-            self.0.push(Row {
+            self.rows.push(Row {
                 place,
                 attempt: (*attempt).to_owned(),
                 tries: (*tries).to_owned(),
@@ -50,8 +59,8 @@ impl Table {
         }
     }
 
-    /// Runs the suite on this host and adds what it wrote down; its column, if it came to one.
-    pub(super) fn add_host(&mut self) -> Result<(Counts, Option<String>), String> {
+    /// Runs the suite on this host and adds what it wrote down.
+    pub(super) fn add_host(&mut self) -> Result<Counts, String> {
         let file = target().join("vm/escapes.tsv");
         if file.exists() {
             fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -63,15 +72,17 @@ impl Table {
         if !well && counts.failed == 0 {
             counts.failed = 1;
         }
-        let before = self.0.len();
+        let before = self.rows.len();
         self.add(fs::read_to_string(&file).unwrap_or_default().lines());
-        Ok((counts, self.0.get(before).map(|row| row.column.clone())))
+        // Its rung is its own, so it is told by its very column, if it came to one.
+        self.ran.extend(self.rows.get(before).map(|row| row.column.clone()));
+        Ok(counts)
     }
 
     /// The columns, in the order in which they came.
     fn columns(&self) -> Vec<&str> {
         let mut columns: Vec<&str> = Vec::new();
-        for row in &self.0 {
+        for row in &self.rows {
             if !columns.contains(&row.column.as_str()) {
                 columns.push(&row.column);
             }
@@ -82,8 +93,10 @@ impl Table {
     /// What an attempt came to on one kernel: one word if both users fared alike.
     fn cell(&self, attempt: &str, column: &str) -> String {
         let of = |user: &str| {
-            let row =
-                self.0.iter().find(|row| row.attempt == attempt && row.column == column && row.user == user);
+            let row = self
+                .rows
+                .iter()
+                .find(|row| row.attempt == attempt && row.column == column && row.user == user);
             row.map_or("-", |row| row.result.as_str())
         };
         match (of("root"), of("nobody")) {
@@ -94,7 +107,7 @@ impl Table {
 
     /// The attempts with what they try, each once, in their order.
     fn attempts(&self) -> Vec<(&str, &str)> {
-        let all = self.0.iter().map(|row| (row.place, (row.attempt.as_str(), row.tries.as_str())));
+        let all = self.rows.iter().map(|row| (row.place, (row.attempt.as_str(), row.tries.as_str())));
         all.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
@@ -131,12 +144,11 @@ impl Table {
         }
     }
 
-    /// Compares it with the table in README.md, for what was run: series of kernels, whatever their rung, and whole columns. What the
-    /// README claims and this run did not see is a fault; where a kernel has come to know more or less, the table is only old, which
-    /// is printed.
-    pub(super) fn claims_too_much(&self, run: &[String]) -> Result<Vec<String>, String> {
+    /// Compares it with the table in README.md, for what was run. What the README claims and this run did not see is a
+    /// fault; where a kernel has come to know more or less, the table is only old, which is printed.
+    pub(super) fn claims_too_much(&self) -> Result<Vec<String>, String> {
         let readme = Readme::open()?;
-        let differences = self.differences(readme.table(), run);
+        let differences = self.differences(readme.table(), &self.ran);
         let (faults, old): (Vec<_>, Vec<_>) = differences.into_iter().partition(Difference::is_fault);
         for difference in &old {
             println!("the table in README.md is old: {difference}");
