@@ -1,6 +1,7 @@
 //! What Airlock promises, one file a promise, tested on the built program.
 
 mod activation;
+mod adversary;
 mod audit;
 mod bad_input;
 mod batches;

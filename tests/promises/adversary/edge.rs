@@ -1,0 +1,1 @@
+//! Strangers and web pages against the door: its limits, its blocks and its parser.

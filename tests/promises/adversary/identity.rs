@@ -1,0 +1,1 @@
+//! Principals and identity providers against who is who.

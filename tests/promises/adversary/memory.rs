@@ -1,0 +1,1 @@
+//! Clients and servers against the memory and the time of everybody else.

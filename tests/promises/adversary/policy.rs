@@ -1,0 +1,1 @@
+//! Principals against a policy that says something else than it seems to.

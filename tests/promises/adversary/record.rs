@@ -1,0 +1,1 @@
+//! Strangers, principals and the host itself against the audit log.
