@@ -40,9 +40,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     match serve(config, &args.config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            logging::flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             tracing::error!("{error}");
+            logging::flush();
             eprintln!("airlock: {error}");
             ExitCode::FAILURE
         }

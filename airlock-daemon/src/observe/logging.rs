@@ -1,13 +1,17 @@
-//! Logs: to journald under systemd, as text on a terminal, as JSON lines where asked for.
+//! Logs: to journald under systemd, as text on a terminal, as JSON lines where asked for. They are written by a thread of their
+//! own ([`super::offload`]), so that nobody else waits for a reader.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
+use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::offload::{Happened, Logs, Offload};
 use crate::config::schema::{Log, LogFormat, LogLevel};
 
 /// Why logging could not be set up.
@@ -18,6 +22,9 @@ pub enum LoggingError {
         "logs: cannot reach journald: {0}; start systemd-journald, or set observability.log.format to auto, text or json"
     )]
     Journald(io::Error),
+    /// The thread that writes could not be started.
+    #[error("logs: cannot start a thread: {0}; raise TasksMax= or the limit of threads")]
+    Thread(io::Error),
     /// A subscriber is set already.
     #[error("logs: set up twice: {0}")]
     Twice(#[from] TryInitError),
@@ -31,7 +38,10 @@ enum Sink {
     Json,
 }
 
-/// Sets up logging for the whole process, once.
+/// The log's thread, once there is one.
+static LOGS: OnceLock<Logs> = OnceLock::new();
+
+/// Sets up logging for the whole process, once. A thread that panics says so in the log.
 ///
 /// # Errors
 /// journald was asked for and is not there, or logging is set up already.
@@ -51,15 +61,35 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
         },
         Sink::Text => (text(), None),
         Sink::Json => {
-            let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
-            (json.boxed(), None)
+            let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_timer(Happened);
+            (json.with_writer(io::stderr).boxed(), None)
         }
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter(log.level))).try_init()?;
+    // Both ends filter alike: an end that wanted everything would have every event of every library looked at.
+    let inner = tracing_subscriber::registry().with(layer.with_filter(filter(log.level)));
+    let logs = Logs::start(Dispatch::new(inner)).map_err(LoggingError::Thread)?;
+    tracing_subscriber::registry()
+        .with(Offload(logs.clone()).with_filter(filter(log.level)))
+        .try_init()?;
+    let _ = LOGS.set(logs); // a second one failed above
+    // The default writes to standard error itself, and a thread that waits there has not ended.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect: {panic}")));
     if let Some(error) = missing {
         tracing::warn!("logs go to standard error, because journald cannot be reached: {error}");
     }
     Ok(())
+}
+
+/// Waits until what was logged is written, at most two seconds.
+pub fn flush() {
+    if let Some(logs) = LOGS.get() {
+        logs.flush();
+    }
+}
+
+/// Log lines that were lost since the start, because standard error or journald did not take them in time.
+pub fn lost() -> u64 {
+    LOGS.get().map_or(0, Logs::lost)
 }
 
 fn text<S>() -> Box<dyn Layer<S> + Send + Sync>
@@ -68,7 +98,8 @@ where
 {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(io::stderr).boxed()
+    let text = tracing_subscriber::fmt::layer().with_ansi(colour).with_timer(Happened);
+    text.with_writer(io::stderr).boxed()
 }
 
 /// journald only where systemd connected standard error to it: `JOURNAL_STREAM` names that stream's device and inode, and a
@@ -141,6 +172,7 @@ mod tests {
             tracing::debug!("not this");
             tracing::info!(target: "airlock::test", upstream = "docs", "hello");
             assert!(matches!(init(&log), Err(LoggingError::Twice(_))));
+            flush();
             return;
         }
         let child = Command::new(std::env::current_exe().unwrap())

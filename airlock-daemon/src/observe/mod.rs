@@ -4,3 +4,4 @@ pub mod denials;
 pub mod logging;
 pub mod metrics;
 pub mod notify;
+mod offload;
