@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::event::Event;
-use super::record::{Bounded, Record, Verdict};
+use super::line;
+use super::record::{Bounded, Record};
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -41,105 +40,25 @@ impl Default for Chain {
     }
 }
 
-/// The stored form; the order of the fields here is the order in the line.
-#[derive(Serialize)]
-struct Line<'a> {
-    v: u8,
-    seq: u64,
-    time: &'a str,
-    event: Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<&'a [std::sync::Arc<str>]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scopes: Option<&'a [std::sync::Arc<str>]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revision: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<Verdict>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input_digest: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    redactions: &'a std::collections::BTreeMap<std::sync::Arc<str>, u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lost: Option<u64>,
-    prev: &'a str,
-}
-
 impl Chain {
     /// Appends the line of `record`, with its newline, to `out`, and moves the chain on. Returns the record's number.
     pub fn append(&mut self, record: Record, time: SystemTime, out: &mut Vec<u8>) -> u64 {
-        self.append_bounded(&Bounded::from(record), time, out)
+        let mut text = Vec::new();
+        line::write(&Bounded::from(record), &mut text);
+        self.append_text(time, out, |out| out.extend_from_slice(&text))
     }
 
-    pub(super) fn append_bounded(&mut self, record: &Bounded, time: SystemTime, out: &mut Vec<u8>) -> u64 {
-        let record = record.get();
+    /// The same for a record whose text ([`line::write`]) `write` appends.
+    pub(super) fn append_text(
+        &mut self,
+        time: SystemTime,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> u64 {
         let (seq, start) = (self.next_seq, out.len());
-        let input_digest = record.input_digest.as_ref().map(hex);
-        let line = Line {
-            v: 1,
-            seq,
-            // Not before 1970: the formatter knows no earlier time.
-            time: &humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH)).to_string(),
-            event: record.event,
-            correlation_id: record.correlation_id.as_deref(),
-            trace_id: record.trace_id.as_deref(),
-            tenant: record.tenant.as_deref(),
-            subject: record.subject.as_deref(),
-            issuer: record.issuer.as_deref(),
-            groups: record.groups.as_deref(),
-            scopes: record.scopes.as_deref(),
-            client: record.client.as_deref(),
-            certificate: record.certificate.as_deref(),
-            upstream: record.upstream.as_deref(),
-            unit: record.unit.as_deref(),
-            method: record.method.as_deref(),
-            target: record.target.as_deref(),
-            revision: record.revision,
-            decision: record.decision,
-            rule_id: record.rule_id.as_deref(),
-            reason: record.reason.as_deref(),
-            input_digest: input_digest.as_deref(),
-            redactions: &record.redactions,
-            status: record.status,
-            latency_us: record.latency_us,
-            bytes: record.bytes,
-            lost: record.lost,
-            prev: &hex(&self.head),
-        };
-        // Cannot fail: a vector takes every write, and every key of `Line` and its map is a string.
-        serde_json::to_writer(&mut *out, &line).expect("a record is always JSON");
+        line::begin(seq, time, out);
+        write(out);
+        line::end(&self.head, out);
         self.head = digest(out.get(start..).unwrap_or_default());
         self.next_seq += 1;
         out.push(b'\n');
@@ -153,6 +72,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::audit::{Event, Verdict};
 
     #[test]
     fn a_line_has_a_stable_order_and_leaves_out_what_is_absent() {
@@ -229,6 +149,7 @@ mod tests {
             latency_us: Some(u64::MAX),
             bytes: Some(u64::MAX),
             lost: Some(u64::MAX),
+            count: Some(u64::MAX),
             decision: Some(Verdict::Allow),
             event: Event::CallOutcome,
         };

@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, Per
 use std::path::{Path, PathBuf};
 
 use super::chain::{Chain, digest};
+use super::log::Space;
+use super::space;
 use super::verify::parse_line;
 
 /// No line is longer than this, in bytes; a longer one was not written by Airlock.
@@ -86,6 +88,11 @@ pub enum OpenError {
 pub(super) trait Store: Send {
     /// Appends whole lines, the first of which has the number `first_seq`, and returns when they are on disk.
     fn append(&mut self, first_seq: u64, lines: &[u8]) -> Result<(), StoreError>;
+
+    /// How much room is left for more.
+    fn space(&self) -> Space {
+        Space::Plenty
+    }
 }
 
 /// A cut last line that was set apart when the log was opened.
@@ -107,11 +114,13 @@ pub(super) struct Segments {
     /// Whether bytes may stand after `len`.
     dirty: bool,
     segment_bytes: u64,
+    /// Bytes that are to stay free on the file system.
+    reserve: u64,
 }
 
 impl Segments {
-    /// Opens (or makes) the directory and finds the end of its chain.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Chain, Option<Torn>), OpenError> {
+    /// Opens (or makes) the directory and finds the end of its chain. `reserve` bytes are to stay free on its file system.
+    pub(super) fn open(dir: &Path, reserve: u64) -> Result<(Self, Chain, Option<Torn>), OpenError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o750)
@@ -143,6 +152,7 @@ impl Segments {
             len,
             dirty: false,
             segment_bytes: SEGMENT_BYTES,
+            reserve,
         };
         Ok((segments, chain, torn))
     }
@@ -186,6 +196,11 @@ impl Store for Segments {
             (self.path, self.file, self.len, self.dirty) = (path, file, 0, false);
         }
         self.write(lines)
+    }
+
+    fn space(&self) -> Space {
+        // A file system that does not say how much is left tells by a failing write.
+        space::of(&self.dir, self.reserve).unwrap_or_default()
     }
 }
 

@@ -91,6 +91,7 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         ("LATENCY_US", record.latency_us),
         ("BYTES", record.bytes),
         ("LOST", record.lost),
+        ("COUNT", record.count),
     ];
     for (name, number) in numbers {
         fields.extend(number.map(|number| format!("AIRLOCK_{name}={number}")));

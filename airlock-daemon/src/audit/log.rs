@@ -1,17 +1,21 @@
 //! The handle that workers record through, and its bounded queue.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::config::schema;
 
 use super::chain::Chain;
 use super::file::{OpenError, Segments, Store};
+use super::forward::Forwarder;
 use super::journal::{self, Journal, Journald};
+use super::line;
 use super::record::{Bounded, Record};
+use super::spool::{Left, Slot, Spool};
+use super::strangers::Strangers;
 use super::writer::{Queued, Writer};
 
 /// How many records may wait for the store, the batch that is being written included.
@@ -48,9 +52,50 @@ pub enum AuditFull {
     /// The store fails and `audit.on_failure` is `refuse`.
     #[error("the audit log cannot be written")]
     StoreFailed,
+    /// The file system of the log has less left than its reserve.
+    #[error("the disk of the audit log is nearly full; free space below audit.dir")]
+    DiskFull,
     /// The log is closed: the daemon ends.
     #[error("the audit log is closed")]
     Closed,
+}
+
+/// Room on the file system of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// More than the reserve is left.
+    #[default]
+    Plenty,
+    /// Less: refusals of nobody are counted, not written.
+    Low,
+    /// Less than half of it: nothing is accepted that would have to be written.
+    Gone,
+}
+
+/// What a record is about: it decides how much of the queue and of the disk may be taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Something that happens only if it is on record.
+    Intent,
+    /// Something that has happened.
+    Done,
+    /// A refusal, of which the one who is refused can cause many.
+    Refusal,
+    /// A refusal of nobody.
+    Stranger,
+}
+
+impl Class {
+    /// How many records may wait before one of this class is not taken. A few places are kept for what has happened already.
+    const fn capacity(self) -> u64 {
+        match self {
+            Self::Done => CAPACITY,
+            Self::Intent => CAPACITY - CAPACITY / 10,
+            Self::Refusal => CAPACITY / 2,
+            Self::Stranger => CAPACITY / 10,
+        }
+    }
 }
 
 /// Figures for the metrics.
@@ -66,6 +111,10 @@ pub struct Stats {
     pub journal_failures: u64,
     /// Records that were not taken; each is counted in a gap record as well.
     pub refused: u64,
+    /// Refusals of nobody that are not on record, because the disk is nearly full or the queue was.
+    pub strangers_untold: u64,
+    /// Room on the file system of the log.
+    pub space: Space,
     /// Whether records reach the store.
     pub healthy: bool,
 }
@@ -81,10 +130,16 @@ pub(super) struct Shared {
     pub(super) records: AtomicU64,
     pub(super) store_failures: AtomicU64,
     pub(super) journal_failures: AtomicU64,
+    pub(super) strangers_untold: AtomicU64,
     pub(super) failing: AtomicBool,
     pub(super) closed: AtomicBool,
+    /// A [`Space`].
+    space: AtomicU8,
     /// Why the store fails, while it does.
-    pub(super) reason: Mutex<Option<String>>,
+    reason: Mutex<Option<String>>,
+    /// Why journald does not take records, while it does not.
+    journal_trouble: Mutex<Option<String>>,
+    pub(super) strangers: Strangers,
 }
 
 impl Shared {
@@ -97,12 +152,31 @@ impl Shared {
     pub(super) fn failure(&self) -> Option<String> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Notes why journald takes nothing, or that it does (`None`); gives what was noted before.
+    pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> Option<String> {
+        let mut noted = self.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *noted, trouble)
+    }
+
+    pub(super) fn space(&self) -> Space {
+        match self.space.load(Ordering::Acquire) {
+            0 => Space::Plenty,
+            1 => Space::Low,
+            _ => Space::Gone,
+        }
+    }
+
+    pub(super) fn set_space(&self, space: Space) {
+        self.space.store(space as u8, Ordering::Release);
+    }
 }
 
 /// A handle on the log; clones are cheap and all write to the same chain.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     queue: Sender<Queued>,
+    spool: Arc<Spool>,
     shared: Arc<Shared>,
     refuse_on_failure: bool,
 }
@@ -123,15 +197,18 @@ impl AuditLog {
     /// # Errors
     /// The directory cannot be made or written, others may write there, another daemon writes there, or its end is no record.
     pub fn open(config: &schema::Audit) -> Result<(Self, AuditWriter), AuditError> {
-        let (segments, chain, torn) = Segments::open(&config.dir)?;
-        let first = torn.map(|torn| {
+        let (segments, chain, torn) = Segments::open(&config.dir, config.reserve.0)?;
+        let (spool, left) = Spool::open(&config.dir, chain.next_seq).map_err(OpenError::from)?;
+        let now = SystemTime::now();
+        let mut first = recovered(left, now);
+        if let Some(torn) = torn {
             let reason = format!(
                 "the last line was cut by a crash; its {} bytes are kept in {}",
                 torn.bytes, torn.name
             );
             tracing::warn!(dir = %config.dir.display(), torn = %torn.name, "{reason}");
-            Record::gap(1, &reason, Some(&torn.name))
-        });
+            first.push((None, now, Record::gap(1, &reason, Some(&torn.name))));
+        }
         let journal: Option<Box<dyn Journal>> = if !config.journald {
             None
         } else if journal::present() {
@@ -140,7 +217,7 @@ impl AuditLog {
             tracing::info!("this host has no journald: audit records go to files only");
             None
         };
-        Self::start(Box::new(segments), journal, chain, config.on_failure, first)
+        Self::start(Box::new(segments), journal, chain, config.on_failure, spool, first)
     }
 
     pub(super) fn start(
@@ -148,73 +225,107 @@ impl AuditLog {
         journal: Option<Box<dyn Journal>>,
         chain: Chain,
         on_failure: schema::OnAuditFailure,
-        first: Option<Record>,
+        spool: Spool,
+        first: Vec<First>,
     ) -> Result<(Self, AuditWriter), AuditError> {
         let (queue, receiver) = channel();
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(receiver, shared.clone(), store, journal, chain, first);
+        let spool = Arc::new(spool);
+        let forwarder = journal.map(|journal| Forwarder::start(journal, Arc::clone(&shared))).transpose();
+        let forwarder = forwarder.map_err(AuditError::Thread)?;
+        let writer = Writer::new(receiver, shared.clone(), Arc::clone(&spool), store, forwarder, chain, first);
         let thread = std::thread::Builder::new()
             .name("airlock-audit".to_owned())
             .spawn(move || writer.run())
             .map_err(AuditError::Thread)?;
         let log = Self {
             queue: queue.clone(),
+            spool,
             shared: shared.clone(),
             refuse_on_failure: on_failure == schema::OnAuditFailure::Refuse,
         };
         Ok((log, AuditWriter { queue, shared, thread: Some(thread) }))
     }
 
-    /// Hands a record to the writer thread. Never blocks, and never waits for the disk.
+    /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits for the disk.
+    /// What was taken outlives the process: the next one stores what this one had not come to.
     ///
     /// # Errors
     /// The record was not taken, and a gap record will say so. Whatever it was to record must not happen.
     pub fn record(&self, record: Record) -> Result<(), AuditFull> {
-        self.record_within(CAPACITY, record)
+        self.take(Class::Intent, record)
     }
 
-    /// Hands over the record of a refusal. Anybody can cause refusals, so they may fill only half of the queue: what is
-    /// above is counted in a gap record, and the other half stays free for calls that were let through.
+    /// Hands over the record of something that has happened: how a call ended, that the daemon stops. It finds room where an
+    /// intent does not any more.
     ///
     /// # Errors
-    /// As for [`AuditLog::record`].
-    pub fn record_refusal(&self, record: Record) -> Result<(), AuditFull> {
-        self.record_within(CAPACITY / 2, record)
+    /// As for [`AuditLog::record`]; there is nothing that the caller could still refuse.
+    pub fn record_done(&self, record: Record) -> Result<(), AuditFull> {
+        self.take(Class::Done, record)
     }
 
-    fn record_within(&self, capacity: u64, record: Record) -> Result<(), AuditFull> {
+    /// Hands over the record of a refusal of a known principal, or of something else that somebody can cause many of: such
+    /// records fill only half of the queue. What is above is counted in a gap record.
+    ///
+    /// # Errors
+    /// As for [`AuditLog::record_done`].
+    pub fn record_refusal(&self, record: Record) -> Result<(), AuditFull> {
+        self.take(Class::Refusal, record)
+    }
+
+    /// Hands over the record of a refusal, at `stage` of the pipeline, of a request whose sender is not known. Of what one sender
+    /// causes within a second one record tells the number, and a tenth of the queue is all that they may take.
+    pub fn record_stranger(&self, stage: &'static str, record: Record) {
+        if let Some(record) = self.shared.strangers.count(stage, record, Instant::now())
+            && self.take(Class::Stranger, record).is_err()
+        {
+            self.shared.strangers_untold.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self, class: Class, record: Record) -> Result<(), AuditFull> {
         let shared = &*self.shared;
         // Counted before `closed` is looked at: the writer ends only when `closed` is set and this is back at zero, so a
         // record that was taken is always written.
         let waiting = shared.queued.fetch_add(1, Ordering::SeqCst);
-        let refusal = if shared.closed.load(Ordering::SeqCst) {
-            Some(AuditFull::Closed)
+        let taken = if shared.closed.load(Ordering::SeqCst) {
+            Err(AuditFull::Closed)
         } else if self.refuse_on_failure && shared.failing.load(Ordering::Acquire) {
-            Some(AuditFull::StoreFailed)
-        } else if waiting >= capacity {
-            Some(AuditFull::QueueFull)
+            Err(AuditFull::StoreFailed)
+        } else if waiting >= class.capacity() {
+            Err(AuditFull::QueueFull)
         } else {
-            None
+            match (shared.space(), class) {
+                (Space::Plenty, _) | (_, Class::Done) | (Space::Low, Class::Intent | Class::Refusal) => Ok(()),
+                _ => Err(AuditFull::DiskFull),
+            }
         };
-        if let Some(refusal) = refusal {
-            if refusal == AuditFull::Closed {
+        let time = SystemTime::now();
+        let taken = taken.and_then(|()| {
+            let slot = self.spool.put(time, |out| line::write(&Bounded::from(record), out));
+            slot.ok_or(AuditFull::QueueFull)
+        });
+        match taken {
+            Ok(slot) => self.queue.send(Queued::Record(slot, time)).map_err(|_| {
                 shared.queued.fetch_sub(1, Ordering::SeqCst);
-                return Err(refusal); // the log's last record says that the daemon stopped
+                let reason = "the writer thread ended by a defect; restart airlock";
+                shared.set_failure(Some(reason.to_owned()));
+                AuditFull::Closed
+            }),
+            Err(refusal) => {
+                // After the end, the log's last record says that the daemon stopped; a stranger's is counted by the caller.
+                if refusal != AuditFull::Closed && class != Class::Stranger {
+                    shared.refused.fetch_add(1, Ordering::Relaxed);
+                    // The first one wakes the writer, which may have emptied the queue meanwhile.
+                    if shared.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.queue.send(Queued::Wake).is_err() {
+                        tracing::debug!("no writer is left to record a gap");
+                    }
+                }
+                shared.queued.fetch_sub(1, Ordering::SeqCst);
+                Err(refusal)
             }
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            // The first one wakes the writer, which may have emptied the queue meanwhile.
-            if shared.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.queue.send(Queued::Wake).is_err() {
-                tracing::debug!("no writer is left to record a gap");
-            }
-            shared.queued.fetch_sub(1, Ordering::SeqCst);
-            return Err(refusal);
         }
-        let queued = Queued::Record(Bounded::from(record), SystemTime::now());
-        self.queue.send(queued).map_err(|_| {
-            shared.queued.fetch_sub(1, Ordering::SeqCst);
-            shared.set_failure(Some("the writer thread ended by a defect; restart airlock".to_owned()));
-            AuditFull::Closed
-        })
     }
 
     /// Whether records reach the store.
@@ -225,10 +336,30 @@ impl AuditLog {
         if let Some(reason) = self.shared.failure() {
             return Err(reason);
         }
-        if self.shared.queued.load(Ordering::Relaxed) >= CAPACITY {
-            return Err(format!("{CAPACITY} audit records wait for the store, which does not keep up"));
+        let waiting = self.shared.queued.load(Ordering::Relaxed);
+        if waiting >= Class::Intent.capacity() {
+            return Err(format!("{waiting} audit records wait for the store, which does not keep up"));
+        }
+        if self.shared.space() == Space::Gone {
+            return Err(AuditFull::DiskFull.to_string());
         }
         Ok(())
+    }
+
+    /// What an operator should look at although records are stored, a sentence each.
+    pub fn alarms(&self) -> Vec<String> {
+        let journal = self.shared.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failures = self.shared.journal_failures.load(Ordering::Relaxed);
+        let journal = journal.map(|why| {
+            format!("audit: journald does not take records, {failures} so far (the files have them): {why}")
+        });
+        let untold = self.shared.strangers_untold.load(Ordering::Relaxed);
+        let space = (self.shared.space() == Space::Low).then(|| {
+            format!(
+                "audit: less than audit.reserve is free below audit.dir; refusals of nobody are not written, {untold} so far"
+            )
+        });
+        journal.into_iter().chain(space).collect()
     }
 
     /// Figures for the metrics.
@@ -240,9 +371,40 @@ impl AuditLog {
             store_failures: shared.store_failures.load(Ordering::Relaxed),
             journal_failures: shared.journal_failures.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
+            strangers_untold: shared.strangers_untold.load(Ordering::Relaxed),
+            space: shared.space(),
             healthy: self.healthy().is_ok(),
         }
     }
+}
+
+/// A record that is stored first: where it is in the spool, if it is, and when it was made.
+pub(super) type First = (Option<Slot>, SystemTime, Record);
+
+/// What is recorded first, in order: what an earlier process left, and that it did.
+fn recovered(left: Left, now: SystemTime) -> Vec<First> {
+    let count = left.records.len();
+    let mut first: Vec<First> = Vec::new();
+    for (slot, time, text) in left.records {
+        if let Ok(record) = line::read_text(&text) {
+            first.push((Some(slot), time, record));
+        }
+    }
+    let unreadable = count - first.len();
+    if !first.is_empty() {
+        tracing::warn!(records = first.len(), "the daemon before ended before it had stored its audit records");
+        first.push((None, now, Record::recovered(first.len() as u64)));
+    }
+    if unreadable > 0 {
+        let reason = "an earlier process had taken them, and what it left cannot be read";
+        first.push((None, now, Record::gap(unreadable as u64, reason, None)));
+    }
+    if let Some(name) = left.unreadable {
+        let reason = format!("records that an earlier process had taken may be missing: they cannot be read in {name}");
+        tracing::warn!("{reason}");
+        first.push((None, now, Record::gap(1, &reason, Some(&name))));
+    }
+    first
 }
 
 impl AuditWriter {

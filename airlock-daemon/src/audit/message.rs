@@ -14,7 +14,10 @@ pub fn message(record: &Record) -> String {
         Event::Stop => format!("airlock stopped{}", because(record)),
         Event::CallIntent => format!("{who} called {what}: {}", decided(record)),
         Event::CallOutcome => format!("{what} answered {who}: {}", figures(record)),
-        Event::Refusal => format!("{who} was refused {what}: {}", refused(record)),
+        Event::Refusal => {
+            let times = record.count.map(|count| format!(" {count} times")).unwrap_or_default();
+            format!("{who} was refused {what}{times}: {}", refused(record))
+        }
         Event::List => format!("{who} listed {what}: {}", decided(record)),
         Event::Request => format!("{who} sent {what}: {}", decided(record)),
         Event::ServerStart => format!("server {what} started{}", because(record)),
@@ -23,6 +26,9 @@ pub fn message(record: &Record) -> String {
         Event::PolicyRejected => format!("a policy was refused{}", because(record)),
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
+        Event::Recovered => {
+            format!("{} audit records of an earlier process were stored now{}", record.count.unwrap_or(0), because(record))
+        }
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
         Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),
         Event::KernelDenied if record.method.is_none() => {

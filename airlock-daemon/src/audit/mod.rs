@@ -1,16 +1,23 @@
 //! The audit log: what a record says, how records are chained, stored, sent to journald and verified.
 //!
-//! A record is made on a worker ([`Record`]), handed over without waiting ([`AuditLog::record`]), and from then on belongs
-//! to one writer thread: it numbers, chains, hashes and stores. A *line* is a record as stored: JSON, one line, with `prev`,
-//! the SHA-256 of the whole line before it.
+//! A record is made on a worker ([`Record`]) and handed over without waiting ([`AuditLog::record`]): its text goes into a ring that
+//! outlives the process ([`spool`]), and from then on belongs to one writer thread, which numbers, chains, hashes and stores. A
+//! *line* is a record as stored: JSON, one line, with `prev`, the SHA-256 of the whole line before it. What is stored goes to
+//! journald by a thread of its own ([`forward`]).
 
 mod chain;
 mod event;
 mod file;
+mod forward;
 mod journal;
+mod line;
 mod log;
+mod mapping;
 mod message;
 mod record;
+mod space;
+mod spool;
+mod strangers;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -20,6 +27,6 @@ mod writer;
 pub use chain::{Chain, GENESIS, Hash, digest, hex};
 pub use event::Event;
 pub use file::{MAX_LINE, segments, tail_lines};
-pub use log::{AuditError, AuditFull, AuditLog, AuditWriter, CAPACITY, Stats};
+pub use log::{AuditError, AuditFull, AuditLog, AuditWriter, CAPACITY, Space, Stats};
 pub use message::{message, printable};
 pub use record::{Record, Verdict};

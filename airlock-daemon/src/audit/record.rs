@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chain::Hash;
 use super::event::Event;
@@ -21,7 +21,7 @@ const MAX_DETECTORS: usize = 64;
 const MAX_DETECTOR_NAME: usize = 64;
 
 /// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It was let through.
@@ -94,6 +94,9 @@ pub struct Record {
     pub bytes: Option<u64>,
     /// In `gap`: how many records are missing.
     pub lost: Option<u64>,
+    /// How many events this one record stands for, where that is more than one: refusals of the same stranger in a second; in
+    /// `recovered`, how many records before it are an earlier process's.
+    pub count: Option<u64>,
 }
 
 impl Record {
@@ -123,6 +126,12 @@ impl Record {
             target: target.map(Into::into),
             ..Self::new(Event::Gap)
         }
+    }
+
+    /// The `count` records before this one were taken by a process that ended before it had stored them.
+    pub(super) fn recovered(count: u64) -> Self {
+        let reason = "the daemon before had taken them and ended before it had stored them";
+        Self { count: Some(count), reason: Some(reason.into()), ..Self::new(Event::Recovered) }
     }
 
     /// Whether this is something an operator should look at.

@@ -74,6 +74,41 @@ fn many_workers_share_one_chain() {
     assert_eq!((report.records, report.clock_steps), (2_000, None));
 }
 
+/// The same program, killed while its store is busy: the next one stores what it had taken.
+#[test]
+fn what_was_taken_outlives_the_process() {
+    const DIR: &str = "AIRLOCK_TEST_AUDIT_DIR";
+    if let Some(dir) = std::env::var_os(DIR) {
+        let (log, _writer) = AuditLog::open(&config(Path::new(&dir))).unwrap();
+        for n in 0..2_000 {
+            log.record(call(n)).unwrap();
+        }
+        // Nothing is told to the writer, nothing is waited for.
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for run in 1..=3 {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "audit::tests::what_was_taken_outlives_the_process"])
+            .env(DIR, dir.path())
+            .output()
+            .unwrap();
+        assert!(!child.status.success(), "it was killed");
+        let (_log, writer) = AuditLog::open(&config(dir.path())).unwrap();
+        writer.join().unwrap();
+        intact(dir.path());
+        let text = text(dir.path());
+        let mut times = std::collections::BTreeMap::new();
+        for line in text.lines().filter(|line| line.contains("\"event\":\"call.intent\"")) {
+            let target = line.split("\"target\":\"tool-").nth(1).and_then(|rest| rest.split('"').next());
+            *times.entry(target.unwrap().parse::<u64>().unwrap()).or_insert(0) += 1;
+        }
+        assert_eq!(times, (0..2_000).map(|n| (n, run)).collect(), "each once for each run");
+        assert!(text.contains("\"event\":\"recovered\""), "it took so many that some were left");
+    }
+}
+
 #[test]
 fn a_missing_directory_is_made_private() {
     let parent = tempfile::tempdir().unwrap();
@@ -160,7 +195,7 @@ fn a_directory_that_others_may_write_or_that_is_none_is_refused() {
 #[test]
 fn segments_end_when_they_are_full() {
     let dir = tempfile::tempdir().unwrap();
-    let (segments, mut chain, _) = Segments::open(dir.path()).unwrap();
+    let (segments, mut chain, _) = Segments::open(dir.path(), 0).unwrap();
     let mut store = segments.with_segment_bytes(1_000);
     for n in 0..20 {
         let mut line = Vec::new();
@@ -170,14 +205,14 @@ fn segments_end_when_they_are_full() {
     drop(store);
     let report = intact(dir.path());
     assert!(report.segments > 3, "{}", report.segments);
-    let (_, again, torn) = Segments::open(dir.path()).unwrap();
+    let (_, again, torn) = Segments::open(dir.path(), 0).unwrap();
     assert_eq!((again, torn), (chain, None));
 }
 
 #[test]
 fn the_last_lines_are_found_across_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let (segments, mut chain, _) = Segments::open(dir.path()).unwrap();
+    let (segments, mut chain, _) = Segments::open(dir.path(), 0).unwrap();
     let mut store = segments.with_segment_bytes(1);
     for n in 0..5 {
         let mut lines = Vec::new();
@@ -197,7 +232,7 @@ fn the_last_lines_are_found_across_segments() {
 #[test]
 fn a_segment_changed_under_the_daemon_is_not_appended_to() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut chain, _) = Segments::open(dir.path()).unwrap();
+    let (mut store, mut chain, _) = Segments::open(dir.path(), 0).unwrap();
     let mut line = Vec::new();
     let seq = chain.append(call(0), std::time::SystemTime::now(), &mut line);
     store.append(seq, &line).unwrap();

@@ -3,20 +3,21 @@
 //! It takes what is queued as one batch, writes the batch at once, syncs it, and only then takes the next, so that many
 //! records share one sync. Between batches it rests a few milliseconds: that groups more, and workers need not wake it.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::chain::{Chain, Hash};
+use super::chain::Chain;
 use super::file::Store;
-use super::journal::{Journal, fields};
-use super::log::{AuditError, Shared};
+use super::forward::Forwarder;
+use super::line;
+use super::log::{AuditError, First, Shared, Space};
 use super::record::{Bounded, Record};
+use super::spool::{Freed, Slot, Spool};
 
 /// A batch ends at this many records or bytes.
-const BATCH_RECORDS: u64 = 4_096;
+const BATCH_RECORDS: usize = 4_096;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// The least time from one batch to the next, unless a batch was full.
 const PACE: Duration = Duration::from_millis(5);
@@ -28,13 +29,9 @@ const JITTER: Duration = Duration::from_secs(1);
 
 /// What travels through the queue.
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all are records, which would each cost an allocation if boxed"
-)]
 pub(super) enum Queued {
-    /// A record and when it was made.
-    Record(Bounded, SystemTime),
+    /// A record in the spool, and when it was made.
+    Record(Slot, SystemTime),
     /// Look at what is shared: records were lost, or the log was closed.
     Wake,
 }
@@ -44,60 +41,78 @@ pub(super) enum Queued {
 struct Batch {
     first_seq: u64,
     bytes: Vec<u8>,
-    /// How many of them came through the queue.
-    queued: u64,
+    /// Those of them that came through the queue.
+    queued: Vec<Slot>,
     records: u64,
-    /// What journald is to get: only filled where there is one.
-    entries: Vec<(Bounded, u64, Hash, Range<usize>)>,
 }
 
 pub(super) struct Writer {
     queue: Receiver<Queued>,
     shared: Arc<Shared>,
+    spool: Arc<Spool>,
+    freed: Freed,
     store: Box<dyn Store>,
-    journal: Option<Box<dyn Journal>>,
-    journal_fails: bool,
+    journal: Option<Forwarder>,
     chain: Chain,
     batch: Batch,
     time: SystemTime,
+    /// Records that were refused and that no gap record tells of yet.
+    lost: u64,
 }
 
 impl Writer {
     pub(super) fn new(
         queue: Receiver<Queued>,
         shared: Arc<Shared>,
+        spool: Arc<Spool>,
         store: Box<dyn Store>,
-        journal: Option<Box<dyn Journal>>,
+        journal: Option<Forwarder>,
         chain: Chain,
-        first: Option<Record>,
+        first: Vec<First>,
     ) -> Self {
         let mut writer = Self {
             queue,
             shared,
+            spool,
+            freed: Freed::default(),
             store,
             journal,
-            journal_fails: false,
             chain,
             batch: Batch::default(),
             time: SystemTime::UNIX_EPOCH,
+            lost: 0,
         };
-        if let Some(first) = first {
-            writer.add(first.into(), SystemTime::now());
+        for (slot, time, record) in first {
+            let seq = writer.add(record, time);
+            if let Some(slot) = slot {
+                writer.spool.number(slot, seq);
+            }
         }
         writer
     }
 
     pub(super) fn run(mut self) -> Result<(), AuditError> {
+        let result = self.write_all();
+        if let Some(journal) = &mut self.journal {
+            journal.end();
+        }
+        result
+    }
+
+    fn write_all(&mut self) -> Result<(), AuditError> {
+        // What an earlier process left is stored before anything else, and only then given up.
+        self.look_at_space();
+        if self.batch.records > 0 {
+            self.commit()?;
+        }
+        self.spool.forget_left();
         loop {
             let mut gone = false;
             if self.batch.records == 0 && !self.closed() {
-                match self.queue.recv() {
-                    Ok(queued) => self.take(queued),
-                    Err(_) => gone = true,
-                }
+                gone = !self.wait();
             }
             let full = loop {
-                if self.batch.queued >= BATCH_RECORDS || self.batch.bytes.len() >= BATCH_BYTES {
+                if self.batch.queued.len() >= BATCH_RECORDS || self.batch.bytes.len() >= BATCH_BYTES {
                     break true;
                 }
                 match self.queue.try_recv() {
@@ -109,10 +124,15 @@ impl Writer {
                     }
                 }
             };
-            let lost = self.shared.lost.swap(0, Ordering::SeqCst);
-            if lost > 0 {
+            self.look_at_space();
+            self.add_strangers(gone || self.closed());
+            // After what was waiting already, so that time does not run backwards; and not where every such record would take
+            // from the little that is left.
+            self.lost += self.shared.lost.swap(0, Ordering::SeqCst);
+            if self.lost > 0 && !full && (self.shared.space() != Space::Gone || self.closed()) {
                 let reason = "they were refused together with their calls, because the store failed or did not keep up";
-                self.add(Record::gap(lost, reason, None).into(), SystemTime::now());
+                self.add(Record::gap(self.lost, reason, None), SystemTime::now());
+                self.lost = 0;
             }
             let begin = Instant::now();
             if self.batch.records > 0 {
@@ -121,7 +141,8 @@ impl Writer {
             if gone || self.closed() {
                 // A worker between counting its record and sending it (or counting it as lost) is waited for.
                 let idle = self.shared.queued.load(Ordering::SeqCst) == 0
-                    && self.shared.lost.load(Ordering::SeqCst) == 0;
+                    && self.shared.lost.load(Ordering::SeqCst) == 0
+                    && self.lost == 0;
                 if gone || idle {
                     return Ok(());
                 }
@@ -132,35 +153,87 @@ impl Writer {
         }
     }
 
+    /// Waits for a record, or for the end of a second in which strangers were refused. False where nobody can send any more.
+    fn wait(&mut self) -> bool {
+        let received = match self.shared.strangers.due() {
+            Some(due) => self.queue.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok(queued) => self.take(queued),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    /// Adds one record for each sender whose requests were refused in the second before.
+    fn add_strangers(&mut self, last: bool) {
+        let told = self.shared.strangers.take((!last).then(Instant::now));
+        for record in told {
+            if self.shared.space() == Space::Plenty {
+                self.add(record, SystemTime::now());
+            } else {
+                let untold = record.count.unwrap_or(1);
+                self.shared.strangers_untold.fetch_add(untold, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Looks how much room there is, and says when that changes what is written.
+    fn look_at_space(&self) {
+        let (before, now) = (self.shared.space(), self.store.space());
+        if now == before {
+            return;
+        }
+        self.shared.set_space(now);
+        match now {
+            Space::Plenty => tracing::info!("audit log: there is room again below audit.dir"),
+            Space::Low => tracing::error!(
+                "audit log: less than audit.reserve is free below audit.dir: refusals of nobody are not written any more; free space there"
+            ),
+            Space::Gone => tracing::error!(
+                "audit log: less than half of audit.reserve is free below audit.dir: every request is refused; free space there"
+            ),
+        }
+    }
+
     fn closed(&self) -> bool {
         self.shared.closed.load(Ordering::SeqCst)
     }
 
     fn take(&mut self, queued: Queued) {
-        match queued {
-            Queued::Record(record, time) => {
-                self.batch.queued += 1;
-                self.add(record, time);
-            }
-            Queued::Wake => {}
-        }
+        let Queued::Record(slot, time) = queued else { return };
+        let time = self.in_order(time);
+        let spool = Arc::clone(&self.spool);
+        let seq = self.chain.append_text(time, &mut self.batch.bytes, |out| spool.copy(slot, out));
+        self.spool.number(slot, seq);
+        self.batch.queued.push(slot);
+        self.count(seq);
     }
 
-    /// Chains a record and puts its line into the batch.
-    fn add(&mut self, record: Bounded, time: SystemTime) {
-        // Workers race for the queue; what they made in the same moment keeps the order of the queue.
-        let behind = self.time.duration_since(time).unwrap_or_default();
-        self.time = if behind < JITTER { self.time.max(time) } else { time };
-        let start = self.batch.bytes.len();
-        let seq = self.chain.append_bounded(&record, self.time, &mut self.batch.bytes);
+    /// Chains a record of the writer's own and puts its line into the batch.
+    fn add(&mut self, record: Record, time: SystemTime) -> u64 {
+        let time = self.in_order(time);
+        let mut text = Vec::new();
+        line::write(&Bounded::from(record), &mut text);
+        let seq = self.chain.append_text(time, &mut self.batch.bytes, |out| out.extend_from_slice(&text));
+        self.count(seq);
+        seq
+    }
+
+    fn count(&mut self, seq: u64) {
         if self.batch.records == 0 {
             self.batch.first_seq = seq;
         }
         self.batch.records += 1;
-        if self.journal.is_some() {
-            let line = start..self.batch.bytes.len() - 1;
-            self.batch.entries.push((record, seq, self.chain.head, line));
-        }
+    }
+
+    /// The time of the next line: workers race for the queue, and what they made in the same moment keeps the order of the queue.
+    fn in_order(&mut self, time: SystemTime) -> SystemTime {
+        let behind = self.time.duration_since(time).unwrap_or_default();
+        self.time = if behind < JITTER { self.time.max(time) } else { time };
+        self.time
     }
 
     /// Stores the batch, however often it takes, and gives up only when the log is closed.
@@ -187,27 +260,14 @@ impl Writer {
             self.shared.set_failure(None);
         }
         self.shared.records.fetch_add(self.batch.records, Ordering::Relaxed);
-        self.shared.queued.fetch_sub(self.batch.queued, Ordering::SeqCst);
-        self.copy_to_journal();
-        self.batch.bytes.clear();
-        self.batch.entries.clear();
-        (self.batch.queued, self.batch.records) = (0, 0);
-        Ok(())
-    }
-
-    fn copy_to_journal(&mut self) {
-        let Some(journal) = self.journal.as_mut() else { return };
-        for (record, seq, hash, line) in self.batch.entries.drain(..) {
-            let line = self.batch.bytes.get(line).map(String::from_utf8_lossy).unwrap_or_default();
-            match journal.send(&fields(record.get(), seq, &hash, &line)) {
-                Ok(()) => self.journal_fails = false,
-                Err(error) => {
-                    self.shared.journal_failures.fetch_add(1, Ordering::Relaxed);
-                    if !std::mem::replace(&mut self.journal_fails, true) {
-                        tracing::error!("journald does not take audit records (the files still do): {error}");
-                    }
-                }
-            }
+        let batch = &mut self.batch;
+        self.shared.queued.fetch_sub(batch.queued.len() as u64, Ordering::SeqCst);
+        if let Some(journal) = &self.journal {
+            journal.send(&batch.bytes, batch.records);
         }
+        self.spool.free(&mut self.freed, batch.queued.drain(..));
+        batch.bytes.clear();
+        batch.records = 0;
+        Ok(())
     }
 }

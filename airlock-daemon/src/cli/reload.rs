@@ -63,7 +63,7 @@ async fn policy(gateway: &Arc<Gateway>, asked: bool) {
         }
     };
     // A full log is the writer's to tell.
-    let _ = gateway.audit.record(Record { reason: Some(reason.into()), ..Record::new(event) });
+    let _ = gateway.audit.record_done(Record { reason: Some(reason.into()), ..Record::new(event) });
 }
 
 /// Raises the alarm: the policy on disk is not good.

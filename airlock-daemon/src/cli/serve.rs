@@ -99,7 +99,7 @@ fn serve(config: Config, file: &Path) -> Result<(), Failure> {
             tracing::error!("a worker panicked");
         }
     }
-    let _ = service.gateway.audit.record(Record::new(Event::Stop));
+    let _ = service.gateway.audit.record_done(Record::new(Event::Stop));
     house.writer.join()?;
     if result.is_ok() {
         service.gateway.kernel.end();

@@ -9,6 +9,7 @@ use crate::audit::Stats;
 use crate::auth::IssuerStatus;
 use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
 use crate::kernel::{Attached, EarlyDrop};
+use crate::observe::logging;
 use crate::policy::reload::PolicyStatus;
 use crate::runtime::tls::{Tls, WARN_DAYS};
 
@@ -36,6 +37,8 @@ pub struct Status {
     upstreams: Vec<Upstream>,
     sessions: usize,
     audit: Stats,
+    /// Log lines that neither standard error nor journald took in time.
+    log_lines_lost: u64,
     kernel: Kernel,
 }
 
@@ -106,6 +109,11 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
             format!("server.tls: the certificate ends in {days} days")
         });
     }
+    alarms.extend(gateway.audit.alarms());
+    if logging::lost() > 0 {
+        let lost = logging::lost();
+        alarms.push(format!("log: {lost} lines were lost, because their reader did not take them in time"));
+    }
     let report = gateway.kernel.report();
     if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
         alarms.push(format!("kernel: {}", report.claim));
@@ -146,6 +154,7 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         upstreams: upstreams.collect(),
         sessions: service.sessions.len(),
         audit: gateway.audit.stats(),
+        log_lines_lost: logging::lost(),
         kernel: Kernel {
             rung: report.rung,
             minimum_rung: report.minimum_rung,

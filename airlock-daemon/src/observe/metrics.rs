@@ -102,6 +102,7 @@ struct AuditMetrics {
     refused: Counter,
     store_failures: Counter,
     journal_failures: Counter,
+    strangers_untold: Counter,
     queue: Gauge,
     healthy: Gauge,
 }
@@ -224,6 +225,12 @@ impl Metrics {
                     "Records journald did not take",
                     Counter::default(),
                 ),
+                strangers_untold: registered(
+                    r,
+                    "audit_strangers_untold",
+                    "Refusals of requests without a good token that are not on record, because the disk or the queue was full",
+                    Counter::default(),
+                ),
                 queue: registered(r, "audit_queue", "Audit records waiting for the store", Gauge::default()),
                 healthy: registered(
                     r,
@@ -322,6 +329,7 @@ impl Metrics {
         set(&self.audit.refused, stats.refused);
         set(&self.audit.store_failures, stats.store_failures);
         set(&self.audit.journal_failures, stats.journal_failures);
+        set(&self.audit.strangers_untold, stats.strangers_untold);
         self.audit.queue.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
         self.audit.healthy.set(stats.healthy.into());
     }

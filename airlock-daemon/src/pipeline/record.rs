@@ -80,7 +80,7 @@ pub fn outcome(
     failure: Option<&UpstreamError>,
 ) {
     let elapsed = context.elapsed();
-    let _ = gateway.audit.record(Record {
+    let _ = gateway.audit.record_done(Record {
         decision: Some(Verdict::Allow),
         reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.to_string().into())),
         status: match (outcome, failure) {
@@ -170,7 +170,7 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         return;
     }
     let base = if refusal.stage == Stage::Authorize { judged } else { record };
-    let _ = gateway.audit.record_refusal(Record {
+    let record = Record {
         decision: Some(Verdict::Deny),
         rule_id: refusal.rule_id.clone(),
         reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),
@@ -178,5 +178,11 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         latency_us: Some(u64::try_from(context.elapsed().as_micros()).unwrap_or(u64::MAX)),
         input_digest: refusal.input_digest,
         ..base(context, principal, &refusal.aim, Event::Refusal)
-    });
+    };
+    // Nobody knows more than the log if it does not take this one: it has said so itself.
+    if principal.is_some() {
+        let _ = gateway.audit.record_refusal(record);
+    } else {
+        gateway.audit.record_stranger(refusal.stage.name(), record);
+    }
 }

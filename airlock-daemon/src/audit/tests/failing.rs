@@ -13,9 +13,11 @@ use super::{call, config, first_segment, intact, text};
 use crate::audit::chain::digest;
 use crate::audit::file::{Store, StoreError};
 use crate::audit::journal::Journal;
+use crate::audit::spool::{RING, Spool};
 use crate::audit::verify::Report;
 use crate::audit::*;
 use crate::config::schema::{self, OnAuditFailure};
+use crate::config::units::ByteSize;
 
 /// A store that does what the test tells it, batch by batch, and says when it was asked.
 struct Told {
@@ -54,7 +56,8 @@ fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench 
     let stored = Arc::new(Mutex::new(Vec::new()));
     let store = Told { asked: asks, orders: order, stored: stored.clone() };
     let (log, writer) =
-        AuditLog::start(Box::new(store), journal, Chain::default(), on_failure, None).unwrap();
+        AuditLog::start(Box::new(store), journal, Chain::default(), on_failure, Spool::in_memory(RING), Vec::new())
+            .unwrap();
     Bench { log, writer, asked, orders, stored }
 }
 
@@ -69,19 +72,92 @@ fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
     let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
     log.record(call(0)).unwrap();
     asked.recv().unwrap(); // the writer is in the store now, and stays there
-    for n in 1..CAPACITY {
-        log.record(call(n)).unwrap();
+    // A stranger finds a tenth of the queue, a refusal half of it, an intent all but a tenth.
+    let mut taken = 1;
+    let mut fill = |record: &dyn Fn() -> Result<(), AuditFull>, until: u64| {
+        while record().is_ok() {
+            taken += 1;
+        }
+        assert_eq!((record(), taken), (Err(AuditFull::QueueFull), until));
+    };
+    for n in 0..60 {
+        log.record_stranger("authenticate", stranger(n));
     }
+    fill(&|| log.record_refusal(call(1)), CAPACITY / 2 - 60);
+    log.record_stranger("limit", stranger(0));
+    assert_eq!(log.stats().strangers_untold, 1, "half of the queue is taken");
+    fill(&|| log.record(call(2)), CAPACITY - CAPACITY / 10 - 60);
     assert!(log.healthy().unwrap_err().contains("does not keep up"));
-    for n in 0..7 {
-        assert_eq!(log.record(call(n)), Err(AuditFull::QueueFull));
-    }
-    assert_eq!((log.stats().queued, log.stats().refused), (CAPACITY, 7));
+    fill(&|| log.record_done(call(3)), CAPACITY - 60);
+    assert_eq!((log.stats().queued, log.stats().refused), (CAPACITY, 6));
     drop(orders); // the store works from here on
     writer.join().unwrap();
     let report = check_stored(&stored);
-    assert_eq!((report.records, report.gaps.unwrap().0), (CAPACITY + 1, 7));
+    assert_eq!((report.records, report.gaps.unwrap().0, report.clock_steps), (CAPACITY + 1, 6, None));
     assert_eq!(log.stats().queued, 0);
+}
+
+fn stranger(n: u64) -> Record {
+    Record { client: Some(format!("192.0.2.{n}").into()), status: Some(401), ..Record::new(Event::Refusal) }
+}
+
+#[test]
+fn strangers_are_counted_and_leave_the_log_to_the_known() {
+    let Bench { log, writer, asked: _asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    drop(orders);
+    for n in 0..100_000 {
+        log.record_stranger("authenticate", stranger(n % 500));
+        if n % 100 == 0 {
+            log.record_refusal(call(n)).unwrap();
+        }
+    }
+    writer.join().unwrap();
+    check_stored(&stored);
+    let stored = stored.lock().unwrap();
+    let lines: Vec<serde_json::Value> =
+        stored.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let known = lines.iter().filter(|line| line["subject"] == "alice").count();
+    assert_eq!(known, 1_000, "every refusal of somebody known");
+    let strangers: Vec<_> = lines.iter().filter(|line| line["event"] == "refusal").collect();
+    let told: u64 = strangers.iter().map(|line| line["count"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(told, 100_000, "each is counted");
+    // Some seconds on a slow host: still a small part of what was refused.
+    assert!(strangers.len() < 10_000, "{}", strangers.len());
+}
+
+/// A journald that does not read, until it is let go.
+struct Stuck(Receiver<()>);
+
+impl Journal for Stuck {
+    fn send(&mut self, _fields: &[String]) -> Result<(), String> {
+        // Without anybody who could let it go, it works.
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_journald_that_does_not_read_holds_up_nothing() {
+    let (go, stuck) = channel();
+    let journal: Box<dyn Journal> = Box::new(Stuck(stuck));
+    let Bench { log, writer, asked: _asked, orders, stored } = told(OnAuditFailure::Buffer, Some(journal));
+    drop(orders);
+    // More than waits for journald, and more than the queue holds.
+    let many = 3 * CAPACITY;
+    for n in 0..many {
+        until(&|| log.stats().queued < CAPACITY / 4);
+        log.record(Record { reason: Some("r".repeat(255).into()), ..call(n) }).unwrap();
+    }
+    until(&|| log.stats().records == many);
+    assert_eq!(log.healthy(), Ok(()), "the files are the log");
+    let failures = log.stats().journal_failures;
+    assert!(failures > 0 && failures < many, "{failures}");
+    let alarms = log.alarms();
+    assert!(alarms.len() == 1 && alarms[0].contains("as fast as they come"), "{alarms:?}");
+    // The end does not wait for it either.
+    writer.join().unwrap();
+    assert_eq!(check_stored(&stored).records, many);
+    drop(go);
 }
 
 #[test]
@@ -173,13 +249,13 @@ fn the_journal_gets_the_stored_lines_and_its_failures_are_counted() {
     }
 }
 
-/// A file system of 256 KiB; only root may mount one.
+/// A file system of 24 MiB; only root may mount one.
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let options = c"size=256k,mode=0700";
+        let options = c"size=24m,mode=0700";
         let mounted =
             rustix::mount::mount("tmpfs", dir.path(), "tmpfs", rustix::mount::MountFlags::empty(), options);
         match mounted {
@@ -198,21 +274,63 @@ impl Drop for Tmpfs {
     }
 }
 
+/// The writer thread makes it true; sleeping only leaves it the processor.
+fn until(done: &dyn Fn() -> bool) {
+    while !done() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn below_the_reserve_strangers_go_first_and_then_everybody() {
+    let Some(disk) = Tmpfs::mount() else { return };
+    let dir = disk.0.path().join("audit");
+    // A twentieth of 24 MiB is the most that is kept of so small a file system.
+    let (log, writer) = AuditLog::open(&config(&dir)).unwrap();
+    let leave = |bytes: usize| {
+        let stat = rustix::fs::statvfs(disk.0.path()).unwrap();
+        let free = usize::try_from(stat.f_bavail * stat.f_frsize).unwrap();
+        fs::write(disk.0.path().join(format!("filler-{bytes}")), vec![0; free - bytes]).unwrap();
+    };
+    leave(1 << 20);
+    log.record(call(0)).unwrap();
+    until(&|| log.stats().space == Space::Low);
+    log.record_stranger("authenticate", stranger(1));
+    assert_eq!(log.stats().strangers_untold, 1);
+    let alarms = log.alarms();
+    assert!(alarms.len() == 1 && alarms[0].contains("audit.reserve"), "{alarms:?}");
+    log.record_refusal(call(1)).unwrap();
+    assert_eq!(log.healthy(), Ok(()));
+    leave(400 * 1024);
+    log.record(call(2)).unwrap();
+    until(&|| log.stats().space == Space::Gone);
+    assert_eq!(log.record(call(3)), Err(AuditFull::DiskFull));
+    assert!(log.healthy().unwrap_err().contains("free space below audit.dir"));
+    log.record_done(call(4)).unwrap();
+    for name in ["filler-1048576", "filler-409600"] {
+        fs::remove_file(disk.0.path().join(name)).unwrap();
+    }
+    // What is refused has the writer look again.
+    until(&|| log.record(call(5)).is_ok());
+    writer.join().unwrap();
+    let report = intact(&dir);
+    let text = text(&dir);
+    assert!(report.gaps.is_some(), "{text}");
+    for (n, there) in [(0, true), (1, true), (2, true), (3, false), (4, true), (5, true)] {
+        assert_eq!(text.contains(&format!("\"target\":\"tool-{n}\"")), there, "{n}: {text}");
+    }
+}
+
 #[test]
 fn a_full_disk_is_survived() {
     let Some(disk) = Tmpfs::mount() else { return };
     let dir = disk.0.path().join("audit");
-    let (log, writer) = AuditLog::open(&config(&dir)).unwrap();
+    let no_reserve = schema::Audit { reserve: ByteSize(0), ..config(&dir) };
+    let (log, writer) = AuditLog::open(&no_reserve).unwrap();
     log.record(call(0)).unwrap();
-    // The writer thread makes these true; sleeping only leaves it the processor.
-    let until = |done: &dyn Fn() -> bool| {
-        while !done() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
     until(&|| log.stats().records == 1);
     let filler = disk.0.path().join("filler");
-    assert!(fs::write(&filler, vec![0; 1 << 20]).is_err(), "the disk is full");
+    assert!(fs::write(&filler, vec![0; 32 << 20]).is_err(), "the disk is full");
     let mut n = 1;
     while log.healthy().is_ok() {
         log.record(call(n)).unwrap(); // the last page of the segment may still have room for a few

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::Period;
+use crate::config::units::{ByteSize, Period};
 
 /// `audit`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -20,6 +20,9 @@ pub struct Audit {
     pub checkpoint: Option<Checkpoint>,
     /// What happens when the store fails.
     pub on_failure: OnAuditFailure,
+    /// Room that is to stay free on the file system of `dir`, at most a twentieth of it. Below this, refusals of requests without
+    /// a good token are counted and not written; below half of it, requests are refused.
+    pub reserve: ByteSize,
 }
 
 /// `audit.checkpoint`.
@@ -51,6 +54,7 @@ impl Default for Audit {
             retention: None,
             checkpoint: None,
             on_failure: OnAuditFailure::Buffer,
+            reserve: ByteSize(256 * 1024 * 1024),
         }
     }
 }

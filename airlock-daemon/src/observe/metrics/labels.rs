@@ -80,9 +80,16 @@ pub(super) const OUTCOMES: [Outcome; 5] =
 
 macro_rules! label_values {
     ($type:ident: $($variant:ident = $name:literal),*) => {
+        impl $type {
+            /// The value of its label.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+
         impl EncodeLabelValue for $type {
             fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-                match self { $(Self::$variant => $name,)* }.encode(encoder)
+                self.name().encode(encoder)
             }
         }
     };

@@ -34,7 +34,7 @@ impl Refusals {
             ..Record::new(Event::Refusal)
         };
         // It is refused whether this can be recorded or not; the audit log tells of its own trouble.
-        let _ = self.audit.record(record);
+        let _ = self.audit.record_refusal(record);
     }
 }
 

@@ -1,0 +1,105 @@
+//! The way of records to journald: a thread of its own, so that a journald that does not read holds up nobody.
+//!
+//! The writer hands over what it has stored, as it is stored; a bounded number of bytes may wait. What does not fit is counted, said
+//! once, and shown by `airlock status`: the files are the log and have it all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use super::chain::digest;
+use super::journal::{Journal, fields};
+use super::line;
+use super::log::Shared;
+
+/// How many bytes of lines may wait for journald.
+const WAITING: u64 = 8 * 1024 * 1024;
+/// How many batches may wait; more than there can be within [`WAITING`] at an honest rate.
+const BATCHES: usize = 4_096;
+/// How long the end of the process waits for journald.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Whole lines, as stored.
+struct Batch {
+    lines: Vec<u8>,
+    records: u64,
+}
+
+/// The handle of the writer thread.
+pub(super) struct Forwarder {
+    queue: Option<SyncSender<Batch>>,
+    ended: Receiver<()>,
+    waiting: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+impl Forwarder {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(super) fn start(journal: Box<dyn Journal>, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (queue, batches) = sync_channel(BATCHES);
+        let (end, ended) = sync_channel(0);
+        let waiting = Arc::new(AtomicU64::new(0));
+        let (left, figures) = (Arc::clone(&waiting), Arc::clone(&shared));
+        std::thread::Builder::new().name("airlock-journal".to_owned()).spawn(move || {
+            run(&batches, journal, &left, &figures);
+            drop(end);
+        })?;
+        Ok(Self { queue: Some(queue), ended, waiting, shared })
+    }
+
+    /// Hands over whole lines; never waits.
+    pub(super) fn send(&self, lines: &[u8], records: u64) {
+        let Some(queue) = &self.queue else { return };
+        let bytes = lines.len() as u64;
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting + bytes <= WAITING
+            && queue.try_send(Batch { lines: lines.to_vec(), records }).is_ok();
+        if !fits {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            let reason = "it does not take them as fast as they come; look at systemd-journald.service";
+            failed(&self.shared, records, reason);
+        }
+    }
+
+    /// Lets journald have what waits, for at most two seconds.
+    pub(super) fn end(&mut self) {
+        self.queue = None;
+        // The other end is dropped when the thread has ended.
+        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(FLUSH) {
+            let bytes = self.waiting.load(Ordering::Relaxed);
+            tracing::error!(bytes, "journald did not take the last audit records in time; the files have them");
+        }
+    }
+}
+
+/// The thread.
+fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &AtomicU64, shared: &Shared) {
+    for batch in batches {
+        let mut taken = 0;
+        for line in batch.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let sent = line::read(line).and_then(|(seq, record)| {
+                journal.send(&fields(&record, seq, &digest(line), &String::from_utf8_lossy(line)))
+            });
+            match sent {
+                Ok(()) => taken += 1,
+                Err(error) => failed(shared, 1, &error),
+            }
+        }
+        waiting.fetch_sub(batch.lines.len() as u64, Ordering::Relaxed);
+        if taken == batch.records && shared.set_journal_trouble(None).is_some() {
+            tracing::info!("journald takes audit records again");
+        }
+    }
+}
+
+/// Counts records that journald did not take, and says so once until it takes some again.
+fn failed(shared: &Shared, records: u64, reason: &str) {
+    shared.journal_failures.fetch_add(records, Ordering::Relaxed);
+    if shared.set_journal_trouble(Some(reason.to_owned())).is_none() {
+        tracing::error!("journald does not take audit records (the files still do): {reason}");
+    }
+}

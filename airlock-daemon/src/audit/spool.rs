@@ -1,0 +1,451 @@
+//! Records that were taken and are not stored yet, where the death of the process does not reach them.
+//!
+//! Workers put a record's text into a ring that lies in a file ([`FILE`] in the log's directory) mapped into memory, which costs
+//! them no system call. Everything in it is the kernel's from then on: a process that is killed takes nothing along, and the next
+//! one finds what the writer had not come to. A host that loses its power may lose it, as it may lose what is not synced.
+//!
+//! The file is a header of [`HEADER`] words and a ring. Positions count words from the beginning of time, and a place in the ring
+//! is a position modulo its size, so that what an earlier lap left is never taken for a record. An entry is [`ENTRY`] words
+//! (committed length, its own position, time in microseconds, number in the log) and its text.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::FallocateFlags;
+
+use super::file::StoreError;
+use super::mapping::{Mapping, WORD};
+
+/// The file's name.
+pub(super) const FILE: &str = "pending";
+/// Words of the ring: 16 MiB, about 25,000 records.
+pub(super) const RING: u64 = 2 * 1024 * 1024;
+/// Words before the ring: a page, so that its places do not share lines of the cache with what all change.
+const HEADER: u64 = 512;
+/// Words before the text of an entry.
+const ENTRY: u64 = 4;
+/// The first word of the file: a name and a version.
+const MAGIC: u64 = u64::from_le_bytes(*b"airlock1");
+/// The upper half of an entry's first word, whose lower half is the length: it is committed.
+const COMMITTED: u64 = 0x5245_4344 << 32;
+/// The number of an entry that the writer has not come to.
+const UNNUMBERED: u64 = u64::MAX;
+/// A ring that has become empty begins at its first place again, once it is further than this many words into a lap: the few pages
+/// that are in use stay the same, and are written to disk once in a while instead of one after another.
+const WARM: u64 = 16 * 1024;
+
+// Where things are in the header; each in a line of the cache of its own.
+const AT_MAGIC: usize = 0;
+const AT_SIZE: usize = 1;
+const AT_HEAD: usize = 64;
+const AT_TAIL: usize = 128;
+
+/// An entry of the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot {
+    at: u64,
+    bytes: u32,
+}
+
+impl Slot {
+    /// Words that an entry takes.
+    fn words(self) -> u64 {
+        ENTRY + u64::from(self.bytes).div_ceil(WORD as u64)
+    }
+}
+
+/// What an earlier process left.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Where each is, when it was made, and its text, in order.
+    pub(super) records: Vec<(Slot, SystemTime, Vec<u8>)>,
+    /// Why the file could not be read, and what it is called now.
+    pub(super) unreadable: Option<String>,
+}
+
+/// The ring, as producers see it.
+#[derive(Debug)]
+pub(super) struct Spool {
+    map: Mapping,
+    size: u64,
+    /// Where what an earlier process left ends.
+    left_until: u64,
+}
+
+/// The consumer's side: entries are given back in any order, and their room is free in the order of the ring.
+#[derive(Debug, Default)]
+pub(super) struct Freed(BinaryHeap<Reverse<Slot>>);
+
+thread_local! {
+    /// The words of the text that is being put.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Spool {
+    /// Opens the ring in `dir`, the lock of which must be held, and takes out what an earlier process had left there and the log,
+    /// whose next number is `next_seq`, does not have.
+    ///
+    /// # Errors
+    /// The file cannot be made, filled or mapped.
+    pub(super) fn open(dir: &Path, next_seq: u64) -> Result<(Self, Left), StoreError> {
+        let path = dir.join(FILE);
+        let (file, fresh) = Self::file(&path)?;
+        let (spool, left) = if fresh { None } else { Self::read(&file, next_seq) }.unzip();
+        let mut left = left.unwrap_or_default();
+        let spool = match spool {
+            Some(spool) => spool,
+            None if fresh => Self::fresh(&path, &file)?,
+            None => {
+                let aside = set_aside(dir, &path)?;
+                left.unreadable = Some(aside);
+                let (file, _) = Self::file(&path)?;
+                Self::fresh(&path, &file)?
+            }
+        };
+        Ok((spool, left))
+    }
+
+    /// A ring that no file lies behind.
+    #[cfg(test)]
+    pub(super) fn in_memory(words: u64) -> Self {
+        let map = Mapping::anonymous(usize::try_from(HEADER + words).unwrap_or(usize::MAX)).expect("memory");
+        Self { map, size: words, left_until: 0 }
+    }
+
+    /// The file, and whether it is new.
+    fn file(path: &Path) -> Result<(File, bool), StoreError> {
+        let fail = |action| move |error| StoreError::new(action, path, error);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o640).custom_flags(libc::O_NOFOLLOW);
+        let file = options.clone().create(true).truncate(false).open(path).map_err(fail("open"))?;
+        let fresh = file.metadata().map_err(fail("look at"))?.len() == 0;
+        Ok((file, fresh))
+    }
+
+    /// Makes a ring of an empty file. All its blocks are taken at once: where the disk is full later, no write to the mapping fails.
+    fn fresh(path: &Path, file: &File) -> Result<Self, StoreError> {
+        let fail = |error| StoreError::new("make room for records in", path, error);
+        let bytes = (HEADER + RING) * WORD as u64;
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let page = [0; 64 * 1024];
+                for at in (0..bytes).step_by(page.len()) {
+                    std::os::unix::fs::FileExt::write_all_at(file, &page, at).map_err(fail)?;
+                }
+            }
+            Err(error) => return Err(fail(error.into())),
+        }
+        let map = Mapping::of(file, usize::try_from(HEADER + RING).unwrap_or(usize::MAX)).map_err(fail)?;
+        let spool = Self { map, size: RING, left_until: 0 };
+        spool.header(AT_SIZE).store(RING, Ordering::Relaxed);
+        spool.header(AT_MAGIC).store(MAGIC, Ordering::Release);
+        Ok(spool)
+    }
+
+    /// Maps what another process has made, with what is left in it; none where it is no such file.
+    fn read(file: &File, next_seq: u64) -> Option<(Self, Left)> {
+        let map = Mapping::of(file, usize::try_from(HEADER + RING).ok()?).ok()?;
+        let mut spool = Self { map, size: RING, left_until: 0 };
+        let (head, tail) = (spool.header(AT_HEAD), spool.header(AT_TAIL));
+        let (end, start) = (head.load(Ordering::Acquire), tail.load(Ordering::Acquire));
+        spool.left_until = end;
+        let whole = spool.header(AT_MAGIC).load(Ordering::Acquire) == MAGIC
+            && spool.header(AT_SIZE).load(Ordering::Acquire) == RING;
+        if !whole || end < start || end - start > RING {
+            return None;
+        }
+        let mut left = Left::default();
+        let mut at = start;
+        while at < end {
+            // What was reserved and never committed had no effect yet. The next entry tells its own position.
+            let Some((slot, time, seq)) = spool.entry(at, end) else {
+                at += 1;
+                continue;
+            };
+            if seq == UNNUMBERED || seq >= next_seq {
+                let mut text = Vec::new();
+                spool.copy(slot, &mut text);
+                left.records.push((slot, time, text));
+            }
+            at += slot.words();
+        }
+        Some((spool, left))
+    }
+
+    /// Gives back the room of what an earlier process left, once it is stored and before anything else is given back.
+    pub(super) fn forget_left(&self) {
+        self.header(AT_TAIL).store(self.left_until, Ordering::Release);
+    }
+
+    /// Puts a record, whose text `write` appends to the vector it gets. None where there is no room for it.
+    pub(super) fn put(&self, time: SystemTime, write: impl FnOnce(&mut Vec<u8>)) -> Option<Slot> {
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            write(text);
+            let slot = Slot { at: 0, bytes: u32::try_from(text.len()).ok()? };
+            let words = slot.words();
+            let head = self.header(AT_HEAD);
+            let fits = |at: u64| {
+                let tail = self.header(AT_TAIL).load(Ordering::Acquire);
+                (at + words - tail <= self.size).then_some(at + words)
+            };
+            let at = head.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
+            let slot = Slot { at, ..slot };
+            // Nothing that an earlier lap left at this place may be taken for this entry before it is whole.
+            self.word(at).store(0, Ordering::Relaxed);
+            self.word(at + 1).store(at, Ordering::Release);
+            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.word(at + 2).store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.word(at + 3).store(UNNUMBERED, Ordering::Relaxed);
+            let (whole, rest) = text.as_chunks::<WORD>();
+            let mut place = at + ENTRY;
+            for word in whole {
+                self.word(place).store(u64::from_le_bytes(*word), Ordering::Relaxed);
+                place += 1;
+            }
+            if !rest.is_empty() {
+                let mut word = [0; WORD];
+                word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                self.word(place).store(u64::from_le_bytes(word), Ordering::Relaxed);
+            }
+            self.word(at).store(COMMITTED | u64::from(slot.bytes), Ordering::Release);
+            Some(slot)
+        })
+    }
+
+    /// Appends an entry's text.
+    pub(super) fn copy(&self, slot: Slot, out: &mut Vec<u8>) {
+        let end = out.len() + slot.bytes as usize;
+        out.reserve(slot.bytes as usize + WORD);
+        for place in slot.at + ENTRY..slot.at + slot.words() {
+            out.extend_from_slice(&self.word(place).load(Ordering::Relaxed).to_le_bytes());
+        }
+        out.truncate(end);
+    }
+
+    /// Notes which number of the log an entry gets, so that the next process can tell whether it is stored.
+    pub(super) fn number(&self, slot: Slot, seq: u64) {
+        self.word(slot.at + 3).store(seq, Ordering::Release);
+    }
+
+    /// Gives back the room of entries that are stored.
+    pub(super) fn free(&self, freed: &mut Freed, slots: impl Iterator<Item = Slot>) {
+        freed.0.extend(slots.map(Reverse));
+        let tail = self.header(AT_TAIL);
+        let mut at = tail.load(Ordering::Relaxed);
+        while let Some(Reverse(slot)) = freed.0.peek().copied().filter(|Reverse(slot)| slot.at == at) {
+            at += slot.words();
+            freed.0.pop();
+        }
+        let head = self.header(AT_HEAD);
+        if at % self.size > WARM {
+            let lap = at.next_multiple_of(self.size);
+            // Fails where somebody puts a record just now.
+            if head.compare_exchange(at, lap, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                at = lap;
+            }
+        }
+        tail.store(at, Ordering::Release);
+    }
+
+    /// The entry at a position, if a committed one that ends before `end` is there.
+    fn entry(&self, at: u64, end: u64) -> Option<(Slot, SystemTime, u64)> {
+        let word = self.word(at).load(Ordering::Acquire);
+        let bytes = u32::try_from(word ^ COMMITTED).ok()?;
+        let slot = Slot { at, bytes };
+        if self.word(at + 1).load(Ordering::Acquire) != at || at + slot.words() > end {
+            return None;
+        }
+        let micros = Duration::from_micros(self.word(at + 2).load(Ordering::Acquire));
+        let time = SystemTime::UNIX_EPOCH.checked_add(micros)?;
+        Some((slot, time, self.word(at + 3).load(Ordering::Acquire)))
+    }
+
+    fn header(&self, at: usize) -> &AtomicU64 {
+        &self.map.words()[at]
+    }
+
+    /// The word at a position.
+    fn word(&self, position: u64) -> &AtomicU64 {
+        // The mapping has `HEADER + size` words, and `size` fits a `usize`, since it was mapped.
+        #[allow(clippy::cast_possible_truncation, reason = "smaller than the mapping")]
+        let at = (HEADER + position % self.size) as usize;
+        &self.map.words()[at]
+    }
+}
+
+/// Gives a file that cannot be read another name, under which it stays for somebody to look at.
+fn set_aside(dir: &Path, path: &Path) -> Result<String, StoreError> {
+    let fail = |error| StoreError::new("set apart", path, error);
+    for attempt in 0..1_000_u32 {
+        let name = format!("{FILE}.unreadable.{attempt}");
+        let aside: PathBuf = dir.join(&name);
+        if aside.symlink_metadata().is_ok() {
+            continue;
+        }
+        std::fs::rename(path, &aside).map_err(fail)?;
+        return Ok(name);
+    }
+    Err(fail(io::Error::other("1,000 files that could not be read are there already; look at them")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn put(spool: &Spool, text: &str) -> Option<Slot> {
+        spool.put(SystemTime::now(), |out| out.extend_from_slice(text.as_bytes()))
+    }
+
+    fn texts(left: &Left) -> Vec<String> {
+        left.records.iter().map(|(_, _, text)| String::from_utf8(text.clone()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_put_is_read_and_its_room_is_used_again() {
+        let spool = Spool::in_memory(64);
+        let mut freed = Freed::default();
+        for lap in 0..200_usize {
+            let text = "x".repeat(lap % 90);
+            let one = put(&spool, &text).unwrap();
+            let two = put(&spool, "two").unwrap();
+            for (slot, expected) in [(two, "two"), (one, text.as_str())] {
+                let mut out = b"before".to_vec();
+                spool.copy(slot, &mut out);
+                assert_eq!(out, [b"before", expected.as_bytes()].concat());
+            }
+            // Given back in the other order.
+            spool.free(&mut freed, [two].into_iter());
+            spool.free(&mut freed, [one].into_iter());
+            assert!(freed.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn without_room_nothing_is_taken() {
+        let spool = Spool::in_memory(64);
+        let slots: Vec<_> = std::iter::from_fn(|| put(&spool, "12345678")).collect();
+        assert_eq!(slots.len(), 12, "an entry of eight bytes takes five words");
+        let mut freed = Freed::default();
+        spool.free(&mut freed, slots[1..].iter().copied());
+        assert_eq!(put(&spool, "12345678"), None, "the first one is in the way");
+        spool.free(&mut freed, slots[..1].iter().copied());
+        assert!(put(&spool, "12345678").is_some());
+        assert_eq!(put(&spool, &"x".repeat(1_000)), None);
+    }
+
+    #[test]
+    fn many_threads_put_at_once() {
+        let spool = Spool::in_memory(4_096);
+        let (sender, slots) = channel();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (spool, sender) = (&spool, sender.clone());
+                scope.spawn(move || {
+                    for number in 0..2_000 {
+                        let text = format!("{thread}:{number}:{}", "y".repeat(number % 50));
+                        let slot = loop {
+                            match put(spool, &text) {
+                                Some(slot) => break slot,
+                                None => std::thread::yield_now(),
+                            }
+                        };
+                        sender.send((slot, text)).unwrap();
+                    }
+                });
+            }
+            drop(sender);
+            let mut freed = Freed::default();
+            let mut count = 0;
+            for (slot, text) in slots {
+                let mut out = Vec::new();
+                spool.copy(slot, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), text);
+                spool.free(&mut freed, [slot].into_iter());
+                count += 1;
+            }
+            assert_eq!(count, 8_000);
+        });
+    }
+
+    #[test]
+    fn the_next_process_finds_what_was_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, left) = Spool::open(dir.path(), 0).unwrap();
+        assert_eq!(left, Left::default());
+        let slots = ["zero", "one", "two", "three"].map(|text| put(&spool, text).unwrap());
+        // The first is stored and given back, the second stored, the third numbered and not stored, the fourth not looked at.
+        for (slot, seq) in slots.iter().zip(0..3) {
+            spool.number(*slot, seq);
+        }
+        spool.free(&mut Freed::default(), [slots[0]].into_iter());
+        // Reserved, and the process ended before it was whole.
+        spool.header(AT_HEAD).fetch_add(7, Ordering::AcqRel);
+        put(&spool, "five").unwrap();
+        drop(spool);
+        let (spool, left) = Spool::open(dir.path(), 2).unwrap();
+        assert_eq!(texts(&left), ["two", "three", "five"]);
+        drop(spool);
+        // Nobody has said that they are stored.
+        let (spool, left) = Spool::open(dir.path(), 2).unwrap();
+        assert_eq!(texts(&left), ["two", "three", "five"]);
+        // Stored now, under these numbers, but the process ended before it had given back their room.
+        for ((slot, _, _), seq) in left.records.iter().zip(2..) {
+            spool.number(*slot, seq);
+        }
+        drop(spool);
+        let (spool, left) = Spool::open(dir.path(), 5).unwrap();
+        assert_eq!(left, Left::default());
+        let six = put(&spool, "six").unwrap();
+        spool.forget_left();
+        drop(spool);
+        let (spool, left) = Spool::open(dir.path(), 5).unwrap();
+        assert_eq!((texts(&left), left.records[0].0), (vec!["six".to_owned()], six));
+        drop(spool);
+    }
+
+    #[test]
+    fn what_is_no_ring_is_set_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        for (round, content) in [b"short".to_vec(), vec![7; 20 * 1024 * 1024]].into_iter().enumerate() {
+            fs::write(dir.path().join(FILE), &content).unwrap();
+            let (spool, left) = Spool::open(dir.path(), 0).unwrap();
+            let name = format!("pending.unreadable.{round}");
+            assert_eq!(left, Left { records: Vec::new(), unreadable: Some(name.clone()) });
+            assert_eq!(fs::read(dir.path().join(name)).unwrap(), content);
+            assert!(put(&spool, "works").is_some());
+            drop(spool);
+            fs::remove_file(dir.path().join(FILE)).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/null", dir.path().join(FILE)).unwrap();
+        assert!(Spool::open(dir.path(), 0).is_err(), "no link is followed");
+    }
+
+    /// Any bytes behind a good header are read without a panic, and never beyond the ring.
+    #[test]
+    fn rubbish_in_the_ring_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::open(dir.path(), 0).unwrap();
+        for at in 0..3_000 {
+            let word = [COMMITTED | 8, at, u64::MAX, COMMITTED | u64::from(u32::MAX), at + 1][(at % 5) as usize];
+            spool.word(at).store(word, Ordering::Relaxed);
+        }
+        spool.header(AT_HEAD).store(3_000, Ordering::Release);
+        drop(spool);
+        let (_, left) = Spool::open(dir.path(), 0).unwrap();
+        assert!(left.unreadable.is_none());
+        assert!(left.records.len() < 3_000);
+    }
+}
