@@ -56,8 +56,8 @@ impl Forwarder {
         let Some(queue) = &self.queue else { return };
         let bytes = lines.len() as u64;
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let fits = waiting + bytes <= WAITING
-            && queue.try_send(Batch { lines: lines.to_vec(), records }).is_ok();
+        let fits =
+            waiting + bytes <= WAITING && queue.try_send(Batch { lines: lines.to_vec(), records }).is_ok();
         if !fits {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             let reason = "it does not take them as fast as they come; look at systemd-journald.service";
@@ -71,7 +71,10 @@ impl Forwarder {
         // The other end is dropped when the thread has ended.
         if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(FLUSH) {
             let bytes = self.waiting.load(Ordering::Relaxed);
-            tracing::error!(bytes, "journald did not take the last audit records in time; the files have them");
+            tracing::error!(
+                bytes,
+                "journald did not take the last audit records in time; the files have them"
+            );
         }
     }
 }

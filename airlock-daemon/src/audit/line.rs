@@ -164,7 +164,8 @@ struct Stored {
 pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
     let stored: Stored = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let event = Event::ALL.iter().find(|event| event.name() == stored.event);
-    let revision = |text: String| Revision::ALL.map(Revision::as_str).into_iter().find(|known| *known == text);
+    let revision =
+        |text: String| Revision::ALL.map(Revision::as_str).into_iter().find(|known| *known == text);
     let record = Record {
         event: *event.ok_or_else(|| format!("`{}` is no event", stored.event))?,
         correlation_id: stored.correlation_id,

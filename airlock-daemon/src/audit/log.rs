@@ -233,7 +233,8 @@ impl AuditLog {
         let spool = Arc::new(spool);
         let forwarder = journal.map(|journal| Forwarder::start(journal, Arc::clone(&shared))).transpose();
         let forwarder = forwarder.map_err(AuditError::Thread)?;
-        let writer = Writer::new(receiver, shared.clone(), Arc::clone(&spool), store, forwarder, chain, first);
+        let writer =
+            Writer::new(receiver, shared.clone(), Arc::clone(&spool), store, forwarder, chain, first);
         let thread = std::thread::Builder::new()
             .name("airlock-audit".to_owned())
             .spawn(move || writer.run())
@@ -297,7 +298,9 @@ impl AuditLog {
             Err(AuditFull::QueueFull)
         } else {
             match (shared.space(), class) {
-                (Space::Plenty, _) | (_, Class::Done) | (Space::Low, Class::Intent | Class::Refusal) => Ok(()),
+                (Space::Plenty, _) | (_, Class::Done) | (Space::Low, Class::Intent | Class::Refusal) => {
+                    Ok(())
+                }
                 _ => Err(AuditFull::DiskFull),
             }
         };
@@ -318,7 +321,9 @@ impl AuditLog {
                 if refusal != AuditFull::Closed && class != Class::Stranger {
                     shared.refused.fetch_add(1, Ordering::Relaxed);
                     // The first one wakes the writer, which may have emptied the queue meanwhile.
-                    if shared.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.queue.send(Queued::Wake).is_err() {
+                    if shared.lost.fetch_add(1, Ordering::SeqCst) == 0
+                        && self.queue.send(Queued::Wake).is_err()
+                    {
                         tracing::debug!("no writer is left to record a gap");
                     }
                 }
@@ -392,7 +397,10 @@ fn recovered(left: Left, now: SystemTime) -> Vec<First> {
     }
     let unreadable = count - first.len();
     if !first.is_empty() {
-        tracing::warn!(records = first.len(), "the daemon before ended before it had stored its audit records");
+        tracing::warn!(
+            records = first.len(),
+            "the daemon before ended before it had stored its audit records"
+        );
         first.push((None, now, Record::recovered(first.len() as u64)));
     }
     if unreadable > 0 {
@@ -400,7 +408,9 @@ fn recovered(left: Left, now: SystemTime) -> Vec<First> {
         first.push((None, now, Record::gap(unreadable as u64, reason, None)));
     }
     if let Some(name) = left.unreadable {
-        let reason = format!("records that an earlier process had taken may be missing: they cannot be read in {name}");
+        let reason = format!(
+            "records that an earlier process had taken may be missing: they cannot be read in {name}"
+        );
         tracing::warn!("{reason}");
         first.push((None, now, Record::gap(1, &reason, Some(&name))));
     }

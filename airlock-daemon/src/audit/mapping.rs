@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Bytes of a word.
 pub(super) const WORD: usize = size_of::<AtomicU64>();
@@ -44,11 +44,12 @@ impl Mapping {
     ///
     /// # Errors
     /// There is no memory.
+    #[cfg(test)]
     pub(super) fn anonymous(words: usize) -> io::Result<Self> {
         let bytes = words.checked_mul(WORD).filter(|bytes| *bytes > 0).ok_or(io::ErrorKind::InvalidInput)?;
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: as above.
-        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }?;
+        let start = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }?;
         Ok(Self { start, words })
     }
 

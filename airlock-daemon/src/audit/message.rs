@@ -27,7 +27,11 @@ pub fn message(record: &Record) -> String {
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::Recovered => {
-            format!("{} audit records of an earlier process were stored now{}", record.count.unwrap_or(0), because(record))
+            format!(
+                "{} audit records of an earlier process were stored now{}",
+                record.count.unwrap_or(0),
+                because(record)
+            )
         }
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
         Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),

@@ -15,7 +15,11 @@ const PART: u64 = 20;
 /// The file system does not answer.
 pub(super) fn of(dir: &Path, reserve: u64) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(dir)?;
-    Ok(judge(stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize), reserve))
+    Ok(judge(
+        stat.f_bavail.saturating_mul(stat.f_frsize),
+        stat.f_blocks.saturating_mul(stat.f_frsize),
+        reserve,
+    ))
 }
 
 fn judge(free: u64, size: u64, reserve: u64) -> Space {

@@ -439,7 +439,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _) = Spool::open(dir.path(), 0).unwrap();
         for at in 0..3_000 {
-            let word = [COMMITTED | 8, at, u64::MAX, COMMITTED | u64::from(u32::MAX), at + 1][(at % 5) as usize];
+            let word =
+                [COMMITTED | 8, at, u64::MAX, COMMITTED | u64::from(u32::MAX), at + 1][(at % 5) as usize];
             spool.word(at).store(word, Ordering::Relaxed);
         }
         spool.header(AT_HEAD).store(3_000, Ordering::Release);

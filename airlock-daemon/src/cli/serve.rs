@@ -41,6 +41,7 @@ pub fn run(args: &Args) -> ExitCode {
     };
     match serve(config, &args.config) {
         Ok(()) => {
+            notify::flush();
             logging::flush();
             ExitCode::SUCCESS
         }

@@ -68,9 +68,7 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
     // Both ends filter alike: an end that wanted everything would have every event of every library looked at.
     let inner = tracing_subscriber::registry().with(layer.with_filter(filter(log.level)));
     let logs = Logs::start(Dispatch::new(inner)).map_err(LoggingError::Thread)?;
-    tracing_subscriber::registry()
-        .with(Offload(logs.clone()).with_filter(filter(log.level)))
-        .try_init()?;
+    tracing_subscriber::registry().with(Offload(logs.clone()).with_filter(filter(log.level))).try_init()?;
     let _ = LOGS.set(logs); // a second one failed above
     // The default writes to standard error itself, and a thread that waits there has not ended.
     std::panic::set_hook(Box::new(|panic| tracing::error!("a defect: {panic}")));

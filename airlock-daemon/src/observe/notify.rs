@@ -1,4 +1,10 @@
 //! What systemd is told about the daemon's state (`sd_notify`); nothing happens where `NOTIFY_SOCKET` is not set.
+//!
+//! A thread of its own tells it, in order: a manager that does not read its socket holds up nobody else.
+
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use systemd::daemon::{self, STATE_READY, STATE_RELOADING, STATE_STATUS, STATE_STOPPING};
@@ -25,9 +31,63 @@ pub fn stopping(status: &str) {
     send(&[(STATE_STOPPING, "1"), (STATE_STATUS, &line(status))]);
 }
 
-fn send(state: &[(&str, &str)]) {
-    if let Err(error) = daemon::notify(state.iter()) {
-        tracing::warn!("systemd was not told {}: {error}", state.first().map_or("", |(name, _)| name));
+/// How many messages may wait for the manager.
+const WAITING: usize = 64;
+/// How long the end of the process waits until it has been told.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What is told, or a question whether all before it has been.
+enum Message {
+    State(Vec<(&'static str, String)>),
+    Flush(SyncSender<()>),
+}
+
+/// The queue of the thread; none where there is nobody to tell, or no thread could be started.
+static QUEUE: OnceLock<Option<SyncSender<Message>>> = OnceLock::new();
+
+fn send(state: &[(&'static str, &str)]) {
+    let queue = QUEUE.get_or_init(|| {
+        std::env::var_os("NOTIFY_SOCKET")?;
+        let (queue, messages) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("airlock-notify".to_owned());
+        let started = thread.spawn(move || tell(&messages));
+        started
+            .inspect_err(|error| tracing::warn!("systemd is told nothing, for want of a thread: {error}"))
+            .ok()?;
+        Some(queue)
+    });
+    let Some(queue) = queue else { return };
+    let state = state.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    if queue.try_send(Message::State(state)).is_err() {
+        tracing::warn!("systemd does not read what it is told ({WAITING} messages wait)");
+    }
+}
+
+/// Waits until systemd has been told everything, at most a second.
+pub fn flush() {
+    let Some(Some(queue)) = QUEUE.get() else { return };
+    let (done, told) = sync_channel(1);
+    if queue.try_send(Message::Flush(done)).is_ok() {
+        // Told, or too late: there is nothing left to wait for.
+        let _ = told.recv_timeout(FLUSH);
+    }
+}
+
+/// The thread.
+fn tell(messages: &Receiver<Message>) {
+    for message in messages {
+        match message {
+            Message::State(state) => {
+                if let Err(error) = daemon::notify(state.iter()) {
+                    let what = state.first().map_or("", |(name, _)| name);
+                    tracing::warn!("systemd was not told {what}: {error}");
+                }
+            }
+            Message::Flush(done) => {
+                // Nobody waits any more where this fails.
+                let _ = done.try_send(());
+            }
+        }
     }
 }
 
@@ -52,6 +112,7 @@ mod tests {
             reloading();
             status("two");
             stopping("finishing");
+            flush();
             return;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -243,7 +243,9 @@ pub(super) struct Happened;
 impl FormatTime for Happened {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         match TIME.get() {
-            Some(time) => write!(writer, "{}", humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH))),
+            Some(time) => {
+                write!(writer, "{}", humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH)))
+            }
             None => Clock.format_time(writer),
         }
     }
@@ -307,7 +309,10 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let first = &lines[0];
         assert_eq!(first["message"], "hello");
-        assert_eq!((&first["upstream"], &first["pid"], &first["gone"]), (&"docs".into(), &7.into(), &true.into()));
+        assert_eq!(
+            (&first["upstream"], &first["pid"], &first["gone"]),
+            (&"docs".into(), &7.into(), &true.into())
+        );
         assert_eq!(first["ratio"], 0.5);
         assert_eq!(lines.iter().filter(|line| line["message"] == "one of many").count(), many - 100);
         let told: Vec<_> = lines.iter().filter_map(|line| line["lines"].as_u64()).collect();

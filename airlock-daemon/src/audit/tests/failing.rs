@@ -55,9 +55,15 @@ fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench 
     let ((asks, asked), (orders, order)) = (channel(), channel());
     let stored = Arc::new(Mutex::new(Vec::new()));
     let store = Told { asked: asks, orders: order, stored: stored.clone() };
-    let (log, writer) =
-        AuditLog::start(Box::new(store), journal, Chain::default(), on_failure, Spool::in_memory(RING), Vec::new())
-            .unwrap();
+    let (log, writer) = AuditLog::start(
+        Box::new(store),
+        journal,
+        Chain::default(),
+        on_failure,
+        Spool::in_memory(RING),
+        Vec::new(),
+    )
+    .unwrap();
     Bench { log, writer, asked, orders, stored }
 }
 
