@@ -4,6 +4,7 @@
 //! last line was edited or that whole lines were cut off the end; a head hash noted earlier (`expected_head`) can.
 
 mod finding;
+pub mod journal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use crate::audit::verify::{self, Report};
+use crate::audit::verify::{self, Report, journal};
 use crate::audit::{Hash, hex, printable, tail_lines};
 
 /// The log was read, and something in it is in doubt.
@@ -33,6 +33,13 @@ enum Command {
         /// A head printed by an earlier run: the log must still contain that line.
         #[arg(long, value_name = "SHA256", value_parser = parse_head)]
         head: Option<Hash>,
+        /// Compare with the copy in journald as well. A record that journald lacks is told; one that the files lack, or have
+        /// otherwise, is a doubt.
+        #[arg(long)]
+        journal: bool,
+        /// Files of a journal that was kept elsewhere, instead of this host's.
+        #[arg(long, value_name = "FILE", requires = "journal")]
+        journal_file: Vec<PathBuf>,
     },
     /// Print the last records as a table.
     Tail {
@@ -53,7 +60,15 @@ fn parse_head(text: &str) -> Result<Hash, String> {
 pub fn run(args: Args) -> ExitCode {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let code = match args.command {
-        Command::Verify { dir, head } => run_verify(&dir, head, &mut out, &mut err),
+        Command::Verify { dir, head, journal, journal_file } => {
+            let code = run_verify(&dir, head, &mut out, &mut err);
+            match code {
+                Ok(code) if journal && code != UNREADABLE => {
+                    run_compare(&dir, &journal_file, &mut out, &mut err).map(|other| code.max(other))
+                }
+                code => code,
+            }
+        }
         Command::Tail { dir, lines } => {
             run_tail(&dir, usize::try_from(lines).unwrap_or(usize::MAX), &mut out, &mut err)
         }
@@ -89,6 +104,40 @@ fn run_verify(dir: &Path, head: Option<Hash>, out: &mut impl Write, err: &mut im
     }
     out.write_all(summary(&report).as_bytes())?;
     Ok(if report.intact() { 0 } else { DOUBT })
+}
+
+fn run_compare(dir: &Path, files: &[PathBuf], out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let compared = match journal::compare(dir, files) {
+        Ok(compared) => compared,
+        Err(error) => {
+            writeln!(err, "airlock audit verify: cannot compare with the journal: {error}")?;
+            return Ok(UNREADABLE);
+        }
+    };
+    let listed = |(count, seqs): &(u64, Vec<u64>)| {
+        let seqs: Vec<_> = seqs.iter().map(u64::to_string).collect();
+        let more = if *count > seqs.len() as u64 { ", …" } else { "" };
+        format!("{count} (seq {}{more})", seqs.join(", "))
+    };
+    if compared.differ.0 > 0 {
+        let seqs = listed(&compared.differ);
+        writeln!(
+            out,
+            "in the journal and not, or otherwise, in the files: {seqs}; the files were changed or cut"
+        )?;
+    }
+    if compared.missing.0 > 0 {
+        let seqs = listed(&compared.missing);
+        writeln!(
+            out,
+            "note: not in the journal: {seqs}; it did not take them, or its rate limit is in force"
+        )?;
+    }
+    match compared.first_seq {
+        Some(first) => writeln!(out, "{} records in the journal, from seq {first} on", compared.entries)?,
+        None => writeln!(out, "no records in the journal")?,
+    }
+    Ok(if compared.differ.0 == 0 { 0 } else { DOUBT })
 }
 
 fn summary(report: &Report) -> String {
