@@ -122,7 +122,7 @@ mod tests {
         };
         let fields = fields(&record, 7, &GENESIS, "{\"v\":1}");
         for expected in [
-            "MESSAGE=alice (acme) was refused two?lines: rule no-writes",
+            "MESSAGE=alice (acme) was refused two\\nlines: rule no-writes",
             "MESSAGE_ID=f7555283932a430886f21a81e549451b",
             "PRIORITY=4",
             "SYSLOG_IDENTIFIER=airlock-audit",

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::event::Event;
 use super::record::{Record, Verdict};
+use crate::observe::escape::printable;
 
 /// The record as one sentence, without control characters: `alice (acme) called docs/read_file: allowed by rule reader`.
 pub fn message(record: &Record) -> String {
@@ -50,16 +51,6 @@ pub fn message(record: &Record) -> String {
         ),
     };
     printable(&text).into_owned()
-}
-
-/// `text` with its control characters, and those that turn the direction of writing, replaced by `?`: what comes from
-/// outside must not steer a terminal or forge a line.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.contains(bad) { Cow::Owned(text.replace(bad, "?")) } else { Cow::Borrowed(text) }
 }
 
 fn who(record: &Record) -> Cow<'_, str> {
@@ -175,7 +166,7 @@ mod tests {
     fn control_characters_cannot_forge_a_line() {
         let forged =
             Record { subject: Some("eve\u{1b}[2J\nalice\u{202e}".into()), ..call(Event::CallIntent) };
-        assert!(message(&forged).starts_with("eve?[2J?alice? (acme) called"));
+        assert!(message(&forged).starts_with("eve\\u{1b}[2J\\nalice\\u{202e} (acme) called"));
     }
 
     #[test]

@@ -28,5 +28,5 @@ pub use chain::{Chain, GENESIS, Hash, digest, hex};
 pub use event::Event;
 pub use file::{MAX_LINE, segments, tail_lines};
 pub use log::{AuditError, AuditFull, AuditLog, AuditWriter, CAPACITY, Space, Stats};
-pub use message::{message, printable};
+pub use message::message;
 pub use record::{Record, Verdict};

@@ -14,6 +14,7 @@ use super::error::{AuthSetupError, TokenError};
 use super::fetch::Fetcher;
 use super::jwks::{KeySet, Parsed};
 use crate::config::schema::{self, SignatureAlgorithm};
+use crate::observe::escape::printable;
 
 /// How the keys are kept fresh. Fixed in production; tests take other values instead of waiting.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +83,11 @@ struct Rounds {
     started: u64,
     /// Whether that round is still under way.
     fetching: bool,
+    /// Whether the newest round was asked for by a token.
+    on_request: bool,
     /// Whether another one is asked for.
     pending: bool,
+    /// When a token last asked for a round, and later, when that round ended: it may have taken longer than the floor.
     last_request: Option<Instant>,
     fetched_at: Option<u64>,
     error: Option<String>,
@@ -186,9 +190,10 @@ impl TrustedIssuer {
         if rounds.pending {
             return Some(rounds.started + 1);
         }
-        let is_first = rounds.fetching && rounds.fetched_at.is_none();
+        // All tokens that come while such a round is under way share what comes of it.
+        let is_served = rounds.fetching && (rounds.on_request || rounds.fetched_at.is_none());
         let is_floor_passed = rounds.last_request.is_none_or(|last| last.elapsed() >= self.tuning.floor);
-        if is_floor_passed && !is_first {
+        if is_floor_passed && !is_served {
             rounds.last_request = Some(Instant::now());
             rounds.pending = true;
             self.wanted.notify_one();
@@ -206,6 +211,7 @@ impl TrustedIssuer {
                 let mut rounds = self.rounds();
                 rounds.started += 1;
                 rounds.fetching = true;
+                rounds.on_request = rounds.pending;
                 rounds.pending = false;
             }
             let outcome = match tokio::time::timeout(
@@ -249,6 +255,8 @@ impl TrustedIssuer {
         match outcome {
             Ok(parsed) => self.install(parsed),
             Err(problem) => {
+                // It may quote what the issuer sent, which may be large.
+                let problem = shortened(&problem);
                 let usable = self.has_usable_keys(unix_now());
                 tracing::warn!(
                     issuer = self.name,
@@ -262,6 +270,9 @@ impl TrustedIssuer {
         let number = {
             let mut rounds = self.rounds();
             rounds.fetching = false;
+            if rounds.on_request {
+                rounds.last_request = Some(Instant::now());
+            }
             rounds.started
         };
         self.finished.send_replace(number);
@@ -270,6 +281,7 @@ impl TrustedIssuer {
 
     fn install(&self, parsed: Parsed) {
         for problem in &parsed.ignored {
+            let problem = shortened(problem);
             tracing::debug!(issuer = self.name, problem, "a published key is not used");
         }
         let old = self.keys.load();
@@ -294,6 +306,15 @@ impl TrustedIssuer {
     fn rounds(&self) -> MutexGuard<'_, Rounds> {
         // Every change of the state is complete before anything can panic.
         self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sentence of which a stranger may have written a part: at most 1,000 characters of it.
+fn shortened(problem: &str) -> String {
+    const LIMIT: usize = 1_000;
+    match problem.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", printable(&problem[..end])),
+        None => printable(problem).into_owned(),
     }
 }
 
@@ -342,5 +363,35 @@ impl Drop for Running<'_> {
             rounds.started
         };
         self.0.finished.send_replace(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::trust;
+    use super::*;
+
+    #[test]
+    fn the_pause_after_a_round_begins_when_it_has_ended() {
+        let (config, auth) = (trust("https://idp.example"), schema::Auth::default());
+        let issuer = TrustedIssuer::new(&config, &auth, "https://airlock.example", Tuning::default());
+        let issuer = issuer.expect("a good configuration");
+        issuer.rounds().running = true;
+        issuer.rounds().fetched_at = Some(1);
+        assert_eq!(issuer.join_round(&mut issuer.rounds()), Some(1));
+        {
+            // As the background task begins it; it takes longer than the floor.
+            let mut rounds = issuer.rounds();
+            rounds.started = 1;
+            rounds.on_request = rounds.pending;
+            (rounds.fetching, rounds.pending) = (true, false);
+            rounds.last_request = Instant::now().checked_sub(issuer.tuning.floor);
+        }
+        assert_eq!(issuer.join_round(&mut issuer.rounds()), Some(1), "those who come meanwhile share it");
+        let asked_at = issuer.rounds().last_request;
+        assert!(!issuer.finish_round(Err("x".repeat(2_000))));
+        assert!(issuer.rounds().last_request > asked_at);
+        assert_eq!(issuer.join_round(&mut issuer.rounds()), None, "nobody waits for another at once");
+        assert!(issuer.status().error.is_some_and(|error| error.chars().count() == 1_001));
     }
 }

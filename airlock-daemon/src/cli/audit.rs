@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use serde::Deserialize;
 
 use crate::audit::verify::{self, Report, journal};
-use crate::audit::{Hash, hex, printable, tail_lines};
+use crate::audit::{Hash, hex, tail_lines};
+use crate::observe::escape::printable;
 
 /// The log was read, and something in it is in doubt.
 const DOUBT: u8 = 1;
@@ -321,7 +322,7 @@ mod tests {
         );
         assert_eq!(
             words(lines[1]),
-            "2026-11-22T11:30:00.000000Z refusal deny 403 alice?[2J (acme) docs/read_file no-writes: readers may not write"
+            "2026-11-22T11:30:00.000000Z refusal deny 403 alice\\u{1b}[2J (acme) docs/read_file no-writes: readers may not write"
         );
         assert_eq!(lines[0].find("SUBJECT"), lines[1].find("alice"), "columns are aligned:\n{out}");
     }

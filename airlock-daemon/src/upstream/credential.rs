@@ -23,7 +23,7 @@ use super::token_endpoint::TokenEndpoint;
 const MAX_HELD: usize = 10_000;
 /// A token that is refused when it is younger than this is not the trouble: another would be refused as well.
 const YOUNG: Duration = Duration::from_secs(5);
-/// After a failure, those who wait share its verdict for this long.
+/// A failure is everybody's verdict for this long after it was known, or for as long as it took, whichever is longer.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// What is presented to one upstream.
@@ -45,8 +45,8 @@ enum Kind {
 #[derive(Debug, Default)]
 struct Slot {
     held: ArcSwapOption<Held>,
-    /// When the last fetch failed, and how.
-    fetching: Mutex<Option<(Instant, String)>>,
+    /// The last fetch, if it failed.
+    fetching: Mutex<Option<Failed>>,
 }
 
 #[derive(Debug)]
@@ -54,6 +54,16 @@ struct Held {
     value: HeaderValue,
     since: Instant,
     until: Instant,
+}
+
+/// A fetch that failed.
+#[derive(Debug)]
+struct Failed {
+    /// When that was known: after the answer, which may have taken its time.
+    known: Instant,
+    /// How long after that nobody asks again.
+    pause: Duration,
+    error: String,
 }
 
 impl Credential {
@@ -111,43 +121,57 @@ impl Credential {
 }
 
 impl Slot {
+    /// The token, fetched where there is none that is fresh. Those who wait for one fetch share what comes of it, a token or
+    /// a failure, however long it took: each asks for itself only what no fetch after its arrival has answered.
     async fn value<F>(
         &self,
-        now: Instant,
+        arrived: Instant,
         at_most: Option<Duration>,
         fetch: impl FnOnce() -> F,
     ) -> Result<HeaderValue, String>
     where
         F: Future<Output = Result<(HeaderValue, Duration), String>>,
     {
-        if let Some(value) = self.fresh(now) {
+        if let Some(value) = self.fresh(arrived) {
             return Ok(value);
         }
-        let asked = Instant::now();
+        let clock = Instant::now();
         let mut last = self.fetching.lock().await;
-        // Whoever was first may have taken its time.
-        let now = now + asked.elapsed();
-        if let Some(value) = self.fresh(now) {
+        let asked = arrived + clock.elapsed();
+        if let Some(value) = self.fresh(asked).or_else(|| self.got_since(arrived)) {
             return Ok(value);
         }
-        if let Some((when, error)) = &*last
-            && now.saturating_duration_since(*when) < BACK_OFF
+        if let Some(failed) = &*last
+            && (arrived <= failed.known || asked < failed.known + failed.pause)
         {
-            return Err(error.clone());
+            return Err(failed.error.clone());
         }
-        match fetch().await {
+        let answer = fetch().await;
+        let known = arrived + clock.elapsed();
+        match answer {
             Ok((value, life)) => {
                 *last = None;
-                let life = life.min(at_most.unwrap_or(life));
-                let held = Held { value: value.clone(), since: now, until: now + life };
+                // What is left of the principal's own token was said on arrival.
+                let left = at_most.map(|left| left.saturating_sub(known.saturating_duration_since(arrived)));
+                let life = life.min(left.unwrap_or(life));
+                let held = Held { value: value.clone(), since: known, until: known + life };
                 self.held.store(Some(Arc::new(held)));
                 Ok(value)
             }
             Err(error) => {
-                *last = Some((now, error.clone()));
+                let pause = BACK_OFF.max(known.saturating_duration_since(asked));
+                *last = Some(Failed { known, pause, error: error.clone() });
                 Err(error)
             }
         }
+    }
+
+    /// A token that was fetched while somebody who came at `arrived` waited: as good as one that it would get itself, also
+    /// where it is meant to be used only once.
+    fn got_since(&self, arrived: Instant) -> Option<HeaderValue> {
+        let held = self.held.load();
+        let held = held.as_ref().filter(|held| arrived <= held.since)?;
+        Some(held.value.clone())
     }
 
     fn fresh(&self, now: Instant) -> Option<HeaderValue> {
@@ -222,6 +246,7 @@ impl Presents {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -268,5 +293,40 @@ mod tests {
         assert_eq!(asked.get(), 1);
         assert_eq!(slot.value(start + 2 * BACK_OFF, None, fail).await, Err("no".to_owned()));
         assert_eq!(asked.get(), 2);
+    }
+
+    /// Ten callers at once, and one answer that takes longer than a failure is remembered.
+    async fn crowd(
+        answer: Result<(HeaderValue, Duration), String>,
+    ) -> (Vec<Result<HeaderValue, String>>, u32) {
+        let (slot, asked) = (Arc::new(Slot::default()), Arc::new(AtomicU32::new(0)));
+        let start = Instant::now();
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let (slot, asked, answer) = (Arc::clone(&slot), Arc::clone(&asked), answer.clone());
+            callers.spawn(async move {
+                let fetch = || async move {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(BACK_OFF + Duration::from_millis(100)).await;
+                    answer
+                };
+                slot.value(start, None, fetch).await
+            });
+        }
+        (callers.join_all().await, asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_a_slow_failure_share_it() {
+        let (verdicts, asked) = crowd(Err("no".to_owned())).await;
+        assert_eq!((verdicts.len(), asked), (10, 1));
+        assert!(verdicts.iter().all(|verdict| *verdict == Err("no".to_owned())), "{verdicts:?}");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_a_token_that_ends_at_once_share_it() {
+        let (verdicts, asked) = crowd(Ok((value("Bearer 1"), Duration::ZERO))).await;
+        assert_eq!((verdicts.len(), asked), (10, 1));
+        assert!(verdicts.iter().all(|verdict| *verdict == Ok(value("Bearer 1"))), "{verdicts:?}");
     }
 }

@@ -3,6 +3,7 @@
 pub mod ask;
 mod asks;
 mod backoff;
+mod blank;
 mod breaker;
 pub mod connect;
 pub mod connections;

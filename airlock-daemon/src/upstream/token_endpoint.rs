@@ -13,6 +13,7 @@ use crate::auth::guard::Zone;
 use crate::auth::principal::Token;
 use crate::config::schema::{TokenClient, TokenClientAuth};
 
+use super::blank::Sent;
 use super::secret;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -59,7 +60,7 @@ impl TokenEndpoint {
     /// # Errors
     /// Why there is none; never a secret.
     pub(super) async fn for_itself(&self) -> Result<(HeaderValue, Duration), String> {
-        self.ask(&[("grant_type", "client_credentials")]).await
+        self.ask(&[("grant_type", "client_credentials")], None).await
     }
 
     /// A token for the principal of `token`, and how long it may be used.
@@ -67,16 +68,21 @@ impl TokenEndpoint {
     /// # Errors
     /// As [`TokenEndpoint::for_itself`].
     pub(super) async fn exchange(&self, token: &Token) -> Result<(HeaderValue, Duration), String> {
-        self.ask(&[
+        let subject = token.expose();
+        let grant = [
             ("grant_type", EXCHANGE),
-            ("subject_token", token.expose()),
+            ("subject_token", subject),
             ("subject_token_type", ACCESS_TOKEN),
             ("requested_token_type", ACCESS_TOKEN),
-        ])
-        .await
+        ];
+        self.ask(&grant, Some(subject)).await
     }
 
-    async fn ask(&self, grant: &[(&str, &str)]) -> Result<(HeaderValue, Duration), String> {
+    async fn ask(
+        &self,
+        grant: &[(&str, &str)],
+        subject: Option<&str>,
+    ) -> Result<(HeaderValue, Duration), String> {
         let client = &self.client;
         let url: Uri = client.token_endpoint.parse().map_err(|error| format!("token_endpoint: {error}"))?;
         let secret = secret::read(&client.client_secret_file)?;
@@ -99,7 +105,7 @@ impl TokenEndpoint {
         };
         let asked = self.fetcher.post_form_as(&url, form.finish(), authorization).await;
         let (status, body) = asked.map_err(|error: FetchError| format!("no token could be had: {error}"))?;
-        read(&url, status, &body)
+        read(&url, status, &body, &Sent { id: &client.client_id, secret: &secret, subject })
     }
 }
 
@@ -111,11 +117,19 @@ fn basic(id: &str, secret: &str) -> Result<HeaderValue, String> {
         .ok_or_else(|| "the client's name and secret fit into no header".to_owned())
 }
 
-fn read(url: &Uri, status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Duration), String> {
+fn read(
+    url: &Uri,
+    status: StatusCode,
+    body: &[u8],
+    sent: &Sent<'_>,
+) -> Result<(HeaderValue, Duration), String> {
     if status != StatusCode::OK {
         // Codes and descriptions are made to be shown (RFC 6749, section 5.2); an answer of another kind is not.
         let why = serde_json::from_slice::<Refused>(body)
-            .map(|refused| format!(": {}", printable(&[refused.error, refused.error_description].join(" "))))
+            .map(|refused| {
+                let said = [sent.blanked(&refused.error), sent.blanked(&refused.error_description)].join(" ");
+                format!(": {}", said.trim())
+            })
             .unwrap_or_default();
         return Err(format!("{url} gives no token (HTTP status {}){why}", status.as_u16()));
     }
@@ -124,8 +138,14 @@ fn read(url: &Uri, status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Dura
         format!("{url} gives no token: line {} of its answer is not what RFC 6749 says", error.line())
     })?;
     if !granted.token_type.eq_ignore_ascii_case("bearer") {
-        let kind = printable(&granted.token_type);
+        let kind = sent.blanked(&granted.token_type);
         return Err(format!("{url} gives a token of the type `{kind}`, and only `Bearer` can be presented"));
+    }
+    if sent.is_in(&granted.access_token) {
+        return Err(format!(
+            "{url} gives back what it was sent: a client's token or Airlock's own secret is not for a server; have it \
+             issue a token for the server (`audience` or `resource`)"
+        ));
     }
     let value = Some(granted.access_token.as_str())
         .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -135,18 +155,16 @@ fn read(url: &Uri, status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Dura
     Ok((value, life.saturating_sub(MARGIN.min(life / 10))))
 }
 
-/// Text of a stranger's for the log.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect::<String>().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SUBJECT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+
     fn answer(status: u16, body: &str) -> Result<(HeaderValue, Duration), String> {
         let url = Uri::from_static("https://idp.example/token");
-        read(&url, StatusCode::from_u16(status).expect("a status"), body.as_bytes())
+        let sent = Sent { id: "airlock", secret: "hunter2hunter2", subject: Some(SUBJECT) };
+        read(&url, StatusCode::from_u16(status).expect("a status"), body.as_bytes(), &sent)
     }
 
     #[test]
@@ -166,7 +184,11 @@ mod tests {
     #[test]
     fn an_answer_without_a_good_token_says_why_and_shows_none() {
         for (status, body, reason) in [
-            (400, r#"{"error":"invalid_grant","error_description":"not\nyours"}"#, "invalid_grant notyours"),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"not\nyours"}"#,
+                "invalid_grant not\\nyours",
+            ),
             (503, "<html>", "status 503"),
             (302, "", "status 302"),
             (200, "{}", "is not what RFC 6749 says"),
@@ -178,6 +200,24 @@ mod tests {
         ] {
             let error = answer(status, body).expect_err(body);
             assert!(error.contains(reason) && !error.contains("topsecret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_neither_shown_nor_presented() {
+        let (head, _) = SUBJECT.rsplit_once('.').expect("a signature");
+        for token in [SUBJECT, &format!("{SUBJECT}="), &format!("{head}.b3RoZXI"), "hunter2hunter2"] {
+            let body = format!(r#"{{"access_token":"{token}","token_type":"Bearer"}}"#);
+            let error = answer(200, &body).expect_err("it was sent");
+            assert!(error.contains("gives back what it was sent") && !error.contains(token), "{error}");
+        }
+        for (status, body) in [
+            (401, r#"{"error":"invalid_client","error_description":"no client with hunter2hunter2"}"#),
+            (401, r#"{"error":"hunter2hunter2"}"#),
+            (200, r#"{"access_token":"x","token_type":"hunter2hunter2"}"#),
+        ] {
+            let error = answer(status, body).expect_err(body);
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::log::{self, Line};
 use super::{NO, WRONG};
-use crate::audit::printable;
+use crate::observe::escape::printable;
 use crate::policy::{Judgement, Recorded, Replay, Verdict};
 
 /// Groups that are kept apart; what comes after is only counted.

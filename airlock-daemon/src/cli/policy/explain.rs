@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::log::{self, Line};
 use super::{Bundle, NO, WRONG};
-use crate::audit::printable;
+use crate::observe::escape::printable;
 use crate::policy::{self, Asked, Explanation, Rebuilt, Recorded, Source, Verdict};
 
 /// Arguments of `airlock policy explain`.
