@@ -147,6 +147,32 @@ impl TokenError {
         }
     }
 
+    /// Whether it may have been a guess: forged, unknown or malformed. A token that a trusted issuer has signed is none, however
+    /// late it comes or whomever it is meant for: its bearer has nothing to find out.
+    pub fn is_guess(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Malformed(_)
+            | Self::Header(_)
+            | Self::UnsupportedAlgorithm(_)
+            | Self::UnknownIssuer(_)
+            | Self::MissingKeyId { .. }
+            | Self::UnknownKey { .. }
+            | Self::BadSignature { .. } => true,
+            // The one claim that is read before the signature: it says whose keys to take.
+            Self::MissingClaim(claim) => *claim == "iss",
+            Self::BadClaim { claim, .. } => claim == "iss",
+            Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::WrongAudience { .. }
+            | Self::WrongEndpoint { .. }
+            | Self::ClaimElsewhere { .. }
+            | Self::Forbidden { .. }
+            | Self::MissingScope { .. }
+            | Self::KeysUnavailable { .. } => false,
+        }
+    }
+
     /// The rule that a refusal with 403 names: the key of the configuration that asks for what is missing.
     pub fn rule_id(&self) -> Option<&'static str> {
         match self {

@@ -158,10 +158,7 @@ async fn head(
     limit::request(gateway, &context.peer)?;
     limit::head(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
-    limit::token(gateway, &context.peer, &parts.headers)?;
-    let principal = authenticate(gateway, endpoint, &parts.uri, &parts.headers)
-        .await
-        .inspect_err(|refusal| limit::token_judged(gateway, &context.peer, refusal))?;
+    let principal = authenticate(gateway, &context.peer, endpoint, &parts.uri, &parts.headers).await?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {
         let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);

@@ -171,7 +171,7 @@ impl Limits {
         })
     }
 
-    /// A token is about to be looked at.
+    /// A token is about to be looked at that is not known to be good.
     ///
     /// # Errors
     /// [`Limit::FailedAuth`]: too many tokens of this address were refused. The token is not looked at, good or bad: whoever
@@ -194,7 +194,7 @@ impl Limits {
         }
     }
 
-    /// A token from this address was refused.
+    /// A token from this address was refused that may have been a guess.
     pub fn token_refused(&self, source: Source) {
         if let Some(table) = &self.failed {
             table.drain(Key::address(source.address), self.now());

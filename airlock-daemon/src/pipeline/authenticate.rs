@@ -9,16 +9,19 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
 
+use super::context::Peer;
 use super::route::Endpoint;
-use super::{Gateway, Refusal, Stage};
+use super::{Gateway, Refusal, Stage, limit};
 
-/// Verifies the bearer token of a request, for the endpoint that it was sent to.
+/// Verifies the bearer token of a request, for the endpoint that it was sent to. A token that is known to be good passes whatever
+/// others at its address have sent.
 ///
 /// # Errors
-/// 401 with a challenge that names the metadata, 403 for a principal without a required group or scope, 503 where the
-/// issuer's keys cannot be had.
+/// 401 with a challenge that names the metadata, 403 for a principal without a required group or scope, 429 for an address of
+/// which too many tokens were refused, 503 where the issuer's keys cannot be had.
 pub async fn authenticate(
     gateway: &Gateway,
+    peer: &Peer,
     endpoint: &Endpoint,
     uri: &Uri,
     headers: &HeaderMap,
@@ -32,6 +35,7 @@ pub async fn authenticate(
         let reason = "tokens are taken from the Authorization header only";
         return Err(challenge.unauthorized(reason, Some("invalid_request")));
     }
+    // Without a token there is nothing to guess; the answer to it begins every login.
     let token = bearer(headers).map_err(|reason| challenge.unauthorized(reason, None))?;
     let upstream = match endpoint {
         Endpoint::Merged => None,
@@ -40,7 +44,11 @@ pub async fn authenticate(
     if let Some(principal) = gateway.auth.cached(token, upstream) {
         return Ok(principal);
     }
-    gateway.auth.authenticate(token, upstream).await.map_err(|error| challenge.refuse(&error))
+    limit::token(gateway, peer)?;
+    gateway.auth.authenticate(token, upstream).await.map_err(|error| {
+        limit::token_refused(gateway, peer, &error);
+        challenge.refuse(&error)
+    })
 }
 
 /// Whether a query has a token in it (RFC 6750 section 2.3), however its name is spelled: what stands in a URL ends up in the

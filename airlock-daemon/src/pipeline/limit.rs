@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, StatusCode, Uri};
 
+use crate::auth::TokenError;
 use crate::auth::principal::Principal;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
@@ -38,25 +39,19 @@ pub fn head(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(Stage::Http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
 }
 
-/// Before a token is looked at.
+/// Before a token is looked at that is not known to be good.
 ///
 /// # Errors
 /// 429 for an address of which too many tokens were refused.
-pub fn token(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
-    if !headers.contains_key(http::header::AUTHORIZATION) {
-        // Without a token there is nothing to guess; the answer to it begins every login.
-        return Ok(());
-    }
+pub fn token(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
     let passed = source(peer).map_or(Ok(()), |source| gateway.limits.token_shown(source));
     passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
 }
 
-/// What came of it: a token that was looked at and refused counts. One that is absent does not, nor one whose issuer's keys
-/// cannot be had, nor a good one of somebody who may not come in.
-pub fn token_judged(gateway: &Gateway, peer: &Peer, refusal: &Refusal) {
-    let is_bad = |challenge: &str| challenge.contains("error=\"invalid_token\"");
-    if refusal.status == StatusCode::UNAUTHORIZED
-        && refusal.challenge.as_deref().is_some_and(is_bad)
+/// A token was looked at and refused. Only what may have been a guess counts: neighbours share an address, and the client of one
+/// that goes on with an expired token must not lock the others out.
+pub fn token_refused(gateway: &Gateway, peer: &Peer, error: &TokenError) {
+    if error.is_guess()
         && let Some(source) = source(peer)
     {
         gateway.limits.token_refused(source);

@@ -28,9 +28,10 @@ pub struct RateLimiting {
     /// Calls of one principal to some tools: `upstream/tool: rate`, where `*` stands for any text and tools have the names that
     /// their servers give them. All tools of an entry share its rate; where several entries match, each counts.
     pub per_tool: BTreeMap<String, Rate>,
-    /// Bad tokens of one address, `5/min` by default. When there are more, every token from that address is refused with 429
-    /// without being looked at, good ones as well, until the rate allows another guess: nobody learns which guess was right. A
-    /// good token between bad ones resets nothing. Requests without a token do not count. `null` for no limit.
+    /// Tokens of one address that may be guesses (forged, unknown, malformed), `5/min` by default. When there are more, every token
+    /// from that address that is not known to be good is refused with 429 without being looked at, until the rate allows another
+    /// guess: nobody learns which guess was right. A good token between bad ones resets nothing. Requests without a token do not
+    /// count, nor tokens that a trusted issuer has signed: expired ones, say, or ones for somebody else. `null` for no limit.
     pub failed_auth: Option<Rate>,
     /// When an address is blocked altogether; never by default. Needs `per_address` or `failed_auth`.
     pub kernel_drop: Option<KernelDrop>,
