@@ -3,7 +3,7 @@
 #[path = "edge/authority.rs"]
 pub(crate) mod authority;
 #[path = "edge/curl.rs"]
-mod curl;
+pub(crate) mod curl;
 #[path = "edge/hostile.rs"]
 mod hostile;
 #[path = "edge/http2.rs"]

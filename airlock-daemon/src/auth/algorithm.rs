@@ -9,7 +9,8 @@ use crate::config::schema::SignatureAlgorithm::{
 /// Those of an RSA key that does not say which one it is for.
 pub(crate) const RSA: &[SignatureAlgorithm] = &[RS256, RS384, RS512, PS256, PS384, PS512];
 /// All.
-const ALL: [SignatureAlgorithm; 9] = [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
+pub(crate) const ALL: [SignatureAlgorithm; 9] =
+    [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
 
 /// The algorithm of an `alg`, letter by letter.
 pub(crate) fn of_token(name: &str) -> Option<SignatureAlgorithm> {

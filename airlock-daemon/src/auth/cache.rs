@@ -8,6 +8,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::audience::Reach;
+use super::binding::Binding;
 use super::jwk::Key;
 use super::jwks::KeySet;
 use super::principal::Principal;
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) principal: Arc<Principal>,
     /// Where the token is good.
     pub(crate) reach: Reach,
+    /// To whom it is bound: remembered, and checked with each request.
+    pub(crate) binding: Binding,
     /// Which issuer, as an index into the authenticator's list.
     pub(crate) issuer: usize,
     /// The generation of the issuer's keys at verification.
@@ -93,7 +96,8 @@ mod tests {
         });
         let key = Arc::clone(&keys.keys[0]);
         let (principal, reach) = (Arc::new(principal), Reach::Everywhere);
-        Entry { principal, reach, issuer: 0, generation: keys.generation, key, until }
+        let binding = Binding::default();
+        Entry { principal, reach, binding, issuer: 0, generation: keys.generation, key, until }
     }
 
     #[test]

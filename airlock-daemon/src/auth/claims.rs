@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::audience::{Audience, Reach};
+use super::binding::Binding;
 use super::error::{Quoted, TokenError};
 use super::lookup::{bad, is_here, list, scopes, text};
 use super::principal::{Bearer, Principal};
@@ -18,6 +19,8 @@ pub(crate) struct Verified {
     pub(crate) principal: Principal,
     /// Where it is good.
     pub(crate) reach: Reach,
+    /// To whom it is bound.
+    pub(crate) binding: Binding,
 }
 
 /// What the claims of one issuer must say.
@@ -28,6 +31,7 @@ pub(crate) struct Rules {
     skew_secs: u64,
     tenant: Option<String>,
     groups: String,
+    id_tokens: bool,
     required_groups: Vec<String>,
     required_scopes: Vec<String>,
 }
@@ -41,6 +45,7 @@ impl Rules {
             skew_secs: issuer.clock_skew.0.as_secs(),
             tenant: issuer.claims.tenant.clone(),
             groups: issuer.claims.groups.clone().unwrap_or_else(|| "groups".to_owned()),
+            id_tokens: issuer.takes_id_tokens(),
             required_groups: auth.required_groups.clone(),
             required_scopes: auth.required_scopes.clone(),
         }
@@ -73,6 +78,10 @@ impl Rules {
         if claims.contains_key("events") {
             return Err(bad("events", "tells of an event: not an access token"));
         }
+        if let Some(mark) = foreign_mark(&claims, self.id_tokens) {
+            return Err(TokenError::NotAccess { mark });
+        }
+        let binding = Binding::of(&claims)?;
         let tenant = match &self.tenant {
             Some(claim) => {
                 is_here(&claims, claim)?;
@@ -97,7 +106,7 @@ impl Rules {
         }
         let issuer = self.issuer.clone();
         let bearer = Bearer { subject, tenant, groups, scopes, issuer, claims, expires_at };
-        Ok(Verified { principal: Principal::new(bearer), reach })
+        Ok(Verified { principal: Principal::new(bearer), reach, binding })
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, TokenError> {
@@ -119,8 +128,25 @@ impl Rules {
     }
 }
 
+/// The claim by which a token is known not to be an access token. ID tokens are made for the client that asked for them, are shown
+/// to more than one party, and are bound to no resource (`OpenID` Connect Core section 2); many providers sign them with the same
+/// keys, and without a `typ` of their own in the header.
+fn foreign_mark(claims: &Map<String, Value>, id_tokens: bool) -> Option<&'static str> {
+    /// Claims of ID tokens alone (`OpenID` Connect Core sections 2 and 3.3.2.11, FAPI).
+    const MARKS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
+    let is_one_of = |kind: &str, known: &[&str]| known.iter().any(|one| one.eq_ignore_ascii_case(kind));
+    // Keycloak says it here; old ones put `nonce` into access tokens as well.
+    match claims.get("typ").and_then(Value::as_str) {
+        Some(kind) if is_one_of(kind, &["Bearer", "DPoP"]) => return None,
+        Some(kind) if is_one_of(kind, &["Refresh", "Offline", "Logout"]) => return Some("typ"),
+        Some(kind) if !id_tokens && is_one_of(kind, &["ID"]) => return Some("typ"),
+        _ => {}
+    }
+    MARKS.into_iter().find(|mark| !id_tokens && claims.contains_key(*mark))
+}
+
 /// A `NumericDate` (RFC 7519 section 2) in whole seconds; fractions are cut off.
-fn seconds(claims: &Map<String, Value>, claim: &str) -> Result<Option<u64>, TokenError> {
+pub(crate) fn seconds(claims: &Map<String, Value>, claim: &str) -> Result<Option<u64>, TokenError> {
     /// 2^53: below it a float holds every whole second exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let number = match claims.get(claim) {
@@ -164,6 +190,7 @@ mod tests {
             algorithms: vec![SignatureAlgorithm::ES256],
             claims: ClaimNames { tenant: Some("tid".into()), groups: None },
             allow_private_addresses: false,
+            id_tokens: None,
         };
         Rules::new(&issuer, &auth, "https://one.example")
     }
@@ -262,6 +289,33 @@ mod tests {
             let error = check(&change).expect_err(&change.to_string()).to_string();
             assert!(error.starts_with(expected), "{change}: {error}");
         }
+    }
+
+    #[test]
+    fn id_tokens_are_no_access_tokens() {
+        let read = |change: &Value, id_tokens| {
+            Rules { id_tokens, ..rules(&[]) }.check(claims(change), NOW).map(|verified| verified.principal)
+        };
+        for (change, mark) in [
+            (json!({"nonce": "n"}), "nonce"),
+            (json!({"nonce": ""}), "nonce"),
+            (json!({"at_hash": "h"}), "at_hash"),
+            (json!({"c_hash": "h"}), "c_hash"),
+            (json!({"s_hash": "h"}), "s_hash"),
+            (json!({"typ": "ID"}), "typ"),
+            (json!({"typ": "id"}), "typ"),
+        ] {
+            assert_eq!(read(&change, false), Err(TokenError::NotAccess { mark }), "{change}");
+            assert!(read(&change, true).is_ok(), "{change}");
+        }
+        for typ in ["Refresh", "Offline", "Logout"] {
+            for id_tokens in [false, true] {
+                let error = read(&json!({"typ": typ}), id_tokens).expect_err(typ);
+                assert_eq!(error, TokenError::NotAccess { mark: "typ" });
+            }
+        }
+        // An old Keycloak's access token, which says that it is one.
+        assert!(read(&json!({"typ": "Bearer", "nonce": "n"}), false).is_ok());
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl DevelopmentIssuer {
             algorithms: vec![schema::SignatureAlgorithm::EdDSA],
             claims: schema::ClaimNames { tenant: Some("tenant".into()), groups: Some("groups".into()) },
             allow_private_addresses: false,
+            id_tokens: None,
         }
     }
 

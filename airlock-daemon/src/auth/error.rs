@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::dpop::ProofError;
+
 /// Why a bearer token is refused.
 ///
 /// `Display` is for the operator's log and may quote the token's (unverified) issuer or key id, shortened and escaped;
@@ -111,6 +113,36 @@ pub enum TokenError {
         /// The scopes that are needed, all of them.
         required: Vec<String>,
     },
+    /// The token has a mark of another kind of token.
+    #[error(
+        "the token has `{mark}`, so it is an ID token or another one that is not for resources: have the client send its \
+         access token, or set `id_tokens: true` for an issuer that has no other"
+    )]
+    NotAccess {
+        /// The claim.
+        mark: &'static str,
+    },
+    /// `cnf` binds it to something that cannot be checked here (RFC 7800).
+    #[error("the token is bound by `cnf` to {0}, which cannot be checked here: `jkt` and `x5t#S256` can")]
+    UnknownBinding(Quoted),
+    /// Bound to a certificate, and the client showed none (RFC 8705).
+    #[error(
+        "the token is bound to a client certificate, and this connection has none: `server.tls.client_ca_file` asks for \
+         one, and a proxy must pass TLS through"
+    )]
+    CertificateMissing,
+    /// Bound to another certificate than the client's.
+    #[error("the token is bound to another client certificate than the one of this connection")]
+    WrongCertificate,
+    /// Bound to a key, and it came as a plain bearer token (RFC 9449 section 7.2).
+    #[error("the token is bound to a key, and came without a proof")]
+    ProofNeeded,
+    /// Bound to no key, and it came with a proof (RFC 9449 section 7.1).
+    #[error("the token is bound to no key, and came with the scheme `DPoP`")]
+    NotBound,
+    /// The proof of possession is not good.
+    #[error("proof of possession: {0}")]
+    Proof(#[source] ProofError),
     /// The issuer's keys could not be fetched (yet); the token may be good.
     #[error("keys of {issuer} are not available: {cause}")]
     KeysUnavailable {
@@ -142,6 +174,17 @@ impl TokenError {
             Self::MissingScope { .. } => "The access token lacks a scope that this service needs.",
             Self::MissingClaim(_) => "The access token lacks a required claim.",
             Self::BadClaim { .. } => "A claim of the access token is not valid.",
+            Self::NotAccess { .. } => "This is not an access token but another one, such as an ID token.",
+            Self::UnknownBinding(_) => "The access token is bound in a way that cannot be checked here.",
+            Self::CertificateMissing => {
+                "The access token is bound to a client certificate, which this connection does not have."
+            }
+            Self::WrongCertificate => "The access token is bound to another client certificate.",
+            Self::ProofNeeded => {
+                "The access token is bound to a key: send it with the scheme DPoP and a proof."
+            }
+            Self::NotBound => "The access token is bound to no key: send it with the scheme Bearer.",
+            Self::Proof(error) => error.reason(),
             Self::Forbidden { .. } => "Your account is in none of the groups that may use this service.",
             Self::KeysUnavailable { .. } => "Tokens cannot be checked at the moment; try again shortly.",
         }
@@ -159,6 +202,7 @@ impl TokenError {
             | Self::MissingKeyId { .. }
             | Self::UnknownKey { .. }
             | Self::BadSignature { .. } => true,
+            Self::Proof(error) => error.is_guess(),
             // The one claim that is read before the signature: it says whose keys to take.
             Self::MissingClaim(claim) => *claim == "iss",
             Self::BadClaim { claim, .. } => claim == "iss",
@@ -167,10 +211,21 @@ impl TokenError {
             | Self::WrongAudience { .. }
             | Self::WrongEndpoint { .. }
             | Self::ClaimElsewhere { .. }
+            | Self::NotAccess { .. }
+            | Self::UnknownBinding(_)
+            | Self::CertificateMissing
+            | Self::WrongCertificate
+            | Self::ProofNeeded
+            | Self::NotBound
             | Self::Forbidden { .. }
             | Self::MissingScope { .. }
             | Self::KeysUnavailable { .. } => false,
         }
+    }
+
+    /// Whether the answer to it is about proofs of possession, so that its challenge is of the scheme `DPoP`.
+    pub fn is_about_proofs(&self) -> bool {
+        matches!(self, Self::ProofNeeded | Self::Proof(_))
     }
 
     /// The rule that a refusal with 403 names: the key of the configuration that asks for what is missing.
@@ -191,6 +246,7 @@ impl TokenError {
                 "insufficient_scope"
             }
             Self::KeysUnavailable { .. } => "temporarily_unavailable",
+            Self::Proof(error) => error.error_code(),
             _ => "invalid_token",
         }
     }
@@ -239,6 +295,9 @@ impl fmt::Debug for Quoted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthSetupError {
+    /// The secret of the nonces cannot be made.
+    #[error("the kernel has no random numbers: {0}")]
+    Random(String),
     /// Nobody could ever be let in.
     #[error(
         "auth.issuers is empty: name at least one identity provider, or set auth.development_issuer for trying out"

@@ -1,5 +1,7 @@
 //! One public key (RFC 7517 section 4, RFC 7518 section 6, RFC 8037), and whether it may verify a token.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaVerificationAlgorithm, ParsedPublicKey,
 };
@@ -7,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::algorithm;
 use super::error::Quoted;
@@ -73,6 +76,22 @@ pub(crate) struct Jwk {
 }
 
 impl Jwk {
+    /// SHA-256 of the members that make the key, in their canonical form (RFC 7638); none for a type that is not known. The key
+    /// itself is judged by [`Jwk::into_key`].
+    pub(crate) fn thumbprint(&self) -> Option<[u8; 32]> {
+        let members: &[(&str, &Option<String>)] = match self.kty.as_str() {
+            "EC" => &[("crv", &self.crv), ("x", &self.x), ("y", &self.y)],
+            "OKP" => &[("crv", &self.crv), ("x", &self.x)],
+            "RSA" => &[("e", &self.e), ("n", &self.n)],
+            _ => return None,
+        };
+        let mut canonical = BTreeMap::from([("kty", self.kty.as_str())]);
+        for (name, value) in members {
+            canonical.insert(name, value.as_deref()?);
+        }
+        Some(Sha256::digest(serde_json::to_vec(&canonical).ok()?).into())
+    }
+
     /// # Errors
     /// Why it may not verify tokens signed with one of `algorithms`.
     pub(crate) fn into_key(self, algorithms: &[SignatureAlgorithm]) -> Result<Key, String> {

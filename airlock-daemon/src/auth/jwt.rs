@@ -59,6 +59,27 @@ pub fn inspect(token: &str) -> Result<Unverified<'_>, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::TooLarge { bytes: token.len(), limit: MAX_TOKEN_BYTES });
     }
+    let Segments { header, payload, signed, signature } = split(token)?;
+    let header = json("header", header)?;
+    let (algorithm, key_id) = check_header(&header)?;
+    // Decoded here so that a signature that is not base64url is malformed rather than wrong.
+    decode("signature", signature)?;
+    let claims = json("payload", payload)?;
+    Ok(Unverified { algorithm, key_id, claims, signed, signature })
+}
+
+/// The parts of a JWS in compact form, each still in base64url.
+pub(super) struct Segments<'a> {
+    pub(super) header: &'a str,
+    pub(super) payload: &'a str,
+    /// Header and payload as received.
+    pub(super) signed: &'a str,
+    pub(super) signature: &'a str,
+}
+
+/// # Errors
+/// There are not three parts, or there is no signature.
+pub(super) fn split(token: &str) -> Result<Segments<'_>, TokenError> {
     let segments = || TokenError::Malformed("expected three segments separated by dots".into());
     let (signed, signature) = token.rsplit_once('.').ok_or_else(segments)?;
     let (header, payload) = signed.split_once('.').ok_or_else(segments)?;
@@ -68,21 +89,18 @@ pub fn inspect(token: &str) -> Result<Unverified<'_>, TokenError> {
     if signature.is_empty() {
         return Err(TokenError::Malformed("the signature is empty".into()));
     }
-    let header = json("header", header)?;
-    let (algorithm, key_id) = check_header(&header)?;
-    // Decoded here so that a signature that is not base64url is malformed rather than wrong.
-    decode("signature", signature)?;
-    let claims = json("payload", payload)?;
-    Ok(Unverified { algorithm, key_id, claims, signed, signature })
+    Ok(Segments { header, payload, signed, signature })
 }
 
 fn check_header(header: &Map<String, Value>) -> Result<(SignatureAlgorithm, Option<String>), TokenError> {
     if let Some(member) = REFUSED_MEMBERS.iter().find(|member| header.contains_key(**member)) {
         return Err(TokenError::Header(format!("`{member}` is not accepted")));
     }
+    // RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ` of their own, proofs
+    // of possession, logout tokens) is not an access token.
     match header.get("typ") {
         None => {}
-        Some(Value::String(kind)) if is_access_token(kind) => {}
+        Some(Value::String(kind)) if is_of_type(kind, "jwt") || is_of_type(kind, "at+jwt") => {}
         Some(_) => return Err(TokenError::Header("`typ` is neither `JWT` nor `at+jwt`".into())),
     }
     let key_id = match header.get("kid") {
@@ -101,14 +119,13 @@ fn check_header(header: &Map<String, Value>) -> Result<(SignatureAlgorithm, Opti
     }
 }
 
-/// RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ` of their own, proofs
-/// of possession, logout tokens) is not an access token. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
-fn is_access_token(kind: &str) -> bool {
+/// Whether a `typ` is this one. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
+pub(super) fn is_of_type(kind: &str, wanted: &str) -> bool {
     let bare = match kind.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
         _ => kind,
     };
-    bare.eq_ignore_ascii_case("jwt") || bare.eq_ignore_ascii_case("at+jwt")
+    bare.eq_ignore_ascii_case(wanted)
 }
 
 /// Base64url without padding and without loose bits in the last character, so that there is one spelling for each token.
@@ -118,7 +135,8 @@ fn decode(part: &str, text: &str) -> Result<Vec<u8>, TokenError> {
         .map_err(|_| TokenError::Malformed(format!("the {part} is not base64url without padding")))
 }
 
-fn json(part: &str, text: &str) -> Result<Map<String, Value>, TokenError> {
+/// A part as the JSON object that it must be, without duplicate members at any depth.
+pub(super) fn json(part: &str, text: &str) -> Result<Map<String, Value>, TokenError> {
     strict::object(&decode(part, text)?)
         .map_err(|error| TokenError::Malformed(format!("the {part} is not a strict JSON object: {error}")))
 }

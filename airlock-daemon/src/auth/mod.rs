@@ -6,10 +6,12 @@
 
 mod algorithm;
 mod audience;
+mod binding;
 mod cache;
 mod claims;
 pub mod development;
 mod discovery;
+mod dpop;
 pub mod error;
 pub(crate) mod fetch;
 pub(crate) mod guard;
@@ -19,6 +21,7 @@ pub mod jwt;
 mod lookup;
 pub mod principal;
 mod refresh;
+mod replay;
 mod strict;
 #[cfg(test)]
 mod testing;
@@ -30,8 +33,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 pub use self::audience::Reach;
+pub use self::binding::{Proof, Shown};
 use self::cache::{Entry, TokenCache};
 use self::claims::Verified;
+use self::dpop::Dpop;
+pub use self::dpop::ProofError;
 use self::error::Quoted;
 pub use self::error::{AuthSetupError, TokenError};
 pub(crate) use self::fetch::{checked_url, is_loopback_host};
@@ -48,6 +54,12 @@ use crate::config::schema;
 pub struct Authenticator {
     issuers: Vec<TrustedIssuer>,
     cache: TokenCache,
+    dpop: Dpop,
+}
+
+/// The signature algorithms that proofs of possession may have, as metadata lists them (RFC 9728 section 2).
+pub fn proof_algorithms() -> impl Iterator<Item = &'static str> {
+    algorithm::ALL.into_iter().map(algorithm::name)
 }
 
 impl Authenticator {
@@ -74,7 +86,7 @@ impl Authenticator {
             }
             issuers.push(TrustedIssuer::new(config, auth, base_url, tuning)?);
         }
-        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY) }))
+        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY), dpop: Dpop::new()? }))
     }
 
     /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
@@ -96,11 +108,41 @@ impl Authenticator {
         }
     }
 
-    /// The bearer of a token that was verified before and would be accepted again now, at the endpoint of this upstream
-    /// (`None` for the merged one). Under a microsecond.
-    pub fn cached(&self, token: &str, upstream: Option<&str>) -> Option<Arc<Principal>> {
-        let entry = self.entry(token)?;
-        entry.reach.covers(upstream).then(|| Arc::clone(&entry.principal))
+    /// The bearer of a token that was verified before and would be verified again now, or why it may not pass: at the endpoint of
+    /// this upstream (`None` for the merged one), and to whom it is bound. None where it is not known. About a microsecond, but
+    /// for proofs of possession, which are made for one request each.
+    pub fn known(
+        &self,
+        shown: &Shown<'_>,
+        upstream: Option<&str>,
+    ) -> Option<Result<Arc<Principal>, TokenError>> {
+        let entry = self.entry(shown.token)?;
+        Some(self.admit(&entry, shown, upstream))
+    }
+
+    /// The same for a plain bearer token that may pass.
+    #[cfg(test)]
+    pub(crate) fn cached(&self, token: &str, upstream: Option<&str>) -> Option<Arc<Principal>> {
+        self.known(&token.into(), upstream)?.ok()
+    }
+
+    /// Lets the bearer of a verified token in, here and now.
+    fn admit(
+        &self,
+        entry: &Entry,
+        shown: &Shown<'_>,
+        upstream: Option<&str>,
+    ) -> Result<Arc<Principal>, TokenError> {
+        if !entry.reach.covers(upstream) {
+            return Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() });
+        }
+        entry.binding.check(shown, &self.dpop, unix_now())?;
+        Ok(Arc::clone(&entry.principal))
+    }
+
+    /// The nonce that proofs of possession must have from now on (RFC 9449 section 9).
+    pub fn nonce(&self) -> String {
+        self.dpop.nonce(unix_now())
     }
 
     fn entry(&self, token: &str) -> Option<Arc<Entry>> {
@@ -117,25 +159,23 @@ impl Authenticator {
         Some(entry)
     }
 
-    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one). Where its key is unknown, the
-    /// issuer is asked once for newer keys (by the control thread, shared by all who wait, at most every ten seconds).
+    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one), with the proof or the certificate
+    /// that it is bound to. Where its key is unknown, the issuer is asked once for newer keys (by the control thread, shared by
+    /// all who wait, at most every ten seconds).
     ///
     /// # Errors
     /// The first check that fails; see [`TokenError`].
     pub async fn authenticate(
         &self,
-        token: &str,
+        shown: impl Into<Shown<'_>>,
         upstream: Option<&str>,
     ) -> Result<Arc<Principal>, TokenError> {
-        let entry = match self.entry(token) {
+        let shown = shown.into();
+        let entry = match self.entry(shown.token) {
             Some(entry) => entry,
-            None => self.verified(token).await?,
+            None => self.verified(shown.token).await?,
         };
-        if entry.reach.covers(upstream) {
-            Ok(Arc::clone(&entry.principal))
-        } else {
-            Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() })
-        }
+        self.admit(&entry, &shown, upstream)
     }
 
     /// Verifies and remembers a token that may be good at any endpoint.
@@ -158,10 +198,10 @@ impl Authenticator {
                 }
             }
         };
-        let Verified { principal, reach } = issuer.rules.check(parsed.claims, unix_now())?;
+        let Verified { principal, reach, binding } = issuer.rules.check(parsed.claims, unix_now())?;
         let until = issuer.rules.accepted_until(principal.expires_at);
         let principal = Arc::new(principal.with_token(token));
-        let entry = Arc::new(Entry { principal, reach, issuer: index, generation, key, until });
+        let entry = Arc::new(Entry { principal, reach, binding, issuer: index, generation, key, until });
         self.cache.insert(token, Arc::clone(&entry));
         Ok(entry)
     }

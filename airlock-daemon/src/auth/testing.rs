@@ -129,6 +129,7 @@ pub(crate) fn trust(issuer: &str) -> Issuer {
         algorithms: vec![SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA],
         claims: ClaimNames { tenant: Some("tenant".into()), groups: None },
         allow_private_addresses: false,
+        id_tokens: None,
     }
 }
 

@@ -104,6 +104,7 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
         Err(_) => return metrics.handshake_failed("timeout"),
     };
     client.peer.certificate = secured.certificate;
+    client.peer.certificate_digest = secured.certificate_digest;
     if secured.is_h2 {
         http_2(client, secured.stream, watch, phase).await;
     } else {

@@ -31,6 +31,8 @@ use super::body::{self, Body};
 
 /// `X-Correlation-Id`.
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// `DPoP-Nonce` (RFC 9449, section 8).
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// `Mcp-Session-Id`.
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Tells nginx and its kin not to hold events back.
@@ -158,7 +160,7 @@ async fn head(
     limit::request(gateway, &context.peer)?;
     limit::head(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
-    let principal = authenticate(gateway, &context.peer, endpoint, &parts.uri, &parts.headers).await?;
+    let principal = authenticate(gateway, &context.peer, endpoint, parts).await?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {
         let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
@@ -363,6 +365,9 @@ fn refuse(refusal: &Refusal, context: &Context) -> Response<Body> {
     let headers = response.headers_mut();
     if let Some(challenge) = refusal.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(http_header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(nonce) = refusal.dpop_nonce.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(DPOP_NONCE, nonce);
     }
     if let Some(allow) = refusal.allow {
         headers.insert(http_header::ALLOW, HeaderValue::from_static(allow));

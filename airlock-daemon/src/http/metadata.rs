@@ -3,6 +3,8 @@
 use http::{Response, StatusCode};
 use serde_json::json;
 
+use crate::auth::proof_algorithms;
+use crate::config::schema::{ClientAuth, Tls};
 use crate::pipeline::Gateway;
 use crate::pipeline::route::Endpoint;
 
@@ -22,8 +24,15 @@ pub fn serve(gateway: &Gateway, path: &str) -> Response<Body> {
         "resource": format!("{}{}", gateway.base_url, endpoint.path()),
         "authorization_servers": gateway.issuers,
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": proof_algorithms().collect::<Vec<_>>(),
+        "dpop_bound_access_tokens_required": false,
         "resource_name": "MCP Airlock",
     });
+    // Where no certificate is asked for, no token that is bound to one can be taken.
+    let asks = |tls: &Tls| tls.client_auth != ClientAuth::None && tls.client_ca_file.is_some();
+    if gateway.config.server.tls.as_ref().is_some_and(asks) {
+        document["tls_client_certificate_bound_access_tokens"] = json!(true);
+    }
     // What is needed at least, not all that a policy may ask for: the rest is told when a call needs it.
     let scopes = &gateway.config.auth.required_scopes;
     if !scopes.is_empty() {

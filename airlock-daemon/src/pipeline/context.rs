@@ -17,6 +17,8 @@ pub struct Peer {
     pub proxy: Option<IpAddr>,
     /// The subject of the client's verified certificate.
     pub certificate: Option<Arc<str>>,
+    /// SHA-256 of that certificate: tokens may be bound to it (RFC 8705).
+    pub certificate_digest: Option<[u8; 32]>,
     /// The user id of the process at the other end of a unix socket.
     pub uid: Option<u32>,
 }

@@ -64,7 +64,9 @@ impl Proxies {
         }
         Ok(match client {
             // The certificate of the connection is the proxy's own.
-            Some(address) => Peer { certificate: None, ..proxy.clone().behind(address) },
+            Some(address) => {
+                Peer { certificate: None, certificate_digest: None, ..proxy.clone().behind(address) }
+            }
             None => proxy.clone(),
         })
     }

@@ -31,6 +31,8 @@ pub struct Details {
     pub id: Option<Id>,
     /// `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// `DPoP-Nonce` (RFC 9449, section 9).
+    pub dpop_nonce: Option<String>,
     /// `Allow`, with status 405.
     pub allow: Option<&'static str>,
     /// `Retry-After` in seconds.
@@ -87,6 +89,7 @@ impl Refusal {
             rule_id: None,
             id: None,
             challenge: None,
+            dpop_nonce: None,
             allow: None,
             retry_after: None,
             retry_after_ms: None,

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::schema::{self, ClientAuth};
@@ -66,6 +67,8 @@ pub struct Secured {
     pub is_h2: bool,
     /// Who the client's verified certificate is about.
     pub certificate: Option<Arc<str>>,
+    /// SHA-256 of that certificate.
+    pub certificate_digest: Option<[u8; 32]>,
 }
 
 impl Tls {
@@ -152,6 +155,7 @@ impl Tls {
         let (_, session) = stream.get_ref();
         let is_h2 = session.alpn_protocol() == Some(H2);
         let shown = session.peer_certificates().and_then(<[_]>::first);
+        let certificate_digest = shown.map(|shown| Sha256::digest(shown).into());
         let certificate = match shown.map(|shown| certificate::holder(shown)) {
             None => None,
             Some(Some(holder)) => Some(holder.into()),
@@ -163,7 +167,7 @@ impl Tls {
                 ));
             }
         };
-        Ok(Secured { stream: Box::new(TokioIo::new(stream)), is_h2, certificate })
+        Ok(Secured { stream: Box::new(TokioIo::new(stream)), is_h2, certificate, certificate_digest })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Principals and identity providers against who is who.
 
+mod bound;
 mod issuer;
 
 use std::io;

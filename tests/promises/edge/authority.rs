@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// The same for a client of that URI.
-    pub(super) fn client(&self, uri: &str) -> (String, String) {
+    pub(crate) fn client(&self, uri: &str) -> (String, String) {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(uri.to_owned().try_into().expect("ASCII"))];
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
@@ -57,7 +57,7 @@ impl Authority {
     }
 
     /// Writes a pair as `NAME.pem` and `NAME.key`.
-    pub(super) fn write(&self, name: &str, (certificate, key): &(String, String)) {
+    pub(crate) fn write(&self, name: &str, (certificate, key): &(String, String)) {
         std::fs::write(self.file(&format!("{name}.pem")), certificate).expect("written");
         std::fs::write(self.file(&format!("{name}.key")), key).expect("written");
     }

@@ -8,17 +8,17 @@ use airlock_tests::http::Request;
 
 /// How it ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// `1.1` or `2`.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// The status, 0 without an answer.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// The answer's; curl's complaint where there was none.
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 /// Sends a request of the raw client by curl; `options` come first.
-pub(super) fn curl(address: SocketAddr, scheme: &str, request: &Request, options: &[&str]) -> Outcome {
+pub(crate) fn curl(address: SocketAddr, scheme: &str, request: &Request, options: &[&str]) -> Outcome {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--no-buffer", "--max-time", "60"]).args(options);
     command.args(["--write-out", "\n%{http_version} %{http_code}", "--request", &request.method]);
@@ -40,6 +40,6 @@ pub(super) fn curl(address: SocketAddr, scheme: &str, request: &Request, options
 }
 
 /// `path` as an argument.
-pub(super) fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -189,6 +189,27 @@ fn a_scope_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_token_that_a_provider_has_bound_to_a_key_needs_the_key() {
+    let Some(site) = site() else { return };
+    let _provider = site.start(&["one"]);
+    let airlock = trusting(&site, "").start();
+    let told = site.visit("dpop.mjs", &resource(&airlock, "/mcp/docs"));
+    assert_eq!((&told["type"], &told["bound"]), (&json!("DPoP"), &json!(true)), "{told}");
+    for (attempt, status, error) in [
+        ("bearer", 401, json!("invalid_token")),
+        ("first", 401, json!("use_dpop_nonce")),
+        ("good", 200, Value::Null),
+        ("replayed", 401, json!("invalid_dpop_proof")),
+        ("thief", 401, json!("invalid_dpop_proof")),
+    ] {
+        assert_eq!((&told[attempt]["status"], &told[attempt]["error"]), (&json!(status), &error), "{told}");
+        assert_eq!(told[attempt]["nonce"].is_string(), status == 401, "{told}");
+    }
+    // Where the client has asked, the record knows whose it was.
+    airlock.audited(|record| record["event"] == "list" && record["subject"] == "robot");
+}
+
+#[test]
 fn airlock_gets_a_token_of_its_own_for_a_server_that_wants_one() {
     let Some(site) = site() else { return };
     let _provider = site.start(&["one"]);

@@ -26,6 +26,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   pkce: { required: () => true },
   features: {
     clientCredentials: { enabled: true },
+    // Tokens are bound to a key where a client proves that it has one.
+    dPoP: { enabled: true },
     // Its own pages for login and consent.
     devInteractions: { enabled: true },
     registration: { enabled: true },

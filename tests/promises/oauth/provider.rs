@@ -52,6 +52,17 @@ impl Site {
         self.run("mock.mjs", &[algorithm.to_owned()])
     }
 
+    /// Runs a client of this provider for one resource to its end; what it tells.
+    pub(super) fn visit(&self, script: &str, resource: &str) -> Value {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/oauth").join(script);
+        let mut command = Command::new(&self.node);
+        command.arg(script).arg(&self.modules).args([&self.issuer(), resource]).stdin(Stdio::null());
+        let output = command.output().expect("an installed program");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(said.trim()).expect("one line of JSON")
+    }
+
     fn run(&self, script: &str, more: &[String]) -> Provider {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/oauth").join(script);
         let mut command = Command::new(&self.node);

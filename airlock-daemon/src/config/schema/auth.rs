@@ -47,6 +47,10 @@ pub struct Issuer {
     /// it only from public ones. Link-local, multicast and cloud metadata addresses are never connected to.
     #[serde(default)]
     pub allow_private_addresses: bool,
+    /// Its ID tokens are taken as if they were access tokens. Only for an issuer that has no access tokens that others can
+    /// verify; when absent, that is so for `https://accounts.google.com` alone.
+    #[serde(default)]
+    pub id_tokens: Option<bool>,
 }
 
 /// `auth.issuers[].algorithms[]`: asymmetric signatures only.
@@ -92,6 +96,11 @@ pub struct DevelopmentIssuer {
 }
 
 impl Issuer {
+    /// Whether its ID tokens are taken.
+    pub fn takes_id_tokens(&self) -> bool {
+        self.id_tokens.unwrap_or(self.issuer == "https://accounts.google.com")
+    }
+
     fn default_ttl() -> Period {
         Period::secs(300)
     }

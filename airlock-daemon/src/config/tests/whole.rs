@@ -147,6 +147,7 @@ auth:
       claims: {tenant: tid, groups: groups}
       algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA]
       allow_private_addresses: false
+      id_tokens: false
   required_scopes: [mcp:use]
   required_groups: [mcp.users]
 policy: {path: /etc/airlock/policies, mode: enforce, decision_cache_ttl: 1m}

@@ -1,0 +1,467 @@
+//! Proofs of possession (RFC 9449): a client shows with each request that it holds the key to which its token is bound.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Uri;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::jwk::Jwk;
+use super::jwt::{self, Unverified};
+use super::replay::{Replay, Seen};
+use super::{AuthSetupError, algorithm};
+
+/// Longer proofs are refused before anything is decoded.
+const MAX_PROOF_BYTES: usize = 8 * 1024;
+/// Longest `jti` in bytes.
+const MAX_ID_BYTES: usize = 256;
+/// How far `iat` may be from now, in seconds: a proof is made for one request, and clocks differ.
+const WINDOW_SECS: u64 = 120;
+/// How long one nonce is given out, in seconds; it is taken as long again.
+const NONCE_SECS: u64 = 120;
+/// Bytes of the time in a nonce.
+const TIME: usize = 8;
+/// Bytes of the code behind it.
+const CODE: usize = 16;
+
+/// Header members that are refused (RFC 7515 section 4.1, RFC 7797): they change how a proof is to be read, or name another key.
+const REFUSED_MEMBERS: [&str; 6] = ["crit", "b64", "jku", "x5u", "x5c", "x5t"];
+/// Members of a key that nobody else may know (RFC 7518 section 6).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Why a proof is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// There is none, or more than one.
+    #[error("the request does not have exactly one `DPoP` header")]
+    Missing,
+    /// Not a JWS of the right type by a public key of its own.
+    #[error("malformed proof: {0}")]
+    Malformed(String),
+    /// The proof is by another key than the one that the token is bound to.
+    #[error("the proof is by another key than the one of the token")]
+    WrongKey,
+    /// The signature is not by the key that the proof names.
+    #[error("the signature of the proof does not verify")]
+    BadSignature,
+    /// It was made for another request.
+    #[error("the proof is for another request: `{claim}` should be {expected}")]
+    WrongRequest {
+        /// `htm`, `htu` or `ath`.
+        claim: &'static str,
+        /// What it should say.
+        expected: String,
+    },
+    /// `iat` is too far from now.
+    #[error("the proof was made {seconds} s before or after now, at most {} s are accepted", WINDOW_SECS)]
+    WrongTime {
+        /// Seconds between `iat` and now.
+        seconds: u64,
+    },
+    /// There is no nonce of this host in it, or one that is too old.
+    #[error("the proof has no nonce of this host, or an old one")]
+    NonceNeeded,
+    /// The same proof came before.
+    #[error("the proof was used before")]
+    Replayed,
+    /// More proofs of one key, or of all, than can be remembered.
+    #[error("more proofs than can be remembered came within {} s", WINDOW_SECS)]
+    TooMany,
+}
+
+impl ProofError {
+    /// A short sentence for the client.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "The access token is bound to a key: send exactly one DPoP header with a proof.",
+            Self::Malformed(_) => "The DPoP proof is malformed.",
+            Self::WrongKey => "The DPoP proof is by another key than the one of the access token.",
+            Self::BadSignature => "The signature of the DPoP proof is not valid.",
+            Self::WrongRequest { claim: "htm", .. } => "The DPoP proof is for another method (htm).",
+            Self::WrongRequest { claim: "htu", .. } => "The DPoP proof is for another URL (htu).",
+            Self::WrongRequest { .. } => "The DPoP proof is for another access token (ath).",
+            Self::WrongTime { .. } => "The DPoP proof was not made just now (iat).",
+            Self::NonceNeeded => "The DPoP proof needs the nonce of the DPoP-Nonce header.",
+            Self::Replayed => "The DPoP proof was used before.",
+            Self::TooMany => "Too many DPoP proofs came within a short time.",
+        }
+    }
+
+    /// The `error` of `WWW-Authenticate` (RFC 9449 sections 7.1 and 9).
+    pub(crate) fn error_code(&self) -> &'static str {
+        match self {
+            Self::NonceNeeded => "use_dpop_nonce",
+            _ => "invalid_dpop_proof",
+        }
+    }
+
+    /// Whether it is what somebody sends who does not have the key.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::WrongKey | Self::BadSignature)
+    }
+}
+
+/// The request that a proof must be about.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) base_url: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) token: &'a str,
+}
+
+/// Judges proofs: knows the nonces that it gave out, and the proofs that it has seen.
+#[derive(Debug)]
+pub(crate) struct Dpop {
+    /// Of this process alone: what an earlier one has seen is known to nobody, and its nonces are not taken.
+    key: hmac::Key,
+    replay: Replay,
+}
+
+impl Dpop {
+    /// # Errors
+    /// The kernel has no random numbers.
+    pub(crate) fn new() -> Result<Self, AuthSetupError> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| AuthSetupError::Random(error.to_string()))?;
+        let key = hmac::Key::new(HMAC_SHA256, &secret);
+        Ok(Self { key, replay: Replay::default() })
+    }
+
+    /// The nonce that proofs must have from now on (RFC 9449 section 9). It needs no memory: it is the time, and a code that
+    /// nobody else can make.
+    pub(crate) fn nonce(&self, now: u64) -> String {
+        self.nonce_of(now / NONCE_SECS)
+    }
+
+    fn nonce_of(&self, turn: u64) -> String {
+        let time = turn.to_be_bytes();
+        let tag = hmac::sign(&self.key, &time);
+        let code = tag.as_ref().get(..CODE).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode([&time, code].concat())
+    }
+
+    fn is_nonce(&self, nonce: &str, now: u64) -> bool {
+        let turn = now / NONCE_SECS;
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
+        let Some((time, _)) = bytes.split_first_chunk::<TIME>() else { return false };
+        let given = u64::from_be_bytes(*time);
+        (given == turn || given.checked_add(1) == Some(turn))
+            && verify_slices_are_equal(nonce.as_bytes(), self.nonce_of(given).as_bytes()).is_ok()
+    }
+
+    /// Judges the proof of a request with a token that is bound to the key of this thumbprint. A good one is used up.
+    ///
+    /// # Errors
+    /// The first check that fails (RFC 9449 section 4.3).
+    pub(crate) fn verify(
+        &self,
+        proof: Option<&str>,
+        thumbprint: &[u8; 32],
+        request: &Request<'_>,
+        now: u64,
+    ) -> Result<(), ProofError> {
+        let proof = proof.ok_or(ProofError::Missing)?;
+        let malformed = |problem: &str| ProofError::Malformed(problem.to_owned());
+        if proof.len() > MAX_PROOF_BYTES {
+            return Err(malformed("it is too large"));
+        }
+        let form = |error: super::TokenError| ProofError::Malformed(error.to_string());
+        let parts = jwt::split(proof).map_err(form)?;
+        let header = jwt::json("header", parts.header).map_err(form)?;
+        if let Some(member) = REFUSED_MEMBERS.iter().find(|member| header.contains_key(**member)) {
+            return Err(ProofError::Malformed(format!("`{member}` is not accepted")));
+        }
+        if header.get("typ").and_then(Value::as_str).is_none_or(|typ| !jwt::is_of_type(typ, "dpop+jwt")) {
+            return Err(malformed("`typ` is not `dpop+jwt`"));
+        }
+        let named = header.get("alg").and_then(Value::as_str).and_then(algorithm::of_token);
+        let algorithm = named.ok_or_else(|| malformed("`alg` is no asymmetric algorithm that is known"))?;
+        let jwk =
+            header.get("jwk").filter(|jwk| jwk.is_object()).ok_or_else(|| malformed("`jwk` is missing"))?;
+        if PRIVATE_MEMBERS.iter().any(|member| jwk.get(member).is_some()) {
+            return Err(malformed("`jwk` has private parts"));
+        }
+        let jwk: Jwk = serde_json::from_value(jwk.clone()).map_err(|_| malformed("`jwk` is not a key"))?;
+        let has = jwk.thumbprint().ok_or_else(|| malformed("`jwk` is of a type that is not known"))?;
+        if has != *thumbprint {
+            return Err(ProofError::WrongKey);
+        }
+        let key = jwk.into_key(&[algorithm]).map_err(ProofError::Malformed)?;
+        let claims = jwt::json("payload", parts.payload).map_err(form)?;
+        let id = text(&claims, "jti")?;
+        if id.is_empty() || id.len() > MAX_ID_BYTES {
+            return Err(malformed("`jti` is empty or too long"));
+        }
+        about(&claims, request)?;
+        let made = made_at(&claims)?;
+        // Signatures are checked before the memory of the host is asked for anything.
+        let signed = Unverified {
+            algorithm,
+            key_id: None,
+            claims: Map::new(),
+            signed: parts.signed,
+            signature: parts.signature,
+        };
+        if !key.verifies(&signed) {
+            return Err(ProofError::BadSignature);
+        }
+        if !claims.get("nonce").and_then(Value::as_str).is_some_and(|nonce| self.is_nonce(nonce, now)) {
+            return Err(ProofError::NonceNeeded);
+        }
+        if made.abs_diff(now) > WINDOW_SECS {
+            return Err(ProofError::WrongTime { seconds: made.abs_diff(now) });
+        }
+        match self.replay.see(thumbprint, &id, made.saturating_add(WINDOW_SECS), now) {
+            Seen::First => Ok(()),
+            Seen::Again => Err(ProofError::Replayed),
+            Seen::Full => Err(ProofError::TooMany),
+        }
+    }
+}
+
+/// Whether the claims are about this method, this URL and this token.
+fn about(claims: &Map<String, Value>, request: &Request<'_>) -> Result<(), ProofError> {
+    if text(claims, "htm")? != request.method {
+        return Err(ProofError::WrongRequest { claim: "htm", expected: request.method.to_owned() });
+    }
+    let expected = format!("{}{}", request.base_url, request.path);
+    let (has, wanted) = (place(&text(claims, "htu")?), place(&expected));
+    if has.is_none() || has != wanted {
+        return Err(ProofError::WrongRequest { claim: "htu", expected });
+    }
+    let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(request.token));
+    if text(claims, "ath")? != digest {
+        return Err(ProofError::WrongRequest { claim: "ath", expected: "the digest of the token".into() });
+    }
+    Ok(())
+}
+
+/// Scheme, host, port and path of a URL; its query and its fragment do not count (RFC 9449 section 4.3, number 9).
+fn place(url: &str) -> Option<(String, String, u16, String)> {
+    let url: Uri = url.parse().ok()?;
+    let scheme = url.scheme_str()?.to_ascii_lowercase();
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let authority = url.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    let port = authority.port_u16().unwrap_or(usual);
+    Some((scheme, authority.host().to_ascii_lowercase(), port, url.path().to_owned()))
+}
+
+fn text(claims: &Map<String, Value>, claim: &str) -> Result<String, ProofError> {
+    let text = claims.get(claim).and_then(Value::as_str);
+    text.map(str::to_owned).ok_or_else(|| ProofError::Malformed(format!("`{claim}` is missing, or no text")))
+}
+
+/// `iat` in whole seconds.
+fn made_at(claims: &Map<String, Value>) -> Result<u64, ProofError> {
+    match super::claims::seconds(claims, "iat") {
+        Ok(Some(made)) => Ok(made),
+        _ => Err(ProofError::Malformed("`iat` is missing, or no time".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{Signer, b64};
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const TOKEN: &str = "header.payload.signature";
+    const REQUEST: Request<'static> =
+        Request { method: "POST", base_url: "https://airlock.example", path: "/mcp/docs", token: TOKEN };
+
+    fn header(signer: &Signer) -> Value {
+        let mut jwk = signer.jwk.clone();
+        for member in ["use", "kid", "alg"] {
+            jwk.as_object_mut().expect("an object").remove(member);
+        }
+        json!({"typ": "dpop+jwt", "alg": format!("{:?}", signer.algorithm), "jwk": jwk})
+    }
+
+    fn claims(dpop: &Dpop, id: &str) -> Value {
+        json!({"jti": id, "htm": "POST", "htu": "https://airlock.example/mcp/docs", "iat": NOW,
+            "ath": b64(Sha256::digest(TOKEN)), "nonce": dpop.nonce(NOW)})
+    }
+
+    fn thumbprint(signer: &Signer) -> [u8; 32] {
+        let jwk: Jwk = serde_json::from_value(signer.jwk.clone()).expect("a key");
+        jwk.thumbprint().expect("a known type")
+    }
+
+    fn proof(signer: &Signer, header: &Value, claims: &Value) -> String {
+        signer.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_the_specification() {
+        // RFC 7638 section 3.1.
+        let jwk: Jwk = serde_json::from_value(json!({
+            "kty": "RSA", "alg": "RS256", "kid": "2011-04-29", "e": "AQAB",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        }))
+        .expect("a key");
+        assert_eq!(b64(jwk.thumbprint().expect("RSA")), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn a_good_proof_is_good_once() {
+        let dpop = Dpop::new().expect("random numbers");
+        for signer in [Signer::p256("k"), Signer::ed25519("k"), Signer::rsa("k"), Signer::p384("k")] {
+            let proof = proof(&signer, &header(&signer), &claims(&dpop, "one"));
+            let judge = || dpop.verify(Some(&proof), &thumbprint(&signer), &REQUEST, NOW);
+            assert_eq!(judge(), Ok(()), "{:?}", signer.algorithm);
+            assert_eq!(judge(), Err(ProofError::Replayed));
+        }
+    }
+
+    #[test]
+    fn urls_are_compared_as_urls() {
+        let dpop = Dpop::new().expect("random numbers");
+        let signer = Signer::ed25519("k");
+        let mut number = 0;
+        let mut judge = |url: &str| {
+            number += 1;
+            let mut claims = claims(&dpop, &number.to_string());
+            claims["htu"] = json!(url);
+            dpop.verify(Some(&proof(&signer, &header(&signer), &claims)), &thumbprint(&signer), &REQUEST, NOW)
+        };
+        for url in [
+            "https://airlock.example/mcp/docs",
+            "HTTPS://Airlock.Example:443/mcp/docs",
+            "https://airlock.example/mcp/docs?x=1",
+            "https://airlock.example/mcp/docs#x",
+        ] {
+            assert_eq!(judge(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://airlock.example/mcp/docs",
+            "https://airlock.example/mcp",
+            "https://airlock.example/mcp/docs/",
+            "https://airlock.example/mcp/Docs",
+            "https://airlock.example:8443/mcp/docs",
+            "https://evil.example/mcp/docs",
+            "https://airlock.example@evil.example/mcp/docs",
+            "https://x@airlock.example/mcp/docs",
+            "/mcp/docs",
+            "",
+        ] {
+            assert!(matches!(judge(url), Err(ProofError::WrongRequest { claim: "htu", .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_proof_is_found() {
+        let dpop = Dpop::new().expect("random numbers");
+        let signer = Signer::p256("k");
+        let with = |name: &str, value: Value| {
+            let mut claims = claims(&dpop, "x");
+            claims[name] = value;
+            if claims[name].is_null() {
+                claims.as_object_mut().expect("an object").remove(name);
+            }
+            proof(&signer, &header(&signer), &claims)
+        };
+        let headed = |name: &str, value: Value| {
+            let mut header = header(&signer);
+            header[name] = value;
+            proof(&signer, &header, &claims(&dpop, "x"))
+        };
+        let good = with("jti", json!("y"));
+        let (head, _) = good.rsplit_once('.').expect("a signature");
+        let (_, stranger) = Signer::p256("k")
+            .sign(&json!({}))
+            .rsplit_once('.')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .expect("a signature");
+        let mut private = header(&signer)["jwk"].clone();
+        private["d"] = json!("AQAB");
+        let judge = |proof: Option<&str>| dpop.verify(proof, &thumbprint(&signer), &REQUEST, NOW);
+        let malformed = |problem: &str| ProofError::Malformed(problem.to_owned());
+        let another = Signer::p256("k");
+        for (name, proof, expected) in [
+            ("no form", "x".to_owned(), None),
+            ("a bearer token", signer.sign(&claims(&dpop, "x")), None),
+            ("too large", "x".repeat(MAX_PROOF_BYTES + 1), Some(malformed("it is too large"))),
+            ("typ", headed("typ", json!("JWT")), Some(malformed("`typ` is not `dpop+jwt`"))),
+            ("no typ", headed("typ", Value::Null), Some(malformed("`typ` is not `dpop+jwt`"))),
+            ("none", headed("alg", json!("none")), None),
+            ("HS256", headed("alg", json!("HS256")), None),
+            ("another alg", headed("alg", json!("RS256")), None),
+            ("crit", headed("crit", json!(["x"])), None),
+            ("no key", headed("jwk", Value::Null), None),
+            (
+                "a symmetric key",
+                headed("jwk", json!({"kty": "oct", "k": "AQAB"})),
+                Some(malformed("`jwk` has private parts")),
+            ),
+            ("a private key", headed("jwk", private), Some(malformed("`jwk` has private parts"))),
+            (
+                "another key",
+                proof(&another, &header(&another), &claims(&dpop, "x")),
+                Some(ProofError::WrongKey),
+            ),
+            (
+                "by another key",
+                proof(&another, &header(&signer), &claims(&dpop, "x")),
+                Some(ProofError::BadSignature),
+            ),
+            ("another's signature", format!("{head}.{stranger}"), Some(ProofError::BadSignature)),
+            ("no jti", with("jti", Value::Null), None),
+            ("an empty jti", with("jti", json!("")), None),
+            ("a long jti", with("jti", json!("x".repeat(MAX_ID_BYTES + 1))), None),
+            ("no ath", with("ath", Value::Null), None),
+            ("no iat", with("iat", Value::Null), None),
+            ("iat in words", with("iat", json!("now")), None),
+            (
+                "old",
+                with("iat", json!(NOW - WINDOW_SECS - 1)),
+                Some(ProofError::WrongTime { seconds: WINDOW_SECS + 1 }),
+            ),
+            (
+                "ahead",
+                with("iat", json!(NOW + WINDOW_SECS + 1)),
+                Some(ProofError::WrongTime { seconds: WINDOW_SECS + 1 }),
+            ),
+            ("no nonce", with("nonce", Value::Null), Some(ProofError::NonceNeeded)),
+            ("a made up nonce", with("nonce", json!("x")), Some(ProofError::NonceNeeded)),
+            (
+                "another's nonce",
+                with("nonce", json!(Dpop::new().expect("random").nonce(NOW))),
+                Some(ProofError::NonceNeeded),
+            ),
+            (
+                "an old nonce",
+                with("nonce", json!(dpop.nonce(NOW - 2 * NONCE_SECS))),
+                Some(ProofError::NonceNeeded),
+            ),
+            (
+                "a future nonce",
+                with("nonce", json!(dpop.nonce(NOW + NONCE_SECS))),
+                Some(ProofError::NonceNeeded),
+            ),
+        ] {
+            let error = judge(Some(&proof)).expect_err(name);
+            match expected {
+                Some(expected) => assert_eq!(error, expected, "{name}"),
+                None => assert!(matches!(error, ProofError::Malformed(_)), "{name}: {error}"),
+            }
+        }
+        for (claim, value) in
+            [("htm", json!("GET")), ("htm", json!("post")), ("ath", json!("x")), ("htu", json!("x"))]
+        {
+            let error = judge(Some(&with(claim, value))).expect_err(claim);
+            assert!(
+                matches!(error, ProofError::WrongRequest { claim: which, .. } if which == claim),
+                "{error}"
+            );
+        }
+        assert_eq!(judge(None), Err(ProofError::Missing));
+        // None of these has used up the good one, whose nonce may be of the turn before.
+        assert_eq!(judge(Some(&good)), Ok(()));
+        assert_eq!(judge(Some(&with("nonce", json!(dpop.nonce(NOW - NONCE_SECS))))), Ok(()));
+    }
+}
