@@ -9,6 +9,7 @@ use super::chain::{Hash, hex};
 use super::event::Event;
 use super::message::message;
 use super::record::Record;
+use crate::observe::escape::printable;
 
 /// Where journald listens for its native protocol.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -74,12 +75,12 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         ("REASON", &record.reason),
     ];
     for (name, text) in texts {
-        fields.extend(text.as_deref().map(|text| format!("AIRLOCK_{name}={text}")));
+        fields.extend(text.as_deref().map(|text| format!("AIRLOCK_{name}={}", printable(text))));
     }
     // The same field once per name: `AIRLOCK_GROUP=staff` finds every record of a member.
     for (name, list) in [("GROUP", &record.groups), ("SCOPE", &record.scopes)] {
-        fields
-            .extend(list.iter().flat_map(|names| names.iter()).map(|text| format!("AIRLOCK_{name}={text}")));
+        let names = list.iter().flat_map(|names| names.iter());
+        fields.extend(names.map(|text| format!("AIRLOCK_{name}={}", printable(text))));
     }
     fields.extend(record.revision.map(|revision| format!("AIRLOCK_REVISION={revision}")));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));
@@ -106,6 +107,23 @@ mod tests {
     use crate::audit::{GENESIS, Verdict};
 
     #[test]
+    fn nothing_in_a_field_steers_what_shows_it() {
+        let bad = "eve\n\u{1b}[2J\u{61c}\u{202e}";
+        let record = Record {
+            subject: Some(bad.into()),
+            target: Some(bad.into()),
+            groups: Some([bad.into()].into()),
+            ..Record::new(Event::Refusal)
+        };
+        let fields = fields(&record, 1, &GENESIS, "{}");
+        let shown = "eve\\n\\u{1b}[2J\\u{61c}\\u{202e}";
+        for name in ["SUBJECT", "TARGET", "GROUP"] {
+            assert!(fields.contains(&format!("AIRLOCK_{name}={shown}")), "{fields:?}");
+        }
+        assert!(!fields.iter().any(|field| field.contains(crate::observe::escape::steers)), "{fields:?}");
+    }
+
+    #[test]
     fn an_entry_carries_every_field_and_the_line() {
         let record = Record {
             tenant: Some("acme".into()),
@@ -130,7 +148,7 @@ mod tests {
             "AIRLOCK_SEQ=7",
             "AIRLOCK_RECORD={\"v\":1}",
             "AIRLOCK_TENANT=acme",
-            "AIRLOCK_TARGET=two\nlines",
+            "AIRLOCK_TARGET=two\\nlines",
             "AIRLOCK_DECISION=deny",
             "AIRLOCK_RULE_ID=no-writes",
             "AIRLOCK_REDACTION=card",

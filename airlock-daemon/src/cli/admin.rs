@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use crate::config::units::Period;
+use crate::observe::escape::printable;
 
 /// How long the daemon has for its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,10 +37,10 @@ pub(super) struct Common {
     pub(super) json: bool,
 }
 
-/// A value of the answer, for reading.
+/// A value of the answer, for reading: the daemon was told much of it by others.
 pub(super) fn text(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).into_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     }

@@ -92,7 +92,7 @@ fn run_verify(dir: &Path, head: Option<Hash>, out: &mut impl Write, err: &mut im
         }
     };
     for finding in &report.findings {
-        writeln!(out, "{finding}")?;
+        writeln!(out, "{}", printable(&finding.to_string()))?;
     }
     if report.more_findings > 0 {
         writeln!(out, "... and {} more", report.more_findings)?;

@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::config::units::Period;
+use crate::observe::escape::{printable, printable_json};
 
 use super::admin::{self, Common, text};
 
@@ -74,7 +75,7 @@ pub fn run(args: Args) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match &args.command {
-        _ if common.json => println!("{answer:#}"),
+        _ if common.json => println!("{}", printable_json(&format!("{answer:#}"))),
         Command::List(_) => print!("{}", table(&answer)),
         Command::Add { .. } => println!("blocked: {}", line(&answer)),
         Command::Remove { address, .. } => println!("not blocked any more: {address}"),
@@ -103,7 +104,7 @@ fn line(block: &Value) -> String {
         uid => format!(", by user {uid}"),
     };
     let reason = match block["reason"].as_str() {
-        Some(reason) if !reason.is_empty() => format!(": {reason}"),
+        Some(reason) if !reason.is_empty() => format!(": {}", printable(reason)),
         _ => String::new(),
     };
     format!("{:<40} {left} left, {place} ({}{by}){reason}", text(&block["address"]), text(&block["kind"]))

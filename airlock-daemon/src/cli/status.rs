@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::config::units::Period;
+use crate::observe::escape::printable_json;
 
 use super::admin::{self, Common, text};
 
@@ -23,7 +24,7 @@ pub fn run(args: Args) -> ExitCode {
     match admin::ask(&args.common.place, Method::GET, "/status", None) {
         Ok((_, status)) => {
             if args.common.json {
-                println!("{status:#}");
+                println!("{}", printable_json(&format!("{status:#}")));
             } else {
                 print!("{}", table(&status));
             }

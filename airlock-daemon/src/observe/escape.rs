@@ -18,33 +18,61 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len() + 16);
+    let mut printable = Printable::default();
     // Writing to a string cannot fail.
-    let _ = Printable(&mut shown).write_str(text);
+    let _ = printable.write_str(text);
+    Cow::Owned(printable.text)
+}
+
+/// JSON in which every character that [`steers`] is written as an escape: the same values to whoever reads them. Line ends between
+/// its tokens stay.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    let inside = |c: char| steers(c) && c != '\n';
+    if !json.contains(inside) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if inside(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
     Cow::Owned(shown)
 }
 
-/// A writer that makes printable what passes through it.
-pub struct Printable<W>(pub W);
+/// What is written to it, printable.
+#[derive(Debug, Default)]
+pub struct Printable {
+    /// The text so far.
+    pub text: String,
+    /// Whether something in it had to be escaped.
+    pub is_changed: bool,
+}
 
-impl<W: Write> Write for Printable<W> {
+impl Write for Printable {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some(at) = rest.find(steers) {
             let (plain, from) = rest.split_at(at);
-            self.0.write_str(plain)?;
+            self.text.push_str(plain);
+            self.is_changed = true;
             let mut chars = from.chars();
-            if let Some(c) = chars.next() {
-                match c {
-                    '\n' => self.0.write_str("\\n")?,
-                    '\r' => self.0.write_str("\\r")?,
-                    '\t' => self.0.write_str("\\t")?,
-                    c => write!(self.0, "{}", c.escape_unicode())?,
-                }
+            match chars.next() {
+                Some('\n') => self.text.push_str("\\n"),
+                Some('\r') => self.text.push_str("\\r"),
+                Some('\t') => self.text.push_str("\\t"),
+                Some(c) => self.text.extend(c.escape_unicode()),
+                None => {}
             }
             rest = chars.as_str();
         }
-        self.0.write_str(rest)
+        self.text.push_str(rest);
+        Ok(())
     }
 }
 
@@ -61,6 +89,8 @@ mod tests {
         let bad = "\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
                    \u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{e0041}";
         let shown = printable(bad);
+        let json = printable_json("{\n \"a\": \"\u{202e}\u{e0041}\"}");
+        assert_eq!(json, "{\n \"a\": \"\\u202e\\udb40\\udc41\"}");
         assert!(
             !shown.contains(steers) && shown.starts_with("\\u{1b}\\u{7f}\\u{85}\\u{9b}\\u{61c}"),
             "{shown}"

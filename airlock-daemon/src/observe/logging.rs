@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::escaped::Escaped;
 use super::offload::{Happened, Logs, Offload};
 use crate::config::schema::{Log, LogFormat, LogLevel};
 
@@ -48,7 +49,8 @@ static LOGS: OnceLock<Logs> = OnceLock::new();
 pub fn init(log: &Log) -> Result<(), LoggingError> {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let stderr = rustix::fs::fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
-    let (layer, missing) = match choose(log.format, stream.as_deref(), stderr) {
+    let sink = choose(log.format, stream.as_deref(), stderr);
+    let (layer, missing) = match sink {
         Sink::Journald => match tracing_journald::layer() {
             Ok(layer) => {
                 let layer = layer
@@ -64,6 +66,11 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
             let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_timer(Happened);
             (json.with_writer(io::stderr).boxed(), None)
         }
+    };
+    // Whatever is told passes through this.
+    let layer = match sink {
+        Sink::Journald | Sink::Json if missing.is_none() => Escaped::new(layer),
+        _ => Escaped::before_quotes(layer),
     };
     // Both ends filter alike: an end that wanted everything would have every event of every library looked at.
     let inner = tracing_subscriber::registry().with(layer.with_filter(filter(log.level)));

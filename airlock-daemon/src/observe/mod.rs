@@ -2,6 +2,7 @@
 
 pub mod denials;
 pub mod escape;
+mod escaped;
 pub mod logging;
 pub mod metrics;
 pub mod notify;

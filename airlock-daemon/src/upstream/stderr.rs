@@ -63,6 +63,8 @@ pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> s
                     Ok(Some(line)) => {
                         if let Some(left_out) = bucket.take(Instant::now()) {
                             tell(&upstream, left_out);
+                            // Before a line end it is a part of it; elsewhere the log escapes it.
+                            let line = line.strip_suffix(b"\r").unwrap_or(line);
                             tracing::info!(upstream = %upstream, "{}", String::from_utf8_lossy(line));
                         }
                     }

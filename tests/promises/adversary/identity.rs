@@ -2,6 +2,7 @@
 
 mod bound;
 mod issuer;
+mod log;
 
 use std::io;
 use std::net::TcpStream;
