@@ -175,7 +175,7 @@ fn token(c: &mut Criterion) {
     let issuers = issuers(&local);
     let auth =
         schema::Auth { issuers: issuers.iter().map(Issuer::trust).collect(), ..schema::Auth::default() };
-    let authenticator = Authenticator::new(&auth, "http://127.0.0.1").expect("an authenticator");
+    let authenticator = Authenticator::new(&auth, "http://127.0.0.1", false).expect("an authenticator");
     local.spawn_local(Arc::clone(&authenticator).run());
     local.block_on(&runtime, authenticator.first_round());
     assert_eq!(authenticator.ready(), Ok(()), "keys of all three");

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod runtime;
 pub mod upstream;
+pub mod wipe;
 
 /// Tests that cannot run here say so in the same way everywhere.
 #[cfg(test)]

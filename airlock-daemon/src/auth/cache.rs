@@ -1,11 +1,12 @@
 //! Verified tokens, so that a token is verified once and not with each call.
 //!
-//! The key is the whole token: a digest would cost more than the comparison. Refusals are never stored, so that a flood of
-//! bad tokens cannot push good ones out.
+//! The key is the token's SHA-256: whoever reads this memory learns no token, and two tokens with one digest do not exist. Refusals
+//! are never stored, so that a flood of bad tokens cannot push good ones out.
 
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 
 use super::audience::Reach;
 use super::binding::Binding;
@@ -41,24 +42,32 @@ impl Entry {
     }
 }
 
-/// A bounded map from whole tokens to what they were verified as.
+/// The SHA-256 of a token.
+pub(crate) type Digest = [u8; 32];
+
+/// What a token is remembered by.
+pub(crate) fn digest(token: &str) -> Digest {
+    Sha256::digest(token).into()
+}
+
+/// A bounded map from the digests of tokens to what they were verified as.
 #[derive(Debug)]
-pub(crate) struct TokenCache(Cache<Box<str>, Arc<Entry>>);
+pub(crate) struct TokenCache(Cache<Digest, Arc<Entry>>);
 
 impl TokenCache {
     pub(crate) fn new(capacity: usize) -> Self {
         Self(Cache::new(capacity))
     }
 
-    pub(crate) fn get(&self, token: &str) -> Option<Arc<Entry>> {
+    pub(crate) fn get(&self, token: &Digest) -> Option<Arc<Entry>> {
         self.0.get(token)
     }
 
-    pub(crate) fn insert(&self, token: &str, entry: Arc<Entry>) {
-        self.0.insert(token.into(), entry);
+    pub(crate) fn insert(&self, token: Digest, entry: Arc<Entry>) {
+        self.0.insert(token, entry);
     }
 
-    pub(crate) fn remove(&self, token: &str) {
+    pub(crate) fn remove(&self, token: &Digest) {
         self.0.remove(token);
     }
 
@@ -116,16 +125,17 @@ mod tests {
         let keys = key_set(&KeySet::default(), &Signer::ed25519("one"));
         let cache = TokenCache::new(100);
         for number in 0..10_000 {
-            cache.insert(&format!("header.payload.{number}"), Arc::new(entry(&keys, 1000)));
+            cache.insert(digest(&format!("header.payload.{number}")), Arc::new(entry(&keys, 1000)));
         }
         assert!(cache.len() <= 100, "{}", cache.len());
-        cache.insert("header.payload.signature", Arc::new(entry(&keys, 1000)));
-        assert!(cache.get("header.payload.signature").is_some());
+        let known = digest("header.payload.signature");
+        cache.insert(known, Arc::new(entry(&keys, 1000)));
+        assert!(cache.get(&known).is_some());
         for other in ["header.payload.signaturE", "header.payload.signatur", "header.payload.signature ", ""]
         {
-            assert!(cache.get(other).is_none(), "{other}");
+            assert!(cache.get(&digest(other)).is_none(), "{other}");
         }
-        cache.remove("header.payload.signature");
-        assert!(cache.get("header.payload.signature").is_none());
+        cache.remove(&known);
+        assert!(cache.get(&known).is_none());
     }
 }

@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 
 pub use self::audience::Reach;
 pub use self::binding::{Proof, Shown};
-use self::cache::{Entry, TokenCache};
+use self::cache::{Digest, Entry, TokenCache, digest};
 use self::claims::Verified;
 use self::dpop::Dpop;
 pub use self::dpop::ProofError;
@@ -55,6 +55,8 @@ pub struct Authenticator {
     issuers: Vec<TrustedIssuer>,
     cache: TokenCache,
     dpop: Dpop,
+    /// Whether principals carry their tokens, because something is exchanged for them.
+    carries_tokens: bool,
 }
 
 /// The signature algorithms that proofs of possession may have, as metadata lists them (RFC 9728 section 2).
@@ -64,15 +66,20 @@ pub fn proof_algorithms() -> impl Iterator<Item = &'static str> {
 
 impl Authenticator {
     /// Sets up the trusted issuers; fetches nothing yet. `base_url` is the URL of this host without a path, from which
-    /// the URLs of the endpoints are made that tokens may name as their audience.
+    /// the URLs of the endpoints are made that tokens may name as their audience. `carries_tokens` where a token is needed beyond
+    /// its check, to be exchanged for others; without it, none is kept.
     ///
     /// The embedded development issuer is not added here: put [`development::DevelopmentIssuer::issuer`] into
     /// `auth.issuers` first.
     ///
     /// # Errors
     /// No issuer, an issuer that is not https (or http to loopback), or an empty list where one is needed.
-    pub fn new(auth: &schema::Auth, base_url: &str) -> Result<Arc<Self>, AuthSetupError> {
-        Self::tuned(auth, base_url, Tuning::default())
+    pub fn new(
+        auth: &schema::Auth,
+        base_url: &str,
+        carries_tokens: bool,
+    ) -> Result<Arc<Self>, AuthSetupError> {
+        Self::tuned(auth, base_url, Tuning { carries_tokens, ..Tuning::default() })
     }
 
     fn tuned(auth: &schema::Auth, base_url: &str, tuning: Tuning) -> Result<Arc<Self>, AuthSetupError> {
@@ -86,7 +93,8 @@ impl Authenticator {
             }
             issuers.push(TrustedIssuer::new(config, auth, base_url, tuning)?);
         }
-        Ok(Arc::new(Self { issuers, cache: TokenCache::new(cache::CAPACITY), dpop: Dpop::new()? }))
+        let (cache, dpop) = (TokenCache::new(cache::CAPACITY), Dpop::new()?);
+        Ok(Arc::new(Self { issuers, cache, dpop, carries_tokens: tuning.carries_tokens }))
     }
 
     /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
@@ -116,8 +124,9 @@ impl Authenticator {
         shown: &Shown<'_>,
         upstream: Option<&str>,
     ) -> Option<Result<Arc<Principal>, TokenError>> {
-        let entry = self.entry(shown.token)?;
-        Some(self.admit(&entry, shown, upstream))
+        let token = digest(shown.token);
+        let entry = self.entry(&token)?;
+        Some(self.admit(&entry, shown, token, upstream))
     }
 
     /// The same for a plain bearer token that may pass.
@@ -131,12 +140,16 @@ impl Authenticator {
         &self,
         entry: &Entry,
         shown: &Shown<'_>,
+        token: Digest,
         upstream: Option<&str>,
     ) -> Result<Arc<Principal>, TokenError> {
         if !entry.reach.covers(upstream) {
             return Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() });
         }
         entry.binding.check(shown, &self.dpop, unix_now())?;
+        if self.carries_tokens {
+            return Ok(Arc::new(entry.principal.with_token(shown.token, token)));
+        }
         Ok(Arc::clone(&entry.principal))
     }
 
@@ -145,7 +158,7 @@ impl Authenticator {
         self.dpop.nonce(unix_now())
     }
 
-    fn entry(&self, token: &str) -> Option<Arc<Entry>> {
+    fn entry(&self, token: &Digest) -> Option<Arc<Entry>> {
         let entry = self.cache.get(token)?;
         let now = unix_now();
         let holds = self
@@ -171,15 +184,16 @@ impl Authenticator {
         upstream: Option<&str>,
     ) -> Result<Arc<Principal>, TokenError> {
         let shown = shown.into();
-        let entry = match self.entry(shown.token) {
+        let token = digest(shown.token);
+        let entry = match self.entry(&token) {
             Some(entry) => entry,
-            None => self.verified(shown.token).await?,
+            None => self.verified(shown.token, token).await?,
         };
-        self.admit(&entry, &shown, upstream)
+        self.admit(&entry, &shown, token, upstream)
     }
 
     /// Verifies and remembers a token that may be good at any endpoint.
-    async fn verified(&self, token: &str) -> Result<Arc<Entry>, TokenError> {
+    async fn verified(&self, token: &str, digest: Digest) -> Result<Arc<Entry>, TokenError> {
         let parsed = jwt::inspect(token)?;
         let (index, issuer) = self.issuer_of(&parsed)?;
         if !issuer.accepts(parsed.algorithm) {
@@ -200,9 +214,9 @@ impl Authenticator {
         };
         let Verified { principal, reach, binding } = issuer.rules.check(parsed.claims, unix_now())?;
         let until = issuer.rules.accepted_until(principal.expires_at);
-        let principal = Arc::new(principal.with_token(token));
+        let principal = Arc::new(principal);
         let entry = Arc::new(Entry { principal, reach, binding, issuer: index, generation, key, until });
-        self.cache.insert(token, Arc::clone(&entry));
+        self.cache.insert(digest, Arc::clone(&entry));
         Ok(entry)
     }
 

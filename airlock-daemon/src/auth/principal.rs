@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 /// The verified bearer of a token, with what every call would otherwise compute of it anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    bearer: Bearer,
+    bearer: Arc<Bearer>,
     token: Option<Arc<Token>>,
     identity: Identity,
     digest: [u8; 32],
@@ -83,18 +83,17 @@ impl Principal {
             groups: shared(&bearer.groups),
             scopes: shared(&bearer.scopes),
         };
-        Self { bearer, token: None, identity, digest, facts }
+        Self { bearer: Arc::new(bearer), token: None, identity, digest, facts }
     }
 
-    /// The same with the token that says so.
+    /// The same with the token that says so, whose SHA-256 is `digest`: for one request, and for what it begins.
     #[must_use]
-    pub fn with_token(mut self, text: &str) -> Self {
-        let digest = Sha256::digest(text).into();
-        self.token = Some(Arc::new(Token { text: text.into(), digest, expires_at: self.bearer.expires_at }));
-        self
+    pub(crate) fn with_token(&self, text: &str, digest: [u8; 32]) -> Self {
+        let token = Token { text: text.into(), digest, expires_at: self.bearer.expires_at };
+        Self { token: Some(Arc::new(token)), ..self.clone() }
     }
 
-    /// The token that says so.
+    /// The token that says so, where something is exchanged for it.
     pub fn token(&self) -> Option<&Arc<Token>> {
         self.token.as_ref()
     }

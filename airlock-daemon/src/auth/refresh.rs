@@ -16,7 +16,7 @@ use super::jwks::{KeySet, Parsed};
 use crate::config::schema::{self, SignatureAlgorithm};
 use crate::observe::escape::printable;
 
-/// How the keys are kept fresh. Fixed in production; tests take other values instead of waiting.
+/// How the keys are kept fresh, and what is kept. Times are fixed in production; tests take others instead of waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
     /// The least time between two fetches on behalf of tokens with unknown keys.
@@ -29,6 +29,8 @@ pub(crate) struct Tuning {
     pub(crate) round: Duration,
     /// How long keys are used while their issuer is away.
     pub(crate) stale_limit: Duration,
+    /// Whether principals carry their tokens.
+    pub(crate) carries_tokens: bool,
 }
 
 impl Default for Tuning {
@@ -39,6 +41,7 @@ impl Default for Tuning {
             last_retry: Duration::from_mins(1),
             round: Duration::from_secs(10),
             stale_limit: Duration::from_hours(24),
+            carries_tokens: false,
         }
     }
 }

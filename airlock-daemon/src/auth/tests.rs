@@ -22,7 +22,8 @@ const BASE: &str = "https://airlock.example";
 const NEVER: Duration = Duration::from_hours(1);
 
 fn patient() -> Tuning {
-    Tuning { floor: NEVER, first_retry: NEVER, last_retry: NEVER, round: NEVER, stale_limit: NEVER }
+    let times = Tuning { floor: NEVER, first_retry: NEVER, last_retry: NEVER, ..Tuning::default() };
+    Tuning { round: NEVER, stale_limit: NEVER, ..times }
 }
 
 fn eager() -> Tuning {
@@ -229,7 +230,9 @@ async fn groups_are_required_with_403() {
 #[test]
 fn a_configuration_that_cannot_work_is_refused() {
     let refused = |issuers: Vec<schema::Issuer>| {
-        Authenticator::new(&Auth { issuers, ..Auth::default() }, BASE).expect_err("refused").to_string()
+        Authenticator::new(&Auth { issuers, ..Auth::default() }, BASE, false)
+            .expect_err("refused")
+            .to_string()
     };
     let good = || trust("https://idp.example");
     assert!(refused(vec![]).contains("at least one"));

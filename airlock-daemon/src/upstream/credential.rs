@@ -225,7 +225,7 @@ impl Presents {
     ) -> Result<Shown, UpstreamError> {
         let token = match token {
             Some(token) if self.credential.is_for_each() => {
-                if self.last.load().as_ref().is_none_or(|last| !Arc::ptr_eq(last, token)) {
+                if self.last.load().as_ref().is_none_or(|last| last.digest() != token.digest()) {
                     self.last.store(Some(Arc::clone(token)));
                 }
                 Some(Arc::clone(token))

@@ -3,6 +3,7 @@
 mod bound;
 mod issuer;
 mod log;
+mod memory;
 
 use std::io;
 use std::net::TcpStream;

@@ -12,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::auth::development::DevelopmentIssuer;
 use crate::cli::reload;
 use crate::config;
-use crate::config::schema::{Config, PolicyMode, Workers};
+use crate::config::schema::{self, Config, PolicyMode, Workers};
 use crate::face::session::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
@@ -83,7 +83,11 @@ impl House {
         };
         let mut auth = config.auth.clone();
         auth.issuers.extend(development.as_ref().map(|issuer| issuer.issuer()));
-        let authenticator = Authenticator::new(&auth, &base_url)?;
+        let exchanges = |upstream: &schema::Upstream| {
+            upstream.credential.as_ref().is_some_and(|credential| credential.token_exchange.is_some())
+        };
+        let exchanges = config.upstreams.iter().any(exchanges);
+        let authenticator = Authenticator::new(&auth, &base_url, exchanges)?;
         let metrics_listener = match config.observability.metrics_listen {
             Some(address) => Some(listener::open_one(address)?),
             None => None,
