@@ -86,6 +86,13 @@ impl Audience {
     }
 }
 
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = self.upstreams.iter().map(|upstream| format!("{}/{upstream}", self.merged));
+        f.write_str(&self.everywhere.iter().cloned().chain(ends).collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// The upstream whose endpoint has this URL.
 fn upstream_of<'a>(merged: &str, url: &'a str) -> Option<&'a str> {
     let name = url.strip_prefix(merged)?.strip_prefix('/')?;

@@ -30,6 +30,7 @@ pub(crate) struct Rules {
     audience: Audience,
     skew_secs: u64,
     tenant: Option<String>,
+    tenant_optional: bool,
     groups: String,
     id_tokens: bool,
     required_groups: Vec<String>,
@@ -44,6 +45,7 @@ impl Rules {
             audience: Audience::new(&issuer.audience, base_url),
             skew_secs: issuer.clock_skew.0.as_secs(),
             tenant: issuer.claims.tenant.clone(),
+            tenant_optional: issuer.claims.tenant_optional,
             groups: issuer.claims.groups.clone().unwrap_or_else(|| "groups".to_owned()),
             id_tokens: issuer.takes_id_tokens(),
             required_groups: auth.required_groups.clone(),
@@ -69,10 +71,11 @@ impl Rules {
             None => return Err(TokenError::MissingClaim("iss")),
         }
         let audience = list(&claims, "aud", false)?.ok_or(TokenError::MissingClaim("aud"))?;
-        let reach = self
-            .audience
-            .reach(&audience)
-            .ok_or_else(|| TokenError::WrongAudience { issuer: self.issuer.clone() })?;
+        let reach = self.audience.reach(&audience).ok_or_else(|| TokenError::WrongAudience {
+            issuer: self.issuer.clone(),
+            has: Quoted::new(&audience.join(" ")),
+            wanted: self.audience.to_string(),
+        })?;
         let expires_at = self.check_times(&claims, now)?;
         // Logout tokens and their kin (RFC 8417) are signed by the same keys, often without a `typ` of their own.
         if claims.contains_key("events") {
@@ -85,7 +88,11 @@ impl Rules {
         let tenant = match &self.tenant {
             Some(claim) => {
                 is_here(&claims, claim)?;
-                text(&claims, claim)?
+                let named = text(&claims, claim)?;
+                if named.is_none() && !self.tenant_optional {
+                    return Err(TokenError::MissingTenant { claim: claim.clone() });
+                }
+                named
             }
             None => None,
         };
@@ -188,7 +195,7 @@ mod tests {
             jwks_cache_ttl: Period::secs(300),
             clock_skew: Period::secs(SKEW),
             algorithms: vec![SignatureAlgorithm::ES256],
-            claims: ClaimNames { tenant: Some("tid".into()), groups: None },
+            claims: ClaimNames { tenant: Some("tid".into()), ..ClaimNames::default() },
             allow_private_addresses: false,
             id_tokens: None,
         };
@@ -235,12 +242,11 @@ mod tests {
             json!({"nbf": NOW + SKEW, "iat": NOW + SKEW}),
             json!({"exp": NOW - SKEW + 1}),
             json!({"nbf": 0}),
-            json!({"tid": null, "groups": null, "scope": null}),
+            json!({"groups": null, "scope": null}),
         ] {
             assert!(check(&change).is_ok(), "{change}: {:?}", check(&change));
         }
         assert_eq!(check(&json!({"groups": "one"})).expect("one group").groups, ["one"]);
-        assert_eq!(check(&json!({"tid": null})).expect("no tenant").tenant, None);
         for scp in [json!("a b"), json!(["a", "b"])] {
             assert_eq!(check(&json!({"scope": null, "scp": scp})).expect("scp").scopes, ["a", "b"]);
         }
@@ -289,6 +295,29 @@ mod tests {
             let error = check(&change).expect_err(&change.to_string()).to_string();
             assert!(error.starts_with(expected), "{change}: {error}");
         }
+    }
+
+    #[test]
+    fn a_tenant_that_is_looked_for_must_be_there() {
+        let none = || claims(&json!({"tid": null}));
+        let error = rules(&[]).check(none(), NOW).expect_err("no tenant");
+        assert_eq!((error.status().as_u16(), error.rule_id()), (403, Some("auth.issuers.claims")));
+        assert!(error.reason().contains("the claim tid is missing"), "{}", error.reason());
+        assert!(error.to_string().contains("tenant_optional: true") && !error.is_guess(), "{error}");
+        let optional = Rules { tenant_optional: true, ..rules(&[]) };
+        assert_eq!(optional.check(none(), NOW).expect("optional").principal.tenant, None);
+        let named = optional.check(claims(&json!({})), NOW).expect("named").principal;
+        assert_eq!(named.tenant.as_deref(), Some("acme"));
+        assert!(optional.check(claims(&json!({"tid": 7})), NOW).is_err(), "it is there, and cannot be meant");
+    }
+
+    #[test]
+    fn a_wrong_audience_is_told_with_the_right_one() {
+        let error = check(&json!({"aud": ["three", "four"]})).expect_err("for others").to_string();
+        assert!(
+            error.ends_with("it is for \"three four\", and here is https://one.example/mcp, two"),
+            "{error}"
+        );
     }
 
     #[test]

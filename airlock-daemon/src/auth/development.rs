@@ -151,7 +151,12 @@ impl DevelopmentIssuer {
             jwks_cache_ttl: Period::secs(300),
             clock_skew: Period::secs(120),
             algorithms: vec![schema::SignatureAlgorithm::EdDSA],
-            claims: schema::ClaimNames { tenant: Some("tenant".into()), groups: Some("groups".into()) },
+            // Whoever tries something out need not think of tenants.
+            claims: schema::ClaimNames {
+                tenant: Some("tenant".into()),
+                tenant_optional: true,
+                groups: Some("groups".into()),
+            },
             allow_private_addresses: false,
             id_tokens: None,
         }

@@ -1,5 +1,6 @@
 //! Why a token is refused, and why authentication cannot be set up.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::dpop::ProofError;
@@ -66,10 +67,16 @@ pub enum TokenError {
         seconds: u64,
     },
     /// `aud` names nobody we are.
-    #[error("audience of the token is none of those configured for {issuer}")]
+    #[error(
+        "audience of the token is none of those configured for {issuer}: it is for {has}, and here is {wanted}"
+    )]
     WrongAudience {
         /// The issuer.
         issuer: String,
+        /// The values of `aud`.
+        has: Quoted,
+        /// Those that would do.
+        wanted: String,
     },
     /// `aud` names other endpoints of this host (RFC 8707).
     #[error("the token was issued for {good_at}, not for the endpoint that it came to")]
@@ -83,6 +90,15 @@ pub enum TokenError {
          fewer groups or application roles, and name their claim in `claims`"
     )]
     ClaimElsewhere {
+        /// The claim.
+        claim: String,
+    },
+    /// The claim that says whose tenant it is is absent.
+    #[error(
+        "the token has no `{claim}`, which `claims.tenant` of its issuer names: have the issuer put it in, or set \
+         `tenant_optional: true` beside it"
+    )]
+    MissingTenant {
         /// The claim.
         claim: String,
     },
@@ -155,7 +171,18 @@ pub enum TokenError {
 
 impl TokenError {
     /// A short sentence for the client. Quotes nothing of the token, names nothing of this host.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Cow<'static, str> {
+        // It is the operator who wrote the name of this claim, not the token.
+        if let Self::MissingTenant { claim } = self {
+            return format!(
+                "The access token does not say whose tenant it is: the claim {claim} is missing."
+            )
+            .into();
+        }
+        Cow::Borrowed(self.sentence())
+    }
+
+    fn sentence(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "The access token is too large.",
             Self::Malformed(_) | Self::Header(_) => "The access token is malformed.",
@@ -172,6 +199,7 @@ impl TokenError {
                 "The access token does not list your groups, because there are too many: ask your administrator."
             }
             Self::MissingScope { .. } => "The access token lacks a scope that this service needs.",
+            Self::MissingTenant { .. } => "The access token does not say whose tenant it is.",
             Self::MissingClaim(_) => "The access token lacks a required claim.",
             Self::BadClaim { .. } => "A claim of the access token is not valid.",
             Self::NotAccess { .. } => "This is not an access token but another one, such as an ID token.",
@@ -211,6 +239,7 @@ impl TokenError {
             | Self::WrongAudience { .. }
             | Self::WrongEndpoint { .. }
             | Self::ClaimElsewhere { .. }
+            | Self::MissingTenant { .. }
             | Self::NotAccess { .. }
             | Self::UnknownBinding(_)
             | Self::CertificateMissing
@@ -233,7 +262,7 @@ impl TokenError {
         match self {
             Self::Forbidden { .. } => Some("auth.required_groups"),
             Self::MissingScope { .. } => Some("auth.required_scopes"),
-            Self::ClaimElsewhere { .. } => Some("auth.issuers.claims"),
+            Self::ClaimElsewhere { .. } | Self::MissingTenant { .. } => Some("auth.issuers.claims"),
             _ => None,
         }
     }
@@ -242,9 +271,10 @@ impl TokenError {
     /// code `temporarily_unavailable`.
     pub fn error_code(&self) -> &'static str {
         match self {
-            Self::Forbidden { .. } | Self::MissingScope { .. } | Self::ClaimElsewhere { .. } => {
-                "insufficient_scope"
-            }
+            Self::Forbidden { .. }
+            | Self::MissingScope { .. }
+            | Self::ClaimElsewhere { .. }
+            | Self::MissingTenant { .. } => "insufficient_scope",
             Self::KeysUnavailable { .. } => "temporarily_unavailable",
             Self::Proof(error) => error.error_code(),
             _ => "invalid_token",
@@ -254,9 +284,10 @@ impl TokenError {
     /// 403 for a valid token without the groups or scopes, 503 where the keys are missing, otherwise 401.
     pub fn status(&self) -> http::StatusCode {
         match self {
-            Self::Forbidden { .. } | Self::MissingScope { .. } | Self::ClaimElsewhere { .. } => {
-                http::StatusCode::FORBIDDEN
-            }
+            Self::Forbidden { .. }
+            | Self::MissingScope { .. }
+            | Self::ClaimElsewhere { .. }
+            | Self::MissingTenant { .. } => http::StatusCode::FORBIDDEN,
             Self::KeysUnavailable { .. } => http::StatusCode::SERVICE_UNAVAILABLE,
             _ => http::StatusCode::UNAUTHORIZED,
         }

@@ -27,6 +27,7 @@ mod strict;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ use self::jwt::Unverified;
 use self::principal::Principal;
 pub use self::refresh::IssuerStatus;
 use self::refresh::{TrustedIssuer, Tuning, unix_now};
+use self::told::Told;
 use crate::config::schema;
 
 /// Verifies bearer tokens. Shared by all workers; its keys are kept fresh by [`Authenticator::run`].
@@ -55,6 +57,7 @@ pub struct Authenticator {
     issuers: Vec<TrustedIssuer>,
     cache: TokenCache,
     dpop: Dpop,
+    told: Told,
     /// Whether principals carry their tokens, because something is exchanged for them.
     carries_tokens: bool,
 }
@@ -94,7 +97,8 @@ impl Authenticator {
             issuers.push(TrustedIssuer::new(config, auth, base_url, tuning)?);
         }
         let (cache, dpop) = (TokenCache::new(cache::CAPACITY), Dpop::new()?);
-        Ok(Arc::new(Self { issuers, cache, dpop, carries_tokens: tuning.carries_tokens }))
+        let told = Told::default();
+        Ok(Arc::new(Self { issuers, cache, dpop, told, carries_tokens: tuning.carries_tokens }))
     }
 
     /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
@@ -143,10 +147,12 @@ impl Authenticator {
         token: Digest,
         upstream: Option<&str>,
     ) -> Result<Arc<Principal>, TokenError> {
-        if !entry.reach.covers(upstream) {
-            return Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() });
-        }
-        entry.binding.check(shown, &self.dpop, unix_now())?;
+        let judged = if entry.reach.covers(upstream) {
+            entry.binding.check(shown, &self.dpop, unix_now())
+        } else {
+            Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() })
+        };
+        judged.inspect_err(|error| self.tell(Some(entry.issuer), error))?;
         if self.carries_tokens {
             return Ok(Arc::new(entry.principal.with_token(shown.token, token)));
         }
@@ -194,8 +200,26 @@ impl Authenticator {
 
     /// Verifies and remembers a token that may be good at any endpoint.
     async fn verified(&self, token: &str, digest: Digest) -> Result<Arc<Entry>, TokenError> {
-        let parsed = jwt::inspect(token)?;
-        let (index, issuer) = self.issuer_of(&parsed)?;
+        let parsed = jwt::inspect(token);
+        let named = parsed.and_then(|parsed| self.issuer_of(&parsed).map(|(index, _)| (index, parsed)));
+        let (index, parsed) = named.inspect_err(|error| self.tell(None, error))?;
+        let Some(issuer) = self.issuers.get(index) else { return Err(TokenError::MissingClaim("iss")) };
+        let verified = self.verified_by(index, issuer, parsed, digest).await;
+        verified.inspect_err(|error| self.tell(Some(index), error))
+    }
+
+    fn tell(&self, issuer: Option<usize>, error: &TokenError) {
+        let named = issuer.and_then(|index| Some((index, self.issuers.get(index)?.name.as_str())));
+        self.told.refused(named, error);
+    }
+
+    async fn verified_by(
+        &self,
+        index: usize,
+        issuer: &TrustedIssuer,
+        parsed: Unverified<'_>,
+        digest: Digest,
+    ) -> Result<Arc<Entry>, TokenError> {
         if !issuer.accepts(parsed.algorithm) {
             return Err(TokenError::UnsupportedAlgorithm(Quoted::new(algorithm::name(parsed.algorithm))));
         }

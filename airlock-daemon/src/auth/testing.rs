@@ -127,7 +127,7 @@ pub(crate) fn trust(issuer: &str) -> Issuer {
         jwks_cache_ttl: Period::secs(3600),
         clock_skew: Period::secs(120),
         algorithms: vec![SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA],
-        claims: ClaimNames { tenant: Some("tenant".into()), groups: None },
+        claims: ClaimNames { tenant: Some("tenant".into()), ..ClaimNames::default() },
         allow_private_addresses: false,
         id_tokens: None,
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, schema::Config};
+use crate::observe::escape::printable;
 use crate::policy::vet::Vetting;
 
 /// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
@@ -74,6 +75,9 @@ fn check(
         Ok(config) => {
             if !args.json {
                 let _ = writeln!(out, "{file}: ok ({})", summary(config));
+                for warning in warnings(config) {
+                    let _ = writeln!(err, "{file}: warning: {warning}");
+                }
             }
             0
         }
@@ -84,6 +88,25 @@ fn check(
             INVALID
         }
     }
+}
+
+/// What is no mistake, but has been one most times that it was written.
+fn warnings(config: &Config) -> Vec<String> {
+    let Some(base) = config.server.public_url.as_deref() else { return Vec::new() };
+    let merged = format!("{}/mcp", base.trim_end_matches('/'));
+    let is_ours = |audience: &String| {
+        audience.strip_prefix(&merged).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let strange = config.auth.issuers.iter().filter(|issuer| !issuer.audience.iter().any(is_ours));
+    strange
+        .map(|issuer| {
+            format!(
+                "no `audience` of {} is `{merged}`, for which clients ask (RFC 8707): add it, unless this provider puts \
+                 something else into `aud` whatever it is asked for",
+                printable(&issuer.issuer)
+            )
+        })
+        .collect()
 }
 
 fn summary(config: &Config) -> String {
@@ -127,6 +150,26 @@ mod tests {
             "{out}"
         );
         assert_eq!(outcome(GOOD, true, Ok(())), (0, "[]\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn an_audience_that_no_client_asks_for_is_warned_of() {
+        let with = |audience: &str| {
+            format!(
+                "server: {{public_url: \"https://airlock.example\"}}\n\
+                 auth: {{issuers: [{{issuer: \"https://idp.example\", audience: [\"{audience}\"]}}]}}\n\
+                 upstreams: [{{name: a, type: stdio, command: [x]}}]\n"
+            )
+        };
+        let (code, out, err) = outcome(&with("api://airlock"), false, Ok(()));
+        assert!(code == 0 && out.contains(": ok ("), "{out}{err}");
+        assert!(
+            err.contains("warning: no `audience` of https://idp.example is `https://airlock.example/mcp`"),
+            "{err}"
+        );
+        for good in ["https://airlock.example/mcp", "https://airlock.example/mcp/a"] {
+            assert_eq!(outcome(&with(good), false, Ok(())).2, "", "{good}");
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Challenge<'_> {
         let scheme = if error.is_about_proofs() { Scheme::Dpop } else { self.scheme };
         let this = Challenge { scheme, ..*self };
         let mut refusal = match error.status() {
-            StatusCode::UNAUTHORIZED => this.unauthorized(error.reason(), Some(error.error_code())),
+            StatusCode::UNAUTHORIZED => this.unauthorized(&error.reason(), Some(error.error_code())),
             status => Refusal::new(Stage::Authenticate, status, error.reason()),
         };
         if scheme == Scheme::Dpop && refusal.challenge.is_some() {
@@ -143,7 +143,7 @@ impl Challenge<'_> {
             TokenError::KeysUnavailable { .. } => refusal.retry_after = Some(5),
             // More scopes can be asked for, and all at once; there is no such way to more groups.
             TokenError::MissingScope { .. } => {
-                refusal.challenge = Some(this.text(Some((error.error_code(), error.reason()))));
+                refusal.challenge = Some(this.text(Some((error.error_code(), &error.reason()))));
             }
             _ => {}
         }

@@ -83,6 +83,8 @@ pub enum SignatureAlgorithm {
 pub struct ClaimNames {
     /// The claim that names the tenant.
     pub tenant: Option<String>,
+    /// Who has no such claim comes in without a tenant; without this key, a token without the claim is refused with 403.
+    pub tenant_optional: bool,
     /// The claim that lists groups; `groups` when absent.
     pub groups: Option<String>,
 }

@@ -144,7 +144,7 @@ auth:
       audience: [https://airlock.example.com/mcp]
       jwks_cache_ttl: 5m
       clock_skew: 2m
-      claims: {tenant: tid, groups: groups}
+      claims: {tenant: tid, tenant_optional: false, groups: groups}
       algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA]
       allow_private_addresses: false
       id_tokens: false
