@@ -14,7 +14,8 @@ use aya::Ebpf;
 use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::cgroup;
+use super::cgroup::CgroupError;
+use super::hierarchy;
 use super::links::{self, Links};
 use super::loader::{self, LoadError};
 use super::peer::{Peer, TICKS};
@@ -287,7 +288,7 @@ impl Slice {
     pub fn holds(&self, peer: &Peer) -> Result<(), String> {
         self.stands()?;
         let entry = peer.number();
-        let place = cgroup::of_process(&entry);
+        let place = hierarchy::of_process(&entry);
         let started = peer.started();
         if !peer.lives() {
             return Err("it has ended".to_owned());
@@ -360,8 +361,8 @@ pub fn user_id(name: &str) -> io::Result<Option<u32>> {
 }
 
 /// The cgroup below which slices are: systemd itself is in `init.scope` of it.
-fn manager_cgroup() -> Result<PathBuf, cgroup::CgroupError> {
-    let first = cgroup::of_process("1")?;
+fn manager_cgroup() -> Result<PathBuf, CgroupError> {
+    let first = hierarchy::of_process("1")?;
     Ok(if first.ends_with("init.scope") {
         first.parent().map_or_else(|| first.clone(), Path::to_path_buf)
     } else {

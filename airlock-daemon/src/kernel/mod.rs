@@ -15,6 +15,7 @@ mod door;
 mod drop;
 mod error;
 mod events;
+mod hierarchy;
 mod holder;
 mod interfaces;
 mod ladder;

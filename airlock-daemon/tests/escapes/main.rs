@@ -14,6 +14,9 @@ mod table;
 
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
+#[allow(dead_code, reason = "its cgroups are looked for as other tests do, and it has no slice")]
+#[path = "../../../tests/src/slice.rs"]
+mod slices;
 
 use std::process::ExitCode;
 

@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::attempt::{Help, Place};
 use crate::inside::{ATTEMPT, VICTIM};
 use crate::raw::{self, call};
+use crate::slices;
 
 /// How long somebody outside waits for a visitor that was announced; it has come already, or never will.
 const VISIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -286,15 +287,11 @@ fn terminal() -> Option<(PathBuf, OwnedFd)> {
 
 /// cgroup2's mount point, our own cgroup, and a new one beside the servers'.
 fn cgroups(tag: &str) -> io::Result<[PathBuf; 3]> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts.lines().find(|line| line.contains(" cgroup2 "));
-    let mount = mount.and_then(|line| line.split(' ').nth(1)).ok_or(io::ErrorKind::NotFound)?;
-    let table = fs::read_to_string("/proc/self/cgroup")?;
-    let own = table.lines().find_map(|line| line.strip_prefix("0::/")).ok_or(io::ErrorKind::NotFound)?;
-    let own = Path::new(mount).join(own);
+    let mount = slices::mount().map_err(io::Error::other)?;
+    let own = slices::cgroup_of("self").map_err(io::Error::other)?;
     let beside = own.join(format!("airlock-escapes-{tag}-{}", std::process::id()));
     fs::create_dir(&beside)?;
-    Ok([mount.into(), own, beside])
+    Ok([mount, own, beside])
 }
 
 /// A map of ours in bpffs, in the place of the daemon's own pins; none where no bpffs is mounted.

@@ -1,0 +1,92 @@
+//! Where a process is among the cgroups of version 2, and what systemd has given us of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::cgroup::{CgroupError, failed};
+
+/// The directory of this process's cgroup.
+pub(super) fn own_cgroup() -> Result<PathBuf, CgroupError> {
+    of_process("self")
+}
+
+/// The directory of a process's cgroup, by its entry in `/proc`.
+pub(super) fn of_process(entry: &str) -> Result<PathBuf, CgroupError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(failed("read", Path::new(path)));
+    let (root, mount) = cgroup2_mount(&read("/proc/self/mountinfo")?).ok_or(CgroupError::NoMount)?;
+    let table = read(&format!("/proc/{entry}/cgroup"))?;
+    own_dir(&table, &root, &mount).ok_or(CgroupError::NotVisible { mount })
+}
+
+/// The root and the mount point of the first cgroup2 mount in `/proc/self/mountinfo`.
+fn cgroup2_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        if filesystem.split(' ').next()? != "cgroup2" {
+            return None;
+        }
+        let mut fields = mount.split(' ').skip(3);
+        Some((unescape(fields.next()?), unescape(fields.next()?)))
+    })
+}
+
+/// Joins the v2 line of `/proc/self/cgroup` to the mount point.
+fn own_dir(table: &str, root: &Path, mount: &Path) -> Option<PathBuf> {
+    let path = table.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let below = Path::new(path).strip_prefix(root).ok()?;
+    (!path.contains("/.."))
+        .then(|| if below.as_os_str().is_empty() { mount.into() } else { mount.join(below) })
+}
+
+/// Undoes the octal escapes of mountinfo (space, tab, newline, backslash).
+fn unescape(field: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    PathBuf::from(escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)))
+}
+
+/// The cgroup that systemd delegated to us, marked by an attribute: our own, or its parent when we already stepped aside.
+pub(super) fn delegated_base(own: &Path) -> Option<PathBuf> {
+    let is_delegated = |dir: &Path| {
+        ["user.delegate", "trusted.delegate"].iter().any(|name| {
+            let mut value = [0_u8; 8];
+            rustix::fs::getxattr(dir, *name, &mut value[..]).is_ok_and(|length| value[..length] == *b"1")
+        })
+    };
+    if is_delegated(own) {
+        return Some(own.to_path_buf());
+    }
+    let parent = own.parent().filter(|_| own.ends_with("daemon"))?;
+    is_delegated(parent).then(|| parent.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup rw,nosuid - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+32 30 0:28 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn the_mount_is_found_wherever_it_is() {
+        let (root, mount) = cgroup2_mount(HYBRID).expect("a mount");
+        assert_eq!((root, mount), (PathBuf::from("/"), PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(cgroup2_mount("31 30 0:27 / /x rw - cgroup cgroup rw,cgroup2"), None);
+        let odd = cgroup2_mount("32 30 0:28 /a /m\\040n rw - cgroup2 none rw").expect("a mount");
+        assert_eq!(odd, (PathBuf::from("/a"), PathBuf::from("/m n")));
+    }
+
+    #[test]
+    fn the_own_cgroup_is_below_the_mount_or_unknown() {
+        let own = |table: &str, root: &str| own_dir(table, Path::new(root), Path::new("/cg"));
+        let table = "9:pids:/x\n0::/system.slice/airlock.service\n";
+        assert_eq!(own(table, "/"), Some("/cg/system.slice/airlock.service".into()));
+        assert_eq!(own(table, "/system.slice"), Some("/cg/airlock.service".into()));
+        assert_eq!(own(table, "/user.slice"), None);
+        assert_eq!(own("0::/\n", "/"), Some("/cg".into()));
+        assert_eq!(own("0::/../other\n", "/"), None);
+        assert_eq!(own("9:pids:/x\n", "/"), None);
+    }
+}
