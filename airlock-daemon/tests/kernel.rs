@@ -66,7 +66,7 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
 #[test]
 fn a_server_has_of_the_file_system_what_it_is_given() {
     let Some(half) = support::pinning_unsealed() else { return };
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = support::shown_dir("airlock-files-").expect("a directory");
     let root = std::fs::canonicalize(dir.path()).expect("its path");
     let file = |name: &str| {
         let path = root.join(name).join("file");

@@ -46,7 +46,7 @@ fn no_socket_is_reached(seal: Seal, layer: &str) -> Option<Arc<KernelHalf>> {
     assert!(half.report().is_active(layer), "{}", half.report());
     assert!(half.report().is_active("cgroup guard"), "{}", half.report());
     // By a path: an abstract name is not to be found from another network namespace.
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = support::shown_dir("airlock-door-").expect("a directory");
     let path = dir.path().join("socket").display().to_string();
     let socket = listener(&path);
     let mut command = support::probe("doors");
@@ -73,7 +73,7 @@ fn sealed_host_wide_no_socket_is_reached_and_others_are_free() {
     // Whoever is in no cage notices nothing, while the programs are there.
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket of this process");
     socket.send_to(b"x", socket.local_addr().expect("an address")).expect("sent");
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = support::shown_dir("airlock-door-").expect("a directory");
     let path = dir.path().join("free").display().to_string();
     let _listener = listener(&path);
     std::os::unix::net::UnixStream::connect(&path).expect("free to connect");
@@ -98,7 +98,7 @@ const REFUSED: [&str; 10] = [
 fn a_slice_has_doors(seal: Seal) {
     let Some(slice) = support::slice() else { return };
     // Without the programs all of it is to be had.
-    let free = tempfile::tempdir().expect("a directory");
+    let free = support::shown_dir("airlock-door-").expect("a directory");
     let path = free.path().join("datagrams");
     let _socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
     let found = support::probe_slice(&slice, &[path.display().to_string()]);
@@ -114,7 +114,7 @@ fn a_slice_has_doors(seal: Seal) {
         "{}",
         half.report()
     );
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = support::shown_dir("airlock-door-").expect("a directory");
     let name = |which: &str| dir.path().join(which).display().to_string();
     let (ours, other) = (listener(&name("ours")), listener(&name("other")));
     let datagrams = std::os::unix::net::UnixDatagram::bind(name("datagrams")).expect("a socket");

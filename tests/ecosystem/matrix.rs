@@ -96,7 +96,7 @@ const STEPS: [&str; 3] = ["list", "call", "read"];
 
 #[test]
 fn clients_and_servers_in_every_pair() {
-    let dir = tempfile::Builder::new().prefix("airlock-pairs-").tempdir().expect("a directory");
+    let dir = airlock_tests::shown_dir("airlock-pairs-").expect("a directory");
     let targets = match targets(&dir) {
         Ok(targets) => targets,
         Err(reason) => return skip(&reason),

@@ -21,7 +21,7 @@ struct Held {
 
 impl Held {
     fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("airlock-wait-").tempdir().expect("a directory");
+        let dir = airlock_tests::shown_dir("airlock-wait-").expect("a directory");
         let file = dir.path().join("held");
         std::fs::write(&file, "").expect("a file");
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");

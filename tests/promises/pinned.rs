@@ -28,7 +28,7 @@ fn a_server_that_phones_home_is_stopped_by_the_kernel() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = tcp.local_addr().expect("an address");
     let udp = UdpSocket::bind(address).expect("the same port of UDP");
-    let dir = tempfile::Builder::new().prefix("airlock-door-").tempdir().expect("a directory");
+    let dir = airlock_tests::shown_dir("airlock-door-").expect("a directory");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
     let socket = dir.path().join("door");
     let unix = UnixListener::bind(&socket).expect("a socket");

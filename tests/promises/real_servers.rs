@@ -51,7 +51,7 @@ fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
         (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
         (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
     };
-    let dir = tempfile::Builder::new().prefix("airlock-files-").tempdir().expect("a directory");
+    let dir = airlock_tests::shown_dir("airlock-files-").expect("a directory");
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
     let file = dir.path().join("notes.txt");
     std::fs::write(&file, "the harvest was good\n").expect("ours");
@@ -77,7 +77,7 @@ fn a_client_cannot_widen_the_folders_of_server_filesystem() {
         (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
     };
     let folder = || {
-        let dir = tempfile::Builder::new().prefix("airlock-files-").tempdir().expect("a directory");
+        let dir = airlock_tests::shown_dir("airlock-files-").expect("a directory");
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
         std::fs::write(dir.path().join("notes.txt"), "the harvest was good\n").expect("ours");
         dir

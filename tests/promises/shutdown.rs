@@ -16,7 +16,7 @@ use crate::start_on;
 fn a_call_in_flight(io: &str) {
     let Some(mut airlock) = start_on(io, &Setup::default()) else { return };
     let token = airlock.user();
-    let dir = tempfile::Builder::new().prefix("airlock-wait-").tempdir().expect("a directory");
+    let dir = airlock_tests::shown_dir("airlock-wait-").expect("a directory");
     let held = dir.path().join("held");
     std::fs::write(&held, "").expect("a file");
     // The server may run as a user of its own.

@@ -9,10 +9,12 @@ pub mod mcp;
 pub mod net;
 pub mod netns;
 pub mod proc;
+pub mod shown;
 pub mod skip;
 pub mod slice;
 pub mod soak;
 pub mod tools;
 
 pub use airlock::{Airlock, Setup};
+pub use shown::shown_dir;
 pub use skip::skip;

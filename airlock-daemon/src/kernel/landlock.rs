@@ -6,10 +6,11 @@
 //! neither traced nor, where the kernel has it (6.12), signalled or reached by abstract sockets.
 #![allow(unsafe_code)]
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -24,6 +25,10 @@ use crate::config::schema::PinNetwork;
 /// The newest version that is asked for; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V7;
 
+/// Entries of a directory that may lie beside something hidden. A server that may write there could make any number of them, and
+/// each costs every start a rule.
+const CROWD: usize = 4_096;
+
 /// The devices of every program.
 const NODES: [&str; 11] =
     ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "log"];
@@ -32,20 +37,39 @@ const NODES: [&str; 11] =
 pub(super) enum DomainError {
     #[error("{}: {source}; `files` has to name what is there, and airlock has to be able to reach it", path.display())]
     Path { path: PathBuf, source: io::Error },
+    #[error(
+        "{}: more than {CROWD} entries lie around files of Airlock's own that are hidden there, and each needs a rule; keep Airlock's files in directories of their own", .0.display()
+    )]
+    Crowd(PathBuf),
     #[error("Landlock refused the rules: {0}; report this with the output of `uname -a`")]
     Rules(#[from] RulesetError),
 }
 
-/// A domain that is ready to be entered; `None` on a kernel without Landlock.
+/// A domain that is ready to be entered.
 #[derive(Debug)]
-pub(super) struct Domain(Option<OwnedFd>);
+pub(super) struct Domain {
+    /// Its rules; `None` on a kernel without Landlock.
+    rules: Option<OwnedFd>,
+    /// Directories that are mounted by the time it is entered, and given whole.
+    late: Vec<CString>,
+    /// All rights that the rules are about.
+    all: u64,
+}
+
+/// A rule about what lies below a directory: `struct landlock_path_beneath_attr`, which is packed.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    dir: RawFd,
+}
 
 impl Domain {
-    /// Opens all that a server has, and makes the rules.
+    /// Opens all that a server has, and makes the rules. What is at the paths of `late` cannot be opened yet: a rule for each is
+    /// added when the domain is entered.
     ///
     /// # Errors
     /// When something that `files` names is not there.
-    pub(super) fn prepare(wants: &Wants<'_>) -> Result<Self, DomainError> {
+    pub(super) fn prepare(wants: &Wants<'_>, late: &[PathBuf]) -> Result<Self, DomainError> {
         let all = AccessFs::from_all(NEWEST);
         let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -60,24 +84,59 @@ impl Domain {
                 return Err(DomainError::Path { path: path.clone(), source });
             }
         }
-        let Grants { read, all: everything } = Grants::of(wants);
+        let Grants { read, all: everything } = Grants::of(wants)?;
         // What went away since it was listed is nobody's, and a file takes no rights of directories: the library sees to both.
         let rules = rules
             .create()?
             .add_rules(path_beneath_rules(read, AccessFs::from_read(NEWEST)))?
             .add_rules(path_beneath_rules([DEVICES], AccessFs::ReadDir))?
             .add_rules(path_beneath_rules(everything, all))?;
-        Ok(Self(rules.into()))
+        let late = late.iter().map(|path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from));
+        let late: io::Result<Vec<_>> = late.collect();
+        Ok(Self {
+            rules: rules.into(),
+            late: late.map_err(|source| DomainError::Path { path: PathBuf::new(), source })?,
+            // A kernel takes no right that it does not know.
+            all: AccessFs::from_all(ABI::from(version()).min(NEWEST)).bits(),
+        })
     }
 
-    /// Enters it, for good. The caller has to have given up new privileges. One system call.
+    /// Enters it, for good. The caller has to have given up new privileges. System calls only.
     pub(super) fn enter(&self) -> io::Result<()> {
-        let Some(domain) = &self.0 else { return Ok(()) };
+        let Some(domain) = &self.rules else { return Ok(()) };
+        for path in &self.late {
+            self.give(domain, path)?;
+        }
         // SAFETY: a descriptor that is open, and no flags.
         match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, domain.as_raw_fd(), 0) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+
+    /// Adds a rule that gives a directory whole.
+    fn give(&self, domain: &OwnedFd, path: &CStr) -> io::Result<()> {
+        /// `LANDLOCK_RULE_PATH_BENEATH`.
+        const PATH_BENEATH: libc::c_int = 1;
+        // SAFETY: a string with its end, which lives for the call.
+        let opened = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+        if opened < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor that was just opened, and is nobody else's.
+        let dir = unsafe { OwnedFd::from_raw_fd(opened) };
+        let rule = PathBeneath { allowed: self.all, dir: dir.as_raw_fd() };
+        // SAFETY: a descriptor that is open, and a structure as the call wants it, which lives for the call.
+        let added = unsafe {
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                domain.as_raw_fd(),
+                PATH_BENEATH,
+                (&raw const rule).cast::<libc::c_void>(),
+                0,
+            )
+        };
+        if added == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
@@ -91,7 +150,7 @@ struct Grants {
 }
 
 impl Grants {
-    fn of(wants: &Wants<'_>) -> Self {
+    fn of(wants: &Wants<'_>) -> Result<Self, DomainError> {
         let hidden: Vec<PathBuf> =
             INSIDE.iter().map(PathBuf::from).chain(wants.hidden.iter().cloned()).collect();
         let put = |path: &Path, grants: &mut Vec<PathBuf>| without(path, &hidden, grants);
@@ -99,54 +158,63 @@ impl Grants {
         granted.all.extend(NODES.map(|name| Path::new(DEVICES).join(name)));
         granted.all.extend(wants.own.map(Path::to_path_buf));
         for path in READ_ONLY {
-            put(Path::new(path), &mut granted.read);
+            put(Path::new(path), &mut granted.read)?;
         }
         if wants.files.is_none() {
-            for path in children(Path::new("/")) {
+            for path in children(Path::new("/"))? {
                 if !READ_ONLY.iter().any(|known| path == Path::new(known)) && path != Path::new(DEVICES) {
-                    put(&path, &mut granted.all);
+                    put(&path, &mut granted.all)?;
                 }
             }
-            return granted;
+            return Ok(granted);
         }
         for path in SYSTEM {
-            put(Path::new(path), &mut granted.read);
+            put(Path::new(path), &mut granted.read)?;
         }
         for (path, how) in wants.named() {
             match how {
-                Given::ToRead => put(path, &mut granted.read),
-                Given::ToWrite => put(path, &mut granted.all),
+                Given::ToRead => put(path, &mut granted.read)?,
+                Given::ToWrite => put(path, &mut granted.all)?,
             }
         }
-        granted
+        Ok(granted)
     }
 }
 
 /// A path, or, where something hidden lies below it, what lies around that. Nothing where the path itself is hidden.
-fn without(path: &Path, hidden: &[PathBuf], grants: &mut Vec<PathBuf>) {
-    if hidden.iter().any(|secret| path.starts_with(secret)) {
-        return;
+///
+/// Only directories on the way to something hidden are looked into, so this goes no deeper than that lies.
+fn without(path: &Path, hidden: &[PathBuf], grants: &mut Vec<PathBuf>) -> Result<(), DomainError> {
+    let mut left = vec![path.to_path_buf()];
+    while let Some(path) = left.pop() {
+        if hidden.iter().any(|secret| path.starts_with(secret)) {
+            continue;
+        }
+        if hidden.iter().any(|secret| secret.starts_with(&path)) {
+            // The first of them is the next.
+            left.extend(children(&path)?.into_iter().rev());
+        } else {
+            grants.push(path);
+        }
     }
-    if !hidden.iter().any(|secret| secret.starts_with(path)) {
-        grants.push(path.into());
-        return;
-    }
-    for child in children(path) {
-        without(&child, hidden, grants);
-    }
+    Ok(())
 }
 
 /// What lies in a directory. Links are left out: they may lead to what is hidden, and what else they lead to is granted by its
 /// own path.
-fn children(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+fn children(dir: &Path) -> Result<Vec<PathBuf>, DomainError> {
+    let entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(CROWD + 1).collect();
+    if entries.len() > CROWD {
+        return Err(DomainError::Crowd(dir.into()));
+    }
     let mut paths: Vec<PathBuf> = entries
+        .into_iter()
         .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
         .map(|entry| entry.path())
         .filter(|path| path.file_name() != Some(OsStr::new("lost+found")))
         .collect();
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 /// The version of Landlock that the running kernel has; 0 for none.
@@ -182,7 +250,7 @@ mod tests {
 
     fn around(path: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
         let mut grants = Vec::new();
-        without(path, hidden, &mut grants);
+        without(path, hidden, &mut grants).expect("no crowd");
         grants
     }
 
@@ -199,5 +267,16 @@ mod tests {
         assert_eq!(around(&root.join("a/secret/deep"), &hidden), [] as [PathBuf; 0]);
         assert_eq!(around(&root.join("b"), &hidden), [root.join("b")]);
         assert_eq!(around(&root, &[root.join("nowhere/else")]), [root.join("a"), root.join("b")]);
+    }
+
+    #[test]
+    fn a_crowd_around_what_is_hidden_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for number in 0..=CROWD {
+            fs::write(dir.path().join(number.to_string()), "").expect("a file");
+        }
+        let error = without(dir.path(), &[dir.path().join("7")], &mut Vec::new()).expect_err("too many");
+        let text = error.to_string();
+        assert!(text.contains(&dir.path().display().to_string()) && text.contains("of their own"), "{text}");
     }
 }

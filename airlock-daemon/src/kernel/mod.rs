@@ -7,6 +7,7 @@ mod attempts;
 mod btf;
 mod canary;
 mod cgroup;
+mod claim;
 mod clone;
 mod confine;
 mod diagnostics;
@@ -23,6 +24,7 @@ mod landlock;
 mod layers;
 mod links;
 mod loader;
+mod mount_steps;
 mod mounts;
 mod namespaces;
 mod netlink;
@@ -36,6 +38,7 @@ mod sealed;
 mod seccomp;
 mod sock_diag;
 mod spawn;
+mod sweep;
 mod syscalls;
 mod unix_hooks;
 mod users;
@@ -295,6 +298,7 @@ impl KernelHalf {
             filters,
             permitted: self.permitted,
             open_files: pin.open_files,
+            tmp: pin.tmp,
             pinned,
             leaf,
             pinning: self.pinning.clone(),

@@ -2,51 +2,36 @@
 //!
 //! Landlock says what may be opened. It leaves names, sizes and times to be looked at, and unix sockets to be connected to by their
 //! path; what is not mounted has none of that. The two are made from the same configuration and do not rely on each other.
-#![allow(unsafe_code)]
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::ptr;
 
+use super::mount_steps::{Op, run};
 use super::own_dir::OwnDir;
 use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
 use crate::config::schema::PinNetwork;
+use crate::config::units::ByteSize;
 
 /// Where a host's services have their sockets. Whoever may connect to none is shown none.
 const SERVICES: &str = "/run";
 
-/// One step of putting mounts in place.
-#[derive(Debug, PartialEq, Eq)]
-enum Op {
-    /// What is mounted here from now on stays here, and what the host mounts stays there.
-    Private,
-    /// An empty file system.
-    Empty(CString),
-    /// A directory, to mount on; it may be there.
-    Dir(CString),
-    /// A file, to mount on; it may be there.
-    File(CString),
-    /// A symbolic link: what it says, and where it is.
-    Link(CString, CString),
-    /// What is at the first path, with all that is mounted below, at the second as well.
-    Bind(CString, CString),
-    /// The same to be read only, and without set-user-ID programs.
-    ReadOnly(CString),
-    /// This directory is the root from now on, to be read only, and the former one is gone.
-    Root(CString),
-    /// Nothing is at this directory, if it is there.
-    HideDir(CString),
-    /// Nothing is at this file, if it is there.
-    HideFile(CString),
-}
+/// Where programs keep things for a while, and where a server has its own: the name of its directory beside each.
+const PLACES: [(&str, &str); 3] = [("/tmp", "tmp"), ("/var/tmp", "var-tmp"), ("/dev/shm", "shm")];
+/// There is room for a file or directory in each so many bytes.
+const FILE: u64 = 4 * 1024;
+/// As many there may be in any case.
+const LEAST_FILES: u64 = 64;
 
 /// The steps for one server.
 #[derive(Debug)]
-pub(super) struct Mounts(Vec<Op>);
+pub(super) struct Mounts {
+    steps: Vec<Op>,
+    private: Vec<PathBuf>,
+}
 
 impl Mounts {
     /// Prepares them. What is missing on this host is left out, but for what `files` names.
@@ -54,22 +39,26 @@ impl Mounts {
     /// # Errors
     /// When a path has a zero byte in it.
     pub(super) fn prepare(wants: &Wants<'_>, own: &OwnDir) -> io::Result<Self> {
-        let mut plan = Plan { ops: vec![Op::Private], made: BTreeSet::new() };
+        let mut plan = Plan { steps: vec![Op::Private], made: BTreeSet::new(), private: BTreeMap::new() };
+        plan.scratch(wants, own)?;
         match wants.files {
             // Whoever is given everything needs no other root.
             Some(files) if !files.read.iter().chain(&files.write).any(|path| path == Path::new("/")) => {
                 plan.root(wants, own)?;
             }
             _ => {
+                plan.cover(wants, own)?;
                 let needed = [wants.program, wants.working_dir];
                 let nobody_needs_it = !needed.iter().any(|path| path.starts_with(SERVICES));
                 if wants.network == PinNetwork::None && nobody_needs_it {
-                    plan.ops.push(Op::HideDir(c_path(Path::new(SERVICES))?));
+                    plan.steps.push(Op::HideDir(c_path(Path::new(SERVICES))?));
                 }
             }
         }
         plan.hide(wants.hidden)?;
-        Ok(Self(plan.ops))
+        let private = PLACES.iter().map(|(place, _)| PathBuf::from(place));
+        let private = private.filter(|place| plan.private.contains_key(place)).collect();
+        Ok(Self { steps: plan.steps, private })
     }
 
     /// Every kind of step, to find out whether they work here.
@@ -81,33 +70,97 @@ impl Mounts {
             own: None,
             hidden: &[],
             network: PinNetwork::None,
+            tmp: ByteSize::kib(64),
         };
         Self::prepare(&wants, own)
     }
 
+    /// The directories that are the server's alone, and gone with it, the one for temporary files first. [`super::landlock`] has to
+    /// be told of them when they are there.
+    pub(super) fn private(&self) -> &[PathBuf] {
+        &self.private
+    }
+
     /// Puts them in place, in a child with a mount namespace of its own and the right to mount. System calls only.
     pub(super) fn put_in_place(&self) -> io::Result<()> {
-        self.0.iter().try_for_each(run)
+        self.steps.iter().try_for_each(run)
     }
 }
 
 /// Steps that are being put together.
 struct Plan {
-    ops: Vec<Op>,
+    steps: Vec<Op>,
     /// Directories that are on the new root by now, below the stage.
     made: BTreeSet<PathBuf>,
+    /// Directories that are the server's alone, and what is mounted there: one file system has them all.
+    private: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Plan {
+    /// A file system of the server's own, with a directory for each place where programs keep things for a while. A place that
+    /// `files` names is the host's.
+    fn scratch(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
+        let bytes = wants.tmp.0;
+        // Each file costs the kernel memory, however little is in it.
+        let bounds = format!("mode=755,size={bytes},nr_inodes={}", (bytes / FILE).max(LEAST_FILES));
+        self.steps.push(Op::Scratch(c_path(own.scratch())?, CString::new(bounds)?));
+        let is_named = |place: &Path| {
+            wants.files.is_some_and(|files| files.read.iter().chain(&files.write).any(|path| path == place))
+        };
+        for (place, name) in PLACES.map(|(place, name)| (Path::new(place), name)) {
+            // What is a link has its place elsewhere, and what is missing on the host is missed by nobody.
+            if fs::symlink_metadata(place).is_ok_and(|found| found.is_dir()) && !is_named(place) {
+                let dir = own.scratch().join(name);
+                self.steps.push(Op::Open(c_path(&dir)?));
+                self.private.insert(place.into(), dir);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the private directories over those of the host. What the server needs of what they cover is there again.
+    fn cover(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
+        let mut covers: Vec<_> = self.private.clone().into_iter().collect();
+        // The one last in which all of them are put together.
+        covers.sort_by_key(|(place, _)| own.scratch().starts_with(place));
+        let named: Vec<(PathBuf, Given)> =
+            wants.named().map(|(path, how)| (path.to_path_buf(), how)).collect();
+        for (place, dir) in covers {
+            for (path, how) in &named {
+                let Ok(rest) = path.strip_prefix(&place) else { continue };
+                // A program brings along what lies around it, since nobody named more.
+                let how = if wants.files.is_some() { *how } else { Given::ToWrite };
+                let Some(first) = rest.components().next() else { continue };
+                self.show(&place.join(first), &dir.join(first), how)?;
+            }
+            self.steps.push(Op::Bind(c_path(&dir)?, c_path(&place)?));
+        }
+        Ok(())
+    }
+
+    /// A file or directory of the host at another place, once.
+    fn show(&mut self, path: &Path, at: &Path, how: Given) -> io::Result<()> {
+        if !path.exists() || !self.made.insert(path.into()) {
+            return Ok(());
+        }
+        let to = c_path(at)?;
+        self.steps.push(if path.is_dir() { Op::Dir(to.clone()) } else { Op::File(to.clone()) });
+        self.steps.push(Op::Bind(c_path(path)?, to.clone()));
+        if how == Given::ToRead {
+            self.steps.push(Op::ReadOnly(to));
+        }
+        Ok(())
+    }
+
     /// A root with what is given, and nothing else.
     fn root(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
         let stage = own.stage();
-        self.ops.push(Op::Empty(c_path(stage)?));
+        self.steps.push(Op::Empty(c_path(stage)?));
         let mut given: Vec<(PathBuf, Given)> = Vec::new();
         for path in SYSTEM.map(Path::new) {
             match fs::read_link(path) {
                 Ok(to) => {
-                    self.ops.push(Op::Link(c_path(&to)?, c_path(&below(stage, path))?));
+                    self.steps.push(Op::Link(c_path(&to)?, c_path(&below(stage, path))?));
                     self.made.insert(path.into());
                 }
                 Err(_) if path.is_dir() => given.push((path.into(), Given::ToRead)),
@@ -116,7 +169,7 @@ impl Plan {
         }
         given.extend(READ_ONLY.map(|path| (path.into(), Given::ToRead)));
         given.push((DEVICES.into(), Given::ToWrite));
-        given.extend(wants.own.map(|path| (path.into(), Given::ToWrite)));
+        given.extend(self.private.keys().map(|path| (path.clone(), Given::ToWrite)));
         given.extend(wants.named().map(|(path, how)| (path.into(), how)));
         // What a link leads to is there under both of its names.
         let real: Vec<_> = given
@@ -133,7 +186,7 @@ impl Plan {
         for (path, how) in given {
             self.bind(stage, &path, how)?;
         }
-        self.ops.push(Op::Root(c_path(stage)?));
+        self.steps.push(Op::Root(c_path(stage)?));
         Ok(())
     }
 
@@ -146,16 +199,17 @@ impl Plan {
         dirs.reverse();
         for dir in dirs {
             if self.made.insert(dir.into()) {
-                self.ops.push(Op::Dir(c_path(&below(stage, dir))?));
+                self.steps.push(Op::Dir(c_path(&below(stage, dir))?));
             }
         }
         let at = c_path(&below(stage, path))?;
         if self.made.insert(path.into()) {
-            self.ops.push(if path.is_dir() { Op::Dir(at.clone()) } else { Op::File(at.clone()) });
+            self.steps.push(if path.is_dir() { Op::Dir(at.clone()) } else { Op::File(at.clone()) });
         }
-        self.ops.push(Op::Bind(c_path(path)?, at.clone()));
+        let from = self.private.get(path).map_or(path, PathBuf::as_path);
+        self.steps.push(Op::Bind(c_path(from)?, at.clone()));
         if how == Given::ToRead {
-            self.ops.push(Op::ReadOnly(at));
+            self.steps.push(Op::ReadOnly(at));
         }
         Ok(())
     }
@@ -163,8 +217,8 @@ impl Plan {
     fn hide(&mut self, hidden: &[PathBuf]) -> io::Result<()> {
         for path in INSIDE.iter().map(Path::new).chain(hidden.iter().map(PathBuf::as_path)) {
             match fs::metadata(path) {
-                Ok(found) if found.is_dir() => self.ops.push(Op::HideDir(c_path(path)?)),
-                Ok(_) => self.ops.push(Op::HideFile(c_path(path)?)),
+                Ok(found) if found.is_dir() => self.steps.push(Op::HideDir(c_path(path)?)),
+                Ok(_) => self.steps.push(Op::HideFile(c_path(path)?)),
                 // What is not there, or not for us to see, has nothing to hide; Landlock gives it to nobody either.
                 Err(_) => {}
             }
@@ -182,123 +236,23 @@ fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
 }
 
-fn run(op: &Op) -> io::Result<()> {
-    match op {
-        Op::Private => mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE, None),
-        Op::Empty(at) => empty(at, c"mode=755,size=64k"),
-        Op::Dir(at) => {
-            // SAFETY: a string with its end, which lives for the call.
-            unless(libc::EEXIST, unsafe { libc::mkdir(at.as_ptr(), 0o755) })
-        }
-        Op::File(at) => {
-            // SAFETY: as above.
-            unless(libc::EEXIST, unsafe { libc::mknod(at.as_ptr(), libc::S_IFREG | 0o444, 0) })
-        }
-        Op::Link(to, at) => {
-            // SAFETY: as above.
-            unless(libc::EEXIST, unsafe { libc::symlink(to.as_ptr(), at.as_ptr()) })
-        }
-        Op::Bind(from, at) => mount(Some(from), at, None, libc::MS_BIND | libc::MS_REC, None),
-        Op::ReadOnly(at) => read_only(at, libc::AT_RECURSIVE),
-        Op::Root(at) => change_root(at),
-        Op::HideDir(at) => absent(empty(at, c"mode=000,size=4k").and_then(|()| read_only(at, 0))),
-        Op::HideFile(at) => absent(mount(Some(c"/dev/null"), at, None, libc::MS_BIND, None)),
-    }
-}
-
-/// What is gone by now is hidden.
-fn absent(result: io::Result<()>) -> io::Result<()> {
-    result.or_else(|error| match error.raw_os_error() {
-        Some(libc::ENOENT) => Ok(()),
-        _ => Err(error),
-    })
-}
-
-fn empty(at: &CStr, options: &CStr) -> io::Result<()> {
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mount(Some(c"tmpfs"), at, Some(c"tmpfs"), flags, Some(options))
-}
-
-fn mount(
-    source: Option<&CStr>,
-    at: &CStr,
-    kind: Option<&CStr>,
-    flags: libc::c_ulong,
-    options: Option<&CStr>,
-) -> io::Result<()> {
-    let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
-    let options = pointer(options).cast();
-    // SAFETY: strings with their ends, or none, which live for the call.
-    done(unsafe { libc::mount(pointer(source), at.as_ptr(), pointer(kind), flags, options) })
-}
-
-/// With `AT_RECURSIVE` also all that is mounted below. Only adds attributes, which those of an outer user namespace may not be taken off.
-fn read_only(at: &CStr, flags: libc::c_int) -> io::Result<()> {
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    // SAFETY: a string with its end, and a structure with its size, which live for the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            at.as_ptr(),
-            flags,
-            &raw const attributes,
-            size_of_val(&attributes),
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn change_root(at: &CStr) -> io::Result<()> {
-    let here = c".".as_ptr();
-    // SAFETY: a string with its end, which lives for the call.
-    done(unsafe { libc::chdir(at.as_ptr()) })?;
-    // SAFETY: as above. The new root lies over the old one at the same place, which pivot_root(2) describes.
-    let pivoted = unsafe { libc::syscall(libc::SYS_pivot_root, here, here) };
-    if pivoted == 0 {
-        // SAFETY: as above; takes the old root away.
-        done(unsafe { libc::umount2(here, libc::MNT_DETACH) })?;
-    } else {
-        // The first root of a kernel, an initramfs, cannot be left. It is covered, and nobody here may come out from below.
-        mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
-        // SAFETY: as above.
-        done(unsafe { libc::chroot(here) })?;
-    }
-    // SAFETY: as above.
-    done(unsafe { libc::chdir(c"/".as_ptr()) })?;
-    read_only(c"/", 0)
-}
-
-fn done(result: libc::c_int) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The same, where this error is fine.
-fn unless(errno: libc::c_int, result: libc::c_int) -> io::Result<()> {
-    done(result).or_else(|error| if error.raw_os_error() == Some(errno) { Ok(()) } else { Err(error) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema::Files;
 
     fn ops(files: Option<&Files>, hidden: &[PathBuf]) -> Vec<Op> {
-        let own = OwnDir::create(None).expect("a directory");
+        let own = OwnDir::for_mounts().expect("a directory");
         let wants = Wants {
             files,
             program: Path::new("/usr/bin/env"),
             working_dir: Path::new("/"),
-            own: Some(own.path()),
+            own: None,
             hidden,
             network: PinNetwork::None,
+            tmp: ByteSize::kib(64 << 10),
         };
-        Mounts::prepare(&wants, &own).expect("prepared").0
+        Mounts::prepare(&wants, &own).expect("prepared").steps
     }
 
     #[test]
@@ -308,7 +262,8 @@ mod tests {
         fs::write(&file, "x").and_then(|()| fs::create_dir(&folder)).expect("ours to fill");
         let hidden = [file.clone(), folder.clone(), dir.path().join("no such")];
         let ops = ops(None, &hidden);
-        assert_eq!(ops[..2], [Op::Private, Op::HideDir(c"/run".into())]);
+        assert_eq!(ops[0], Op::Private);
+        assert!(ops.contains(&Op::HideDir(c"/run".into())), "{ops:?}");
         assert!(ops.contains(&Op::HideFile(c_path(&file).expect("a path"))), "{ops:?}");
         assert!(ops.contains(&Op::HideDir(c_path(&folder).expect("a path"))), "{ops:?}");
         assert!(!format!("{ops:?}").contains("such"), "{ops:?}");
@@ -337,5 +292,59 @@ mod tests {
         let everything = Files { read: vec!["/".into()], write: Vec::new() };
         assert!(!ops(Some(&everything), &[]).iter().any(|op| matches!(op, Op::Root(_))));
         assert!(ops(Some(&Files::default()), &[]).iter().any(|op| matches!(op, Op::Root(_))));
+    }
+
+    /// Where it is put together is covered as the last of all.
+    #[test]
+    fn what_is_kept_for_a_while_has_bounds_and_is_nobody_elses() {
+        for files in [None, Some(&Files::default())] {
+            let ops = ops(files, &[]);
+            let Op::Scratch(scratch, bounds) = &ops[1] else { panic!("{ops:?}") };
+            assert_eq!(bounds.to_str(), Ok("mode=755,size=67108864,nr_inodes=16384"));
+            let within = |path: &CString| path.as_bytes().starts_with(scratch.as_bytes());
+            let bound: Vec<&CString> = ops
+                .iter()
+                .filter_map(|op| match op {
+                    Op::Bind(from, to) if within(from) => Some(to),
+                    _ => None,
+                })
+                .collect();
+            for (place, _) in PLACES.iter().filter(|(place, _)| Path::new(place).is_dir()) {
+                assert!(bound.iter().any(|to| to.as_bytes().ends_with(place.as_bytes())), "{place}: {ops:?}");
+            }
+            if files.is_none() {
+                let last = Path::new(bound.last().expect("some").to_str().expect("text"));
+                assert!(std::env::temp_dir().starts_with(last), "{ops:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_in_what_is_covered_is_there_with_what_lies_around_it() {
+        let dir = tempfile::tempdir_in("/tmp").expect("a directory");
+        fs::create_dir(dir.path().join("bin")).expect("a directory");
+        let program = dir.path().join("bin/server");
+        fs::write(&program, "").expect("a program");
+        let own = OwnDir::for_mounts().expect("a directory");
+        let wants = Wants {
+            files: None,
+            program: &program,
+            working_dir: Path::new("/"),
+            own: None,
+            hidden: &[],
+            network: PinNetwork::None,
+            tmp: ByteSize::kib(64),
+        };
+        let steps = Mounts::prepare(&wants, &own).expect("prepared").steps;
+        let from = c_path(dir.path()).expect("a path");
+        assert!(steps.iter().any(|op| matches!(op, Op::Bind(what, _) if *what == from)), "{steps:?}");
+    }
+
+    #[test]
+    fn a_place_that_is_named_is_the_hosts() {
+        let named = Files { read: Vec::new(), write: vec!["/tmp".into()] };
+        let ops = ops(Some(&named), &[]);
+        let from_host = |op: &Op| matches!(op, Op::Bind(from, _) if from.as_bytes() == b"/tmp");
+        assert!(ops.iter().any(from_host), "{ops:?}");
     }
 }

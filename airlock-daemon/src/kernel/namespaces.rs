@@ -157,7 +157,7 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
 /// Starts a program that is nowhere: whoever gets as far as looking for it has taken every step before.
 fn try_out(permitted: Permitted) -> Result<(), (Step, io::Error)> {
     let failed = |error| (Step::Namespaces, error);
-    let own = OwnDir::create(None).map_err(failed)?;
+    let own = OwnDir::for_mounts().map_err(failed)?;
     let mounts = Mounts::for_a_probe(&own).map_err(failed)?;
     let namespaces = Namespaces::prepare(permitted, PinNetwork::None, mounts).map_err(failed)?;
     let confinement = Confinement { namespaces: Some(namespaces), ..Confinement::default() };

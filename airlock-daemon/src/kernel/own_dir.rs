@@ -1,56 +1,95 @@
-//! A directory of its own for each server process: its `TMPDIR`, gone with it.
+//! A directory for each server process: where its mounts are put together, and, where it has none, its `TMPDIR`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::claim::Claim;
+use super::sweep;
 use super::users::Ids;
+
+/// How the names of these directories begin; 32 hexadecimal digits follow.
+const PREFIX: &str = "airlock-server-";
 
 /// The directory; removed with this value.
 #[derive(Debug)]
 pub(super) struct OwnDir {
     /// The daemon's, which others can neither list nor write to.
-    outer: PathBuf,
-    /// The server's, inside of it.
-    inner: PathBuf,
-    /// Beside it, and always empty here: where a server's mounts are put together.
+    outer: Option<Claim>,
+    /// In it, and always empty here: where a server's mounts are put together.
     stage: PathBuf,
+    /// Beside it, and always empty here: where what a server keeps for a while is mounted.
+    scratch: PathBuf,
+    /// Beside both: the `TMPDIR` of a server that has no mounts of its own.
+    inner: Option<PathBuf>,
 }
 
 impl OwnDir {
-    /// Makes a directory for a server with these numbers, or with our own.
-    pub(super) fn create(ids: Option<Ids>) -> io::Result<Self> {
-        let outer = std::env::temp_dir().join(format!("airlock-{}", name()?));
-        DirBuilder::new().mode(0o711).create(&outer)?;
-        let own = Self { inner: outer.join(name()?), stage: outer.join("stage"), outer };
-        DirBuilder::new().mode(0o700).create(&own.inner)?;
+    /// Makes one for a server that has mounts of its own: nothing ever lies in it.
+    pub(super) fn for_mounts() -> io::Result<Self> {
+        let outer = claim()?;
+        let own = Self {
+            stage: outer.path().join("stage"),
+            scratch: outer.path().join("scratch"),
+            inner: None,
+            outer: Some(outer),
+        };
         DirBuilder::new().mode(0o700).create(&own.stage)?;
-        if let Some(Ids { uid, gid }) = ids
-            && std::os::unix::fs::chown(&own.inner, Some(uid), Some(gid)).is_err()
-        {
-            // Without the right to give files away it is open to whoever knows a name of 128 random bits.
-            fs::set_permissions(&own.inner, fs::Permissions::from_mode(0o777))?;
-        }
+        DirBuilder::new().mode(0o700).create(&own.scratch)?;
         Ok(own)
     }
 
-    /// The server's directory.
-    pub(super) fn path(&self) -> &Path {
-        &self.inner
+    /// Makes one for a server without mounts of its own, which has these numbers, or ours, and writes to the disk.
+    pub(super) fn on_disk(ids: Option<Ids>) -> io::Result<Self> {
+        let mut own = Self::for_mounts()?;
+        let inner = own.stage.with_file_name(name()?);
+        DirBuilder::new().mode(0o700).create(&inner)?;
+        if let Some(Ids { uid, gid }) = ids
+            && std::os::unix::fs::chown(&inner, Some(uid), Some(gid)).is_err()
+        {
+            // Without the right to give files away it is open to whoever knows a name of 128 random bits.
+            fs::set_permissions(&inner, fs::Permissions::from_mode(0o777))?;
+        }
+        own.inner = Some(inner);
+        Ok(own)
+    }
+
+    /// The server's directory on disk, where it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.inner.as_deref()
     }
 
     /// An empty directory of the daemon's.
     pub(super) fn stage(&self) -> &Path {
         &self.stage
     }
+
+    /// Another one.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
 }
 
 impl Drop for OwnDir {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.outer) {
-            // Directories of another user's cannot be emptied; systemd removes them with the service's private /tmp.
-            tracing::debug!(path = %self.outer.display(), %error, "a server's own directory is left behind");
+        let Some(outer) = self.outer.take() else { return };
+        // What a server may have filled is not looked into here: whoever ends a server must not depend on what it made.
+        let inner = self.inner.as_deref();
+        let dirs = [Some(self.stage.as_path()), Some(self.scratch.as_path()), inner, Some(outer.path())];
+        if dirs.into_iter().flatten().try_for_each(fs::remove_dir).is_err() {
+            sweep::away(outer);
+        }
+    }
+}
+
+fn claim() -> io::Result<Claim> {
+    loop {
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}", name()?));
+        if let Some(claim) = Claim::make(&path, 0o700)? {
+            // Others may pass through, whatever this process's umask is, and not look around.
+            claim.dir().set_permissions(fs::Permissions::from_mode(0o711))?;
+            return Ok(claim);
         }
     }
 }
@@ -59,7 +98,7 @@ impl Drop for OwnDir {
 fn name() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(u128::from_ne_bytes(random).to_string())
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
 
 #[cfg(test)]
@@ -68,11 +107,26 @@ mod tests {
 
     #[test]
     fn it_is_the_servers_alone_and_goes_with_it() {
-        let own = OwnDir::create(None).expect("a directory");
+        let own = OwnDir::on_disk(None).expect("a directory");
+        let outer = own.outer.as_ref().expect("claimed").path().to_path_buf();
+        let inner = own.path().expect("its own").to_path_buf();
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!((mode(&own.outer), mode(own.path())), (0o711, 0o700));
-        fs::create_dir_all(own.path().join("a/b")).expect("ours to fill");
-        let outer = own.outer.clone();
+        assert_eq!((mode(&outer), mode(&inner)), (0o711, 0o700));
+        fs::create_dir_all(inner.join("a/b")).expect("ours to fill");
+        drop(own);
+        // Another thread does it.
+        let gone = (0..60_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            !outer.exists()
+        });
+        assert!(gone, "{}", outer.display());
+    }
+
+    #[test]
+    fn one_for_mounts_is_empty_and_gone_at_once() {
+        let own = OwnDir::for_mounts().expect("a directory");
+        let outer = own.outer.as_ref().expect("claimed").path().to_path_buf();
+        assert_eq!(own.path(), None);
         drop(own);
         assert!(!outer.exists());
     }

@@ -26,6 +26,7 @@ use super::seccomp::Filters;
 use super::users::{self, Ids};
 use super::wants::Wants;
 use crate::config::schema::{Files, PinNetwork};
+use crate::config::units::ByteSize;
 
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -155,6 +156,7 @@ pub struct Cell {
     pub(super) filters: Option<&'static Filters>,
     pub(super) permitted: Option<Permitted>,
     pub(super) open_files: Option<u32>,
+    pub(super) tmp: ByteSize,
     pub(super) network: PinNetwork,
     pub(super) hidden: Vec<PathBuf>,
 }
@@ -203,26 +205,37 @@ impl Cell {
             ),
             None => None,
         };
-        let own = OwnDir::create(ids).map_err(prepare("make a directory of its own"))?;
+        let own = match self.permitted {
+            Some(_) => OwnDir::for_mounts(),
+            None => OwnDir::on_disk(ids),
+        }
+        .map_err(prepare("make a directory of its own"))?;
         let wants = Wants {
             files: command.files.as_ref(),
             program: &program,
             working_dir: &command.working_dir,
-            own: Some(own.path()),
+            own: own.path(),
             hidden: &self.hidden,
             network: self.network,
+            tmp: self.tmp,
         };
+        let mounts = match self.permitted {
+            Some(_) => Some(Mounts::prepare(&wants, &own).map_err(prepare("prepare its mounts"))?),
+            None => None,
+        };
+        let private = mounts.as_ref().map_or(&[][..], Mounts::private);
         // Without filters nothing is to be confined.
         let domain = match self.filters {
-            Some(_) => Some(Domain::prepare(&wants).map_err(|error| SpawnError::Files {
+            Some(_) => Some(Domain::prepare(&wants, private).map_err(|error| SpawnError::Files {
                 upstream: upstream.clone(),
                 detail: error.to_string(),
             })?),
             None => None,
         };
-        let namespaces = match self.permitted {
-            Some(permitted) => {
-                let mounts = Mounts::prepare(&wants, &own).map_err(prepare("prepare its mounts"))?;
+        let tmp_dir =
+            own.path().or(private.first().map(PathBuf::as_path)).unwrap_or(Path::new("/tmp")).to_owned();
+        let namespaces = match self.permitted.zip(mounts) {
+            Some((permitted, mounts)) => {
                 let own = Namespaces::prepare(permitted, self.network, mounts);
                 Some(own.map_err(prepare("make a socket pair"))?)
             }
@@ -233,7 +246,7 @@ impl Cell {
         let (stderr, errors) = socket_pair().map_err(prepare("make a socket pair"))?;
 
         let mut environment =
-            BTreeMap::from([("PATH", OsStr::new(DEFAULT_PATH)), ("TMPDIR", own.path().as_os_str())]);
+            BTreeMap::from([("PATH", OsStr::new(DEFAULT_PATH)), ("TMPDIR", tmp_dir.as_os_str())]);
         environment.extend(command.env.iter().map(|(name, value)| (name.as_str(), OsStr::new(value))));
         let streams = [input, output, errors];
         let started = Program::prepare(&program, &command.args, environment, &command.working_dir, streams)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::schema::{Files, PinNetwork};
+use crate::config::units::ByteSize;
 
 /// What steers the kernel: read and executed, never written.
 pub(super) const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
@@ -23,11 +24,13 @@ pub(super) struct Wants<'a> {
     /// Its program, and where it starts.
     pub(super) program: &'a Path,
     pub(super) working_dir: &'a Path,
-    /// A directory of its own.
+    /// A directory of its own on disk, where it has no mounts of its own.
     pub(super) own: Option<&'a Path>,
     /// Airlock's own files.
     pub(super) hidden: &'a [PathBuf],
     pub(super) network: PinNetwork,
+    /// How much it may keep in all for a while, in its own `/tmp` and the like.
+    pub(super) tmp: ByteSize,
 }
 
 /// How something is given.

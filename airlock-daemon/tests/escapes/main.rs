@@ -12,6 +12,8 @@ mod raw;
 mod suite;
 mod table;
 
+#[path = "../../../tests/src/shown.rs"]
+mod shown;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 #[allow(dead_code, reason = "its cgroups are looked for as other tests do, and it has no slice")]

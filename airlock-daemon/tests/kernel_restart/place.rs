@@ -38,7 +38,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 impl Place {
     fn create(alone: MutexGuard<'static, ()>) -> Result<Self, String> {
-        let dir = std::env::temp_dir().join(format!("airlock-restart-{}", std::process::id()));
+        let dir = support::shown_dir("airlock-restart-").map_err(|error| error.to_string())?.keep();
         let bpffs = dir.join("bpf");
         fs::create_dir_all(&bpffs).map_err(|error| error.to_string())?;
         for name in [ASK, ANSWER] {

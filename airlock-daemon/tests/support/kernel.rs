@@ -14,12 +14,15 @@ use airlock::kernel::{KernelHalf, ServerCommand, ServerProcess};
 mod raw;
 #[path = "service.rs"]
 mod service;
+#[path = "../../../tests/src/shown.rs"]
+mod shown;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 #[path = "../../../tests/src/slice.rs"]
 mod slices;
 
 pub(crate) use service::Service;
+pub(crate) use shown::shown_dir;
 pub(crate) use skipping::{note, skip};
 pub(crate) use slices::{Slice, cgroup_of, mount as cgroup_mount, remove_cgroup};
 

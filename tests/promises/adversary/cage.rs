@@ -1,1 +1,117 @@
 //! A caged server against its host, its neighbours and the daemon that started it.
+
+use std::path::Path;
+
+use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::mcp::{Session, text};
+use airlock_tests::proc::descendants;
+use airlock_tests::{Airlock, Setup, skip, tools};
+use serde_json::{Value, json};
+
+/// As many that a recursion through them has no room on the stack of a thread.
+const DEEP: u64 = 19_000;
+
+/// The server that goes for its host, with more keys of its upstream.
+fn wild(keys: &str, kernel: &str) -> Setup {
+    let upstreams = stdio_upstream("wild", &[&tools::built("wild-server").display().to_string()]) + keys;
+    Setup { upstreams, kernel: kernel.to_owned(), ..Setup::default() }
+}
+
+fn session(airlock: &Airlock) -> Session {
+    let opened = Session::open(airlock.address(), "/mcp/wild", &airlock.user());
+    opened.unwrap_or_else(|error| panic!("{error}\nlog:\n{}", airlock.log()))
+}
+
+/// Has the server do something; how far it came.
+fn act(airlock: &Airlock, session: &mut Session, tool: &str, arguments: &Value) -> Value {
+    let said = session.call(tool, arguments);
+    let said = said.unwrap_or_else(|error| panic!("{tool}: {error}\nlog:\n{}", airlock.log()));
+    serde_json::from_str(text(&said)).unwrap_or_else(|error| panic!("{tool}: {error}: {said}"))
+}
+
+/// Whether servers have mounts of their own here.
+fn has_mounts(airlock: &Airlock) -> bool {
+    let log = airlock.log();
+    assert!(log.contains("rung"), "{log}");
+    let (_, report, _) = airlock_tests::airlock::run(&["kernel", "doctor", "--json"]);
+    let report: Value = serde_json::from_str(&report).expect("a report");
+    let layers = report["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    layers.iter().any(|layer| layer["name"] == "namespaces" && layer["active"] == true)
+}
+
+/// Ends the session, and waits until its server has ended.
+fn end(airlock: &Airlock, session: &Session) {
+    let mut end = session.listen(None);
+    "DELETE".clone_into(&mut end.method);
+    assert_eq!(airlock.send(&end).status, 204);
+    let ended = until(|| descendants(airlock.pid()).is_empty().then_some(()));
+    assert!(ended.is_some(), "the server does not end; log:\n{}", airlock.log());
+}
+
+/// With mounts of its own what it makes is in memory, bounded, and gone with it; without, it is taken apart on disk.
+#[test]
+fn a_tree_deeper_than_any_stack_ends_nobody() {
+    // In memory there is room for 2,048 files or directories.
+    for (kernel, keys) in [("off", ""), ("preferred", "    pin: {tmp: 8MiB}\n")] {
+        let mut airlock = wild(keys, kernel).start();
+        let mut first = session(&airlock);
+        let in_memory = kernel == "preferred" && has_mounts(&airlock);
+        // Landlock looks at every directory on the way up, so in a domain the deep ones take their time.
+        let depth = if in_memory || kernel == "off" { DEEP } else { 4_000 };
+        let made = act(&airlock, &mut first, "nest", &json!({"depth": depth}));
+        if in_memory {
+            assert!(made["made"].as_u64() < Some(2_048) && made["errno"] == 28, "{kernel}: {made}");
+        } else {
+            assert_eq!(made["made"], depth, "{kernel}: {made}");
+        }
+        end(&airlock, &first);
+        // What was left is removed by now, or it is being done: in either case others are served.
+        let mut second = session(&airlock);
+        let looked = act(&airlock, &mut second, "look", &json!({}));
+        assert!(looked["tmpdir"].is_string(), "{kernel}: {looked}");
+        if kernel == "off" {
+            // The whole of it was more than the stack of the thread that it was done on had room for.
+            let own = looked["tmpdir"].as_str().unwrap_or_default();
+            let (outer, _) = own.rsplit_once('/').unwrap_or_default();
+            let (place, _) = outer.rsplit_once('/').unwrap_or_default();
+            assert!(outer.contains("/airlock-server-"), "{looked}");
+            assert!(Path::new(place).is_dir());
+        }
+        end(&airlock, &second);
+        assert!(airlock.stop().success(), "{kernel}; log:\n{}", airlock.log());
+    }
+}
+
+#[test]
+fn what_a_server_keeps_for_a_while_has_bounds_and_is_seen_by_nobody() {
+    const KIB: u64 = 1_024;
+    let airlock = wild("    pin: {tmp: 1MiB}\n", "preferred").start();
+    if !has_mounts(&airlock) {
+        return skip("this host permits no mounts of a server's own");
+    }
+    let mut first = session(&airlock);
+    let looked = act(&airlock, &mut first, "look", &json!({}));
+    for place in ["tmp", "var_tmp", "shm"] {
+        assert_eq!(looked[place], json!([]), "what others keep there is not to be seen: {looked}");
+    }
+    assert_eq!(looked["tmpdir"], "/tmp");
+    // One bound for all three places.
+    let mut written = 0;
+    for dir in ["/tmp", "/var/tmp", "/dev/shm"] {
+        let filled = act(&airlock, &mut first, "fill", &json!({"dir": dir, "kib": 2 * KIB}));
+        assert_eq!(filled["errno"], 28, "no space is left: {filled}");
+        written += filled["kib"].as_u64().unwrap_or(u64::MAX);
+    }
+    assert!((KIB / 2..=KIB).contains(&written), "{written} KiB");
+    let made = act(&airlock, &mut first, "nest", &json!({"depth": DEEP}));
+    assert!(made["made"].as_u64() < Some(KIB) && made["errno"] == 28, "{made}");
+    for path in ["/tmp/filled", "/var/tmp/filled", "/dev/shm/filled"] {
+        assert!(!Path::new(path).exists(), "{path} is on the host");
+    }
+    // Nor by its neighbour of another session.
+    let mut second = session(&airlock);
+    let looked = act(&airlock, &mut second, "look", &json!({}));
+    assert_eq!([&looked["tmp"], &looked["shm"]], [&json!([]), &json!([])], "{looked}");
+    let filled = act(&airlock, &mut second, "fill", &json!({"kib": KIB / 2}));
+    assert_eq!(filled["errno"], 0, "it has room of its own: {filled}");
+}

@@ -209,6 +209,9 @@ pub struct Pin {
     pub memory: Option<ByteSize>,
     /// Limit of processes and threads of its cgroup.
     pub tasks: Option<u32>,
+    /// How much it may keep in all in its own `/tmp`, `/var/tmp` and `/dev/shm`, which are in memory and go with it. It counts as
+    /// `memory`, too.
+    pub tmp: ByteSize,
     /// Share of processors of its cgroup, in hundredths of one: `50%` is half a processor, `200%` two.
     pub cpu: Option<CpuShare>,
     /// Limit of descriptors that one process of its may have open; the daemon's own when absent.
@@ -255,6 +258,7 @@ impl Default for Pin {
             network: PinNetwork::None,
             memory: None,
             tasks: Some(64),
+            tmp: ByteSize::kib(64 << 10),
             cpu: None,
             open_files: None,
             sockets: Vec::new(),

@@ -91,6 +91,8 @@ fn a_mistake_is_told_at_its_place() {
         ("upstreams: [{name: a, type: stdio, command: [x], working_dir: «srv}]\n", "an absolute path"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {tasks: «0}}]\n", "at least 1"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {memory: «1KiB}}]\n", "at least `1MiB`"),
+        ("upstreams: [{name: a, type: stdio, command: [x], pin: {tmp: «1KiB}}]\n", "at least `64KiB`"),
+        ("upstreams: [{name: a, type: unix, socket: /s, pin: {«tmp: 1MiB}}]\n", "has no effect here"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {cpu: «half}}]\n", "such as `50%`"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {open_files: «3}}]\n", "at least 16"),
         ("upstreams: [{name: a, type: unix, socket: /s, pin: {«cpu: 50%}}]\n", "has no effect here"),

@@ -56,6 +56,7 @@ fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
     let limits = [
         ("memory", pin.memory != default.memory, "MemoryMax="),
         ("tasks", pin.tasks != default.tasks, "TasksMax="),
+        ("tmp", pin.tmp != default.tmp, "TemporaryFileSystem=/tmp:size="),
         ("cpu", pin.cpu != default.cpu, "CPUQuota="),
         ("open_files", pin.open_files != default.open_files, "LimitNOFILE="),
     ];

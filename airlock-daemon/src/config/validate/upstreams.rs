@@ -13,6 +13,8 @@ const MAX_NAME: usize = 32;
 const LEAST_OPEN_FILES: u32 = 16;
 /// Less memory than this does not even start a process.
 const LEAST_MEMORY: ByteSize = ByteSize::kib(1024);
+/// In less than this no file system has room for anything.
+const LEAST_TMP: ByteSize = ByteSize::kib(64);
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
@@ -145,6 +147,7 @@ fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
         ("network", pin.network != default.network),
         ("memory", pin.memory != default.memory),
         ("tasks", pin.tasks != default.tasks),
+        ("tmp", pin.tmp != default.tmp),
         ("cpu", pin.cpu != default.cpu),
         ("open_files", pin.open_files != default.open_files),
         ("sockets", pin.sockets != default.sockets),
@@ -231,6 +234,11 @@ fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
             &format!("at least {LEAST_OPEN_FILES}"),
             "write a number, such as `1024`",
         );
+    }
+    if upstream.pin.tmp < LEAST_TMP {
+        let path = at!["upstreams", index, "pin", "tmp"];
+        let message = format!("no program can keep its temporary files in {}", upstream.pin.tmp);
+        checks.value(path, message, "at least `64KiB`", "write a size, such as `64MiB`");
     }
     if let Some(memory) = upstream.pin.memory.filter(|memory| *memory < LEAST_MEMORY) {
         let path = at!["upstreams", index, "pin", "memory"];

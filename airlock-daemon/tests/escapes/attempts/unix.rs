@@ -135,6 +135,7 @@ fn bound() -> Vec<Attempt> {
         })
         .helped(Help::Dial)
         .from(Rung::Sealed)
+        .by_namespaces()
         .also(&[libc::ENOENT, libc::EROFS, libc::ECONNREFUSED]),
         attempt("unix-bind-abstract", "bind an abstract name, and have an accomplice connect to it", |_| {
             let name = format!("airlock-escapes-ours-{}", std::process::id());
