@@ -118,7 +118,7 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
         for Limit { controller, key, is_set } in LIMITS {
             if is_set(pin) && !report.is_active(&format!("{controller} limit")) {
                 broken.push(format!(
-                    "upstream {} has {key}, and the {controller} controller is not there to enforce it",
+                    "upstream {} is to have {key}, and the {controller} controller is not there to enforce it",
                     upstream.name
                 ));
             }

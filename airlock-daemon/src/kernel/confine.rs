@@ -81,9 +81,10 @@ impl Step {
                 "become its user",
                 "start airlock as root or with CAP_SETUID and CAP_SETGID, or remove `user` from the upstream",
             ),
-            Self::Limits => {
-                ("take its limits", "lower `pin.open_files`, or raise LimitNOFILE= of airlock.service")
-            }
+            Self::Limits => (
+                "take its limits",
+                "lower `pin.open_files` or `pin.file_size`, or raise LimitNOFILE= or LimitFSIZE= of airlock.service",
+            ),
             Self::Capabilities => ("give up capabilities", "a kernel of at least 4.3 is needed"),
             Self::NoNewPrivileges => ("give up new privileges", "a kernel of at least 3.5 is needed"),
             Self::Descriptors => ("close inherited descriptors", "a kernel of at least 5.11 is needed"),
@@ -116,6 +117,8 @@ pub(super) struct Confinement {
     pub(super) ids: Option<Ids>,
     /// How many descriptors it may have open; as many as the daemon when absent.
     pub(super) open_files: Option<u32>,
+    /// How many bytes long a file may be that it writes; as many as the daemon's when absent.
+    pub(super) file_size: Option<u64>,
     /// What system calls it may not make; none for whoever is not to be confined, and for the canary.
     pub(super) filters: Option<&'static Filters>,
     /// What of the file system it has; all where there is none.
@@ -172,6 +175,9 @@ impl Confinement {
         limit(libc::RLIMIT_CORE, 0)?;
         if let Some(open_files) = self.open_files {
             limit(libc::RLIMIT_NOFILE, open_files.into())?;
+        }
+        if let Some(file_size) = self.file_size {
+            limit(libc::RLIMIT_FSIZE, file_size)?;
         }
         // SAFETY: plain numbers. Without this the server would inherit what systemd gave the daemon as ambient.
         let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };

@@ -45,6 +45,7 @@ mod users;
 mod wants;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use airlock_ebpf::{Hook, Verdict};
@@ -125,6 +126,8 @@ pub struct KernelHalf {
     hidden: Mutex<Vec<PathBuf>>,
     slice: Option<Result<Slice, SliceError>>,
     permitted: Option<Permitted>,
+    /// Which limits were said not to be enforced: a bit for each of [`LIMITS`].
+    limits_told: AtomicU8,
 }
 
 impl KernelHalf {
@@ -246,7 +249,17 @@ impl KernelHalf {
         };
         let failures = Failures { pins: foreign_pins, early_drop: drop_failure };
         (
-            Self { report, early_drop, programs, pinning, names, hidden: Mutex::default(), slice, permitted },
+            Self {
+                report,
+                early_drop,
+                programs,
+                pinning,
+                names,
+                hidden: Mutex::default(),
+                slice,
+                permitted,
+                limits_told: AtomicU8::new(0),
+            },
             failures,
         )
     }
@@ -268,11 +281,7 @@ impl KernelHalf {
     pub fn cell(&self, upstream: &str, pin: &Pin) -> Result<Cell, KernelError> {
         let leaf = match &self.pinning {
             Some(pinning) => {
-                for Limit { controller, key, is_set } in LIMITS {
-                    if is_set(pin) && !pinning.cgroups.has(controller) {
-                        tracing::debug!(upstream, controller, "{key} not enforced: controller not available");
-                    }
-                }
+                self.tell_of_limits(&pinning.cgroups, upstream, pin);
                 let leaf = pinning.cgroups.leaf(upstream, pin)?;
                 self.names.remember(leaf.id()?, leaf.dir().to_path_buf(), upstream);
                 Some(leaf)
@@ -299,10 +308,29 @@ impl KernelHalf {
             permitted: self.permitted,
             open_files: pin.open_files,
             tmp: pin.tmp,
+            file_size: pin.file_size,
             pinned,
             leaf,
             pinning: self.pinning.clone(),
         })
+    }
+
+    /// Says which limits are not enforced, each once aloud.
+    fn tell_of_limits(&self, cgroups: &Cgroups, upstream: &str, pin: &Pin) {
+        for (place, Limit { controller, key, is_set }) in LIMITS.into_iter().enumerate() {
+            if !is_set(pin) || cgroups.has(controller) {
+                continue;
+            }
+            if self.limits_told.fetch_or(1 << place, Ordering::Relaxed) & (1 << place) == 0 {
+                tracing::warn!(
+                    upstream,
+                    controller,
+                    "{key} is not enforced: this controller is not available in cgroup v2 here; run as a systemd service with Delegate=yes on a host with unified cgroups"
+                );
+            } else {
+                tracing::debug!(upstream, controller, "{key} is not enforced");
+            }
+        }
     }
 
     /// The slice whose units may dial in, where one is configured.

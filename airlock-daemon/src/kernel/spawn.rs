@@ -157,6 +157,7 @@ pub struct Cell {
     pub(super) permitted: Option<Permitted>,
     pub(super) open_files: Option<u32>,
     pub(super) tmp: ByteSize,
+    pub(super) file_size: Option<ByteSize>,
     pub(super) network: PinNetwork,
     pub(super) hidden: Vec<PathBuf>,
 }
@@ -256,6 +257,7 @@ impl Cell {
                 namespaces,
                 ids,
                 open_files: self.open_files,
+                file_size: self.file_size.map(|size| size.0),
                 filters: self.filters,
                 domain,
             });

@@ -1,5 +1,6 @@
 //! A caged server against its host, its neighbours and the daemon that started it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use airlock_tests::airlock::{stdio_upstream, until};
@@ -114,4 +115,20 @@ fn what_a_server_keeps_for_a_while_has_bounds_and_is_seen_by_nobody() {
     assert_eq!([&looked["tmp"], &looked["shm"]], [&json!([]), &json!([])], "{looked}");
     let filled = act(&airlock, &mut second, "fill", &json!({"kib": KIB / 2}));
     assert_eq!(filled["errno"], 0, "it has room of its own: {filled}");
+}
+
+#[test]
+fn no_file_is_longer_than_it_may_be() {
+    let dir = airlock_tests::shown_dir("airlock-filled-").expect("a directory");
+    // Whoever the server runs as.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("ours");
+    let airlock = wild("    pin: {file_size: 64KiB}\n", "preferred").start();
+    let mut session = session(&airlock);
+    let looked = act(&airlock, &mut session, "look", &json!({}));
+    assert_eq!(looked["file_size"], 64 << 10, "{looked}");
+    // The server is ended by a signal that it did not expect.
+    let said = session.call("fill", &json!({"dir": dir.path(), "kib": 256}));
+    assert!(said.is_err(), "{said:?}");
+    let length = std::fs::metadata(dir.path().join("filled")).map(|found| found.len());
+    assert_eq!(length.expect("it was begun"), 64 << 10);
 }

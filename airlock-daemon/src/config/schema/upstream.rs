@@ -205,10 +205,13 @@ pub enum TokenClientAuth {
 pub struct Pin {
     /// What it may reach by network: nothing (the default) or, explicitly, the host's network.
     pub network: PinNetwork,
-    /// Memory limit of its cgroup, swap included: it is given none.
+    /// Memory limit of its cgroup, swap included: it is given none. No limit when null.
     pub memory: Option<ByteSize>,
-    /// Limit of processes and threads of its cgroup.
+    /// Limit of processes and threads of its cgroup. None when null.
     pub tasks: Option<u32>,
+    /// How long a file may be that one of its processes writes, wherever it may write; what is longer is cut off and the process is
+    /// sent `SIGXFSZ`. No limit when null.
+    pub file_size: Option<ByteSize>,
     /// How much it may keep in all in its own `/tmp`, `/var/tmp` and `/dev/shm`, which are in memory and go with it. It counts as
     /// `memory`, too.
     pub tmp: ByteSize,
@@ -256,8 +259,9 @@ impl Default for Pin {
     fn default() -> Self {
         Self {
             network: PinNetwork::None,
-            memory: None,
-            tasks: Some(64),
+            memory: Some(ByteSize::kib(1 << 20)),
+            tasks: Some(256),
+            file_size: Some(ByteSize::kib(1 << 20)),
             tmp: ByteSize::kib(64 << 10),
             cpu: None,
             open_files: None,

@@ -92,6 +92,10 @@ fn a_mistake_is_told_at_its_place() {
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {tasks: «0}}]\n", "at least 1"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {memory: «1KiB}}]\n", "at least `1MiB`"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {tmp: «1KiB}}]\n", "at least `64KiB`"),
+        (
+            "upstreams: [{name: a, type: stdio, command: [x], pin: {file_size: «1KiB}}]\n",
+            "or `null` for no limit",
+        ),
         ("upstreams: [{name: a, type: unix, socket: /s, pin: {«tmp: 1MiB}}]\n", "has no effect here"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {cpu: «half}}]\n", "such as `50%`"),
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {open_files: «3}}]\n", "at least 16"),
@@ -138,7 +142,7 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
             "`stdio`",
         ),
         (
-            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, pin: {«memory: 1GiB}}]\n",
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, pin: {«memory: 2GiB}}]\n",
             "here: Airlock does not",
         ),
         (

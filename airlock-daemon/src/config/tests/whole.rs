@@ -9,7 +9,7 @@ use crate::config::schema::{
     Framing, Io, Isolation, KernelMode, OnAuditFailure, PinNetwork, PolicyMode, SignatureAlgorithm,
 };
 use crate::config::schema::{UpstreamKind, Workers};
-use crate::config::units::Rate;
+use crate::config::units::{ByteSize, Rate};
 use crate::config::{MAX_DIAGNOSTICS, from_text};
 
 #[test]
@@ -64,7 +64,9 @@ fn values_are_read_as_written() {
     let env: Vec<_> = upstream.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(env, ["EMPTY=", "NONE=null", "ON=yes", "PORT=8080"]);
     assert_eq!(upstream.allow_tools, None);
-    assert_eq!((upstream.pin.network, upstream.pin.tasks), (PinNetwork::None, Some(64)));
+    assert_eq!((upstream.pin.network, upstream.pin.tasks), (PinNetwork::None, Some(256)));
+    assert_eq!((upstream.pin.memory, upstream.pin.tmp), (Some(ByteSize(512 << 20)), ByteSize(64 << 20)));
+    assert_eq!(upstream.pin.file_size, Some(ByteSize(1 << 30)));
     let crlf = good(&format!("\u{feff}{AUTH}server:\n  workers: 2\n").replace('\n', "\r\n"));
     assert_eq!(crlf.server.workers, Workers::Count(2));
 }
@@ -272,7 +274,7 @@ fn servers_that_are_not_started_here_are_not_pinned() {
     assert_mistakes(
         &format!(
             "{AUTH}upstreams:\n  - {{name: a, type: unix, socket: /s, pin: {{«network: host, «memory: 1KiB, «tasks: 0}}}}\n\
-             \x20 - {{name: b, type: http, url: \"http://127.0.0.1:1/mcp\", pin: {{network: none, tasks: 64, «memory: 1GiB}}}}\n"
+             \x20 - {{name: b, type: http, url: \"http://127.0.0.1:1/mcp\", pin: {{network: none, tasks: 256, «memory: 2GiB}}}}\n"
         ),
         &["nothing to pin"; 4],
     );

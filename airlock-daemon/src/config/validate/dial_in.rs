@@ -57,6 +57,7 @@ fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
         ("memory", pin.memory != default.memory, "MemoryMax="),
         ("tasks", pin.tasks != default.tasks, "TasksMax="),
         ("tmp", pin.tmp != default.tmp, "TemporaryFileSystem=/tmp:size="),
+        ("file_size", pin.file_size != default.file_size, "LimitFSIZE="),
         ("cpu", pin.cpu != default.cpu, "CPUQuota="),
         ("open_files", pin.open_files != default.open_files, "LimitNOFILE="),
     ];

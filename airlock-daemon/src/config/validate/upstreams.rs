@@ -15,6 +15,8 @@ const LEAST_OPEN_FILES: u32 = 16;
 const LEAST_MEMORY: ByteSize = ByteSize::kib(1024);
 /// In less than this no file system has room for anything.
 const LEAST_TMP: ByteSize = ByteSize::kib(64);
+/// Programs write logs and caches of this length before they do anything else.
+const LEAST_FILE: ByteSize = ByteSize::kib(64);
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
@@ -148,6 +150,7 @@ fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
         ("memory", pin.memory != default.memory),
         ("tasks", pin.tasks != default.tasks),
         ("tmp", pin.tmp != default.tmp),
+        ("file_size", pin.file_size != default.file_size),
         ("cpu", pin.cpu != default.cpu),
         ("open_files", pin.open_files != default.open_files),
         ("sockets", pin.sockets != default.sockets),
@@ -239,6 +242,16 @@ fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         let path = at!["upstreams", index, "pin", "tmp"];
         let message = format!("no program can keep its temporary files in {}", upstream.pin.tmp);
         checks.value(path, message, "at least `64KiB`", "write a size, such as `64MiB`");
+    }
+    if let Some(size) = upstream.pin.file_size.filter(|size| *size < LEAST_FILE) {
+        let path = at!["upstreams", index, "pin", "file_size"];
+        let message = format!("no program gets on with files of {size}");
+        checks.value(
+            path,
+            message,
+            "at least `64KiB`",
+            "write a size, such as `1GiB`, or `null` for no limit",
+        );
     }
     if let Some(memory) = upstream.pin.memory.filter(|memory| *memory < LEAST_MEMORY) {
         let path = at!["upstreams", index, "pin", "memory"];
