@@ -159,11 +159,27 @@ impl Setup {
             io = self.io,
             log = self.log,
             server = self.server,
-            upstreams = if self.upstreams.is_empty() { "  []\n" } else { &self.upstreams },
+            upstreams = if self.upstreams.is_empty() { "  []\n".to_owned() } else { self.asking_for_root() },
             kernel = self.kernel,
             observability = self.observability,
             more = self.more,
         ))
+    }
+
+    /// The upstreams. Where root would not start them as itself unasked, it is asked to: few hosts of tests have a user for servers.
+    fn asking_for_root(&self) -> String {
+        if !self.kernel.starts_with("required") || !tools::is_root() {
+            return self.upstreams.clone();
+        }
+        let ask = |entry: &str| {
+            let by = if entry.contains(" user:") {
+                "    type: stdio\n"
+            } else {
+                "    type: stdio\n    user: root\n"
+            };
+            entry.replace("    type: stdio\n", by)
+        };
+        self.upstreams.split("  - name:").map(ask).collect::<Vec<_>>().join("  - name:")
     }
 
     /// Starts it and waits until it is ready. Panics with its log when it is not: the test has failed.

@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::config;
 use crate::config::schema::{Config, KernelMode, PinNetwork, PinSocket, UpstreamKind};
-use crate::kernel::{KernelHalf, LIMITS, Limit, Report, has_default_user, interface_exists};
+use crate::kernel::{
+    KernelHalf, LIMITS, Limit, ROOT_BY_OMISSION, Report, has_default_user, interface_exists,
+    is_root_by_omission,
+};
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT: &str = "/etc/airlock/airlock.yaml";
@@ -122,6 +125,10 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
                     upstream.name
                 ));
             }
+        }
+        if config.kernel.mode == KernelMode::Required && is_root_by_omission(upstream.user.as_deref()) {
+            broken.push(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name));
+            continue;
         }
         let is_own_user = upstream.user.is_none() && !has_default_user();
         if pin.network == PinNetwork::None && is_own_user && !report.is_active("cgroup guard") {

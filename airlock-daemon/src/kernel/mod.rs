@@ -64,7 +64,10 @@ pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::pins::PinsError;
 pub use self::report::{Layer, Report};
-pub use self::spawn::{Cell, DEFAULT_PATH, ServerCommand, ServerProcess, SpawnError, has_default_user};
+pub use self::spawn::{
+    Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, ServerProcess, SpawnError, has_default_user,
+    is_root_by_omission,
+};
 
 use self::cgroup::Cgroups;
 use self::events::{Events, Names};
@@ -309,6 +312,7 @@ impl KernelHalf {
             open_files: pin.open_files,
             tmp: pin.tmp,
             file_size: pin.file_size,
+            strict: self.report.mode == KernelMode::Required,
             pinned,
             leaf,
             pinning: self.pinning.clone(),

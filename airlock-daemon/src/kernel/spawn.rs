@@ -34,6 +34,10 @@ pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The user of servers whose configuration names none, where it exists and this process may become it; `sysusers.d` makes it.
 const DEFAULT_USER: &str = "airlock-mcp";
 
+/// Why mode `required` starts no server as root that nobody asked for, and what to do.
+pub const ROOT_BY_OMISSION: &str = "it would run as root, which nobody asked for: `user` names nobody, and there is no user airlock-mcp; \
+     create it (systemd-sysusers, or useradd --system airlock-mcp), or set `user`, be it `user: root`";
+
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct ServerCommand {
@@ -98,6 +102,12 @@ pub enum SpawnError {
         /// Its name.
         user: String,
     },
+    /// Airlock is root, and no user is named or there.
+    #[error("upstream {upstream}: {}", ROOT_BY_OMISSION)]
+    RootByOmission {
+        /// The upstream.
+        upstream: String,
+    },
     /// The child could not confine itself, so the program was not executed.
     #[error("upstream {upstream}: its process could not {}: {source}; {}", step.explain().0, step.explain().1)]
     Confine {
@@ -158,6 +168,8 @@ pub struct Cell {
     pub(super) open_files: Option<u32>,
     pub(super) tmp: ByteSize,
     pub(super) file_size: Option<ByteSize>,
+    /// Whether it may start no server as root by omission.
+    pub(super) strict: bool,
     pub(super) network: PinNetwork,
     pub(super) hidden: Vec<PathBuf>,
 }
@@ -194,6 +206,9 @@ impl Cell {
         }
         let ids =
             if let Some(user) = &command.user { change_of_user(&upstream, user)? } else { default_user() };
+        if self.strict && command.user.is_none() && is_root(ids) {
+            return Err(SpawnError::RootByOmission { upstream });
+        }
         if ids.is_none() && self.pinned {
             tracing::warn!(
                 upstream,
@@ -280,6 +295,16 @@ impl Cell {
 /// Whether servers whose configuration names no user run as one of their own, and not as Airlock's. Asks the name service.
 pub fn has_default_user() -> bool {
     default_user().is_some()
+}
+
+/// Whether a server whose configuration names this user would run as root by omission. Asks the name service where it names none.
+pub fn is_root_by_omission(user: Option<&str>) -> bool {
+    user.is_none() && is_root(default_user())
+}
+
+/// Whether whoever becomes this user, or stays who we are, is root.
+fn is_root(ids: Option<Ids>) -> bool {
+    ids.map_or_else(|| rustix::process::geteuid().is_root(), |ids| ids.uid == 0)
 }
 
 /// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, text};
@@ -131,4 +132,30 @@ fn no_file_is_longer_than_it_may_be() {
     assert!(said.is_err(), "{said:?}");
     let length = std::fs::metadata(dir.path().join("filled")).map(|found| found.len());
     assert_eq!(length.expect("it was begun"), 64 << 10);
+}
+
+#[test]
+fn nobody_is_root_who_was_not_asked_to_be() {
+    if !tools::is_root() {
+        return skip("only root can start servers as root");
+    }
+    if Command::new("id").arg("airlock-mcp").output().is_ok_and(|output| output.status.success()) {
+        return skip("this host has a user for servers");
+    }
+    // The line is looked for in what the harness would otherwise add.
+    let upstreams = stdio_upstream("wild", &[&tools::built("wild-server").display().to_string()])
+        .replace("type: stdio\n", "type: \"stdio\"\n");
+    let failed = Setup { upstreams, kernel: "required".to_owned(), ..Setup::default() }.try_start();
+    let log =
+        failed.map(|airlock| airlock.log()).map_err(|failed| failed.log).expect_err("nobody asked for root");
+    // Where the programs of the cage are missing that is said first.
+    if !log.contains("this host pins servers on rung") {
+        for part in ["upstream wild", "as root", "airlock-mcp", "`user: root`"] {
+            assert!(log.contains(part), "`{part}` in: {log}");
+        }
+    }
+    // In the other modes it is the operator's to see; whoever asks for it has it.
+    let airlock = wild("    user: root\n", "preferred").start();
+    let looked = act(&airlock, &mut session(&airlock), "look", &json!({}));
+    assert_eq!(looked["uid"], "0", "{looked}");
 }

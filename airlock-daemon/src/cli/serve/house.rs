@@ -12,11 +12,11 @@ use crate::auth::Authenticator;
 use crate::auth::development::DevelopmentIssuer;
 use crate::cli::reload;
 use crate::config;
-use crate::config::schema::{self, Config, PolicyMode, Workers};
+use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::face::session::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
-use crate::kernel::KernelHalf;
+use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, is_root_by_omission};
 use crate::limits::Limits;
 use crate::limits::keeper::Keeper;
 use crate::observe::metrics::Metrics;
@@ -60,6 +60,7 @@ impl House {
         kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
         let kernel = KernelHalf::start(&kernel)?;
         kernel.hide(config::own_files(&config, file));
+        nobody_is_root_by_omission(&config)?;
         let tls = match &config.server.tls {
             Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
             None => None,
@@ -158,6 +159,16 @@ impl House {
             Listener::Unix(_) => listener.to_string(),
         });
         listed.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// In mode `required` each server that would not be started later is named now.
+fn nobody_is_root_by_omission(config: &Config) -> Result<(), Failure> {
+    let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
+    let mut strict = started.filter(|_| config.kernel.mode == KernelMode::Required);
+    match strict.find(|upstream| is_root_by_omission(upstream.user.as_deref())) {
+        Some(upstream) => Err(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name).into()),
+        None => Ok(()),
     }
 }
 
