@@ -8,10 +8,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attempts::{Attempts, Bait, attempt};
-use super::cgroup::{CgroupError, Cgroups};
+use super::cgroup::Cgroups;
 use super::clone::Birth;
 use super::confine::{Confinement, Step};
 use super::events::Names;
+use super::hierarchy::CgroupError;
 use crate::config::schema::{Pin, Rung};
 
 /// Why the canary could not sing.

@@ -1,7 +1,7 @@
 //! The cgroups: where ours are, one leaf a server process, and its end.
 //!
 //! ```text
-//! base/            our own cgroup when systemd delegated it and we serve, otherwise `airlock-<pid>-<n>` below our own
+//! base/            our own cgroup when systemd delegated it and we serve, otherwise `airlock-<pid>-<n>-claimed` below our own
 //!   daemon/        this process (only when delegated: a cgroup with controllers holds no processes itself)
 //!   servers/       the programs are attached here, before the first leaf exists
 //!     <name>-<n>   one server process and its children
@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Purpose;
+use super::claim::Claim;
 use super::clone::Entrance;
-use super::hierarchy::{delegated_base, own_cgroup};
+use super::hierarchy::{self, CgroupError, delegated_base, failed, own_cgroup};
 use crate::config::schema::{Pin, PinNetwork};
 
 /// A limit of `pin` that a controller enforces.
@@ -42,58 +43,20 @@ pub const LIMITS: [Limit; 3] = [
 ];
 
 /// What the leaves are in: of pinned servers, and of others.
-const PARENTS: [&str; 2] = ["servers", "unpinned"];
+pub(super) const PARENTS: [&str; 2] = ["servers", "unpinned"];
+
+/// How the names end of cgroups on which their daemon holds a lock.
+pub(super) const CLAIMED: &str = "-claimed";
 
 /// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
-
-/// Why the cgroups could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum CgroupError {
-    /// There is no cgroup v2 hierarchy.
-    #[error("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")]
-    NoMount,
-    /// This process is in no cgroup of that hierarchy, or in one that the mount does not show.
-    #[error(
-        "this process's own cgroup is not below {mount}; run it where its cgroup is visible, or with a cgroup namespace"
-    )]
-    NotVisible {
-        /// Where cgroup2 is mounted.
-        mount: PathBuf,
-    },
-    /// A file or directory refused.
-    #[error("{path}: cannot {action}: {source}; run as root, or as a systemd service with Delegate=yes")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl CgroupError {
-    /// The number of the system error, if there is one.
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Io { source, .. } => source.raw_os_error(),
-            Self::NoMount | Self::NotVisible { .. } => None,
-        }
-    }
-}
-
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
-    let path = path.to_path_buf();
-    move |source| CgroupError::Io { action, path, source }
-}
 
 /// The cgroups of this daemon.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     base: PathBuf,
-    /// Whether `base` was created here, and is removed at the end.
-    created: bool,
+    /// `base`, if it was created here, and is removed at the end.
+    claim: Option<Claim>,
     delegated: bool,
     /// What leaves have.
     controllers: Vec<&'static str>,
@@ -110,20 +73,17 @@ impl Cgroups {
     pub(super) fn prepare(purpose: Purpose) -> Result<Self, CgroupError> {
         let own = own_cgroup()?;
         let given = delegated_base(&own);
-        let (base, created) = match (&given, purpose) {
-            (Some(given), Purpose::Serve) => (given.clone(), false),
-            (Some(given), Purpose::Look) => (given.join(unique_name()), true),
-            (None, _) => (own.join(unique_name()), true),
-        };
-        if created {
-            fs::create_dir(&base).map_err(failed("create the cgroup", &base))?;
+        let (base, claim) = if let (Some(given), Purpose::Serve) = (&given, purpose) {
+            step_aside(given)?;
+            (given.clone(), None)
         } else {
-            step_aside(&base)?;
-        }
+            let claim = claim_below(given.as_ref().unwrap_or(&own))?;
+            (claim.path().to_path_buf(), Some(claim))
+        };
         let delegated = given.is_some();
         let mut cgroups = Self {
             base,
-            created,
+            claim,
             delegated,
             controllers: Vec::new(),
             given: Vec::new(),
@@ -154,7 +114,7 @@ impl Cgroups {
 
     /// Whether the next daemon is given the same ones.
     pub(super) fn are_given(&self) -> bool {
-        !self.created
+        self.claim.is_none()
     }
 
     /// The directory that holds our cgroups.
@@ -217,13 +177,6 @@ impl Cgroups {
         Ok(leaf)
     }
 
-    /// Ends the servers of a daemon that died, whose cgroups systemd left to us. A directory of our own making has none.
-    pub(super) fn end_leftovers(&self) {
-        if !self.created {
-            end_leftovers(&self.base);
-        }
-    }
-
     /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
     fn enable_controllers(&mut self) {
         for Limit { controller, .. } in LIMITS {
@@ -242,7 +195,7 @@ impl Drop for Cgroups {
     fn drop(&mut self) {
         // A directory that still has a leaf refuses, which is right: its process is still alive.
         let mut dirs = vec![self.servers(), self.unpinned()];
-        if self.created {
+        if self.claim.is_some() {
             dirs.push(self.base.clone());
         }
         for dir in dirs {
@@ -261,6 +214,11 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
+    /// One that was left by a daemon that died. It ends with this value.
+    pub(super) fn left(path: PathBuf) -> Self {
+        Self { path, gone: false }
+    }
+
     /// Its directory.
     pub(super) fn dir(&self) -> &Path {
         &self.path
@@ -297,12 +255,8 @@ impl Leaf {
         }
         self.gone = true;
         let emptied = self.wait_until_empty();
-        match fs::remove_dir(&self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, ?emptied, "cgroup of a server not removed");
-            }
+        if let Err(error) = hierarchy::remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, ?emptied, "cgroup of a server not removed");
         }
     }
 
@@ -369,26 +323,18 @@ fn step_aside(base: &Path) -> Result<(), CgroupError> {
     fs::write(&procs, "0").map_err(failed("move this process", &procs))
 }
 
-fn end_leftovers(base: &Path) {
-    for parent in PARENTS.map(|name| base.join(name)) {
-        let leaves = fs::read_dir(&parent).into_iter().flatten().flatten();
-        for leaf in leaves.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            tracing::info!(path = %leaf.path().display(), "server of a daemon that is gone: ended");
-            drop(Leaf { path: leaf.path(), gone: false });
+/// A cgroup that no other daemon, and no other instance in this process, has. As long as this one lives nobody clears it away.
+fn claim_below(parent: &Path) -> Result<Claim, CgroupError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("airlock-{}-{number}{CLAIMED}", std::process::id()));
+        match Claim::make(&path, 0o755) {
+            Ok(Some(claim)) => return Ok(claim),
+            Ok(None) => {}
+            // A dead one's whose number this process has now.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("create the cgroup", &path)(error)),
         }
     }
-}
-
-/// Ends the servers of a daemon that died for one that makes no cgroups; gives the directory that both are in, if systemd
-/// delegated one.
-pub(super) fn clear_delegated() -> Option<PathBuf> {
-    let base = delegated_base(&own_cgroup().ok()?)?;
-    end_leftovers(&base);
-    Some(base)
-}
-
-/// A name that no other daemon, and no other instance in this process, takes.
-fn unique_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("airlock-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -36,6 +36,14 @@ impl Claim {
         Ok(is_there.then(|| Self { path: path.into(), dir }))
     }
 
+    /// Takes over a directory whose maker is dead. `None` for what is no directory, is not this user's, or is a living one's.
+    pub(super) fn of_the_dead(path: &Path) -> Option<Self> {
+        let dir = open(path).ok()?;
+        let found = dir.metadata().ok()?;
+        let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+        (is_ours && dir.try_lock().is_ok()).then(|| Self { path: path.into(), dir })
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -54,4 +62,44 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn is_same(found: &std::fs::Metadata, dir: &File) -> bool {
     dir.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_holds_is_taken_over() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("claimed");
+        let claim = Claim::make(&path, 0o700).expect("a directory").expect("nobody is faster");
+        assert!(Claim::of_the_dead(&path).is_none(), "its maker lives");
+        drop(claim);
+        let taken = Claim::of_the_dead(&path).expect("its maker is gone");
+        assert_eq!(taken.path(), path);
+        assert!(Claim::of_the_dead(&path).is_none(), "it is taken already");
+    }
+
+    #[test]
+    fn neither_links_nor_files_are_taken_for_directories() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (real, link, file) =
+            (place.path().join("real"), place.path().join("link"), place.path().join("file"));
+        std::fs::create_dir(&real).and_then(|()| std::fs::write(&file, "x")).expect("ours to fill");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        assert!(Claim::of_the_dead(&link).is_none() && Claim::of_the_dead(&file).is_none());
+        assert!(Claim::of_the_dead(&real).is_some());
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_left_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("theirs");
+        std::fs::create_dir(&path).expect("a directory");
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+            println!("SKIPPED: only root can give a directory away");
+            return;
+        }
+        assert!(Claim::of_the_dead(&path).is_none());
+    }
 }

@@ -14,8 +14,7 @@ use aya::Ebpf;
 use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::cgroup::CgroupError;
-use super::hierarchy;
+use super::hierarchy::{self, CgroupError};
 use super::links::{self, Links};
 use super::loader::{self, LoadError};
 use super::peer::{Peer, TICKS};

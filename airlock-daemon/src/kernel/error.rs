@@ -1,8 +1,8 @@
 //! What a kernel half that is demanded does not start without.
 
-use super::cgroup::CgroupError;
 use super::dialers::SliceError;
 use super::drop::DropError;
+use super::hierarchy::CgroupError;
 use super::loader::LoadError;
 use super::pins::PinsError;
 use super::report::rung_name;

@@ -1,9 +1,53 @@
 //! Where a process is among the cgroups of version 2, and what systemd has given us of them.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cgroup::{CgroupError, failed};
+/// Cgroups that are removed in one go, at most. A server that is root may make some below its own.
+const REMOVED: usize = 10_000;
+
+/// Why the cgroups could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// There is no cgroup v2 hierarchy.
+    #[error("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")]
+    NoMount,
+    /// This process is in no cgroup of that hierarchy, or in one that the mount does not show.
+    #[error(
+        "this process's own cgroup is not below {mount}; run it where its cgroup is visible, or with a cgroup namespace"
+    )]
+    NotVisible {
+        /// Where cgroup2 is mounted.
+        mount: PathBuf,
+    },
+    /// A file or directory refused.
+    #[error("{path}: cannot {action}: {source}; run as root, or as a systemd service with Delegate=yes")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl CgroupError {
+    /// The number of the system error, if there is one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error(),
+            Self::NoMount | Self::NotVisible { .. } => None,
+        }
+    }
+}
+
+/// The error of what was tried at a path.
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_path_buf();
+    move |source| CgroupError::Io { action, path, source }
+}
 
 /// The directory of this process's cgroup.
 pub(super) fn own_cgroup() -> Result<PathBuf, CgroupError> {
@@ -57,6 +101,33 @@ pub(super) fn delegated_base(own: &Path) -> Option<PathBuf> {
     }
     let parent = own.parent().filter(|_| own.ends_with("daemon"))?;
     is_delegated(parent).then(|| parent.to_path_buf())
+}
+
+/// Removes a cgroup with all that are below it. None of them may hold a process any more.
+pub(super) fn remove(top: &Path) -> io::Result<()> {
+    let mut left = vec![top.to_path_buf()];
+    let mut tried = 0;
+    while let Some(dir) = left.last() {
+        tried += 1;
+        let error = match fs::remove_dir(dir) {
+            Ok(()) => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(error),
+        };
+        let Some(error) = error else {
+            left.pop();
+            continue;
+        };
+        // What is in it goes first. Its files go with it.
+        let below = fs::read_dir(dir).into_iter().flatten().flatten();
+        let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let below: Vec<PathBuf> = below.take(REMOVED).map(|entry| entry.path()).collect();
+        if below.is_empty() || tried > REMOVED {
+            return Err(error);
+        }
+        left.extend(below);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use airlock_ebpf::Cage;
 use aya::Ebpf;
 
 use super::canary;
-use super::cgroup::{self, Cgroups};
+use super::cgroup::Cgroups;
 use super::clone::Birth;
 use super::dialers::{Slice, SliceError};
 use super::events::Names;
+use super::leftovers;
 use super::links::Links;
 use super::loader::{self, LoadError, errno_of};
 use super::pins::{Hold, Pins, PinsError};
@@ -93,7 +94,7 @@ pub(super) fn climb(
     // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next to pins that are
     // refused nothing is touched.
     if foreign.is_none() {
-        cgroups.end_leftovers();
+        leftovers::end(cgroups);
     }
     let rung = prove(cgroups, names, layers);
     if let Some(Ok(slice)) = &mut slice {
@@ -155,7 +156,7 @@ fn pin(
 
 /// Ends what a daemon left that died, for one that pins nothing: its servers, and the pins that would shut the doors of its slice.
 pub(super) fn clear(bpffs: Option<&Path>) {
-    let Some(base) = cgroup::clear_delegated() else { return };
+    let Some(base) = leftovers::clear_delegated() else { return };
     if let Err(error) = (Hold { base: &base, bpffs, stays: false }).forget_all() {
         tracing::warn!(%error, "the pins of a daemon that died stay; {}", error.remedy());
     }

@@ -22,6 +22,7 @@ mod interfaces;
 mod ladder;
 mod landlock;
 mod layers;
+mod leftovers;
 mod links;
 mod loader;
 mod mount_steps;
@@ -51,13 +52,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
 
-pub use self::cgroup::{CgroupError, LIMITS, Limit};
+pub use self::cgroup::{LIMITS, Limit};
 pub use self::confine::Step;
 pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
 pub use self::door::Door;
 pub use self::drop::{Blocked, DropError, EarlyDrop, Reason, Stage};
 pub use self::error::KernelError;
 pub use self::events::Denied;
+pub use self::hierarchy::CgroupError;
 pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
 pub use self::network::protected;
@@ -144,6 +146,8 @@ impl KernelHalf {
     pub fn start(config: &Kernel) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
         let (half, failures) = Self::climb(config, minimum, Purpose::Serve);
+        own_dir::clear();
+        leftovers::clear_dead();
         let report = &half.report;
         match config.mode {
             KernelMode::Required => {

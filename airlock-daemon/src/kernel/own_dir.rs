@@ -12,6 +12,9 @@ use super::users::Ids;
 /// How the names of these directories begin; 32 hexadecimal digits follow.
 const PREFIX: &str = "airlock-server-";
 
+/// Entries of the directory for temporary files that are looked at for what dead daemons left. Everybody may fill it.
+const LOOKED_AT: usize = 100_000;
+
 /// The directory; removed with this value.
 #[derive(Debug)]
 pub(super) struct OwnDir {
@@ -83,6 +86,28 @@ impl Drop for OwnDir {
     }
 }
 
+/// Removes what dead daemons left, in a thread of its own; what a living one has stays.
+pub(super) fn clear() {
+    let looking = std::thread::Builder::new().name("airlock-leftovers".into()).spawn(|| {
+        for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().take(LOOKED_AT).flatten() {
+            if entry.file_name().to_str().is_some_and(is_name)
+                && let Some(left) = Claim::of_the_dead(&entry.path())
+            {
+                tracing::info!(path = %left.path().display(), "directory of a daemon that is gone: removed");
+                sweep::away(left);
+            }
+        }
+    });
+    if let Err(error) = looking {
+        tracing::warn!(%error, "what dead daemons left for their servers is not looked for");
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn claim() -> io::Result<Claim> {
     loop {
         let path = std::env::temp_dir().join(format!("{PREFIX}{}", name()?));
@@ -112,6 +137,7 @@ mod tests {
         let inner = own.path().expect("its own").to_path_buf();
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&outer), mode(&inner)), (0o711, 0o700));
+        assert!(is_name(outer.file_name().and_then(|name| name.to_str()).expect("a name")), "{outer:?}");
         fs::create_dir_all(inner.join("a/b")).expect("ours to fill");
         drop(own);
         // Another thread does it.
@@ -129,5 +155,14 @@ mod tests {
         assert_eq!(own.path(), None);
         drop(own);
         assert!(!outer.exists());
+    }
+
+    #[test]
+    fn names_of_others_are_none() {
+        let name = format!("{PREFIX}{:032x}", 7);
+        assert!(is_name(&name));
+        for other in [&name[1..], &name[..name.len() - 1], "airlock-server-", "airlock-12"] {
+            assert!(!is_name(other), "{other}");
+        }
     }
 }

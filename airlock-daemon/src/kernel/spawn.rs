@@ -14,9 +14,10 @@ use rustix::process::{Signal, kill_process_group};
 use rustix::thread::CapabilitySet;
 
 use super::Pinning;
-use super::cgroup::{CgroupError, Leaf};
+use super::cgroup::Leaf;
 use super::clone::Child;
 use super::confine::{Confinement, Step, socket_pair};
+use super::hierarchy::CgroupError;
 use super::landlock::Domain;
 use super::mounts::Mounts;
 use super::namespaces::{Namespaces, Permitted};

@@ -1,13 +1,14 @@
 //! A caged server against its host, its neighbours and the daemon that started it.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, text};
 use airlock_tests::proc::descendants;
 use airlock_tests::{Airlock, Setup, skip, tools};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// As many that a recursion through them has no room on the stack of a thread.
@@ -158,4 +159,76 @@ fn nobody_is_root_who_was_not_asked_to_be() {
     let airlock = wild("    user: root\n", "preferred").start();
     let looked = act(&airlock, &mut session(&airlock), "look", &json!({}));
     assert_eq!(looked["uid"], "0", "{looked}");
+}
+
+/// The directories of servers that this process's user has at that place.
+fn directories(of: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
+    let is_ours = |path: &PathBuf| path.to_string_lossy().contains("/airlock-server-");
+    entries.map(|entry| entry.path()).filter(is_ours).collect()
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_gone_with_the_next_start_and_what_a_living_one_has_stays() {
+    let mut killed = wild("", "off").start();
+    let mut living = wild("", "off").start();
+    let (mut one, mut two) = (session(&killed), session(&living));
+    let outer = |airlock: &Airlock, session: &mut Session| {
+        let looked = act(airlock, session, "look", &json!({}));
+        let own = PathBuf::from(looked["tmpdir"].as_str().unwrap_or_default());
+        own.parent().map(Path::to_path_buf).expect("a directory of the daemon's")
+    };
+    let (left, kept) = (outer(&killed, &mut one), outer(&living, &mut two));
+    act(&killed, &mut one, "nest", &json!({"depth": DEEP}));
+    let place = left.parent().expect("a directory").to_path_buf();
+    assert!(directories(&place).contains(&left) && directories(&place).contains(&kept));
+    let servers = descendants(killed.pid());
+    killed.signal(Signal::KILL);
+    killed.wait();
+    // Where nothing else does, its servers end by the end of their input.
+    assert!(
+        until(|| servers.iter().all(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists()).then_some(()))
+            .is_some()
+    );
+    assert!(left.exists(), "nobody was there to remove it");
+    // A name that looks like one, and leads elsewhere.
+    let link = place.join(format!("airlock-server-{:032x}", u128::from(std::process::id())));
+    std::os::unix::fs::symlink(&kept, &link).expect("a link");
+
+    let mut next = wild("", "off").start();
+    let gone = until(|| (!left.exists()).then_some(()));
+    let (is_link, still) = (link.symlink_metadata().is_ok(), kept.exists());
+    std::fs::remove_file(&link).expect("ours");
+    assert!(gone.is_some(), "{} is still there; log:\n{}", left.display(), next.log());
+    assert!(is_link && still, "what is not a dead daemon's stays");
+    let looked = act(&living, &mut two, "look", &json!({}));
+    assert!(looked["tmpdir"].is_string(), "{looked}");
+    assert!(next.stop().success() && living.stop().success());
+}
+
+#[test]
+fn the_cgroups_of_a_killed_daemon_are_gone_with_the_next_start() {
+    if !tools::is_root() {
+        return skip("cgroups need root");
+    }
+    let mut killed = wild("", "preferred").start();
+    let mut lost = session(&killed);
+    act(&killed, &mut lost, "look", &json!({}));
+    let server = *descendants(killed.pid()).first().expect("a server");
+    let leaf = match airlock_tests::slice::cgroup_of(&server.to_string()) {
+        Ok(leaf) if leaf.to_string_lossy().contains("-claimed/servers/") => leaf,
+        other => return skip(&format!("its servers have no cgroups that it made itself: {other:?}")),
+    };
+    let mut living = wild("", "preferred").start();
+    let mut kept = session(&living);
+    act(&living, &mut kept, "look", &json!({}));
+    killed.signal(Signal::KILL);
+    killed.wait();
+    let base = leaf.ancestors().nth(2).expect("what the daemon made");
+    assert!(base.exists());
+    let mut next = wild("", "preferred").start();
+    assert!(until(|| (!base.exists()).then_some(())).is_some(), "{}; log:\n{}", base.display(), next.log());
+    let looked = act(&living, &mut kept, "look", &json!({}));
+    assert!(looked["tmpdir"].is_string(), "a living one keeps its servers: {looked}");
+    assert!(next.stop().success() && living.stop().success());
 }
