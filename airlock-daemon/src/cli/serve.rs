@@ -1,5 +1,6 @@
 //! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps the house.
 
+mod closed;
 mod crew;
 mod house;
 mod housekeeping;
@@ -55,6 +56,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn serve(config: Config, file: &Path) -> Result<(), Failure> {
+    closed::close()?;
     logging::init(&config.observability.log)?;
     let house = House::set_up(config, file)?;
     let service = Arc::clone(&house.service);

@@ -246,6 +246,16 @@ pub(super) fn hear(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// Whether the calling process, a child, is closed to others of its user until it executes a program. One system call.
+pub(super) fn set_closed(closed: bool) -> io::Result<()> {
+    let dumpable = libc::c_ulong::from(!closed);
+    // SAFETY: plain numbers.
+    match unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Closes a descriptor in a child, whose copies of values are never dropped.
 pub(super) fn close(fd: RawFd) {
     // SAFETY: a number; nobody uses it in the child afterwards, and the parent's own stays.

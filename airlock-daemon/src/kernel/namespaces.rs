@@ -10,16 +10,20 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::confine::{Confinement, Step, close, hear};
+use super::confine::{Confinement, Step, close, hear, set_closed, tell};
 use super::mounts::Mounts;
 use super::own_dir::OwnDir;
 use super::program::{Program, StartError};
 use super::report::Layer;
 use super::users::Ids;
 use crate::config::schema::PinNetwork;
+
+/// How long a child that was just born may take to say so.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,9 @@ impl Gate {
     }
 
     fn open(&self, child: Pid, ids: Option<Ids>) -> io::Result<()> {
+        // Only when the child says so are the files below our own user's.
+        self.ours.set_read_timeout(Some(PATIENCE))?;
+        hear(self.ours.as_raw_fd())?;
         let of = |file: &str| format!("/proc/{}/{file}", child.as_raw_nonzero());
         let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let servers = ids.unwrap_or(own);
@@ -113,7 +120,14 @@ impl Gate {
     /// In the child.
     fn pass(&self) -> io::Result<()> {
         close(self.ours.as_raw_fd());
-        hear(self.childs.as_raw_fd())
+        // The files of a process that is closed to others, as the daemon is, are root's, and so are those of its copy.
+        set_closed(false)?;
+        if tell(self.childs.as_raw_fd(), b".") != 1 {
+            return Err(io::Error::last_os_error());
+        }
+        hear(self.childs.as_raw_fd())?;
+        // Until it executes its program it has the daemon's memory.
+        set_closed(true)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A caged server against its host, its neighbours and the daemon that started it.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -231,4 +232,38 @@ fn the_cgroups_of_a_killed_daemon_are_gone_with_the_next_start() {
     let looked = act(&living, &mut kept, "look", &json!({}));
     assert!(looked["tmpdir"].is_string(), "a living one keeps its servers: {looked}");
     assert!(next.stop().success() && living.stop().success());
+}
+
+/// As a service is: not root, so a server's mounts come with a user namespace, which the daemon has to give its user to.
+#[test]
+fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
+    const USER: u32 = 65_534;
+    if !tools::is_root() {
+        return skip("only root can start the daemon as another user");
+    }
+    let airlock = Setup { user: Some(USER), ..wild("", "preferred") }.start();
+    let entry = PathBuf::from(format!("/proc/{}", airlock.pid()));
+    let limits = std::fs::read_to_string(entry.join("limits")).expect("there");
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
+    assert_eq!(std::fs::metadata(entry.join("mem")).expect("there").uid(), 0, "its user's no more");
+    for file in ["environ", "maps", "mem"] {
+        let read = Command::new("dd")
+            .arg(format!("if={}", entry.join(file).display()))
+            .args(["of=/dev/null", "count=1"])
+            .uid(USER)
+            .gid(USER)
+            .output()
+            .expect("a process");
+        assert!(!read.status.success(), "another process of its user reads {file}");
+        assert!(String::from_utf8_lossy(&read.stderr).contains("ermission denied"), "{read:?}");
+    }
+    // Its servers have all the same what a server has.
+    let mut session = session(&airlock);
+    let looked = act(&airlock, &mut session, "look", &json!({}));
+    assert_eq!([&looked["core"], &looked["uid"]], [&json!(0), &json!(USER.to_string())], "{looked}");
+    let unshared = Command::new("unshare").args(["--user", "--mount", "true"]).uid(USER).gid(USER).output();
+    if unshared.is_ok_and(|output| output.status.success()) {
+        assert_eq!(looked["tmpdir"], "/tmp", "{looked}\nlog:\n{}", airlock.log());
+    }
 }
