@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::process::{Resource, getrlimit};
@@ -22,7 +23,7 @@ fn main() -> io::Result<()> {
             Some("ping") => json!({"result": {}}),
             Some("tools/list") => {
                 let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
-                let tools = ["nest", "fill", "look"].map(tool);
+                let tools = ["nest", "fill", "look", "run"].map(tool);
                 json!({"result": {"tools": tools}})
             }
             Some("tools/call") => {
@@ -49,6 +50,7 @@ fn act(params: &Value) -> io::Result<Value> {
         Some("nest") => nest(Path::new(dir), number("depth")),
         Some("fill") => Ok(fill(&Path::new(dir).join("filled"), number("kib"))),
         Some("look") => look(&own),
+        Some("run") => run(&arguments["words"]),
         _ => Err(io::Error::other("no such tool")),
     }
 }
@@ -80,6 +82,15 @@ fn fill(path: &Path, kib: u64) -> Value {
     };
     let errno = write().err().map_or(0, |error| error.raw_os_error().unwrap_or(-1));
     json!({"kib": written, "errno": errno})
+}
+
+/// Runs a program to its end.
+fn run(words: &Value) -> io::Result<Value> {
+    let mut words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    let output = command.args(words).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(json!({"code": output.status.code(), "out": text(&output.stdout), "err": text(&output.stderr)}))
 }
 
 fn look(own: &str) -> io::Result<Value> {

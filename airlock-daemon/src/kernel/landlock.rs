@@ -30,8 +30,7 @@ const NEWEST: ABI = ABI::V7;
 const CROWD: usize = 4_096;
 
 /// The devices of every program.
-const NODES: [&str; 11] =
-    ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "log"];
+const NODES: [&str; 10] = ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "log"];
 /// Why a server has no domain.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DomainError {

@@ -1,4 +1,5 @@
-//! Namespaces of its own for a server: an empty network, and the mounts of [`super::mounts`].
+//! Namespaces of its own for a server: an empty network, the mounts of [`super::mounts`], and queues, semaphores and shared memory
+//! that have keys or names instead of files.
 //!
 //! They are asked for with the process, so nobody has to enter anything. Who may not make them as it is gets them with a user
 //! namespace, in which it is mapped to itself and to the server's user; see `user_namespaces(7)`.
@@ -44,7 +45,7 @@ impl Permitted {
             Self::AsWeAre => 0,
             Self::WithUser => libc::CLONE_NEWUSER,
         };
-        (libc::CLONE_NEWNS | network | user).unsigned_abs().into()
+        (libc::CLONE_NEWNS | libc::CLONE_NEWIPC | network | user).unsigned_abs().into()
     }
 }
 
@@ -152,8 +153,9 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
                     Permitted::AsWeAre => "",
                     Permitted::WithUser => ", in a user namespace",
                 };
-                let detail =
-                    format!("an empty network, and mounts that show a server what it is given{user}");
+                let detail = format!(
+                    "an empty network, IPC of its own, and mounts that show a server what it is given{user}"
+                );
                 return (Some(permitted), Layer::active(NAME, detail));
             }
             Err(error) => refused = Some(error),

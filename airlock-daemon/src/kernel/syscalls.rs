@@ -60,6 +60,20 @@ const NEW_NAMESPACE: &[&[When]] = &[
     &[has(CLONE_NEWNET)],
 ];
 
+/// Another process than the caller is named.
+const OTHERS: &[&[When]] = &[&[When::IsNot(0, 0)]];
+
+/// `PRIO_USER`: all processes of a user.
+const PRIO_USER: u32 = 2;
+/// `IOPRIO_WHO_USER`: the same.
+const IOPRIO_USER: u32 = 3;
+/// -1: all processes that may be sent a signal.
+const EVERYBODY: u32 = u32::MAX;
+
+const fn is(argument: u8, value: u32) -> When {
+    When::Has(argument, u32::MAX, value)
+}
+
 const fn has(flag: i32) -> When {
     When::Has(0, bits(flag), bits(flag))
 }
@@ -128,6 +142,23 @@ pub(super) const ALWAYS: &[Group] = &[
             always(libc::SYS_process_madvise),
             always(libc::SYS_kcmp),
             always(libc::SYS_pidfd_getfd),
+        ],
+    },
+    Group {
+        // Servers of one user are neighbours. A call that names no process is for the caller itself; one that names a user, or
+        // everybody, is for all of them. What a program calls by its own number it may call without.
+        why: "limits, priority, processors and pages of other processes, and signals to everybody",
+        calls: &[
+            Call { number: libc::SYS_prlimit64, when: OTHERS },
+            Call { number: libc::SYS_sched_setaffinity, when: OTHERS },
+            Call { number: libc::SYS_sched_setscheduler, when: OTHERS },
+            Call { number: libc::SYS_sched_setparam, when: OTHERS },
+            Call { number: libc::SYS_sched_setattr, when: OTHERS },
+            Call { number: libc::SYS_migrate_pages, when: OTHERS },
+            Call { number: libc::SYS_move_pages, when: OTHERS },
+            Call { number: libc::SYS_setpriority, when: &[&[When::IsNot(1, 0)], &[is(0, PRIO_USER)]] },
+            Call { number: libc::SYS_ioprio_set, when: &[&[When::IsNot(1, 0)], &[is(0, IOPRIO_USER)]] },
+            Call { number: libc::SYS_kill, when: &[&[When::Has(0, u32::MAX, EVERYBODY)]] },
         ],
     },
     Group {

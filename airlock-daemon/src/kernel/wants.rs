@@ -7,9 +7,9 @@ use crate::config::units::ByteSize;
 
 /// What steers the kernel: read and executed, never written.
 pub(super) const READ_ONLY: [&str; 2] = ["/proc", "/sys"];
-/// What shows the kernel's inside, and the links of the cage: hidden, whoever would be allowed to look.
-pub(super) const INSIDE: [&str; 4] =
-    ["/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
+/// What shows the kernel's inside, the links of the cage, and the host's message queues: hidden, whoever would be allowed to look.
+pub(super) const INSIDE: [&str; 5] =
+    ["/dev/mqueue", "/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
 /// Where devices are. The directory can be listed; which of them are a server's, [`super::landlock`] says.
 pub(super) const DEVICES: &str = "/dev";
 /// What a server with `files` has besides what they name: programs and their configuration.

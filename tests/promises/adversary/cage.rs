@@ -267,3 +267,52 @@ fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
         assert_eq!(looked["tmpdir"], "/tmp", "{looked}\nlog:\n{}", airlock.log());
     }
 }
+
+/// Two principals have a server of one user each.
+#[test]
+fn a_neighbour_of_the_same_user_is_left_alone() {
+    let airlock = wild("", "preferred").start();
+    // A server is there with the first call.
+    let mut mine = session(&airlock);
+    act(&airlock, &mut mine, "look", &json!({}));
+    let servers = descendants(airlock.pid());
+    let bob = airlock.token("bob", "other", &["mcp.users"]);
+    let mut other = Session::open(airlock.address(), "/mcp/wild", &bob).expect("a session");
+    act(&airlock, &mut other, "look", &json!({}));
+    let neighbours: Vec<u32> =
+        descendants(airlock.pid()).into_iter().filter(|pid| !servers.contains(pid)).collect();
+    let [neighbour] = neighbours.as_slice() else { panic!("one more server: {neighbours:?}") };
+    let pid = neighbour.to_string();
+    let attacks: [&[&str]; 6] = [
+        &["prlimit", "--pid", &pid, "--nofile=4:4"],
+        &["taskset", "-p", "1", &pid],
+        &["renice", "-n", "19", "-p", &pid],
+        &["ionice", "-c", "3", "-p", &pid],
+        &["chrt", "-i", "-p", "0", &pid],
+        &["kill", "-URG", "--", "-1"],
+    ];
+    for words in attacks {
+        let ran = act(&airlock, &mut mine, "run", &json!({"words": words}));
+        if ran["error"].is_string() {
+            airlock_tests::skip::note(&format!("{} is not installed", words[0]));
+            continue;
+        }
+        assert!(ran["code"].as_i64().is_some_and(|code| code != 0), "{words:?}: {ran}");
+        assert!(ran["err"].as_str().is_some_and(|err| err.contains("not permitted")), "{words:?}: {ran}");
+    }
+    // What it does to itself is its own business.
+    let own = act(&airlock, &mut mine, "run", &json!({"words": ["nice", "-n", "5", "true"]}));
+    assert_eq!(own["code"], 0, "{own}");
+    // The neighbour still opens files, and sees no queue of the other's.
+    if has_mounts(&airlock) {
+        let made = act(&airlock, &mut mine, "run", &json!({"words": ["ipcmk", "-Q"]}));
+        assert_eq!(made["code"], 0, "{made}");
+        let seen = |ran: &Value| ran["out"].as_str().unwrap_or_default().matches("0x").count();
+        let listed = act(&airlock, &mut mine, "run", &json!({"words": ["ipcs", "-q"]}));
+        assert_eq!(seen(&listed), 1, "{listed}");
+        let listed = other.call("run", &json!({"words": ["ipcs", "-q"]})).expect("a result");
+        assert!(!text(&listed).contains("0x"), "{listed}");
+    }
+    let looked = other.call("look", &json!({})).expect("it still works");
+    assert!(text(&looked).contains("tmpdir"), "{looked}");
+}

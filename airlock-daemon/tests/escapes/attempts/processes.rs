@@ -132,7 +132,6 @@ fn tuning() -> [Attempt; 4] {
             let same = old;
             call(libc::SYS_prlimit64, [pid(place).into(), limit.into(), (&same).into(), 0.into()]).map(drop)
         })
-        .root_may()
         .also(HIDDEN),
         attempt("setpriority", "slow the daemon down", move |place| {
             let who = i64::from(libc::PRIO_PROCESS);
