@@ -112,13 +112,24 @@ impl<'a> Object<'a> {
             if index > 0 {
                 out.push(',');
             }
-            out.push_str(&quote(key));
+            if is_plain(key) {
+                out.push('"');
+                out.push_str(key);
+                out.push('"');
+            } else {
+                out.push_str(&quote(key));
+            }
             out.push(':');
             out.push_str(value.text());
         }
         out.push('}');
         out
     }
+}
+
+/// Whether a string has nothing that JSON escapes.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
 }
 
 /// A string as JSON text.
@@ -198,6 +209,17 @@ mod tests {
         let mut object = Object::parse(r#"{"b":0,"a":1,"\u0061":2,"c":3,"a":4}"#).expect("an object");
         object.set("a", "5");
         assert_eq!(object.write(), r#"{"b":0,"a":5,"c":3}"#);
+    }
+
+    #[test]
+    fn names_are_quoted_as_they_must_be() {
+        let names = ["", "plain", "q\"", "b\\", "n\n", "\u{1}", "\u{7f}", "é", "\u{2028}"];
+        let mut object = Object::default();
+        for name in names {
+            object.set(name, "1");
+        }
+        let all: Vec<String> = names.iter().map(|name| format!("{}:1", quote(name))).collect();
+        assert_eq!(object.write(), format!("{{{}}}", all.join(",")));
     }
 
     #[test]

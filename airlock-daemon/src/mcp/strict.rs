@@ -114,12 +114,17 @@ impl<'de> Visitor<'de> for Walk {
         let mut few: Vec<Cow<'de, str>> = Vec::new();
         let mut many: HashSet<Cow<'de, str>> = HashSet::new();
         while let Some(key) = map.next_key_seed(Key)? {
-            if few.contains(&key) || many.contains(&key) {
+            let is_known = if many.is_empty() { few.contains(&key) } else { many.contains(&key) };
+            if is_known {
                 return Err(A::Error::custom(format_args!("duplicate member `{}`", shorten(&key))));
             }
             if few.len() < SMALL_OBJECT {
                 few.push(key);
             } else {
+                // From here on each name costs one look-up, however many there are.
+                if many.is_empty() {
+                    many.extend(few.iter().cloned());
+                }
                 many.insert(key);
             }
             map.next_value_seed(inner)?;
