@@ -1,4 +1,5 @@
-//! The rows of `cargo xtask soak`: what stays behind of sessions that are abandoned, and what an idle one costs.
+//! The rows of `cargo xtask soak`: what stays behind of sessions that are abandoned, what an idle one costs, and what one principal can
+//! have kept.
 
 use std::process::ExitCode;
 
@@ -6,7 +7,14 @@ use airlock_tests::soak;
 
 fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for told in [soak::abandon(1_000), soak::idle(5_000)] {
+    let rows = [
+        soak::abandon(1_000),
+        soak::idle(5_000),
+        soak::kept::answers(28),
+        soak::kept::unread(100),
+        soak::kept::subscriptions(28),
+    ];
+    for told in rows {
         match told {
             Ok(told) => println!("{told}"),
             Err(error) => {

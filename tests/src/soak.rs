@@ -1,5 +1,7 @@
 //! What stays behind when legacy clients open sessions and go away, and what a session costs that nobody uses.
 
+pub mod kept;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: a thousand abandoned sessions and what they leave, five thousand idle ones and what they cost.
+//! `cargo xtask soak`: a thousand abandoned sessions and what they leave, five thousand idle ones and
+//! what they cost, and what one principal can have kept: large answers, unread ones, subscriptions.
 
 use crate::setup::{self, Need};
 use crate::shell::{command, run, target};

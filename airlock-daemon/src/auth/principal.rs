@@ -158,6 +158,11 @@ impl Identity {
         &self.0.0
     }
 
+    /// The subject.
+    pub fn subject(&self) -> &str {
+        &self.0.2
+    }
+
     /// As bytes that no other identity has.
     pub fn bytes(&self) -> Vec<u8> {
         let (issuer, tenant, subject) = &*self.0;

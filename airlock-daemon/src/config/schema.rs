@@ -11,6 +11,7 @@ mod observability;
 mod policy;
 mod roots;
 mod server;
+mod shares;
 mod upstream;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use self::observability::*;
 pub use self::policy::*;
 pub use self::roots::*;
 pub use self::server::*;
+pub use self::shares::*;
 pub use self::upstream::*;
 
 /// The whole file.
@@ -42,6 +44,8 @@ pub struct Config {
     pub dlp: Dlp,
     /// Quotas.
     pub rate_limiting: RateLimiting,
+    /// How much there is of what all share, and how much of it one may have.
+    pub limits: Shares,
     /// The MCP servers behind this door.
     pub upstreams: Vec<Upstream>,
     /// The audit log.

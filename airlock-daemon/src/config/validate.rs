@@ -7,6 +7,7 @@ mod later;
 mod limits;
 mod net;
 mod server;
+mod shares;
 mod upstreams;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     server::check(config, &mut checks, files);
     auth::check(config, &mut checks);
     limits::check(config, &mut checks);
+    shares::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     dial_in::check(config, &mut checks);
     admin(config, &mut checks);

@@ -169,6 +169,7 @@ where
     }
     let Some(outbox) = voice.outbox().cloned() else { return Reply::Empty(StatusCode::ACCEPTED) };
     let reader = outbox.read(&voice.session, Some(0), None);
+    let instead = limit::given_up().body("");
     tokio::task::spawn_local(async move {
         while let Some(done) = running.join_next().await {
             if let Ok((place, answer)) = done
@@ -179,7 +180,7 @@ where
         }
         // All of them as one message: the last one of a stream is never dropped, whoever does not read.
         match list(answers) {
-            Some(answers) => outbox.finish(answers),
+            Some(answers) => outbox.finish(answers, instead),
             None => outbox.end(),
         }
     });

@@ -1,13 +1,14 @@
 //! What servers say outside of calls, for one legacy session: heard from every server of its endpoint, written to its standing
 //! stream.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::limits::budget::{Account, Charge, What};
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
 use crate::pipeline::ask;
@@ -16,7 +17,7 @@ use crate::pipeline::call::Requester;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::running::{draining, late};
-use crate::pipeline::subscribe::SUBSCRIBE;
+use crate::pipeline::subscribe::{EACH, SUBSCRIBE};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, naming};
 use crate::upstream::ask::Answered;
@@ -64,7 +65,9 @@ struct Ear {
     upstream: Arc<Upstream>,
     merged: bool,
     orders: mpsc::Receiver<Order>,
-    watched: HashSet<String>,
+    /// What it watches, charged to the session.
+    watched: HashMap<String, Charge>,
+    account: Account,
 }
 
 impl Session {
@@ -111,7 +114,8 @@ impl Session {
             upstream: Arc::clone(upstream),
             merged,
             orders,
-            watched: HashSet::new(),
+            watched: HashMap::new(),
+            account: self.account.clone(),
         };
         tokio::task::spawn_local(ear.run());
     }
@@ -242,7 +246,7 @@ impl Ear {
         let interest = Interest { tools: true, prompts: true, resources: true, everything: true };
         let subscribed = async {
             let mut subscription = self.upstream.subscribe(&who.caller(), interest).await?;
-            for uri in &self.watched {
+            for uri in self.watched.keys() {
                 if let Err(error) = subscription.watch(uri).await? {
                     tracing::debug!(upstream = %self.upstream.name, error, "a subscription was not renewed");
                 }
@@ -274,10 +278,21 @@ impl Ear {
 
     async fn carry_out(&mut self, subscription: &mut Subscription, order: Order) {
         let Order { uri, begins, done } = order;
-        if begins && self.watched.len() >= MAX_WATCHED && !self.watched.contains(&uri) {
-            let error = ask::error(crate::mcp::error::code::INVALID_PARAMS, "too many subscriptions");
-            let _ = done.send(Ok(Err(error)));
-            return;
+        let mut charge = None;
+        if begins && !self.watched.contains_key(&uri) {
+            let refuse = |reason: &str| ask::error(crate::mcp::error::code::INVALID_PARAMS, reason);
+            if self.watched.len() >= MAX_WATCHED {
+                let _ = done.send(Ok(Err(refuse("too many subscriptions"))));
+                return;
+            }
+            // Here, and twice where the server is listened to.
+            match self.account.charge(What::Subscription, 3 * (uri.len() + EACH)) {
+                Ok(charged) => charge = Some(charged),
+                Err(exhausted) => {
+                    let _ = done.send(Ok(Err(refuse(&exhausted.to_string()))));
+                    return;
+                }
+            }
         }
         let answered =
             async { if begins { subscription.watch(&uri).await } else { subscription.unwatch(&uri).await } };
@@ -286,7 +301,9 @@ impl Ear {
             .unwrap_or_else(|_| Err(late(&self.upstream, "a change of its subscriptions")));
         match (&answered, begins) {
             (Ok(Ok(_)), true) => {
-                self.watched.insert(uri);
+                if let Some(charge) = charge {
+                    self.watched.insert(uri, charge);
+                }
             }
             // What is not wanted is not passed on, whatever the server says to it.
             (_, false) => {
@@ -311,7 +328,7 @@ impl Ear {
                 if count > 0 {
                     outbox.push(dropped(count));
                 }
-                for (method, params) in missed(self.watched.iter()) {
+                for (method, params) in missed(self.watched.keys()) {
                     if let Some(params) = self.passed(&who, &method, params) {
                         outbox.push(notification(&method, &params));
                     }
@@ -341,7 +358,7 @@ impl Ear {
         }
         match method {
             UPDATED => updated(&self.gateway, who, &self.upstream, self.merged, &params, |uri| {
-                covers(&self.watched, uri)
+                covers(|whole| self.watched.contains_key(whole), uri)
             }),
             "notifications/message" => who.hears(&params).then_some(params),
             "notifications/tasks/status" if who.revision >= Revision::V20251125 => {
@@ -383,16 +400,17 @@ pub(super) fn updated(
 }
 
 /// Whether a change of `uri` is one of something that was subscribed: itself, or what it is a part of.
-pub(super) fn covers(watched: &HashSet<String>, uri: &str) -> bool {
-    watched.contains(uri)
-        || uri.match_indices('/').any(|(at, _)| {
-            uri.get(..at).is_some_and(|whole| watched.contains(whole))
-                || uri.get(..=at).is_some_and(|whole| watched.contains(whole))
-        })
+pub(super) fn covers(watched: impl Fn(&str) -> bool, uri: &str) -> bool {
+    watched(uri)
+        || uri
+            .match_indices('/')
+            .any(|(at, _)| uri.get(..at).is_some_and(&watched) || uri.get(..=at).is_some_and(&watched))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -408,7 +426,7 @@ mod tests {
             ("docs://other", false),
             ("", false),
         ] {
-            assert_eq!(covers(&watched, uri), covered, "{uri}");
+            assert_eq!(covers(|whole| watched.contains(whole), uri), covered, "{uri}");
         }
     }
 }

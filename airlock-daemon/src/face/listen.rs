@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Event;
+use crate::limits::budget::{Account, Charge, What};
+use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::Id;
 use crate::mcp::error::code;
@@ -19,7 +21,7 @@ use crate::pipeline::call::Requester;
 use crate::pipeline::kind::{Noun, recorded};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::subscribe::SUBSCRIBE;
+use crate::pipeline::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::pipeline::{Gateway, Refusal, Stage, limit, naming, record};
 use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
@@ -80,6 +82,14 @@ pub(super) async fn open(
         refusal.aim = aim.clone();
         refusal
     })?;
+    // Named once by the client and once by each side that listens.
+    let bytes = wanted.uris.iter().map(|uri| 3 * (uri.len() + EACH)).sum();
+    let account = gateway.budget.of(who.principal.identity());
+    let charge = account.charge(What::Subscription, bytes).map_err(|exhausted| {
+        let mut refusal = limit::exhausted(gateway, exhausted);
+        refusal.aim = aim.clone();
+        refusal
+    })?;
     let mut parts = parts(gateway, who, endpoint, &wanted)?;
     if parts.is_empty()
         && endpoint.upstream(&gateway.upstreams)?.is_some_and(|one| !may_use(gateway, who, one))
@@ -97,7 +107,8 @@ pub(super) async fn open(
     let subscriptions = subscribe_all(who, &mut parts).await;
     let granted = granted(&wanted, &parts, merged);
     let (client, stream) = mpsc::channel(EVENTS);
-    let listening = Listening { gateway: Arc::clone(gateway), who: who.clone(), merged, id, client };
+    let (gateway, who) = (Arc::clone(gateway), who.clone());
+    let listening = Listening { gateway, who, merged, id, client, account, _charge: charge };
     tokio::task::spawn_local(listening.run(granted, parts, subscriptions));
     Ok(Reply::Stream(stream, places))
 }
@@ -118,6 +129,9 @@ fn wanted(params: &Object<'_>) -> Result<Wanted, String> {
             .map_err(|_| format!("`params.notifications.{URIS}` must be a list of strings"))?;
         if wanted.uris.len() > MAX_URIS {
             return Err(format!("`params.notifications.{URIS}` has more than {MAX_URIS} entries"));
+        }
+        if wanted.uris.iter().any(|uri| uri.len() > MAX_URI) {
+            return Err(format!("an entry of `params.notifications.{URIS}` is longer than {MAX_URI} bytes"));
         }
     }
     Ok(wanted)
@@ -244,7 +258,10 @@ struct Listening {
     who: Requester,
     merged: bool,
     id: Id,
-    client: mpsc::Sender<String>,
+    client: mpsc::Sender<Kept>,
+    account: Account,
+    /// For what it watches.
+    _charge: Charge,
 }
 
 impl Listening {
@@ -277,7 +294,7 @@ impl Listening {
             driver::implementation()
         );
         let result = reply::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
-        let _ = timeout(PATIENCE, this.client.send(result)).await;
+        let _ = timeout(PATIENCE, this.client.send(Kept::anyway(&this.account, result))).await;
     }
 
     /// Passes on what one server says; ends when it will say nothing more.
@@ -303,7 +320,7 @@ impl Listening {
         let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
             Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => params,
             None if method == UPDATED => {
-                let is_subscribed = |uri: &str| covers(&part.uris, uri);
+                let is_subscribed = |uri: &str| covers(|whole| part.uris.contains(whole), uri);
                 let (gateway, who) = (&self.gateway, &self.who);
                 match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
                     Some(params) => params,
@@ -339,7 +356,12 @@ impl Listening {
         // An upstream's own id for it says nothing to the client.
         meta.set(META_SUBSCRIPTION, self.id.as_json());
         params.set("_meta", meta.write());
-        self.client.send(notification(method, &params.write())).await.is_ok()
+        // What finds no room is missed, as what comes while nobody listens is.
+        let Ok(kept) = Kept::new(&self.account, notification(method, &params.write()), None) else {
+            self.gateway.metrics.messages_dropped(1);
+            return true;
+        };
+        self.client.send(kept).await.is_ok()
     }
 }
 
@@ -359,6 +381,7 @@ mod tests {
             r#"{"notifications":{"toolsListChanged":1}}"#,
             r#"{"notifications":{"resourceSubscriptions":"a:b"}}"#,
             r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+            &format!(r#"{{"notifications":{{"resourceSubscriptions":["{}"]}}}}"#, "x".repeat(MAX_URI + 1)),
         ] {
             read(wrong).expect_err(wrong);
         }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::limits::budget::Account;
+use crate::limits::kept::Kept;
 use crate::mcp::revision::Revision;
 use crate::observe::metrics::Metrics;
 
@@ -28,6 +30,8 @@ pub struct Outbox {
     /// The stream's name, unguessable, so that no event id of one session means anything in another.
     pub id: u64,
     revision: Revision,
+    /// Of its session: what waits here is charged to it.
+    account: Account,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
@@ -35,7 +39,7 @@ pub struct Outbox {
 #[derive(Default)]
 struct State {
     /// Messages with consecutive numbers; the last one's is `last`.
-    messages: VecDeque<Arc<str>>,
+    messages: VecDeque<Kept>,
     bytes: usize,
     last: u64,
     /// The highest number that a reader has taken.
@@ -48,7 +52,7 @@ struct State {
 }
 
 /// One server-sent event, or a part of one.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Frame {
     /// A comment before it.
     pub comment: Option<String>,
@@ -57,7 +61,7 @@ pub struct Frame {
     /// How long to wait before coming back.
     pub retry: Option<Duration>,
     /// Its data; empty in an event that only sets the id.
-    pub data: Option<Arc<str>>,
+    pub data: Option<Kept>,
 }
 
 /// Ends a reader when it is done.
@@ -82,7 +86,7 @@ impl State {
 
     fn drop_first(&mut self) {
         if let Some(message) = self.messages.pop_front() {
-            self.bytes -= message.len();
+            self.bytes -= message.length();
         }
     }
 
@@ -95,9 +99,10 @@ impl State {
 
 impl Outbox {
     /// An empty stream; `None` when the kernel has no random numbers.
-    pub fn new(revision: Revision, metrics: &Arc<Metrics>) -> Option<Arc<Self>> {
+    pub fn new(revision: Revision, account: &Account, metrics: &Arc<Metrics>) -> Option<Arc<Self>> {
         let id = getrandom::u64().ok()?;
-        Some(Arc::new(Self { id, revision, metrics: Arc::clone(metrics), state: Mutex::default() }))
+        let (account, metrics) = (account.clone(), Arc::clone(metrics));
+        Some(Arc::new(Self { id, revision, account, metrics, state: Mutex::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,28 +110,39 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message. The oldest make room for it; the newest is always kept.
+    /// Adds a message. The oldest make room for it; the newest is always kept, unless the memory of its session is used up.
     pub fn push(&self, message: String) {
+        // Before the lock is taken: what is given up to make room may wait in this very stream.
+        let kept = Kept::new(&self.account, message, None).unwrap_or_else(|_| Kept::lost(&self.account));
+        self.add(kept);
+    }
+
+    fn add(&self, message: Kept) {
         let mut state = self.lock();
         if state.ended.is_some() {
             return;
         }
-        state.bytes += message.len();
-        state.messages.push_back(message.into());
+        state.bytes += message.length();
+        state.messages.push_back(message);
         state.last += 1;
         let mut lost = 0;
         while state.messages.len() > 1 && (state.messages.len() > MAX_MESSAGES || state.bytes > MAX_BYTES) {
             lost += u64::from(state.first() > state.read);
             state.drop_first();
         }
-        if lost > 0 {
+        self.lose(&mut state, lost);
+        state.wake();
+    }
+
+    /// Counts messages that nobody will read.
+    fn lose(&self, state: &mut State, count: u64) {
+        if count > 0 {
             if state.lost == 0 {
                 tracing::warn!("a client does not read its event stream: the oldest messages are dropped");
             }
-            state.lost += lost;
-            self.metrics.messages_dropped(lost);
+            state.lost += count;
+            self.metrics.messages_dropped(count);
         }
-        state.wake();
     }
 
     /// Ends the stream: its readers end when they have read it.
@@ -136,18 +152,21 @@ impl Outbox {
         state.wake();
     }
 
-    /// Ends the stream with a last message.
-    pub fn finish(&self, message: String) {
-        self.push(message);
+    /// Ends the stream with a last message; `instead` takes its place where the memory of its session is used up.
+    pub fn finish(&self, message: String, instead: String) {
+        self.add(Kept::or_instead(&self.account, message, instead));
         self.end();
     }
 
     /// Throws away what nobody has read, and ends the stream.
     pub fn clear(&self) {
-        let mut state = self.lock();
-        (state.messages, state.bytes) = (VecDeque::new(), 0);
-        state.turn += 1;
-        drop(state);
+        let messages = {
+            let mut state = self.lock();
+            state.bytes = 0;
+            state.turn += 1;
+            std::mem::take(&mut state.messages)
+        };
+        drop(messages);
         self.end();
     }
 
@@ -197,7 +216,8 @@ impl Reader {
             frame.retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
             // Earlier revisions do not know events without data.
             if self.outbox.revision >= Revision::V20251125 {
-                return Poll::Ready(Some(Frame { id: id(self.at), data: Some("".into()), ..frame }));
+                let data = Some(Kept::anyway(&self.outbox.account, String::new()));
+                return Poll::Ready(Some(Frame { id: id(self.at), data, ..frame }));
             }
         }
         let first = state.first();
@@ -207,7 +227,7 @@ impl Reader {
             return Poll::Ready(Some(Frame {
                 comment: Some(format!("{missing} messages were dropped")),
                 id: id(self.at),
-                data: Some(dropped(missing).into()),
+                data: Some(Kept::anyway(&self.outbox.account, dropped(missing))),
                 ..frame
             }));
         }
@@ -220,6 +240,12 @@ impl Reader {
                 && (state.messages.len() > KEPT.0 || state.bytes > KEPT.1)
             {
                 state.drop_first();
+            }
+            if message.is_lost() {
+                self.outbox.lose(&mut state, 1);
+                frame.comment = Some("1 message was dropped".to_owned());
+                let data = Some(Kept::anyway(&self.outbox.account, dropped(1)));
+                return Poll::Ready(Some(Frame { id: id(self.at), data, ..frame }));
             }
             return Poll::Ready(Some(Frame { id: id(self.at), data: Some(message), ..frame }));
         }
@@ -261,6 +287,7 @@ mod tests {
     use super::*;
     use crate::auth::principal::Principal;
     use crate::face::session::Sessions;
+    use crate::limits::budget::What;
     use crate::mcp::client::ClientCapabilities;
     use crate::pipeline::route::Endpoint;
     use proptest::prelude::*;
@@ -281,7 +308,7 @@ mod tests {
         let mut all = Vec::new();
         loop {
             match next(reader) {
-                Poll::Ready(Some(frame)) => all.extend(frame.data.map(|data| data.to_string())),
+                Poll::Ready(Some(frame)) => all.extend(frame.data.map(|data| data.text())),
                 Poll::Ready(None) => return (all, true),
                 Poll::Pending => return (all, false),
             }
@@ -295,16 +322,19 @@ mod tests {
         outbox.push("1".to_owned());
         let mut first = outbox.read(&session, Some(0), None).expect("a reader");
         let Poll::Ready(Some(primed)) = next(&mut first) else { panic!("a priming event") };
-        assert!(primed.retry.is_some_and(|retry| retry >= RETRY) && primed.data.as_deref() == Some(""));
+        assert!(
+            primed.retry.is_some_and(|retry| retry >= RETRY)
+                && primed.data.is_some_and(|data| data.length() == 0)
+        );
         let Poll::Ready(Some(one)) = next(&mut first) else { panic!("an event") };
         assert!(next(&mut first).is_pending());
         outbox.push("2".to_owned());
-        outbox.finish("3".to_owned());
+        outbox.finish("3".to_owned(), String::new());
         let (stream, at) = parse_id(&one.id.expect("an id")).expect("an event id");
         assert_eq!((stream, at), (outbox.id, 1));
         let found = session.stream(stream).expect("the stream");
         let mut second = found.read(&session, Some(at), None).expect("a reader");
-        assert!(next(&mut first) == Poll::Ready(None), "the newer reader has taken over");
+        assert!(matches!(next(&mut first), Poll::Ready(None)), "the newer reader has taken over");
         assert_eq!(rest(&mut second), (vec![String::new(), "2".into(), "3".into()], true));
         drop((first, second));
         assert!(session.stream(stream).is_some(), "its last message may not have arrived");
@@ -338,8 +368,27 @@ mod tests {
         // What was read does not stay.
         assert!(outbox.lock().messages.len() <= KEPT.0);
         let huge = "x".repeat(2 * MAX_BYTES);
-        outbox.finish(huge.clone());
+        outbox.finish(huge.clone(), "sorry".to_owned());
         assert_eq!(rest(&mut reader), (vec![huge], true));
+        // It stays for a client that comes back, until the memory is needed.
+        let last = outbox.lock().messages.back().cloned().expect("the last message");
+        last.give_up();
+        let mut again = outbox.read(&session, None, None).expect("a reader");
+        assert!(rest(&mut again).1);
+        again.at -= 1;
+        assert_eq!(rest(&mut again), (vec!["sorry".to_owned()], true));
+    }
+
+    #[test]
+    fn a_session_that_has_no_memory_left_is_told_so() {
+        let session = session(Revision::V20250618);
+        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
+        let all = session.account.charge_anyway(What::Subscription, usize::MAX / 4);
+        outbox.push("lost".to_owned());
+        outbox.finish("lost as well".to_owned(), "sorry".to_owned());
+        drop(all);
+        let mut reader = outbox.read(&session, Some(0), None).expect("a reader");
+        assert_eq!(rest(&mut reader), (vec![dropped(1), "sorry".to_owned()], true));
     }
 
     #[test]
@@ -349,7 +398,7 @@ mod tests {
         outbox.push("1".to_owned());
         let mut reader = outbox.read(&session, None, None).expect("a reader");
         session.close();
-        assert!(next(&mut reader) == Poll::Ready(None));
+        assert!(matches!(next(&mut reader), Poll::Ready(None)));
         assert!(session.standing(&Metrics::new()).is_none() && session.stream(outbox.id).is_none());
     }
 
@@ -376,7 +425,7 @@ mod tests {
                 }
                 let state = outbox.lock();
                 prop_assert!(state.bytes <= MAX_BYTES.max(*size) && state.messages.len() <= MAX_MESSAGES);
-                prop_assert_eq!(state.bytes, state.messages.iter().map(|message| message.len()).sum::<usize>());
+                prop_assert_eq!(state.bytes, state.messages.iter().map(Kept::length).sum::<usize>());
                 prop_assert!(!state.messages.is_empty());
             }
         }

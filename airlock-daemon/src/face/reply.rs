@@ -1,12 +1,15 @@
 //! What a face gives to HTTP: a whole JSON answer, a stream of events, or nothing but a status.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::limits::kept::Kept;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
@@ -24,7 +27,7 @@ use super::session::Session;
 use super::shape::Shape;
 use super::streams::Question;
 
-/// Events that may wait for a slow client before the upstream's progress is held back.
+/// Events that may wait for a slow client on either side of its stream; what a call says beyond them before its answer is dropped.
 const EVENTS: usize = 16;
 
 /// How long a client has to take the last message of a stream.
@@ -34,8 +37,10 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 pub enum Reply {
     /// `application/json`.
     Json(StatusCode, String),
+    /// The same, charged to its principal until it is read.
+    Kept(StatusCode, Kept),
     /// `text/event-stream`; each item is one message. The places are kept as long as the stream is open.
-    Stream(mpsc::Receiver<String>, Places),
+    Stream(mpsc::Receiver<Kept>, Places),
     /// `text/event-stream` of a legacy session, which a client can come back to.
     Read(Reader, Places),
     /// No body.
@@ -196,7 +201,7 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
                 let (session, outbox) = (Arc::clone(session), Arc::clone(&outbox));
                 async move {
                     match carry(&session, &mut running, &id, &outbox, first).await {
-                        Some(text) => outbox.finish(text),
+                        Some(text) => outbox.finish(text, given_up(&running, &id)),
                         None => outbox.end(),
                     }
                 }
@@ -287,30 +292,69 @@ pub(super) fn finish(
     }
 }
 
+/// What is said in place of the answer to a call of a session whose memory is used up.
+fn given_up(running: &Running, id: &Id) -> String {
+    let mut refusal = limit::given_up().id(Some(id));
+    refusal.aim = running.aim().clone();
+    refusal.body(&running.who().context.correlation_id)
+}
+
 /// Passes on what a modern client's call says until it ends, or the client is gone or does not read until the deadline, which
-/// cancels it.
-async fn pump(mut call: Started, id: Id, client: mpsc::Sender<String>, first: String) {
+/// cancels it. The call is listened to whether the client reads or not: what waits for the client is charged to it here, and would
+/// be nobody's where it came from.
+async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: String) {
+    let account = call.gateway().budget.of(call.who().principal.identity());
+    let mut waiting = VecDeque::new();
     let mut message = first;
     let last = loop {
-        if !message.is_empty()
-            && !matches!(timeout_at(call.deadline(), client.send(message)).await, Ok(Ok(())))
-        {
-            return;
+        if !message.is_empty() {
+            let kept = Kept::new(&account, message, None).ok().filter(|_| waiting.len() < EVENTS);
+            match kept {
+                Some(kept) => waiting.push_back(kept),
+                None => call.gateway().metrics.messages_dropped(1),
+            }
+            message = String::new();
         }
-        message = String::new();
-        let event = tokio::select! {
-            event = call.next() => event,
-            () = client.closed() => return,
+        let deadline = call.deadline();
+        let event = {
+            let mut next = pin!(call.next());
+            loop {
+                tokio::select! {
+                    event = next.as_mut() => break event,
+                    room = client.reserve(), if !waiting.is_empty() => {
+                        let (Ok(room), Some(message)) = (room, waiting.pop_front()) else { return };
+                        room.send(message);
+                    }
+                    () = client.closed() => return,
+                    () = sleep_until(deadline), if !waiting.is_empty() => return,
+                }
+            }
         };
         match event {
             Event::Ask(ask) => match park(call, ask) {
-                Ok(text) => break result(&id, &text),
+                // The call is in other hands from here on.
+                Ok(text) => {
+                    let text = result(&id, &text);
+                    break Kept::new(&account, text, None).unwrap_or_else(|_| Kept::lost(&account));
+                }
                 Err(goes_on) => call = *goes_on,
             },
             Event::Notification(method, params) => message = notification(&method, &params),
             Event::Cancelled => return,
-            last => break last_word(last, &id, call.gateway(), call.who(), call.aim()),
+            last => {
+                let text = last_word(last, &id, call.gateway(), call.who(), call.aim());
+                let mut instead = limit::given_up().id(Some(&id));
+                instead.aim = call.aim().clone();
+                break Kept::or_instead(&account, text, instead.body(&call.who().context.correlation_id));
+            }
         }
     };
-    let _ = timeout_at(Instant::now() + LAST_WORD, client.send(last)).await;
+    let all = async {
+        for message in waiting.into_iter().chain([last]) {
+            if client.send(message).await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = timeout_at(Instant::now() + LAST_WORD, all).await;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::auth::principal::{Identity, Principal};
+use crate::limits::budget::{Account, Budget};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Id;
 use crate::mcp::level::Level;
@@ -31,6 +32,8 @@ pub struct Session {
     pub revision: Revision,
     endpoint: Endpoint,
     owner: Identity,
+    /// What is kept for it is charged to this.
+    pub account: Account,
     /// What the client can do for a server, as it said in `initialize`.
     pub capabilities: ClientCapabilities,
     born: Instant,
@@ -55,12 +58,20 @@ pub struct Cancellable {
 
 /// All sessions.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<Arc<str>, Arc<Session>>>);
+pub struct Sessions {
+    all: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    budget: Budget,
+}
 
 impl Sessions {
+    /// None yet; what is kept for them is charged to this budget.
+    pub fn new(budget: &Budget) -> Self {
+        Self { all: Mutex::default(), budget: budget.clone() }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session; `None` when there are too many, or the kernel has no random numbers.
@@ -79,6 +90,7 @@ impl Sessions {
             revision,
             endpoint: endpoint.clone(),
             owner: principal.identity().clone(),
+            account: self.budget.of(principal.identity()).session(),
             capabilities,
             born: Instant::now(),
             used: AtomicU64::new(0),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits::budget::{Charge, What};
 use crate::mcp::envelope::Id;
 use crate::mcp::object::{Object, quote};
 use crate::observe::metrics::Metrics;
@@ -42,6 +43,7 @@ pub(super) struct Streams {
 struct Asked {
     ask: Ask,
     until: Instant,
+    _charge: Charge,
 }
 
 /// A question of a call that the client has; with the call it is over.
@@ -63,14 +65,14 @@ impl Session {
             return None;
         }
         if streams.standing.is_none() {
-            streams.standing = Outbox::new(self.revision, metrics);
+            streams.standing = Outbox::new(self.revision, &self.account, metrics);
         }
         streams.standing.clone()
     }
 
     /// A stream for a call; `None` when the session has ended.
     pub fn open_stream(&self, metrics: &Arc<Metrics>) -> Option<Arc<Outbox>> {
-        let outbox = Outbox::new(self.revision, metrics)?;
+        let outbox = Outbox::new(self.revision, &self.account, metrics)?;
         let mut streams = self.streams();
         if streams.over {
             return None;
@@ -116,13 +118,14 @@ impl Session {
         let (Ok(one), Ok(two)) = (getrandom::u64(), getrandom::u64()) else { return Err(ask) };
         let Ok(id) = Id::parse(&format!("\"airlock-{one:016x}{two:016x}\"")) else { return Err(ask) };
         let text = request(&id, &ask);
+        let Ok(charge) = self.account.charge(What::Question, ask.params.len()) else { return Err(ask) };
         let mut streams = self.streams();
         // What a server has taken back makes room.
         streams.asks.retain(|_, asked| !asked.ask.is_withdrawn());
         if streams.over || streams.asks.len() >= MAX_ASKS {
             return Err(ask);
         }
-        streams.asks.insert(id.clone(), Asked { ask, until: Instant::now() + patience });
+        streams.asks.insert(id.clone(), Asked { ask, until: Instant::now() + patience, _charge: charge });
         drop(streams);
         Ok((text, id))
     }

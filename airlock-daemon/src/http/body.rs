@@ -1,6 +1,5 @@
 //! Bodies: bounded on the way in, whole or streamed on the way out.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,20 +15,51 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::config::units::Period;
 use crate::face::outbox::{Frame as Said, Reader};
+use crate::limits::kept::{GivenUp, Kept};
 use crate::limits::streams::Places;
 use crate::pipeline::{Refusal, Stage};
 
 /// How often a silent stream says that it is alive, so that proxies on the way keep it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Bytes of an answer that are handed over at a time. The rest stays where it can still be given up.
+const PIECE: usize = 64 * 1024;
+
 /// The body of a response.
 pub enum Body {
     /// All of it, once.
     Whole(Option<Bytes>),
-    /// Server-sent events, one a message. The places are given back with the body, however it ends.
-    Events(mpsc::Receiver<String>, Interval, Places),
-    /// Server-sent events of a legacy session, with ids.
-    Numbered(Reader, Interval, Places),
+    /// A text that may be given up before its client has read it, and how many bytes of it were handed over.
+    Kept(Option<Kept>, usize),
+    /// Server-sent events.
+    Events(Box<Events>),
+}
+
+/// Server-sent events on their way.
+pub struct Events {
+    source: Source,
+    /// The one that was begun.
+    sending: Option<Sending>,
+    ticks: Interval,
+    /// Given back with the body, however it ends.
+    _places: Places,
+}
+
+/// Where events come from.
+enum Source {
+    /// One a message.
+    Plain(mpsc::Receiver<Kept>),
+    /// Those of a legacy session, with ids.
+    Numbered(Reader),
+}
+
+/// An event whose data is handed over piece by piece.
+struct Sending {
+    /// What stands before the data; empty once it was handed over.
+    head: String,
+    data: Option<Kept>,
+    /// How much of the data was handed over.
+    at: usize,
 }
 
 impl Body {
@@ -38,115 +68,177 @@ impl Body {
         Self::Whole(Some(text.into()))
     }
 
+    /// A body of a text that is kept.
+    pub const fn kept(text: Kept) -> Self {
+        Self::Kept(Some(text), 0)
+    }
+
     /// No body.
     pub const fn empty() -> Self {
         Self::Whole(None)
     }
 
     /// A stream of events.
-    pub fn events(stream: mpsc::Receiver<String>, places: Places) -> Self {
-        Self::Events(stream, ticks(), places)
+    pub fn events(stream: mpsc::Receiver<Kept>, places: Places) -> Self {
+        Self::of(Source::Plain(stream), places)
     }
 
     /// A stream of events that the client can come back to.
     pub fn numbered(reader: Reader, places: Places) -> Self {
-        Self::Numbered(reader, ticks(), places)
+        Self::of(Source::Numbered(reader), places)
+    }
+
+    fn of(source: Source, places: Places) -> Self {
+        let mut ticks = interval(KEEP_ALIVE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        Self::Events(Box::new(Events { source, sending: None, ticks, _places: places }))
     }
 }
 
-fn ticks() -> Interval {
-    let mut ticks = interval(KEEP_ALIVE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.reset();
-    ticks
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
 }
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = GivenUp;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(stream, ticks, _) => match stream.poll_recv(cx) {
-                Poll::Ready(Some(message)) => {
-                    ticks.reset();
-                    Poll::Ready(Some(Ok(Frame::data(event(&message)))))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => alive(ticks, cx),
-            },
-            Self::Numbered(reader, ticks, _) => match reader.poll_next(cx) {
-                Poll::Ready(Some(said)) => {
-                    ticks.reset();
-                    Poll::Ready(Some(Ok(Frame::data(numbered(&said)))))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => alive(ticks, cx),
-            },
+            Self::Kept(text, at) => Poll::Ready(piece(text, at).map(|piece| piece.map(Frame::data))),
+            Self::Events(events) => events.poll(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Kept(text, _) => text.is_none(),
+            Self::Events(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Events(..) | Self::Numbered(..) => SizeHint::default(),
+            Self::Kept(text, at) => {
+                let left = text.as_ref().map_or(0, |text| text.length().saturating_sub(*at));
+                SizeHint::with_exact(left as u64)
+            }
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }
 
-fn alive(ticks: &mut Interval, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-    ticks.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(b": alive\n\n")))))
+/// The next piece of a text; a short one is handed over as it is.
+fn piece(kept: &mut Option<Kept>, at: &mut usize) -> Option<Result<Bytes, GivenUp>> {
+    let mut text = kept.take()?;
+    if *at == 0 && text.length() <= PIECE {
+        text = match text.into_whole() {
+            Ok(whole) => return Some(Ok(Bytes::from_owner(whole))),
+            Err(text) => text,
+        };
+    }
+    let mut piece = String::new();
+    match text.piece(*at, PIECE, |part| part.clone_into(&mut piece)) {
+        Ok(count) => *at += count,
+        Err(given_up) => return Some(Err(given_up)),
+    }
+    let piece = text.on_its_way(piece);
+    if *at < text.length() {
+        *kept = Some(text);
+    }
+    Some(Ok(Bytes::from_owner(piece)))
 }
 
+impl Events {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, GivenUp>>> {
+        loop {
+            if let Some(mut sending) = self.sending.take() {
+                self.ticks.reset();
+                let piece = sending.next();
+                if let Ok((_, false)) = &piece {
+                    self.sending = Some(sending);
+                }
+                return Poll::Ready(Some(piece.map(|(bytes, _)| bytes)));
+            }
+            let next = match &mut self.source {
+                Source::Plain(stream) => stream.poll_recv(cx).map(|data| data.map(plain)),
+                Source::Numbered(reader) => reader.poll_next(cx).map(|said| said.map(numbered)),
+            };
+            match next {
+                // What was given up before it was begun is passed over.
+                Poll::Ready(Some(sending)) if sending.is_lost() => {}
+                Poll::Ready(Some(sending)) => self.sending = Some(sending),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let alive = Bytes::from_static(b": alive\n\n");
+                    return self.ticks.poll_tick(cx).map(|_| Some(Ok(alive)));
+                }
+            }
+        }
+    }
+}
 /// One server-sent event.
-fn event(message: &str) -> Bytes {
-    let mut out = String::with_capacity(message.len() + 32);
-    out.push_str("event: message\n");
-    data(&mut out, message);
-    out.into()
+fn plain(data: Kept) -> Sending {
+    Sending { head: "event: message\ndata: ".to_owned(), data: Some(data), at: 0 }
 }
 
 /// One server-sent event with an id.
-fn numbered(said: &Said) -> Bytes {
-    let message = said.data.as_deref();
-    let mut out = String::with_capacity(message.map_or(0, str::len) + 80);
+fn numbered(said: Said) -> Sending {
+    let mut head = String::new();
     // Writing into a String cannot fail.
     if let Some(comment) = &said.comment {
-        let _ = writeln!(out, ": {comment}");
+        let _ = writeln!(head, ": {comment}");
     }
-    if message.is_some_and(|message| !message.is_empty()) {
-        out.push_str("event: message\n");
+    if said.data.as_ref().is_some_and(|data| data.length() > 0) {
+        head.push_str("event: message\n");
     }
     if let Some(id) = &said.id {
-        let _ = writeln!(out, "id: {id}");
+        let _ = writeln!(head, "id: {id}");
     }
     if let Some(retry) = said.retry {
-        let _ = writeln!(out, "retry: {}", retry.as_millis());
+        let _ = writeln!(head, "retry: {}", retry.as_millis());
     }
-    match message {
-        Some(message) => data(&mut out, message),
-        None => out.push('\n'),
+    if said.data.is_some() {
+        head.push_str("data: ");
     }
-    out.into()
+    Sending { head, data: said.data, at: 0 }
 }
 
-/// The data of an event, and its end. Messages are JSON, but an upstream may break its lines: each becomes a `data:` line of
-/// its own.
-fn data(out: &mut String, message: &str) {
-    for line in message.split(['\n', '\r']) {
-        out.push_str("data: ");
-        out.push_str(line);
-        out.push('\n');
+impl Sending {
+    /// Whether nothing is left to be said.
+    fn is_lost(&self) -> bool {
+        self.data.as_ref().is_some_and(Kept::is_lost)
     }
-    out.push('\n');
+
+    /// The next piece, and whether it was the last. Messages are JSON, but an upstream may break its lines: each becomes a `data:`
+    /// line of its own.
+    fn next(&mut self) -> Result<(Bytes, bool), GivenUp> {
+        let mut out = std::mem::take(&mut self.head);
+        let Some(data) = &self.data else {
+            out.push('\n');
+            return Ok((out.into(), true));
+        };
+        let count = data.piece(self.at, PIECE, |piece| {
+            let mut lines = piece.split(['\n', '\r']);
+            out.push_str(lines.next().unwrap_or_default());
+            for line in lines {
+                out.push_str("\ndata: ");
+                out.push_str(line);
+            }
+        })?;
+        self.at += count;
+        let is_last = count == 0 || self.at == data.length();
+        if is_last {
+            out.push_str("\n\n");
+        }
+        Ok((Bytes::from_owner(data.on_its_way(out)), is_last))
+    }
 }
 
 /// Reads a request's body, at most `limit` bytes, in at most the time `within`.
@@ -210,8 +302,8 @@ async fn throw_away(body: &mut Incoming, limit: usize) -> bool {
 }
 
 /// A response with a JSON body.
-pub fn json(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::text(text));
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -221,26 +313,77 @@ pub fn json(status: StatusCode, text: String) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::principal::Principal;
+    use crate::limits::budget::{Account, Budget};
+
+    fn account() -> Account {
+        Budget::default().of(Principal::named("alice", None).identity())
+    }
+
+    fn kept(text: &str) -> Kept {
+        Kept::anyway(&account(), text.to_owned())
+    }
+
+    fn all(mut sending: Sending) -> String {
+        let mut text = String::new();
+        loop {
+            let (bytes, is_last) = sending.next().expect("it is there");
+            text.push_str(std::str::from_utf8(&bytes).expect("whole characters"));
+            if is_last {
+                return text;
+            }
+        }
+    }
 
     #[test]
     fn an_event_cannot_be_broken_open_by_line_ends() {
-        assert_eq!(&event("{\"a\":1}")[..], b"event: message\ndata: {\"a\":1}\n\n");
+        assert_eq!(all(plain(kept("{\"a\":1}"))), "event: message\ndata: {\"a\":1}\n\n");
         assert_eq!(
-            &event("{\n}\r\nevent: x")[..],
-            b"event: message\ndata: {\ndata: }\ndata: \ndata: event: x\n\n"
+            all(plain(kept("{\n}\r\nevent: x"))),
+            "event: message\ndata: {\ndata: }\ndata: \ndata: event: x\n\n"
         );
-        let said = Said { data: Some("{\r}".into()), id: Some("a-1".into()), ..Said::default() };
-        assert_eq!(&numbered(&said)[..], b"event: message\nid: a-1\ndata: {\ndata: }\n\n");
+        let said = Said { data: Some(kept("{\r}")), id: Some("a-1".into()), ..Said::default() };
+        assert_eq!(all(numbered(said)), "event: message\nid: a-1\ndata: {\ndata: }\n\n");
     }
 
     #[test]
     fn an_event_says_what_it_has() {
         let retry = Some(Duration::from_millis(1_500));
-        let first = Said { retry, id: Some("a-0".into()), data: Some("".into()), comment: None };
-        assert_eq!(&numbered(&first)[..], b"id: a-0\nretry: 1500\ndata: \n\n");
+        let first = Said { retry, id: Some("a-0".into()), data: Some(kept("")), comment: None };
+        assert_eq!(all(numbered(first)), "id: a-0\nretry: 1500\ndata: \n\n");
         let hint = Said { retry, ..Said::default() };
-        assert_eq!(&numbered(&hint)[..], b"retry: 1500\n\n");
-        let told = Said { comment: Some("7 gone".into()), data: Some("{}".into()), ..Said::default() };
-        assert_eq!(&numbered(&told)[..], b": 7 gone\nevent: message\ndata: {}\n\n");
+        assert_eq!(all(numbered(hint)), "retry: 1500\n\n");
+        let told = Said { comment: Some("7 gone".into()), data: Some(kept("{}")), ..Said::default() };
+        assert_eq!(all(numbered(told)), ": 7 gone\nevent: message\ndata: {}\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_goes_in_pieces_and_what_is_left_of_it_can_be_given_up() {
+        let account = account();
+        let long = "€".repeat(PIECE);
+        let whole = || Kept::new(&account, long.clone(), None).expect("room");
+        let mut body = Body::kept(whole());
+        assert_eq!(body.size_hint().exact(), Some(long.len() as u64));
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            read.extend_from_slice(&frame.expect("it is there").into_data().expect("data"));
+        }
+        assert!(read == long.as_bytes() && body.is_end_stream());
+        drop(body);
+        let text = whole();
+        let mut body = Body::kept(text.clone());
+        let first = body.frame().await.expect("a piece").expect("it is there").into_data().expect("data");
+        text.give_up();
+        assert_eq!(account.used(), first.len(), "what is on its way counts");
+        assert_eq!(body.frame().await.expect("an end").err(), Some(GivenUp));
+        drop(first);
+        assert_eq!(account.used(), 0);
+        // In an event, too; and one that was not begun is replaced.
+        let event = Kept::or_instead(&account, long.clone(), "sorry".to_owned());
+        let mut sending = plain(event.clone());
+        sending.next().expect("a piece");
+        event.give_up();
+        assert!(sending.next().is_err());
+        assert_eq!(all(plain(event)), "event: message\ndata: sorry\n\n");
     }
 }

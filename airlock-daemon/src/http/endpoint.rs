@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header as http_header,
 };
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::auth::principal::Principal;
@@ -17,6 +18,8 @@ use crate::face::reply::Reply;
 use crate::face::session::Session;
 use crate::face::{self, modern};
 use crate::limits::Limit;
+use crate::limits::budget::{Charge, What};
+use crate::limits::kept::Kept;
 use crate::mcp::envelope::Id;
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
@@ -39,6 +42,9 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The media type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
+
+/// Bodies up to this length are not counted, in bytes: they are no more than what a request costs anyway.
+const SHORT: usize = 2 * 1024;
 
 /// Answers one request.
 pub async fn serve(
@@ -83,6 +89,8 @@ struct Admitted {
     endpoint: Endpoint,
     headers: HeaderMap,
     body: Bytes,
+    /// For the body.
+    _charge: Option<Charge>,
 }
 
 /// The stages up to the body, in order, and then the rest; says which method was asked for.
@@ -142,11 +150,23 @@ async fn read(
         }
     };
     let server = &gateway.config.server;
-    let body = body::collect(body, server.max_request_bytes.as_usize(), server.timeouts.body.0)
+    let limit = server.max_request_bytes.as_usize();
+    // A body whose length is not said may become as long as it may be; one that is said to be longer is refused for that.
+    let expected =
+        body.size_hint().exact().map_or(limit, |bytes| limit.min(usize::try_from(bytes).unwrap_or(limit)));
+    let charge = (expected > SHORT)
+        .then(|| gateway.budget.of(principal.identity()).charge(What::Request, expected))
+        .transpose();
+    let charge = charge.map_err(|exhausted| {
+        *is_read = parts.version == Version::HTTP_2;
+        limit::exhausted(gateway, exhausted)
+    })?;
+    let body = body::collect(body, limit, server.timeouts.body.0)
         .await
         .inspect_err(|_| *is_read = parts.version == Version::HTTP_2)?;
     let (service, context) = (Arc::clone(service), context.clone());
-    Ok((parts.method, Admitted { service, context, principal, endpoint, headers: parts.headers, body }))
+    let headers = parts.headers;
+    Ok((parts.method, Admitted { service, context, principal, endpoint, headers, body, _charge: charge }))
 }
 
 /// What can be checked before the body is read.
@@ -205,6 +225,7 @@ impl Admitted {
         };
         let method = envelope.method.as_deref().unwrap_or_default().to_owned();
         let counted = self.counted(envelope.id.as_ref());
+        let id = envelope.id.clone();
         let answer = match counted.and_then(|()| face::choose(&self.headers, &envelope)) {
             Ok(Era::Modern) => {
                 let Self { service, context, principal, endpoint, headers, .. } = &self;
@@ -213,6 +234,7 @@ impl Admitted {
             Ok(Era::Legacy) => self.legacy(None).serve(envelope, &self.body).await,
             Err(refusal) => Err(refusal),
         };
+        let answer = answer.and_then(|reply| self.kept(reply, id.as_ref()));
         let answer = answer.map_err(|refusal| self.record(method.clone(), refusal));
         (method, answer)
     }
@@ -228,7 +250,20 @@ impl Admitted {
             let (this, voice) = (Rc::clone(&self), Rc::clone(&voice));
             async move { this.one_of_a_batch(&part, &voice).await }
         };
-        Ok(batch::gather(&voice, parts, one).await)
+        let gathered = batch::gather(&voice, parts, one).await;
+        self.kept(gathered, None).map_err(|refusal| self.record(String::new(), refusal))
+    }
+
+    /// Charges a whole answer to its principal until it is read. A short one is no more than what its request costs anyway.
+    fn kept(&self, reply: Reply, id: Option<&Id>) -> Result<Reply, Refusal> {
+        let (status, text) = match reply {
+            Reply::Json(status, text) if text.len() > SHORT => (status, text),
+            other => return Ok(other),
+        };
+        let gateway = &self.service.gateway;
+        let kept = Kept::new(&gateway.budget.of(self.principal.identity()), text, None);
+        kept.map(|kept| Reply::Kept(status, kept))
+            .map_err(|exhausted| limit::exhausted(gateway, exhausted).id(id))
     }
 
     async fn one_of_a_batch(&self, part: &[u8], voice: &Voice) -> Option<String> {
@@ -334,6 +369,7 @@ fn names_modern(headers: &HeaderMap) -> bool {
 fn respond(reply: Reply) -> Response<Body> {
     match reply {
         Reply::Json(status, text) => body::json(status, text),
+        Reply::Kept(status, text) => body::json(status, Body::kept(text)),
         Reply::Empty(status) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;

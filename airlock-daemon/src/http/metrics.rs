@@ -57,6 +57,7 @@ fn answer(service: &Service, request: &Request<Incoming>) -> Response<Body> {
     let gateway = &service.gateway;
     gateway.metrics.audit(&gateway.audit.stats());
     gateway.metrics.limits(&gateway.limits.stats());
+    gateway.metrics.kept(&gateway.budget.stats());
     gateway.metrics.policy(&gateway.policy.status());
     let mut response = Response::new(Body::text(gateway.metrics.encode()));
     *response.status_mut() = StatusCode::OK;

@@ -4,13 +4,14 @@
 //! no byte waits on the socket.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::limits::kept::GivenUp;
 
 use super::body::Body;
 
@@ -104,12 +105,12 @@ pub(super) struct Carried {
 
 impl HttpBody for Carried {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = GivenUp;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         self.stream.0.blocked.set(false);
         if self.rest.is_empty() {
             match Pin::new(&mut self.body).poll_frame(cx) {

@@ -9,6 +9,7 @@ use crate::auth::Authenticator;
 use crate::config::schema::Config;
 use crate::kernel::KernelHalf;
 use crate::limits::Limits;
+use crate::limits::budget::Budget;
 use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
 use crate::runtime::backend::Choice;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub parked: Parked,
     /// What may be taken how fast.
     pub limits: Limits,
+    /// What may be kept for whom.
+    pub budget: Budget,
     /// The audit log.
     pub audit: AuditLog,
     /// Metrics.

@@ -4,6 +4,8 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
+use crate::limits::budget::{Exhausted, Level};
+use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
 use crate::mcp::envelope::Id;
@@ -87,6 +89,27 @@ pub fn call(gateway: &Gateway, principal: &Principal, upstream: &str, tool: &str
 /// 429 for a principal or a tenant that has too many open.
 pub fn stream(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusal> {
     gateway.limits.stream(principal).map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded))
+}
+
+/// The refusal of what finds no room in the memory that there is for it.
+pub fn exhausted(gateway: &Gateway, exhausted: Exhausted) -> Refusal {
+    gateway.metrics.limited(exhausted.0.name());
+    let status = match exhausted.0 {
+        Level::All => StatusCode::SERVICE_UNAVAILABLE,
+        Level::Tenant | Level::Principal | Level::Session => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let mut refusal = Refusal::new(Stage::Limit, status, exhausted.to_string());
+    refusal.rule_id = Some(exhausted.0.name().into());
+    refusal.retry_after = Some(1);
+    refusal
+}
+
+/// What is said in place of an answer that was given up to make room.
+pub fn given_up() -> Refusal {
+    let mut refusal = Refusal::new(Stage::Limit, StatusCode::TOO_MANY_REQUESTS, GivenUp.to_string());
+    refusal.rule_id = Some("limits.memory".into());
+    refusal.retry_after = Some(1);
+    refusal
 }
 
 fn refuse(gateway: &Gateway, stage: Stage, Exceeded { limit, wait }: Exceeded) -> Refusal {

@@ -5,13 +5,15 @@
 //! it through a channel, from whichever worker it comes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::auth::principal::Identity;
+use crate::limits::budget::{Charge, Holding, What};
 use crate::upstream::ask::Ask;
 use crate::upstream::error::UpstreamError;
 
@@ -66,6 +68,24 @@ pub struct Resumed {
     deadline: Instant,
 }
 
+/// A parked call as something that can be given up: its task ends as soon as its place is gone.
+struct Held {
+    gateway: Weak<Gateway>,
+    ticket: Ticket,
+    bytes: AtomicUsize,
+}
+
+impl Holding for Held {
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn give_up(&self) -> usize {
+        let left = self.gateway.upgrade().is_some_and(|gateway| gateway.parked.leave(self.ticket));
+        if left { self.bytes() } else { 0 }
+    }
+}
+
 impl Parked {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Entered>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
@@ -98,8 +118,10 @@ impl Parked {
         parked.remove(&ticket).map(|entered| entered.way)
     }
 
-    fn leave(&self, ticket: Ticket) {
-        self.lock().remove(&ticket);
+    /// Takes a call's place away; says whether it was there.
+    fn leave(&self, ticket: Ticket) -> bool {
+        let entered = self.lock().remove(&ticket);
+        entered.is_some()
     }
 
     /// How many there are.
@@ -143,7 +165,13 @@ pub fn park(
         let state = running.seal(State { keys, parked: Some(*ticket), ..State::default() })?;
         Some(required::write(&entries, &state))
     });
-    let (Some((ticket, retries)), Some(text)) = (entered, text) else {
+    let bytes = running.sent.len() + entries.iter().map(|entry| entry.params.len()).sum::<usize>();
+    let account = running.gateway().budget.of(running.who().principal.identity());
+    let charge = account.charge(What::Question, bytes).ok();
+    if let (Some((ticket, _)), None) = (&entered, &charge) {
+        running.gateway().parked.leave(*ticket);
+    }
+    let (Some((ticket, retries)), Some(text), Some(charge)) = (entered, text, charge) else {
         for ask in asks {
             let answer = unanswered(&ask.method);
             ask.answer(answer);
@@ -152,12 +180,21 @@ pub fn park(
     };
     // This request is answered; the retry has a record of its own.
     running.open.end(Outcome::Ok, text.len(), None);
-    tokio::task::spawn_local(wait(running, ticket, asks, retries));
+    let gateway = Arc::downgrade(running.gateway());
+    let held = Arc::new(Held { gateway, ticket, bytes: AtomicUsize::new(bytes) });
+    let weak = Arc::downgrade(&held);
+    account.holds(weak);
+    tokio::task::spawn_local(wait(running, (ticket, held, charge), asks, retries));
     Ok(text)
 }
 
 /// Keeps a call until its client comes back, and carries it on then.
-async fn wait(mut running: Running, ticket: Ticket, asks: Vec<Ask>, mut retries: mpsc::Receiver<Retry>) {
+async fn wait(
+    mut running: Running,
+    (ticket, held, mut charge): (Ticket, Arc<Held>, Charge),
+    asks: Vec<Ask>,
+    mut retries: mpsc::Receiver<Retry>,
+) {
     let until = Instant::now() + running.patience();
     let phase = running.gateway().draining.subscribe();
     let draining = draining(phase);
@@ -174,14 +211,25 @@ async fn wait(mut running: Running, ticket: Ticket, asks: Vec<Ask>, mut retries:
                 // The call bounds how many of them there are.
                 Event::Ask(ask) => later.push(ask),
                 Event::Notification(..) => {}
-                event => last = Some(event),
+                event => {
+                    let bytes = match &event {
+                        Event::Result(text) | Event::Error(text) => text.len(),
+                        _ => 0,
+                    };
+                    if charge.grow(bytes).is_err() {
+                        break None;
+                    }
+                    held.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    last = Some(event);
+                }
             },
         }
     };
     running.gateway().parked.leave(ticket);
+    drop(held);
     let Some(retry) = retry else {
         // Dropping the call tells the server that nobody waits.
-        tracing::debug!(upstream = %running.upstream.name, "a parked call has ended: its client did not come back");
+        tracing::debug!(upstream = %running.upstream.name, "a parked call has ended: its client did not come back, or its memory was needed");
         return;
     };
     let Retry { answers, open, events } = retry;

@@ -23,6 +23,11 @@ pub const SUBSCRIBE: &str = "resources/subscribe";
 /// Ends a subscription of the legacy era.
 pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
 
+/// Longest URI of a resource whose changes are listened to, in bytes: it is kept as long as somebody listens.
+pub const MAX_URI: usize = 8 * 1024;
+/// Bytes that a subscription needs besides its URI.
+pub const EACH: usize = 128;
+
 /// A wish that the policy grants, and whose intent is on record.
 pub struct Granted {
     /// The record.
@@ -53,6 +58,13 @@ pub fn check(
         return Err(refusal);
     };
     aim.target = Some(recorded(Noun::Resource, &uri).into());
+    if uri.len() > MAX_URI {
+        let reason = format!("`params.uri` is longer than {MAX_URI} bytes: a subscription keeps it");
+        let refusal = Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason);
+        let mut refusal = refusal.code(code::INVALID_PARAMS);
+        refusal.aim = aim;
+        return Err(refusal);
+    }
     let found = endpoint.target(&gateway.upstreams, Noun::Resource, &uri)?;
     let (upstream, own) = found.ok_or_else(|| unknown(Noun::Resource, who.revision, &aim))?;
     aim.target = Some(recorded(Noun::Resource, own).into());

@@ -1,5 +1,6 @@
 //! Threads, sockets and time: thread-per-core workers over `io_uring`, with an epoll twin behind the same trait.
 
+pub mod allocator;
 pub mod backend;
 pub mod certificate;
 pub mod epoll;

@@ -42,6 +42,11 @@ pub struct Facts {
     pub instructions: Option<String>,
 }
 
+/// Longest instructions of a server that are kept, in bytes of JSON text.
+pub const MAX_INSTRUCTIONS: usize = 64 * 1024;
+/// Longest name of a revision, in bytes: those that there are have ten.
+pub const MAX_REVISION: usize = 64;
+
 /// Reads from the JSON text of a server's `capabilities` of which changes it tells.
 pub fn changes(capabilities: &str) -> (Interest, bool) {
     let declared = Object::parse(capabilities).unwrap_or_default();

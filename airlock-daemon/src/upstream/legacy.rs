@@ -5,7 +5,7 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
-use super::driver::{self, Facts, META_PREFIX, META_RELATED_TASK};
+use super::driver::{self, Facts, MAX_REVISION, META_PREFIX, META_RELATED_TASK};
 
 /// Takes out what only modern servers understand.
 pub fn meta(meta: &mut Object<'_>) {
@@ -29,9 +29,10 @@ pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initia
 pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
     let (changes, subscribe) = driver::changes(result.get("capabilities").unwrap_or_default());
+    let revision = result.string("protocolVersion").filter(|name| name.len() <= MAX_REVISION)?;
     Some(Facts {
         era: Era::Legacy,
-        revision: result.string("protocolVersion")?.into_owned(),
+        revision: revision.into_owned(),
         offers: result.get("capabilities").map(Capabilities::parse).unwrap_or_default(),
         changes,
         subscribe,

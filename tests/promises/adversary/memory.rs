@@ -1,1 +1,168 @@
 //! Clients and servers against the memory and the time of everybody else.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use airlock_tests::airlock::{free_address, stdio_upstream, until};
+use airlock_tests::events::Events;
+use airlock_tests::http::{Request, connect};
+use airlock_tests::mcp::{Session, modern_call};
+use airlock_tests::proc::resident_kib;
+use airlock_tests::tools::built;
+use airlock_tests::{Airlock, Setup};
+use serde_json::{Value, json};
+
+const MIB: u64 = 1024 * 1024;
+/// The least shares for answers of the size that these tests have.
+const SHARES: &str =
+    "limits: {memory: {total: 64MiB, per_tenant: 48MiB, per_principal: 24MiB, per_session: 16MiB}}\n";
+
+/// An `airlock` with these shares in front of a loud server, and where its metrics are.
+fn loud(arguments: &[&str], more: &str) -> (Airlock, SocketAddr) {
+    loud_with("", arguments, more)
+}
+
+/// The same with more lines below `server:`.
+fn loud_with(server: &str, arguments: &[&str], more: &str) -> (Airlock, SocketAddr) {
+    let metrics = free_address().expect("a port");
+    let program = built("loud-server").display().to_string();
+    let command: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
+    let setup = Setup {
+        upstreams: stdio_upstream("loud", &command),
+        observability: format!("  metrics_listen: {metrics}\n"),
+        server: server.to_owned(),
+        more: more.to_owned(),
+        log: "info".to_owned(),
+        ..Setup::default()
+    };
+    (setup.start(), metrics)
+}
+
+/// The sum of all series of a metric.
+fn metric(address: SocketAddr, name: &str) -> u64 {
+    let text = Request::get("/metrics").send(address).expect("metrics").text();
+    let values = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        (series.split('{').next() == Some(name)).then(|| value.parse::<u64>().ok())?
+    });
+    values.sum()
+}
+
+fn call(id: u64, tool: &str, arguments: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+}
+
+/// Outcomes of calls on record.
+fn outcomes(airlock: &Airlock) -> usize {
+    airlock.audit().iter().filter(|record| record["event"] == "call.outcome").count()
+}
+
+#[test]
+fn last_answers_of_sessions_whose_client_has_gone_stay_within_a_share() {
+    const SESSIONS: usize = 12;
+    // Short ones, since what is left of them is read again in the end, with clients that are not made for it.
+    let shares =
+        "limits: {memory: {total: 16MiB, per_tenant: 12MiB, per_principal: 6MiB, per_session: 4MiB}}\n";
+    let (airlock, metrics) = loud_with("  max_response_bytes: 4MiB\n", &[], shares);
+    let token = airlock.user();
+    let mut left = Vec::new();
+    for _ in 0..SESSIONS {
+        let session = Session::open(airlock.address(), "/mcp/loud", &token).expect("a session");
+        let request = session.prepare(&call(7, "large", &json!({"bytes": 2 * MIB, "speaks": true})));
+        let mut events = Events::open(airlock.address(), &request).expect("a stream");
+        let (id, said) = loop {
+            let (id, message) = events.identified().expect("what it says first");
+            if message["method"] == "notifications/message" {
+                break (id, message);
+            }
+        };
+        assert_eq!(said["params"]["data"], "about to answer");
+        drop(events);
+        left.push((session, id));
+        let count = left.len();
+        until(|| (outcomes(&airlock) >= count).then_some(())).expect("its answer has come");
+    }
+    let kept = metric(metrics, "airlock_kept_bytes");
+    assert!(kept <= 6 * MIB + MIB / 2, "{kept} bytes are kept for one principal:\n{}", airlock.log());
+    assert!(metric(metrics, "airlock_kept_given_up_total") >= 9);
+    assert!(airlock.log().contains("limits.memory.per_principal"), "{}", airlock.log());
+    // The first of them is told what became of its answer, and the last has it.
+    let read = |(session, id): &(Session, Option<String>)| {
+        let mut events = Events::open(airlock.address(), &session.listen(id.as_deref())).expect("a stream");
+        loop {
+            let message = events.message().expect("an answer");
+            if message["id"] == 7 {
+                return message;
+            }
+        }
+    };
+    let first = read(left.first().expect("the first"));
+    let rule = first["error"]["data"]["rule_id"].as_str().unwrap_or_default();
+    assert_eq!(rule, "limits.memory", "{first}");
+    let last = read(left.last().expect("the last"));
+    assert_eq!(last["result"]["content"][0]["text"].as_str().map(str::len), Some(2 << 20));
+}
+
+#[test]
+fn answers_that_are_not_read_stay_within_a_share() {
+    const CONNECTIONS: usize = 16;
+    let (airlock, metrics) = loud(&[], SHARES);
+    let before = resident_kib(airlock.pid()).expect("its memory");
+    let (greedy, modest) = (airlock.user(), airlock.mint("modest").expect("a token"));
+    let mut open = Vec::new();
+    for number in 0..CONNECTIONS {
+        let request = modern_call("/mcp/loud", 1, "large", &json!({"bytes": 8 * MIB})).bearer(&greedy);
+        let mut stream = connect(airlock.address()).expect("a connection");
+        stream.write_all(&request.bytes(airlock.address())).expect("a request");
+        open.push(stream);
+        until(|| (outcomes(&airlock) > number).then_some(())).expect("its answer has come");
+    }
+    let kept = metric(metrics, "airlock_kept_bytes");
+    // What is on its way to a connection, at most 64 KiB of each, counts and cannot be taken back.
+    assert!(kept <= 26 * MIB, "{kept} bytes are kept for one principal:\n{}", airlock.log());
+    assert!(metric(metrics, "airlock_kept_given_up_total") >= 10);
+    let after = resident_kib(airlock.pid()).expect("its memory");
+    assert!(after < before + 64 * 1024, "{before} KiB before, {after} KiB after");
+    // Another principal has its own share.
+    let honest = modern_call("/mcp/loud", 2, "large", &json!({"bytes": 8 * MIB})).bearer(&modest);
+    let answer = airlock.send(&honest);
+    assert_eq!((answer.status, answer.text().len() > 8 << 20), (200, true));
+    drop(open);
+    until(|| (metric(metrics, "airlock_kept_bytes") == 0).then_some(())).expect("all of it is given back");
+}
+
+#[test]
+fn what_is_subscribed_to_is_bounded_in_bytes() {
+    let shares =
+        "limits: {memory: {total: 64MiB, per_tenant: 48MiB, per_principal: 24MiB, per_session: 1MiB}}\n";
+    let (airlock, metrics) = loud_with("  max_response_bytes: 1MiB\n", &[], shares);
+    let mut session = Session::open(airlock.address(), "/mcp/loud", &airlock.user()).expect("a session");
+    let mut subscribe = |uri: String| session.request("resources/subscribe", &json!({"uri": uri}));
+    let long = subscribe(format!("loud://{}", "u".repeat(8 * 1024))).expect("an answer");
+    assert!(long.text().contains("longer than 8192 bytes"), "{}", long.text());
+    let mut refused = String::new();
+    for number in 0..200 {
+        let answer = subscribe(format!("loud://{number:03}/{}", "u".repeat(8_000))).expect("an answer");
+        if answer.answer().get("error").is_some() {
+            refused = answer.text();
+            break;
+        }
+    }
+    assert!(refused.contains("limits.memory.per_session"), "{refused}");
+    assert!(metric(metrics, "airlock_kept_bytes") <= MIB);
+    airlock.send(&{
+        let mut delete = session.listen(None);
+        "DELETE".clone_into(&mut delete.method);
+        delete
+    });
+    until(|| (metric(metrics, "airlock_kept_bytes") == 0).then_some(())).expect("all of it is given back");
+}
+
+#[test]
+fn instructions_without_end_are_left_out() {
+    let (airlock, _) = loud(&["--instructions", "8388608"], "");
+    let session = Session::open(airlock.address(), "/mcp/loud", &airlock.user()).expect("a session");
+    assert_eq!(session.initialized.get("instructions"), None);
+    let log = airlock.log();
+    assert!(log.contains("instructions are left out") && log.contains("loud"), "{log}");
+}

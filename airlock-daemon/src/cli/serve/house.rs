@@ -18,6 +18,7 @@ use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
 use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, is_root_by_omission};
 use crate::limits::Limits;
+use crate::limits::budget::Budget;
 use crate::limits::keeper::Keeper;
 use crate::observe::metrics::Metrics;
 use crate::pipeline::Gateway;
@@ -27,6 +28,7 @@ use crate::pipeline::parked::Parked;
 use crate::pipeline::seal::Sealer;
 use crate::policy::reload::{InForce, Options};
 use crate::policy::vet::Vetting;
+use crate::runtime::allocator;
 use crate::runtime::backend::{self, Backend};
 use crate::runtime::listener::{self, Listener};
 use crate::runtime::room::Room;
@@ -52,6 +54,7 @@ pub(super) struct House {
 impl House {
     /// Everything that can fail, in the order in which an operator would look for the fault.
     pub(super) fn set_up(config: Config, file: &Path) -> Result<Self, Failure> {
+        allocator::set_up();
         let io = backend::choose(config.server.io)?;
         tracing::info!(io = %io.backend, why = io.why, "socket I/O");
         // Cgroups and programs come first: no thread but this one may exist when the process moves.
@@ -117,6 +120,7 @@ impl House {
             policy,
             draining: watch::Sender::new(false),
             parked: Parked::default(),
+            budget: Budget::new(&config.limits.memory),
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
             audit,
             upstreams: Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins),
@@ -136,7 +140,8 @@ impl House {
         }
         let server = &gateway.config.server;
         let door = Door { tls, room, proxies: Proxies::new(server) };
-        let service = Arc::new(Service { gateway, sessions: Sessions::default(), door });
+        let sessions = Sessions::new(&gateway.budget);
+        let service = Arc::new(Service { gateway, sessions, door });
         Ok(Self {
             service,
             writer,

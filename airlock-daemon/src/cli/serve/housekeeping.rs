@@ -16,6 +16,7 @@ use crate::cli::{certificates, reload};
 use crate::http::admin::{self, AdminSocket};
 use crate::http::{Service, health, metrics as metrics_listener};
 use crate::observe::{denials, notify};
+use crate::runtime::allocator;
 use crate::upstream::dial_in::DialIns;
 
 /// How often sessions are looked through for idle ones.
@@ -128,6 +129,7 @@ pub(super) async fn keep_house(
     tokio::task::spawn_local(reload::keep(Arc::clone(&service), Rc::clone(&asked), status));
     let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
     let mut trouble = Vec::new();
+    let mut most_kept = 0;
     loop {
         tokio::select! {
             () = crew.one_ended() => {
@@ -142,9 +144,21 @@ pub(super) async fn keep_house(
                 for session in service.sessions.expire(service.gateway.config.server.timeouts.idle.0) {
                     service.gateway.upstreams.end_session(&session);
                 }
+                give_back(&service, &mut most_kept);
                 tell(&service, &mut trouble);
             }
         }
+    }
+}
+
+/// Gives memory back to the system once much less is kept for clients than there was.
+fn give_back(service: &Service, most_kept: &mut usize) {
+    const MUCH: usize = 16 * 1024 * 1024;
+    let kept: usize = service.gateway.budget.stats().used.iter().sum();
+    *most_kept = kept.max(*most_kept);
+    if *most_kept - kept >= MUCH {
+        *most_kept = kept;
+        tokio::task::spawn_blocking(allocator::trim);
     }
 }
 

@@ -173,6 +173,10 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
 #[test]
 fn a_limit_that_cannot_be_meant_is_told_at_its_place() {
     let cases: &[(&str, &str)] = &[
+        ("limits: {memory: {per_session: «100MiB}}\n", "more than `per_principal` (64MiB, its default)"),
+        ("limits: {memory: {per_tenant: «1GiB, total: 512MiB}}\n", "more than `total` (512MiB, line"),
+        ("limits: {memory: {per_session: «1MiB}}\n", "the longest answers could never arrive"),
+        ("limits: {memory: {«swap: 1MiB}}\n", "swap"),
         ("rate_limiting: {per_token: 1/s, burst: «0}\n", "nothing would ever be let through"),
         ("rate_limiting: {«burst: 5}\n", "`burst` belongs to a rate"),
         ("rate_limiting: {per_token: «0/min}\n", "a count of at least 1"),

@@ -43,6 +43,9 @@ fn a_minimal_file_gives_the_documented_defaults() {
     assert_eq!((limits.failed_auth, limits.per_principal.streams), (Some(Rate::per_minute(5)), Some(64)));
     assert!(limits.per_token.is_none() && limits.per_address.is_none() && limits.per_tenant.is_none());
     assert!(limits.per_tool.is_empty() && limits.kernel_drop.is_none());
+    let memory = &config.limits.memory;
+    let sizes = [memory.total, memory.per_tenant, memory.per_principal, memory.per_session];
+    assert_eq!(sizes.map(|size| size.0 >> 20), [256, 128, 64, 32]);
     let off =
         good(&format!("{AUTH}rate_limiting: {{failed_auth: null, per_principal: {{}}}}\n")).rate_limiting;
     assert_eq!((off.failed_auth, off.per_principal.streams), (None, Some(64)));

@@ -6,8 +6,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::limits::Stats;
+use crate::limits::budget::{self, What};
 
-use super::labels::{BlockLabels, LimitLabels};
+use super::labels::{BlockLabels, KeptLabels, LimitLabels};
 use super::{Metrics, registered};
 
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub(super) struct LimitMetrics {
     keys: Family<LimitLabels, Gauge>,
     blocked: Gauge,
     blocks: Family<BlockLabels, Counter>,
+    kept: Family<KeptLabels, Gauge>,
+    given_up: Counter,
+    no_room: Counter,
 }
 
 impl LimitMetrics {
@@ -29,6 +33,24 @@ impl LimitMetrics {
                 Family::default(),
             ),
             blocked: registered(r, "blocked_addresses", "Addresses blocked now", Gauge::default()),
+            kept: registered(
+                r,
+                "kept_bytes",
+                "Bytes kept for clients until they take them",
+                Family::default(),
+            ),
+            given_up: registered(
+                r,
+                "kept_given_up",
+                "Answers and calls given up since a share of the memory was used up",
+                Counter::default(),
+            ),
+            no_room: registered(
+                r,
+                "kept_refused",
+                "Times a share of the memory had no room and nothing could be given up",
+                Counter::default(),
+            ),
             blocks: registered(r, "address_blocks", "Times an address was blocked", Family::default()),
         }
     }
@@ -43,6 +65,18 @@ impl Metrics {
     /// An address was blocked for one of few fixed reasons.
     pub fn address_blocked(&self, reason: &'static str) {
         self.limits.blocks.get_or_create(&BlockLabels { reason }).inc();
+    }
+
+    /// Takes over the figures of the memory that is kept for clients; called before [`Metrics::encode`].
+    pub fn kept(&self, stats: &budget::Stats) {
+        for (what, used) in What::ALL.into_iter().zip(stats.used) {
+            let gauge = self.limits.kept.get_or_create(&KeptLabels { what: what.name() });
+            gauge.set(i64::try_from(used).unwrap_or(i64::MAX));
+        }
+        let LimitMetrics { given_up, no_room, .. } = &self.limits;
+        for (counter, total) in [(given_up, stats.given_up), (no_room, stats.refused)] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     /// Takes over the figures of the limits; called before [`Metrics::encode`].

@@ -13,7 +13,7 @@ use crate::mcp::revision::Era;
 use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
 use super::super::credential::Presents;
-use super::super::driver::Facts;
+use super::super::driver::{Facts, MAX_INSTRUCTIONS};
 use super::super::error::UpstreamError;
 use super::super::http::HttpLink;
 use super::super::hub::Hub;
@@ -132,6 +132,18 @@ impl Upstream {
         facts
     }
 
+    /// What is kept of a server for as long as its link: no more than what is already known of it where that is the same, and no
+    /// instructions without end.
+    fn kept(&self, mut facts: Facts) -> Arc<Facts> {
+        if let Some(text) = facts.instructions.take_if(|text| text.len() > MAX_INSTRUCTIONS) {
+            tracing::warn!(
+                upstream = %self.name, bytes = text.len(),
+                "the server's instructions are left out: they are longer than {MAX_INSTRUCTIONS} bytes"
+            );
+        }
+        self.facts().filter(|known| **known == facts).unwrap_or_else(|| Arc::new(facts))
+    }
+
     /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
     pub(super) async fn open_for_all_who_wait(
         self: &Arc<Self>,
@@ -205,7 +217,7 @@ impl Upstream {
         // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
-            Ok(facts) => Ok((link, Arc::new(self.kept_apart(facts)))),
+            Ok(facts) => Ok((link, self.kept(self.kept_apart(facts)))),
             Err(failure) => Err(self.explain(&link, failure)),
         }
     }

@@ -1,0 +1,41 @@
+//! `limits`: how much there is of what all share, and how much of it one may have.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units::ByteSize;
+
+/// `limits`: how much there is of what all share, and how much of it one tenant, principal or session may have.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shares {
+    /// Bytes that are kept for clients.
+    pub memory: MemoryShares,
+}
+
+/// `limits.memory`: bytes that are kept for clients from one moment to the next: answers that they have not read, messages of
+/// their event streams, calls that wait for them, what they subscribe to. Whoever goes beyond a share loses the largest of what is
+/// kept for it; when all is in use, the greediest tenant does. The process needs about 100 MiB besides.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryShares {
+    /// For all, 256 MiB by default.
+    pub total: ByteSize,
+    /// For one tenant of an issuer, 128 MiB by default; principals without a tenant are one together.
+    pub per_tenant: ByteSize,
+    /// For one principal, 64 MiB by default.
+    pub per_principal: ByteSize,
+    /// For one session of the legacy era, 32 MiB by default. At least as much as `server.max_response_bytes`, or the longest answers
+    /// would never arrive.
+    pub per_session: ByteSize,
+}
+
+impl Default for MemoryShares {
+    fn default() -> Self {
+        Self {
+            total: ByteSize::kib(256 * 1024),
+            per_tenant: ByteSize::kib(128 * 1024),
+            per_principal: ByteSize::kib(64 * 1024),
+            per_session: ByteSize::kib(32 * 1024),
+        }
+    }
+}
