@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::depth;
+
 /// Longest id of a server's request in bytes: it is kept until it is answered.
 const MAX_ID: usize = 256;
 
@@ -15,6 +17,11 @@ pub enum Incoming<'a> {
         id: u64,
         /// The result, or the error object.
         outcome: Result<&'a RawValue, &'a RawValue>,
+    },
+    /// The answer to a request of ours, nested so deep that it is not passed on.
+    TooDeep {
+        /// Our id.
+        id: u64,
     },
     /// A request of the server's.
     Request {
@@ -58,6 +65,10 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
     if wire.jsonrpc.as_deref() != Some("2.0") {
         return Err("not a JSON-RPC message: `jsonrpc` is not \"2.0\"".to_owned());
     }
+    let is_too_deep = depth::is_too_deep(text);
+    if is_too_deep && wire.method.is_some() {
+        return Err(format!("a message nested deeper than {} levels", depth::MAX));
+    }
     match (wire.method, wire.id, wire.result, wire.error) {
         (Some(method), Some(id), None, None) if id.get().len() <= MAX_ID => {
             Ok(Incoming::Request { id: id.get(), method, params: wire.params })
@@ -70,6 +81,7 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
                 .parse()
                 .map_err(|_| format!("an answer to a request that was never sent ({})", short(id.get())))?;
             match (result, error) {
+                _ if is_too_deep => Ok(Incoming::TooDeep { id }),
                 (Some(result), None) if result.get().starts_with('{') => {
                     Ok(Incoming::Answer { id, outcome: Ok(result) })
                 }
@@ -110,6 +122,16 @@ mod tests {
             parse(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#),
             Ok(Incoming::Notification { .. })
         ));
+    }
+
+    #[test]
+    fn nesting_without_end_is_not_passed_on() {
+        let nested = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"deep":{nested}}}}}"#);
+        assert!(matches!(parse(&answer), Ok(Incoming::TooDeep { id: 3 })));
+        let said =
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{nested}}}}}"#);
+        assert!(parse(&said).expect_err("too deep").contains("deeper than 128 levels"));
     }
 
     #[test]

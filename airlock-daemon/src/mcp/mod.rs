@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod client;
+pub mod depth;
 pub mod envelope;
 pub mod error;
 pub mod header;

@@ -15,10 +15,11 @@ use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
-use crate::mcp::strict;
+use crate::runtime::pacer::Pacer;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Reply, Takes};
+use crate::upstream::listed;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
 
@@ -85,7 +86,8 @@ pub async fn list(
             let page = ask(upstream, kind, who, params).await;
             match page.map_err(|error| aimed(upstream_failed(&error)))? {
                 Asked::Page(result) => {
-                    filter(gateway, kind, who, upstream, &result, (tools, first)).map(Ok).map_err(aimed)
+                    let filtered = filter(gateway, kind, who, upstream, result, (tools, first)).await;
+                    filtered.map(Ok).map_err(aimed)
                 }
                 Asked::Error(error) => Ok(Err(error)),
                 Asked::NotOffered => Err(aimed(not_offered(kind.method, who.revision))),
@@ -199,12 +201,12 @@ async fn ask(
 }
 
 /// Takes out of a page what this principal may not use.
-fn filter(
+async fn filter(
     gateway: &Gateway,
     kind: &List,
     who: &Requester,
     upstream: &Upstream,
-    result: &str,
+    result: String,
     (mut tools, first): (Page, bool),
 ) -> Result<String, Refusal> {
     let invalid = || {
@@ -214,14 +216,18 @@ fn filter(
         );
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
-    // Members that stand twice would be judged by one name and read by another.
-    strict::check(result).map_err(|_| invalid())?;
-    let mut page = Object::parse(result).map_err(|_| invalid())?;
+    let (result, _) = listed::checked(result, kind.entries).await.map_err(|fault| {
+        let detail = fault.to_string();
+        upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
+    })?;
+    let mut page = Object::parse(&result).map_err(|_| invalid())?;
     let entries: Vec<&RawValue> =
         page.kept(kind.entries).and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
     let mut kept = Vec::with_capacity(entries.len());
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, false);
+    let mut pacer = Pacer::default();
     for entry in entries {
+        pacer.breathe().await;
         let shown = visible(gateway, kind, who, upstream, &mut tools, entry).map_err(|_| invalid())?;
         match shown {
             Some(mut task) if kind.noun == Noun::Task => {
@@ -317,6 +323,12 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
     Ok(result.write())
 }
 
+/// Says why an upstream's part is missing.
+fn left_out<T>(upstream: &Upstream, kind: &List, fault: &listed::Fault) -> Option<T> {
+    tracing::warn!(upstream = %upstream.name, "its part of {} is left out: {fault}", kind.method);
+    None
+}
+
 /// One upstream's entries under their merged names; `None` when it cannot say.
 async fn part(
     gateway: &Gateway,
@@ -333,7 +345,7 @@ async fn part(
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
-    let mut bytes = 0;
+    let (mut bytes, mut seen) = (0, 0);
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let mut params = Object::default();
@@ -364,10 +376,18 @@ async fn part(
             );
             return None;
         }
-        strict::check(&result).ok()?;
+        let checked = listed::checked(result, kind.entries).await;
+        let (result, count) = match checked {
+            Ok((result, count)) if seen + count <= listed::MAX_ENTRIES => (result, count),
+            Ok(_) => return left_out(upstream, kind, &listed::Fault::TooLong),
+            Err(fault) => return left_out(upstream, kind, &fault),
+        };
+        seen += count;
         let page = Object::parse(&result).ok()?;
-        let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
-        for entry in listed {
+        let entries_of_page: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
+        let mut pacer = Pacer::default();
+        for entry in entries_of_page {
+            pacer.breathe().await;
             if let Some(mut object) = visible(gateway, kind, who, upstream, &mut tools, entry).ok()? {
                 if kind.noun == Noun::Task {
                     ids.entry(&mut object).ok()?;

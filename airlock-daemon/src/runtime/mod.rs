@@ -5,6 +5,7 @@ pub mod backend;
 pub mod certificate;
 pub mod epoll;
 pub mod listener;
+pub mod pacer;
 pub mod proxy_protocol;
 pub mod room;
 pub mod stream;

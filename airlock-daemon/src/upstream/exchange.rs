@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -16,11 +16,13 @@ use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
+use crate::runtime::pacer::Pacer;
 
 use super::asks::Question;
 use super::connect::Endpoint;
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
+use super::flood::{Flood, Verdict};
 use super::http::{InFlight, Outline, Shared};
 use super::link::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use super::sse::Events;
@@ -167,6 +169,8 @@ impl Exchange {
     ) -> Result<Streamed, UpstreamError> {
         let endpoint = &self.shared.endpoint;
         let mut body = response.into_body();
+        let mut flood = Flood::new(Instant::now());
+        let mut pacer = Pacer::default();
         loop {
             let data = match body.frame().await {
                 None => {
@@ -180,8 +184,17 @@ impl Exchange {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
+            pacer.rest();
             for message in messages {
                 self.message(&message, session).await?;
+                pacer.breathe().await;
+                if !self.answered.get() {
+                    match flood.one_more(Instant::now()) {
+                        Verdict::Fine => {}
+                        Verdict::Slow(pause, _) => tokio::time::sleep(pause).await,
+                        Verdict::End => return Err(endpoint.wrong(Flood::reason())),
+                    }
+                }
             }
             if self.answered.get() {
                 if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1))
@@ -226,8 +239,10 @@ impl Exchange {
         if text.trim_start().starts_with('[') {
             let batch: Vec<&RawValue> = serde_json::from_str(text)
                 .map_err(|error| endpoint.wrong(format!("its message is not JSON: {error}")))?;
+            let mut pacer = Pacer::default();
             for one in batch {
                 self.one(one.get(), session).await?;
+                pacer.breathe().await;
             }
             return Ok(());
         }
@@ -251,6 +266,9 @@ impl Exchange {
                 };
                 self.deliver(reply).await;
             }
+            Incoming::TooDeep { id } if id == self.id && !self.answered.get() => {
+                self.deliver(Reply::too_deep()).await;
+            }
             Incoming::Notification { method, params } => {
                 self.notification(&method, params.map_or("{}", |params| params.get()));
             }
@@ -264,7 +282,7 @@ impl Exchange {
                     Takes::Result | Takes::Changes => shared.hub.ask(ask),
                 });
             }
-            Incoming::Answer { .. } | Incoming::Request { .. } => {
+            Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Request { .. } => {
                 tracing::debug!(upstream = %shared.endpoint.upstream, "a message that belongs to no call was dropped");
             }
         }

@@ -20,6 +20,8 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::auth::principal::Identity;
 use crate::mcp::client::ClientCapabilities;
+use crate::mcp::depth;
+use crate::mcp::error::code;
 use crate::mcp::level::Level;
 use crate::runtime::stream::{BoxStream, split};
 
@@ -50,6 +52,16 @@ pub enum Reply {
     Result(String),
     /// A JSON-RPC error object, as JSON text.
     Error(String),
+}
+
+impl Reply {
+    /// In place of an answer that is nested too deep to be passed on: who reads it into a tree would run out of stack.
+    pub(super) fn too_deep() -> Self {
+        let (code, levels) = (code::INTERNAL_ERROR, depth::MAX);
+        Self::Error(format!(
+            r#"{{"code":{code},"message":"the server's answer is nested deeper than {levels} levels and was not passed on"}}"#
+        ))
+    }
 }
 
 /// What a call takes of what its server says without naming a call: a legacy server on a pipe has no way to name one.

@@ -14,10 +14,11 @@ use crate::auth::principal::Identity;
 use crate::config::schema::Isolation;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Annotations;
-use crate::mcp::strict;
+use crate::runtime::pacer::Pacer;
 
 use super::driver;
 use super::link::{Reply, Takes};
+use super::listed;
 use super::pool::{Caller, Upstream};
 
 /// How long a schema is believed without being seen again.
@@ -225,7 +226,7 @@ impl Upstream {
     async fn list_tools(self: &Arc<Self>, caller: &Caller<'_>, mut page: Page) -> Option<Page> {
         let (link, facts) = self.link(caller).await.ok()?;
         let mut cursor = None;
-        let mut bytes = 0;
+        let (mut bytes, mut entries) = (0, 0);
         for _ in 0..MAX_PAGES {
             let mut params = Object::default();
             if let Some(cursor) = cursor.take() {
@@ -248,10 +249,16 @@ impl Upstream {
             if bytes > self.limit {
                 return None;
             }
-            strict::check(&result).ok()?;
+            let (result, count) = listed::checked(result, "tools").await.ok()?;
+            entries += count;
+            if entries > listed::MAX_ENTRIES {
+                return None;
+            }
             let listed = Object::parse(&result).ok()?;
             let tools: Vec<&RawValue> = serde_json::from_str(listed.get("tools")?).ok()?;
+            let mut pacer = Pacer::default();
             for tool in tools {
+                pacer.breathe().await;
                 let tool = Object::parse(tool.get()).ok()?;
                 let name = tool.string("name")?;
                 if let Err(reason) = page.add(&name, tool.get("inputSchema")) {

@@ -10,12 +10,14 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::mcp::message::{self, Incoming};
+use crate::runtime::pacer::Pacer;
 
 use super::asks::Question;
 use super::backoff::Backoff;
 use super::connections;
 use super::error::UpstreamError;
 use super::exchange::{Kind, kind, read_all, too_long};
+use super::flood::{Flood, Verdict};
 use super::http::Shared;
 use super::link::MAX_NOTIFICATION;
 use super::sse::Events;
@@ -96,12 +98,20 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
         }
     }
     let mut body = response.into_body();
+    let mut flood = Flood::new(Instant::now().into_std());
+    let mut pacer = Pacer::default();
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
         let data = frame.into_data().unwrap_or_default();
+        pacer.rest();
         for one in events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))? {
-            messages(shared, &one);
+            messages(shared, &one, &mut pacer).await;
+            match flood.one_more(Instant::now().into_std()) {
+                Verdict::Fine => {}
+                Verdict::Slow(pause, _) => tokio::time::sleep(pause).await,
+                Verdict::End => return Err(endpoint.wrong(Flood::reason())),
+            }
         }
     }
     connections::keep(endpoint, connection);
@@ -109,15 +119,17 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
 }
 
 /// Takes in one message, or a batch of them as 2025-03-26 allows. What is none is passed over: no call depends on it.
-fn messages(shared: &Arc<Shared>, bytes: &[u8]) {
+async fn messages(shared: &Arc<Shared>, bytes: &[u8], pacer: &mut Pacer) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if text.trim_start().starts_with('[') {
         let batch: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
         for one in batch {
             message(shared, one.get());
+            pacer.breathe().await;
         }
     } else {
         message(shared, text);
+        pacer.breathe().await;
     }
 }
 
@@ -136,7 +148,7 @@ fn message(shared: &Arc<Shared>, text: &str) {
         Ok(Incoming::Request { id, method, params }) => {
             shared.request(Question { id, method: &method, params }, |ask| shared.hub.ask(ask));
         }
-        Ok(Incoming::Answer { .. }) => {}
+        Ok(Incoming::Answer { .. } | Incoming::TooDeep { .. }) => {}
         Err(reason) => {
             tracing::debug!(upstream = %shared.endpoint.upstream, reason, "a message on its event stream was passed over");
         }

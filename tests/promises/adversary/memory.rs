@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use airlock_tests::airlock::{free_address, stdio_upstream, until};
+use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream, until};
 use airlock_tests::events::Events;
 use airlock_tests::http::{Request, connect};
 use airlock_tests::mcp::{Session, modern_call};
@@ -165,4 +165,86 @@ fn instructions_without_end_are_left_out() {
     assert_eq!(session.initialized.get("instructions"), None);
     let log = airlock.log();
     assert!(log.contains("instructions are left out") && log.contains("loud"), "{log}");
+}
+
+#[test]
+fn an_answer_nested_a_million_deep_is_refused() {
+    let (airlock, _) = loud(&[], "");
+    let mut session = Session::open(airlock.address(), "/mcp/loud", &airlock.user()).expect("a session");
+    let fine = session.call("deep", &json!({"levels": 60})).expect("an answer");
+    assert!(fine["structuredContent"]["deep"].is_array(), "{fine}");
+    let params = json!({"name": "deep", "arguments": {"levels": 1_000_000}});
+    let answer = session.request("tools/call", &params).expect("an answer");
+    let text = answer.text();
+    assert!(text.contains("nested deeper than 128 levels") && text.len() < 1_000, "{} bytes", text.len());
+    session.call("deep", &json!({"levels": 1})).expect("the server goes on");
+}
+
+/// A daemon with one worker, so that whoever holds it holds everybody, in front of a loud server and an honest one.
+fn one_worker(arguments: &[&str]) -> Airlock {
+    let loud = built("loud-server").display().to_string();
+    let command: Vec<&str> = std::iter::once(loud.as_str()).chain(arguments.iter().copied()).collect();
+    let setup = Setup {
+        upstreams: docs_upstream() + &stdio_upstream("loud", &command),
+        server: "  workers: 1\n".to_owned(),
+        log: "info".to_owned(),
+        ..Setup::default()
+    };
+    setup.start()
+}
+
+/// Calls the honest server until `flood` has ended; says how many calls were answered meanwhile.
+fn honest_calls_during(airlock: &Airlock, flood: impl FnOnce() + Send) -> usize {
+    let mut honest = Session::open(airlock.address(), "/mcp/docs", &airlock.mint("honest").expect("a token"))
+        .expect("a session");
+    let search = json!({"query": "roll back"});
+    honest.call("search_docs", &search).expect("an answer before the flood");
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(flood);
+        let mut answered = 0;
+        while !flood.is_finished() {
+            honest.call("search_docs", &search).expect("an answer");
+            answered += 1;
+        }
+        answered
+    })
+}
+
+#[test]
+fn a_server_that_floods_is_ended_and_others_are_served_meanwhile() {
+    let airlock = one_worker(&[]);
+    let mut session = Session::open(airlock.address(), "/mcp/loud", &airlock.user()).expect("a session");
+    let answered = honest_calls_during(&airlock, || {
+        let params = json!({"name": "rubbish", "arguments": {"lines": 1_000_000}});
+        let answer = session.request("tools/call", &params).expect("an answer");
+        assert_eq!(answer.status, 502, "{}", answer.text());
+    });
+    assert!(answered >= 50, "only {answered} calls were answered in ten seconds of a flood");
+    let log = airlock.log();
+    assert!(log.contains("is read more slowly") && log.contains("the server is ended: it floods"), "{log}");
+    // The next call starts it anew; what it says within the bounds is passed over as before.
+    let mut again = Session::open(airlock.address(), "/mcp/loud", &airlock.mint("again").expect("a token"))
+        .expect("a session");
+    again.call("rubbish", &json!({"lines": 5_000})).expect("an answer");
+}
+
+#[test]
+fn a_list_without_end_is_refused_and_left_out_of_the_merged_one() {
+    let airlock = one_worker(&["--tools", "150000"]);
+    let token = airlock.user();
+    let mut session = Session::open(airlock.address(), "/mcp/loud", &token).expect("a session");
+    let mut merged = Session::open(airlock.address(), "/mcp", &token).expect("a session");
+    honest_calls_during(&airlock, || {
+        let answer = session.request("tools/list", &Value::Null).expect("an answer");
+        assert_eq!(answer.status, 502, "{} bytes", answer.text().len());
+        let listed = merged.result("tools/list", &Value::Null).expect("a list");
+        assert_eq!(listed["_meta"]["airlock/unavailable"], json!(["loud"]));
+        assert!(listed["tools"].as_array().is_some_and(|tools| !tools.is_empty()));
+    });
+    let log = airlock.log();
+    assert!(log.contains("10000 entries"), "{log}");
+    let modest = one_worker(&["--tools", "9000"]);
+    let mut session = Session::open(modest.address(), "/mcp/loud", &modest.user()).expect("a session");
+    let listed = session.result("tools/list", &Value::Null).expect("a list");
+    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_004));
 }

@@ -1,18 +1,25 @@
 //! The reader of one link: answers go to their calls, everything else to whom it concerns.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
+use crate::runtime::pacer::Pacer;
 use crate::runtime::stream::ReadHalf;
 
 use super::super::asks::{Asks, Question, Taken};
 use super::super::driver::META_SUBSCRIPTION;
+use super::super::flood::{Flood, Verdict};
 use super::super::frame::Lines;
 use super::super::hub::Hub;
 use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
+
+/// A message from this length on is read apart, in bytes: to look through it takes longer than others should wait.
+const LONG: usize = 256 * 1024;
 
 /// The reader of one link.
 pub(super) struct Reading {
@@ -37,16 +44,40 @@ enum Addressee {
 impl Reading {
     pub(super) async fn run(&self, mut reader: ReadHalf) -> String {
         let mut lines = Lines::default();
+        let mut flood = Flood::new(Instant::now());
+        let mut pacer = Pacer::default();
         loop {
             match reader.read(lines.buffer()).await {
                 Ok(0) => return String::new(),
                 Ok(_) => {}
                 Err(error) => return format!("its output cannot be read: {error}"),
             }
+            pacer.rest();
             loop {
                 match lines.next(self.limit) {
                     Ok(None) => break,
-                    Ok(Some(line)) => self.message(line),
+                    Ok(Some(line)) => {
+                        let was_asked_for =
+                            if line.len() >= LONG { self.long(line).await } else { self.message(line) };
+                        if !was_asked_for {
+                            match flood.one_more(Instant::now()) {
+                                Verdict::Fine => {}
+                                Verdict::Slow(pause, is_first) => {
+                                    if is_first {
+                                        tracing::warn!(upstream = %self.upstream,
+                                            "the server says more than anybody asked for, and is read more slowly");
+                                    }
+                                    tokio::time::sleep(pause).await;
+                                }
+                                Verdict::End => {
+                                    let reason = Flood::reason();
+                                    tracing::warn!(upstream = %self.upstream, "the server is ended: {reason}");
+                                    return reason;
+                                }
+                            }
+                        }
+                        pacer.breathe().await;
+                    }
                     Err(_) => {
                         return format!(
                             "it sent a message longer than {} bytes (server.max_response_bytes)",
@@ -58,16 +89,38 @@ impl Reading {
         }
     }
 
-    fn message(&self, line: &[u8]) {
+    /// Takes in a long message; says whether somebody waits for it. It is read by a thread that nobody else waits for.
+    async fn long(&self, line: &[u8]) -> bool {
+        let line = line.to_vec();
+        let reading = tokio::task::spawn_blocking(move || {
+            let parsed = std::str::from_utf8(&line).ok().and_then(|text| message::parse(text).ok());
+            match parsed {
+                Some(Incoming::Answer { id, outcome }) => Ok((id, reply(outcome))),
+                _ => Err(line),
+            }
+        });
+        match reading.await {
+            Ok(Ok((id, reply))) => self.answered(id, reply),
+            Ok(Err(line)) => self.message(&line),
+            // What is no answer for sure is rubbish.
+            Err(_) => false,
+        }
+    }
+
+    /// Hands an answer to its call; says whether there is one.
+    fn answered(&self, id: u64, reply: Reply) -> bool {
+        let waiter = self.waiting.borrow_mut().remove(&id);
+        waiter.map(|waiter| deliver(waiter.replies, reply)).is_some()
+    }
+
+    /// Takes in a message; says whether somebody waits for it.
+    fn message(&self, line: &[u8]) -> bool {
         let parsed = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(message::parse);
         match parsed {
-            Ok(Incoming::Answer { id, outcome }) => {
-                let Some(waiter) = self.waiting.borrow_mut().remove(&id) else { return };
-                let reply = match outcome {
-                    Ok(result) => Reply::Result(result.get().to_owned()),
-                    Err(error) => Reply::Error(error.get().to_owned()),
-                };
-                deliver(waiter.replies, reply);
+            Ok(Incoming::Answer { id, outcome }) => return self.answered(id, reply(outcome)),
+            Ok(Incoming::TooDeep { id }) => {
+                tracing::warn!(upstream = %self.upstream, "an answer of the server is nested too deep and was not passed on");
+                return self.answered(id, Reply::too_deep());
             }
             Ok(Incoming::Notification { method, params }) => {
                 self.notification(&method, params.map_or("{}", |p| p.get()));
@@ -83,6 +136,7 @@ impl Reading {
                 }
             }
         }
+        false
     }
 
     /// Progress goes to the call whose number it carries; the caller puts the client's token back. Log messages carry none.
@@ -184,6 +238,13 @@ impl Reading {
                 });
             }
         }
+    }
+}
+
+fn reply(outcome: Result<&RawValue, &RawValue>) -> Reply {
+    match outcome {
+        Ok(result) => Reply::Result(result.get().to_owned()),
+        Err(error) => Reply::Error(error.get().to_owned()),
     }
 }
 

@@ -1,0 +1,110 @@
+//! How much a server may say that nobody asked for: lines that are no messages, and notifications. Beyond it the server is read more
+//! slowly, so that it waits where it writes; one that goes on all the same is ended.
+
+use std::time::{Duration, Instant};
+
+/// Messages that may come at once.
+const BURST: f64 = 10_000.0;
+/// Messages that may come each second, on and on.
+const RATE: f64 = 2_000.0;
+/// How long a server that says too much is left unread at a time.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a server may go on saying too much.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is to be done after one more message that nobody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may go on.
+    Fine,
+    /// It is left unread for so long; the first time this is to be said.
+    Slow(Duration, bool),
+    /// It is ended.
+    End,
+}
+
+/// The account of one connection.
+#[derive(Debug)]
+pub(super) struct Flood {
+    left: f64,
+    at: Instant,
+    /// Since when it says too much.
+    since: Option<Instant>,
+}
+
+impl Flood {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: BURST, at: now, since: None }
+    }
+
+    /// Why a server is ended, in words.
+    pub(super) fn reason() -> String {
+        format!(
+            "it floods: for {} seconds it said more than {RATE} things a second that nobody asked for",
+            PATIENCE.as_secs()
+        )
+    }
+
+    /// One more message that nobody asked for.
+    pub(super) fn one_more(&mut self, now: Instant) -> Verdict {
+        self.left = (self.left + now.duration_since(self.at).as_secs_f64() * RATE).min(BURST);
+        self.at = now;
+        if self.left >= 1.0 {
+            self.left -= 1.0;
+            // Half of a burst of peace, and it is forgiven.
+            if self.left >= BURST / 2.0 {
+                self.since = None;
+            }
+            return Verdict::Fine;
+        }
+        match self.since {
+            Some(since) if now.duration_since(since) >= PATIENCE => Verdict::End,
+            Some(_) => Verdict::Slow(PAUSE, false),
+            None => {
+                self.since = Some(now);
+                Verdict::Slow(PAUSE, true)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_slowed_and_then_ended_and_a_burst_is_not() {
+        let start = Instant::now();
+        let mut flood = Flood::new(start);
+        let burst = (0..10_000).map(|_| flood.one_more(start)).filter(|verdict| *verdict == Verdict::Fine);
+        assert_eq!(burst.count(), 10_000);
+        assert_eq!(flood.one_more(start), Verdict::Slow(PAUSE, true));
+        let mut now = start;
+        let mut said = 0;
+        let ended = loop {
+            match flood.one_more(now) {
+                Verdict::Fine => said += 1,
+                Verdict::Slow(pause, _) => now += pause,
+                Verdict::End => break now,
+            }
+        };
+        assert_eq!(ended.duration_since(start), PATIENCE);
+        assert!((19_000..=21_000).contains(&said), "{said}");
+        // One that stops for a while has all of it again.
+        let mut flood = Flood::new(start);
+        while flood.one_more(start) == Verdict::Fine {}
+        let later = start + Duration::from_secs(8);
+        assert_eq!(flood.one_more(later), Verdict::Fine);
+        assert!(flood.since.is_none());
+    }
+
+    #[test]
+    fn what_is_within_the_rate_goes_on_for_ever() {
+        let start = Instant::now();
+        let mut flood = Flood::new(start);
+        for number in 0..200_000_u32 {
+            let now = start + Duration::from_micros(550) * number;
+            assert_eq!(flood.one_more(now), Verdict::Fine);
+        }
+    }
+}
