@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::mcp::object::Object;
-
 use super::ask::Ask;
 use super::subscription::{Interest, Notice};
+use super::summed::{Heard, UPDATED, uri_of};
 
 /// Resources that the subscribers of one hub may watch.
 const MAX_WATCHED: usize = 1024;
@@ -19,6 +18,7 @@ pub(super) const MAX_WATCHED_EACH: usize = 256;
 /// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that fits.
 pub(super) struct Outbox {
     notices: mpsc::Sender<Notice>,
+    heard: Arc<Heard>,
     dropped: u64,
 }
 
@@ -60,8 +60,9 @@ pub(super) struct Member {
 }
 
 impl Outbox {
-    pub(super) fn new(notices: mpsc::Sender<Notice>) -> Self {
-        Self { notices, dropped: 0 }
+    /// What is told too often waits in `heard` for the subscriber.
+    pub(super) fn new(notices: mpsc::Sender<Notice>, heard: Arc<Heard>) -> Self {
+        Self { notices, heard, dropped: 0 }
     }
 
     /// Waits until the subscriber is gone.
@@ -69,8 +70,9 @@ impl Outbox {
         self.notices.closed().await;
     }
 
-    /// Puts a notice in; says whether there was room.
+    /// Puts a notice in, or leaves it to be told later; says whether there was room.
     pub(super) fn put(&mut self, notice: Notice) -> bool {
+        let Some(notice) = self.heard.hear(notice) else { return true };
         if self.dropped > 0 && self.notices.try_send(Notice::Dropped(self.dropped)).is_ok() {
             self.dropped = 0;
         }
@@ -99,13 +101,12 @@ impl Hub {
 
     /// Adds a subscriber. Where several principals share the server, it hears what is for all of them, and nothing else: that
     /// does not say whose it is.
-    pub(super) fn join(self: &Arc<Self>, interest: Interest, notices: mpsc::Sender<Notice>) -> Member {
+    pub(super) fn join(self: &Arc<Self>, interest: Interest, outbox: Outbox) -> Member {
         let interest = Interest { everything: interest.everything && !self.several, ..interest };
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
         if !self.presence.borrow().closed {
-            let outbox = Outbox::new(notices);
             state.members.push(Entry { id, interest, outbox, uris: HashSet::new() });
         }
         self.count(&state);
@@ -237,16 +238,6 @@ fn release(watched: &mut HashMap<String, usize>, uri: &str) -> bool {
     }
 }
 
-/// The resource that has changed, where the notification is about one.
-pub(super) fn uri_of(method: &str, params: &str) -> Option<String> {
-    if method != UPDATED {
-        return None;
-    }
-    Some(Object::parse(params).ok()?.string("uri")?.into_owned())
-}
-
-const UPDATED: &str = "notifications/resources/updated";
-
 /// Whether somebody with this interest, who watches these resources, wants to hear of a notification.
 pub(super) fn wants<'a>(
     interest: Interest,
@@ -275,9 +266,15 @@ mod tests {
     use super::*;
 
     const TOOLS: &str = "notifications/tools/list_changed";
+    const LOG: &str = "notifications/message";
 
     fn all() -> Interest {
         Interest { tools: true, prompts: true, resources: true, everything: true }
+    }
+
+    fn channel(room: usize) -> (Outbox, mpsc::Receiver<Notice>) {
+        let (sender, notices) = mpsc::channel(room);
+        (Outbox::new(sender, Arc::default()), notices)
     }
 
     fn heard(notices: &mut mpsc::Receiver<Notice>) -> Vec<String> {
@@ -293,9 +290,9 @@ mod tests {
     #[test]
     fn everybody_hears_what_they_asked_for() {
         let hub = Hub::new(false);
-        let (sender, mut tools) = mpsc::channel(8);
+        let (sender, mut tools) = channel(8);
         let _tools = hub.join(Interest { tools: true, ..Interest::default() }, sender);
-        let (sender, mut everything) = mpsc::channel(8);
+        let (sender, mut everything) = channel(8);
         let _everything = hub.join(all(), sender);
         for method in [TOOLS, "notifications/prompts/list_changed", "notifications/message", "vendor/x"] {
             hub.publish(method, "{}");
@@ -307,9 +304,9 @@ mod tests {
     #[test]
     fn a_change_is_heard_by_those_who_watch() {
         let hub = Hub::new(false);
-        let (sender, mut notices) = mpsc::channel(8);
+        let (sender, mut notices) = channel(8);
         let member = hub.join(all(), sender);
-        let (sender, mut others) = mpsc::channel(8);
+        let (sender, mut others) = channel(8);
         let other = hub.join(all(), sender);
         assert!(
             member.watch("a://b") && member.watch("a://b") && other.watch("a://b") && other.watch("c://d/")
@@ -330,14 +327,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted_and_told() {
         let hub = Hub::new(false);
-        let (sender, mut notices) = mpsc::channel(2);
+        let (sender, mut notices) = channel(2);
         let _member = hub.join(all(), sender);
         for _ in 0..5 {
-            hub.publish(TOOLS, "{}");
+            hub.publish(LOG, "{}");
         }
-        assert_eq!(heard(&mut notices), [TOOLS, TOOLS]);
-        hub.publish(TOOLS, "{}");
-        assert_eq!(heard(&mut notices), ["dropped 3", TOOLS]);
+        assert_eq!(heard(&mut notices), [LOG, LOG]);
+        hub.publish(LOG, "{}");
+        assert_eq!(heard(&mut notices), ["dropped 3", LOG]);
     }
 
     #[test]
@@ -345,30 +342,31 @@ mod tests {
         let ask = || Ask::new("elicitation/create".to_owned(), "{}".to_owned()).0;
         let hub = Hub::new(false);
         assert!(!hub.ask(ask()));
-        let (sender, mut notices) = mpsc::channel(2);
-        let _deaf = hub.join(Interest { everything: false, ..all() }, sender.clone());
+        let (deaf, _nothing) = channel(2);
+        let _deaf = hub.join(Interest { everything: false, ..all() }, deaf);
+        let (sender, mut notices) = channel(2);
         assert!(!hub.ask(ask()));
-        let member = hub.join(all(), sender.clone());
+        let member = hub.join(all(), sender);
         assert!(hub.ask(ask()));
         assert_eq!(heard(&mut notices), ["elicitation/create"]);
         drop(member);
         assert!(!hub.ask(ask()));
         let shared = Hub::new(true);
-        let _member = shared.join(all(), sender);
+        let _member = shared.join(all(), channel(2).0);
         assert!(!shared.ask(ask()), "it could be anybody's");
     }
 
     #[tokio::test]
     async fn a_closed_hub_is_silent() {
         let hub = Hub::new(false);
-        let (sender, mut notices) = mpsc::channel(2);
-        let member = hub.join(all(), sender.clone());
+        let (sender, mut notices) = channel(2);
+        let member = hub.join(all(), sender);
         hub.wanted().await;
         hub.close();
         hub.closed().await;
         hub.unwanted().await;
         assert!(!member.watch("a://b"));
-        let _late = hub.join(all(), sender);
+        let _late = hub.join(all(), channel(2).0);
         hub.publish(TOOLS, "{}");
         assert!(notices.try_recv().is_err());
     }
@@ -376,7 +374,7 @@ mod tests {
     #[test]
     fn what_is_one_principals_is_not_told_to_all_who_share_the_server() {
         let hub = Hub::new(true);
-        let (sender, mut notices) = mpsc::channel(8);
+        let (sender, mut notices) = channel(8);
         let _member = hub.join(all(), sender);
         for method in ["notifications/message", "notifications/tasks/status", "vendor/x"] {
             hub.publish(method, r#"{"taskId":"t1","data":"secret"}"#);

@@ -15,10 +15,11 @@ use super::ask::Answered;
 use super::backoff::Backoff;
 use super::driver::{self, Facts, META_SUBSCRIPTION};
 use super::error::UpstreamError;
-use super::hub::{MAX_WATCHED_EACH, Outbox, uri_of, wants};
+use super::hub::{MAX_WATCHED_EACH, Outbox, wants};
 use super::link::{Pending, Reply, Takes};
 use super::pool::Upstream;
 use super::subscription::{Change, Interest, Notice, Subscriber, error};
+use super::summed::uri_of;
 
 const LISTEN: &str = "subscriptions/listen";
 /// The first message of a subscription.
@@ -44,18 +45,13 @@ pub(super) struct Listener {
 type Begun = Result<Option<Pending>, String>;
 
 impl Listener {
-    pub(super) fn new(
-        upstream: Arc<Upstream>,
-        who: Subscriber,
-        interest: Interest,
-        notices: mpsc::Sender<Notice>,
-    ) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, who: Subscriber, interest: Interest, outbox: Outbox) -> Self {
         Self {
             upstream,
             who,
             interest,
             uris: BTreeSet::new(),
-            outbox: Outbox::new(notices),
+            outbox,
             open: None,
             since: Instant::now(),
             backoff: Backoff::default(),

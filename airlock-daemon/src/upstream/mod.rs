@@ -32,6 +32,7 @@ mod standalone;
 mod stderr;
 pub mod stdio;
 pub mod subscription;
+mod summed;
 mod token_endpoint;
 pub mod unix;
 

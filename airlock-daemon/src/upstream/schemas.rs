@@ -3,7 +3,7 @@
 //! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call where it is known.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use super::link::{Reply, Takes};
 use super::listed;
 use super::pool::{Caller, Upstream};
 
+/// A server that says again and again that its tools are others is asked for them once in this time.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How long a schema is believed without being seen again.
 const FRESH: Duration = Duration::from_mins(5);
 /// How long a server that did not say is not asked again.
@@ -53,9 +55,19 @@ pub enum Schema {
 #[derive(Default)]
 pub struct Schemas {
     lists: Mutex<HashMap<Option<Identity>, Slot>>,
+    forgotten: Mutex<Forgotten>,
+    /// Whether what is known is to be forgotten as soon as a moment has passed.
+    is_due: AtomicBool,
     /// How often all of it was forgotten: what was asked for before is not believed after.
     generation: AtomicU64,
     warned: Mutex<HashSet<Box<str>>>,
+}
+
+/// When all of it was forgotten, and when it is to be forgotten again.
+#[derive(Default)]
+struct Forgotten {
+    last: Option<Instant>,
+    due: Option<Instant>,
 }
 
 #[derive(Default, Clone)]
@@ -107,11 +119,39 @@ impl Schemas {
 
     /// A place for what a list will say; to be taken before the list is asked for.
     pub fn page(&self) -> Page {
+        self.forget_what_is_due(Instant::now());
         Page { generation: self.generation.load(Ordering::Acquire), tools: HashMap::new(), full: false }
     }
 
-    /// Forgets everything: the server has said that its tools are others now, or acts as if they were.
+    /// Forgets everything: the server has said that its tools are others now, or acts as if they were. One
+    /// that says so again and again has it forgotten once in [`MOMENT`], and after the last time.
     pub fn forget(&self) {
+        self.forget_at(Instant::now());
+    }
+
+    fn forget_at(&self, now: Instant) {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = forgotten.last.filter(|last| now.duration_since(*last) < MOMENT) {
+            forgotten.due = Some(last + MOMENT);
+            self.is_due.store(true, Ordering::Release);
+            return;
+        }
+        *forgotten = Forgotten { last: Some(now), due: None };
+        self.is_due.store(false, Ordering::Release);
+        drop(forgotten);
+        self.forget_now();
+    }
+
+    fn forget_what_is_due(&self, now: Instant) {
+        if self.is_due.load(Ordering::Acquire) {
+            let due = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).due;
+            if due.is_some_and(|due| due <= now) {
+                self.forget_at(now);
+            }
+        }
+    }
+
+    fn forget_now(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         let old = std::mem::take(&mut *self.lock());
         drop(old);
@@ -149,6 +189,7 @@ impl Schemas {
 
     /// What is known of a tool; `None` when nothing is.
     fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
+        self.forget_what_is_due(Instant::now());
         // A borrowed key would need another map; identities are counted references.
         let list = self.lock().get(&key.cloned())?.list.clone()?;
         if list.until < Instant::now() {
@@ -306,6 +347,22 @@ mod tests {
         assert!(schemas.known(None, "c").is_none());
         schemas.learn(None, before, true);
         assert!(schemas.known(None, "a").is_none(), "what was asked for before the change is old");
+    }
+
+    #[test]
+    fn a_storm_of_changes_forgets_once_in_a_moment_and_after_its_end() {
+        let schemas = Schemas::default();
+        let start = Instant::now();
+        let mut forgotten = 0;
+        for number in 0..500_u32 {
+            schemas.learn(None, page(&schemas, &["a"]), true);
+            schemas.forget_at(start + Duration::from_millis(10) * number);
+            forgotten += usize::from(!schemas.lock().contains_key(&None));
+        }
+        assert_eq!(forgotten, 5);
+        schemas.learn(None, page(&schemas, &["a"]), true);
+        schemas.forget_what_is_due(start + Duration::from_secs(6));
+        assert!(schemas.lock().is_empty(), "what was said last is not lost");
     }
 
     #[test]

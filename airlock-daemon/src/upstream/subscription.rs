@@ -16,10 +16,11 @@ use crate::mcp::revision::Era;
 use super::ask::{Answered, Ask};
 use super::driver;
 use super::error::UpstreamError;
-use super::hub::{Hub, Member};
+use super::hub::{Hub, Member, Outbox};
 use super::link::{Link, Reply, Takes};
 use super::listener::Listener;
 use super::pool::{Caller, Upstream};
+use super::summed::Heard;
 
 /// Notices that may wait for one subscriber; what is beyond is dropped, and counted.
 const NOTICES: usize = 64;
@@ -55,6 +56,7 @@ pub struct Interest {
 pub struct Subscription {
     notices: mpsc::Receiver<Notice>,
     changes: mpsc::Sender<Change>,
+    heard: Arc<Heard>,
 }
 
 /// A resource to watch from now on, or not any more.
@@ -108,18 +110,20 @@ impl Upstream {
         };
         let hub = self.hub(&facts, caller);
         let (sender, notices) = mpsc::channel(NOTICES);
+        let heard = Arc::<Heard>::default();
+        let outbox = Outbox::new(sender, Arc::clone(&heard));
         let (changes, queue) = mpsc::channel(1);
         let upstream = Arc::clone(self);
         match facts.era {
             Era::Legacy => {
-                let member = hub.join(interest, sender);
+                let member = hub.join(interest, outbox);
                 tokio::task::spawn_local(async move {
                     Attendance { upstream, who, hub, member }.run(queue).await;
                     drop(seat);
                 });
             }
             Era::Modern => {
-                let mut listener = Listener::new(upstream, who, interest, sender);
+                let mut listener = Listener::new(upstream, who, interest, outbox);
                 listener.begin().await?;
                 tokio::task::spawn_local(async move {
                     tokio::select! {
@@ -130,14 +134,33 @@ impl Upstream {
                 });
             }
         }
-        Ok(Subscription { notices, changes })
+        Ok(Subscription { notices, changes, heard })
     }
 }
 
 impl Subscription {
-    /// The next notice; `None` when the server will say nothing more. May be cancelled without loss.
+    /// The next notice; `None` when the server will say nothing more. Changes of one thing that follow each
+    /// other are summed up. May be cancelled without loss.
     pub async fn next(&mut self) -> Option<Notice> {
-        self.notices.recv().await
+        loop {
+            if let Some(notice) = self.heard.take(false) {
+                return Some(notice);
+            }
+            let notice = tokio::select! {
+                notice = self.notices.recv() => notice,
+                () = self.heard.due() => continue,
+            };
+            match notice {
+                None => return self.heard.take(true),
+                // The others were summed up on their way here.
+                Some(dropped @ Notice::Dropped(_)) => {
+                    if let Some(dropped) = self.heard.hear(dropped) {
+                        return Some(dropped);
+                    }
+                }
+                Some(notice) => return Some(notice),
+            }
+        }
     }
 
     /// Hears of changes of a resource from now on (`notifications/resources/updated`), by the upstream's own URI. The inner

@@ -180,7 +180,8 @@ fn an_answer_nested_a_million_deep_is_refused() {
     session.call("deep", &json!({"levels": 1})).expect("the server goes on");
 }
 
-/// A daemon with one worker, so that whoever holds it holds everybody, in front of a loud server and an honest one.
+/// A daemon with one worker, so that whoever holds it holds everybody, in front of a loud server and an
+/// honest one.
 fn one_worker(arguments: &[&str]) -> Airlock {
     let loud = built("loud-server").display().to_string();
     let command: Vec<&str> = std::iter::once(loud.as_str()).chain(arguments.iter().copied()).collect();
@@ -247,4 +248,28 @@ fn a_list_without_end_is_refused_and_left_out_of_the_merged_one() {
     let mut session = Session::open(modest.address(), "/mcp/loud", &modest.user()).expect("a session");
     let listed = session.result("tools/list", &Value::Null).expect("a list");
     assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_004));
+}
+
+#[test]
+fn a_storm_of_changes_is_told_once_a_second() {
+    const CHANGES: usize = 5_000;
+    let (airlock, _) = loud(&[], "");
+    let mut session = Session::open(airlock.address(), "/mcp/loud", &airlock.user()).expect("a session");
+    let mut events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
+    events.next_event().expect("a stream").expect("the first");
+    // Its ear is there once a change is heard; then the storm, and what came of it until the next question is
+    // answered.
+    session.call("storm", &json!({"changes": 1})).expect("an answer");
+    let changed = "notifications/tools/list_changed";
+    assert_eq!(events.message().expect("a change")["method"], changed);
+    let before = std::time::Instant::now();
+    session.call("storm", &json!({"changes": CHANGES})).expect("an answer");
+    assert_eq!(events.message().expect("the last change")["method"], changed);
+    let mut told = 1;
+    while !events.is_silent_for(std::time::Duration::from_secs(3)) {
+        told += 1;
+        assert!(told < 50, "the storm comes through");
+    }
+    let seconds = usize::try_from(before.elapsed().as_secs()).expect("a number");
+    assert!(told <= seconds + 2, "{told} of {CHANGES} changes were told in {seconds} s");
 }
