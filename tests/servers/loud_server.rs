@@ -1,9 +1,9 @@
 //! An MCP server of the legacy era that takes more room and time than its share, as its tools are told to.
 //!
-//! `--instructions N` has it introduce itself with so many bytes, `--tools N` has it list so many tools besides its own. `large
-//! {bytes, speaks}` answers so many bytes, after a log message where it is to speak; `deep {levels}` nests its answer; `rubbish
-//! {lines}` prints so many lines that are no messages, `storm {changes}` says so often that its tools have changed, both before they
-//! answer.
+//! `--instructions N` has it introduce itself with so many bytes, `--tools N` has it list so many tools
+//! besides its own. `large {bytes, speaks}` answers so many bytes, after a log message where it is to speak;
+//! `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
+//! {changes}` says so often that its tools have changed, both before they answer.
 
 use std::io::{self, BufRead as _, BufWriter, Write};
 

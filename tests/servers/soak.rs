@@ -1,5 +1,5 @@
-//! The rows of `cargo xtask soak`: what stays behind of sessions that are abandoned, what an idle one costs, and what one principal can
-//! have kept.
+//! The rows of `cargo xtask soak`: what stays behind of sessions that are abandoned, what an idle one costs,
+//! and what one principal can have kept.
 
 use std::process::ExitCode;
 

@@ -15,8 +15,9 @@ use crate::{Airlock, Setup};
 pub const BYTES_EACH: u64 = 64 * 1024;
 /// Sessions of one subject: the daemon allows as many.
 const EACH: usize = 32;
-/// Sessions with a process of their own at one time: the daemon allows 256 processes of an upstream.
-const AT_ONCE: usize = 200;
+/// Sessions with a process of their own at one time: the daemon allows one tenant that is alone 192 of the
+/// 256 processes of an upstream.
+const AT_ONCE: usize = 160;
 /// Growth for each session that is put down to the allocator, in KiB: a page each would be a loss.
 const LOST_EACH_KIB: u64 = 2;
 /// Rounds until growth counts as a loss.

@@ -63,7 +63,7 @@ impl Legacy<'_> {
         let Some(name) = method else { return self.response(id.as_ref(), body) };
         let method = Method::parse(&name);
         if method == Method::Initialize {
-            return self.initialize(id.as_ref(), &params);
+            return self.initialize(id.as_ref(), &params).await;
         }
         let session = self.session(id.as_ref())?;
         let Some(id) = id else { return notification(&session, method, &params) };
@@ -257,7 +257,7 @@ impl Legacy<'_> {
         Ok(Reply::Json(StatusCode::OK, text))
     }
 
-    fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
+    async fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
         let bad = |status, code, reason: &str| Refusal::new(Stage::Decode, status, reason).code(code).id(id);
         let Some(id) = id else {
             return Err(bad(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, "`initialize` needs an `id`"));
@@ -281,7 +281,8 @@ impl Legacy<'_> {
         let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
         // Extensions belong to the modern era.
         let capabilities = capabilities.without(ClientCapability::Tasks);
-        let Some(session) = self.sessions.open(self.principal, self.endpoint, revision, capabilities) else {
+        let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
+        let Some(session) = opened else {
             let mut refusal =
                 bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
             refusal.retry_after = Some(30);

@@ -110,7 +110,8 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message. The oldest make room for it; the newest is always kept, unless the memory of its session is used up.
+    /// Adds a message. The oldest make room for it; the newest is always kept, unless the memory of its
+    /// session is used up.
     pub fn push(&self, message: String) {
         // Before the lock is taken: what is given up to make room may wait in this very stream.
         let kept = Kept::new(&self.account, message, None).unwrap_or_else(|_| Kept::lost(&self.account));
@@ -152,7 +153,8 @@ impl Outbox {
         state.wake();
     }
 
-    /// Ends the stream with a last message; `instead` takes its place where the memory of its session is used up.
+    /// Ends the stream with a last message; `instead` takes its place where the memory of its session is used
+    /// up.
     pub fn finish(&self, message: String, instead: String) {
         self.add(Kept::or_instead(&self.account, message, instead));
         self.end();

@@ -27,7 +27,8 @@ use super::session::Session;
 use super::shape::Shape;
 use super::streams::Question;
 
-/// Events that may wait for a slow client on either side of its stream; what a call says beyond them before its answer is dropped.
+/// Events that may wait for a slow client on either side of its stream; what a call says beyond them before
+/// its answer is dropped.
 const EVENTS: usize = 16;
 
 /// How long a client has to take the last message of a stream.
@@ -299,9 +300,9 @@ fn given_up(running: &Running, id: &Id) -> String {
     refusal.body(&running.who().context.correlation_id)
 }
 
-/// Passes on what a modern client's call says until it ends, or the client is gone or does not read until the deadline, which
-/// cancels it. The call is listened to whether the client reads or not: what waits for the client is charged to it here, and would
-/// be nobody's where it came from.
+/// Passes on what a modern client's call says until it ends, or the client is gone or does not read until the
+/// deadline, which cancels it. The call is listened to whether the client reads or not: what waits for the
+/// client is charged to it here, and would be nobody's where it came from.
 async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: String) {
     let account = call.gateway().budget.of(call.who().principal.identity());
     let mut waiting = VecDeque::new();

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::auth::principal::{Identity, Principal};
+use crate::config::schema::SessionShares;
 use crate::limits::budget::{Account, Budget};
+use crate::limits::fair::{self, Places, Seat};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Id;
 use crate::mcp::level::Level;
@@ -17,10 +19,6 @@ use crate::pipeline::route::Endpoint;
 
 use super::streams::Streams;
 
-/// Most sessions at a time.
-const MAX_SESSIONS: usize = 10_000;
-/// Most sessions of one principal, so that nobody can take them all.
-const MAX_SESSIONS_EACH: usize = 64;
 /// Most calls of a session at a time.
 const MAX_CALLS: usize = 128;
 
@@ -57,21 +55,39 @@ pub struct Cancellable {
 }
 
 /// All sessions.
-#[derive(Default)]
 pub struct Sessions {
-    all: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    all: Mutex<HashMap<Arc<str>, Kept>>,
     budget: Budget,
+    places: Places,
 }
 
+/// A session, and its place.
+type Kept = (Arc<Session>, Seat);
+
 impl Sessions {
-    /// None yet; what is kept for them is charged to this budget.
-    pub fn new(budget: &Budget) -> Self {
-        Self { all: Mutex::default(), budget: budget.clone() }
+    /// None yet, and as many as these shares allow; what is kept for them is charged to this budget.
+    pub fn new(budget: &Budget, shares: &SessionShares) -> Self {
+        let SessionShares { total, per_tenant, per_principal } = *shares;
+        let places = Places::new(fair::Shares { total, per_tenant, per_principal });
+        Self { all: Mutex::default(), budget: budget.clone(), places }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Kept>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a session as soon as there is a place; `None` when there is none for a moment, or the kernel has
+    /// no random numbers.
+    pub async fn open_soon(
+        &self,
+        principal: &Principal,
+        endpoint: &Endpoint,
+        revision: Revision,
+        capabilities: ClientCapabilities,
+    ) -> Option<Arc<Session>> {
+        let attempt = || self.open(principal, endpoint, revision, capabilities).ok_or(());
+        fair::soon(attempt, |()| true).await.ok()
     }
 
     /// Opens a session; `None` when there are too many, or the kernel has no random numbers.
@@ -82,6 +98,7 @@ impl Sessions {
         revision: Revision,
         capabilities: ClientCapabilities,
     ) -> Option<Arc<Session>> {
+        let seat = self.places.enter(principal.identity()).ok()?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let id: Arc<str> = format!("{:032x}", u128::from_ne_bytes(random)).into();
@@ -99,18 +116,13 @@ impl Sessions {
             readers: AtomicUsize::new(0),
             streams: Mutex::default(),
         });
-        let mut sessions = self.lock();
-        let own = sessions.values().filter(|other| other.owner == session.owner).count();
-        if sessions.len() >= MAX_SESSIONS || own >= MAX_SESSIONS_EACH {
-            return None;
-        }
-        sessions.insert(id, Arc::clone(&session));
+        self.lock().insert(id, (Arc::clone(&session), seat));
         Some(session)
     }
 
     /// The session of an id, for the principal and at the endpoint that it was opened for only.
     pub fn get(&self, id: &str, principal: &Principal, endpoint: &Endpoint) -> Option<Arc<Session>> {
-        let session = self.lock().get(id).cloned()?;
+        let session = self.lock().get(id).map(|(session, _)| Arc::clone(session))?;
         if session.endpoint != *endpoint || session.owner != *principal.identity() {
             return None;
         }
@@ -121,7 +133,7 @@ impl Sessions {
     /// Ends a session and its event streams.
     pub fn close(&self, id: &str) {
         let session = self.lock().remove(id);
-        if let Some(session) = session {
+        if let Some((session, _)) = session {
             session.close();
         }
     }
@@ -129,7 +141,7 @@ impl Sessions {
     /// Ends the sessions that were not used for `idle`; returns their ids.
     pub fn expire(&self, idle: Duration) -> Vec<Arc<str>> {
         let mut ended = Vec::new();
-        self.lock().retain(|_, session| {
+        self.lock().retain(|_, (session, _)| {
             let keep = session.idle() < idle || session.is_busy();
             if !keep {
                 ended.push(Arc::clone(session));
@@ -144,7 +156,7 @@ impl Sessions {
 
     /// Takes away what has waited too long in any session; see [`Session::sweep`].
     pub fn sweep(&self) {
-        let sessions: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let sessions: Vec<_> = self.lock().values().map(|(session, _)| Arc::clone(session)).collect();
         for session in sessions {
             session.sweep();
         }
@@ -223,6 +235,12 @@ impl Drop for Cancellable {
     fn drop(&mut self) {
         self.session.calls().remove(&self.id);
         self.session.touch();
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::new(&Budget::default(), &SessionShares::default())
     }
 }
 

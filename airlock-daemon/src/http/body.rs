@@ -216,8 +216,8 @@ impl Sending {
         self.data.as_ref().is_some_and(Kept::is_lost)
     }
 
-    /// The next piece, and whether it was the last. Messages are JSON, but an upstream may break its lines: each becomes a `data:`
-    /// line of its own.
+    /// The next piece, and whether it was the last. Messages are JSON, but an upstream may break its lines:
+    /// each becomes a `data:` line of its own.
     fn next(&mut self) -> Result<(Bytes, bool), GivenUp> {
         let mut out = std::mem::take(&mut self.head);
         let Some(data) = &self.data else {

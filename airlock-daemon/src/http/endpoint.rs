@@ -151,7 +151,8 @@ async fn read(
     };
     let server = &gateway.config.server;
     let limit = server.max_request_bytes.as_usize();
-    // A body whose length is not said may become as long as it may be; one that is said to be longer is refused for that.
+    // A body whose length is not said may become as long as it may be; one that is said to be longer is
+    // refused for that.
     let expected =
         body.size_hint().exact().map_or(limit, |bytes| limit.min(usize::try_from(bytes).unwrap_or(limit)));
     let charge = (expected > SHORT)
@@ -254,7 +255,8 @@ impl Admitted {
         self.kept(gathered, None).map_err(|refusal| self.record(String::new(), refusal))
     }
 
-    /// Charges a whole answer to its principal until it is read. A short one is no more than what its request costs anyway.
+    /// Charges a whole answer to its principal until it is read. A short one is no more than what its request
+    /// costs anyway.
     fn kept(&self, reply: Reply, id: Option<&Id>) -> Result<Reply, Refusal> {
         let (status, text) = match reply {
             Reply::Json(status, text) if text.len() > SHORT => (status, text),

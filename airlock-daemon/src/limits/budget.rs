@@ -1,10 +1,12 @@
-//! One budget of bytes for what is kept from one poll to the next: answers on their way, event streams, questions, subscriptions.
+//! One budget of bytes for what is kept from one poll to the next: answers on their way, event streams,
+//! questions, subscriptions.
 //!
-//! An [`Account`] is one holder: a tenant, a principal of it, or a session of that. Each [`Charge`] counts for its account and for
-//! all above it. Whoever goes beyond a share pays first with its own largest holding; only when everything is full does the
-//! greediest tenant pay, and in it the greediest principal.
+//! An [`Account`] is one holder: a tenant, a principal of it, or a session of that. Each [`Charge`] counts
+//! for its account and for all above it. Whoever goes beyond a share pays first with its own largest holding;
+//! only when everything is full does the greediest tenant pay, and in it the greediest principal.
 //!
-//! A charge costs an atomic addition for each level. The sum of all is kept in stripes, so that cores do not share it.
+//! A charge costs an atomic addition for each level. The sum of all is kept in stripes, so that cores do not
+//! share it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +20,8 @@ use crate::config::schema::MemoryShares;
 
 /// Independent parts of the sum of all charges.
 const STRIPES: usize = 16;
-/// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not in use.
+/// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not
+/// in use.
 const BATCH: usize = 64 * 1024;
 /// Accounts that one thread remembers, so that an answer finds its own without a lock.
 const REMEMBERED: usize = 64;
@@ -308,7 +311,8 @@ impl Account {
         Self(child(root, Some(&self.0), &self.0.children, key, Level::Session))
     }
 
-    /// Keeps so many bytes. Where a share does not have them, the largest holdings of its greediest holder are given up.
+    /// Keeps so many bytes. Where a share does not have them, the largest holdings of its greediest holder
+    /// are given up.
     ///
     /// # Errors
     /// [`Exhausted`] where nothing is left to be given up.
@@ -330,7 +334,8 @@ impl Account {
         Charge { account: self.clone(), what, bytes }
     }
 
-    /// Names something that can be given up, for as long as it lives. Once it was given up, it is to be named again.
+    /// Names something that can be given up, for as long as it lives. Once it was given up, it is to be named
+    /// again.
     pub fn holds(&self, holding: Weak<dyn Holding>) {
         let mut holdings = lock(&self.0.holdings);
         // Those that are gone go whenever the list would have to grow.
@@ -458,8 +463,8 @@ impl Node {
     }
 }
 
-/// Gives up one holding of whoever holds most among these children and, where it has holdings of its own, their parent, which uses
-/// `used` bytes with them.
+/// Gives up one holding of whoever holds most among these children and, where it has holdings of its own,
+/// their parent, which uses `used` bytes with them.
 fn greediest(used: usize, own: Option<&Node>, children: &Mutex<HashMap<Key, Weak<Node>>>) -> Option<usize> {
     let children: Vec<_> = lock(children).values().filter_map(Weak::upgrade).collect();
     let mut ranked: Vec<_> =

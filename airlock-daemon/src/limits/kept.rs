@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::budget::{Account, Charge, Exhausted, Holding, What};
 
-/// Texts from this length on can be given up one by one, in bytes. Shorter ones are only counted: they come in numbers that are
-/// bounded elsewhere, and to look for the largest among them would cost more than it frees.
+/// Texts from this length on can be given up one by one, in bytes. Shorter ones are only counted: they come
+/// in numbers that are bounded elsewhere, and to look for the largest among them would cost more than it
+/// frees.
 const LARGE: usize = 16 * 1024;
 
 /// The text; clones share it.
@@ -98,11 +99,12 @@ impl Kept {
         self.0.length
     }
 
-    /// Hands at most `most` bytes from `from` on to `take`, and says how many that were; none at the end. Whole characters where
-    /// `most` is at least 4. What is said in place of the text is one piece.
+    /// Hands at most `most` bytes from `from` on to `take`, and says how many that were; none at the end.
+    /// Whole characters where `most` is at least 4. What is said in place of the text is one piece.
     ///
     /// # Errors
-    /// [`GivenUp`] when it was given up after its first piece was taken, or when nothing is said in its place.
+    /// [`GivenUp`] when it was given up after its first piece was taken, or when nothing is said in its
+    /// place.
     pub fn piece(&self, from: usize, most: usize, take: impl FnOnce(&str)) -> Result<usize, GivenUp> {
         let state = self.0.lock();
         let piece = if state.is_given_up {
@@ -119,7 +121,8 @@ impl Kept {
         Ok(piece.len())
     }
 
-    /// The whole text and its charge, where nobody else has it; `None` where somebody has, or where it was given up.
+    /// The whole text and its charge, where nobody else has it; `None` where somebody has, or where it was
+    /// given up.
     pub fn into_whole(self) -> Result<Whole, Self> {
         let mut slot = Arc::try_unwrap(self.0).map_err(Self)?;
         let state = slot.state.get_mut().unwrap_or_else(PoisonError::into_inner);

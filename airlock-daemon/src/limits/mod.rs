@@ -1,8 +1,9 @@
 //! Limits: how much one address, one principal, one tenant may do, and what becomes of those who do not stop.
 //!
 //! [`bucket`] is one limit of one key, [`table`] all keys of one limit, [`streams`] counts what is open,
-//! [`budget`] the bytes that are kept for anybody and [`kept`] is a text among them, [`offender`] knows who earns a drop, [`orders`]
-//! what an operator blocks, and [`keeper`] carries both out. The stages of a call that ask here are in `pipeline/limit.rs`.
+//! [`fair`] counts places, [`budget`] the bytes that are kept for anybody and [`kept`] is a text among them,
+//! [`offender`] knows who earns a drop, [`orders`] what an operator blocks, and [`keeper`] carries both out.
+//! The stages of a call that ask here are in `pipeline/limit.rs`.
 //!
 //! What counts for one limit, and who shares one:
 //! - `per_address` counts requests of HTTP, good or bad, of an IPv4 address or an IPv6 /64.
@@ -14,6 +15,7 @@ pub mod block;
 pub mod bucket;
 pub mod budget;
 mod exempt;
+pub mod fair;
 pub mod keeper;
 pub mod kept;
 pub mod offender;

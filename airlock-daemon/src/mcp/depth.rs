@@ -1,7 +1,8 @@
 //! How deep a JSON text is nested, found without recursion.
 //!
-//! What reads JSON into a tree, in a client as in a server, has a stack that ends; a text of some hundred kilobytes of brackets is
-//! enough. The strict walk bounds what is read here; this bounds what is passed on as it came.
+//! What reads JSON into a tree, in a client as in a server, has a stack that ends; a text of some hundred
+//! kilobytes of brackets is enough. The strict walk bounds what is read here; this bounds what is passed on
+//! as it came.
 
 use memchr::{memchr2, memchr2_iter};
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::auth::principal::Identity;
 use crate::limits::budget::{Charge, Holding, What};
+use crate::limits::fair::{Places, Seat, Shares};
 use crate::upstream::ask::Ask;
 use crate::upstream::error::UpstreamError;
 
@@ -53,11 +54,21 @@ struct Entered {
     owner: Identity,
     since: Instant,
     way: mpsc::Sender<Retry>,
+    _seat: Seat,
 }
 
 /// All parked calls.
-#[derive(Default)]
-pub struct Parked(Mutex<HashMap<Ticket, Entered>>);
+pub struct Parked {
+    all: Mutex<HashMap<Ticket, Entered>>,
+    places: Places,
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        let places = Places::new(Shares { total: MAX, per_tenant: None, per_principal: MAX_EACH });
+        Self { all: Mutex::default(), places }
+    }
+}
 
 /// A call that goes on where it was parked; what it says comes through a channel.
 pub struct Resumed {
@@ -89,25 +100,25 @@ impl Holding for Held {
 impl Parked {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Entered>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for a call; `None` when there are too many of other principals, or the kernel has no random numbers.
+    /// Makes room for a call: the oldest of its principal goes where there are too many. `None` when others
+    /// have all of them, or the kernel has no random numbers.
     fn enter(&self, owner: Identity) -> Option<(Ticket, mpsc::Receiver<Retry>)> {
         let ticket = Ticket(getrandom::u64().ok()?, getrandom::u64().ok()?);
         let (way, retries) = mpsc::channel(1);
         let mut parked = self.lock();
-        let own = parked.iter().filter(|(_, entered)| entered.owner == owner);
-        let (count, oldest) =
-            own.fold((0, None::<(Instant, Ticket)>), |(count, oldest), (ticket, entered)| {
-                let this = (entered.since, *ticket);
-                (count + 1, Some(oldest.filter(|oldest| oldest.0 <= this.0).unwrap_or(this)))
-            });
-        if count >= MAX_EACH || parked.len() >= MAX {
+        let seat = if let Ok(seat) = self.places.enter(&owner) {
+            seat
+        } else {
+            let own = parked.iter().filter(|(_, entered)| entered.owner == owner);
+            let oldest = own.min_by_key(|(_, entered)| entered.since).map(|(ticket, _)| *ticket);
             // Its task ends as soon as its place is gone.
-            parked.remove(&oldest?.1);
-        }
-        parked.insert(ticket, Entered { owner, since: Instant::now(), way });
+            drop(parked.remove(&oldest?));
+            self.places.enter(&owner).ok()?
+        };
+        parked.insert(ticket, Entered { owner, since: Instant::now(), way, _seat: seat });
         Some((ticket, retries))
     }
 

@@ -1,4 +1,5 @@
-//! A share of the worker's time for whoever loops over what comes from outside: a loop that goes on for longer lets others in between.
+//! A share of the worker's time for whoever loops over what comes from outside: a loop that goes on for
+//! longer lets others in between.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ impl Default for Pacer {
 }
 
 impl Pacer {
-    /// Lets the others of this worker in when the slice is used up; otherwise costs a look at the clock. What has waited for something
-    /// else before this is to [`Pacer::rest`].
+    /// Lets the others of this worker in when the slice is used up; otherwise costs a look at the clock. What
+    /// has waited for something else before this is to [`Pacer::rest`].
     pub async fn breathe(&mut self) {
         if self.since.elapsed() >= SLICE {
             tokio::task::yield_now().await;

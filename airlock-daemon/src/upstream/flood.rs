@@ -1,5 +1,5 @@
-//! How much a server may say that nobody asked for: lines that are no messages, and notifications. Beyond it the server is read more
-//! slowly, so that it waits where it writes; one that goes on all the same is ended.
+//! How much a server may say that nobody asked for: lines that are no messages, and notifications. Beyond it
+//! the server is read more slowly, so that it waits where it writes; one that goes on all the same is ended.
 
 use std::time::{Duration, Instant};
 

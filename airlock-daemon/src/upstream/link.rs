@@ -55,7 +55,8 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// In place of an answer that is nested too deep to be passed on: who reads it into a tree would run out of stack.
+    /// In place of an answer that is nested too deep to be passed on: who reads it into a tree would run out
+    /// of stack.
     pub(super) fn too_deep() -> Self {
         let (code, levels) = (code::INTERNAL_ERROR, depth::MAX);
         Self::Error(format!(

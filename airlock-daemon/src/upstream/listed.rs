@@ -1,4 +1,5 @@
-//! A list of a server's, before anybody looks into it: not longer than can be gone through for everybody who asks.
+//! A list of a server's, before anybody looks into it: not longer than can be gone through for everybody who
+//! asks.
 
 use serde_json::value::RawValue;
 
@@ -20,13 +21,14 @@ pub enum Fault {
         "its list is longer than {MAX_BYTES} bytes or {MAX_ENTRIES} entries; let it answer in pages, or offer less"
     )]
     TooLong,
-    /// It is no object with such a list, or members stand twice in it: they would be judged by one name and read by another.
+    /// It is no object with such a list, or members stand twice in it: they would be judged by one name and
+    /// read by another.
     #[error("its answer has no list `{0}`, or is no JSON that can be read in one way only")]
     Malformed(&'static str),
 }
 
-/// Checks a page whose entries are the member `entries`; gives it back with their number. Whoever shares the worker is not held up
-/// by a long one.
+/// Checks a page whose entries are the member `entries`; gives it back with their number. Whoever shares the
+/// worker is not held up by a long one.
 ///
 /// # Errors
 /// [`Fault`].

@@ -6,9 +6,8 @@
 mod open;
 mod places;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +16,7 @@ use tokio::sync::watch;
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
+use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
@@ -54,12 +54,6 @@ pub struct Caller<'a> {
     pub capabilities: ClientCapabilities,
 }
 
-/// One subscription of a principal's.
-pub(super) struct Seat {
-    all: Arc<Mutex<HashMap<Identity, usize>>>,
-    identity: Identity,
-}
-
 /// One configured upstream.
 pub struct Upstream {
     /// Its name.
@@ -93,8 +87,8 @@ pub struct Upstream {
     probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     places: Places,
     breaker: Breaker,
-    /// How many subscriptions each principal has.
-    subscribed: Arc<Mutex<HashMap<Identity, usize>>>,
+    /// Places for subscriptions.
+    subscribed: fair::Places,
     /// What is known of its tools.
     pub schemas: Schemas,
     metrics: Arc<UpstreamMetrics>,
@@ -167,9 +161,13 @@ impl Upstreams {
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 asked: watch::Sender::new(false),
                 probing: tokio::sync::Mutex::default(),
-                places: Places::default(),
+                places: Places::new(&config.limits.processes),
                 breaker: Breaker::default(),
-                subscribed: Arc::default(),
+                subscribed: fair::Places::new(fair::Shares {
+                    total: MAX_SUBSCRIPTIONS,
+                    per_tenant: None,
+                    per_principal: MAX_SUBSCRIPTIONS_EACH,
+                }),
                 schemas: Schemas::default(),
                 metrics: metrics.upstream(&upstream.name),
                 running: running.clone(),
@@ -364,7 +362,8 @@ impl Upstream {
                 return Err(self.session_lost(String::new()));
             }
             self.refuse_when_closing()?;
-            let slot = self.places.slot(&self.name, &owner, Some(&caller.identity))?;
+            let attempt = || self.places.slot(&self.name, &owner, Some(&caller.identity));
+            let slot = fair::soon(attempt, |error| matches!(error, UpstreamError::Busy { .. })).await?;
             let open = || self.open_for_all_who_wait(self.opening(&owner, caller));
             match slot.get_or_try_init(open).await {
                 Ok((link, own)) if link.is_alive() => {
@@ -420,17 +419,14 @@ impl Upstream {
     /// When there are too many, or the gateway shuts down.
     pub(super) fn seat(&self, identity: &Identity) -> Result<Seat, UpstreamError> {
         self.refuse_when_closing()?;
-        let mut subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |what, limit| Err(UpstreamError::Busy { upstream: self.name.to_string(), what, limit });
-        if subscribed.values().sum::<usize>() >= MAX_SUBSCRIPTIONS {
-            return busy("subscriptions", MAX_SUBSCRIPTIONS);
-        }
-        let own = subscribed.entry(identity.clone()).or_default();
-        if *own >= MAX_SUBSCRIPTIONS_EACH {
-            return busy("subscriptions of this principal", MAX_SUBSCRIPTIONS_EACH);
-        }
-        *own += 1;
-        Ok(Seat { all: Arc::clone(&self.subscribed), identity: identity.clone() })
+        self.subscribed.enter(identity).map_err(|full| {
+            let (what, limit) = match full {
+                Full::All(limit) => ("subscriptions", limit),
+                Full::Tenant(limit) => ("subscriptions of this tenant", limit),
+                Full::Principal(limit) => ("subscriptions of this principal", limit),
+            };
+            UpstreamError::Busy { upstream: self.name.to_string(), what, limit }
+        })
     }
 
     fn refuse_when_closing(&self) -> Result<(), UpstreamError> {
@@ -465,17 +461,5 @@ impl Upstream {
             // Without a session or a tenant there is still a subject.
             _ => Owner::Subject(caller.identity.clone(), capabilities),
         })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = all.get_mut(&self.identity) {
-            *own -= 1;
-            if *own == 0 {
-                all.remove(&self.identity);
-            }
-        }
     }
 }

@@ -273,3 +273,36 @@ fn a_storm_of_changes_is_told_once_a_second() {
     let seconds = usize::try_from(before.elapsed().as_secs()).expect("a number");
     assert!(told <= seconds + 2, "{told} of {CHANGES} changes were told in {seconds} s");
 }
+
+#[test]
+fn one_tenant_does_not_take_all_places() {
+    let places =
+        "limits: {sessions: {total: 40, per_principal: 10}, processes: {total: 20, per_principal: 5}}\n";
+    let (airlock, _) = loud(&[], places);
+    let open = |subject: &str, tenant: &str| {
+        let token = airlock.token(subject, tenant, &["mcp.users"]);
+        Session::open(airlock.address(), "/mcp/loud", &token)
+    };
+    let mut greedy = Vec::new();
+    let mut refused = 0;
+    for number in 0..8 {
+        for _ in 0..6 {
+            match open(&format!("user-{number}"), "evil") {
+                Ok(mut session) => {
+                    let _ = session.call("deep", &json!({"levels": 1}));
+                    greedy.push(session);
+                }
+                Err(error) => {
+                    assert!(error.contains("503"), "{error}");
+                    refused += 1;
+                }
+            }
+            if refused > 0 {
+                break;
+            }
+        }
+    }
+    assert!(greedy.len() <= 30 && refused > 0, "{} sessions, {refused} refused", greedy.len());
+    let mut modest = open("alice", "acme").expect("a place for another tenant");
+    modest.call("deep", &json!({"levels": 1})).expect("a process for another tenant");
+}

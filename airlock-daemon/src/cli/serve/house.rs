@@ -140,7 +140,7 @@ impl House {
         }
         let server = &gateway.config.server;
         let door = Door { tls, room, proxies: Proxies::new(server) };
-        let sessions = Sessions::new(&gateway.budget);
+        let sessions = Sessions::new(&gateway.budget, &gateway.config.limits.sessions);
         let service = Arc::new(Service { gateway, sessions, door });
         Ok(Self {
             service,

@@ -176,6 +176,8 @@ fn a_limit_that_cannot_be_meant_is_told_at_its_place() {
         ("limits: {memory: {per_session: «100MiB}}\n", "more than `per_principal` (64MiB, its default)"),
         ("limits: {memory: {per_tenant: «1GiB, total: 512MiB}}\n", "more than `total` (512MiB, line"),
         ("limits: {memory: {per_session: «1MiB}}\n", "the longest answers could never arrive"),
+        ("limits: {sessions: {per_tenant: «0}}\n", "nothing would ever be let through"),
+        ("limits: {processes: {total: «0, per_principal: 1}}\n", "nothing would ever be let through"),
         ("limits: {memory: {«swap: 1MiB}}\n", "swap"),
         ("rate_limiting: {per_token: 1/s, burst: «0}\n", "nothing would ever be let through"),
         ("rate_limiting: {«burst: 5}\n", "`burst` belongs to a rate"),

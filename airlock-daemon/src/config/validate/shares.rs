@@ -26,6 +26,25 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
             );
         }
     }
+    let (sessions, processes) = (&config.limits.sessions, &config.limits.processes);
+    for (section, total, tenant, principal) in [
+        ("sessions", sessions.total, sessions.per_tenant, sessions.per_principal),
+        ("processes", processes.total, processes.per_tenant, processes.per_principal),
+    ] {
+        for (key, share) in
+            [("total", Some(total)), ("per_tenant", tenant), ("per_principal", Some(principal))]
+        {
+            if share == Some(0) {
+                let (expected, help) = ("a number of at least 1", "write a larger number, or remove the key");
+                checks.value(
+                    at!["limits", section, key],
+                    "nothing would ever be let through",
+                    expected,
+                    help,
+                );
+            }
+        }
+    }
     let answer = config.server.max_response_bytes;
     let own = path("per_session".into());
     let other: &[Step<'_>] = at!["server", "max_response_bytes"];

@@ -18,7 +18,8 @@ use super::super::frame::Lines;
 use super::super::hub::Hub;
 use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
 
-/// A message from this length on is read apart, in bytes: to look through it takes longer than others should wait.
+/// A message from this length on is read apart, in bytes: to look through it takes longer than others should
+/// wait.
 const LONG: usize = 256 * 1024;
 
 /// The reader of one link.
@@ -89,7 +90,8 @@ impl Reading {
         }
     }
 
-    /// Takes in a long message; says whether somebody waits for it. It is read by a thread that nobody else waits for.
+    /// Takes in a long message; says whether somebody waits for it. It is read by a thread that nobody else
+    /// waits for.
     async fn long(&self, line: &[u8]) -> bool {
         let line = line.to_vec();
         let reading = tokio::task::spawn_blocking(move || {

@@ -132,8 +132,8 @@ impl Upstream {
         facts
     }
 
-    /// What is kept of a server for as long as its link: no more than what is already known of it where that is the same, and no
-    /// instructions without end.
+    /// What is kept of a server for as long as its link: no more than what is already known of it where that
+    /// is the same, and no instructions without end.
     fn kept(&self, mut facts: Facts) -> Arc<Facts> {
         if let Some(text) = facts.instructions.take_if(|text| text.len() > MAX_INSTRUCTIONS) {
             tracing::warn!(

@@ -6,17 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::OnceCell;
 
 use crate::auth::principal::Identity;
+use crate::config::schema::ProcessShares;
+use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::ClientCapabilities;
 
 use super::super::driver::Facts;
 use super::super::error::UpstreamError;
 use super::super::hub::Hub;
 use super::super::link::Link;
-
-/// Most processes of one upstream.
-pub(super) const MAX_LINKS: usize = 256;
-/// Most processes of one upstream that one principal has, so that nobody can take them all.
-pub(super) const MAX_LINKS_EACH: usize = 32;
 
 /// Who shares a process. What a client can do is told a legacy server once, so processes for different answers differ.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,8 +42,11 @@ const MAX_LOST: usize = 10_000;
 pub(super) type Slot = Arc<OnceCell<Opened>>;
 
 /// All places of one upstream.
-#[derive(Default)]
-pub(super) struct Places(Mutex<Inner>);
+pub(super) struct Places {
+    inner: Mutex<Inner>,
+    /// For those that somebody's request opens.
+    seats: fair::Places,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -58,8 +58,8 @@ struct Inner {
 
 struct Place {
     slot: Slot,
-    /// Whose request opened it.
-    opener: Option<Identity>,
+    /// Of whoever's request opened it.
+    _seat: Option<Seat>,
 }
 
 impl Place {
@@ -70,9 +70,16 @@ impl Place {
 }
 
 impl Places {
+    /// As many as these shares allow.
+    pub(super) fn new(shares: &ProcessShares) -> Self {
+        let ProcessShares { total, per_tenant, per_principal } = *shares;
+        let seats = fair::Places::new(fair::Shares { total, per_tenant, per_principal });
+        Self { inner: Mutex::default(), seats }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         // A panic while the maps were held leaves whole maps: every change to them is one call.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The place of an owner.
@@ -90,29 +97,28 @@ impl Places {
         if let Some(place) = inner.slots.get(owner) {
             return Ok(Arc::clone(&place.slot));
         }
-        let own = |slots: &HashMap<Owner, Place>| {
-            slots.values().filter(|place| place.opener.is_some() && place.opener.as_ref() == opener).count()
-        };
-        if inner.slots.len() >= MAX_LINKS || own(&inner.slots) >= MAX_LINKS_EACH {
+        let mut seat = opener.map(|opener| self.seats.enter(opener)).transpose();
+        if seat.is_err() {
             inner.tidy();
+            seat = opener.map(|opener| self.seats.enter(opener)).transpose();
         }
-        let busy = |what, limit| Err(UpstreamError::Busy { upstream: upstream.to_owned(), what, limit });
-        if inner.slots.len() >= MAX_LINKS {
-            return busy("processes", MAX_LINKS);
-        }
-        if own(&inner.slots) >= MAX_LINKS_EACH {
-            return busy("processes of this principal", MAX_LINKS_EACH);
-        }
+        let seat = seat.map_err(|full| {
+            let (what, limit) = match full {
+                Full::All(limit) => ("processes", limit),
+                Full::Tenant(limit) => ("processes of this tenant", limit),
+                Full::Principal(limit) => ("processes of this principal", limit),
+            };
+            UpstreamError::Busy { upstream: upstream.to_owned(), what, limit }
+        })?;
         let slot = Slot::default();
-        let place = Place { slot: Arc::clone(&slot), opener: opener.cloned() };
-        inner.slots.insert(owner.clone(), place);
+        inner.slots.insert(owner.clone(), Place { slot: Arc::clone(&slot), _seat: seat });
         Ok(slot)
     }
 
     /// Puts a link in the place of an owner who has none.
     pub(super) fn keep(&self, owner: Owner, opened: Opened) {
         let slot = Arc::new(OnceCell::new_with(Some(opened)));
-        self.lock().slots.entry(owner).or_insert(Place { slot, opener: None });
+        self.lock().slots.entry(owner).or_insert(Place { slot, _seat: None });
     }
 
     /// Empties a place, unless it is another by now; says whether it did.
@@ -210,17 +216,20 @@ mod tests {
         Principal::named(subject, None).identity().clone()
     }
 
+    fn places() -> Places {
+        Places::new(&ProcessShares::default())
+    }
+
     fn session(number: usize) -> Owner {
         Owner::Session(number.to_string().into())
     }
 
     #[test]
     fn nobody_takes_all_places() {
-        let places = Places::default();
+        let places = places();
         let (alice, bob) = (identity("alice"), identity("bob"));
-        let kept: Vec<_> = (0..MAX_LINKS_EACH)
-            .map(|number| places.slot("x", &session(number), Some(&alice)).expect("room"))
-            .collect();
+        let kept: Vec<_> =
+            (0..32).map(|number| places.slot("x", &session(number), Some(&alice)).expect("room")).collect();
         let error = places.slot("x", &session(99), Some(&alice)).err().expect("too many").to_string();
         assert_eq!(error, "upstream `x` already has 32 processes of this principal");
         places.slot("x", &session(0), Some(&alice)).expect("it has this one");
@@ -231,8 +240,8 @@ mod tests {
 
     #[test]
     fn places_are_bounded() {
-        let places = Places::default();
-        let kept: Vec<_> = (0..MAX_LINKS)
+        let places = places();
+        let kept: Vec<_> = (0..256)
             .map(|number| {
                 let who = identity(&number.to_string());
                 places.slot("x", &session(number), Some(&who)).expect("room")
@@ -245,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_hub_is_its_owners() {
-        let places = Places::default();
+        let places = places();
         let none = ClientCapabilities::default();
         let alice = Owner::Subject(identity("alice"), none);
         let hub = places.hub(&alice);
@@ -268,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_session_is_told_of_its_loss_once() {
-        let places = Places::default();
+        let places = places();
         let session: Arc<str> = "s".into();
         assert!(!places.tell_lost(&session));
         places.lock().lost.insert(Arc::clone(&session));
