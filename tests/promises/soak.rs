@@ -11,3 +11,10 @@ fn abandoned_sessions_leave_nothing_behind() {
 fn idle_sessions_cost_little() {
     println!("{}", soak::idle(500).expect("within the limit"));
 }
+
+#[test]
+fn one_principal_can_have_no_more_kept_than_its_share() {
+    println!("{}", soak::kept::answers(24).expect("within the limit"));
+    println!("{}", soak::kept::unread(24).expect("within the limit"));
+    println!("{}", soak::kept::subscriptions(2).expect("within the limit"));
+}
