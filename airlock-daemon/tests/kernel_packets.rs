@@ -334,6 +334,49 @@ fn what_is_dropped_is_counted_for_its_source() {
     assert_eq!(packets(v4), Some(0), "a new one begins anew");
 }
 
+/// A block of one client of a translator, however it was named, meets that client by both ways and nobody else of the /64.
+#[test]
+fn one_client_of_a_translator_is_dropped_and_not_all_of_them() {
+    let Some(half) = kernel() else { return };
+    let early_drop = half.early_drop().expect("loaded");
+    let client: IpAddr = [203, 0, 113, 77].into();
+    let frames = |last: u8| {
+        let shape = |between| Shape {
+            tags: 0,
+            between,
+            fragment: Fragment::No,
+            protocol: 6,
+            port: OURS,
+            standing: Standing::Unlisted,
+        };
+        let mut translated = build(shape(Between::Extensions(&[]))).bytes;
+        translated[22..38].copy_from_slice(&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, 203, 0, 113, last]);
+        let mut direct = build(shape(Between::Options(0))).bytes;
+        direct[26..30].copy_from_slice(&[203, 0, 113, last]);
+        [translated, direct]
+    };
+    early_drop.block(client, Duration::from_hours(1), Reason::RateLimit).expect("a block");
+    for stage in [Stage::Xdp, Stage::Tcx] {
+        let mut judge = Judge::new(&half, stage);
+        for frame in frames(77) {
+            assert_eq!(judge.expect(&frame, Verdict::Dropped), Ok(true), "{stage:?}");
+        }
+        for frame in frames(78) {
+            assert_eq!(judge.expect(&frame, Verdict::NotListed), Ok(true), "{stage:?}");
+        }
+        judge.settle();
+    }
+    let found = early_drop.find(client).expect("a map").expect("a block");
+    assert_eq!((found.address, found.packets), (client, 4), "one entry for both ways");
+    let listed = early_drop.list().expect("a list");
+    assert_eq!(listed.iter().filter(|one| one.address == client).count(), 1, "{listed:?}");
+    assert!(early_drop.unblock(client).expect("a map"));
+    let mut judge = Judge::new(&half, Stage::Xdp);
+    for frame in frames(77) {
+        assert_eq!(judge.expect(&frame, Verdict::NotListed), Ok(true));
+    }
+}
+
 /// The same world on the host.
 struct Host;
 

@@ -255,6 +255,20 @@ mod tests {
     }
 
     #[test]
+    fn one_client_of_a_translator_is_not_all_of_them() {
+        let translated =
+            |last| Source::from_v6([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, 203, 0, 113, last]);
+        let mut frame = v6(0, &[], 0, 6, 8080);
+        frame[14 + 8..14 + 24].copy_from_slice(&translated(7).0);
+        assert_eq!(judge(translated(7), &frame), Verdict::Dropped);
+        assert_eq!(judge(translated(8), &frame), Verdict::NotListed);
+        assert!(translated(7).is_translated() && !V6.is_translated() && !V4.is_translated());
+        // Beside the /96 a /64 is a /64.
+        let beside = |last| Source::from_v6([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 1, 203, 0, 113, last]);
+        assert_eq!(beside(7), beside(8));
+    }
+
+    #[test]
     fn a_header_that_lies_is_not_understood() {
         let mut short = v4(0, 0, 0, 6, 8080);
         short[14] = 0x44;

@@ -4,7 +4,8 @@
 //! and on the host it is a slice. What is not understood is `None`, and `None` lets the packet pass.
 
 /// A source address as the maps know it: 16 bytes in network order, IPv4 mapped into `::ffff:0:0/96`, IPv6 cut to its /64,
-/// because one IPv6 host has a whole /64 to hide in.
+/// because one IPv6 host has a whole /64 to hide in. An address of `64:ff9b::/96` stays whole: there one /64 is the IPv4 internet
+/// behind a translator (RFC 6052).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Source(pub [u8; 16]);
@@ -58,10 +59,19 @@ impl Source {
         Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
-    /// The key of an IPv6 address, given in network order: its /64.
+    /// The key of an IPv6 address, given in network order: its /64, or itself behind the well-known translator.
     #[inline]
     pub const fn from_v6(address: [u8; 16]) -> Self {
+        if Self(address).is_translated() {
+            return Self(address);
+        }
         Self((u128::from_be_bytes(address) & (u128::MAX << 64)).to_be_bytes())
+    }
+
+    /// Whether it lies in `64:ff9b::/96`.
+    #[inline]
+    pub const fn is_translated(self) -> bool {
+        u128::from_be_bytes(self.0) >> 32 == 0x0064_ff9b << 64
     }
 }
 

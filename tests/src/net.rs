@@ -30,7 +30,8 @@ pub fn create() -> Result<Net, String> {
 /// # Errors
 /// What the system says, such as that the packets do not arrive.
 pub fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    let family = if from.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
     rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;

@@ -8,6 +8,7 @@ mod own_files;
 mod parse;
 pub mod schema;
 pub mod tls_files;
+pub mod translators;
 mod tree;
 pub mod units;
 mod validate;

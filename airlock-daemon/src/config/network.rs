@@ -1,10 +1,10 @@
 //! A network in CIDR notation, and whether an address lies in it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An address and the length of its prefix: `192.0.2.0/24`, `2001:db8::/32`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
@@ -31,6 +31,22 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// The network of this length that an address lies in. A length beyond the longest is the longest.
+    pub fn around(address: IpAddr, prefix: u8) -> Self {
+        match address {
+            IpAddr::V4(v4) => {
+                let prefix = prefix.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                Self { address: Ipv4Addr::from_bits(v4.to_bits() & mask).into(), prefix }
+            }
+            IpAddr::V6(v6) => {
+                let prefix = prefix.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                Self { address: Ipv6Addr::from_bits(v6.to_bits() & mask).into(), prefix }
+            }
+        }
+    }
+
     /// The address before the slash.
     pub fn address(self) -> IpAddr {
         self.address
@@ -74,12 +90,11 @@ impl Network {
     }
 }
 
-/// What one customer of a network has at least, by its base: an address of IPv4, the /64 of one of IPv6.
-pub fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
+/// The networks that a customer lies in, which one owner may have as a whole: the /48 and the /32 of IPv6, the /24 and the /16 of
+/// IPv4. Who fills a table is told by these.
+pub fn owners(customer: IpAddr) -> [Network; 2] {
+    let within = |near: u8, far: u8| [near, far].map(|prefix| Network::around(customer, prefix));
+    if customer.is_ipv4() { within(24, 16) } else { within(48, 32) }
 }
 
 #[cfg(test)]
@@ -121,5 +136,17 @@ mod tests {
         assert!(everybody("0.0.0.0/0") && everybody("128.0.0.0/1") && everybody("::/0"));
         assert!(!everybody("10.0.0.0/8") && !everybody("fd00::/8"));
         assert!(!slips("10.0.0.0/8") && !slips("10.0.0.1/32") && !slips("0.0.0.0/0") && !slips("::1/128"));
+    }
+
+    #[test]
+    fn owners_are_found_around_a_customer() {
+        let owners = |text: &str| owners(text.parse().expect(text));
+        let networks = |texts: [&str; 2]| texts.map(|text| text.parse::<Network>().expect(text));
+        assert_eq!(owners("203.0.113.7"), networks(["203.0.113.0/24", "203.0.0.0/16"]));
+        assert_eq!(owners("2001:db8:1:2::"), networks(["2001:db8:1::/48", "2001:db8::/32"]));
+        let around = |text: &str, prefix| Network::around(text.parse().expect(text), prefix);
+        assert_eq!(around("203.0.113.7", 0), "0.0.0.0/0".parse().expect("a network"));
+        assert_eq!(around("203.0.113.7", 99), "203.0.113.7/32".parse().expect("a network"));
+        assert_eq!(around("2001:db8::7", 128), "2001:db8::7/128".parse().expect("a network"));
     }
 }

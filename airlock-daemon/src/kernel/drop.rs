@@ -138,7 +138,7 @@ impl Reason {
 /// A source that is dropped now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Blocked {
-    /// The address; of an IPv6 network the base of its /64.
+    /// The customer: an address, or the base of an IPv6 /64.
     pub address: IpAddr,
     /// How long it still lasts.
     pub remaining: Duration,
@@ -181,11 +181,43 @@ impl Maps {
         let left = block.until_ns.checked_sub(now).filter(|left| *left > 0)?;
         let packets = self.drops.get(&key.0, 0).map_or(0, |counts| counts.iter().sum());
         Some(Blocked {
-            address: network::address(key),
+            address: network::customer(key),
             remaining: Duration::from_nanos(left),
             reason: Reason::from_number(block.reason),
             packets,
         })
+    }
+
+    fn block(&mut self, Source(key): Source, block: Block) -> Result<(), DropError> {
+        // Without an entry nothing is counted; a drop that goes on keeps its count.
+        if self.blocked.get(&key, 0).is_err() {
+            let cpus = nr_cpus().unwrap_or(1);
+            let none = PerCpuValues::try_from(vec![0_u64; cpus]);
+            let counted = none.map_err(MapError::from).and_then(|none| self.drops.insert(key, none, 0));
+            counted.map_err(map_failed("count packets of a source"))?;
+        }
+        self.blocked.insert(key, block.to_words(), 0).map_err(map_failed("block a source"))
+    }
+
+    /// Whether there was something to lift.
+    fn unblock(&mut self, Source(key): Source) -> Result<bool, DropError> {
+        ignore_absent(self.drops.remove(&key)).map_err(map_failed("forget a count"))?;
+        match self.blocked.remove(&key) {
+            Ok(()) => Ok(true),
+            Err(error) => ignore_absent(Err(error)).map(|()| false).map_err(map_failed("unblock a source")),
+        }
+    }
+}
+
+/// Two entries of one customer, who comes in two ways, as one.
+fn merged(one: Option<Blocked>, other: Option<Blocked>) -> Option<Blocked> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(Blocked {
+            remaining: one.remaining.max(other.remaining),
+            packets: one.packets.saturating_add(other.packets),
+            ..one
+        }),
+        (one, other) => one.or(other),
     }
 }
 
@@ -250,18 +282,10 @@ impl EarlyDrop {
             return Err(DropError::Protected { address, reason });
         }
         let lasting = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
-        let key = network::source(address).0;
         let until_ns = now_ns().saturating_add(lasting);
-        let mut maps = self.lock();
         let block = Block { until_ns, reason: reason.number() };
-        // Without an entry nothing is counted; a drop that goes on keeps its count.
-        if maps.blocked.get(&key, 0).is_err() {
-            let cpus = nr_cpus().unwrap_or(1);
-            let none = PerCpuValues::try_from(vec![0_u64; cpus]);
-            let counted = none.map_err(MapError::from).and_then(|none| maps.drops.insert(key, none, 0));
-            counted.map_err(map_failed("count packets of a source"))?;
-        }
-        maps.blocked.insert(key, block.to_words(), 0).map_err(map_failed("block a source"))
+        let mut maps = self.lock();
+        network::sources(address).try_for_each(|key| maps.block(key, block))
     }
 
     /// What is done about a source now; none when its packets pass.
@@ -269,25 +293,28 @@ impl EarlyDrop {
     /// # Errors
     /// When the map cannot be read.
     pub fn find(&self, address: IpAddr) -> Result<Option<Blocked>, DropError> {
-        let key = network::source(address);
         let maps = self.lock();
-        match maps.blocked.get(&key.0, 0) {
-            Ok(words) => Ok(maps.blocked(key, words, now_ns())),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(source) => Err(map_failed("find a source")(source)),
+        let now = now_ns();
+        let mut found: Option<Blocked> = None;
+        for key in network::sources(address) {
+            let one = match maps.blocked.get(&key.0, 0) {
+                Ok(words) => maps.blocked(key, words, now),
+                Err(MapError::KeyNotFound) => None,
+                Err(source) => return Err(map_failed("find a source")(source)),
+            };
+            found = merged(found, one);
         }
+        Ok(found)
     }
 
     /// Lifts the drop of a source; whether there was one.
     pub fn unblock(&self, address: IpAddr) -> Result<bool, DropError> {
         let mut maps = self.lock();
-        let key = network::source(address).0;
-        ignore_absent(maps.drops.remove(&key)).map_err(map_failed("forget a count"))?;
-        match maps.blocked.remove(&key) {
-            Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(error) => ignore_absent(Err(error)).map(|()| false).map_err(map_failed("unblock a source")),
+        let mut lifted = false;
+        for key in network::sources(address) {
+            lifted |= maps.unblock(key)?;
         }
+        Ok(lifted)
     }
 
     /// What is dropped now, in order of address. What has expired is removed on the way.
@@ -308,6 +335,13 @@ impl EarlyDrop {
             ignore_absent(maps.blocked.remove(&key)).map_err(map_failed("remove an expired source"))?;
         }
         listed.sort_by_key(|blocked| blocked.address);
+        listed.dedup_by(|next, kept| {
+            let is_same = next.address == kept.address;
+            if is_same && let Some(both) = merged(Some(*kept), Some(*next)) {
+                *kept = both;
+            }
+            is_same
+        });
         Ok(listed)
     }
 

@@ -6,13 +6,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use airlock_ebpf::Source;
 
 use crate::config::network::Network;
+use crate::config::translators::{Translators, well_known};
 
 /// The key of a network in the trie of exempt sources. The early drop knows an IPv6 source by its /64, so a longer IPv6 network
-/// exempts the whole /64 it is in.
+/// exempts the whole /64 it is in; clients of the well-known translator it knows one by one.
 pub(super) fn trie_key(network: Network) -> (u32, [u8; 16]) {
     let (address, bits) = (network.address(), u32::from(network.prefix()));
-    let bits = if address.is_ipv4() { 96 + bits } else { bits.min(64) };
-    (bits, source(address).0)
+    let key = source(address);
+    let bits = match address {
+        IpAddr::V4(_) => 96 + bits,
+        IpAddr::V6(_) if key.is_translated() && bits >= 96 => bits,
+        IpAddr::V6(_) => bits.min(64),
+    };
+    (bits, key.0)
+}
+
+/// The keys under which packets of a customer come: those of an IPv4 address its own, and that behind the well-known translator.
+pub(super) fn sources(customer: IpAddr) -> impl Iterator<Item = Source> {
+    let translated = match customer.to_canonical() {
+        IpAddr::V4(client) => Some(source(well_known(client).into())),
+        IpAddr::V6(_) => None,
+    };
+    std::iter::once(source(customer)).chain(translated)
 }
 
 /// The key under which the early drop knows an address. An IPv4 address written as IPv6 is the IPv4 address.
@@ -23,9 +38,9 @@ pub(super) fn source(address: IpAddr) -> Source {
     }
 }
 
-/// The address, or the base of the /64, that a key stands for.
-pub(super) fn address(source: Source) -> IpAddr {
-    Ipv6Addr::from(source.0).to_canonical()
+/// The customer that a key stands for: an address, or the base of a /64.
+pub(super) fn customer(source: Source) -> IpAddr {
+    Translators::default().customer(Ipv6Addr::from(source.0).into())
 }
 
 /// Why an address must not be dropped, whatever it did; `None` when it may be.
@@ -133,6 +148,9 @@ mod tests {
         assert_eq!(key("192.0.2.7/32"), (128, source(ip("192.0.2.7"))).into_key());
         assert_eq!(key("::/0").0, 0);
         assert_eq!(key("2001:db8::1/128"), (64, source(ip("2001:db8::"))).into_key());
+        assert_eq!(key("64:ff9b::/96"), (96, source(ip("64:ff9b::"))).into_key());
+        assert_eq!(key("64:ff9b::203.0.113.7/128"), (128, source(ip("64:ff9b::203.0.113.7"))).into_key());
+        assert_eq!(key("64:ff9b::/64").0, 64);
     }
 
     trait IntoKey {
@@ -148,9 +166,13 @@ mod tests {
     #[test]
     fn keys_and_addresses_are_two_ways_of_one_thing() {
         for text in ["203.0.113.7", "2001:db8:1:2::"] {
-            assert_eq!(address(source(ip(text))), ip(text));
+            for key in sources(ip(text)) {
+                assert_eq!(customer(key), ip(text));
+            }
         }
-        assert_eq!(address(source(ip("::ffff:203.0.113.7"))), ip("203.0.113.7"));
+        assert_eq!(customer(source(ip("::ffff:203.0.113.7"))), ip("203.0.113.7"));
+        let keys: Vec<_> = sources(ip("203.0.113.7")).collect();
+        assert_eq!(keys, [source(ip("203.0.113.7")), source(ip("64:ff9b::203.0.113.7"))]);
     }
 
     #[test]

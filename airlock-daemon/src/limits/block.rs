@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::Limits;
 use super::orders::{self, Order};
-use crate::config::network::customer;
 use crate::config::units::Period;
 use crate::kernel::Reason;
 
@@ -19,7 +18,7 @@ pub const MAX_REASON: usize = 200;
 /// An address that is blocked now. Its JSON form is a stable contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Block {
-    /// The address, or the IPv6 /64.
+    /// The address, or the IPv6 /64; of a client behind a translator its IPv4 address.
     pub address: String,
     /// What for: `operator`, `rate_limit` or `failed_auth`.
     pub kind: Reason,
@@ -80,7 +79,9 @@ impl Limits {
         reason: String,
         by: u32,
     ) -> Result<Block, OrderError> {
-        if let Some(why) = self.exempt.why(address).or_else(|| crate::kernel::protected(address)) {
+        let customer = self.translators.customer(address);
+        let exempt = |address| self.exempt.why(address).or_else(|| crate::kernel::protected(address));
+        if let Some(why) = exempt(address).or_else(|| exempt(customer)) {
             return Err(OrderError::Exempt(address, why));
         }
         if lasting < Duration::from_secs(1) || lasting > LONGEST {
@@ -91,17 +92,17 @@ impl Limits {
         }
         let now = self.now();
         let nanos = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
-        let order = Order { address: customer(address), reason, by, until: now.saturating_add(nanos) };
+        let order = Order { address: customer, reason, by, until: now.saturating_add(nanos) };
         self.orders.add(order.clone()).map_err(|orders::Full| OrderError::Full)?;
         // What it has earned besides is not cut short by an order.
-        let earned = self.offenders.as_ref().and_then(|offenders| offenders.left(address, now));
+        let earned = self.offenders.as_ref().and_then(|offenders| offenders.left(customer, now));
         self.sink.ordered(&order, lasting, earned.unwrap_or_default().max(lasting));
         Ok(self.shown(order.address, Reason::Operator, Some(order.reason), Some(by), lasting))
     }
 
     /// Lifts the block of an address, whether ordered or earned, by order of user `by`; false when there is none.
     pub fn unblock(&self, address: IpAddr, by: u32) -> bool {
-        let address = customer(address);
+        let address = self.translators.customer(address);
         let ordered = self.orders.remove(address).is_some();
         let earned = self.offenders.as_ref().is_some_and(|offenders| offenders.forgive(address));
         if ordered || earned {
@@ -146,7 +147,13 @@ impl Limits {
     }
 }
 
-/// The address, or the network that goes with it.
-pub(super) fn named(address: IpAddr) -> String {
-    if address.is_ipv6() { format!("{address}/64") } else { address.to_string() }
+/// The customer, or the network that goes with it.
+pub(super) fn named(customer: IpAddr) -> String {
+    match customer {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let bits = if address.to_bits() & u128::from(u64::MAX) == 0 { 64 } else { 128 };
+            format!("{address}/{bits}")
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! The stages of a call that ask here are in `pipeline/limit.rs`.
 //!
 //! What counts for one limit, and who shares one:
-//! - `per_address` counts requests of HTTP, good or bad, of an IPv4 address or an IPv6 /64.
+//! - `per_address` counts requests of HTTP, good or bad, of a customer: an IPv4 address, also behind a translator, or an IPv6 /64.
 //! - `per_token` counts messages of one principal (issuer, tenant and subject): a fresh token is no fresh limit.
 //! - `per_tenant` counts messages of all principals of a tenant of one issuer; those without a tenant are one together.
 //! - `per_tool` counts calls of one principal to all tools that one entry of the list matches.
@@ -25,11 +25,13 @@ pub mod streams;
 pub mod table;
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::principal::Principal;
 use crate::config::schema::Config;
+use crate::config::translators::Translators;
 use crate::config::units::Rate;
 use crate::kernel::Reason;
 
@@ -102,6 +104,7 @@ pub struct Limits {
     offenders: Option<Offenders>,
     orders: Orders,
     exempt: Exempt,
+    translators: Translators,
     sink: Arc<dyn OffenderSink>,
 }
 
@@ -147,6 +150,7 @@ impl Limits {
                 .map(|drop| Offenders::new(drop, exempt.clone(), Arc::clone(&sink))),
             orders: Orders::default(),
             exempt,
+            translators: Translators::new(&config.server.nat64_prefixes),
             sink,
         }
     }
@@ -156,21 +160,22 @@ impl Limits {
     /// # Errors
     /// [`Limit::Blocked`] or [`Limit::Address`].
     pub fn request(&self, source: Source) -> Result<(), Exceeded> {
+        let customer = self.translators.customer(source.address);
         if let Some(offenders) = &self.offenders
-            && let Some(wait) = offenders.blocked(source, self.now())
+            && let Some(wait) = offenders.blocked(customer, self.now())
         {
             return Err(Exceeded { limit: Limit::Blocked, wait });
         }
-        if let Some(wait) = self.orders.blocked(source.address, || self.now()) {
+        if let Some(wait) = self.orders.blocked(customer, || self.now()) {
             return Err(Exceeded { limit: Limit::Ordered, wait });
         }
         let Some(table) = &self.address else { return Ok(()) };
         let now = self.now();
-        let key = Key::address(source.address);
+        let key = Key::customer(customer);
         table.take(key, now).map_err(|wait| {
             // Nobody is held to account for what strangers took of a shared bucket.
             if table.knows(key) {
-                self.violation(source, Reason::RateLimit, now);
+                self.violation(source, customer, Reason::RateLimit, now);
             }
             Exceeded { limit: Limit::Address, wait }
         })
@@ -187,12 +192,13 @@ impl Limits {
             return Ok(());
         }
         let now = self.now();
-        let key = Key::address(source.address);
+        let customer = self.translators.customer(source.address);
+        let key = Key::customer(customer);
         match table.wait(key, now) {
             None => Ok(()),
             Some(wait) => {
                 if table.knows(key) {
-                    self.violation(source, Reason::FailedAuth, now);
+                    self.violation(source, customer, Reason::FailedAuth, now);
                 }
                 Err(Exceeded { limit: Limit::FailedAuth, wait })
             }
@@ -202,7 +208,8 @@ impl Limits {
     /// A token from this address was refused that may have been a guess.
     pub fn token_refused(&self, source: Source) {
         if let Some(table) = &self.failed {
-            table.drain(Key::address(source.address), self.now());
+            let customer = self.translators.customer(source.address);
+            table.drain(Key::customer(customer), self.now());
         }
     }
 
@@ -299,9 +306,9 @@ impl Limits {
         single.chain(self.tools.iter().map(|(_, table)| (Limit::Tool, table)))
     }
 
-    fn violation(&self, source: Source, reason: Reason, now: u64) {
+    fn violation(&self, source: Source, customer: IpAddr, reason: Reason, now: u64) {
         if let Some(offenders) = &self.offenders {
-            offenders.violation(source, reason, now);
+            offenders.violation(source, customer, reason, now);
         }
     }
 

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::network::customer;
 use crate::config::schema::KernelDrop;
 use crate::kernel::Reason;
 
@@ -38,7 +37,7 @@ pub struct Source {
 /// An address that has earned a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offence {
-    /// The address; of an IPv6 network the base of its /64.
+    /// The customer: an address, or the base of an IPv6 /64.
     pub address: IpAddr,
     /// What it did.
     pub reason: Reason,
@@ -118,17 +117,17 @@ impl Offenders {
         }
     }
 
-    /// How long an address stays dropped; none when it is not.
-    pub fn blocked(&self, source: Source, now: u64) -> Option<Duration> {
+    /// How long a customer stays dropped; none when it is not.
+    pub fn blocked(&self, customer: IpAddr, now: u64) -> Option<Duration> {
         if self.blocked.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.left(source.address, now)
+        self.left(customer, now)
     }
 
-    /// The same for an address alone.
-    pub(super) fn left(&self, address: IpAddr, now: u64) -> Option<Duration> {
-        let key = Key::address(address).number();
+    /// The same, always looked for.
+    pub(super) fn left(&self, customer: IpAddr, now: u64) -> Option<Duration> {
+        let key = Key::customer(customer).number();
         let book = self.lock();
         let left = book.entries.get(&key)?.until.checked_sub(now)?;
         (left > 0).then(|| Duration::from_nanos(left))
@@ -141,9 +140,9 @@ impl Offenders {
         dropped.map(|one| (one.address, one.reason, Duration::from_nanos(one.until - now))).collect()
     }
 
-    /// Forgets everything that an address has done; whether it was dropped.
-    pub(super) fn forgive(&self, address: IpAddr) -> bool {
-        let one = self.lock().entries.remove(&Key::address(address).number());
+    /// Forgets everything that a customer has done; whether it was dropped.
+    pub(super) fn forgive(&self, customer: IpAddr) -> bool {
+        let one = self.lock().entries.remove(&Key::customer(customer).number());
         let was_blocked = one.is_some_and(|one| one.is_blocked);
         if was_blocked {
             self.blocked.fetch_sub(1, Ordering::Relaxed);
@@ -152,11 +151,12 @@ impl Offenders {
     }
 
     /// A request was refused because of one of its address's limits.
-    pub fn violation(&self, Source { address, direct }: Source, reason: Reason, now: u64) {
-        if self.exempt.covers(address) {
+    pub fn violation(&self, source: Source, customer: IpAddr, reason: Reason, now: u64) {
+        // Of one who comes by a translator neither address may be blocked: the other ones of either would be as well.
+        if self.exempt.covers(source.address) || self.exempt.covers(customer) {
             return;
         }
-        let key = Key::address(address).number();
+        let key = Key::customer(customer).number();
         let mut book = self.lock();
         if book.entries.len() >= ROOM && !book.entries.contains_key(&key) {
             if now >= book.swept.saturating_add(SPACING) {
@@ -168,7 +168,7 @@ impl Offenders {
             }
         }
         let one = book.entries.entry(key).or_insert_with(|| Watched {
-            address: customer(address),
+            address: customer,
             violations: 0,
             since: now,
             last: 0,
@@ -201,7 +201,7 @@ impl Offenders {
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
         let lasting = Duration::from_nanos(lasting);
-        let offence = Offence { address: one.address, reason, lasting, direct };
+        let offence = Offence { address: one.address, reason, lasting, direct: source.direct };
         drop(book);
         self.sink.offend(&offence);
     }
@@ -243,6 +243,7 @@ impl Offenders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::translators::Translators;
     use crate::config::units::Period;
 
     const SECOND: u64 = 1_000_000_000;
@@ -278,10 +279,18 @@ mod tests {
         Source { address: address.parse().expect("an address"), direct: true }
     }
 
+    fn customer(source: Source) -> IpAddr {
+        Translators::default().customer(source.address)
+    }
+
+    fn violate(offenders: &Offenders, source: Source, now: u64) {
+        offenders.violation(source, customer(source), Reason::RateLimit, now);
+    }
+
     /// Three violations from `from` on.
     fn thrice(offenders: &Offenders, source: Source, from: u64) {
         for second in 0..3 {
-            offenders.violation(source, Reason::RateLimit, from + second * SECOND);
+            violate(offenders, source, from + second * SECOND);
         }
     }
 
@@ -295,10 +304,10 @@ mod tests {
             assert_eq!(told.take(), [format!("203.0.113.7 {lasting}s true")]);
             assert_eq!(offenders.count(), 1);
             now += 2 * SECOND;
-            assert_eq!(offenders.blocked(source, now), Some(Duration::from_secs(lasting)));
-            offenders.violation(source, Reason::RateLimit, now + SECOND);
+            assert_eq!(offenders.blocked(customer(source), now), Some(Duration::from_secs(lasting)));
+            violate(&offenders, source, now + SECOND);
             now += lasting * SECOND;
-            assert_eq!(offenders.blocked(source, now), None);
+            assert_eq!(offenders.blocked(customer(source), now), None);
             offenders.sweep(now);
             assert_eq!(told.take(), ["203.0.113.7 forgiven"]);
             assert_eq!(offenders.count(), 0);
@@ -315,18 +324,14 @@ mod tests {
     fn many_at_once_are_one_violation_and_old_ones_do_not_count() {
         let (offenders, told) = offenders();
         for _ in 0..100 {
-            offenders.violation(from("203.0.113.7"), Reason::RateLimit, SECOND);
+            violate(&offenders, from("203.0.113.7"), SECOND);
         }
-        offenders.violation(from("203.0.113.7"), Reason::RateLimit, 3 * SECOND);
-        offenders.violation(from("203.0.113.7"), Reason::RateLimit, 62 * SECOND);
+        violate(&offenders, from("203.0.113.7"), 3 * SECOND);
+        violate(&offenders, from("203.0.113.7"), 62 * SECOND);
         assert!(told.take().is_empty());
         // One network is one offender.
         for (n, host) in ["::1", "::2", "::3"].into_iter().enumerate() {
-            offenders.violation(
-                from(&format!("2001:db8:1:2{host}")),
-                Reason::FailedAuth,
-                n as u64 * 2 * SECOND,
-            );
+            violate(&offenders, from(&format!("2001:db8:1:2{host}")), n as u64 * 2 * SECOND);
         }
         assert_eq!(told.take(), ["2001:db8:1:2:: 60s true"]);
     }
@@ -341,7 +346,7 @@ mod tests {
         let told_of = Source { direct: false, ..from("203.0.113.9") };
         thrice(&offenders, told_of, SECOND);
         assert_eq!(told.take(), ["203.0.113.9 60s false"]);
-        assert!(offenders.blocked(told_of, 4 * SECOND).is_some());
+        assert!(offenders.blocked(customer(told_of), 4 * SECOND).is_some());
     }
 
     #[test]
@@ -349,7 +354,7 @@ mod tests {
         let (offenders, told) = offenders();
         for n in 0..u32::try_from(ROOM + 100).expect("a number") {
             let address = IpAddr::V4((0x0100_0000 + n).into());
-            offenders.violation(Source { address, direct: true }, Reason::RateLimit, SECOND);
+            violate(&offenders, Source { address, direct: true }, SECOND);
         }
         assert_eq!(offenders.lock().entries.len(), ROOM);
         thrice(&offenders, from("203.0.113.7"), 62 * SECOND);

@@ -7,15 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::network::customer;
-
 /// Most blocks that an operator can have ordered at a time.
 pub const MOST: usize = 4_096;
 
 /// A block that an operator ordered. Times are nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The address; of an IPv6 network the base of its /64.
+    /// The customer: an address, or the base of an IPv6 /64.
     pub address: IpAddr,
     /// Why, in the operator's words.
     pub reason: String,
@@ -51,20 +49,20 @@ impl Orders {
         Ok(())
     }
 
-    /// Takes an order back.
-    pub fn remove(&self, address: IpAddr) -> Option<Order> {
+    /// Takes the order about a customer back.
+    pub fn remove(&self, customer: IpAddr) -> Option<Order> {
         let mut book = self.lock();
-        let order = book.remove(&customer(address));
+        let order = book.remove(&customer);
         self.count.store(book.len(), Ordering::Relaxed);
         order
     }
 
-    /// How long an address stays blocked; none when it is not.
-    pub fn blocked(&self, address: IpAddr, now: impl FnOnce() -> u64) -> Option<Duration> {
+    /// How long a customer stays blocked; none when it is not.
+    pub fn blocked(&self, customer: IpAddr, now: impl FnOnce() -> u64) -> Option<Duration> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let left = self.lock().get(&customer(address))?.until.checked_sub(now())?;
+        let left = self.lock().get(&customer)?.until.checked_sub(now())?;
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
@@ -99,23 +97,22 @@ mod tests {
     use super::*;
 
     fn order(address: IpAddr, until: u64) -> Order {
-        Order { address: customer(address), reason: "scans".into(), by: 0, until }
+        Order { address, reason: "scans".into(), by: 0, until }
     }
 
     #[test]
     fn an_order_lasts_until_its_time_or_until_it_is_taken_back() {
         let orders = Orders::default();
-        let address: IpAddr = "2001:db8:1:2::7".parse().expect("an address");
-        let neighbour = "2001:db8:1:2::8".parse().expect("an address");
+        let address: IpAddr = "2001:db8:1:2::".parse().expect("an address");
         assert_eq!(orders.blocked(address, || 0), None);
         orders.add(order(address, 100)).expect("room");
-        assert_eq!(orders.blocked(neighbour, || 40), Some(Duration::from_nanos(60)), "one /64 is one");
+        assert_eq!(orders.blocked(address, || 40), Some(Duration::from_nanos(60)));
         assert_eq!((orders.blocked(address, || 100), orders.list(100)), (None, Vec::new()));
         assert_eq!(orders.sweep(100).len(), 1);
         orders.add(order(address, 200)).expect("room");
         orders.add(order(address, 150)).expect("room");
         assert_eq!(orders.list(100), [order(address, 150)], "the last word counts");
-        assert!(orders.remove(neighbour).is_some() && orders.remove(address).is_none());
+        assert!(orders.remove(address).is_some() && orders.remove(address).is_none());
         assert_eq!(orders.blocked(address, || 100), None);
     }
 

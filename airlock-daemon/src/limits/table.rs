@@ -12,7 +12,6 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::bucket::{Bucket, Quota};
-use crate::config::network::customer;
 
 /// Independent parts of a table; two threads seldom meet in one.
 const SHARDS: usize = 64;
@@ -33,17 +32,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of a client address: IPv4 as it is, IPv6 by its /64, which is what one customer gets at least. Neighbours are of one
-    /// /16 or /48.
-    pub fn address(address: IpAddr) -> Self {
-        match customer(address) {
-            IpAddr::V4(address) => {
-                let bits = u32::from(address);
-                Self { exact: 1 << 64 | u128::from(bits), wide: 1 << 48 | u64::from(bits >> 16) }
-            }
+    /// Of a customer (see [`Translators`](crate::config::translators::Translators)). Neighbours are of one /16 or /48.
+    pub fn customer(customer: IpAddr) -> Self {
+        match customer {
+            IpAddr::V4(address) => Self {
+                exact: address.to_ipv6_mapped().to_bits(),
+                wide: 1 << 48 | u64::from(address.to_bits() >> 16),
+            },
             IpAddr::V6(address) => {
-                let [network, _] = halves(u128::from(address));
-                Self { exact: network.into(), wide: network >> 16 }
+                let [network, _] = halves(address.to_bits());
+                Self { exact: address.to_bits(), wide: network >> 16 }
             }
         }
     }
@@ -193,10 +191,11 @@ fn pick<T>(of: &[T], hash: u64) -> &T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::translators::Translators;
     use crate::config::units::Rate;
 
     fn key(text: &str) -> Key {
-        Key::address(text.parse().expect("an address"))
+        Key::customer(Translators::default().customer(text.parse().expect("an address")))
     }
 
     #[test]

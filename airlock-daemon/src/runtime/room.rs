@@ -9,7 +9,7 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::network::customer;
+use crate::config::translators::Translators;
 
 /// The room of the whole process.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Room {
     open: AtomicUsize,
     of_one: Mutex<HashMap<IpAddr, HashMap<u64, Option<TcpStream>>>>,
     next: AtomicU64,
+    translators: Translators,
 }
 
 /// Why there is no room.
@@ -41,14 +42,15 @@ pub struct Place(Arc<Room>);
 pub struct OfOne(Arc<Room>, IpAddr, u64);
 
 impl Room {
-    /// Room for `most` connections, `most_of_one` of them of one address.
-    pub fn new(most: usize, most_of_one: usize) -> Arc<Self> {
+    /// Room for `most` connections, `most_of_one` of them of one customer.
+    pub fn new(most: usize, most_of_one: usize, translators: Translators) -> Arc<Self> {
         Arc::new(Self {
             most,
             most_of_one,
             open: AtomicUsize::new(0),
             of_one: Mutex::default(),
             next: AtomicU64::new(0),
+            translators,
         })
     }
 
@@ -67,7 +69,7 @@ impl Room {
     /// # Errors
     /// [`Full::Address`].
     pub fn of(self: &Arc<Self>, address: IpAddr, socket: Option<TcpStream>) -> Result<OfOne, Full> {
-        let address = customer(address);
+        let address = self.translators.customer(address);
         let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
         let places = of_one.entry(address).or_default();
         if places.len() >= self.most_of_one {
@@ -83,7 +85,8 @@ impl Room {
     /// are on their way still arrive.
     pub fn shut(&self, address: IpAddr, how: Shutdown) -> usize {
         let of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        let sockets = of_one.get(&customer(address)).into_iter().flat_map(HashMap::values).flatten();
+        let sockets =
+            of_one.get(&self.translators.customer(address)).into_iter().flat_map(HashMap::values).flatten();
         // One that the other side has ended meanwhile is as good.
         sockets.filter(|socket| socket.shutdown(how).is_ok()).count()
     }
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_it_is_left() {
-        let room = Room::new(2, 1);
+        let room = Room::new(2, 1, Translators::default());
         let first = room.enter().expect("empty");
         let second = room.enter().expect("one is in");
         assert_eq!(room.enter().map(drop), Err(Full::All));
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_address_is_one_whatever_it_is_written_like() {
-        let room = Room::new(9, 1);
+        let room = Room::new(9, 1, Translators::default());
         let held = [
             room.of(ip("192.0.2.1"), None).expect("first"),
             room.of(ip("2001:db8::1"), None).expect("first"),
@@ -152,7 +155,7 @@ mod tests {
                 TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
             (client, listener.accept().expect("a connection").0)
         };
-        let room = Room::new(9, 9);
+        let room = Room::new(9, 9, Translators::default());
         let pairs = [pair(), pair(), pair()];
         let places = [("192.0.2.1", 0), ("192.0.2.1", 1), ("192.0.2.2", 2)].map(|(address, number)| {
             let (_, served): &(_, TcpStream) = &pairs[number];

@@ -1,1 +1,3 @@
 //! Strangers and web pages against the door: its limits, its blocks and its parser.
+
+mod translators;

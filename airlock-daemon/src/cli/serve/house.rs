@@ -13,6 +13,7 @@ use crate::auth::development::DevelopmentIssuer;
 use crate::cli::reload;
 use crate::config;
 use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
+use crate::config::translators::Translators;
 use crate::face::session::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
@@ -61,6 +62,8 @@ impl House {
         let mut kernel = config.kernel.clone();
         // What a proxy's clients do must never take the proxy away from all of them.
         kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
+        // The kernel knows an IPv6 source by its /64, which behind a translator is everybody.
+        kernel.xdp.allow.extend(config.server.nat64_prefixes.iter().cloned());
         let kernel = KernelHalf::start(&kernel)?;
         kernel.hide(config::own_files(&config, file));
         nobody_is_root_by_omission(&config)?;
@@ -111,7 +114,9 @@ impl House {
             ..Record::new(Event::Start)
         })?;
         let backend = io.backend;
-        let room = Room::new(config.server.max_connections, config.server.max_connections_per_address);
+        let translators = Translators::new(&config.server.nat64_prefixes);
+        let (most, most_of_one) = (config.server.max_connections, config.server.max_connections_per_address);
+        let room = Room::new(most, most_of_one, translators);
         let gateway = Arc::new(Gateway {
             base_url,
             origins: Origins::new(&config.server),

@@ -25,6 +25,10 @@ pub struct Server {
     pub trusted_proxies: Vec<String>,
     /// How trusted proxies name their client.
     pub proxy_protocol: ProxyProtocol,
+    /// Prefixes of address translators (NAT64, SIIT) beside `64:ff9b::/96`, with a length of 32, 40, 48, 56, 64 or 96 bits
+    /// (RFC 6052). Of a client behind one, the IPv4 address is what is limited and blocked; otherwise all that share the
+    /// translator's /64 are one.
+    pub nat64_prefixes: Vec<String>,
     /// Most client connections open at a time; further ones are closed at once.
     pub max_connections: usize,
     /// The same of one address (IPv6: one /64). Trusted proxies and unix sockets are not counted.
@@ -138,6 +142,7 @@ impl Default for Server {
             tls: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
+            nat64_prefixes: Vec::new(),
             max_connections: 10_000,
             max_connections_per_address: 1_000,
             allowed_origins: Vec::new(),

@@ -20,7 +20,10 @@ fn a_minimal_file_gives_the_documented_defaults() {
     assert_eq!((server.io, server.workers), (Io::Auto, Workers::Auto));
     assert_eq!(server.max_request_bytes.0, 256 << 10);
     assert!(
-        server.allowed_origins.is_empty() && server.public_url.is_none() && server.trusted_proxies.is_empty()
+        server.allowed_origins.is_empty()
+            && server.public_url.is_none()
+            && server.trusted_proxies.is_empty()
+            && server.nat64_prefixes.is_empty()
     );
     let times = &server.timeouts;
     let secs =
@@ -136,6 +139,7 @@ server:
   tls: {cert_file: /etc/airlock/cert.pem, key_file: /etc/airlock/key.pem, client_ca_file: /etc/airlock/ca.pem, client_auth: optional}
   trusted_proxies: [10.0.0.0/8]
   proxy_protocol: required
+  nat64_prefixes: ["2001:db8:64::/96"]
   max_connections: 10000
   max_connections_per_address: 1000
   allowed_origins: []
@@ -252,6 +256,12 @@ fn what_listens_is_checked() {
              tls: {{cert_file: /c, key_file: /k, client_ca_file: «/a}}}}\n"
         ),
         &["no address to listen on", "there are none", "`client_auth: optional`"],
+    );
+    assert_mistakes(
+        &format!(
+            "{AUTH}server:\n  nat64_prefixes: [\"2001:db8:64::/96\", «10.0.0.0/8, «\"2001:db8::/80\", «\"2001:db8::1/96\", «\"::/0\", «x]\n"
+        ),
+        &["of IPv6", "behind 32, 40", "bits are set", "behind 32, 40", "length of the prefix"],
     );
     let config =
         good(&format!("{AUTH}server: {{listen: [], unix_socket: /run/a.sock, unix_socket_mode: 0600}}\n"));

@@ -6,6 +6,7 @@ use super::{Checks, Files, at, net};
 use crate::config::network::Network;
 use crate::config::schema::{ClientAuth, Config, ProxyProtocol};
 use crate::config::tls_files;
+use crate::config::translators::LENGTHS;
 use crate::config::tree::Step;
 use crate::config::units::ByteSize;
 
@@ -24,6 +25,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
     public_url(config, checks);
     tls(config, checks, files);
     proxies(config, checks);
+    translators(config, checks);
     for (name, count, most) in [
         ("max_connections", server.max_connections, 1_000_000),
         ("max_connections_per_address", server.max_connections_per_address, 1_000_000),
@@ -157,6 +159,26 @@ fn proxies(config: &Config, checks: &mut Checks<'_>) {
             "a PROXY header is required of trusted proxies, but there are none",
             "`trusted_proxies` beside it",
             "add the addresses of your proxies as `trusted_proxies`, or remove `proxy_protocol`",
+        );
+    }
+}
+
+fn translators(config: &Config, checks: &mut Checks<'_>) {
+    for (index, text) in config.server.nat64_prefixes.iter().enumerate() {
+        let fault = match text.parse::<Network>() {
+            Err(reason) => reason,
+            Ok(network) if network.address().is_ipv4() => "a translator's prefix is one of IPv6",
+            Ok(network) if !LENGTHS.contains(&network.prefix()) => {
+                "an IPv4 address is embedded behind 32, 40, 48, 56, 64 or 96 bits (RFC 6052)"
+            }
+            Ok(network) if network.has_host_bits() => "bits are set behind its length",
+            Ok(_) => continue,
+        };
+        checks.value(
+            at!["server", "nat64_prefixes", index],
+            format!("`{}` is not the prefix of a translator: {fault}", text.escape_debug()),
+            "an IPv6 network of 32, 40, 48, 56, 64 or 96 bits, such as `2001:db8:64::/96`",
+            "write the prefix that the translator is configured with; `64:ff9b::/96` is known without being written",
         );
     }
 }
