@@ -54,13 +54,13 @@ fn limits(criterion: &mut Criterion) {
             let _ = black_box(bucket.take(fast, now));
         });
         let table = Table::new(fast);
-        let key = Key::customer(Ipv4Addr::new(192, 0, 2, 1).into());
+        let key = Key::of(Ipv4Addr::new(192, 0, 2, 1).into());
         fought_over(criterion, "limits/one key of a table, threads", others, |now| {
             let _ = black_box(table.take(key, now));
         });
     }
     let table = Table::new(Quota::new(Rate { count: 1, per: std::time::Duration::from_hours(1) }, 1));
-    let keys: Vec<Key> = (0..KEYS).map(|n| Key::customer(IpAddr::V4((0x0a00_0000 + n).into()))).collect();
+    let keys: Vec<Key> = (0..KEYS).map(|n| Key::of(IpAddr::V4((0x0a00_0000 + n).into()))).collect();
     for key in &keys {
         let _ = table.take(*key, 0);
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::observe::metrics::Metrics;
 use crate::pipeline::context::Peer;
 use crate::runtime::proxy_protocol::{self, Parsed};
-use crate::runtime::room::OfOne;
+use crate::runtime::room::{Full, OfOne};
 use crate::runtime::stream::{BoxStream, Stream, read_some};
 use crate::runtime::tls;
 use crate::runtime::watched::{Activity, Watched};
@@ -73,7 +73,7 @@ impl Client {
 /// Serves a connection until it ends, or until the process drains and the requests in flight are answered.
 pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, phase: watch::Receiver<Phase>) {
     let metrics = &service.gateway.metrics;
-    let Ok(_place) = service.door.room.enter() else { return metrics.connection_ended("full") };
+    let Ok(_place) = service.door.room.enter() else { return metrics.connection_ended(Full::All.word()) };
     let _open = metrics.connection();
     let (is_tcp, shown) = match &remote {
         Remote::Tcp(address, _) => (true, format!("{address}")),
@@ -124,7 +124,7 @@ async fn introduce(
         Remote::Tcp(address, socket) => (Peer::tcp(address), socket),
     };
     let Some(address) = peer.address else { return Ok((peer, Watched::new(stream, Vec::new()), None)) };
-    let of = |address, socket| door.room.of(address, socket).map(Some).map_err(|_| "address_full");
+    let of = |address, socket| door.room.of(address, socket).map(Some).map_err(Full::word);
     if !door.proxies.trusts(address) {
         return Ok((peer, Watched::new(stream, Vec::new()), of(address, Some(socket))?));
     }

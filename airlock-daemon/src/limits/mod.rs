@@ -14,6 +14,7 @@
 pub mod block;
 pub mod bucket;
 pub mod budget;
+mod crowd;
 mod exempt;
 pub mod fair;
 pub mod keeper;
@@ -21,6 +22,7 @@ pub mod kept;
 pub mod offender;
 pub mod orders;
 pub mod pattern;
+mod ranks;
 pub mod streams;
 pub mod table;
 
@@ -136,8 +138,10 @@ impl Limits {
         Self {
             epoch: Instant::now(),
             hashers: [RandomState::new(), RandomState::new()],
-            address: limits.per_address.map(burst),
-            failed: limits.failed_auth.map(whole),
+            address: limits
+                .per_address
+                .map(|rate| Table::of_customers(Quota::new(rate, limits.burst.unwrap_or(rate.count)))),
+            failed: limits.failed_auth.map(|rate| Table::of_customers(Quota::whole(rate))),
             token: limits.per_token.map(burst),
             tenant: limits.per_tenant.as_ref().and_then(|tenant| tenant.requests).map(burst),
             tools: tools
@@ -171,7 +175,7 @@ impl Limits {
         }
         let Some(table) = &self.address else { return Ok(()) };
         let now = self.now();
-        let key = Key::customer(customer);
+        let key = Key::of(customer);
         table.take(key, now).map_err(|wait| {
             // Nobody is held to account for what strangers took of a shared bucket.
             if table.knows(key) {
@@ -193,7 +197,7 @@ impl Limits {
         }
         let now = self.now();
         let customer = self.translators.customer(source.address);
-        let key = Key::customer(customer);
+        let key = Key::of(customer);
         match table.wait(key, now) {
             None => Ok(()),
             Some(wait) => {
@@ -209,7 +213,7 @@ impl Limits {
     pub fn token_refused(&self, source: Source) {
         if let Some(table) = &self.failed {
             let customer = self.translators.customer(source.address);
-            table.drain(Key::customer(customer), self.now());
+            table.drain(Key::of(customer), self.now());
         }
     }
 

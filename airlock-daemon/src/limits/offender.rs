@@ -16,14 +16,18 @@ use crate::kernel::Reason;
 use super::block::Early;
 use super::exempt::Exempt;
 use super::orders::Order;
+use super::ranks::{Rank, Ranks};
 use super::table::Key;
+use crate::config::network::owners;
 
 /// Refusals within this time are one violation.
 const SPACING: u64 = 1_000_000_000;
 /// Violations count for this long, or for the time of the first drop where that is longer.
 const WINDOW: u64 = 60_000_000_000;
-/// Most addresses that are watched. One that finds no room is refused as before, but earns no drop.
+/// Most customers that are watched. Where there is no room for one more, who did least gives way.
 const ROOM: usize = 16_384;
+/// The same of one owner's nearer network (an IPv6 /48, an IPv4 /24), and of a farther one (a /32, a /16).
+const SHARES: [usize; 2] = [ROOM / 64, ROOM / 8];
 
 /// Where requests come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +81,10 @@ pub struct Offenders {
     sink: Arc<dyn OffenderSink>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
     entries: HashMap<u128, Watched>,
-    /// When it was last looked through for room.
-    swept: u64,
+    ranks: Ranks,
 }
 
 /// Times are nanoseconds.
@@ -101,6 +104,37 @@ struct Watched {
     reason: Reason,
 }
 
+impl Watched {
+    /// Who is dropped does not give way.
+    fn rank(&self) -> Option<Rank> {
+        let Self { drops, violations, last, .. } = *self;
+        (!self.is_blocked).then_some(Rank { drops, violations, last })
+    }
+}
+
+impl Book {
+    fn new() -> Self {
+        let [near, far] = SHARES;
+        Self { entries: HashMap::new(), ranks: Ranks::new([near, far, ROOM]) }
+    }
+
+    /// A place for one more; false where there is none, and nobody who gives way.
+    fn make_room(&mut self, customer: IpAddr) -> bool {
+        let Ok(leaving) = self.ranks.room(owners(customer)) else { return false };
+        if let Some(key) = leaving {
+            self.remove(key);
+        }
+        self.ranks.enter(owners(customer));
+        true
+    }
+
+    fn remove(&mut self, key: u128) -> Option<Watched> {
+        let one = self.entries.remove(&key)?;
+        self.ranks.leave(key, owners(one.address), one.rank());
+        Some(one)
+    }
+}
+
 impl Offenders {
     /// Watches for the configured number of violations.
     pub(super) fn new(drop: &KernelDrop, exempt: Exempt, sink: Arc<dyn OffenderSink>) -> Self {
@@ -111,7 +145,7 @@ impl Offenders {
             first: nanos(drop.r#for.0),
             at_most: nanos(drop.at_most.0),
             exempt,
-            watched: Mutex::default(),
+            watched: Mutex::new(Book::new()),
             blocked: AtomicUsize::new(0),
             sink,
         }
@@ -127,7 +161,7 @@ impl Offenders {
 
     /// The same, always looked for.
     pub(super) fn left(&self, customer: IpAddr, now: u64) -> Option<Duration> {
-        let key = Key::customer(customer).number();
+        let key = Key::of(customer).number();
         let book = self.lock();
         let left = book.entries.get(&key)?.until.checked_sub(now)?;
         (left > 0).then(|| Duration::from_nanos(left))
@@ -142,7 +176,7 @@ impl Offenders {
 
     /// Forgets everything that a customer has done; whether it was dropped.
     pub(super) fn forgive(&self, customer: IpAddr) -> bool {
-        let one = self.lock().entries.remove(&Key::customer(customer).number());
+        let one = self.lock().remove(Key::of(customer).number());
         let was_blocked = one.is_some_and(|one| one.is_blocked);
         if was_blocked {
             self.blocked.fetch_sub(1, Ordering::Relaxed);
@@ -156,18 +190,14 @@ impl Offenders {
         if self.exempt.covers(source.address) || self.exempt.covers(customer) {
             return;
         }
-        let key = Key::customer(customer).number();
+        let key = Key::of(customer).number();
         let mut book = self.lock();
-        if book.entries.len() >= ROOM && !book.entries.contains_key(&key) {
-            if now >= book.swept.saturating_add(SPACING) {
-                book.swept = now;
-                book.entries.retain(|_, one| !self.is_over(one, now));
-            }
-            if book.entries.len() >= ROOM {
-                return;
-            }
+        if !book.entries.contains_key(&key) && !book.make_room(customer) {
+            return;
         }
-        let one = book.entries.entry(key).or_insert_with(|| Watched {
+        let Book { entries, ranks } = &mut *book;
+        let is_new = !entries.contains_key(&key);
+        let one = entries.entry(key).or_insert_with(|| Watched {
             address: customer,
             violations: 0,
             since: now,
@@ -180,6 +210,7 @@ impl Offenders {
         if one.violations > 0 && now < one.last.saturating_add(SPACING) || one.until > now {
             return;
         }
+        let before = if is_new { None } else { one.rank() };
         if now > one.since.saturating_add(self.window) {
             (one.violations, one.since) = (0, now);
         }
@@ -190,6 +221,7 @@ impl Offenders {
         one.last = now;
         one.reason = reason;
         if one.violations < self.after {
+            ranks.change(key, owners(customer), before, one.rank());
             return;
         }
         let lasting =
@@ -200,6 +232,7 @@ impl Offenders {
         if !std::mem::replace(&mut one.is_blocked, true) {
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
+        ranks.change(key, owners(customer), before, one.rank());
         let lasting = Duration::from_nanos(lasting);
         let offence = Offence { address: one.address, reason, lasting, direct: source.direct };
         drop(book);
@@ -209,14 +242,24 @@ impl Offenders {
     /// Lifts and gives the drops whose time is over, and forgets who has been quiet for long.
     pub fn sweep(&self, now: u64) -> Vec<IpAddr> {
         let mut over = Vec::new();
-        self.lock().entries.retain(|_, one| {
+        let mut quiet = Vec::new();
+        let mut book = self.lock();
+        let Book { entries, ranks } = &mut *book;
+        for (key, one) in entries.iter_mut() {
             if one.is_blocked && one.until <= now {
                 one.is_blocked = false;
+                ranks.change(*key, owners(one.address), None, one.rank());
                 self.blocked.fetch_sub(1, Ordering::Relaxed);
                 over.push(one.address);
             }
-            !self.is_over(one, now)
-        });
+            if self.is_over(one, now) {
+                quiet.push(*key);
+            }
+        }
+        for key in quiet {
+            book.remove(key);
+        }
+        drop(book);
         for address in &over {
             self.sink.forgive(*address);
         }
@@ -349,15 +392,45 @@ mod tests {
         assert!(offenders.blocked(customer(told_of), 4 * SECOND).is_some());
     }
 
+    /// Owners of a /48, of a /32 and of very many networks go on and on; whoever offends meanwhile is blocked all the same.
     #[test]
-    fn no_more_are_watched_than_there_is_room_for() {
+    fn nobody_takes_all_places_and_so_the_blocks_of_others() {
+        let count = |offenders: &Offenders| offenders.lock().entries.len();
+        let flood = |n: u32, of: &dyn Fn(u32) -> String| {
+            let (offenders, told) = offenders();
+            let every = n / 3;
+            for second in 0..3_u64 {
+                for one in 0..every {
+                    let one = one + u32::try_from(second).expect("small") * every;
+                    violate(&offenders, from(&of(one)), (10 + second) * SECOND + u64::from(one));
+                }
+                violate(&offenders, from("203.0.113.7"), (10 + second) * SECOND + SECOND / 2);
+            }
+            assert_eq!(told.take(), ["203.0.113.7 60s true"]);
+            count(&offenders)
+        };
+        let [near, far] = SHARES;
+        assert_eq!(flood(60_000, &|n| format!("2001:db8:7:{n:x}::1")), near + 1);
+        assert_eq!(flood(60_000, &|n| format!("2001:db8:{n:x}::1")), far + 1);
+        assert_eq!(flood(45_000, &|n| format!("2001:{n:x}:7:8::1")), ROOM);
+    }
+
+    #[test]
+    fn a_place_is_kept_by_what_is_known_and_left_without_a_trace() {
         let (offenders, told) = offenders();
-        for n in 0..u32::try_from(ROOM + 100).expect("a number") {
-            let address = IpAddr::V4((0x0100_0000 + n).into());
-            violate(&offenders, Source { address, direct: true }, SECOND);
+        let of = |n: usize| from(&format!("2001:db8:7:{n:x}::1"));
+        thrice(&offenders, of(0), SECOND);
+        assert_eq!(told.take().len(), 1);
+        for n in 1..=2 * SHARES[0] {
+            violate(&offenders, of(n), 10 * SECOND + n as u64);
         }
-        assert_eq!(offenders.lock().entries.len(), ROOM);
-        thrice(&offenders, from("203.0.113.7"), 62 * SECOND);
-        assert_eq!(told.take().len(), 1, "those who have been quiet make room");
+        assert_eq!(offenders.lock().entries.len(), SHARES[0]);
+        assert_eq!(offenders.count(), 1, "who is blocked gives way to nobody");
+        offenders.sweep(64 * SECOND);
+        assert_eq!(told.take(), ["2001:db8:7:: forgiven"]);
+        offenders.sweep(1_000 * SECOND);
+        let book = offenders.lock();
+        assert!(book.entries.is_empty());
+        assert_eq!(book.ranks.room(owners(customer(of(0)))), Ok(None));
     }
 }

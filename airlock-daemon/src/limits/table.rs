@@ -1,17 +1,20 @@
 //! Buckets by key, so many and no more.
 //!
-//! A bucket is forgotten only when it is full again, so nobody gets a fresh one by making others come and go. When a shard has
-//! no room, a new key shares a bucket with its neighbours: an attacker with very many addresses gets in the way of those in
-//! the networks that they come from, and of few others.
+//! A bucket is forgotten only when it is full again, so nobody gets a fresh one by making others come and go. Once half of the
+//! room is taken, no owner's network has more than its share of it: further customers of that network share one bucket. When a
+//! shard has no room at all, a new key shares a bucket with its neighbours. So an attacker with very many addresses gets in the
+//! way of those in the networks that they come from, and of few others.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::bucket::{Bucket, Quota};
+use super::crowd::Crowd;
+use crate::config::network::{Network, owners};
 
 /// Independent parts of a table; two threads seldom meet in one.
 const SHARDS: usize = 64;
@@ -19,6 +22,8 @@ const SHARDS: usize = 64;
 const ROOM: usize = 1_024;
 /// Buckets that keys without one of their own share.
 const SHARED: usize = 1_024;
+/// The part of all room that a nearer and a farther network of one owner have, once half of it is taken.
+const SHARES: [usize; 2] = [64, 8];
 /// How often a full shard is looked through for buckets that are full again, in nanoseconds.
 const SWEEP: u64 = 100_000_000;
 
@@ -33,7 +38,7 @@ pub struct Key {
 
 impl Key {
     /// Of a customer (see [`Translators`](crate::config::translators::Translators)). Neighbours are of one /16 or /48.
-    pub fn customer(customer: IpAddr) -> Self {
+    pub fn of(customer: IpAddr) -> Self {
         match customer {
             IpAddr::V4(address) => Self {
                 exact: address.to_ipv6_mapped().to_bits(),
@@ -50,6 +55,15 @@ impl Key {
     pub fn hashed(hash: u128) -> Self {
         let [wide, _] = halves(hash);
         Self { exact: hash, wide }
+    }
+
+    /// The customer, of a key that is one's.
+    fn customer_of(exact: u128) -> IpAddr {
+        Ipv6Addr::from_bits(exact).to_canonical()
+    }
+
+    fn customer(self) -> IpAddr {
+        Self::customer_of(self.exact)
     }
 
     /// The number of it.
@@ -72,6 +86,8 @@ pub struct Table {
     hasher: RandomState,
     keys: AtomicUsize,
     room: usize,
+    /// Where keys are customers: how many of each network there are.
+    crowd: Option<Crowd>,
 }
 
 #[derive(Debug, Default)]
@@ -82,12 +98,17 @@ struct Shard {
 }
 
 impl Table {
-    /// An empty table; it grows as keys come.
+    /// An empty table of what was hashed; it grows as keys come.
     pub fn new(quota: Quota) -> Self {
-        Self::of_size(quota, ROOM)
+        Self::of_size(quota, ROOM, None)
     }
 
-    fn of_size(quota: Quota, room: usize) -> Self {
+    /// An empty table of customers.
+    pub fn of_customers(quota: Quota) -> Self {
+        Self::of_size(quota, ROOM, Some(Crowd::default()))
+    }
+
+    fn of_size(quota: Quota, room: usize, crowd: Option<Crowd>) -> Self {
         Self {
             quota,
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -95,6 +116,7 @@ impl Table {
             hasher: RandomState::new(),
             keys: AtomicUsize::new(0),
             room,
+            crowd,
         }
     }
 
@@ -120,7 +142,7 @@ impl Table {
         match shard.buckets.get(&key.exact) {
             Some(bucket) => bucket.wait(self.quota, now),
             None if shard.buckets.len() >= self.room => self.neighbours(key).wait(self.quota, now),
-            None => None,
+            None => self.crowded(key).and_then(|network| self.shared(network).wait(self.quota, now)),
         }
     }
 
@@ -158,16 +180,44 @@ impl Table {
                 return act(self.neighbours(key));
             }
         }
+        if !shard.buckets.contains_key(&key.exact)
+            && let Some(network) = self.crowded(key)
+        {
+            return act(self.shared(network));
+        }
         let bucket = shard.buckets.entry(key.exact).or_insert_with(|| {
             self.keys.fetch_add(1, Ordering::Relaxed);
+            if let Some(crowd) = &self.crowd {
+                crowd.add(owners(key.customer()));
+            }
             Bucket::default()
         });
         act(bucket)
     }
 
+    /// The network of a new key that holds its share already, where room gets scarce.
+    fn crowded(&self, key: Key) -> Option<Network> {
+        let crowd = self.crowd.as_ref()?;
+        let whole = SHARDS * self.room;
+        if self.keys() < whole / 2 {
+            return None;
+        }
+        let networks = owners(key.customer()).into_iter().zip(SHARES);
+        networks
+            .rev()
+            .find(|(network, part)| crowd.count(*network) >= whole / part)
+            .map(|(network, _)| network)
+    }
+
     fn clear(&self, shard: &mut Shard, now: u64) {
         let before = shard.buckets.len();
-        shard.buckets.retain(|_, bucket| !bucket.is_full(now));
+        shard.buckets.retain(|exact, bucket| {
+            let stays = !bucket.is_full(now);
+            if let Some(crowd) = self.crowd.as_ref().filter(|_| !stays) {
+                crowd.remove(owners(Key::customer_of(*exact)));
+            }
+            stays
+        });
         shard.swept = now;
         self.keys.fetch_sub(before - shard.buckets.len(), Ordering::Relaxed);
     }
@@ -179,6 +229,11 @@ impl Table {
     /// The bucket that `key` shares where there is no room.
     fn neighbours(&self, key: Key) -> &Bucket {
         pick(&self.shared, self.hasher.hash_one(key.wide))
+    }
+
+    /// The bucket that a network shares which holds its share of the others.
+    fn shared(&self, network: Network) -> &Bucket {
+        pick(&self.shared, self.hasher.hash_one(network))
     }
 }
 
@@ -195,7 +250,7 @@ mod tests {
     use crate::config::units::Rate;
 
     fn key(text: &str) -> Key {
-        Key::customer(Translators::default().customer(text.parse().expect("an address")))
+        Key::of(Translators::default().customer(text.parse().expect("an address")))
     }
 
     #[test]
@@ -231,7 +286,7 @@ mod tests {
     /// are still served.
     #[test]
     fn a_full_table_resets_nobody_and_serves_strangers() {
-        let table = Table::of_size(Quota::whole(Rate::per_minute(2)), 4);
+        let table = Table::of_size(Quota::whole(Rate::per_minute(2)), 4, None);
         let victim = key("192.0.2.1");
         for _ in 0..2 {
             assert_eq!(table.take(victim, 0), Ok(()));
@@ -249,6 +304,35 @@ mod tests {
         let strangers =
             (0..100).filter(|n| table.take(key(&format!("198.{n}.0.1")), 3 * SWEEP).is_ok()).count();
         assert!(strangers >= 90, "{strangers}");
+    }
+
+    /// The owner of a /48 or a /32 takes half of the room and no more: all their further networks share one bucket, those who come
+    /// from elsewhere have their own, and can be held to account.
+    #[test]
+    fn no_owner_takes_the_room_of_others() {
+        for owner in ["2001:db8:7", "2001:db8:{}"] {
+            let table = Table::of_size(Quota::whole(Rate::per_minute(2)), 64, Some(Crowd::default()));
+            let whole = SHARDS * 64;
+            for n in 0_u32..20_000 {
+                // One /48 with as many /64s, or one /32 with as many /48s.
+                let address = if owner.ends_with("{}") {
+                    format!("{}::1", owner.replace("{}", &format!("{n:x}:1")))
+                } else {
+                    format!("{owner}:{n:x}::1")
+                };
+                let _ = table.take(key(&address), 1);
+            }
+            assert!(table.keys() <= whole / 2 + 1, "{owner}: {}", table.keys());
+            for n in 0..100 {
+                let stranger = key(&format!("198.51.{n}.1"));
+                assert_eq!(table.take(stranger, 2), Ok(()));
+                assert!(table.knows(stranger), "{owner}: {n}");
+            }
+            table.sweep(120_000_000_000);
+            assert_eq!(table.keys(), 0);
+            let crowd = table.crowd.as_ref().expect("a count");
+            assert_eq!(owners(key("198.51.7.1").customer()).map(|network| crowd.count(network)), [0, 0]);
+        }
     }
 
     #[test]

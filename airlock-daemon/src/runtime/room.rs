@@ -1,4 +1,5 @@
-//! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way.
+//! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way. Once half
+//! of the room is taken, no owner's network has more than its share of it, however many addresses it has.
 //!
 //! The sockets of an address are remembered, so that all can be shut down when it is blocked. Each is held by a descriptor of
 //! its own, so none can meanwhile have become another connection's. `shutdown(2)` is what both kinds of I/O, TLS and a
@@ -9,6 +10,7 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::network::{Network, owners};
 use crate::config::translators::Translators;
 
 /// The room of the whole process.
@@ -17,10 +19,21 @@ pub struct Room {
     most: usize,
     most_of_one: usize,
     open: AtomicUsize,
-    of_one: Mutex<HashMap<IpAddr, HashMap<u64, Option<TcpStream>>>>,
+    book: Mutex<Book>,
     next: AtomicU64,
     translators: Translators,
 }
+
+/// Who is in.
+#[derive(Debug, Default)]
+struct Book {
+    of_one: HashMap<IpAddr, HashMap<u64, Option<TcpStream>>>,
+    /// How many are of each network.
+    owners: HashMap<Network, usize>,
+}
+
+/// The part of all room that a nearer and a farther network of one owner have (see [`owners`]), once half of it is taken.
+const SHARES: [usize; 2] = [8, 4];
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +42,19 @@ pub enum Full {
     All,
     /// `server.max_connections_per_address` of that address are open.
     Address,
+    /// Half of `server.max_connections` are open, and those of that address's network are as many as its share.
+    Network,
+}
+
+impl Full {
+    /// What the metrics call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::All => "full",
+            Self::Address => "address_full",
+            Self::Network => "network_full",
+        }
+    }
 }
 
 /// A connection's place among all.
@@ -48,7 +74,7 @@ impl Room {
             most,
             most_of_one,
             open: AtomicUsize::new(0),
-            of_one: Mutex::default(),
+            book: Mutex::default(),
             next: AtomicU64::new(0),
             translators,
         })
@@ -67,26 +93,41 @@ impl Room {
     /// which others share, gives none.
     ///
     /// # Errors
-    /// [`Full::Address`].
+    /// [`Full::Address`] or [`Full::Network`].
     pub fn of(self: &Arc<Self>, address: IpAddr, socket: Option<TcpStream>) -> Result<OfOne, Full> {
         let address = self.translators.customer(address);
-        let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = of_one.entry(address).or_default();
-        if places.len() >= self.most_of_one {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let Book { of_one, owners: networks } = &mut *book;
+        if of_one.get(&address).is_some_and(|places| places.len() >= self.most_of_one) {
             return Err(Full::Address);
         }
+        if self.open.load(Ordering::Relaxed) > self.most / 2 {
+            let held = |network| networks.get(&network).copied().unwrap_or(0);
+            // One address may have as many as it may have.
+            let share = |part: usize| (self.most / part).max(self.most_of_one);
+            if owners(address).into_iter().zip(SHARES).any(|(network, part)| held(network) >= share(part)) {
+                return Err(Full::Network);
+            }
+        }
+        for network in owners(address) {
+            *networks.entry(network).or_insert(0) += 1;
+        }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        places.insert(number, socket);
-        drop(of_one);
+        of_one.entry(address).or_default().insert(number, socket);
+        drop(book);
         Ok(OfOne(Arc::clone(self), address, number))
     }
 
     /// Shuts down the connections of an address that are its own; gives how many. With `how` [`Shutdown::Read`] answers that
     /// are on their way still arrive.
     pub fn shut(&self, address: IpAddr, how: Shutdown) -> usize {
-        let of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        let sockets =
-            of_one.get(&self.translators.customer(address)).into_iter().flat_map(HashMap::values).flatten();
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = book
+            .of_one
+            .get(&self.translators.customer(address))
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flatten();
         // One that the other side has ended meanwhile is as good.
         sockets.filter(|socket| socket.shutdown(how).is_ok()).count()
     }
@@ -100,11 +141,20 @@ impl Drop for Place {
 
 impl Drop for OfOne {
     fn drop(&mut self) {
-        let mut of_one = self.0.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let Book { of_one, owners: networks } = &mut *book;
         if let Some(places) = of_one.get_mut(&self.1) {
             places.remove(&self.2);
             if places.is_empty() {
                 of_one.remove(&self.1);
+            }
+        }
+        for network in owners(self.1) {
+            if let Some(held) = networks.get_mut(&network) {
+                *held -= 1;
+                if *held == 0 {
+                    networks.remove(&network);
+                }
             }
         }
     }
@@ -116,6 +166,33 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect(text)
+    }
+
+    fn is_empty(room: &Room) -> bool {
+        let book = room.book.lock().expect("not poisoned");
+        book.of_one.is_empty() && book.owners.is_empty()
+    }
+
+    /// A /48 has very many /64s; its owner fills half of the room and not the rest.
+    #[test]
+    fn one_owner_leaves_room_for_others() {
+        let room = Room::new(80, 2, Translators::default());
+        let enter = |address: &str| {
+            let place = room.enter()?;
+            Ok::<_, Full>((place, room.of(ip(address), None)?))
+        };
+        let mut held = Vec::new();
+        for n in 0..200 {
+            match enter(&format!("2001:db8:7:{n:x}::1")) {
+                Ok(place) => held.push(place),
+                Err(full) => assert_eq!(full, Full::Network),
+            }
+        }
+        assert_eq!(held.len(), 40);
+        let others: Vec<_> = (0..10).map(|n| enter(&format!("2001:db9:{n:x}::1")).expect("room")).collect();
+        assert_eq!(enter("2001:db8:8::1").map(drop), Err(Full::Network), "another /48 of the same /32");
+        drop((held, others));
+        assert!(is_empty(&room));
     }
 
     #[test]
@@ -143,7 +220,7 @@ mod tests {
         assert!(room.of(ip("192.0.2.2"), None).is_ok() && room.of(ip("2001:db8:0:1::1"), None).is_ok());
         drop(held);
         assert!(room.of(ip("192.0.2.1"), None).is_ok());
-        assert!(room.of_one.lock().expect("not poisoned").is_empty(), "nothing is kept of who has left");
+        assert!(is_empty(&room), "nothing is kept of who has left");
     }
 
     #[test]
@@ -172,6 +249,6 @@ mod tests {
         let open = other.read(&mut [0]).expect_err("it is open");
         assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
         drop((places, shared));
-        assert!(room.of_one.lock().expect("not poisoned").is_empty());
+        assert!(is_empty(&room));
     }
 }

@@ -1,3 +1,4 @@
 //! Strangers and web pages against the door: its limits, its blocks and its parser.
 
+mod places;
 mod translators;
