@@ -69,7 +69,7 @@ fn limits(criterion: &mut Criterion) {
         bencher.iter(|| turn.next().map(|key| table.take(black_box(*key), 1)));
     });
     let limits = Limits::new(&Config::default(), Arc::new(Nobody));
-    let source = Source { address: Ipv4Addr::new(192, 0, 2, 1).into(), direct: true };
+    let source = Source { address: Ipv4Addr::new(192, 0, 2, 1).into(), direct: true, lured: false };
     criterion.bench_function("limits/a request with the defaults", |bencher| {
         bencher.iter(|| {
             let passed = limits.request(black_box(source)).and_then(|()| limits.token_shown(source));

@@ -178,7 +178,7 @@ async fn head(
     parts: &Parts,
     known: &mut Option<Arc<Principal>>,
 ) -> Result<Arc<Principal>, Refusal> {
-    limit::request(gateway, &context.peer)?;
+    limit::request(gateway, &context.peer, &parts.headers)?;
     limit::head(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
     let principal = authenticate(gateway, &context.peer, endpoint, parts).await?;

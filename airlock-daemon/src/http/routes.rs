@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Refusal, Stage, limit};
+use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
 use super::body::{Body, json};
 use super::{Service, endpoint, health, metadata};
@@ -19,7 +19,7 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
     {
         let reason = "of all expectations only 100-continue can be met (RFC 9110, section 10.1.1)";
         let refusal = Refusal::new(Stage::Http, StatusCode::EXPECTATION_FAILED, reason);
-        return refuse(service, peer, refusal);
+        return refuse(service, peer, request.headers(), refusal);
     }
     let path = request.uri().path();
     if let Some(mcp) = Endpoint::parse(path) {
@@ -27,7 +27,7 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
     }
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     if let Some(resource) = path.strip_prefix(metadata::PREFIX) {
-        return match limit::request(&service.gateway, &peer) {
+        return match open_to_all(&service.gateway, &peer, request.headers()) {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
             Ok(()) if get => metadata::serve(&service.gateway, resource),
             Ok(()) => endpoint::turn_away(service, peer, &not_allowed()),
@@ -37,13 +37,19 @@ pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming
         // Whoever looks after this host must be able to, however busy its address is.
         "/live" if get => health::live(service),
         "/ready" if get => health::ready(service),
-        "/info" if get => match limit::request(&service.gateway, &peer) {
+        "/info" if get => match open_to_all(&service.gateway, &peer, request.headers()) {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
             Ok(()) => health::info(service),
         },
-        "/live" | "/ready" | "/info" => refuse(service, peer, not_allowed()),
-        _ => refuse(service, peer, nothing_here()),
+        "/live" | "/ready" | "/info" => refuse(service, peer, request.headers(), not_allowed()),
+        _ => refuse(service, peer, request.headers(), nothing_here()),
     }
+}
+
+/// What needs no token is limited all the same, and not for web pages of others.
+fn open_to_all(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+    limit::request(gateway, peer, headers)?;
+    gateway.origins.origin(headers)
 }
 
 /// 404 of the metrics listener.
@@ -52,8 +58,8 @@ pub fn not_found() -> Response<Body> {
 }
 
 /// Ends a request that was for nothing of ours; who sends many of them is told to wait like anybody else.
-fn refuse(service: &Arc<Service>, peer: Peer, refusal: Refusal) -> Response<Body> {
-    let refusal = limit::request(&service.gateway, &peer).err().unwrap_or(refusal);
+fn refuse(service: &Arc<Service>, peer: Peer, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
+    let refusal = limit::request(&service.gateway, &peer, headers).err().unwrap_or(refusal);
     endpoint::turn_away(service, peer, &refusal)
 }
 

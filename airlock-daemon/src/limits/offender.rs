@@ -36,6 +36,8 @@ pub struct Source {
     pub address: IpAddr,
     /// Packets come from that address itself; otherwise a proxy has told of it.
     pub direct: bool,
+    /// Somebody else's web page may have had the browser of whoever sits there send this: it is limited, and held against nobody.
+    pub lured: bool,
 }
 
 /// An address that has earned a drop.
@@ -186,6 +188,9 @@ impl Offenders {
 
     /// A request was refused because of one of its address's limits.
     pub fn violation(&self, source: Source, customer: IpAddr, reason: Reason, now: u64) {
+        if source.lured {
+            return;
+        }
         // Of one who comes by a translator neither address may be blocked: the other ones of either would be as well.
         if self.exempt.covers(source.address) || self.exempt.covers(customer) {
             return;
@@ -319,7 +324,7 @@ mod tests {
     }
 
     fn from(address: &str) -> Source {
-        Source { address: address.parse().expect("an address"), direct: true }
+        Source { address: address.parse().expect("an address"), direct: true, lured: false }
     }
 
     fn customer(source: Source) -> IpAddr {
@@ -413,6 +418,14 @@ mod tests {
         assert_eq!(flood(60_000, &|n| format!("2001:db8:7:{n:x}::1")), near + 1);
         assert_eq!(flood(60_000, &|n| format!("2001:db8:{n:x}::1")), far + 1);
         assert_eq!(flood(45_000, &|n| format!("2001:{n:x}:7:8::1")), ROOM);
+    }
+
+    #[test]
+    fn what_a_web_page_had_a_browser_send_is_held_against_nobody() {
+        let (offenders, told) = offenders();
+        let lured = Source { lured: true, ..from("203.0.113.7") };
+        thrice(&offenders, lured, SECOND);
+        assert!(told.take().is_empty() && offenders.lock().entries.is_empty());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! May this connection speak at all? Origin and Host, before anything costs something.
 //!
+//! Who is lured is no offender either: what a third party can have somebody's browser send is refused and limited, and never
+//! held against the address that it comes from.
+//!
 //! A browser that was lured to a page of an attacker's can send requests to any address it can reach. Its `Origin` gives it
 //! away; where a name was bound to our address for the purpose (DNS rebinding), the `Host` does.
 
@@ -11,6 +14,9 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::config::schema::Server;
 
 use super::{Refusal, Stage};
+
+/// `Sec-Fetch-Site`.
+const SEC_FETCH_SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");
 
 /// Which origins and hosts are let in.
 #[derive(Debug, Clone, Default)]
@@ -38,16 +44,28 @@ impl Origins {
         self.host(uri, headers)
     }
 
-    fn origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        for origin in headers.get_all(ORIGIN) {
-            let known =
-                origin.to_str().is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin));
-            if !known {
-                let reason = "requests from this origin are not allowed (server.allowed_origins)";
-                return Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason));
-            }
+    /// Checks which web page a request comes from, if any.
+    ///
+    /// # Errors
+    /// 403 for one that is not let in.
+    pub fn origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if !self.is_lured(headers) {
+            return Ok(());
         }
-        Ok(())
+        let reason = "requests from web pages of this origin are not allowed (server.allowed_origins)";
+        Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason))
+    }
+
+    /// Whether a browser says that a web page which is not let in had it send this: by `Origin`, or, where requests go without
+    /// one as that for an image does, by `Sec-Fetch-Site` (W3C Fetch Metadata). What sends neither is no browser, or one that was
+    /// told the address by its user.
+    pub fn is_lured(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter().peekable();
+        if origins.peek().is_some() {
+            let is_known = |origin: &http::HeaderValue| self.allowed.iter().any(|allowed| origin == allowed);
+            return !origins.all(is_known);
+        }
+        headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "none" && site != "same-origin")
     }
 
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -130,6 +148,25 @@ mod tests {
             ]),
             Err(StatusCode::FORBIDDEN)
         );
+    }
+
+    #[test]
+    fn a_browser_that_another_page_lured_is_told_by_its_words() {
+        let lured = |headers: &[(http::HeaderName, &'static str)]| {
+            let server = Server { allowed_origins: vec!["https://a.example".into()], ..Server::default() };
+            let map = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            Origins::new(&server).is_lured(&map.collect())
+        };
+        for site in ["cross-site", "same-site", "anything"] {
+            assert!(lured(&[(SEC_FETCH_SITE, site)]), "{site}");
+            assert!(!lured(&[(SEC_FETCH_SITE, site), (ORIGIN, "https://a.example")]), "{site}");
+        }
+        assert!(lured(&[(ORIGIN, "https://evil.example")]) && lured(&[(ORIGIN, "null")]));
+        for site in ["none", "same-origin"] {
+            assert!(!lured(&[(SEC_FETCH_SITE, site)]), "{site}");
+            assert!(lured(&[(SEC_FETCH_SITE, site), (ORIGIN, "https://evil.example")]), "{site}");
+        }
+        assert!(!lured(&[]));
     }
 
     #[test]

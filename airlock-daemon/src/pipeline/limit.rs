@@ -18,12 +18,13 @@ const MAX_FIELDS: usize = 96;
 /// Most bytes of target, names and values together. hyper's own bound is 64 KiB.
 const MAX_BYTES: usize = 48 * 1024;
 
-/// Before anything of a request is looked at.
+/// Before anything of a request is looked at but what web page it comes from, if any.
 ///
 /// # Errors
 /// 429 for an address that sends too much, or is blocked.
-pub fn request(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
-    let passed = source(peer).map_or(Ok(()), |source| gateway.limits.request(source));
+pub fn request(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+    let lured = gateway.origins.is_lured(headers);
+    let passed = source(peer, lured).map_or(Ok(()), |source| gateway.limits.request(source));
     passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
 }
 
@@ -46,7 +47,8 @@ pub fn head(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 /// # Errors
 /// 429 for an address of which too many tokens were refused.
 pub fn token(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
-    let passed = source(peer).map_or(Ok(()), |source| gateway.limits.token_shown(source));
+    // A request of somebody else's page was turned away before.
+    let passed = source(peer, false).map_or(Ok(()), |source| gateway.limits.token_shown(source));
     passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
 }
 
@@ -54,15 +56,15 @@ pub fn token(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
 /// that goes on with an expired token must not lock the others out.
 pub fn token_refused(gateway: &Gateway, peer: &Peer, error: &TokenError) {
     if error.is_guess()
-        && let Some(source) = source(peer)
+        && let Some(source) = source(peer, false)
     {
         gateway.limits.token_refused(source);
     }
 }
 
 /// Where requests of a peer come from; one on a unix socket has no address, and no limit of one.
-fn source(peer: &Peer) -> Option<Source> {
-    Some(Source { address: peer.address?, direct: peer.proxy.is_none() })
+fn source(peer: &Peer, lured: bool) -> Option<Source> {
+    Some(Source { address: peer.address?, direct: peer.proxy.is_none(), lured })
 }
 
 /// One message of a principal.

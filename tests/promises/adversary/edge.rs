@@ -2,3 +2,4 @@
 
 mod places;
 mod translators;
+mod web_page;
