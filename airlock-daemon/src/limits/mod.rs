@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::principal::Principal;
-use crate::config::schema::Config;
+use crate::config::schema::{Config, PerAddress};
 use crate::config::translators::Translators;
 use crate::config::units::Rate;
 use crate::kernel::Reason;
@@ -96,6 +96,8 @@ pub struct Limits {
     /// Two of them make a key that nobody can aim at.
     hashers: [RandomState; 2],
     address: Option<Table>,
+    /// `per_address` is not configured, and so does not count those behind whom everybody may be.
+    spares: bool,
     failed: Option<Table>,
     token: Option<Table>,
     tenant: Option<Table>,
@@ -131,16 +133,21 @@ impl Limits {
     /// The limits of a configuration; offenders are told to `sink`.
     pub fn new(config: &Config, sink: Arc<dyn OffenderSink>) -> Self {
         let limits = &config.rate_limiting;
-        let burst = |rate: Rate| Table::new(Quota::new(rate, limits.burst.unwrap_or(rate.count)));
+        let quota = |rate: Rate| Quota::new(rate, limits.burst.unwrap_or(rate.count));
+        let burst = |rate: Rate| Table::new(quota(rate));
+        let address = match limits.per_address {
+            PerAddress::Unsaid => Some(Quota::whole(PerAddress::DEFAULT)),
+            PerAddress::Off => None,
+            PerAddress::Rate(rate) => Some(quota(rate)),
+        };
         let whole = |rate: Rate| Table::new(Quota::whole(rate));
         let tools = limits.per_tool.iter();
         let exempt = Exempt::new(&config.server.trusted_proxies, &config.kernel.xdp.allow);
         Self {
             epoch: Instant::now(),
             hashers: [RandomState::new(), RandomState::new()],
-            address: limits
-                .per_address
-                .map(|rate| Table::of_customers(Quota::new(rate, limits.burst.unwrap_or(rate.count)))),
+            address: address.map(Table::of_customers),
+            spares: limits.per_address == PerAddress::Unsaid,
             failed: limits.failed_auth.map(|rate| Table::of_customers(Quota::whole(rate))),
             token: limits.per_token.map(burst),
             tenant: limits.per_tenant.as_ref().and_then(|tenant| tenant.requests).map(burst),
@@ -174,6 +181,9 @@ impl Limits {
             return Err(Exceeded { limit: Limit::Ordered, wait });
         }
         let Some(table) = &self.address else { return Ok(()) };
+        if self.spares && self.exempt.covers(source.address) {
+            return Ok(());
+        }
         let now = self.now();
         let key = Key::of(customer);
         table.take(key, now).map_err(|wait| {
@@ -329,5 +339,46 @@ impl Limits {
     /// Nanoseconds since the start. Not the time at which a request came: by the time its body is here, that is long ago.
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl OffenderSink for Nobody {
+        fn offend(&self, _: &offender::Offence) {}
+        fn forgive(&self, _: IpAddr) {}
+    }
+
+    fn passed(config: &Config, address: &str, requests: usize) -> usize {
+        let limits = Limits::new(config, Arc::new(Nobody));
+        let source = Source { address: address.parse().expect(address), direct: true, lured: false };
+        (0..requests).filter(|_| limits.request(source).is_ok()).count()
+    }
+
+    /// Some come back while the others are counted; a second's worth is far more than that.
+    #[test]
+    fn an_address_has_a_limit_unless_everybody_may_be_behind_it() {
+        let mut config = Config::default();
+        config.server.trusted_proxies = vec!["10.0.0.0/8".to_owned()];
+        config.kernel.xdp.allow = vec!["192.0.2.0/24".to_owned()];
+        let most = usize::try_from(PerAddress::DEFAULT.count).expect("a number");
+        // A burst that is meant for others does not make it narrow.
+        config.rate_limiting.burst = Some(10);
+        for address in ["203.0.113.7", "2001:db8::7", "64:ff9b::203.0.113.7"] {
+            let passed = passed(&config, address, 4 * most);
+            assert!(passed >= most && passed < 3 * most, "{address}: {passed}");
+        }
+        for address in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.1"] {
+            assert_eq!(passed(&config, address, 2 * most), 2 * most, "{address}");
+        }
+        config.rate_limiting.per_address = PerAddress::Off;
+        assert_eq!(passed(&config, "203.0.113.7", 2 * most), 2 * most);
+        config.rate_limiting.per_address = PerAddress::Rate(Rate::per_minute(1));
+        let passed = passed(&config, "127.0.0.1", 100);
+        assert!((10..100).contains(&passed), "{passed}: what is configured holds for all, with the burst");
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::units::{Period, Rate};
 
 /// `rate_limiting`: how much one client may take. Whoever takes more gets 429 with `Retry-After`. Unless configured, only
-/// `failed_auth` and `per_principal.streams` are limited.
+/// `per_address`, `failed_auth` and `per_principal.streams` are limited.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimiting {
@@ -16,10 +16,11 @@ pub struct RateLimiting {
     pub per_token: Option<Rate>,
     /// HTTP requests of one client address, good or bad, counted before the token is looked at; `/live` and `/ready` are not.
     /// An IPv6 address counts with its /64; clients behind one address share it, unless their proxy is in `server.trusted_proxies`. Not for unix sockets.
-    /// No limit by default.
-    pub per_address: Option<Rate>,
+    /// Unless configured it is `30000/min`, which no honest client meets, and does not count loopback, `server.trusted_proxies`
+    /// (whose clients it counts) and `kernel.xdp.allow`: behind those may be everybody. `null` for no limit.
+    pub per_address: PerAddress,
     /// How many requests may come at once after a rest; for `per_token`, `per_address` and `per_tenant.requests`. By default
-    /// as many as the rate has in its span: 200 of `200/min`.
+    /// as many as the rate has in its span: 200 of `200/min`. It does not concern `per_address` where that is not configured.
     pub burst: Option<u32>,
     /// Quotas of one tenant of an issuer; principals without a tenant are one together. No limit by default.
     pub per_tenant: Option<TenantQuota>,
@@ -35,6 +36,47 @@ pub struct RateLimiting {
     pub failed_auth: Option<Rate>,
     /// When an address is blocked altogether; never by default. Needs `per_address` or `failed_auth`.
     pub kernel_drop: Option<KernelDrop>,
+}
+
+/// `rate_limiting.per_address`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PerAddress {
+    /// The configuration does not say: [`PerAddress::DEFAULT`], which spares those behind whom everybody may be.
+    #[default]
+    Unsaid,
+    /// `null`: no limit.
+    Off,
+    /// This, of every address.
+    Rate(Rate),
+}
+
+impl PerAddress {
+    /// Far above what a user, or some thousand users behind one address, ask for; far below what costs anything to refuse.
+    pub const DEFAULT: Rate = Rate::per_minute(30_000);
+
+    /// The rate that the configuration gives.
+    pub const fn given(self) -> Option<Rate> {
+        match self {
+            Self::Rate(rate) => Some(rate),
+            Self::Unsaid | Self::Off => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PerAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<Rate>::deserialize(deserializer)?.map_or(Self::Off, Self::Rate))
+    }
+}
+
+impl Serialize for PerAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unsaid => Self::DEFAULT.serialize(serializer),
+            Self::Off => serializer.serialize_none(),
+            Self::Rate(rate) => rate.serialize(serializer),
+        }
+    }
 }
 
 /// `rate_limiting.per_tenant`.
@@ -81,7 +123,7 @@ impl Default for RateLimiting {
     fn default() -> Self {
         Self {
             per_token: None,
-            per_address: None,
+            per_address: PerAddress::Unsaid,
             burst: None,
             per_tenant: None,
             per_principal: PrincipalQuota::default(),

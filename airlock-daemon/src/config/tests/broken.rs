@@ -193,7 +193,7 @@ fn a_limit_that_cannot_be_meant_is_told_at_its_place() {
         ),
         ("rate_limiting: {per_tool: {«\"*/x\": 1/s}}\n", "`*` is no upstream"),
         (
-            "rate_limiting: {failed_auth: null, «kernel_drop: {after: 3, for: 5m, at_most: 1h}}\n",
+            "rate_limiting: {failed_auth: null, per_address: null, «kernel_drop: {after: 3, for: 5m, at_most: 1h}}\n",
             "no address can be blocked",
         ),
         ("rate_limiting: {kernel_drop: {after: «0, for: 5m, at_most: 1h}}\n", "before it did anything"),

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{AUTH, assert_mistakes, good, mistakes};
 use crate::config::schema::{
-    Framing, Io, Isolation, KernelMode, OnAuditFailure, PinNetwork, PolicyMode, SignatureAlgorithm,
+    Framing, Io, Isolation, KernelMode, OnAuditFailure, PerAddress, PinNetwork, PolicyMode,
+    SignatureAlgorithm,
 };
 use crate::config::schema::{UpstreamKind, Workers};
 use crate::config::units::{ByteSize, Rate};
@@ -44,7 +45,8 @@ fn a_minimal_file_gives_the_documented_defaults() {
     assert!(config.kernel.xdp.interfaces.is_empty());
     let limits = &config.rate_limiting;
     assert_eq!((limits.failed_auth, limits.per_principal.streams), (Some(Rate::per_minute(5)), Some(64)));
-    assert!(limits.per_token.is_none() && limits.per_address.is_none() && limits.per_tenant.is_none());
+    assert!(limits.per_token.is_none() && limits.per_tenant.is_none());
+    assert_eq!(limits.per_address, PerAddress::Unsaid);
     assert!(limits.per_tool.is_empty() && limits.kernel_drop.is_none());
     let memory = &config.limits.memory;
     let sizes = [memory.total, memory.per_tenant, memory.per_principal, memory.per_session];
@@ -52,6 +54,11 @@ fn a_minimal_file_gives_the_documented_defaults() {
     let off =
         good(&format!("{AUTH}rate_limiting: {{failed_auth: null, per_principal: {{}}}}\n")).rate_limiting;
     assert_eq!((off.failed_auth, off.per_principal.streams), (None, Some(64)));
+    let per_address = |value: &str| {
+        good(&format!("{AUTH}rate_limiting: {{per_address: {value}}}\n")).rate_limiting.per_address
+    };
+    assert_eq!(per_address("null"), PerAddress::Off);
+    assert_eq!(per_address("30000/min"), PerAddress::Rate(PerAddress::DEFAULT));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Limits that would refuse everything, or nothing.
 
 use super::{Checks, at};
-use crate::config::schema::{Config, KernelDrop};
+use crate::config::schema::{Config, KernelDrop, PerAddress};
 use crate::config::tree::Step;
 use crate::limits::pattern::Pattern;
 
@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     }
     if limits.burst.is_some()
         && limits.per_token.is_none()
-        && limits.per_address.is_none()
+        && limits.per_address.given().is_none()
         && requests.is_none()
         && all_known(checks, &["per_token", "per_address", "per_tenant"])
     {
@@ -80,14 +80,14 @@ fn kernel_drop(config: &Config, drop: &KernelDrop, checks: &mut Checks<'_>) {
     let limits = &config.rate_limiting;
     let path = |key| at!["rate_limiting", "kernel_drop", key].to_vec();
     if limits.failed_auth.is_none()
-        && limits.per_address.is_none()
+        && limits.per_address == PerAddress::Off
         && all_known(checks, &["failed_auth", "per_address"])
     {
         checks.key(
             at!["rate_limiting", "kernel_drop"],
             "no address can be blocked: neither `failed_auth` nor `per_address` is limited",
             "a limit of addresses beside it",
-            "add `per_address: 1000/min` or remove `failed_auth: null`, or remove `kernel_drop`",
+            "remove `per_address: null` or `failed_auth: null`, or remove `kernel_drop`",
         );
     }
     if drop.after == 0 && checks.known(&path("after")) {
