@@ -121,7 +121,8 @@ fn main() {
         println!("SKIPPED: the early drop does not load here: {}", half.report());
         return;
     };
-    early_drop.set_ports(&[8080]).expect("ports");
+    let ours = ["192.0.2.1:8080", "[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:8080"];
+    early_drop.set_sockets(&ours.map(|socket| socket.parse().expect(socket))).expect("sockets");
     let listed = [203, 0, 113, 7];
     early_drop.block(listed.into(), Duration::from_hours(1), Reason::Operator).expect("a block");
     let kinds = [

@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -336,7 +336,7 @@ fn the_kernel_judges_packets_as_the_host_does() {
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("the early drop does not load here: {}", support::refusals(&half)));
     };
-    early_drop.set_ports(&[8080, 8443]).expect("ports");
+    early_drop.set_sockets(&ours(&[8080, 8443])).expect("sockets");
     let v4 = "203.0.113.7".parse().expect("an address");
     let v6 = "2001:db8:0:9::1".parse().expect("an address");
     early_drop.block(v4, Duration::from_mins(10), Reason::RateLimit).expect("a block");
@@ -367,7 +367,7 @@ fn the_kernel_judges_packets_as_the_host_does() {
     };
     assert_eq!(dropped(&half), 12);
 
-    early_drop.set_ports(&[8443]).expect("ports");
+    early_drop.set_sockets(&ours(&[8443])).expect("sockets");
     assert!(!judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080)), "no longer ours");
     assert!(early_drop.unblock(v4).expect("an answer"));
     assert!(!early_drop.unblock(v4).expect("an answer"), "only once");
@@ -390,7 +390,7 @@ fn an_exempt_network_is_never_dropped() {
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("the early drop does not load here: {}", support::refusals(&half)));
     };
-    early_drop.set_ports(&[8080]).expect("ports");
+    early_drop.set_sockets(&ours(&[8080])).expect("sockets");
     for address in ["203.0.113.7", "2001:db8:0:9::1", "198.51.100.1"] {
         let address = address.parse().expect("an address");
         early_drop.block(address, Duration::from_mins(10), Reason::Operator).expect("a block");
@@ -405,6 +405,13 @@ fn an_exempt_network_is_never_dropped() {
 enum Ip {
     V4([u8; 4]),
     V6(u8),
+}
+
+/// The sockets of the daemon, of both families, on these ports of the addresses that frames go to.
+fn ours(ports: &[u16]) -> Vec<SocketAddr> {
+    let both =
+        |port: &u16| [SocketAddr::from(([192, 0, 2, 1], *port)), SocketAddr::from(([0xfd; 16], *port))];
+    ports.iter().flat_map(both).collect()
 }
 
 /// An Ethernet frame with a TCP segment.

@@ -62,6 +62,12 @@ fn start_connecting(from: IpAddr, to: SocketAddr) -> rustix::fd::OwnedFd {
     }
 }
 
+/// The daemon listens on one port of all addresses of both families.
+fn protect(net: &Net, early_drop: &EarlyDrop) {
+    let sockets = ["0.0.0.0", "::"].map(|all| SocketAddr::new(address(all), OUR_PORT));
+    net.inside(SERVER, || early_drop.set_sockets(&sockets)).expect("sockets");
+}
+
 /// TCX came with 6.6.
 fn kernel_has_tcx() -> bool {
     let uname = rustix::system::uname();
@@ -82,7 +88,7 @@ fn a_listed_source_is_dropped_and_nothing_else(mode: XdpMode, attached_as: &str)
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
     assert_eq!(early_drop.attached()[0].mode, attached_as);
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
 
     for (server, listed, neighbour) in
         [("10.99.0.1", "10.99.0.2", "10.99.0.3"), ("fd99::1", "fd99:0:0:2::1", "fd99:0:0:3::1")]
@@ -110,6 +116,29 @@ fn generically_a_listed_source_is_dropped_and_nothing_else() {
     a_listed_source_is_dropped_and_nothing_else(XdpMode::Generic, "generic");
 }
 
+/// A source is blocked at a daemon that listens on one address of several: the same port of another address, where another service
+/// listens, stays open to it.
+#[test]
+fn another_service_on_the_same_port_is_not_closed() {
+    let Some(net) = net() else { return };
+    let half = start(&net, Xdp { interfaces: vec!["door".into()], ..Xdp::default() });
+    let Some(early_drop) = half.early_drop() else {
+        return support::skip(&format!("XDP does not attach here: {}", half.report()));
+    };
+    net.shell(SERVER, "ip address add 10.99.0.9/24 dev door").expect("another address");
+    let [ours, theirs, listed] = ["10.99.0.1", "10.99.0.9", "10.99.0.2"].map(address);
+    let sockets = [ours, address("127.0.0.1")].map(|address| SocketAddr::new(address, OUR_PORT));
+    early_drop.set_sockets(&sockets).expect("sockets");
+    only_the_listed_is_dropped(&net, early_drop, ours, listed, None);
+    let other = net.inside(SERVER, || TcpListener::bind((theirs, OUR_PORT)).expect("a listener"));
+    reach(&net, listed, &other);
+    drop(other);
+    // The same once the daemon has that address alone.
+    early_drop.set_sockets(&[SocketAddr::new(theirs, OUR_PORT)]).expect("sockets");
+    assert!(early_drop.unblock(listed).expect("a map"));
+    only_the_listed_is_dropped(&net, early_drop, theirs, listed, None);
+}
+
 #[test]
 fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
     let Some(net) = net() else { return };
@@ -123,7 +152,7 @@ fn behind_another_xdp_program_a_listed_source_is_dropped_at_tcx() {
     }
     let attached = early_drop.attached();
     assert_eq!(attached.first().map(|place| place.mode), Some("tcx"), "{}", second.report());
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
     for (server, listed) in [("10.99.0.1", "10.99.0.2"), ("fd99::1", "fd99:0:0:2::1")] {
         only_the_listed_is_dropped(&net, early_drop, address(server), address(listed), None);
     }
@@ -158,7 +187,7 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     // Who was there first works on; once it is gone, the next look attaches.
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
     let early_drop = first.early_drop().expect("it was there");
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
     only_the_listed_is_dropped(&net, early_drop, server, listed, None);
     drop(first);
     net.inside(SERVER, || second.refresh_interfaces());
@@ -188,7 +217,7 @@ fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_a
     }
     let attached = early_drop.attached();
     assert_eq!(attached.first().map(|place| place.mode), Some("tcx"), "{}", second.report());
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
     let [server, listed, exempt] = ["10.97.0.1", "10.97.0.2", "10.97.0.3"].map(address);
     net.inside(SERVER, || early_drop.block(exempt, Duration::from_mins(10), Reason::Operator))
         .expect("a block");
@@ -238,7 +267,7 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
     let attached = || early_drop.attached().into_iter().map(|place| place.interface).collect::<Vec<_>>();
     assert_eq!(attached(), ["door"], "{}", half.report());
     assert!(half.report().to_string().contains("interface late"), "{}", half.report());
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
     let [server, listed] = ["10.97.0.1", "10.97.0.2"].map(address);
     for _ in 0..2 {
         net.add_pair(["late", "far"], &["10.97.0.1/24"], &["10.97.0.2/24"]).expect("a pair of interfaces");
@@ -259,7 +288,7 @@ fn the_end_of_the_daemon_lifts_every_drop() {
     let Some(early_drop) = half.early_drop() else {
         return support::skip(&format!("XDP does not attach here: {}", half.report()));
     };
-    early_drop.set_ports(&[OUR_PORT]).expect("ports");
+    protect(&net, early_drop);
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
     net.inside(SERVER, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
         .expect("a block");

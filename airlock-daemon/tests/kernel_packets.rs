@@ -8,18 +8,21 @@
 #[path = "../../tests/src/skip.rs"]
 mod support;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use airlock::config::schema::{Kernel, KernelMode, Seal};
 use airlock::kernel::{KernelError, KernelHalf, LoadError, Reason, Stage, Verdict};
-use airlock_ebpf::{Source, World, decide};
+use airlock_ebpf::{Destination, Source, World, decide};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 const OURS: u16 = 8080;
 const OTHER: u16 = 22;
+/// The addresses of the daemon.
+const OUR_V4: [u8; 4] = [192, 0, 2, 1];
+const OUR_V6: [u8; 16] = [0xfd; 16];
 /// The least that the kernel takes for a test: an Ethernet header.
 const SHORTEST: usize = 14;
 
@@ -55,7 +58,8 @@ fn kernel() -> Option<Arc<KernelHalf>> {
         support::skip(&format!("the early drop does not load here: {}", half.report()));
         return None;
     };
-    early_drop.set_ports(&[OURS]).expect("ports");
+    let sockets = [IpAddr::from(OUR_V4), OUR_V6.into()].map(|address| SocketAddr::new(address, OURS));
+    early_drop.set_sockets(&sockets).expect("sockets");
     for standing in [Standing::Listed, Standing::Expired, Standing::Exempt] {
         let lasting = if standing == Standing::Expired { Duration::ZERO } else { Duration::from_hours(1) };
         for address in [IpAddr::from(standing.v4()), standing.v6().into()] {
@@ -189,7 +193,7 @@ fn build(shape: Shape) -> Frame {
             });
             bytes.extend([64, shape.protocol, 0, 0]);
             bytes.extend(shape.standing.v4());
-            bytes.extend([192, 0, 2, 1]);
+            bytes.extend(OUR_V4);
             let network = bytes.len();
             // No-operation, so that no byte of it looks like a port of ours.
             bytes.extend(std::iter::repeat_n(1, usize::from(words) * 4));
@@ -208,7 +212,7 @@ fn build(shape: Shape) -> Frame {
             let after = |index: usize| kinds.get(index).map_or(shape.protocol, |(kind, _)| *kind);
             bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 60, after(0), 64]);
             bytes.extend(shape.standing.v6());
-            bytes.extend([0xfd; 16]);
+            bytes.extend(OUR_V6);
             let network = bytes.len();
             for (index, (kind, rest)) in kinds.iter().enumerate() {
                 // The second byte is the length of what follows, and reserved in a fragment header.
@@ -236,7 +240,7 @@ fn expected(shape: Shape, frame: &Frame, length: usize) -> Verdict {
     }
     let has_port = shape.protocol == 6 && shape.fragment != Fragment::Later && length >= frame.port;
     if !has_port || shape.port != OURS {
-        return Verdict::OtherPort;
+        return Verdict::Elsewhere;
     }
     match shape.standing {
         Standing::Expired => Verdict::Expired,
@@ -334,6 +338,26 @@ fn what_is_dropped_is_counted_for_its_source() {
     assert_eq!(packets(v4), Some(0), "a new one begins anew");
 }
 
+/// The same port of another address is not the daemon's: another service has it, or a host behind this one.
+#[test]
+fn what_goes_to_another_address_passes() {
+    let Some(half) = kernel() else { return };
+    for stage in [Stage::Xdp, Stage::Tcx] {
+        let mut judge = Judge::new(&half, stage);
+        for shape in shapes().filter(|shape| (shape.protocol, shape.port) == (6, OURS)) {
+            let mut frame = build(shape);
+            // The last byte of the destination address.
+            frame.bytes[frame.network - 1] ^= 1;
+            let expected = match expected(shape, &frame, frame.bytes.len()) {
+                Verdict::NotListed => Verdict::NotListed,
+                _ => Verdict::Elsewhere,
+            };
+            assert_eq!(judge.expect(&frame.bytes, expected), Ok(true), "{stage:?} {shape:?}");
+        }
+        judge.settle();
+    }
+}
+
 /// A block of one client of a translator, however it was named, meets that client by both ways and nobody else of the /64.
 #[test]
 fn one_client_of_a_translator_is_dropped_and_not_all_of_them() {
@@ -394,8 +418,8 @@ impl World for Host {
         Self::standing(source).map(|standing| if standing == Standing::Expired { 1 } else { u64::MAX })
     }
 
-    fn listens_on(&self, port: u16) -> bool {
-        port == OURS
+    fn listens_at(&self, destination: &Destination) -> bool {
+        [Destination::from_v4(OUR_V4, OURS), Destination::from_v6(OUR_V6, OURS)].contains(destination)
     }
 
     fn now_ns(&self) -> u64 {

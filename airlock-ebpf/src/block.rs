@@ -1,6 +1,6 @@
 //! The early drop: what its program in the kernel and the daemon share.
 
-use crate::packet::Source;
+use crate::packet::{Destination, Source};
 
 /// Why a source is dropped, as the daemon gave it; the kernel half only keeps it, for `list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub struct Block {
 
 const _: () = assert!(size_of::<Block>() == 16 && align_of::<Block>() == 8);
 const _: () = assert!(size_of::<Source>() == 16 && align_of::<Source>() == 1);
+const _: () = assert!(size_of::<Destination>() == 18 && align_of::<Destination>() == 1);
 
 impl Block {
     /// The value as it lies in the map.
@@ -35,8 +36,9 @@ pub const BLOCKED: &str = "BLOCKED";
 pub const DROPS: &str = "DROPS";
 /// Map: sources that are never dropped; longest-prefix trie of [`Source`] bits to one byte.
 pub const ALLOWED: &str = "ALLOWED";
-/// Map: TCP ports of this daemon, the only ones that are protected; hash of `u16` to one byte.
-pub const PORTS: &str = "PORTS";
+/// Map: addresses and TCP ports for which this daemon has a socket, the only ones that are protected; hash of [`Destination`] to
+/// one byte. The daemon writes a socket for all addresses as one entry for each address of the host.
+pub const SOCKETS: &str = "SOCKETS";
 /// Map: packets by [`Verdict`](crate::Verdict); per-CPU array of `u64`.
 pub const VERDICTS: &str = "VERDICTS";
 /// Program: the early drop.
@@ -48,8 +50,8 @@ pub const DROP_TCX_PROGRAM: &str = "early_drop_tcx";
 pub const MAX_BLOCKED: u32 = 65_536;
 /// Networks that can be exempted from dropping.
 pub const MAX_ALLOWED: u32 = 1_024;
-/// Ports that can be protected.
-pub const MAX_PORTS: u32 = 64;
+/// Addresses with a port that can be protected.
+pub const MAX_SOCKETS: u32 = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The decision of the early drop: the same code in the kernel and in the tests of the host.
 
-use crate::packet::{Packet, Source, locate, tcp_port};
+use crate::packet::{Destination, Packet, Source, locate, tcp_destination};
 
 /// What became of a packet; the discriminant is the index of its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +10,9 @@ pub enum Verdict {
     Unparsed = 0,
     /// Passed: nobody asked for this source to be dropped. What every honest packet gets.
     NotListed = 1,
-    /// Passed: the source is listed, but this goes to no port of the daemon.
-    OtherPort = 2,
+    /// Passed: the source is listed, but this goes to no socket of the daemon: to another port, or to the same port of another
+    /// address, which another service of this host has, or a host behind it.
+    Elsewhere = 2,
     /// Passed: the time of the drop is over.
     Expired = 3,
     /// Passed: the source is exempt.
@@ -23,7 +24,7 @@ pub enum Verdict {
 impl Verdict {
     /// Every verdict, in the order of the counters.
     pub const ALL: [Self; 6] =
-        [Self::Unparsed, Self::NotListed, Self::OtherPort, Self::Expired, Self::Exempt, Self::Dropped];
+        [Self::Unparsed, Self::NotListed, Self::Elsewhere, Self::Expired, Self::Exempt, Self::Dropped];
 
     /// The number of verdicts.
     pub const COUNT: u32 = 6;
@@ -33,7 +34,7 @@ impl Verdict {
         match self {
             Self::Unparsed => "unparsed",
             Self::NotListed => "not_listed",
-            Self::OtherPort => "other_port",
+            Self::Elsewhere => "elsewhere",
             Self::Expired => "expired",
             Self::Exempt => "exempt",
             Self::Dropped => "dropped",
@@ -45,8 +46,8 @@ impl Verdict {
 pub trait World {
     /// The end of the drop of this source in nanoseconds of `CLOCK_MONOTONIC`, if it is listed.
     fn blocked_until(&self, source: &Source) -> Option<u64>;
-    /// Whether the daemon listens on this TCP port.
-    fn listens_on(&self, port: u16) -> bool;
+    /// Whether the daemon has a socket for this address and TCP port.
+    fn listens_at(&self, destination: &Destination) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds.
     fn now_ns(&self) -> u64;
     /// Whether this source is exempt from dropping.
@@ -57,15 +58,15 @@ pub trait World {
 
 /// Judges one frame.
 ///
-/// The order is the point: an honest packet pays for one exact-match lookup and nothing else; ports, clock and trie are
+/// The order is the point: an honest packet pays for one exact-match lookup and nothing else; sockets, clock and trie are
 /// read only for a source that is listed.
 #[inline]
 pub fn decide<P: Packet + ?Sized, W: World>(packet: &P, world: &W) -> Verdict {
     let Some(located) = locate(packet) else { return Verdict::Unparsed };
     let Some(until) = world.blocked_until(&located.source) else { return Verdict::NotListed };
-    match tcp_port(packet, &located) {
-        Some(port) if world.listens_on(port) => {}
-        _ => return Verdict::OtherPort,
+    match tcp_destination(packet, &located) {
+        Some(destination) if world.listens_at(&destination) => {}
+        _ => return Verdict::Elsewhere,
     }
     if world.now_ns() >= until {
         return Verdict::Expired;
@@ -82,6 +83,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::cell::Cell;
+
+    const OURS_V4: [u8; 4] = [192, 0, 2, 1];
+    const OURS_V6: [u8; 16] = [0xfd; 16];
 
     /// A host where one source is listed; it records which questions were asked.
     struct Host {
@@ -107,9 +111,9 @@ mod tests {
             (*source == self.listed).then_some(self.until)
         }
 
-        fn listens_on(&self, port: u16) -> bool {
+        fn listens_at(&self, destination: &Destination) -> bool {
             self.ask();
-            port == 8080
+            [Destination::from_v4(OURS_V4, 8080), Destination::from_v6(OURS_V6, 8080)].contains(destination)
         }
 
         fn now_ns(&self) -> u64 {
@@ -209,23 +213,35 @@ mod tests {
             assert_eq!(judge(V6, &v6(1, extensions, 1, 6, 8080)), Verdict::Dropped, "{extensions:?}");
         }
         let five = [(60, 0); 5];
-        assert_eq!(judge(V6, &v6(0, &five, 0, 6, 8080)), Verdict::OtherPort);
+        assert_eq!(judge(V6, &v6(0, &five, 0, 6, 8080)), Verdict::Elsewhere);
+    }
+
+    #[test]
+    fn the_same_port_of_another_address_is_not_the_daemons() {
+        for tags in 0..=2 {
+            let mut frame = v4(tags, 3, 0, 6, 8080);
+            frame[14 + tags * 4 + 19] = 2;
+            assert_eq!(judge(V4, &frame), Verdict::Elsewhere);
+            let mut frame = v6(tags, &[(60, 0)], 0, 6, 8080);
+            frame[14 + tags * 4 + 39] = 2;
+            assert_eq!(judge(V6, &frame), Verdict::Elsewhere);
+        }
     }
 
     #[test]
     fn only_the_daemons_tcp_ports_are_closed() {
-        assert_eq!(judge(V4, &v4(0, 0, 0, 6, 22)), Verdict::OtherPort);
-        assert_eq!(judge(V4, &v4(0, 0, 0, 17, 8080)), Verdict::OtherPort);
-        assert_eq!(judge(V4, &v4(0, 0, 0, 1, 8080)), Verdict::OtherPort);
-        assert_eq!(judge(V6, &v6(0, &[], 0, 58, 8080)), Verdict::OtherPort);
+        assert_eq!(judge(V4, &v4(0, 0, 0, 6, 22)), Verdict::Elsewhere);
+        assert_eq!(judge(V4, &v4(0, 0, 0, 17, 8080)), Verdict::Elsewhere);
+        assert_eq!(judge(V4, &v4(0, 0, 0, 1, 8080)), Verdict::Elsewhere);
+        assert_eq!(judge(V6, &v6(0, &[], 0, 58, 8080)), Verdict::Elsewhere);
     }
 
     #[test]
     fn a_later_fragment_has_no_port_and_a_first_one_has() {
         assert_eq!(judge(V4, &v4(0, 0, 0x2000, 6, 8080)), Verdict::Dropped);
-        assert_eq!(judge(V4, &v4(0, 0, 0x2001, 6, 8080)), Verdict::OtherPort);
+        assert_eq!(judge(V4, &v4(0, 0, 0x2001, 6, 8080)), Verdict::Elsewhere);
         assert_eq!(judge(V6, &v6(0, &[(44, 0)], 0x0001, 6, 8080)), Verdict::Dropped);
-        assert_eq!(judge(V6, &v6(0, &[(44, 0)], 0x0008, 6, 8080)), Verdict::OtherPort);
+        assert_eq!(judge(V6, &v6(0, &[(44, 0)], 0x0008, 6, 8080)), Verdict::Elsewhere);
     }
 
     #[test]

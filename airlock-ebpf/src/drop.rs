@@ -1,9 +1,11 @@
-//! The early drop: an XDP program that drops packets of listed sources to the daemon's own ports, and its twin for TCX.
+//! The early drop: an XDP program that drops packets of listed sources to the daemon's own sockets, and its twin for TCX.
 //!
 //! It only gathers what [`airlock_ebpf::decide`] asks for; the decision itself is tested on the host.
 #![allow(unsafe_code)]
 
-use airlock_ebpf::{Block, MAX_ALLOWED, MAX_BLOCKED, MAX_PORTS, Packet, Source, Verdict, World, decide};
+use airlock_ebpf::{
+    Block, Destination, MAX_ALLOWED, MAX_BLOCKED, MAX_SOCKETS, Packet, Source, Verdict, World, decide,
+};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
@@ -21,7 +23,7 @@ static DROPS: PerCpuHashMap<Source, u64> = PerCpuHashMap::with_max_entries(MAX_B
 #[map]
 static ALLOWED: LpmTrie<Source, u8> = LpmTrie::with_max_entries(MAX_ALLOWED, 0);
 #[map]
-static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(MAX_PORTS, 0);
+static SOCKETS: HashMap<Destination, u8> = HashMap::with_max_entries(MAX_SOCKETS, 0);
 #[map]
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
 
@@ -62,8 +64,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn listens_on(&self, port: u16) -> bool {
-        PORTS.get_ptr(port).is_some()
+    fn listens_at(&self, destination: &Destination) -> bool {
+        SOCKETS.get_ptr(destination).is_some()
     }
 
     #[inline(always)]

@@ -13,4 +13,4 @@ pub mod packet;
 pub use block::*;
 pub use cage::*;
 pub use decision::{Verdict, World, decide};
-pub use packet::{Packet, Source};
+pub use packet::{Destination, Packet, Source};

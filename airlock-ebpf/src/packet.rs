@@ -1,4 +1,4 @@
-//! Finding the source address and the destination port of a packet.
+//! Finding the source address of a packet, and the address and port that it goes to.
 //!
 //! The functions are generic over [`Packet`], because inside the kernel every read is a checked access to the packet's memory
 //! and on the host it is a slice. What is not understood is `None`, and `None` lets the packet pass.
@@ -9,6 +9,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Source(pub [u8; 16]);
+
+/// Where a TCP packet goes to, as the maps know it: the address in network order, IPv4 mapped into `::ffff:0:0/96`, IPv6 whole, and
+/// the port in network order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Destination(pub [u8; 18]);
 
 /// Checked access to the bytes of a packet.
 pub trait Packet {
@@ -29,6 +35,8 @@ pub struct Located {
     pub source: Source,
     /// The protocol after the network header, or an IPv6 extension header.
     protocol: u8,
+    /// Where the destination address is.
+    destination: usize,
     /// Where what follows begins.
     next: usize,
     /// Whether `protocol` may name an IPv6 extension header.
@@ -75,6 +83,24 @@ impl Source {
     }
 }
 
+impl Destination {
+    /// An IPv4 address and a port.
+    #[inline]
+    pub const fn from_v4([a, b, c, d]: [u8; 4], port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d, high, low])
+    }
+
+    /// An IPv6 address and a port.
+    #[inline]
+    #[allow(clippy::many_single_char_names, reason = "the octets of an address, in order")]
+    pub const fn from_v6(address: [u8; 16], port: u16) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+        let [high, low] = port.to_be_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, high, low])
+    }
+}
+
 /// Finds the sender of an Ethernet frame: IPv4 or IPv6, behind at most two VLAN tags.
 #[inline]
 pub fn locate<P: Packet + ?Sized>(packet: &P) -> Option<Located> {
@@ -104,6 +130,7 @@ fn locate_v4<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Located> {
     Some(Located {
         source: Source::from_v4([a, b, c, d]),
         protocol,
+        destination: at + 16,
         next: at + words * 4,
         v6: false,
         later_fragment: u16::from_be_bytes([f0, f1]) & 0x1fff != 0,
@@ -121,15 +148,26 @@ fn locate_v6<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Located> {
     Some(Located {
         source: Source::from_v6(packet.bytes(at + 8)?),
         protocol,
+        destination: at + 24,
         next: at + 40,
         v6: true,
         later_fragment: false,
     })
 }
 
-/// The destination port of a TCP packet whose header is in this very packet (so not a later fragment).
+/// Where a TCP packet goes to whose header is in this very packet (so not a later fragment).
 #[inline]
-pub fn tcp_port<P: Packet + ?Sized>(packet: &P, located: &Located) -> Option<u16> {
+pub fn tcp_destination<P: Packet + ?Sized>(packet: &P, located: &Located) -> Option<Destination> {
+    let port = tcp_port(packet, located)?;
+    Some(if located.v6 {
+        Destination::from_v6(packet.bytes(located.destination)?, port)
+    } else {
+        Destination::from_v4(packet.bytes(located.destination)?, port)
+    })
+}
+
+#[inline]
+fn tcp_port<P: Packet + ?Sized>(packet: &P, located: &Located) -> Option<u16> {
     let mut protocol = located.protocol;
     let mut at = located.next;
     if located.later_fragment {

@@ -1,13 +1,13 @@
-//! The early drop: packets of listed sources to our own ports are dropped before they cost anything.
+//! The early drop: packets of listed sources to our own sockets are dropped before they cost anything.
 //!
 //! It fails open: the XDP links are not pinned, so the end of the daemon lifts every drop.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airlock_ebpf::{
-    ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROP_TCX_PROGRAM, DROPS, PORTS, Source, VERDICTS, Verdict,
+    ALLOWED, BLOCKED, Block, DROP_PROGRAM, DROP_TCX_PROGRAM, DROPS, SOCKETS, Source, VERDICTS, Verdict,
 };
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -19,6 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::interfaces::{self, Attached, Interfaces};
 use super::loader::{self, LoadError, per_cpu_sum};
 use super::network;
+use super::sockets::{Sockets, SocketsError};
 use crate::config::schema::Xdp as XdpConfig;
 
 /// What `XDP_DROP` and `TC_ACT_SHOT` are as return values.
@@ -79,6 +80,11 @@ pub enum DropError {
         /// Why.
         reason: &'static str,
     },
+    /// It is not known which packets go to this daemon.
+    #[error(
+        "early drop: the sockets of this daemon: {0}; until then packets to some of them pass, and requests are refused instead"
+    )]
+    Sockets(SocketsError),
     /// A map is full or gone.
     #[error("early drop: {action}: {source}")]
     Map {
@@ -96,6 +102,8 @@ impl DropError {
             Self::Load(error) => error.errno(),
             Self::Attach { errno, .. } | Self::Taken { errno, .. } => *errno,
             Self::Map { source, .. } => loader::errno_of(source),
+            Self::Sockets(SocketsError::Addresses(error)) => error.raw_os_error(),
+            Self::Sockets(SocketsError::Map(error)) => loader::errno_of(error),
             Self::Allow(_) | Self::Protected { .. } => None,
         }
     }
@@ -165,7 +173,7 @@ type Allowed = LpmTrie<MapData, [u8; 16], u8>;
 struct Maps {
     blocked: HashMap<MapData, [u8; 16], [u64; 2]>,
     drops: PerCpuHashMap<MapData, [u8; 16], u64>,
-    ports: HashMap<MapData, u16, u8>,
+    sockets: Sockets,
 }
 
 impl std::fmt::Debug for Maps {
@@ -242,8 +250,11 @@ impl EarlyDrop {
             let (bits, key) = network::trie_key(parsed);
             allowed.insert(&Key::new(bits, key), 1, 0).map_err(map_failed("exempt a network"))?;
         }
-        let maps =
-            Maps { blocked: take(ebpf, BLOCKED)?, drops: take(ebpf, DROPS)?, ports: take(ebpf, PORTS)? };
+        let maps = Maps {
+            blocked: take(ebpf, BLOCKED)?,
+            drops: take(ebpf, DROPS)?,
+            sockets: Sockets::new(take(ebpf, SOCKETS)?),
+        };
         let verdicts = ebpf.take_map(VERDICTS).ok_or(LoadError::Foreign(VERDICTS))?;
         let mut interfaces = Interfaces::new(config);
         let troubles = interfaces.refresh(ebpf);
@@ -256,22 +267,22 @@ impl EarlyDrop {
         self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).attached()
     }
 
-    /// Attaches to interfaces that have appeared; gives what does not work and was not said before.
+    /// Attaches to interfaces that have appeared, and takes over what addresses this host has now; gives what does not work and
+    /// was not said before.
     pub(super) fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
-        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf)
+        let mut troubles = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf);
+        troubles.extend(self.lock().sockets.news().map(DropError::Sockets));
+        troubles
     }
 
-    /// The TCP ports of this daemon: only packets to these are ever dropped. Replaces what was set before.
-    pub fn set_ports(&self, ports: &[u16]) -> Result<(), DropError> {
-        let mut maps = self.lock();
-        let present: Vec<u16> = maps.ports.keys().filter_map(Result::ok).collect();
-        for port in present.iter().filter(|port| !ports.contains(port)) {
-            ignore_absent(maps.ports.remove(port)).map_err(map_failed("forget a port"))?;
-        }
-        for port in ports {
-            maps.ports.insert(port, 1, 0).map_err(map_failed("set a port; at most 64 are possible"))?;
-        }
-        Ok(())
+    /// The TCP sockets of this daemon: only packets to these are ever dropped. Replaces what was set before. One for all addresses
+    /// of a family (`0.0.0.0`, `::`) stands for those that the calling thread's network namespace has, now and at each
+    /// [`KernelHalf::refresh_interfaces`](super::KernelHalf::refresh_interfaces).
+    ///
+    /// # Errors
+    /// When there are more than 4,096, or the kernel does not tell the addresses of this host.
+    pub fn set_sockets(&self, sockets: &[SocketAddr]) -> Result<(), DropError> {
+        self.lock().sockets.set(sockets).map_err(DropError::Sockets)
     }
 
     /// Drops a source from now on, for at most `lasting`. Again for the same source: the new time counts.

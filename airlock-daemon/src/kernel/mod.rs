@@ -38,6 +38,7 @@ mod report;
 mod sealed;
 mod seccomp;
 mod sock_diag;
+mod sockets;
 mod spawn;
 mod sweep;
 mod syscalls;
@@ -66,6 +67,7 @@ pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::pins::PinsError;
 pub use self::report::{Layer, Report};
+pub use self::sockets::SocketsError;
 pub use self::spawn::{
     Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, ServerProcess, SpawnError, has_default_user,
     is_root_by_omission,

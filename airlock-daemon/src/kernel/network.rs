@@ -1,10 +1,12 @@
 //! Addresses and networks as the early drop knows them, and what this host must never drop: its own addresses and its gateways.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use airlock_ebpf::Source;
 
+use super::netlink::{DUMP, ROUTE, ask, attributes};
 use crate::config::network::Network;
 use crate::config::translators::{Translators, well_known};
 
@@ -74,6 +76,37 @@ fn table(name: &str) -> String {
     fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
 }
 
+/// The addresses of the interfaces of the calling thread's network namespace, however many routes it has besides.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
+    /// `RTM_GETADDR`, and what it is answered with, `RTM_NEWADDR`.
+    const ASK: u16 = 22;
+    const ADDRESS: u16 = 20;
+    // `struct ifaddrmsg`: every family, every interface.
+    let answers = ask(ROUTE, ASK, DUMP, &[0; IFADDRMSG])?;
+    Ok(answers
+        .iter()
+        .filter(|(kind, _)| *kind == ADDRESS)
+        .filter_map(|(_, body)| one_address(body))
+        .collect())
+}
+
+/// The length of `struct ifaddrmsg`.
+const IFADDRMSG: usize = 8;
+
+/// The address of this end: `IFA_LOCAL`, or, where both ends are one, `IFA_ADDRESS`.
+fn one_address(body: &[u8]) -> Option<IpAddr> {
+    let rest = body.get(IFADDRMSG..)?;
+    let of_kind = |wanted: u16| attributes(rest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let value = of_kind(2).or_else(|| of_kind(1))?;
+    if let Ok(octets) = <[u8; 4]>::try_from(value) {
+        return Some(IpAddr::from(octets));
+    }
+    <[u8; 16]>::try_from(value).ok().map(IpAddr::from)
+}
+
 fn own_addresses() -> Vec<IpAddr> {
     let mut own = local_v4(&table("fib_trie"));
     own.extend(local_v6(&table("if_inet6")));
@@ -136,6 +169,7 @@ fn hex_v6(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::netlink::tests::attribute;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect(text)
@@ -193,6 +227,22 @@ mod tests {
         }
         assert_eq!(protected(ip("203.0.113.7")), None);
         assert_eq!(protected(ip("2001:db8::7")), None);
+    }
+
+    #[test]
+    fn the_addresses_of_this_host_are_told() {
+        let told = addresses().expect("an answer");
+        assert!(told.contains(&ip("127.0.0.1")), "{told:?}");
+        for address in told {
+            assert!(protected(address).is_some(), "{address}");
+        }
+        let near = attribute(2, &[10, 0, 0, 1]);
+        let far = attribute(1, &[10, 0, 0, 2]);
+        let message = |attributes: &[Vec<u8>]| [vec![2, 32, 0, 0, 1, 0, 0, 0], attributes.concat()].concat();
+        assert_eq!(one_address(&message(&[far.clone(), near])), Some(ip("10.0.0.1")));
+        assert_eq!(one_address(&message(&[far])), Some(ip("10.0.0.2")));
+        assert_eq!(one_address(&message(&[attribute(1, &[1, 2, 3])])), None);
+        assert_eq!(one_address(&[2]), None);
     }
 
     #[test]

@@ -62,6 +62,18 @@ impl Listener {
         }
     }
 
+    /// The addresses that it takes connections to, of TCP only: two of one that takes IPv4 as well as IPv6, as systemd may hand
+    /// it over.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        let Some(address) = self.tcp_address() else { return Vec::new() };
+        let Self::Tcp(listener) = self else { return Vec::new() };
+        let takes_both = address.is_ipv6()
+            && address.ip().is_unspecified()
+            && !rustix::net::sockopt::ipv6_v6only(listener).unwrap_or(false);
+        let v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        std::iter::once(address).chain(takes_both.then_some(v4)).collect()
+    }
+
     /// The address, of TCP only.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match self {

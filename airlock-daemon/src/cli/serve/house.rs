@@ -73,9 +73,8 @@ impl House {
         };
         let (listeners, socket_file) = listener::open(&config.server)?;
         if let Some(early_drop) = kernel.early_drop() {
-            let ports: Vec<_> =
-                listeners.iter().filter_map(|listener| Some(listener.tcp_address()?.port())).collect();
-            early_drop.set_ports(&ports)?;
+            let sockets: Vec<_> = listeners.iter().flat_map(Listener::tcp_addresses).collect();
+            early_drop.set_sockets(&sockets)?;
         }
         // Sockets that were handed over are taken by now, so that the child that tries the policy inherits none.
         let policy = InForce::start(Options {
