@@ -101,6 +101,16 @@ impl Checks<'_> {
 }
 
 fn admin(config: &Config, checks: &mut Checks<'_>) {
+    for (index, name) in config.observability.metrics_hosts.iter().enumerate() {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+            checks.value(
+                at!["observability", "metrics_hosts", index],
+                format!("`{}` is not the name of a host", name.escape_debug()),
+                "a name without a scheme and a port, such as `airlock.internal.example.com`",
+                "write the name by which the scraper asks; addresses need not be written",
+            );
+        }
+    }
     if config.observability.admin_listen.as_ref().is_some_and(|path| !path.is_absolute()) {
         checks.value(
             at!["observability", "admin_listen"],

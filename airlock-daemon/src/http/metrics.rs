@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::kernel::EarlyDrop;
 use crate::observe::metrics::CONTENT_TYPE;
+use crate::pipeline::admit::Origins;
 
 use super::Service;
-use super::body::Body;
+use super::body::{Body, json};
 use super::routes::not_found;
 
 /// Serves until the process ends.
@@ -26,6 +29,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Res
     const HEAD: Duration = Duration::from_secs(5);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let origins = Rc::new(Origins::of_metrics(&service.gateway.config));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -35,10 +39,10 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Res
                 continue;
             }
         };
-        let service = Arc::clone(&service);
+        let (service, origins) = (Arc::clone(&service), Rc::clone(&origins));
         tokio::task::spawn_local(async move {
             let answers = service_fn(|request| {
-                let answer = answer(&service, &request);
+                let answer = answer(&service, &origins, &request);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let mut http = http1::Builder::new();
@@ -50,7 +54,10 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Res
     }
 }
 
-fn answer(service: &Service, request: &Request<Incoming>) -> Response<Body> {
+fn answer(service: &Service, origins: &Origins, request: &Request<Incoming>) -> Response<Body> {
+    if let Err(refusal) = origins.admit(request.uri(), request.headers()) {
+        return json(refusal.status, serde_json::json!({ "error": refusal.reason }).to_string());
+    }
     if request.uri().path() != "/metrics" || request.method() != Method::GET {
         return not_found();
     }
@@ -58,6 +65,9 @@ fn answer(service: &Service, request: &Request<Incoming>) -> Response<Body> {
     gateway.metrics.audit(&gateway.audit.stats());
     gateway.metrics.limits(&gateway.limits.stats());
     gateway.metrics.kept(&gateway.budget.stats());
+    if let Some(Ok(counted)) = gateway.kernel.early_drop().map(EarlyDrop::counters) {
+        gateway.metrics.early_drop(&counted);
+    }
     gateway.metrics.policy(&gateway.policy.status());
     let mut response = Response::new(Body::text(gateway.metrics.encode()));
     *response.status_mut() = StatusCode::OK;

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::config::schema::Server;
+use crate::config::schema::{Config, Server};
 
 use super::{Refusal, Stage};
 
@@ -22,17 +22,28 @@ const SEC_FETCH_SITE: http::HeaderName = http::HeaderName::from_static("sec-fetc
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     allowed: Vec<String>,
-    public_host: Option<String>,
+    /// The names of this host, in lower case.
+    names: Vec<String>,
+    /// The key that adds one.
+    key: &'static str,
 }
 
 impl Origins {
-    /// From the configuration.
+    /// Of the main door, from the configuration.
     pub fn new(server: &Server) -> Self {
         let uri = server.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
-        Self {
-            allowed: server.allowed_origins.clone(),
-            public_host: uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)),
-        }
+        let names = uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)).into_iter().collect();
+        Self { allowed: server.allowed_origins.clone(), names, key: "server.public_url" }
+    }
+
+    /// Of the metrics listener: no web page, and besides the name of the main door the one that the system has, and those of
+    /// `observability.metrics_hosts`.
+    pub fn of_metrics(config: &Config) -> Self {
+        let mut names = Self::new(&config.server).names;
+        let system = rustix::system::uname();
+        names.push(system.nodename().to_string_lossy().to_ascii_lowercase());
+        names.extend(config.observability.metrics_hosts.iter().map(|name| name.to_ascii_lowercase()));
+        Self { allowed: Vec::new(), names, key: "observability.metrics_hosts" }
     }
 
     /// Checks the head of a request.
@@ -90,10 +101,10 @@ impl Origins {
         let host = authority.host().to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         // An address cannot be rebound; a name can, so only ours will do.
-        if address.is_ok() || host == "localhost" || Some(&host) == self.public_host.as_ref() {
+        if address.is_ok() || host == "localhost" || self.names.contains(&host) {
             Ok(())
         } else {
-            let reason = "this host name is not served here (server.public_url)";
+            let reason = format!("this host name is not served here ({})", self.key);
             Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason))
         }
     }
@@ -167,6 +178,29 @@ mod tests {
             assert!(lured(&[(SEC_FETCH_SITE, site), (ORIGIN, "https://evil.example")]), "{site}");
         }
         assert!(!lured(&[]));
+    }
+
+    #[test]
+    fn who_scrapes_may_name_this_host_as_it_is_known() {
+        let mut config = Config::default();
+        config.observability.metrics_hosts = vec!["Metrics.internal.example".to_owned()];
+        let origins = Origins::of_metrics(&config);
+        let status = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().expect("a value"));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().expect("a value"));
+            }
+            origins.admit(&Uri::from_static("/metrics"), &headers).map_err(|refusal| refusal.status)
+        };
+        let system = rustix::system::uname();
+        let own = system.nodename().to_string_lossy().into_owned();
+        for host in ["127.0.0.1:9464", "[::1]:9464", "localhost:9464", "metrics.internal.example:9464", &own]
+        {
+            assert_eq!(status(host, None), Ok(()), "{host}");
+            assert_eq!(status(host, Some("https://evil.example")), Err(StatusCode::FORBIDDEN), "{host}");
+        }
+        assert_eq!(status("evil.example:9464", None), Err(StatusCode::FORBIDDEN));
     }
 
     #[test]

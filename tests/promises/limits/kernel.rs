@@ -36,6 +36,9 @@ fn an_offenders_packets_do_not_arrive_for_a_while() {
     };
     let mut setup = blocks::setup("failed_auth: 1/h, kernel_drop: {after: 2, for: 4s, at_most: 1h}");
     setup.more = format!("  xdp: {{interfaces: [door], mode: generic}}\n{}", setup.more);
+    // By its address a scraper is let in, wherever it comes from.
+    let metrics = SocketAddr::from(([10, 98, 0, 1], 9464));
+    setup.observability = format!("  metrics_listen: {metrics}\n");
     let airlock = net.inside(0, || setup.start());
     if !airlock.log().contains("early drop attached") {
         return skip("this host does not load XDP programs");
@@ -45,6 +48,10 @@ fn an_offenders_packets_do_not_arrive_for_a_while() {
         assert!(guess("10.98.0.2", door).expect("an answer").contains(" 401 "));
         let dropped = until(|| guess("10.98.0.2", door).is_err().then_some(()));
         assert!(dropped.is_some(), "its packets still arrive:\n{}", airlock.log());
+        let scraped = Request::get("/metrics").send(metrics).expect("an answer").text();
+        let line = "airlock_early_drop_packets_total{verdict=\"dropped\"} ";
+        let packets = scraped.lines().find_map(|found| found.strip_prefix(line)?.parse::<u64>().ok());
+        assert!(packets.is_some_and(|packets| packets > 0), "{scraped}");
         assert!(guess("10.98.0.3", door).expect("another's packets arrive").contains(" 401 "));
     });
     let record = airlock.audited(|r| r["event"] == "address.blocked");

@@ -46,6 +46,7 @@ fn a_mistake_is_told_at_its_place() {
         ("upstreams: [{name: a, type: stdio, command: [x], pin: {tasks: «1.5}}]\n", "a whole number"),
         ("upstreams: [{name: a, type: stdio, command: [x], env: {A: «[b]}}]\n", "found a list"),
         ("observability: {metrics_listen: «nowhere}\n", "an IP address and a port"),
+        ("observability: {metrics_hosts: [a.example, «\"b:9464\"]}\n", "not the name of a host"),
         // YAML itself.
         ("server: {listen: [«&a \"127.0.0.1:1\"]}\n", "an anchor is not allowed"),
         ("server: {io: «*a}\n", "an alias is not allowed"),

@@ -183,7 +183,7 @@ upstreams:
      isolation: session, era: auto, pin: {network: none, memory: 512MiB, tasks: 64}}
   - {name: analytics, type: http, url: "http://127.0.0.1:9000/mcp", credential: {bearer_file: /run/token}}
 audit: {dir: /var/lib/airlock/audit, journald: true, «retention: 30d, «checkpoint: {every: 10s, key_file: /k}, on_failure: buffer}
-observability: {admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, otlp_endpoint: null, log: {level: info, format: auto}}
+observability: {admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, metrics_hosts: [a.example], otlp_endpoint: null, log: {level: info, format: auto}}
 kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: auto, allow: []}}
 "#;
     assert_mistakes(text, &["not yet enforced"; 5]);

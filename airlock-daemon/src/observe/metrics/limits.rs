@@ -5,11 +5,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::kernel::Verdict;
 use crate::limits::Stats;
 use crate::limits::budget::{self, What};
 
-use super::labels::{BlockLabels, KeptLabels, LimitLabels};
-use super::{Metrics, registered};
+use super::labels::{BlockLabels, KeptLabels, LimitLabels, VerdictLabels};
+use super::{Metrics, registered, set};
 
 #[derive(Debug)]
 pub(super) struct LimitMetrics {
@@ -20,6 +21,7 @@ pub(super) struct LimitMetrics {
     kept: Family<KeptLabels, Gauge>,
     given_up: Counter,
     no_room: Counter,
+    packets: Family<VerdictLabels, Counter>,
 }
 
 impl LimitMetrics {
@@ -52,6 +54,12 @@ impl LimitMetrics {
                 Counter::default(),
             ),
             blocks: registered(r, "address_blocks", "Times an address was blocked", Family::default()),
+            packets: registered(
+                r,
+                "early_drop_packets",
+                "Packets that the early drop has judged, by what became of them",
+                Family::default(),
+            ),
         }
     }
 }
@@ -75,7 +83,14 @@ impl Metrics {
         }
         let LimitMetrics { given_up, no_room, .. } = &self.limits;
         for (counter, total) in [(given_up, stats.given_up), (no_room, stats.refused)] {
-            counter.inc_by(total.saturating_sub(counter.get()));
+            set(counter, total);
+        }
+    }
+
+    /// Takes over what the early drop has counted on all processors; called before [`Metrics::encode`].
+    pub fn early_drop(&self, counted: &[(Verdict, u64)]) {
+        for (verdict, count) in counted {
+            set(&self.limits.packets.get_or_create(&VerdictLabels { verdict: verdict.name() }), *count);
         }
     }
 
