@@ -1,6 +1,7 @@
 //! One connection: who is at its other end, TLS where it is configured, then hyper reads the requests and the routes answer
 //! them.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::runtime::watched::{Activity, Watched};
 use crate::runtime::worker::{Phase, Remote};
 
 use super::body::Body;
+use super::framing::Framed;
 use super::streams::{Local, Streams};
 use super::{Service, endpoint, routes};
 
@@ -58,7 +60,7 @@ struct Client {
 }
 
 impl Client {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, fault: Option<&'static str>, request: Request<Incoming>) -> Response<Body> {
         let mut peer = self.peer.clone();
         if self.names_clients {
             peer = match self.service.door.proxies.client(&self.peer, request.headers()) {
@@ -66,7 +68,7 @@ impl Client {
                 Err(refusal) => return endpoint::turn_away(&self.service, peer, &refusal),
             };
         }
-        routes::route(&self.service, peer, request).await
+        routes::route(&self.service, peer, fault, request).await
     }
 }
 
@@ -170,9 +172,13 @@ async fn http_1<S: Stream>(client: Client, stream: S, watch: Watch, phase: watch
     http.timer(TokioTimer::new()).header_read_timeout(header).max_buf_size(MAX_HEAD);
     let metrics = Arc::clone(&client.service.gateway.metrics);
     let client = Rc::new(client);
+    let stream = Framed::new(stream);
+    let (heads, number) = (stream.heads(), Cell::new(0));
     let answers = service_fn(move |request| {
+        number.set(number.get() + 1);
+        let fault = heads.fault(number.get());
         let client = Rc::clone(&client);
-        async move { Ok::<_, Infallible>(client.answer(request).await) }
+        async move { Ok::<_, Infallible>(client.answer(fault, request).await) }
     });
     let connection = http.serve_connection(stream, answers);
     run(connection, http1::Connection::graceful_shutdown, watch, None, phase, &metrics).await;
@@ -199,7 +205,7 @@ async fn http_2<S: Stream>(client: Client, stream: S, watch: Watch, phase: watch
         service_fn(move |request| {
             let client = Rc::clone(&client);
             let stream = streams.open();
-            async move { Ok::<_, Infallible>(client.answer(request).await.map(|body| stream.carry(body))) }
+            async move { Ok::<_, Infallible>(client.answer(None, request).await.map(|body| stream.carry(body))) }
         })
     };
     let connection = http.serve_connection(stream, answers);

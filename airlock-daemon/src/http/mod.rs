@@ -1,13 +1,16 @@
 //! HTTP, by hyper: connections, routes, bodies.
 
 pub mod admin;
+mod ambiguous;
 pub mod blocks;
 pub mod body;
 pub mod connection;
 pub mod endpoint;
+mod framing;
 pub mod health;
 pub mod metadata;
 pub mod metrics;
+mod peek;
 pub mod routes;
 pub mod status;
 mod streams;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::pipeline::context::Peer;
@@ -10,10 +10,24 @@ use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
 use super::body::{Body, json};
-use super::{Service, endpoint, health, metadata};
+use super::{Service, ambiguous, endpoint, health, metadata};
 
-/// Answers one request.
-pub async fn route(service: &Arc<Service>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request. `fault` is what its head is known to have that hyper does not show.
+pub async fn route(
+    service: &Arc<Service>,
+    peer: Peer,
+    fault: Option<&'static str>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    if let Some(reason) = fault.or_else(|| ambiguous::doubt(&request)) {
+        let refusal = Refusal::new(Stage::Http, StatusCode::BAD_REQUEST, reason);
+        let mut response = refuse(service, peer, request.headers(), refusal);
+        if request.version() != Version::HTTP_2 {
+            // Where it ends is not clear either.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        return response;
+    }
     if let Some(expected) = request.headers().get(http::header::EXPECT)
         && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
