@@ -28,6 +28,7 @@ use crate::runtime::watched::{Activity, Watched};
 use crate::runtime::worker::{Phase, Remote};
 
 use super::body::Body;
+use super::frames::Counted;
 use super::framing::Framed;
 use super::streams::{Local, Streams};
 use super::{Service, endpoint, routes};
@@ -208,7 +209,7 @@ async fn http_2<S: Stream>(client: Client, stream: S, watch: Watch, phase: watch
             async move { Ok::<_, Infallible>(client.answer(None, request).await.map(|body| stream.carry(body))) }
         })
     };
-    let connection = http.serve_connection(stream, answers);
+    let connection = http.serve_connection(Counted::new(stream, Rc::clone(&watch.flooded)), answers);
     run(connection, http2::Connection::graceful_shutdown, watch, Some(&streams), phase, &metrics).await;
 }
 
@@ -218,11 +219,13 @@ struct Watch {
     /// Twice that time without a sign of life is the end.
     period: Duration,
     last: Option<u64>,
+    /// Frames that carry nothing came in floods.
+    flooded: Rc<Cell<bool>>,
 }
 
 impl Watch {
     fn new(activity: Rc<Activity>, idle: Duration) -> Self {
-        Self { activity, period: idle / 2, last: None }
+        Self { activity, period: idle / 2, last: None, flooded: Rc::default() }
     }
 
     /// Whether the client has taken nothing of what waits for it since this was asked the last time.
@@ -271,7 +274,10 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
             }
         }
     };
-    if let Err(error) = result {
+    if watch.flooded.get() {
+        tracing::debug!("a connection ends: its client floods it with frames that carry nothing");
+        metrics.connection_ended("frame_flood");
+    } else if let Err(error) = result {
         tracing::trace!(%error, "a connection ended in the middle of a request");
     }
 }

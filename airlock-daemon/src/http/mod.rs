@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod body;
 pub mod connection;
 pub mod endpoint;
+mod frames;
 mod framing;
 pub mod health;
 pub mod metadata;

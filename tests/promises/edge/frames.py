@@ -19,14 +19,16 @@ assert tls.selected_alpn_protocol() == "h2"
 tls.settimeout(30)
 encoder, decoder = Encoder(), Decoder()
 told = {"statuses": {}, "resets": {}, "goaway": None, "ended": False}
+# What was read behind the last frame that was waited for.
+buffer = b""
 
 
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def head(stream, length=None, more=(), flags=END_HEADERS, authority="localhost"):
-    fields = [(":method", "POST"), (":scheme", "https"), (":authority", authority), (":path", "/mcp/docs")]
+def head(stream, length=None, more=(), flags=END_HEADERS, authority="localhost", scheme="https"):
+    fields = [(":method", "POST"), (":scheme", scheme), (":authority", authority), (":path", "/mcp/docs")]
     fields += [(name.lower(), value) for name, value in request["headers"]]
     if length is not None:
         fields.append(("content-length", str(length)))
@@ -44,7 +46,7 @@ def send(data):
 
 def receive(until=lambda: False):
     """Reads frames until the end of the connection, or until what is waited for has come."""
-    buffer = b""
+    global buffer
     while not until():
         while len(buffer) < 9 or len(buffer) < 9 + int.from_bytes(buffer[:3], "big"):
             try:
@@ -117,6 +119,22 @@ elif trick == "settings_flood":
             break
     send(head(1, len(body)) + frame(DATA, END_STREAM, 1, body))
     receive(status)
+elif trick.startswith("flood_of_"):
+    idle = {"priority": frame(2, 0, 1, b"\0\0\0\0\0"), "window": frame(WINDOW, 0, 0, b"\0\0\0\1"),
+            "unknown": frame(0x42, 0, 0, b"x"), "ping": frame(PING, 0, 0, b"x" * 8), "settings": frame(SETTINGS, 0, 0),
+            "data": frame(DATA, 0, 1), "padding": frame(DATA, 8, 1, b"\xff" + b"\0" * 255)}[trick[9:]]
+    # A request that waits for its body, which the frames of data belong to.
+    send(head(1))
+    for _ in range(400):
+        if not send(idle * 100):
+            break
+    receive()
+elif trick == "busy":
+    # Far more frames than may come idly, and each has its reason.
+    for number in range(1, 801, 2):
+        send(head(number, len(body)) + frame(DATA, END_STREAM, number, body))
+        receive(lambda: str(number) in told["statuses"])
+        send(frame(PING, 0, 0, b"x" * 8) + frame(WINDOW, 0, 0, b"\0\0\4\0") * 4 + frame(2, 0, number, b"\0\0\0\0\0"))
 elif trick == "large_head":
     block = encoder.encode([(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/live")]
                            + [(f"x-{n}", "y" * 900) for n in range(100)], huffman=False)
@@ -127,6 +145,12 @@ elif trick == "large_head":
     receive(status)
 elif trick == "two_hosts":
     send(head(1, len(body), [("host", "127.0.0.1")]) + frame(DATA, END_STREAM, 1, body))
+    receive(status)
+elif trick == "user_in_host":
+    send(head(1, len(body), authority="me@localhost") + frame(DATA, END_STREAM, 1, body))
+    receive(status)
+elif trick == "foreign_scheme":
+    send(head(1, len(body), scheme="ftp") + frame(DATA, END_STREAM, 1, body))
     receive(status)
 elif trick == "slow_body":
     send(head(1, len(body)) + frame(DATA, 0, 1, body[:10]))
