@@ -71,7 +71,7 @@ impl House {
     }
 
     fn is_absent(&self) -> bool {
-        self.ready().contains("upstream far")
+        self.ready().contains(r#""upstreams":"not ready""#)
     }
 }
 

@@ -76,7 +76,22 @@ fn health_needs_no_token_and_says_nothing_that_needs_one() {
     }
     let info = airlock.send(&Request::get("/info"));
     let info: Value = serde_json::from_slice(&info.body).expect("JSON");
-    assert!(info.is_object());
+    assert_eq!(
+        info.as_object().map(|info| info.keys().map(String::as_str).collect::<Vec<_>>()),
+        Some(vec!["name", "revisions"])
+    );
+    // The upstreams, the policy and how servers are kept are for those who may come in.
+    let text = |path: &str, token: &str| airlock.send(&Request::get(path).bearer(token)).text();
+    let known = airlock.user();
+    let ready = airlock.send(&Request::get("/ready")).text();
+    assert!(ready.contains("\"upstreams\":\"ok\"") && !ready.contains("docs"), "{ready}");
+    assert!(text("/ready", &known).contains("upstream docs"), "{}", text("/ready", &known));
+    for told in ["policy", "policy_mode", "version", "kernel"] {
+        assert!(text("/info", &known).contains(&format!("\"{told}\"")), "{told}: {}", text("/info", &known));
+    }
+    for path in ["/info", "/ready"] {
+        assert_eq!(airlock.send(&Request::get(path).bearer("rubbish")).status, 401, "{path}");
+    }
     assert!(!info.to_string().contains(&airlock.dir().display().to_string()), "a path leaks: {info}");
     assert_eq!(
         airlock.send(&Request::get("/metrics")).status,

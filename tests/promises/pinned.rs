@@ -60,12 +60,12 @@ fn a_server_that_phones_home_is_stopped_by_the_kernel() {
     let pid = client.strip_prefix("pid ").and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
     assert!(pid.is_some_and(|pid| pid > 1), "{tcp_record}");
     assert!(client.ends_with("(docs-server)"), "{tcp_record}");
-    let metrics = airlock.send(&Request::get("/info")).text();
+    let metrics = airlock.send(&Request::get("/info").bearer(&airlock.user())).text();
     if metrics.contains("no-network") {
         assert_eq!(denied("connect_unix")["target"], "AF_UNIX");
     }
     // Unix sockets are closed from the rung `no-network` on; `/info` tells the rung this daemon stands on.
-    let info = airlock.send(&Request::get("/info")).text();
+    let info = airlock.send(&Request::get("/info").bearer(&airlock.user())).text();
     if info.contains("no-network") || info.contains("sealed") {
         assert!(unix.accept().is_err(), "somebody came through the unix socket: {told}\n{info}");
     }

@@ -24,7 +24,9 @@ fn put(file: &Path, text: &str) {
 
 /// The digest of the policy in force, as `/info` tells it.
 fn digest(airlock: &Airlock) -> String {
-    let info: Value = serde_json::from_slice(&airlock.send(&Request::get("/info")).body).expect("JSON");
+    let info: Value =
+        serde_json::from_slice(&airlock.send(&Request::get("/info").bearer(&airlock.user())).body)
+            .expect("JSON");
     info["policy"].as_str().expect("a digest").to_owned()
 }
 

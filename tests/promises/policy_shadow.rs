@@ -55,7 +55,8 @@ fn what_the_policy_refuses_is_recorded_and_done() {
     let shadowed = airlock.audit().iter().filter(|record| record["event"] == "policy.shadowed").count();
     assert_eq!(shadowed, 1);
     assert!(airlock.log().contains("policy.mode is `shadow`"), "{}", airlock.log());
-    let info: Value = serde_json::from_slice(&airlock.send(&Request::get("/info")).body).expect("JSON");
+    let info: Value =
+        serde_json::from_slice(&airlock.send(&Request::get("/info").bearer(&token)).body).expect("JSON");
     assert_eq!(info["policy_mode"], "shadow");
     // A group that the policy knows nothing of: the whole policy refuses, and it is done.
     let stranger = airlock.token("mallory", "acme", &["somewhere.else"]);

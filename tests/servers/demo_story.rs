@@ -32,7 +32,7 @@ fn story(keep: bool) -> Result<(), String> {
         "1",
         &format!("Airlock listens on http://{}, with one MCP server behind it: docs.", airlock.address()),
     );
-    let info = airlock.send(&Request::get("/info")).text();
+    let info = airlock.send(&Request::get("/info").bearer(&airlock.user())).text();
     note(&info);
 
     let alice = airlock.user();

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 
+use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
 use super::body::{Body, json};
+use super::health::Asker;
 use super::{Service, ambiguous, endpoint, health, metadata};
 
 /// Answers one request. `fault` is what its head is known to have that hyper does not show.
@@ -50,14 +52,41 @@ pub async fn route(
     match path {
         // Whoever looks after this host must be able to, however busy its address is.
         "/live" if get => health::live(service),
-        "/ready" if get => health::ready(service),
-        "/info" if get => match open_to_all(&service.gateway, &peer, request.headers()) {
+        "/ready" if get => match asker(&service.gateway, &peer, &request).await {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
-            Ok(()) => health::info(service),
+            Ok(asker) => health::ready(service, asker),
         },
+        "/info" if get => {
+            let asker = match asker(&service.gateway, &peer, &request).await {
+                Ok(Asker::Stranger) => {
+                    open_to_all(&service.gateway, &peer, request.headers()).map(|()| Asker::Stranger)
+                }
+                asker => asker,
+            };
+            match asker {
+                Err(refusal) => endpoint::turn_away(service, peer, &refusal),
+                Ok(asker) => health::info(service, asker),
+            }
+        }
         "/live" | "/ready" | "/info" => refuse(service, peer, request.headers(), not_allowed()),
         _ => refuse(service, peer, request.headers(), nothing_here()),
     }
+}
+
+/// Who asks for what strangers are told less of. A token that is shown must be good, and counts like any other that is not.
+async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<Incoming>) -> Result<Asker, Refusal> {
+    let headers = request.headers();
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(Asker::Stranger);
+    }
+    open_to_all(gateway, peer, headers)?;
+    limit::token(gateway, peer, headers)?;
+    // The token is one for the endpoint of all upstreams.
+    let endpoint = Uri::from_static("/mcp");
+    authenticate(gateway, &Endpoint::Merged, &endpoint, headers)
+        .await
+        .map(|_| Asker::Known)
+        .inspect_err(|refusal| limit::token_judged(gateway, peer, refusal))
 }
 
 /// What needs no token is limited all the same, and not for web pages of others.
