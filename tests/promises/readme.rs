@@ -1,8 +1,15 @@
 //! What the README shows works as it is shown.
 
+use std::fmt::Write as _;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::Path;
+
 use airlock_tests::Setup;
+use airlock_tests::airlock::{self, free_address, run};
 use airlock_tests::mcp::{modern, modern_call, tool_names};
 use serde_json::{Value, json};
+
+use crate::edge::authority::Authority;
 
 const README: &str = include_str!("../../README.md");
 
@@ -28,17 +35,104 @@ fn the_first_policy_does_what_it_says() {
     assert_eq!(tool_names(&list["result"]), ["read_file", "search_docs"], "{list}");
 }
 
+/// The blocks of YAML of all pages, with the page and the line where each begins.
+fn blocks() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs =
+        std::fs::read_dir(root.join("docs")).expect("the pages").map(|page| page.expect("a page").path());
+    let pages =
+        docs.chain([root.join("README.md")]).filter(|page| page.extension().is_some_and(|kind| kind == "md"));
+    let mut found = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let name = page.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut rest = text.as_str();
+        while let Some((_, after)) = rest.split_once("```yaml\n") {
+            let (block, after) = after.split_once("```").expect("its end");
+            let line = text.len() - after.len();
+            found.push((format!("{name}, at byte {line}"), block.to_owned()));
+            rest = after;
+        }
+    }
+    found
+}
+
+/// Whole configurations of a block: what it does not say is added, and files that it names are there.
+fn completed(block: &str, authority: &Authority, dir: &Path) -> Vec<String> {
+    // A page that shows several of one key has a configuration for each.
+    if block.starts_with("credential:") {
+        let with = |credential: &str| {
+            let lines: Vec<String> = credential.lines().map(|line| format!("    {line}\n")).collect();
+            let upstream =
+                "upstreams:\n  - name: docs\n    type: http\n    url: https://docs.example.com/mcp\n";
+            completed(&format!("{upstream}{}", lines.concat()), authority, dir)
+        };
+        return block
+            .split("credential:")
+            .skip(1)
+            .flat_map(|one| with(&format!("credential:{one}")))
+            .collect();
+    }
+    let pem = |name: &str| authority.file(name).display().to_string();
+    let mut text = block
+        .replace("/etc/airlock/policies", &dir.display().to_string())
+        .replace("/etc/airlock/tls/cert.pem", &pem("host.pem"))
+        .replace("/etc/airlock/tls/key.pem", &pem("host.key"))
+        .replace("/etc/airlock/tls/clients.pem", &pem("ca.pem"))
+        .replace("/run/airlock/airlock.sock", &dir.join("airlock.sock").display().to_string());
+    let says = |text: &str, key: &str| text.lines().any(|line| line.starts_with(key));
+    if !says(&text, "auth:") {
+        text += "auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n";
+    }
+    if !says(&text, "policy:") {
+        let _ = writeln!(text, "policy: {{path: {}}}", dir.display());
+    }
+    vec![text]
+}
+
 #[test]
-fn the_first_configuration_is_accepted() {
+fn every_configuration_that_is_shown_is_accepted() {
+    let authority = Authority::new();
+    authority.tls("");
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("authz.rego"), block("rego")).expect("the policy");
-    let text = block("yaml").replace("/etc/airlock/policies", &dir.path().display().to_string());
-    let file = dir.path().join("airlock.yaml");
-    std::fs::write(&file, text).expect("the configuration");
-    let output = std::process::Command::new(airlock_tests::tools::airlock())
-        .args(["check", "--config"])
-        .arg(&file)
-        .output()
-        .expect("airlock check");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let blocks = blocks();
+    assert!(blocks.len() >= 5, "{blocks:?}");
+    for (place, block) in blocks {
+        for text in completed(&block, &authority, dir.path()) {
+            let file = dir.path().join("airlock.yaml");
+            std::fs::write(&file, &text).expect("the configuration");
+            let (accepted, _, errors) = run(&["check", "--config", &file.display().to_string()]);
+            assert!(accepted, "{place}:\n{text}\n{errors}");
+        }
+    }
+}
+
+/// Both families of the first example, on one port.
+#[test]
+fn the_listeners_that_are_shown_listen() {
+    let authority = Authority::new();
+    authority.tls("");
+    let shown = blocks().into_iter().find(|(_, block)| block.contains("0.0.0.0:443")).expect("the example").1;
+    let dir = Setup::default().write().expect("a directory");
+    std::fs::create_dir_all(dir.path().join("policies")).expect("a directory");
+    let port = free_address().expect("a port").port();
+    let text = completed(&shown, &authority, &dir.path().join("policies"))
+        .remove(0)
+        .replace(":443\"", &format!(":{port}\""))
+        + &format!(
+            "audit: {{dir: {}/audit, journald: false}}\nkernel: {{mode: preferred}}\n",
+            dir.path().display()
+        );
+    std::fs::write(dir.path().join("airlock.yaml"), &text).expect("written");
+    let airlock = airlock::start_in(dir).unwrap_or_else(|failed| panic!("{text}\n{}", failed.log));
+    for address in ["127.0.0.1", "::1"] {
+        let address: IpAddr = address.parse().expect(address);
+        if TcpListener::bind((address, 0)).is_err() {
+            // A host without IPv6 cannot have started it either.
+            continue;
+        }
+        TcpStream::connect((address, port))
+            .unwrap_or_else(|error| panic!("{address}: {error}\n{}", airlock.log()));
+    }
 }

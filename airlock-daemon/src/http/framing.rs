@@ -129,8 +129,8 @@ impl Scan {
     fn line(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.place = match self.place {
-            // Empty lines before a request are nothing (RFC 9112, section 2.2).
-            Place::Start if line.is_empty() => Place::Start,
+            // Empty lines before a request are nothing (RFC 9112, section 2.2); one ends what follows the last chunk.
+            Place::Start | Place::Trailer if line.is_empty() => Place::Start,
             Place::Start => {
                 (self.chunked, self.length) = (false, None);
                 let target = memchr(b' ', line).and_then(|end| line.get(end..)).unwrap_or_default();
@@ -146,7 +146,6 @@ impl Scan {
                 Some(size) => Place::Chunk(size.saturating_add(2)),
                 None => Place::Lost,
             },
-            Place::Trailer if line.is_empty() => Place::Start,
             other => other,
         };
     }

@@ -80,13 +80,12 @@ async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<Incoming>) -> R
         return Ok(Asker::Stranger);
     }
     open_to_all(gateway, peer, headers)?;
-    limit::token(gateway, peer, headers)?;
     // The token is one for the endpoint of all upstreams.
-    let endpoint = Uri::from_static("/mcp");
-    authenticate(gateway, &Endpoint::Merged, &endpoint, headers)
-        .await
-        .map(|_| Asker::Known)
-        .inspect_err(|refusal| limit::token_judged(gateway, peer, refusal))
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = request.method().clone();
+    head.uri = Uri::from_static("/mcp");
+    head.headers = headers.clone();
+    authenticate(gateway, peer, &Endpoint::Merged, &head).await.map(|_| Asker::Known)
 }
 
 /// What needs no token is limited all the same, and not for web pages of others.

@@ -104,16 +104,13 @@ mod tests {
         owners(text.parse().expect(text))
     }
 
-    fn rank(drops: u32, violations: u32, last: u64) -> Option<Rank> {
-        Some(Rank { drops, violations, last })
-    }
-
     #[test]
     fn a_network_beyond_its_share_gives_way_itself() {
+        let rank = |drops, violations, last| Some(Rank { drops, violations, last });
         let mut ranks = Ranks::new([2, 3, 5]);
         let networks = ["2001:db8:1:1::", "2001:db8:1:2::", "2001:db8:2:1::", "203.0.113.7", "198.51.100.7"];
         for (key, text) in (0..).zip(networks) {
-            // All but the first two have to make room for nobody yet.
+            // There is room for all of these.
             assert_eq!(ranks.room(of(text)), Ok(None), "{text}");
             ranks.enter(of(text));
             ranks.change(key, of(text), None, rank(0, 1, 100 - u64::try_from(key).expect("small")));

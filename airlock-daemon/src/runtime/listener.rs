@@ -7,6 +7,8 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
 use crate::config::schema::Server;
 
 use super::unix_socket::{self, SocketFile};
@@ -129,7 +131,7 @@ pub fn open_one(address: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let listener = TcpListener::bind(address).map_err(|error| {
+    let listener = socket(address).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "Another process has the port: `ss -ltnp` names it. Stop it or choose another `server.listen`"
@@ -142,13 +144,24 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
         };
         ListenError::Bind { address, error, remedy }
     })?;
-    // Each worker accepts from the same socket, so none may block in accept.
-    listener.set_nonblocking(true).map_err(|error| ListenError::Bind {
-        address,
-        error,
-        remedy: "Check `server.listen`",
-    })?;
     Ok(listener)
+}
+
+/// A socket that listens on this address and no other: one of IPv6 takes no IPv4, so that `0.0.0.0` and `[::]` are two, whatever
+/// `net.ipv6.bindv6only` says. Each worker accepts from the same one, so none may block in accept.
+fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+    /// Connections that wait to be accepted; the kernel takes less where `net.core.somaxconn` says so.
+    const WAITING: i32 = 1_024;
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, WAITING)?;
+    Ok(socket.into())
 }
 
 /// Sockets of systemd's socket activation, empty without.

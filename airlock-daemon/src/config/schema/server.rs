@@ -11,7 +11,8 @@ use crate::config::units::{ByteSize, FileMode, Period};
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// TCP addresses to listen on. Loopback only by default; may be empty beside a unix socket.
+    /// TCP addresses to listen on. Loopback only by default; may be empty beside a unix socket. `0.0.0.0` stands for all of IPv4,
+    /// `[::]` for all of IPv6 and for no IPv4.
     pub listen: Vec<SocketAddr>,
     /// A unix socket to listen on as well, without TLS. The policy sees the user at its other end (`input.client.uid`).
     pub unix_socket: Option<PathBuf>,

@@ -27,8 +27,9 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
         // A call that would be answered by 200, were it not for one line of its head.
         let call = modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"}));
         let body = String::from_utf8(call.body.clone()).expect("text");
-        let fields: String =
+        let fields: Vec<String> =
             call.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let fields = fields.concat();
         let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
         let next = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let request = |target: &str, host: &str, lines: &str, body: &str| {
