@@ -180,7 +180,7 @@ fn what_a_killed_daemon_left_is_gone_with_the_next_start_and_what_a_living_one_h
         own.parent().map(Path::to_path_buf).expect("a directory of the daemon's")
     };
     let (left, kept) = (outer(&killed, &mut one), outer(&living, &mut two));
-    act(&killed, &mut one, "nest", &json!({"depth": DEEP}));
+    act(&killed, &mut one, "nest", &json!({"depth": 2_000}));
     let place = left.parent().expect("a directory").to_path_buf();
     assert!(directories(&place).contains(&left) && directories(&place).contains(&kept));
     let servers = descendants(killed.pid());
