@@ -158,14 +158,14 @@ deny contains {
 	"reason": "this folder is not served to anybody",
 } if {
 	is_string(input.call.arguments.path)
-	segments := split(input.call.arguments.path, "/")
+	segments := regex.split(`[/\\]`, lower(input.call.arguments.path))
 	some folder in data.protected_folders
-	folder in segments
+	lower(folder) in segments
 }
 
 deny contains {
 	"rule_id": "path-unclear",
-	"reason": "a path must be text without `.` and `..` segments",
+	"reason": "a path must be plain text without `.` and `..` segments",
 } if unclear_path(input.call.arguments.path)
 
 unclear_path(path) if not is_string(path)
@@ -175,14 +175,23 @@ unclear_path(path) if {
 	regex.match(`(^|/)\.\.?(/|$)`, path)
 }
 
+# A backslash is a separator to some servers, and a NUL or a line end is where others stop reading.
+deny contains {
+	"rule_id": "path-unclear",
+	"reason": "a path must be plain text without `.` and `..` segments",
+} if {
+	is_string(input.call.arguments.path)
+	regex.match(`[\\\x00-\x1f\x7f]`, input.call.arguments.path)
+}
+
 deny contains {
 	"rule_id": "resource-protected",
 	"reason": "this folder is not served to anybody",
 } if {
 	is_string(input.call.resource)
-	segments := regex.split(`[/?#:;]`, plain_uri(input.call.resource))
+	segments := regex.split(`[/?#:;]`, lower(plain_uri(input.call.resource)))
 	some folder in data.protected_folders
-	folder in segments
+	lower(folder) in segments
 }
 
 # What is completed may be a path as well, whatever the argument is called.
@@ -191,14 +200,14 @@ deny contains {
 	"reason": "this folder is not served to anybody",
 } if {
 	some value in completed
-	segments := regex.split(`[/?#:;]`, plain_uri(value))
+	segments := regex.split(`[/?#:;]`, lower(plain_uri(value)))
 	some folder in data.protected_folders
-	folder in segments
+	lower(folder) in segments
 }
 
 deny contains {
 	"rule_id": "path-unclear",
-	"reason": "a path must be text without `.` and `..` segments",
+	"reason": "a path must be plain text without `.` and `..` segments",
 } if {
 	some value in completed
 	unclear_path(value)
@@ -215,7 +224,7 @@ deny contains {
 
 deny contains {
 	"rule_id": "path-unclear",
-	"reason": "a path must be text without `.` and `..` segments",
+	"reason": "a path must be plain text without `.` and `..` segments",
 } if {
 	some value in completed
 	regex.match(needless_escape, value)

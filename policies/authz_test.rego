@@ -277,14 +277,14 @@ test_read_only_cannot_write if {
 }
 
 test_protected_folder if {
-	every path in ["/secret/key", "secret/key", "//secret", "/secret", "docs/.git/config"] {
+	every path in ["/secret/key", "secret/key", "//secret", "/secret", "docs/.git/config", "/SECRET/key", "\\secret\\key"] {
 		"path-protected" in rule_ids(authz.deny) with input as tool_call(alice, "read_file", {"path": path})
 	}
 	count(authz.deny) == 0 with input as tool_call(alice, "read_file", {"path": "/secretary.md"})
 }
 
 test_unclear_path if {
-	every path in ["../secret", "a/./b", "a/..", 7, null, ["/secret"], {"a": "/secret"}] {
+	every path in ["../secret", "a/./b", "a/..", "/secret\u0000", "a\nb", "a\\..\\b", 7, null, ["/secret"], {"a": "/secret"}] {
 		"path-unclear" in rule_ids(authz.deny) with input as tool_call(admin, "read_file", {"path": path})
 	}
 }

@@ -123,7 +123,7 @@ fn engines_that_disagree_are_found_out() {
     let told = findings.disagreement.unwrap();
     assert!(told.contains("bytecode: allowed") && told.contains("\"n\":"), "{told}");
     assert!(!engine.is_bytecode() && engine.fallback() == Some(told.as_str()), "{engine:?}");
-    // A builtin that fails is undefined in OPA and in bytecode; that alone is no disagreement.
+    // A builtin that fails refuses in both; that is no disagreement.
     let folder = bundle(&format!("{DENY} startswith(input.call.tool, \"write_\")"));
     let (engine, findings) = vetting().load(folder.path()).unwrap();
     assert!(engine.is_bytecode() && findings.disagreement.is_none(), "{findings:?}");

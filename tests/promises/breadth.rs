@@ -20,9 +20,13 @@ import rego.v1
 default allow := false
 allow if "mcp.users" in input.subject.groups
 deny contains {"rule_id": "no_args_prompt", "reason": "not this prompt"} if input.call.prompt == "args-prompt"
-deny contains {"rule_id": "no_blobs", "reason": "texts only"} if contains(input.call.resource, "/dynamic/blob/")
+deny contains {"rule_id": "no_blobs", "reason": "texts only"} if {
+    is_string(input.call.resource)
+    contains(input.call.resource, "/dynamic/blob/")
+}
 deny contains {"rule_id": "not_beta", "reason": "not from beta"} if {
     input.call.upstream == "beta"
+    is_string(input.call.resource)
     endswith(input.call.resource, "architecture.md")
 }
 deny contains {"rule_id": "no_marketing", "reason": "not for marketing"} if {

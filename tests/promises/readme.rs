@@ -29,6 +29,7 @@ fn the_first_policy_does_what_it_says() {
         airlock.send(&modern_call("/mcp/docs", 1, tool, &arguments).bearer(&token)).status
     };
     assert_eq!(call("search_docs", json!({"query": "roll back"})), 200);
+    assert_eq!(call("read_file", json!({"path": "/public/guide.md"})), 200);
     assert_eq!(call("read_file", json!({"path": "/secret/key"})), 403);
     assert_eq!(call("phone_home", json!({"address": "127.0.0.1:1"})), 403);
     let list = airlock.send(&modern("/mcp/docs", 1, "tools/list", &Value::Null).bearer(&token)).answer();
@@ -88,6 +89,64 @@ fn completed(block: &str, authority: &Authority, dir: &Path) -> Vec<String> {
         let _ = writeln!(text, "policy: {{path: {}}}", dir.display());
     }
     vec![text]
+}
+
+/// Ways to write what is not to be read, and one to leave it out.
+fn spellings() -> Vec<Value> {
+    let paths = [
+        json!("/secret/key"),
+        json!("//secret/key"),
+        json!("/./secret/key"),
+        json!("/public/../secret/key"),
+        json!(["/secret/key"]),
+        json!({"path": "/secret/key"}),
+        json!("/SECRET/key"),
+        json!("/secret/key\u{0}.md"),
+        json!("/public\\..\\secret"),
+        json!("/public/%2e%2e/secret/key"),
+        json!("/public/guide.md\n/secret/key"),
+        json!("/public/./guide.md"),
+        json!(7),
+        Value::Null,
+    ];
+    paths
+        .into_iter()
+        .map(|path| json!({ "path": path }))
+        .chain([json!({}), json!({"file": "/secret/key"})])
+        .collect()
+}
+
+#[test]
+fn the_first_policy_stands_every_spelling() {
+    let airlock = Setup { policy: block("rego").to_owned(), ..Setup::default() }.start();
+    let token = airlock.user();
+    for arguments in spellings() {
+        let answer = airlock.send(&modern_call("/mcp/docs", 1, "read_file", &arguments).bearer(&token));
+        assert_eq!(answer.status, 403, "{arguments}: {}", answer.answer());
+    }
+}
+
+#[test]
+fn the_shipped_policy_stands_every_spelling() {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let dir = tempfile::tempdir().expect("a directory");
+    let input = dir.path().join("input.json");
+    // A call without a path asks for no file; what the server makes of it is the server's to say.
+    for arguments in spellings().into_iter().filter(|arguments| arguments.get("path").is_some()) {
+        let asked = json!({
+            "subject": {"id": "alice", "tenant": "acme", "groups": ["mcp.users"]},
+            "call": {"method": "tools/call", "upstream": "docs", "tool": "read_file", "arguments": arguments},
+        });
+        std::fs::write(&input, asked.to_string()).expect("the input");
+        let output = std::process::Command::new(airlock_tests::tools::airlock())
+            .args(["policy", "explain", "--path"])
+            .arg(&shipped)
+            .arg("--input")
+            .arg(&input)
+            .output()
+            .expect("airlock policy explain");
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 #[test]

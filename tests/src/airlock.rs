@@ -37,6 +37,7 @@ deny contains {"rule_id": "no_phone_home", "reason": "only operators may call ph
 }
 
 deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if {
+    is_string(input.call.tool)
     some prefix in {"write_", "edit_", "create_", "move_"}
     startswith(input.call.tool, prefix)
 }

@@ -60,6 +60,7 @@ pub fn authorize(
                 rule_id: format!("{SHADOW_PREFIX}{rule}").into(),
                 reason: refusal.reason.as_str().into(),
                 obligations: Obligations::default(),
+                detail: None,
             })
         }
         judged => judged,
@@ -122,7 +123,9 @@ fn judge(
         time: now(),
     });
     if !decision.allow {
-        return Err(forbidden(&decision.reason, Arc::clone(&decision.rule_id)));
+        let mut refusal = forbidden(&decision.reason, Arc::clone(&decision.rule_id));
+        refusal.detail = decision.detail.as_deref().map(str::to_owned);
+        return Err(refusal);
     }
     honour(gateway, context, principal, &decision)?;
     Ok(decision)

@@ -112,7 +112,13 @@ pub fn shadowed(
         Record {
             decision: Some(Verdict::Deny),
             rule_id: refusal.rule_id.clone(),
-            reason: Some(format!("not enforced (policy.mode: shadow): {}", refusal.reason).into()),
+            reason: Some(
+                format!(
+                    "not enforced (policy.mode: shadow): {}",
+                    refusal.detail.as_deref().unwrap_or(&refusal.reason)
+                )
+                .into(),
+            ),
             ..record(context, Some(principal), aim, Event::PolicyShadowed)
         },
     )

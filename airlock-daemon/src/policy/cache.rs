@@ -217,6 +217,7 @@ fn own(decision: &Decision) -> Decision {
             scopes: copies(&decision.obligations.scopes),
             durable: decision.obligations.durable,
         },
+        detail: decision.detail.as_deref().map(Arc::from),
     }
 }
 

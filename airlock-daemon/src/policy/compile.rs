@@ -14,6 +14,7 @@ use super::bundle::{Bundle, Source};
 use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
+use super::strict::{Calls, strict};
 use super::{hazards, syntax, undefined};
 
 /// The package of the contract.
@@ -32,6 +33,8 @@ pub(super) enum Compiled {
         program: Arc<Program>,
         /// The `data` document.
         data: Value,
+        /// Where its calls stand.
+        calls: Arc<Calls>,
     },
     /// A prepared interpreter, cloned by each worker: slower, but with every error reported.
     Interpreter(Box<Engine>),
@@ -177,6 +180,8 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     }
     let modules = engine.get_modules();
     let reads = Depends::of(modules);
+    let program =
+        program.and_then(|program| strict(program).ok_or_else(|| "a builtin cannot be wrapped".to_owned()));
     let program = match (hazards::needs_interpreter(modules, &graph), program) {
         (None, Ok(program)) => program,
         (Some(reason), _) | (None, Err(reason)) => {
@@ -188,7 +193,8 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let mut vm = RegoVM::new();
     vm.load_program(program.clone());
     vm.set_data(bundle.data.clone()).map_err(|error| fail(&error))?;
-    let compiled = Compiled::Bytecode { program, data: bundle.data.clone() };
+    let calls = Arc::new(Calls::of(modules));
+    let compiled = Compiled::Bytecode { program, data: bundle.data.clone(), calls };
     Ok(Built { compiled, fallback: None, reads })
 }
 

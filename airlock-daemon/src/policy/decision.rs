@@ -100,6 +100,9 @@ pub struct Decision {
     pub reason: Arc<str>,
     /// What the caller of the engine must do; empty for a refusal.
     pub obligations: Obligations,
+    /// Why the policy could not answer, with file and line where these are known: for the log and the record, at most 512
+    /// bytes, never for the client.
+    pub detail: Option<Arc<str>>,
 }
 
 impl Decision {
@@ -109,12 +112,14 @@ impl Decision {
             rule_id: rule_id.into(),
             reason: reason.into(),
             obligations: Obligations::default(),
+            detail: None,
         }
     }
 
-    /// The refusal of a call that the policy could not judge. The detail belongs in the log, not in the answer.
-    pub(super) fn unanswered() -> Self {
-        Self::refused(ERROR_RULE, NO_ANSWER)
+    /// The refusal of a call that the policy could not judge, because of `problem`.
+    pub(super) fn unanswered(problem: &str) -> Self {
+        let detail = bounded(&format!("{NO_ANSWER}: {problem}").into(), MAX_REASON_BYTES);
+        Self { detail: Some(detail), ..Self::refused(ERROR_RULE, NO_ANSWER) }
     }
 
     /// The refusal of everything where there is no good policy.
@@ -140,6 +145,7 @@ impl Decision {
                 rule_id: bounded(&rule_id, MAX_RULE_ID_BYTES),
                 reason: bounded(&reason, MAX_REASON_BYTES),
                 obligations: Obligations::default(),
+                detail: None,
             });
         }
         if *allow != Value::Bool(true) {
@@ -151,6 +157,7 @@ impl Decision {
                 .unwrap_or_else(|| DEFAULT_RULE.into()),
             reason: optional_text("reason", reason, MAX_REASON_BYTES)?.unwrap_or_else(|| "allowed".into()),
             obligations: parse_obligations(obligations)?,
+            detail: None,
         })
     }
 }

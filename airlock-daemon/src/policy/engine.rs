@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use regorus::rvm::vm::RegoVM;
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -19,7 +19,8 @@ use super::compile::{Built, Compiled, ENTRY_POINT, compile, interpreted, refuse_
 use super::decision::{Decision, ERROR_RULE, Question};
 use super::depends::Depends;
 use super::error::PolicyError;
-use super::input;
+use super::strict::Calls;
+use super::{input, strict};
 use crate::auth::principal::Principal;
 
 /// The longest that one decision may take.
@@ -83,16 +84,12 @@ impl PolicyEngine {
         Ok(Self::new(interpreted(bundle, reason)?, bundle.digest.clone()))
     }
 
-    /// The bundle in the interpreter, to compare with bytecode: a builtin that fails is undefined in both, as in OPA.
+    /// The bundle in the interpreter, to compare with bytecode.
     ///
     /// # Errors
     /// As [`PolicyEngine::load`].
     pub(super) fn to_compare(bundle: &Bundle) -> Result<Self, PolicyError> {
-        let mut built = interpreted(bundle, "it is there to compare")?;
-        if let Compiled::Interpreter(engine) = &mut built.compiled {
-            engine.set_strict_builtin_errors(false);
-        }
-        Ok(Self::new(built, bundle.digest.clone()))
+        Ok(Self::new(interpreted(bundle, "it is there to compare")?, bundle.digest.clone()))
     }
 
     /// The bundle at `path` in the interpreter, whether it needs it or not.
@@ -157,14 +154,17 @@ impl PolicyEngine {
     /// Decides one call anew.
     fn ask(&self, question: &Question<'_>) -> Decision {
         self.try_ask(question).unwrap_or_else(|problem| {
-            tracing::error!(
-                %problem,
-                digest = self.digest,
-                method = question.call.method,
-                upstream = question.call.upstream,
-                "the policy could not decide; the call is refused"
-            );
-            Decision::unanswered()
+            // Who may call may bring it about, and not fill the log with it: each such call is on record.
+            if is_due() {
+                tracing::error!(
+                    %problem,
+                    digest = self.digest,
+                    method = question.call.method,
+                    upstream = question.call.upstream,
+                    "the policy could not decide; the call is refused"
+                );
+            }
+            Decision::unanswered(&problem)
         })
     }
 
@@ -271,6 +271,13 @@ fn generation() -> u64 {
     GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Whether it is another second than the last time.
+fn is_due() -> bool {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LAST.swap(now, Ordering::Relaxed) != now
+}
+
 /// What this thread has had of a processor.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
@@ -284,7 +291,7 @@ struct Runner {
 }
 
 enum Machine {
-    Bytecode(Box<RegoVM>),
+    Bytecode(Box<RegoVM>, Arc<Calls>),
     Interpreter(Box<Engine>),
 }
 
@@ -292,13 +299,13 @@ impl Runner {
     fn new(compiled: &Compiled) -> Result<Self, String> {
         let timer = ExecutionTimerConfig { limit: TIME_LIMIT, check_interval: CHECK_INTERVAL };
         let machine = match compiled {
-            Compiled::Bytecode { program, data } => {
+            Compiled::Bytecode { program, data, calls } => {
                 let mut vm = Box::new(RegoVM::new());
                 vm.load_program(program.clone());
                 vm.set_data(data.clone()).map_err(|error| error.to_string())?;
                 vm.set_max_instructions(MAX_INSTRUCTIONS);
                 vm.set_execution_timer_config(Some(timer));
-                Machine::Bytecode(vm)
+                Machine::Bytecode(vm, Arc::clone(calls))
             }
             Compiled::Interpreter(prepared) => {
                 let mut engine = prepared.clone();
@@ -323,16 +330,21 @@ impl Runner {
 
     fn judge(&mut self, document: Value) -> Result<Decision, String> {
         let output = match &mut self.machine {
-            Machine::Bytecode(vm) => {
+            Machine::Bytecode(vm, calls) => {
                 vm.set_input(document);
-                let output = vm.execute_entry_point_by_index(0).map_err(|error| error.to_string());
+                strict::begin();
+                let output = vm
+                    .execute_entry_point_by_index(0)
+                    .map_err(|error| strict::failure(vm, calls).unwrap_or_else(|| error.to_string()));
                 // What a client sent is not kept any longer than the decision takes.
                 vm.set_input(Value::Null);
                 output?
             }
             Machine::Interpreter(engine) => {
                 engine.set_input(document);
-                let output = engine.eval_rule(ENTRY_POINT.to_owned()).map_err(|error| error.to_string());
+                let output = engine
+                    .eval_rule(ENTRY_POINT.to_owned())
+                    .map_err(|error| strict::failure_of_interpreter(&error.to_string()));
                 engine.set_input(Value::Null);
                 output?
             }

@@ -11,12 +11,12 @@ use super::asked::Asked;
 use super::bundle::Bundle;
 use super::compile::{ENTRY_PACKAGE, ENTRY_POINT, gate, parse};
 use super::coverage::Lines;
-use super::decision::{DEFAULT_RULE, Decision};
+use super::decision::{DEFAULT_RULE, Decision, ERROR_RULE};
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
 use super::probe::{self, Definition, Outcome, Probes, Source};
 use super::reads::{Reads, touches};
-use super::syntax;
+use super::{strict, syntax};
 
 /// The rules that make up a decision.
 pub(super) const OUTPUTS: [&str; 5] = [
@@ -95,6 +95,9 @@ pub struct Failed {
     /// The first statement that is not true; absent where it cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Source>,
+    /// The error that it ended in there, which refuses the call whatever else holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Lines of a file.
@@ -156,8 +159,15 @@ pub fn explain(
             Outcome::Held(value) => {
                 explanation.held.push(Held { rule, rule_id, source, value: shown(&value) });
             }
-            Outcome::Failed(_, at) => explanation.failed.push(Failed { rule, rule_id, source, at: Some(at) }),
-            Outcome::Unknown => explanation.failed.push(Failed { rule, rule_id, source, at: None }),
+            Outcome::Failed(_, at) => {
+                explanation.failed.push(Failed { rule, rule_id, source, at: Some(at), error: None });
+            }
+            Outcome::Erred(_, at, error) => {
+                explanation.failed.push(Failed { rule, rule_id, source, at: Some(at), error: Some(error) });
+            }
+            Outcome::Unknown => {
+                explanation.failed.push(Failed { rule, rule_id, source, at: None, error: None });
+            }
         }
     }
     if !decision.allow && &*decision.rule_id == DEFAULT_RULE {
@@ -170,9 +180,13 @@ pub fn explain(
     }
     engine.set_enable_coverage(true);
     engine.set_input(document);
-    if let Err(error) = engine.eval_rule(ENTRY_POINT.to_owned()) {
-        explanation.error = Some(error.to_string());
-    }
+    let evaluated = engine.eval_rule(ENTRY_POINT.to_owned());
+    // The decision's own error where it has one: it may have run in the other engine.
+    explanation.error = decision
+        .detail
+        .as_deref()
+        .map(str::to_owned)
+        .or_else(|| evaluated.err().map(|error| strict::failure_of_interpreter(&error.to_string())));
     let mut lines = Lines::default();
     lines.add(&engine);
     let files = bundle.policies.iter().map(|policy| policy.path.display().to_string());
@@ -195,7 +209,11 @@ fn asks(decision: &Decision, asked: &Asked) -> Asks {
 
 /// Whether this is what the decision comes from.
 fn decides(definition: &Definition, outcome: &Outcome, decision: &Decision) -> bool {
-    let Outcome::Held(value) = outcome else { return false };
+    let value = match outcome {
+        Outcome::Held(value) => value,
+        Outcome::Erred(..) => return &*decision.rule_id == ERROR_RULE,
+        Outcome::Failed(..) | Outcome::Unknown => return false,
+    };
     match definition.rule.as_str() {
         "airlock.authz.allow" => decision.allow && *value == Value::Bool(true),
         "airlock.authz.deny" => {

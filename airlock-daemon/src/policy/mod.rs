@@ -22,6 +22,7 @@ mod reads;
 mod recorded;
 pub mod reload;
 mod replay;
+mod strict;
 mod syntax;
 mod undefined;
 mod unit_tests;

@@ -9,7 +9,7 @@ use regorus::unstable::{Expr, LiteralStmt, Module, Ref, Rule, RuleHead, Span};
 use regorus::{Engine, Value};
 
 use super::reads::{Basis, Paths, Reads};
-use super::syntax;
+use super::{strict, syntax};
 
 /// What the rules written here are called; no rule of a bundle should be.
 const NAME: &str = "airlock_probe";
@@ -55,6 +55,8 @@ pub(super) enum Outcome {
     Held(Value),
     /// The statement of this number, from 0, is not true or its value undefined; with all statements true, its value is.
     Failed(usize, Source),
+    /// At the statement of this number, or in its value, something failed; that refuses the call. With what it was.
+    Erred(usize, Source, String),
     /// It cannot be written out on its own.
     Unknown,
 }
@@ -267,27 +269,44 @@ impl Probe {
     fn outcome(&self, engine: &mut Engine) -> Outcome {
         let Definition { package, statements, source, .. } = &self.definition;
         let mut ask = |name: String| match engine.eval_rule(format!("data.{package}.{name}")) {
-            Ok(Value::Undefined) | Err(_) => None,
-            Ok(value) => Some(value),
+            Ok(Value::Undefined) => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(strict::failure_of_interpreter(&error.to_string())),
         };
         if self.how == How::NotAtAll {
             return Outcome::Unknown;
         }
         let empty = |value: &Value| matches!(value, Value::Set(elements) if elements.is_empty());
-        if let Some(value) = ask(format!("{NAME}_{}", self.id))
-            && !(self.definition.adds && empty(&value))
-        {
-            return Outcome::Held(value);
+        let whole = ask(format!("{NAME}_{}", self.id));
+        match &whole {
+            Ok(Some(value)) if !(self.definition.adds && empty(value)) => {
+                return Outcome::Held(value.clone());
+            }
+            _ if self.how == How::WholeOnly => {
+                return match whole {
+                    Err(error) => Outcome::Erred(0, source.clone(), error),
+                    Ok(_) => Outcome::Unknown,
+                };
+            }
+            _ => {}
         }
-        if self.how == How::WholeOnly {
-            return Outcome::Unknown;
+        // The first beginning that is not true; with all of them true it is the value.
+        let (mut at, mut error) = (statements.len(), whole.err());
+        for count in 1..=statements.len() {
+            let beginning = ask(format!("{NAME}_{}_{count}", self.id));
+            if matches!(beginning, Ok(Some(_))) {
+                continue;
+            }
+            (at, error) = (count - 1, beginning.err());
+            break;
         }
-        let failed =
-            (1..=statements.len()).find(|count| ask(format!("{NAME}_{}_{count}", self.id)).is_none());
-        let at = failed.map_or(statements.len(), |count| count - 1);
         let place = statements.get(at).unwrap_or(source);
         let first = place.text.lines().next().unwrap_or_default();
-        Outcome::Failed(at, Source { text: first.to_owned(), ..place.clone() })
+        let place = Source { text: first.to_owned(), ..place.clone() };
+        match error {
+            Some(error) => Outcome::Erred(at, place, error),
+            None => Outcome::Failed(at, place),
+        }
     }
 }
 
@@ -342,6 +361,7 @@ mod tests {
             let place = |outcome: &Outcome| match outcome {
                 Outcome::Held(value) => value.to_string(),
                 Outcome::Failed(at, source) => format!("{at} at {}: {}", source.line, source.text),
+                Outcome::Erred(at, source, _) => format!("error in {at} at {}: {}", source.line, source.text),
                 Outcome::Unknown => "unknown".to_owned(),
             };
             outcomes.iter().map(place).collect::<Vec<_>>()
@@ -350,5 +370,14 @@ mod tests {
         assert_eq!(places(&ask(r#"{"xs": ["a", "b"]}"#)), ["2 at 8: count(input.xs) > 2", "\"é\""]);
         let all = places(&ask(r#"{"xs": ["a", "b", "c"]}"#));
         assert!(all[0].contains("\"b\"") && all[0].contains("\"c\""), "{all:?}");
+        // A text cannot be gone through, so the statement is not true; a number has no length, which is an error.
+        let text = text.replace("count(input.xs)", "count(input.n)");
+        let mut engine = Engine::new();
+        engine.add_policy("a.rego".into(), text).expect("a policy");
+        let modules = engine.get_modules().clone();
+        let mut probes = Probes::new(&engine, definitions(&modules, &Reads::new(&modules)));
+        let outcomes = probes.outcomes(Some(Value::from_json_str(r#"{"xs": ["b"], "n": 7}"#).expect("JSON")));
+        let expected = ["error in 2 at 8: count(input.n) > 2".to_owned(), "\"é\"".to_owned()];
+        assert_eq!(places(&outcomes), expected);
     }
 }

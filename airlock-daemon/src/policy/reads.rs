@@ -2,10 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regorus::unstable::{Expr, Module, Ref, Rule};
+use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule};
 
 use super::cycles::Scope;
 use super::syntax::{self, Step};
+
+/// Builtins that take anything.
+const NEVER_FAIL: [&str; 9] = [
+    "is_array",
+    "is_boolean",
+    "is_null",
+    "is_number",
+    "is_object",
+    "is_set",
+    "is_string",
+    "type_name",
+    "json.marshal",
+];
 
 /// Dotted paths below `input`, such as `call.arguments`; the empty one is the whole.
 pub(super) type Paths = BTreeSet<String>;
@@ -23,6 +36,8 @@ struct Direct {
     rules: BTreeSet<String>,
     /// Its definitions as they are written.
     texts: Vec<String>,
+    /// Whether something in them may fail.
+    can_fail: bool,
 }
 
 /// All that a rule's result follows from, besides the input: rules as they are written, and places in the data.
@@ -30,6 +45,8 @@ struct Direct {
 pub(super) struct Basis {
     pub(super) texts: BTreeSet<String>,
     pub(super) data: BTreeSet<String>,
+    /// Whether a builtin or an operator may fail in it, which refuses the call.
+    pub(super) can_fail: bool,
 }
 
 impl Reads {
@@ -72,7 +89,8 @@ impl Reads {
     }
 
     fn closure(&self, start: Direct) -> (Paths, Basis) {
-        let mut basis = Basis { texts: start.texts.into_iter().collect(), data: BTreeSet::new() };
+        let texts = start.texts.into_iter().collect();
+        let mut basis = Basis { texts, data: BTreeSet::new(), can_fail: start.can_fail };
         let (mut seen, mut pending, mut input) = (BTreeSet::new(), start.rules, start.input);
         while let Some(name) = pending.pop_first() {
             // A name may stand for a rule, for something in it, or for the package around it.
@@ -81,6 +99,7 @@ impl Reads {
                 if seen.insert(rule.clone()) {
                     input.extend(direct.input.iter().cloned());
                     basis.texts.extend(direct.texts.iter().cloned());
+                    basis.can_fail |= direct.can_fail;
                     pending.extend(direct.rules.iter().filter(|rule| !seen.contains(*rule)).cloned());
                 }
             }
@@ -131,6 +150,7 @@ impl Names {
     fn gather(&self, root: &Expr, into: &mut Direct) {
         let mut pending = vec![root];
         while let Some(expr) = pending.pop() {
+            into.can_fail |= can_fail(expr);
             let (base, steps) = syntax::flatten(expr);
             if let Expr::Var { value, .. } = base {
                 let name = syntax::text(value);
@@ -161,6 +181,18 @@ impl Names {
                 Step::Name(_) => None,
             }));
         }
+    }
+}
+
+/// Whether a builtin or an operator stands here that fails for some values.
+fn can_fail(expr: &Expr) -> bool {
+    match expr {
+        Expr::ArithExpr { .. } | Expr::BinExpr { .. } | Expr::UnaryExpr { .. } => true,
+        Expr::Call { fcn, .. } => {
+            let name = syntax::static_path(fcn).join(".");
+            BUILTINS.contains_key(name.as_str()) && !NEVER_FAIL.contains(&name.as_str())
+        }
+        _ => false,
     }
 }
 

@@ -192,14 +192,17 @@ impl Side {
                     allowed |= rule == OUTPUTS[0] && value == Value::Bool(true);
                 }
                 (None, Outcome::Failed(..)) => {}
+                // An error refuses, whatever is missing.
+                (None, Outcome::Erred(..)) => refused = true,
+                (Some(first), Outcome::Erred(at, ..)) if at < first => refused = true,
                 // It fails whatever is missing.
                 (Some(first), Outcome::Failed(at, _)) if at < first => {}
-                // Names and reasons of what is allowed do not decide.
-                (_, _) if rule == OUTPUTS[2] || rule == OUTPUTS[3] => {}
+                // Names and reasons of what is allowed do not decide, unless they may end in an error.
+                (_, _) if (rule == OUTPUTS[2] || rule == OUTPUTS[3]) && !definition.basis.can_fail => {}
                 (_, _) if rule == OUTPUTS[4] => unsure_of_obligations = true,
                 (_, _) => {
                     could_allow |= rule == OUTPUTS[0];
-                    could_refuse |= rule == OUTPUTS[1];
+                    could_refuse |= rule == OUTPUTS[1] || definition.basis.can_fail;
                     live.push(place);
                 }
             }

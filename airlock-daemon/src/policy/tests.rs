@@ -12,6 +12,7 @@ use super::*;
 use crate::auth::principal::{Bearer, Principal};
 
 mod cached;
+mod strict;
 
 /// The bundle that ships with the daemon.
 fn shipped() -> PathBuf {

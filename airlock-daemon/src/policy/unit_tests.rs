@@ -14,11 +14,12 @@ use serde::Serialize;
 use super::bundle::Bundle;
 use super::compile::{gate, parse};
 use super::coverage::{Coverage, Lines};
+use super::decision::ERROR_RULE;
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
 use super::probe::{self, Definition, Outcome, Probes, Source};
 use super::reads::Reads;
-use super::syntax;
+use super::{strict, syntax};
 
 /// The longest that one test may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -114,7 +115,11 @@ pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestRepor
             Ok(Ok(Value::Bool(true))) => None,
             Ok(Ok(Value::Undefined)) => Some("undefined".into()),
             Ok(Ok(other)) => Some(format!("gave {other}")),
-            Ok(Err(error)) => Some(error.to_string()),
+            // Where it comes from the policy, the call would be refused by `policy_error`.
+            Ok(Err(error)) => Some(format!(
+                "an error, which would refuse the call as `{ERROR_RULE}`: {}",
+                strict::failure_of_interpreter(&error.to_string())
+            )),
             Err(_) => Some("the engine panicked".into()),
         };
         if options.coverage {
@@ -190,7 +195,7 @@ fn point_at_failures(engine: &mut Engine, report: &mut TestReport) {
         // The engine is in an unknown state after a panic, and a clone of its own is all that is lost.
         let found = catch_unwind(AssertUnwindSafe(|| Probes::new(engine, bodies).outcomes(None)));
         if let Ok(outcomes) = found
-            && let Some(Outcome::Failed(_, place)) = outcomes.into_iter().next()
+            && let Some(Outcome::Failed(_, place) | Outcome::Erred(_, place, _)) = outcomes.into_iter().next()
         {
             test.failed_at = Some(place);
         }

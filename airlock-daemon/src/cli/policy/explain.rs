@@ -155,7 +155,11 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {}", place(source))?;
     }
     if let Some(error) = &explanation.error {
-        writeln!(out, "the policy could not be evaluated: {}", printable(error))?;
+        writeln!(
+            out,
+            "{}\n  such an error refuses the call, whatever else holds: look at the type first, as with `is_string`",
+            printable(error)
+        )?;
     }
     let asks = &explanation.obligations;
     if !asks.scopes.is_empty() {
@@ -191,9 +195,15 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
     for failed in &explanation.failed {
         writeln!(out, "  {}", place(&failed.source))?;
         let what = name(&failed.rule, failed.rule_id.as_ref());
-        match &failed.at {
-            Some(at) => writeln!(out, "      {what}: not true at line {}: {}", at.line, printable(&at.text))?,
-            None => writeln!(out, "      {what}: cannot be told apart from the rest of its rule")?,
+        match (&failed.at, &failed.error) {
+            (Some(at), Some(error)) => {
+                let text = printable(&at.text);
+                writeln!(out, "      {what}: an error at line {}: {text}: {}", at.line, printable(error))?;
+            }
+            (Some(at), None) => {
+                writeln!(out, "      {what}: not true at line {}: {}", at.line, printable(&at.text))?
+            }
+            (None, _) => writeln!(out, "      {what}: cannot be told apart from the rest of its rule")?,
         }
     }
     Ok(())
