@@ -54,6 +54,8 @@ pub struct Setup {
     pub upstreams: String,
     /// The text of `policies/authz.rego`, where `shipped_policy` is off.
     pub policy: String,
+    /// More lines below `policy:`, each indented by two.
+    pub policy_keys: String,
     /// The policy that comes with Airlock takes the place of `policy`.
     pub shipped_policy: bool,
     /// `required`, `preferred` or `off`.
@@ -81,6 +83,7 @@ impl Default for Setup {
             io: "auto".to_owned(),
             upstreams: docs_upstream(),
             policy: POLICY.to_owned(),
+            policy_keys: String::new(),
             shipped_policy: false,
             kernel: "preferred".to_owned(),
             server: String::new(),
@@ -151,7 +154,7 @@ impl Setup {
         let dir = dir.display();
         Ok(format!(
             "server:\n  listen: [\"{listen}\"]\n  io: {io}\n{server}{auth}\
-             policy:\n  path: {dir}/policies\n\
+             policy:\n  path: {dir}/policies\n{policy}\
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
              observability:\n  log: {{level: {log}, format: text}}\n{observability}\
@@ -160,6 +163,7 @@ impl Setup {
             io = self.io,
             log = self.log,
             server = self.server,
+            policy = self.policy_keys,
             upstreams = if self.upstreams.is_empty() { "  []\n".to_owned() } else { self.asking_for_root() },
             kernel = self.kernel,
             observability = self.observability,

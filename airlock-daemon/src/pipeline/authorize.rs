@@ -7,9 +7,10 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
-use crate::config::schema::PolicyMode;
+use crate::config::schema::{PolicyArguments, PolicyMode, PolicyNumbers};
+use crate::mcp::error::code;
 use crate::mcp::revision::Revision;
-use crate::policy::{Call, Client, Decision, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX};
+use crate::policy::{Call, Clarity, Client, Decision, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX};
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
@@ -42,7 +43,8 @@ impl<'a> Wish<'a> {
 /// out. What is not the policy's to say is carried out all the same: `allow_tools`, and that there is no policy at all.
 ///
 /// # Errors
-/// 403 with the rule that decided, or with the scopes that are missing.
+/// 403 with the rule that decided, or with the scopes that are missing; 400 for arguments that two readers would understand
+/// differently.
 pub fn authorize(
     gateway: &Gateway,
     context: &Context,
@@ -51,6 +53,7 @@ pub fn authorize(
     wish: Wish<'_>,
 ) -> Result<Decision, Refusal> {
     offered(upstream, wish)?;
+    clear(gateway, wish)?;
     match judge(gateway, context, principal, upstream, wish) {
         Err(refusal) if is_shadowed(gateway, &refusal) => {
             record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish))?;
@@ -94,6 +97,19 @@ fn offered(upstream: &Upstream, wish: Wish<'_>) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// What the policy would read in one way and a server in another is refused, in shadow mode as well.
+fn clear(gateway: &Gateway, wish: Wish<'_>) -> Result<(), Refusal> {
+    let Some(arguments) = wish.arguments else { return Ok(()) };
+    let policy = &gateway.config.policy;
+    let clarity = Clarity {
+        members: policy.arguments == PolicyArguments::Strict,
+        numbers: policy.numbers == PolicyNumbers::Exact,
+    };
+    gateway.policy.load().clear(arguments, clarity).map_err(|unclear| {
+        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, unclear.to_string()).code(code::INVALID_PARAMS)
+    })
 }
 
 fn judge(

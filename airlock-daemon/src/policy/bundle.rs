@@ -260,12 +260,12 @@ impl Data {
 fn parse_data(path: &Path, text: &str) -> Result<Value, PolicyError> {
     let remedy = "correct the data file at this place";
     if path.extension().is_some_and(|extension| extension == "json") {
-        return serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|error| {
+        return serde_json::from_str::<Strict<true>>(text).map(|strict| strict.0).map_err(|error| {
             let place = format!("{}:{}:{}", path.display(), error.line(), error.column());
             PolicyError::new(place, error.to_string(), remedy)
         });
     }
-    serde_saphyr::from_str::<Strict>(text).map(|strict| strict.0).map_err(|error| {
+    serde_saphyr::from_str::<Strict<true>>(text).map(|strict| strict.0).map_err(|error| {
         let place = error.location().map_or_else(
             || path.display().to_string(),
             |at| format!("{}:{}:{}", path.display(), at.line(), at.column()),

@@ -11,6 +11,7 @@ use regorus::unstable::{Module, Ref};
 use regorus::{Engine, Value};
 
 use super::bundle::{Bundle, Source};
+use super::clear::ArgumentsRead;
 use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
@@ -48,6 +49,8 @@ pub(super) struct Built {
     pub(super) fallback: Option<String>,
     /// What its answers may depend on.
     pub(super) reads: Depends,
+    /// The parts of the arguments that it looks at.
+    pub(super) arguments: ArgumentsRead,
 }
 
 /// Compiles a bundle.
@@ -75,9 +78,9 @@ pub(super) fn interpreted(bundle: &Bundle, fallback: &str) -> Result<Built, Poli
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
     engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
-    let reads = Depends::of(engine.get_modules());
+    let (reads, arguments) = (Depends::of(engine.get_modules()), ArgumentsRead::of(engine.get_modules()));
     let compiled = Compiled::Interpreter(Box::new(engine));
-    Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads })
+    Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads, arguments })
 }
 
 /// Refuses a bundle that the interpreter, needed because of `reason`, would get wrong.
@@ -179,7 +182,7 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
         return Err(fail(error));
     }
     let modules = engine.get_modules();
-    let reads = Depends::of(modules);
+    let (reads, arguments) = (Depends::of(modules), ArgumentsRead::of(modules));
     let program =
         program.and_then(|program| strict(program).ok_or_else(|| "a builtin cannot be wrapped".to_owned()));
     let program = match (hazards::needs_interpreter(modules, &graph), program) {
@@ -187,7 +190,7 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
         (Some(reason), _) | (None, Err(reason)) => {
             undefined::refuse_in_interpreter(modules, &reason)?;
             let compiled = Compiled::Interpreter(Box::new(engine));
-            return Ok(Built { compiled, fallback: Some(reason), reads });
+            return Ok(Built { compiled, fallback: Some(reason), reads, arguments });
         }
     };
     let mut vm = RegoVM::new();
@@ -195,7 +198,7 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     vm.set_data(bundle.data.clone()).map_err(|error| fail(&error))?;
     let calls = Arc::new(Calls::of(modules));
     let compiled = Compiled::Bytecode { program, data: bundle.data.clone(), calls };
-    Ok(Built { compiled, fallback: None, reads })
+    Ok(Built { compiled, fallback: None, reads, arguments })
 }
 
 /// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands for an

@@ -12,9 +12,11 @@ use regorus::rvm::vm::RegoVM;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::value::RawValue;
 
 use super::bundle::Bundle;
 use super::cache::{Counts, Plan};
+use super::clear::{self, ArgumentsRead, Clarity, Unclear};
 use super::compile::{Built, Compiled, ENTRY_POINT, compile, interpreted, refuse_in_interpreter};
 use super::decision::{Decision, ERROR_RULE, Question};
 use super::depends::Depends;
@@ -46,6 +48,7 @@ pub struct PolicyEngine {
     digest: String,
     fallback: Option<String>,
     reads: Depends,
+    arguments: ArgumentsRead,
     cache: Option<Plan>,
 }
 
@@ -107,6 +110,7 @@ impl PolicyEngine {
             digest: "none".into(),
             fallback: None,
             reads: Depends::default(),
+            arguments: ArgumentsRead::default(),
             cache: None,
         }
     }
@@ -118,6 +122,7 @@ impl PolicyEngine {
             digest,
             fallback: built.fallback,
             reads: built.reads,
+            arguments: built.arguments,
             cache: None,
         }
     }
@@ -174,6 +179,14 @@ impl PolicyEngine {
     /// Why the policy could not, for the log.
     pub(super) fn try_ask(&self, question: &Question<'_>) -> Result<Decision, String> {
         self.run(|runner| runner.ask(question))
+    }
+
+    /// Looks for what two readers of these arguments would understand differently, before anything is decided about them.
+    ///
+    /// # Errors
+    /// The first such place.
+    pub fn clear(&self, arguments: &RawValue, clarity: Clarity) -> Result<(), Unclear> {
+        clear::check(arguments, &self.arguments, clarity)
     }
 
     /// SHA-256 over names and contents of all files that take part in decisions, in hex.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::asked::Asked;
 use super::bundle::Bundle;
+use super::clear::Clarity;
 use super::compile::{ENTRY_PACKAGE, ENTRY_POINT, gate, parse};
 use super::coverage::Lines;
 use super::decision::{DEFAULT_RULE, Decision, ERROR_RULE};
@@ -53,6 +54,9 @@ pub struct Explanation {
     pub evaluated: Vec<Evaluated>,
     /// What the policy reads of the input that is not known.
     pub unknown: Vec<String>,
+    /// Why the call is refused before the policy is asked, unless `policy.arguments` is `lenient`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unclear: Option<String>,
 }
 
 /// Obligations of a decision.
@@ -119,7 +123,12 @@ pub fn explain(
     unknown: &BTreeSet<&'static str>,
 ) -> Result<Explanation, PolicyError> {
     let bundle = Bundle::read(path)?;
-    let decision = PolicyEngine::from_bundle(&bundle)?.decide(&asked.question());
+    let policy = PolicyEngine::from_bundle(&bundle)?;
+    let decision = policy.decide(&asked.question());
+    let unclear = asked.question().call.arguments.and_then(|arguments| {
+        let clarity = Clarity { members: true, numbers: false };
+        policy.clear(arguments, clarity).err().map(|unclear| unclear.to_string())
+    });
     let mut engine = parse(bundle.policies.iter())?;
     gate(path, &mut engine)?;
     engine.add_data(bundle.data.clone()).map_err(|error| PolicyError::from_rego(path, &error.to_string()))?;
@@ -138,6 +147,7 @@ pub fn explain(
         held: Vec::new(),
         failed: Vec::new(),
         evaluated: Vec::new(),
+        unclear,
         unknown: unknown.iter().filter(|part| touches(&read, part)).map(|part| (*part).to_owned()).collect(),
     };
     let document = match asked.document() {

@@ -12,7 +12,9 @@ use super::decision::Question;
 use crate::auth::principal::Principal;
 
 /// Integers from here on are not all representable as a double, so a reader may see another number than its neighbour.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const INEXACT: f64 = 9_007_199_254_740_992.0;
+/// Integers below this fit into 63 bits.
+const LARGE: f64 = 4_611_686_018_427_387_904.0;
 
 macro_rules! keys {
     ($($name:ident),* $(,)?) => {
@@ -43,7 +45,7 @@ pub(super) fn subject(principal: &Principal) -> Value {
 /// The whole document around a prepared `subject`.
 ///
 /// # Errors
-/// Arguments that two readers could understand differently: duplicate keys, or numbers no double holds exactly.
+/// Arguments with duplicate keys.
 pub(super) fn document(subject: Value, question: &Question<'_>) -> Result<Value, String> {
     let keys = &*KEYS;
     let Question { call, client, time, .. } = question;
@@ -74,12 +76,13 @@ pub(super) fn document(subject: Value, question: &Question<'_>) -> Result<Value,
     ]))
 }
 
-/// Reads JSON strictly.
+/// Reads JSON strictly. An integer of more than 64 bits becomes the nearest double: where that matters, the call has been
+/// refused before ([`super::clear`]).
 ///
 /// # Errors
-/// Syntax errors, duplicate keys, numbers that a double does not hold exactly.
+/// Syntax errors, duplicate keys.
 pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
-    serde_json::from_str::<Strict>(text).map(|strict| strict.0)
+    serde_json::from_str::<Strict<false>>(text).map(|strict| strict.0)
 }
 
 /// Whether [`parse_json`] would read the text, without building what it reads.
@@ -124,18 +127,18 @@ fn from_json(json: &serde_json::Value) -> Value {
     }
 }
 
-/// A document without duplicate keys and without numbers that lose their value on the way.
-pub(super) struct Strict(pub(super) Value);
+/// A document without duplicate keys, and with `EXACT` also without numbers that lose their value on the way.
+pub(super) struct Strict<const EXACT: bool>(pub(super) Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de, const EXACT: bool> Deserialize<'de> for Strict<EXACT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+        deserializer.deserialize_any(StrictVisitor::<EXACT>).map(Self)
     }
 }
 
-struct StrictVisitor;
+struct StrictVisitor<const EXACT: bool>;
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de, const EXACT: bool> Visitor<'de> for StrictVisitor<EXACT> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,12 +170,15 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        if !number.is_finite() || number.abs() >= EXACT {
+        if !number.is_finite() || (EXACT && number.abs() >= INEXACT) {
             return Err(E::custom(format!(
-                "the number {number} is too large to be read exactly; send it as a string"
+                "the number {number} is too large to be read exactly; write it as a string"
             )));
         }
-        Ok(Value::from(number))
+        // `1e16` is the integer that it means.
+        #[expect(clippy::cast_possible_truncation, reason = "it is an integer of less than 63 bits")]
+        let whole = (number.fract() == 0.0 && number.abs() < LARGE).then_some(number as i64);
+        Ok(whole.map_or_else(|| Value::from(number), Value::from))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -185,7 +191,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(Strict::<EXACT>(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::from(list))
@@ -193,7 +199,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
-        while let Some((key, Strict(value))) = fields.next_entry::<String, Strict>()? {
+        while let Some((key, Strict(value))) = fields.next_entry::<String, Strict<EXACT>>()? {
             pairs.push((Value::from(key), value));
         }
         pairs.sort_by(|one, other| one.0.cmp(&other.0));
@@ -239,7 +245,7 @@ impl<'de> Visitor<'de> for JudgedVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Judged, E> {
-        StrictVisitor.visit_f64(number).map(|_| Judged)
+        StrictVisitor::<false>.visit_f64(number).map(|_| Judged)
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Judged, E> {
@@ -342,15 +348,7 @@ mod tests {
 
     #[test]
     fn ambiguous_json_is_refused() {
-        for text in [
-            r#"{"a": 1, "a": 2}"#,
-            r#"{"x": [{"a": 1, "\u0061": 2}]}"#,
-            "9007199254740993.0",
-            "18446744073709551616",
-            "1e300",
-            "-9223372036854775809",
-            "[1, 2] 3",
-        ] {
+        for text in [r#"{"a": 1, "a": 2}"#, r#"{"x": [{"a": 1, "\u0061": 2}]}"#, "[1, 2] 3"] {
             assert!(parse_json(text).is_err() && !is_unambiguous(text), "{text}");
         }
         for text in
@@ -367,5 +365,13 @@ mod tests {
         assert_eq!(parse_json("18446744073709551615").unwrap(), Value::from(u64::MAX));
         assert_eq!(parse_json("-9223372036854775808").unwrap(), Value::from(i64::MIN));
         assert_eq!(parse_json("0.5").unwrap(), Value::from(0.5));
+        assert_eq!(parse_json("1e16").unwrap(), Value::from(10_000_000_000_000_000_u64));
+        assert_eq!(parse_json("-1.0e2").unwrap(), Value::from(-100));
+        assert_eq!(parse_json("1e21").unwrap(), Value::from(1e21));
+        for text in ["9007199254740993.0", "18446744073709551616", "1e300", "-9223372036854775809"] {
+            assert!(is_unambiguous(text) && parse_json(text).is_ok(), "{text}");
+            // In a file of data there is nobody to ask what is meant.
+            assert!(serde_json::from_str::<Strict<true>>(text).is_err(), "{text}");
+        }
     }
 }

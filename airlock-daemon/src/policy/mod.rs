@@ -7,6 +7,7 @@ mod agree;
 mod asked;
 mod bundle;
 mod cache;
+mod clear;
 mod compile;
 mod coverage;
 mod cycles;
@@ -32,6 +33,7 @@ pub mod watch;
 
 pub use asked::Asked;
 pub use cache::Counts;
+pub use clear::{Clarity, Unclear};
 pub use coverage::{Coverage, FileCoverage};
 pub use decision::{
     Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX,

@@ -87,3 +87,84 @@ fn the_author_of_a_policy_is_told_of_such_a_rule() {
     assert!(text.contains("authz.rego:9: deny contains"), "what decided: {text}");
     assert!(text.contains("deny no-secrets: an error at line 10"), "{text}");
 }
+
+/// Sends the bytes of arguments as they are.
+fn read_raw(airlock: &Airlock, arguments: &str) -> (u16, Value, String) {
+    let mut request = modern_call("/mcp/docs", 1, "read_file", &json!("ARGUMENTS")).bearer(&airlock.user());
+    let body = String::from_utf8(request.body).expect("text").replace("\"ARGUMENTS\"", arguments);
+    request.body = body.into_bytes();
+    let response = airlock.send(&request);
+    let id = response.header("x-correlation-id").expect("an id").to_owned();
+    (response.status, response.answer(), id)
+}
+
+const BY_NUMBER: &str = "deny contains {\"rule_id\": \"one\", \"reason\": \"not this one\"} if input.call.arguments.n == 9007199254740992\n";
+
+#[test]
+fn arguments_that_another_reader_understands_differently_are_refused() {
+    let airlock = start(&format!("{BY_PREFIX}\n{BY_NUMBER}"));
+    for (arguments, pointer) in [
+        (r#"{"path":"deployment.md","Path":"/secret/x"}"#, "`/Path`"),
+        (r#"{"path":"deployment.md","p\u0041th":"/secret/x"}"#, "`/pAth`"),
+        (r#"{"path":"deployment.md","ｐath":"/secret/x"}"#, "`/ｐath`"),
+        (r#"{"path":"deployment.md","x":[{"é":1,"e\u0301":2}]}"#, "`/x/0/e\u{301}`"),
+        (r#"{"path":"deployment.md","n":9007199254740993}"#, "`/n`"),
+        (r#"{"path":"deployment.md","n":-9007199254740993}"#, "`/n`"),
+    ] {
+        let (status, answer, id) = read_raw(&airlock, arguments);
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32602)), "{arguments}: {answer}");
+        let reason = answer["error"]["data"]["reason"].as_str().expect("a reason");
+        assert!(reason.contains(pointer), "{arguments}: {reason}");
+        let record = record(&airlock, &id);
+        assert_eq!(record["reason"], json!(reason), "{record}");
+        assert_eq!((&record["target"], &record["status"]), (&json!("read_file"), &json!(400)), "{record}");
+        assert!(record.get("rule_id").is_none(), "no rule of the policy decided: {record}");
+    }
+    for arguments in [
+        // What the policy does not read, and what every reader reads alike.
+        r#"{"path":"deployment.md","m":9007199254740993}"#,
+        r#"{"path":"deployment.md","n":1e+21}"#,
+        r#"{"path":"deployment.md","n":18446744073709551616}"#,
+        r#"{"path":"deployment.md","m":1.7e18,"x":{"path":1},"y":{"Path":2}}"#,
+    ] {
+        let (status, answer, _) = read_raw(&airlock, arguments);
+        assert_eq!(status, 200, "{arguments}: {answer}");
+    }
+    assert_eq!(
+        read_raw(&airlock, r#"{"path":"deployment.md","n":9007199254740992.0}"#).1["error"]["data"]["rule_id"],
+        "one"
+    );
+}
+
+#[test]
+fn who_wants_it_otherwise_can_say_so() {
+    let setup = |more: &str| Setup {
+        policy: format!("{HEAD}{BY_NUMBER}"),
+        policy_keys: more.to_owned(),
+        ..Setup::default()
+    };
+    let lenient = setup("  arguments: lenient\n").start();
+    assert_eq!(read_raw(&lenient, r#"{"path":"deployment.md","Path":1}"#).0, 200);
+    assert_eq!(read_raw(&lenient, r#"{"path":"deployment.md","n":9007199254740993}"#).0, 400);
+    let exact = setup("  numbers: exact\n").start();
+    assert_eq!(read_raw(&exact, r#"{"path":"deployment.md","m":9007199254740993}"#).0, 400);
+    assert_eq!(read_raw(&exact, r#"{"path":"deployment.md","m":9007199254740994}"#).0, 200);
+}
+
+#[test]
+fn many_and_long_names_cost_no_more_than_reading_them() {
+    let airlock = start(BY_PREFIX);
+    let members = |name: &dyn Fn(usize) -> String| -> String {
+        (0..12_000).map(|n| format!(",{}:1", Value::from(name(n)))).collect()
+    };
+    // All pairs of them would be 72 million.
+    for (name, status) in [
+        (&(|n| format!("member{n}")) as &dyn Fn(usize) -> String, 200),
+        (&|n| format!("é{n}"), 200),
+        (&|n| if n == 11_999 { "É0".to_owned() } else { format!("é{n}") }, 400),
+    ] {
+        let (found, answer, _) =
+            read_raw(&airlock, &format!("{{\"path\":\"deployment.md\"{}}}", members(name)));
+        assert_eq!(found, status, "{}", answer.to_string().chars().take(300).collect::<String>());
+    }
+}

@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// The arguments of that call, byte for byte as they were sent; they are checked against the record's digest.
     #[arg(long, value_name = "FILE", requires = "correlation_id")]
     arguments: Option<PathBuf>,
-    /// Print one JSON document: {`on_record`, `undecided`, `allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown}.
+    /// Print one JSON document: {`on_record`, `undecided`, `allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown, unclear?}.
     #[arg(long)]
     json: bool,
 }
@@ -151,6 +151,13 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
     let place = |source: &Source| format!("{}:{}: {}", source.file, source.line, source.text);
     let verdict = if explanation.allow { "allowed" } else { "denied" };
     writeln!(out, "{verdict} by {}: {}", printable(&explanation.rule_id), printable(&explanation.reason))?;
+    if let Some(unclear) = &explanation.unclear {
+        writeln!(
+            out,
+            "but such a call is refused before the policy is asked, unless `policy.arguments` is `lenient`: {}",
+            printable(unclear)
+        )?;
+    }
     for source in &explanation.decided_by {
         writeln!(out, "  {}", place(source))?;
     }

@@ -14,6 +14,10 @@ pub struct Policy {
     pub path: PathBuf,
     /// Whether a refusal is carried out.
     pub mode: PolicyMode,
+    /// Whether members of one object of the arguments may differ only in letter case, width or Unicode normal form.
+    pub arguments: PolicyArguments,
+    /// Which integers in arguments must be ones that a double holds exactly.
+    pub numbers: PolicyNumbers,
     /// How long a decision may be reused for the same question; `null` switches that off. Decisions are kept by tenant and by
     /// everything that the policy can look at, the arguments included where it reads them, and are forgotten with the policy;
     /// a policy that reads the time is always asked.
@@ -33,11 +37,37 @@ pub enum PolicyMode {
     Shadow,
 }
 
+/// `policy.arguments`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyArguments {
+    /// They may not: the policy would read one of them and a server without regard to case the other. Such a call is refused
+    /// (400, -32602) with a JSON pointer to the second.
+    #[default]
+    Strict,
+    /// They may: for tools whose members differ in letter case only, and servers that tell them apart.
+    Lenient,
+}
+
+/// `policy.numbers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyNumbers {
+    /// Those at places that the policy reads: there `9007199254740993` is refused (400, -32602), since a reader with doubles
+    /// takes it for another number. What the policy does not read is passed on as it came.
+    #[default]
+    AsRead,
+    /// All of them.
+    Exact,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             path: PathBuf::from("/etc/airlock/policies"),
             mode: PolicyMode::Enforce,
+            arguments: PolicyArguments::Strict,
+            numbers: PolicyNumbers::AsRead,
             decision_cache_ttl: Some(Period::secs(60)),
         }
     }

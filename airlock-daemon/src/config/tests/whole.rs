@@ -166,7 +166,7 @@ auth:
       id_tokens: false
   required_scopes: [mcp:use]
   required_groups: [mcp.users]
-policy: {path: /etc/airlock/policies, mode: enforce, decision_cache_ttl: 1m}
+policy: {path: /etc/airlock/policies, mode: enforce, arguments: strict, numbers: exact, decision_cache_ttl: 1m}
 «roots:
   - {name: repo, type: fs, virtual: "mcp://repo/", real: /srv/repo, read_only: true}
   - {name: artifacts, type: s3, virtual: "mcp://artifacts/", real: "s3://bucket/prefix/", write_prefixes: []}
