@@ -141,6 +141,7 @@ mod tests {
             unit: text(),
             method: text(),
             target: text(),
+            target_bytes: Some(u64::MAX),
             rule_id: text(),
             reason: text(),
             redactions: (0..1_000).map(|n| (format!("{n}{worst}").into(), u32::MAX)).collect(),

@@ -88,6 +88,7 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
     // The same field once per detector: `AIRLOCK_REDACTION=ticket` finds every record that redacted one.
     fields.extend(record.redactions.keys().map(|detector| format!("AIRLOCK_REDACTION={detector}")));
     let numbers = [
+        ("TARGET_BYTES", record.target_bytes),
         ("STATUS", record.status.map(u64::from)),
         ("LATENCY_US", record.latency_us),
         ("BYTES", record.bytes),

@@ -47,6 +47,8 @@ struct Text<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    target_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Verdict>,
@@ -89,6 +91,7 @@ pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
         unit: record.unit.as_deref(),
         method: record.method.as_deref(),
         target: record.target.as_deref(),
+        target_bytes: record.target_bytes,
         revision: record.revision,
         decision: record.decision,
         rule_id: record.rule_id.as_deref(),
@@ -143,6 +146,7 @@ struct Stored {
     unit: Option<Arc<str>>,
     method: Option<Arc<str>>,
     target: Option<Arc<str>>,
+    target_bytes: Option<u64>,
     revision: Option<String>,
     decision: Option<Verdict>,
     rule_id: Option<Arc<str>>,
@@ -182,6 +186,7 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
         unit: stored.unit,
         method: stored.method,
         target: stored.target,
+        target_bytes: stored.target_bytes,
         decision: stored.decision,
         rule_id: stored.rule_id,
         reason: stored.reason,
@@ -226,6 +231,7 @@ mod tests {
             unit: Some("u.service".into()),
             method: Some("tools/call".into()),
             target: Some("read".into()),
+            target_bytes: Some(9),
             decision: Some(Verdict::Deny),
             rule_id: Some("r".into()),
             reason: Some("because".into()),

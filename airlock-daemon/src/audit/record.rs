@@ -74,15 +74,19 @@ pub struct Record {
     pub unit: Option<Arc<str>>,
     /// The MCP method. In `kernel.denied`: the hook.
     pub method: Option<Arc<str>>,
-    /// Tool, prompt or resource, by the upstream's own name. In `kernel.denied`: what was to be reached.
+    /// Tool, prompt or resource, by the upstream's own name: without a URI's query, and at most 256 characters, with `…` in
+    /// the place of what is left out. In `kernel.denied`: what was to be reached.
     pub target: Option<Arc<str>>,
+    /// How many bytes the whole target has; there where `target` shows less of it.
+    pub target_bytes: Option<u64>,
     /// Whether it was let through.
     pub decision: Option<Verdict>,
     /// The rule that decided.
     pub rule_id: Option<Arc<str>>,
     /// Why, in words.
     pub reason: Option<Arc<str>>,
-    /// SHA-256 of the arguments as received; a digest, so that it cannot be the arguments.
+    /// What binds the record to its call: see [`input_digest`](super::input_digest). A digest, so that it cannot be the
+    /// arguments.
     pub input_digest: Option<Hash>,
     /// How often each detector matched.
     pub redactions: BTreeMap<Arc<str>, u32>,
@@ -170,6 +174,12 @@ impl Bounded {
 
 impl From<Record> for Bounded {
     fn from(mut record: Record) -> Self {
+        if let Some((short, bytes)) =
+            record.target.as_deref().and_then(|text| Some((clip_middle(text, MAX_TEXT)?, text.len())))
+        {
+            record.target = Some(short);
+            record.target_bytes.get_or_insert(bytes as u64);
+        }
         for text in record.texts() {
             if let Some(short) = text.as_deref().and_then(|text| clip(text, MAX_TEXT)) {
                 *text = Some(short);
@@ -227,6 +237,17 @@ fn clip(text: &str, max: usize) -> Option<Arc<str>> {
     Some(format!("{}…", text.get(..keep)?).into())
 }
 
+/// `text` cut to `max` characters in its middle, or `None` if it fits already: two long names may differ at either end.
+fn clip_middle(text: &str, max: usize) -> Option<Arc<str>> {
+    let count = text.chars().count();
+    if count <= max {
+        return None;
+    }
+    let (tail, place) = (max / 4, |at: usize| text.char_indices().nth(at).map(|(at, _)| at));
+    let (head_end, tail_start) = (place(max - 1 - tail)?, place(count - tail)?);
+    Some(format!("{}…{}", text.get(..head_end)?, text.get(tail_start..)?).into())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -236,12 +257,32 @@ mod tests {
     fn what_fits_is_kept_and_what_does_not_is_cut_at_a_character() {
         let fits: Arc<str> = "é".repeat(MAX_TEXT).into();
         let long: Arc<str> = "é".repeat(MAX_TEXT + 1).into();
-        let record = Record { subject: Some(fits.clone()), target: Some(long), ..Record::default() };
+        let record = Record { subject: Some(fits.clone()), certificate: Some(long), ..Record::default() };
         let bounded = Bounded::from(record);
         assert_eq!(bounded.get().subject.as_ref(), Some(&fits));
-        let target = bounded.get().target.as_deref().unwrap();
-        assert_eq!(target.chars().count(), MAX_TEXT);
-        assert!(target.ends_with("é…"));
+        let certificate = bounded.get().certificate.as_deref().unwrap();
+        assert_eq!(certificate.chars().count(), MAX_TEXT);
+        assert!(certificate.ends_with("é…"));
+    }
+
+    #[test]
+    fn a_long_target_keeps_both_ends_and_says_how_long_it_was() {
+        let bounded =
+            |target: String| Bounded::from(Record { target: Some(target.into()), ..Record::default() });
+        let fits = bounded("é".repeat(MAX_TEXT));
+        assert_eq!(
+            (fits.get().target.as_deref(), fits.get().target_bytes),
+            (Some(&*"é".repeat(MAX_TEXT)), None)
+        );
+        for (head, tail) in [("docs://a/", "/one"), ("docs://b/", "/one"), ("docs://a/", "/two")] {
+            let cut = bounded(format!("{head}{}{tail}", "é".repeat(300)));
+            let target = cut.get().target.as_deref().unwrap();
+            assert_eq!((target.chars().count(), cut.get().target_bytes), (MAX_TEXT, Some(600 + 9 + 4)));
+            assert!(target.starts_with(head) && target.ends_with(tail) && target.contains('…'), "{target}");
+        }
+        let known =
+            Record { target: Some("docs://x?…".into()), target_bytes: Some(20), ..Record::default() };
+        assert_eq!(Bounded::from(known).get().target_bytes, Some(20));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::policy::{Call, Clarity, Client, Decision, NO_POLICY_RULE, Obligations
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
-use super::kind::{Noun, recorded};
+use super::kind::Noun;
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage, record};
 
@@ -148,12 +148,15 @@ fn judge(
 }
 
 fn aim(upstream: &Upstream, wish: Wish<'_>) -> Aim {
-    Aim {
+    let mut aim = Aim {
         upstream: Some(Arc::clone(&upstream.name)),
         method: Some(wish.method.into()),
-        target: wish.subject.map(|(noun, name)| recorded(noun, name).into()),
         ..Aim::default()
+    };
+    if let Some((noun, name)) = wish.subject {
+        aim.at(noun, name);
     }
+    aim
 }
 
 /// Obligations are conditions: one that cannot be met refuses the call.

@@ -21,7 +21,7 @@ use crate::upstream::link::{Pending, Takes};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
-use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered, recorded};
+use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered};
 use super::open::{Open, failed};
 use super::parked::{Resumed, Ticket};
 use super::record::{self, Outcome};
@@ -125,7 +125,7 @@ pub async fn enter(
         refusal
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
-    aim.target = subject.as_ref().map(|subject| subject.on_record().into());
+    subject.iter().for_each(|subject| aim.at(subject.noun, &subject.name));
     let back = sift(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
     let with_context = if *kind == COMPLETE {
@@ -137,7 +137,7 @@ pub async fn enter(
     let (upstream, own) = if let Some(Subject { noun, name }) = &subject {
         let found = endpoint.target(&gateway.upstreams, *noun, name)?;
         let (upstream, own) = found.ok_or_else(|| unknown(*noun, who.revision, &aim))?;
-        aim.target = Some(recorded(*noun, own).into());
+        aim.at(*noun, own);
         (upstream, Some((*noun, own)))
     } else {
         let one = endpoint.upstream(&gateway.upstreams)?;
@@ -157,13 +157,13 @@ pub async fn enter(
         arguments: Some(arguments.unwrap_or(&none)),
         revision: who.revision,
     };
-    let decision = decide(gateway, &who, upstream, wish).map_err(refused)?;
+    let decision = decide(gateway, &who, upstream, wish, &aim).map_err(refused)?;
     let merged = *endpoint == Endpoint::Merged;
     let needs = kind.needs(&params);
     let opened =
         task::admit(gateway, kind, upstream, &who, own, merged, &mut params).await.map_err(refused)?;
     if let Some(id) = &opened {
-        aim.target = Some(id.as_str().into());
+        (aim.target, aim.whole) = (Some(id.as_str().into()), None);
     }
     aim.as_task = needs == Capability::TaskCalls && *kind == TOOLS_CALL;
     let refused = |mut refusal: Refusal| {
@@ -223,12 +223,13 @@ fn decide(
     who: &Requester,
     upstream: &Upstream,
     wish: Wish<'_>,
+    aim: &Aim,
 ) -> Result<Decision, Refusal> {
     if let Some((Noun::Tool, tool)) = wish.subject {
         limit::call(gateway, &who.principal, &upstream.name, tool)?;
     }
     authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
-        refusal.input_digest = Some(record::digest(wish.arguments.map_or("{}", RawValue::get)));
+        refusal.input_digest = Some(aim.digest(wish.arguments.map_or("{}", RawValue::get)));
         refusal
     })
 }

@@ -173,14 +173,8 @@ impl Noun {
     }
 }
 
-impl Subject<'_> {
-    /// As it goes on record: queries of URIs may hold what nobody wants in a log.
-    pub fn on_record(&self) -> Cow<'_, str> {
-        recorded(self.noun, &self.name)
-    }
-}
-
-/// A name as it goes on record: a URI without its query, a template also without a query's expression; `?…` stands for it.
+/// A name as it goes on record: a URI without its query, a template also without a query's expression; `?…` stands for it, since
+/// queries may hold what nobody wants in a log.
 pub fn recorded(noun: Noun, name: &str) -> Cow<'_, str> {
     match (noun, name.find('?')) {
         (Noun::Resource, Some(at)) => Cow::Owned(format!("{}?…", name[..at].trim_end_matches('{'))),

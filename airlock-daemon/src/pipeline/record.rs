@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use sha2::{Digest as _, Sha256};
 
 use crate::audit::{Event, Record, Verdict};
 use crate::auth::principal::Principal;
@@ -25,6 +24,7 @@ fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
         upstream: aim.upstream.clone(),
         method: aim.method.clone(),
         target: aim.target.clone(),
+        target_bytes: aim.whole.as_deref().map(|whole| whole.len() as u64),
         ..Record::new(event)
     }
 }
@@ -40,11 +40,6 @@ fn judged(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
         revision: aim.revision.map(Revision::as_str),
         ..record(context, principal, aim, event)
     }
-}
-
-/// What stands on record for arguments.
-pub fn digest(arguments: &str) -> [u8; 32] {
-    Sha256::digest(arguments.as_bytes()).into()
 }
 
 /// Records that a call was let through, before the server gets it.
@@ -63,7 +58,7 @@ pub fn intent(
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
         reason: aim.as_task.then(|| "as a task".into()),
-        input_digest: Some(digest(arguments)),
+        input_digest: Some(aim.digest(arguments)),
         ..judged(context, Some(principal), aim, Event::CallIntent)
     };
     put(gateway, intent)

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use crate::audit::input_digest;
 use crate::mcp::envelope::Id;
 use crate::mcp::error::{ErrorData, response};
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Stage;
+
+use super::kind::{Noun, recorded};
 
 /// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.
 #[derive(Debug, Clone)]
@@ -43,7 +46,7 @@ pub struct Details {
     pub detail: Option<String>,
     /// The revision asked for, when it is not spoken here.
     pub requested_revision: Option<String>,
-    /// SHA-256 of the arguments that the policy refused.
+    /// What binds the record to the call that the policy refused.
     pub input_digest: Option<[u8; 32]>,
     /// What was to be reached: upstream, method, target.
     pub aim: Aim,
@@ -58,10 +61,28 @@ pub struct Aim {
     pub method: Option<Arc<str>>,
     /// The tool or prompt, the resource's URI with `?…` for its query, or the task.
     pub target: Option<Arc<str>>,
+    /// The same in full, where `target` shows less of it; it is digested, and on no record.
+    pub whole: Option<Arc<str>>,
     /// The revision that the client speaks, where the policy is asked.
     pub revision: Option<Revision>,
     /// Whether the client wants a task for it (2025-11-25, `params.task`).
     pub as_task: bool,
+}
+
+impl Aim {
+    /// Aims at a name.
+    pub fn at(&mut self, noun: Noun, name: &str) {
+        let shown = recorded(noun, name);
+        self.whole = (*shown != *name).then(|| name.into());
+        self.target = Some(shown.into());
+    }
+
+    /// What binds a record of this to the call with these arguments.
+    pub fn digest(&self, arguments: &str) -> [u8; 32] {
+        let text = |part: &Option<Arc<str>>| part.clone().unwrap_or_else(|| "".into());
+        let target = self.whole.as_deref().or(self.target.as_deref());
+        input_digest(&text(&self.method), &text(&self.upstream), target, arguments)
+    }
 }
 
 impl Deref for Refusal {

@@ -12,7 +12,7 @@ use crate::upstream::pool::Upstream;
 
 use super::authorize::{Wish, authorize};
 use super::call::{Requester, not_offered, unknown};
-use super::kind::{Noun, recorded};
+use super::kind::Noun;
 use super::open::Open;
 use super::refusal::Aim;
 use super::route::Endpoint;
@@ -57,7 +57,7 @@ pub fn check(
         refusal.aim = aim;
         return Err(refusal);
     };
-    aim.target = Some(recorded(Noun::Resource, &uri).into());
+    aim.at(Noun::Resource, &uri);
     if uri.len() > MAX_URI {
         let reason = format!("`params.uri` is longer than {MAX_URI} bytes: a subscription keeps it");
         let refusal = Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason);
@@ -67,7 +67,7 @@ pub fn check(
     }
     let found = endpoint.target(&gateway.upstreams, Noun::Resource, &uri)?;
     let (upstream, own) = found.ok_or_else(|| unknown(Noun::Resource, who.revision, &aim))?;
-    aim.target = Some(recorded(Noun::Resource, own).into());
+    aim.at(Noun::Resource, own);
     aim.upstream = Some(Arc::clone(&upstream.name));
     let refused = |mut refusal: Refusal| {
         refusal.aim = aim.clone();
@@ -78,7 +78,7 @@ pub fn check(
     let wish = Wish { method: SUBSCRIBE, subject, arguments: Some(&none), revision: who.revision };
     let decision =
         authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(|mut refusal| {
-            refusal.input_digest = Some(record::digest("{}"));
+            refusal.input_digest = Some(aim.digest("{}"));
             refused(refusal)
         })?;
     if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {

@@ -42,7 +42,7 @@ pub use engine::PolicyEngine;
 pub use error::PolicyError;
 pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
 pub use probe::Source;
-pub use recorded::{Rebuilt, Recorded, Verdict};
+pub use recorded::{Known, Rebuilt, Recorded, Verdict};
 pub use replay::{Judgement, Replay};
 pub use unit_tests::{TestOptions, TestReport, TestResult, run_tests};
 

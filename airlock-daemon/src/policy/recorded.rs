@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::asked::{Asked, CallPart, ClientPart};
 use super::decision::SHADOW_PREFIX;
-use crate::audit::{digest, hex};
+use crate::audit::{digest, hex, input_digest, printable};
 use crate::auth::principal::Bearer;
 
 /// What a line of the audit log says of a decision.
@@ -36,6 +36,8 @@ pub struct Recorded {
     pub method: Option<String>,
     /// The target by the upstream's own name.
     pub target: Option<String>,
+    /// The length of the whole target, where less of it is shown.
+    target_bytes: Option<u64>,
     revision: Option<String>,
     /// What was decided.
     pub decision: Option<Verdict>,
@@ -62,6 +64,15 @@ pub struct Rebuilt {
     pub asked: Asked,
     /// Parts of the input that are not on record, such as `call.arguments`.
     pub unknown: BTreeSet<&'static str>,
+}
+
+/// What somebody knows of a call besides what is on record.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The bytes of `params.arguments`.
+    pub arguments: Option<&'a str>,
+    /// The whole target.
+    pub target: Option<&'a str>,
 }
 
 /// The rule ids under which something else than the policy refuses in its stage.
@@ -109,11 +120,16 @@ impl Recorded {
         self.decision.unwrap_or(Verdict::Deny)
     }
 
-    /// Puts the question together. `arguments` are those that the record does not have.
+    /// Puts the question together, with what is known besides. A target that is shortened on record and not known is unknown: no
+    /// other name is asked about.
     ///
     /// # Errors
-    /// Arguments that are not those of the record.
-    pub fn rebuild(&self, arguments: Option<&str>) -> Result<Rebuilt, String> {
+    /// Arguments, or a target, that are not those of the record.
+    pub fn rebuild(&self, known: Known<'_>) -> Result<Rebuilt, String> {
+        let target = match known.target {
+            Some(target) => Some(self.fits(target)?),
+            None => self.target.as_deref().filter(|_| !self.is_shortened()),
+        };
         let mut unknown = BTreeSet::from(["subject.claims"]);
         // Records from before this was recorded have no issuer.
         if self.issuer.is_none() {
@@ -155,44 +171,73 @@ impl Recorded {
         let mut call = CallPart {
             method: self.method.clone().unwrap_or_default(),
             upstream: self.upstream.clone().unwrap_or_default(),
-            arguments: self.arguments(arguments)?,
+            arguments: self.arguments(known, target)?,
             revision: self.revision.clone().unwrap_or_default(),
             ..CallPart::default()
         };
         if call.arguments.is_none() {
             unknown.insert("call.arguments");
         }
-        self.aim(&mut call, &mut unknown);
+        self.aim(&mut call, target, &mut unknown);
         let asked = Asked::new(bearer, call, self.client(), self.seconds().unwrap_or_default());
         Ok(Rebuilt { asked, unknown })
     }
 
+    /// Whether the record shows less than the whole target. Records from before that was marked end it in `…`.
+    fn is_shortened(&self) -> bool {
+        self.target_bytes.is_some() || self.target.as_deref().is_some_and(is_cut)
+    }
+
+    /// A whole target, if it may be that of the record; its digest tells for certain.
+    fn fits<'a>(&self, whole: &'a str) -> Result<&'a str, String> {
+        let shown = self.target.as_deref().unwrap_or_default();
+        let (head, tail) = shown.split_once('…').unwrap_or((shown, ""));
+        let long_enough = self.target_bytes.is_none_or(|bytes| bytes == whole.len() as u64);
+        if long_enough && whole.starts_with(head) && (whole == shown || whole.ends_with(tail)) {
+            return Ok(whole);
+        }
+        Err(format!("this is not the target of the call: on record it is `{}`", printable(shown)))
+    }
+
     /// The arguments that are known: those given, and the empty ones, whose digest says what they are.
-    fn arguments(&self, given: Option<&str>) -> Result<Option<Box<RawValue>>, String> {
+    fn arguments(&self, known: Known<'_>, target: Option<&str>) -> Result<Option<Box<RawValue>>, String> {
         let recorded = self.input_digest.as_deref();
-        let same = |text: &str| recorded == Some(hex(&digest(text.as_bytes())).as_str());
+        let unmarked = self.target.is_some() && target.is_none();
+        let same = |text: &str| {
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            let whole = input_digest(&part(&self.method), &part(&self.upstream), target, text);
+            // Records from before all of the call was digested have a digest of the arguments alone.
+            [whole, digest(text.as_bytes())].iter().any(|made| recorded == Some(hex(made).as_str()))
+        };
         let raw = |text: &str| {
             RawValue::from_string(text.to_owned()).map_err(|error| format!("the arguments: {error}"))
         };
-        match given {
+        match known.arguments {
             None if same("{}") => raw("{}").map(Some),
+            None if known.target.is_some() => {
+                Err("the digest on record covers target and arguments together: give the arguments as well"
+                    .to_owned())
+            }
             None => Ok(None),
             Some(text) if same(text) => raw(text).map(Some),
             // An editor's last newline is no part of what was sent.
             Some(text) if same(text.trim()) => raw(text.trim()).map(Some),
-            Some(text) => Err(match recorded {
+            Some(_) if unmarked => Err(format!(
+                "the record shows only a part of the target, `{}`, and its digest covers all of it: give the whole target as well",
+                printable(self.target.as_deref().unwrap_or_default())
+            )),
+            Some(_) => Err(match recorded {
                 Some(recorded) => format!(
-                    "these are not the arguments of the call: their SHA-256 is {}, that on record {recorded}; the exact bytes \
-                     of `params.arguments` are needed",
-                    hex(&digest(text.trim().as_bytes()))
+                    "these are not the arguments of the call: with them its digest is not {recorded}, the one on record; the \
+                     exact bytes of `params.arguments` are needed"
                 ),
-                None => "the record has no digest of the arguments, so none can be checked".to_owned(),
+                None => "the record has no digest of the call, so no arguments can be checked".to_owned(),
             }),
         }
     }
 
     /// Says which noun the target is.
-    fn aim(&self, call: &mut CallPart, unknown: &mut BTreeSet<&'static str>) {
+    fn aim(&self, call: &mut CallPart, target: Option<&str>, unknown: &mut BTreeSet<&'static str>) {
         let (field, path) = match call.method.as_str() {
             "tools/call" => (&mut call.tool, "call.tool"),
             "prompts/get" => (&mut call.prompt, "call.prompt"),
@@ -206,10 +251,10 @@ impl Recorded {
             }
             _ => return,
         };
-        if self.target.as_deref().is_none_or(is_cut) {
+        if target.is_none() {
             unknown.insert(path);
         }
-        field.clone_from(&self.target);
+        *field = target.map(str::to_owned);
     }
 
     fn client(&self) -> ClientPart {

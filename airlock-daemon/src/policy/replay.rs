@@ -17,7 +17,7 @@ use super::error::PolicyError;
 use super::explain::OUTPUTS;
 use super::probe::{self, Definition, Outcome, Probes};
 use super::reads::{Paths, Reads, touches};
-use super::recorded::{Rebuilt, Recorded, Verdict};
+use super::recorded::{Known, Rebuilt, Recorded, Verdict};
 use super::unprobed::Unprobed;
 
 /// Judgements that are kept for records with the same question.
@@ -93,7 +93,7 @@ impl Replay {
 
     fn judge_anew(&mut self, recorded: &Recorded) -> Judgement {
         // Without arguments to check, nothing in a record keeps it from being put together.
-        let Ok(rebuilt) = recorded.rebuild(None) else {
+        let Ok(rebuilt) = recorded.rebuild(Known::default()) else {
             return Judgement::Open(vec!["call.arguments".to_owned()]);
         };
         if recorded.rule_id.as_deref() == Some(ERROR_RULE) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use airlock_tests::mcp::modern_call;
+use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
 
@@ -167,4 +167,107 @@ fn many_and_long_names_cost_no_more_than_reading_them() {
             read_raw(&airlock, &format!("{{\"path\":\"deployment.md\"{}}}", members(name)));
         assert_eq!(found, status, "{}", answer.to_string().chars().take(300).collect::<String>());
     }
+}
+
+/// Reads a resource; status and the id under which it is on record.
+fn resource(airlock: &Airlock, uri: &str) -> (u16, String) {
+    let request = modern("/mcp/docs", 1, "resources/read", &json!({ "uri": uri }));
+    let response = airlock.send(&request.bearer(&airlock.user()));
+    (response.status, response.header("x-correlation-id").expect("an id").to_owned())
+}
+
+/// What the documentation gives to a stranger.
+fn documented(record: &Value, target: &str, arguments: &str) -> bool {
+    let text = include_str!("../../../docs/audit.md");
+    let program =
+        text.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    let status = Command::new("python3")
+        .args(["-c", program, &record.to_string(), target, arguments])
+        .stderr(std::process::Stdio::null())
+        .status();
+    status.expect("python3").success()
+}
+
+#[test]
+fn a_record_is_bound_to_the_whole_of_its_call() {
+    let airlock = start(
+        "deny contains {\"rule_id\": \"none\", \"reason\": \"none\"} if input.call.method == \"resources/read\"\n",
+    );
+    let long = |tail: &str| format!("docs://{}/{tail}", "x".repeat(400));
+    let uris = ["docs://x?a", "docs://x?b", "docs://x"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([long("one"), long("two")]);
+    let mut digests = std::collections::BTreeSet::new();
+    for uri in uris {
+        let (status, id) = resource(&airlock, &uri);
+        assert_eq!(status, 403, "{uri}");
+        let record = record(&airlock, &id);
+        assert!(documented(&record, &uri, "{}"), "{uri}: {record}");
+        assert!(!documented(&record, &format!("{uri} "), "{}"), "{uri}: {record}");
+        assert!(!record.to_string().contains("?a"), "a query is on no record: {record}");
+        let shown = record["target"].as_str().expect("a target");
+        assert_eq!(record.get("target_bytes").is_some(), shown != uri, "{record}");
+        assert_eq!(shown.contains('…'), shown != uri, "{record}");
+        assert_eq!(uri.starts_with("docs://xxx"), shown.starts_with("docs://xxx"), "{record}");
+        if uri.ends_with("two") {
+            assert!(shown.ends_with("two"), "both ends are shown: {record}");
+        }
+        digests.insert(record["input_digest"].to_string());
+    }
+    assert_eq!(digests.len(), 5, "no two calls have one digest");
+    let arguments = r#"{ "path" : "deployment.md" }"#;
+    let (status, _, id) = read_raw(&airlock, arguments);
+    let record = record(&airlock, &id);
+    assert!(status == 200 && documented(&record, "read_file", arguments), "{record}");
+    assert!(!documented(&record, "read_file", r#"{"path":"deployment.md"}"#), "{record}");
+}
+
+#[test]
+fn nobody_judges_another_name_than_was_asked() {
+    // The name that the record shows is allowed, the one that was asked for is not.
+    let rules = "deny contains {\"rule_id\": \"query\", \"reason\": \"no queries\"} if {\n\tis_string(input.call.resource)\n\tcontains(input.call.resource, \"?key=\")\n}\n";
+    let airlock = start(rules);
+    let uri = "docs://x?key=1";
+    let (status, id) = resource(&airlock, uri);
+    assert_eq!(status, 403);
+    record(&airlock, &id);
+    let (policies, log) = (airlock.dir().join("policies"), airlock.dir().join("audit"));
+    let arguments = airlock.dir().join("arguments.json");
+    fs::write(&arguments, "{}").expect("written");
+    let run = |args: &[&str]| {
+        let output = Command::new(tools::airlock())
+            .args(["policy", args[0], "--path"])
+            .arg(&policies)
+            .arg("--audit-dir")
+            .arg(&log)
+            .args(&args[1..])
+            .output()
+            .expect("the built airlock");
+        let both = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(both).expect("UTF-8"))
+    };
+    let (code, told) = run(&["explain", "--correlation-id", &id]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains("undecided") && told.contains("input.call.resource") && told.contains("--target"),
+        "{told}"
+    );
+    let file = arguments.display().to_string();
+    let (code, told) = run(&["explain", "--correlation-id", &id, "--target", uri, "--arguments", &file]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("denied by query") && !told.contains("undecided"), "{told}");
+    // One that could be meant by what is shown, and was not sent.
+    let (code, told) =
+        run(&["explain", "--correlation-id", &id, "--target", "docs://x?key=2", "--arguments", &file]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("digest"), "{told}");
+    let (code, told) =
+        run(&["explain", "--correlation-id", &id, "--target", "docs://y?key=1", "--arguments", &file]);
+    assert!(code == Some(2) && told.contains("not the target of the call"), "{told}");
+    let (code, told) = run(&["diff", "--json"]);
+    let report: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
+    assert_eq!((code, &report["changed"], &report["open"]), (Some(0), &json!(0), &json!(1)), "{told}");
+    let open = report["groups"][0]["open"].as_array().expect("parts");
+    assert!(open.contains(&json!("call.resource")), "{told}");
 }

@@ -10,7 +10,10 @@ use serde::Serialize;
 use super::log::{self, Line};
 use super::{Bundle, NO, WRONG};
 use crate::observe::escape::printable;
-use crate::policy::{self, Asked, Explanation, Rebuilt, Recorded, Source, Verdict};
+use crate::policy::{self, Asked, Explanation, Known, Rebuilt, Recorded, Source, Verdict};
+
+/// Parts of the input that name what was asked for.
+const TARGETS: [&str; 3] = ["call.tool", "call.prompt", "call.resource"];
 
 /// Arguments of `airlock policy explain`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +34,9 @@ pub(super) struct Args {
     /// The audit directory (`audit.dir`).
     #[arg(long, value_name = "DIR")]
     audit_dir: Option<PathBuf>,
+    /// The whole target of that call, where the record shows only a part of it; it is checked against the record's digest.
+    #[arg(long, value_name = "TEXT", requires = "correlation_id")]
+    target: Option<String>,
     /// The arguments of that call, byte for byte as they were sent; they are checked against the record's digest.
     #[arg(long, value_name = "FILE", requires = "correlation_id")]
     arguments: Option<PathBuf>,
@@ -55,8 +61,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         }
     };
     let decided = if explanation.allow { Verdict::Allow } else { Verdict::Deny };
-    let undecided =
-        !explanation.unknown.is_empty() && on_record.as_ref().is_some_and(|it| it.decision != decided);
+    // A name that is not known was not asked about: whatever comes of it, it is no answer about the call.
+    let nameless = explanation.unknown.iter().any(|part| TARGETS.contains(&part.as_str()));
+    let undecided = !explanation.unknown.is_empty()
+        && on_record.as_ref().is_some_and(|it| nameless || it.decision != decided);
     if args.json {
         let told = Told { on_record, undecided, explanation: &explanation };
         serde_json::to_writer_pretty(&mut *out, &told)?;
@@ -69,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         if undecided {
             writeln!(
                 out,
-                "undecided: without what is not on record, this policy would say otherwise; what follows is not what happened\n"
+                "undecided: what is not on record keeps this policy from saying the same; what follows is not what happened\n"
             )?;
         }
         tell(&explanation, out)?;
@@ -116,7 +124,8 @@ fn question(args: &Args) -> Result<Question, String> {
     };
     let recorded = find(dir, id)?;
     let arguments = args.arguments.as_deref().map(text).transpose()?;
-    let Rebuilt { asked, unknown } = recorded.rebuild(arguments.as_deref())?;
+    let Rebuilt { asked, unknown } =
+        recorded.rebuild(Known { arguments: arguments.as_deref(), target: args.target.as_deref() })?;
     let on_record =
         OnRecord { decision: recorded.verdict(), rule_id: recorded.rule_id.clone().unwrap_or_default() };
     Ok((asked, unknown, Some(on_record)))
@@ -186,7 +195,11 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "the record must be on disk before the call")?;
     }
     for part in &explanation.unknown {
-        let remedy = if part == "call.arguments" { ": give --arguments" } else { "" };
+        let remedy = match part.as_str() {
+            "call.arguments" => ": give --arguments",
+            part if TARGETS.contains(&part) => " in full: give --target and --arguments",
+            _ => "",
+        };
         writeln!(out, "the policy reads input.{part}, which is not on record{remedy}")?;
     }
     let name = |rule: &str, rule_id: Option<&String>| {
