@@ -8,6 +8,7 @@ use serde::Deserialize as _;
 
 use super::de::{Cause, Fault, Reader, nearest, one_of};
 use super::diagnostics::{Diagnostic, Diagnostics, Issue};
+use super::exposed::exposed_with_way;
 use super::parse;
 use super::schema::Config;
 use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
@@ -58,6 +59,15 @@ fn read(path: &Path, name: &str) -> Result<String, Diagnostics> {
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > MAX_BYTES {
         return Err(too_large(name));
+    }
+    if let Some(found) = exposed_with_way(path) {
+        let expected = "one that only its owner, or a group, may write";
+        return Err(Diagnostics::single(Diagnostic::of_file(
+            name,
+            found.to_string(),
+            expected,
+            found.remedy(),
+        )));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod de;
 mod diagnostics;
+mod exposed;
 mod load;
 pub mod network;
 mod own_files;
@@ -18,4 +19,5 @@ mod tests;
 
 pub use self::own_files::own_files;
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use exposed::{Exposed, exposed, exposed_with_way};
 pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, from_text, load};

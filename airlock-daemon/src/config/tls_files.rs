@@ -13,6 +13,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::exposed::exposed_with_way;
 use super::schema::{ClientAuth, Tls};
 
 /// Largest of these files in bytes.
@@ -107,6 +108,12 @@ fn file(which: Which, path: &Path) -> Result<Vec<u8>, TlsFault> {
     };
     let mut bytes = Vec::new();
     let opened = File::open(path).map_err(unreadable)?;
+    if let Some(found) = exposed_with_way(path) {
+        let help =
+            "take the right to write from the others: `chmod o-w`, after a look at what stands there now";
+        let expected = "a file that only its owner, or a group, may write";
+        return Err(TlsFault { which, message: found.to_string(), expected, help });
+    }
     opened.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         let message = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());

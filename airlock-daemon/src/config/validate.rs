@@ -3,6 +3,7 @@
 mod auth;
 mod credential;
 mod dial_in;
+mod files;
 mod later;
 mod limits;
 mod net;
@@ -48,6 +49,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     }
     if files == Files::Check {
         policy_path(config, &mut checks);
+        files::check(config, &mut checks);
     }
     checks.issues
 }

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::PolicyError;
 use super::input::Strict;
+use crate::config::{Exposed, exposed, exposed_with_way};
 
 /// The largest file of a bundle, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -59,6 +60,9 @@ impl Files {
     /// Names the file, the reason and the remedy.
     pub(super) fn read(root: &Path) -> Result<Self, PolicyError> {
         let mut found = Vec::new();
+        if let Some(exposed) = exposed_with_way(root) {
+            return Err(not_ours(root, &exposed));
+        }
         collect(root, 0, &mut found)?;
         // A stable order makes the digest a property of the bundle and not of the file system.
         found.sort();
@@ -152,6 +156,9 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), 
         // Follows links, so that a directory of links to a current version (as config maps are) works.
         let kind = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         let is_data = DATA_FILES.contains(&&*name);
+        if let Some(exposed) = exposed(&path, &kind) {
+            return Err(not_ours(&path, &exposed));
+        }
         if kind.is_dir() {
             if depth == MAX_FOLDERS {
                 return Err(PolicyError::at(
@@ -200,6 +207,11 @@ fn read_text(path: &Path) -> Result<String, PolicyError> {
         let line = 1 + good.split(|byte| *byte == b'\n').count().saturating_sub(1);
         PolicyError::new(format!("{}:{line}", path.display()), "is not UTF-8 text", "save the file as UTF-8")
     })
+}
+
+/// The error of what everybody may write: who writes the policy decides.
+fn not_ours(path: &Path, exposed: &Exposed) -> PolicyError {
+    PolicyError::at(path, exposed.to_string(), exposed.remedy())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> PolicyError {
@@ -350,6 +362,33 @@ mod tests {
         );
         let (_folder, nested) = bundle(&[POLICY, ("sub/data.yaml", b"a: 1\n")]);
         assert!(nested.unwrap_err().reason.contains("ignored"));
+    }
+
+    #[test]
+    fn what_everybody_may_write_is_no_policy() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (changed, mode, words) in [
+            ("a.rego", 0o646, "write the file"),
+            ("data.yaml", 0o666, "write the file"),
+            ("a_test.rego", 0o666, "write the file"),
+            ("sub", 0o777, "put files into the directory"),
+            // The sticky bit keeps nobody from adding a file.
+            ("sub", 0o1777, "put files into the directory"),
+            ("", 0o1777, "put files into the directory"),
+        ] {
+            let (folder, good) = bundle(&[
+                POLICY,
+                ("sub/b.rego", b"package b\n"),
+                ("a_test.rego", b"package t\n"),
+                ("data.yaml", b"a: 1\n"),
+            ]);
+            good.unwrap();
+            let path = folder.path().join(changed);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Bundle::read(folder.path()).unwrap_err();
+            assert!(error.reason.contains(words) && error.remedy.contains("chmod o-w"), "{error}");
+            assert!(path.starts_with(&error.place), "{error}");
+        }
     }
 
     #[test]

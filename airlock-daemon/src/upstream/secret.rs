@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use http::HeaderValue;
 use rustix::fs::OFlags;
 
+use crate::config::exposed_with_way;
+
 /// Longest secret in bytes.
 const LIMIT: u64 = 64 * 1024;
 
@@ -47,6 +49,9 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
     let opened = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).map_err(cannot)?;
     if !opened.metadata().map_err(cannot)?.is_file() {
         return Err(format!("the secret `{shown}` is not a regular file"));
+    }
+    if let Some(found) = exposed_with_way(&path) {
+        return Err(format!("the secret `{shown}` is not used, since {found}: {}", found.remedy()));
     }
     opened.take(LIMIT + 1).read_to_string(&mut text).map_err(cannot)?;
     if text.len() as u64 > LIMIT {

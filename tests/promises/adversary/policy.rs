@@ -271,3 +271,36 @@ fn nobody_judges_another_name_than_was_asked() {
     let open = report["groups"][0]["open"].as_array().expect("parts");
     assert!(open.contains(&json!("call.resource")), "{told}");
 }
+
+#[test]
+fn what_everybody_may_write_decides_nothing() {
+    let dir = Setup { policy: format!("{HEAD}{BY_PREFIX}"), ..Setup::default() }.write().expect("written");
+    let with_mode = |path: &str, mode: u32| {
+        fs::set_permissions(dir.path().join(path), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .expect("ours");
+    };
+    let check = || {
+        let output = Command::new(tools::airlock())
+            .args(["check", "--config"])
+            .arg(dir.path().join("airlock.yaml"))
+            .output()
+            .expect("the built airlock");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check().0, Some(0), "{}", check().1);
+    for (path, mode, good) in [
+        ("airlock.yaml", 0o646, 0o644),
+        ("policies/authz.rego", 0o666, 0o644),
+        ("policies", 0o1777, 0o755),
+        ("", 0o777, 0o755),
+    ] {
+        with_mode(path, mode);
+        let (code, told) = check();
+        assert_eq!(code, Some(1), "{path} {mode:o}: {told}");
+        assert!(told.contains("everybody on this host may") && told.contains("chmod o-w"), "{told}");
+        with_mode(path, good);
+    }
+    with_mode("airlock.yaml", 0o646);
+    let Err(failed) = airlock_tests::airlock::start_in(dir) else { panic!("it has started") };
+    assert!(failed.log.contains("everybody on this host may write the file"), "{}", failed.log);
+}

@@ -97,3 +97,39 @@ fn the_commented_defaults_of_the_example_are_the_defaults() {
     assert_eq!(given.upstreams[0].working_dir.take(), Some("/".into()));
     assert_eq!(format!("{given:?}"), format!("{:?}", super::good(&text)));
 }
+
+/// Gives a file or directory a mode.
+fn with_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("ours");
+}
+
+#[test]
+fn what_everybody_may_write_is_told_with_place_and_remedy() {
+    let dir = tempfile::tempdir().expect("directory");
+    let policies = dir.path().join("policies");
+    fs::create_dir(&policies).expect("create");
+    let (path, secret) = (dir.path().join("a.yaml"), dir.path().join("secret"));
+    fs::write(&secret, "s").expect("write");
+    let text = format!(
+        "{}policy: {{path: {policies:?}}}\nupstreams:\n  - {{name: a, type: stdio, command: [x], env_from: {{KEY: {secret:?}}}}}\n",
+        super::AUTH
+    );
+    fs::write(&path, text).expect("write");
+    load(&path).expect("good");
+
+    with_mode(&path, 0o646);
+    refused(&path, &["everybody on this host may write the file", "mode 0646", "chmod o-w"]);
+    with_mode(&path, 0o664);
+    with_mode(&policies, 0o1777);
+    refused(&path, &[":2:16", "put files into the directory", "chmod o-w"]);
+    with_mode(&policies, 0o755);
+    with_mode(&secret, 0o606);
+    refused(&path, &[":4:", "secret", "write the file", "chmod o-w"]);
+    with_mode(&secret, 0o600);
+    load(&path).expect("good again");
+    // A directory above in which the file could be replaced as a whole.
+    with_mode(dir.path(), 0o777);
+    refused(&path, &["put files into the directory", "chmod o-w"]);
+    with_mode(dir.path(), 0o1777);
+    load(&path).expect("nobody but its owner replaces it");
+}

@@ -1,0 +1,50 @@
+//! Files that the configuration names and that everybody on the host may write.
+
+use std::path::Path;
+
+use super::super::exposed::exposed_with_way;
+use super::super::schema::Config;
+use super::super::tree::Step;
+use super::{Checks, at};
+
+/// The policy's directory and the files of secrets. Those of TLS are judged where they are read, again at each reload, and so
+/// are the files in the policy's directory.
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+    judge(&config.policy.path, at!["policy", "path"], checks);
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        for (name, file) in &upstream.env_from {
+            judge(file, at!["upstreams", index, "env_from", name.as_str()], checks);
+        }
+        let Some(credential) = &upstream.credential else { continue };
+        let credentials = ["upstreams".into(), index.into(), "credential".into()];
+        let below = |names: &[&'static str]| -> Vec<Step<'static>> {
+            credentials.iter().copied().chain(names.iter().map(|name| Step::from(*name))).collect()
+        };
+        if let Some(file) = &credential.bearer_file {
+            judge(file, &below(&["bearer_file"]), checks);
+        }
+        if let Some(header) = &credential.header {
+            judge(&header.value_file, &below(&["header", "value_file"]), checks);
+        }
+        for (name, client) in [
+            ("client_credentials", &credential.client_credentials),
+            ("token_exchange", &credential.token_exchange),
+        ] {
+            if let Some(client) = client {
+                judge(&client.client_secret_file, &below(&[name, "client_secret_file"]), checks);
+            }
+        }
+    }
+}
+
+/// A relative path names a credential of systemd's, whose directory is the service's alone.
+fn judge(path: &Path, at: &[Step<'_>], checks: &mut Checks<'_>) {
+    if let Some(found) = path.is_absolute().then(|| exposed_with_way(path)).flatten() {
+        checks.value(
+            at,
+            found.to_string(),
+            "one that only its owner, or a group, may write",
+            &found.remedy(),
+        );
+    }
+}
