@@ -78,7 +78,8 @@ pub(crate) fn probe(mode: &str) -> ServerCommand {
         args: ["probe_process", "--exact", "--nocapture", "--test-threads=2"].map(str::to_owned).to_vec(),
         env: BTreeMap::from([(MODE.to_owned(), mode.to_owned())]),
         working_dir: PathBuf::from("/"),
-        user: None,
+        // In mode `required` nobody is root who was not asked to be.
+        user: rustix::process::geteuid().is_root().then(|| "root".to_owned()),
         files: None,
     }
 }
