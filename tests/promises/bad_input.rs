@@ -121,7 +121,7 @@ fn a_server_command_that_does_not_exist_is_named() {
             let response = airlock.send(&modern_call("/mcp/gone", 1, "any", &json!({})).bearer(&token));
             assert_eq!(response.status, 502, "{}", response.text());
             assert!(!response.text().contains("/nowhere"), "a path leaks: {}", response.text());
-            assert!(airlock.log().contains("/nowhere/mcp-server"), "{}", airlock.log());
+            assert!(airlock.logs("/nowhere/mcp-server"), "{}", airlock.log());
         }
     }
 }

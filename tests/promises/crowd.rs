@@ -23,6 +23,7 @@ fn start_one_server_that_serves_all() {
     for caller in callers {
         assert_eq!(caller.join().expect("no panic"), 200, "{}", airlock.log());
     }
+    assert!(airlock.logs("a server process has started"), "{}", airlock.log());
     let started = airlock.log().matches("a server process has started").count();
     assert_eq!(started, 1, "{}", airlock.log());
 }

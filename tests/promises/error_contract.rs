@@ -98,7 +98,11 @@ fn check(airlock: &Airlock, case: &Case, inside: &[String]) {
     for secret in inside {
         assert!(!text.contains(secret.as_str()), "{name}: `{secret}` is nobody's business: {text}");
     }
-    let record = airlock.audited(|r| r["correlation_id"] == correlation_id && r["status"] == *status);
+    // Refusals of nobody are counted: the first of a kind has its id, and one record a second tells of those that follow.
+    let record = airlock.audited(|r| {
+        let counted = r["subject"].is_null() && r["count"].is_u64();
+        r["status"] == *status && (r["correlation_id"] == correlation_id || counted)
+    });
     assert!(record["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{name}: {record}");
     if let Some(rule) = rule {
         assert_eq!(record["rule_id"], *rule, "{name}: {record}");

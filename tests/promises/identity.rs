@@ -100,7 +100,7 @@ fn an_issuer_inside_the_private_network_is_not_fetched_from() {
         let airlock = setup.start();
         let told =
             airlock_tests::airlock::until(|| airlock.log().contains("cannot fetch the issuer").then_some(()));
-        assert!(told.is_some() && airlock.log().contains(problem), "{issuer}: {}", airlock.log());
+        assert!(told.is_some() && airlock.logs(problem), "{issuer}: {}", airlock.log());
         assert_eq!(airlock.send(&Request::get("/ready")).status, 503);
     }
 }

@@ -46,7 +46,7 @@ fn a_server_that_fails_to_start_is_left_alone_for_a_while() {
         let seconds = refused.header("retry-after").and_then(|value| value.parse::<u64>().ok());
         assert!(seconds.is_some_and(|seconds| seconds >= 1), "{:?}", refused.headers);
         assert!(refused.text().contains("several times in a row"), "{}", refused.text());
-        assert!(airlock.log().contains("its circuit is open"), "{}", airlock.log());
+        assert!(airlock.logs("its circuit is open"), "{}", airlock.log());
         let gone = until(|| descendants(airlock.pid()).is_empty().then_some(()));
         assert!(gone.is_some(), "something is left of the attempts");
     }

@@ -151,7 +151,7 @@ fn files_that_change_are_noticed_and_a_bad_one_raises_an_alarm() {
     assert!(counted(&info).is_some(), "{}", metrics());
     assert_eq!((digest(&airlock), search(&airlock, &token).0), (first.clone(), 200));
     assert_eq!(ready(&airlock).0, 200, "the last good policy decides");
-    assert!(airlock.log().contains("ERROR") && airlock.log().contains("the policy in force stays"));
+    assert!(airlock.logs("ERROR") && airlock.logs("the policy in force stays"));
 
     // One that ends the process that tries it.
     put(&file, "package airlock.authz\nimport rego.v1\nallow if count(numbers.range(1, 4000000000)) > 1\n");
@@ -191,7 +191,7 @@ fn without_a_good_policy_everything_is_refused_until_there_is_one() {
     assert!(!well && (out + &err).contains("authz.rego:6"), "the same file is not good for `airlock check`");
     let record = airlock.audited(|record| record["event"] == "policy.rejected");
     assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("authz.rego:")), "{record}");
-    assert!(airlock.log().contains("authz.rego:6"), "{}", airlock.log());
+    assert!(airlock.logs("authz.rego:6"), "{}", airlock.log());
     let (status, parts) = ready(&airlock);
     assert_eq!((status, &parts["parts"]["policy"]), (503, &json!("not ready")), "{parts}");
     // Everybody is who the token says, and may do nothing.

@@ -54,7 +54,7 @@ fn what_the_policy_refuses_is_recorded_and_done() {
     assert_eq!(allowed["rule_id"], "members", "{allowed}");
     let shadowed = airlock.audit().iter().filter(|record| record["event"] == "policy.shadowed").count();
     assert_eq!(shadowed, 1);
-    assert!(airlock.log().contains("policy.mode is `shadow`"), "{}", airlock.log());
+    assert!(airlock.logs("policy.mode is `shadow`"), "{}", airlock.log());
     let info: Value =
         serde_json::from_slice(&airlock.send(&Request::get("/info").bearer(&token)).body).expect("JSON");
     assert_eq!(info["policy_mode"], "shadow");

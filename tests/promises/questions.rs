@@ -113,7 +113,7 @@ fn what_concerns_no_client_is_answered_here() {
     assert_eq!(text(&session.call("folders", &json!({})).expect("a result")), r#"{"roots":[]}"#);
     let endless = airlock.send(&call("/mcp/asking", 1, "endless", &Value::Null).bearer(&token));
     assert_eq!(endless.status, 502, "{}", endless.text());
-    assert!(airlock.log().contains("more than 16 times"), "{}", airlock.log());
+    assert!(airlock.logs("more than 16 times"), "{}", airlock.log());
 }
 
 #[test]

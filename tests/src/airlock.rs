@@ -232,7 +232,13 @@ fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airloc
         .map_err(|error| Failed { status: None, log: format!("{}: {error}", tools::airlock().display()) })?;
     let mut airlock = Airlock { child, dir, address: SocketAddr::from(([0, 0, 0, 0], 0)), ended: None };
     match airlock.wait_until_ready(&notify, only_listening) {
-        Ok(()) => Ok(airlock),
+        Ok(()) => {
+            // What it has logged of its start is there as well, unless it was to say only what goes wrong.
+            let quiet =
+                std::fs::read_to_string(airlock.config()).is_ok_and(|text| text.contains("{level: warn"));
+            let told = quiet || airlock.logs("listening on ");
+            if told { Ok(airlock) } else { Err(Failed { status: None, log: airlock.log() }) }
+        }
         Err(status) => Err(Failed { status, log: airlock.log() }),
     }
 }
@@ -293,6 +299,11 @@ impl Airlock {
             |error| format!("(no log: {error})"),
             |bytes| String::from_utf8_lossy(&bytes).into_owned(),
         )
+    }
+
+    /// Whether it logs these words, now or soon: the log is written behind what happens.
+    pub fn logs(&self, words: &str) -> bool {
+        until(|| self.log().contains(words).then_some(())).is_some()
     }
 
     /// A token of the development issuer.

@@ -136,7 +136,7 @@ impl Spool {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => {}
             Err(rustix::io::Errno::OPNOTSUPP) => {
-                let page = [0; 64 * 1024];
+                let page = vec![0; 64 * 1024];
                 for at in (0..bytes).step_by(page.len()) {
                     std::os::unix::fs::FileExt::write_all_at(file, &page, at).map_err(fail)?;
                 }

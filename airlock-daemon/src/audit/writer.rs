@@ -28,7 +28,7 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 const JITTER: Duration = Duration::from_secs(1);
 
 /// What travels through the queue.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Queued {
     /// A record in the spool, and when it was made.
     Record(Slot, SystemTime),

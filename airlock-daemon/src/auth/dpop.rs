@@ -354,6 +354,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "one table of faults")]
     fn each_fault_of_a_proof_is_found() {
         let dpop = Dpop::new().expect("random numbers");
         let signer = Signer::p256("k");

@@ -125,7 +125,7 @@ pub async fn enter(
         refusal
     };
     let subject = kind.subject(&params).map_err(|reason| invalid(reason, &aim))?;
-    subject.iter().for_each(|subject| aim.at(subject.noun, &subject.name));
+    aim.at_any(subject.as_ref());
     let back = sift(kind, who.revision, &mut params).map_err(|reason| invalid(reason, &aim))?;
     let arguments = kind.arguments(&params).map_err(|reason| invalid(reason, &aim))?;
     let with_context = if *kind == COMPLETE {

@@ -11,7 +11,7 @@ use crate::mcp::error::{ErrorData, response};
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Stage;
 
-use super::kind::{Noun, recorded};
+use super::kind::{Noun, Subject, recorded};
 
 /// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.
 #[derive(Debug, Clone)]
@@ -75,6 +75,13 @@ impl Aim {
         let shown = recorded(noun, name);
         self.whole = (*shown != *name).then(|| name.into());
         self.target = Some(shown.into());
+    }
+
+    /// Aims at what a request names, where it names something.
+    pub fn at_any(&mut self, subject: Option<&Subject<'_>>) {
+        if let Some(subject) = subject {
+            self.at(subject.noun, &subject.name);
+        }
     }
 
     /// What binds a record of this to the call with these arguments.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::syntax::{self, Step};
-use crate::audit::printable;
+use crate::observe::escape::printable;
 
 /// Objects with more members than this are looked at with a hash map instead of by comparing all pairs.
 const SMALL_OBJECT: usize = 16;
@@ -312,8 +312,11 @@ fn decoded(quoted: &str) -> Cow<'_, str> {
 }
 
 fn pointer(steps: &[Cow<'_, str>]) -> String {
-    let text: String =
-        steps.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+    let mut text = String::new();
+    for step in steps {
+        text.push('/');
+        text.push_str(&step.replace('~', "~0").replace('/', "~1"));
+    }
     shown(&text)
 }
 

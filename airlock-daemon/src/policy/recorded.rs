@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 
 use super::asked::{Asked, CallPart, ClientPart};
 use super::decision::SHADOW_PREFIX;
-use crate::audit::{digest, hex, input_digest, printable};
+use crate::audit::{digest, hex, input_digest};
 use crate::auth::principal::Bearer;
+use crate::observe::escape::printable;
 
 /// What a line of the audit log says of a decision.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq, Hash)]
@@ -178,7 +179,7 @@ impl Recorded {
         if call.arguments.is_none() {
             unknown.insert("call.arguments");
         }
-        self.aim(&mut call, target, &mut unknown);
+        Self::aim(&mut call, target, &mut unknown);
         let asked = Asked::new(bearer, call, self.client(), self.seconds().unwrap_or_default());
         Ok(Rebuilt { asked, unknown })
     }
@@ -237,7 +238,7 @@ impl Recorded {
     }
 
     /// Says which noun the target is.
-    fn aim(&self, call: &mut CallPart, target: Option<&str>, unknown: &mut BTreeSet<&'static str>) {
+    fn aim(call: &mut CallPart, target: Option<&str>, unknown: &mut BTreeSet<&'static str>) {
         let (field, path) = match call.method.as_str() {
             "tools/call" => (&mut call.tool, "call.tool"),
             "prompts/get" => (&mut call.prompt, "call.prompt"),

@@ -129,7 +129,7 @@ fn a_session_that_the_server_lost_is_told_so_once_and_opened_again() {
         let before = text(&session.call("which", &json!({})).expect("a call")).to_owned();
         let lost = session.request("tools/call", &json!({"name": tool, "arguments": {}})).expect("an answer");
         assert_eq!(lost.status, 502, "{}", lost.text());
-        assert!(airlock.log().contains("has ended the session"), "{}", airlock.log());
+        assert!(airlock.logs("has ended the session"), "{}", airlock.log());
         // What the client kept there is gone: it is told before it is served by a session that knows nothing of it.
         let told =
             session.request("tools/call", &json!({"name": "which", "arguments": {}})).expect("an answer");
@@ -203,7 +203,7 @@ fn an_era_that_is_configured_is_not_probed() {
     let response =
         open(&airlock, "/mcp/little").request("tools/call", &json!({"name": "which", "arguments": {}}));
     assert_eq!(response.expect("an answer").status, 502);
-    assert!(airlock.log().contains("it answers server/discover with"), "{}", airlock.log());
+    assert!(airlock.logs("it answers server/discover with"), "{}", airlock.log());
 }
 
 #[test]

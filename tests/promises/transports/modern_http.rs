@@ -214,7 +214,7 @@ fn a_server_that_answers_wrongly_is_told_apart_from_one_that_says_no() {
             let before = little.book(|book| book.flood);
             let response = call(tool);
             assert_eq!(response.status, 502, "{tool} on {io}: {}", response.text());
-            assert!(airlock.log().contains(told), "{tool}: {}", airlock.log());
+            assert!(airlock.logs(told), "{tool}: {}", airlock.log());
             // Sockets hold some of what was written; the rest would be what Airlock took.
             let bytes = little.book(|book| book.flood) - before;
             assert!(bytes < 16 << 20, "{tool}: {bytes} bytes");
@@ -251,7 +251,7 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
         let call = || airlock.send(&modern_call("/mcp/away", 1, "plain", &json!({})).bearer(&token));
         assert_eq!(call().status, 502);
         let told = format!("upstream `away` cannot be reached at http://{address}/mcp: Connection refused");
-        assert!(airlock.log().contains(&told), "{}", airlock.log());
+        assert!(airlock.logs(&told), "{}", airlock.log());
         let listener = TcpListener::bind(address).expect("still free");
         // It serves as long as the test runs.
         std::thread::spawn(move || {
@@ -296,7 +296,7 @@ fn a_server_that_says_nothing_at_all_is_not_waited_for() {
         let token = airlock.user();
         let response = airlock.send(&modern_call("/mcp/little", 1, "plain", &json!({})).bearer(&token));
         assert_eq!(response.status, 504, "{}", response.text());
-        assert!(airlock.log().contains("upstream `little` did not answer"), "{}", airlock.log());
+        assert!(airlock.logs("upstream `little` did not answer"), "{}", airlock.log());
     }
 }
 
@@ -319,6 +319,6 @@ fn a_connection_that_is_never_made_is_given_up() {
         assert_eq!(response.status, 504, "{}", response.text());
         let told =
             format!("upstream `full` did not answer a connection to http://{address}/mcp within 300ms");
-        assert!(airlock.log().contains(&told), "{}", airlock.log());
+        assert!(airlock.logs(&told), "{}", airlock.log());
     }
 }

@@ -179,7 +179,7 @@ fn a_socket_that_nobody_listens_on_is_told() {
         let response = airlock.send(&modern_call("/mcp/docs", 1, "search_docs", &json!({})).bearer(&token));
         assert_eq!(response.status, 502, "{}", response.text());
         let told = format!("upstream `docs` cannot be reached at {}: No such file", socket.display());
-        assert!(airlock.log().contains(&told), "{}", airlock.log());
+        assert!(airlock.logs(&told), "{}", airlock.log());
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Compared {
 /// # Errors
 /// Either cannot be read.
 pub fn compare(dir: &Path, journal_files: &[PathBuf]) -> io::Result<Compared> {
-    Ok(join(dir, entries(journal_files)?)?)
+    join(dir, entries(journal_files)?)
 }
 
 fn entries(files: &[PathBuf]) -> io::Result<BTreeMap<u64, Hash>> {

@@ -221,7 +221,7 @@ fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
                 writeln!(out, "      {what}: an error at line {}: {text}: {}", at.line, printable(error))?;
             }
             (Some(at), None) => {
-                writeln!(out, "      {what}: not true at line {}: {}", at.line, printable(&at.text))?
+                writeln!(out, "      {what}: not true at line {}: {}", at.line, printable(&at.text))?;
             }
             (None, _) => writeln!(out, "      {what}: cannot be told apart from the rest of its rule")?,
         }

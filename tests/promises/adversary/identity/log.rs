@@ -1,9 +1,11 @@
 //! Foreign text in the log.
 
-use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::mcp::{Session, modern};
 use airlock_tests::{Setup, tools};
 use serde_json::{Value, json};
+
+use super::told;
 
 /// What turns the direction of writing, and what steers a terminal; a line end among it, and what would be another line.
 const BAD: &str = "x\r\n2026-11-29T00:00:00.000000Z ERROR airlock: forged\u{0}\u{1b}[2J\u{9b}\u{61c}\u{202e}\u{2066}\u{2028}";
@@ -30,9 +32,9 @@ fn nothing_foreign_steers_the_log() {
         session.request(BAD, &json!({"name": BAD})).expect("an answer");
         session.request("tools/call", &json!({"name": BAD, "arguments": {}})).expect("an answer");
         airlock.send(&modern("/mcp/docs", 3, "tools/list", &Value::Null).bearer(&token));
-        let told = until(|| Some(airlock.log()).filter(|log| log.contains("from the server")));
-        let log = told.unwrap_or_else(|| panic!("not told: {}", airlock.log()));
-        assert!(log.contains("ERROR airlock: forged"), "{format}: the method is in the log: {log}");
+        // What the server says, and the method, which is in the log because it is not served.
+        told(&airlock, "from the server");
+        let log = told(&airlock, "ERROR airlock: forged");
         for line in log.lines() {
             assert!(!line.contains(steers), "{format}: {line:?}");
             assert!(!line.starts_with("2026-11-29T00:00:00.000000Z"), "{format}: a forged line: {line}");
