@@ -56,8 +56,9 @@ impl Forwarder {
         let Some(queue) = &self.queue else { return };
         let bytes = lines.len() as u64;
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let fits =
-            waiting + bytes <= WAITING && queue.try_send(Batch { lines: lines.to_vec(), records }).is_ok();
+        // A batch that is larger than all that may wait, such as what an earlier process left, goes alone.
+        let fits = (waiting == 0 || waiting + bytes <= WAITING)
+            && queue.try_send(Batch { lines: lines.to_vec(), records }).is_ok();
         if !fits {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             let reason = "it does not take them as fast as they come; look at systemd-journald.service";

@@ -87,14 +87,20 @@ enum Class {
 }
 
 impl Class {
-    /// How many records may wait before one of this class is not taken. A few places are kept for what has happened already.
-    const fn capacity(self) -> u64 {
+    /// Which part of the queue, in percent, may be taken before a record of this class is not. A few places are kept for what has
+    /// happened already.
+    const fn percent(self) -> u64 {
         match self {
-            Self::Done => CAPACITY,
-            Self::Intent => CAPACITY - CAPACITY / 10,
-            Self::Refusal => CAPACITY / 2,
-            Self::Stranger => CAPACITY / 10,
+            Self::Done => 100,
+            Self::Intent => 90,
+            Self::Refusal => 50,
+            Self::Stranger => 10,
         }
+    }
+
+    /// The same in records.
+    const fn capacity(self) -> u64 {
+        CAPACITY / 100 * self.percent()
     }
 }
 
@@ -306,7 +312,7 @@ impl AuditLog {
         };
         let time = SystemTime::now();
         let taken = taken.and_then(|()| {
-            let slot = self.spool.put(time, |out| line::write(&Bounded::from(record), out));
+            let slot = self.spool.put(time, class.percent(), |out| line::write(&Bounded::from(record), out));
             slot.ok_or(AuditFull::QueueFull)
         });
         match taken {
@@ -342,7 +348,7 @@ impl AuditLog {
             return Err(reason);
         }
         let waiting = self.shared.queued.load(Ordering::Relaxed);
-        if waiting >= Class::Intent.capacity() {
+        if waiting >= Class::Intent.capacity() || self.spool.used() >= Class::Intent.percent() {
             return Err(format!("{waiting} audit records wait for the store, which does not keep up"));
         }
         if self.shared.space() == Space::Gone {

@@ -96,20 +96,28 @@ impl Spool {
     /// The file cannot be made, filled or mapped.
     pub(super) fn open(dir: &Path, next_seq: u64) -> Result<(Self, Left), StoreError> {
         let path = dir.join(FILE);
-        let (file, fresh) = Self::file(&path)?;
-        let (spool, left) = if fresh { None } else { Self::read(&file, next_seq) }.unzip();
-        let mut left = left.unwrap_or_default();
-        let spool = match spool {
-            Some(spool) => spool,
-            None if fresh => Self::fresh(&path, &file)?,
-            None => {
-                let aside = set_aside(dir, &path)?;
-                left.unreadable = Some(aside);
-                let (file, _) = Self::file(&path)?;
-                Self::fresh(&path, &file)?
-            }
-        };
-        Ok((spool, left))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
+        let mut left = Left::default();
+        match options.open(&path) {
+            Ok(file) => match Self::read(&file, next_seq) {
+                Some(found) => return Ok(found),
+                None => left.unreadable = Some(set_aside(dir, &path)?),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::new("open", &path, error)),
+        }
+        // Made whole under another name: whatever ends the process meanwhile, `pending` is a ring or is not there.
+        let new = dir.join(format!("{FILE}.new"));
+        let made = Self::make(&new).and_then(|spool| {
+            std::fs::rename(&new, &path).map_err(|error| StoreError::new("name", &path, error))?;
+            Ok(spool)
+        });
+        if made.is_err() {
+            // It may have taken the last room on the disk; where it was never made there is nothing to remove.
+            let _ = std::fs::remove_file(&new);
+        }
+        Ok((made?, left))
     }
 
     /// A ring that no file lies behind.
@@ -119,31 +127,25 @@ impl Spool {
         Self { map, size: words, left_until: 0 }
     }
 
-    /// The file, and whether it is new.
-    fn file(path: &Path) -> Result<(File, bool), StoreError> {
-        let fail = |action| move |error| StoreError::new(action, path, error);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o640).custom_flags(libc::O_NOFOLLOW);
-        let file = options.clone().create(true).truncate(false).open(path).map_err(fail("open"))?;
-        let fresh = file.metadata().map_err(fail("look at"))?.len() == 0;
-        Ok((file, fresh))
-    }
-
-    /// Makes a ring of an empty file. All its blocks are taken at once: where the disk is full later, no write to the mapping fails.
-    fn fresh(path: &Path, file: &File) -> Result<Self, StoreError> {
+    /// Makes an empty ring in a new file. All its blocks are taken at once: where the disk is full later, no write to the mapping
+    /// fails.
+    fn make(path: &Path) -> Result<Self, StoreError> {
         let fail = |error| StoreError::new("make room for records in", path, error);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o640).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(path).map_err(fail)?;
         let bytes = (HEADER + RING) * WORD as u64;
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => {}
             Err(rustix::io::Errno::OPNOTSUPP) => {
                 let page = vec![0; 64 * 1024];
                 for at in (0..bytes).step_by(page.len()) {
-                    std::os::unix::fs::FileExt::write_all_at(file, &page, at).map_err(fail)?;
+                    std::os::unix::fs::FileExt::write_all_at(&file, &page, at).map_err(fail)?;
                 }
             }
             Err(error) => return Err(fail(error.into())),
         }
-        let map = Mapping::of(file, usize::try_from(HEADER + RING).unwrap_or(usize::MAX)).map_err(fail)?;
+        let map = Mapping::of(&file, usize::try_from(HEADER + RING).unwrap_or(usize::MAX)).map_err(fail)?;
         let spool = Self { map, size: RING, left_until: 0 };
         spool.header(AT_SIZE).store(RING, Ordering::Relaxed);
         spool.header(AT_MAGIC).store(MAGIC, Ordering::Release);
@@ -185,17 +187,25 @@ impl Spool {
         self.header(AT_TAIL).store(self.left_until, Ordering::Release);
     }
 
-    /// Puts a record, whose text `write` appends to the vector it gets. None where there is no room for it.
-    pub(super) fn put(&self, time: SystemTime, write: impl FnOnce(&mut Vec<u8>)) -> Option<Slot> {
+    /// Puts a record, whose text `write` appends to the vector it gets. None where it would find no room in the first `percent` of
+    /// the ring's.
+    pub(super) fn put(
+        &self,
+        time: SystemTime,
+        percent: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Slot> {
         TEXT.with_borrow_mut(|text| {
             text.clear();
             write(text);
             let slot = Slot { at: 0, bytes: u32::try_from(text.len()).ok()? };
             let words = slot.words();
             let head = self.header(AT_HEAD);
+            let most = self.size / 100 * percent;
             let fits = |at: u64| {
                 let tail = self.header(AT_TAIL).load(Ordering::Acquire);
-                (at + words - tail <= self.size).then_some(at + words)
+                // The tail is ahead where others have put, stored and freed since `at` was read: then the exchange fails.
+                ((at + words).saturating_sub(tail) <= most).then_some(at + words)
             };
             let at = head.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
             let slot = Slot { at, ..slot };
@@ -245,15 +255,20 @@ impl Spool {
             at += slot.words();
             freed.0.pop();
         }
-        let head = self.header(AT_HEAD);
+        tail.store(at, Ordering::Release);
         if at % self.size > WARM {
-            let lap = at.next_multiple_of(self.size);
-            // Fails where somebody puts a record just now.
+            let (head, lap) = (self.header(AT_HEAD), at.next_multiple_of(self.size));
+            // Fails where somebody puts a record just now. Until the tail follows, the rest of the lap counts as taken.
             if head.compare_exchange(at, lap, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                at = lap;
+                tail.store(lap, Ordering::Release);
             }
         }
-        tail.store(at, Ordering::Release);
+    }
+
+    /// Which part of the ring is taken, in percent.
+    pub(super) fn used(&self) -> u64 {
+        let head = self.header(AT_HEAD).load(Ordering::Acquire);
+        head.saturating_sub(self.header(AT_TAIL).load(Ordering::Acquire)) * 100 / self.size
     }
 
     /// The entry at a position, if a committed one that ends before `end` is there.
@@ -306,7 +321,7 @@ mod tests {
     use super::*;
 
     fn put(spool: &Spool, text: &str) -> Option<Slot> {
-        spool.put(SystemTime::now(), |out| out.extend_from_slice(text.as_bytes()))
+        spool.put(SystemTime::now(), 100, |out| out.extend_from_slice(text.as_bytes()))
     }
 
     fn texts(left: &Left) -> Vec<String> {
@@ -315,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_was_put_is_read_and_its_room_is_used_again() {
-        let spool = Spool::in_memory(64);
+        let spool = Spool::in_memory(100);
         let mut freed = Freed::default();
         for lap in 0..200_usize {
             let text = "x".repeat(lap % 90);
@@ -335,13 +350,18 @@ mod tests {
 
     #[test]
     fn without_room_nothing_is_taken() {
-        let spool = Spool::in_memory(64);
+        let spool = Spool::in_memory(100);
         let slots: Vec<_> = std::iter::from_fn(|| put(&spool, "12345678")).collect();
-        assert_eq!(slots.len(), 12, "an entry of eight bytes takes five words");
+        assert_eq!(slots.len(), 20, "an entry of eight bytes takes five words");
+        assert_eq!(spool.used(), 100);
         let mut freed = Freed::default();
         spool.free(&mut freed, slots[1..].iter().copied());
         assert_eq!(put(&spool, "12345678"), None, "the first one is in the way");
         spool.free(&mut freed, slots[..1].iter().copied());
+        let half =
+            |text: &str| spool.put(SystemTime::now(), 50, |out| out.extend_from_slice(text.as_bytes()));
+        let halves = std::iter::from_fn(|| half("12345678")).count();
+        assert_eq!((halves, spool.used()), (10, 50), "who may have half finds half");
         assert!(put(&spool, "12345678").is_some());
         assert_eq!(put(&spool, &"x".repeat(1_000)), None);
     }
@@ -378,6 +398,33 @@ mod tests {
             }
             assert_eq!(count, 8_000);
         });
+    }
+
+    /// Producers that are held up between reading head and tail see a tail that is ahead.
+    #[test]
+    fn nobody_is_refused_while_there_is_room() {
+        let spool = Spool::in_memory(1 << 17);
+        let (sender, slots) = channel();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (spool, sender) = (&spool, sender.clone());
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        // Fewer than fit wait at a time.
+                        while spool.used() > 40 {
+                            std::thread::yield_now();
+                        }
+                        sender.send(put(spool, "a record of some words").expect("room")).unwrap();
+                    }
+                });
+            }
+            drop(sender);
+            let mut freed = Freed::default();
+            for slot in slots {
+                spool.free(&mut freed, [slot].into_iter());
+            }
+        });
+        assert_eq!(spool.used(), 0);
     }
 
     #[test]

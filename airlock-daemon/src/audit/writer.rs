@@ -24,6 +24,8 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long to wait before the store is tried again: doubling from the first to the second.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_secs(2);
+/// How often is looked whether there is room again, where there is little.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Records that reach the queue in another order than their times differ by less than this; a larger step is the clock's.
 const JITTER: Duration = Duration::from_secs(1);
 
@@ -153,9 +155,11 @@ impl Writer {
         }
     }
 
-    /// Waits for a record, or for the end of a second in which strangers were refused. False where nobody can send any more.
+    /// Waits for a record, for the end of a second in which strangers were refused, or to look again whether there is room. False
+    /// where nobody can send any more.
     fn wait(&mut self) -> bool {
-        let received = match self.shared.strangers.due() {
+        let again = (self.shared.space() != Space::Plenty).then(|| Instant::now() + LOOK_AGAIN);
+        let received = match self.shared.strangers.due().into_iter().chain(again).min() {
             Some(due) => self.queue.recv_timeout(due.saturating_duration_since(Instant::now())),
             None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
