@@ -7,6 +7,10 @@ use super::depth;
 
 /// Longest id of a server's request in bytes: it is kept until it is answered.
 const MAX_ID: usize = 256;
+/// Longest method in bytes: it is kept for who is to hear of it, and logged.
+const MAX_METHOD: usize = 256;
+/// Most characters of what the parser says: it repeats what it has read.
+const MAX_REASON: usize = 200;
 
 /// A message of an upstream.
 #[derive(Debug)]
@@ -60,14 +64,17 @@ struct Wire<'a> {
 /// # Errors
 /// What is wrong with it, for the log.
 pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
-    let wire: Wire<'_> =
-        serde_json::from_str(text).map_err(|error| format!("not a JSON-RPC message: {error}"))?;
+    let wire: Wire<'_> = serde_json::from_str(text)
+        .map_err(|error| short(&format!("not a JSON-RPC message: {error}"), MAX_REASON))?;
     if wire.jsonrpc.as_deref() != Some("2.0") {
         return Err("not a JSON-RPC message: `jsonrpc` is not \"2.0\"".to_owned());
     }
     let is_too_deep = depth::is_too_deep(text);
     if is_too_deep && wire.method.is_some() {
         return Err(format!("a message nested deeper than {} levels", depth::MAX));
+    }
+    if wire.method.as_ref().is_some_and(|method| method.len() > MAX_METHOD) {
+        return Err(format!("a message whose method is longer than {MAX_METHOD} bytes"));
     }
     match (wire.method, wire.id, wire.result, wire.error) {
         (Some(method), Some(id), None, None) if id.get().len() <= MAX_ID => {
@@ -76,10 +83,9 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
         (Some(_), Some(_), None, None) => Err(format!("a request whose id is longer than {MAX_ID} bytes")),
         (Some(method), None, None, None) => Ok(Incoming::Notification { method, params: wire.params }),
         (None, Some(id), result, error) => {
-            let id = id
-                .get()
-                .parse()
-                .map_err(|_| format!("an answer to a request that was never sent ({})", short(id.get())))?;
+            let id = id.get().parse().map_err(|_| {
+                format!("an answer to a request that was never sent ({})", short(id.get(), 40))
+            })?;
             match (result, error) {
                 _ if is_too_deep => Ok(Incoming::TooDeep { id }),
                 (Some(result), None) if result.get().starts_with('{') => {
@@ -95,9 +101,9 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
     }
 }
 
-/// At most 40 characters of something a server wrote.
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
+/// At most so many characters of something a server wrote.
+fn short(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +138,23 @@ mod tests {
         let said =
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{nested}}}}}"#);
         assert!(parse(&said).expect_err("too deep").contains("deeper than 128 levels"));
+    }
+
+    #[test]
+    fn no_method_is_longer_than_it_may_be() {
+        let said =
+            |length: usize, id: &str| format!(r#"{{"jsonrpc":"2.0",{id}"method":"{}"}}"#, "m".repeat(length));
+        for id in ["", r#""id":1,"#] {
+            assert!(parse(&said(MAX_METHOD, id)).is_ok());
+            let refused = parse(&said(MAX_METHOD + 1, id)).expect_err("too long");
+            assert!(refused.contains("method is longer than 256 bytes"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_rubbish_is_short() {
+        let refused = parse(&format!("\"{}\"", "x".repeat(1_000_000))).expect_err("a string");
+        assert!(refused.starts_with("not a JSON-RPC message") && refused.len() <= MAX_REASON, "{refused}");
     }
 
     #[test]

@@ -19,18 +19,12 @@ impl Default for Pacer {
 }
 
 impl Pacer {
-    /// Lets the others of this worker in when the slice is used up; otherwise costs a look at the clock. What
-    /// has waited for something else before this is to [`Pacer::rest`].
+    /// Lets the others of this worker in when the slice is used up; otherwise costs a look at the clock.
     pub async fn breathe(&mut self) {
         if self.since.elapsed() >= SLICE {
             tokio::task::yield_now().await;
             self.since = Instant::now();
         }
-    }
-
-    /// The others have had their turn: a new slice begins.
-    pub fn rest(&mut self) {
-        self.since = Instant::now();
     }
 }
 

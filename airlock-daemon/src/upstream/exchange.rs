@@ -22,9 +22,10 @@ use super::asks::Question;
 use super::connect::Endpoint;
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
-use super::flood::{Flood, Verdict};
+use super::flood::Flood;
 use super::http::{InFlight, Outline, Shared};
 use super::link::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
+use super::long::{self, LONG};
 use super::sse::Events;
 
 /// Longest error page that is read, in bytes.
@@ -110,7 +111,7 @@ impl Exchange {
                     return Err(too_long(endpoint));
                 }
                 let body = read_all(endpoint, response.into_body(), limit).await?;
-                self.message(&body, session.as_ref()).await?;
+                self.message(body, session.as_ref(), &mut Flood::new(Instant::now())).await?;
                 connections::keep(endpoint, connection);
                 if self.answered.get() {
                     Ok(())
@@ -184,17 +185,9 @@ impl Exchange {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
-            pacer.rest();
             for message in messages {
-                self.message(&message, session).await?;
+                self.message(message, session, &mut flood).await?;
                 pacer.breathe().await;
-                if !self.answered.get() {
-                    match flood.one_more(Instant::now()) {
-                        Verdict::Fine => {}
-                        Verdict::Slow(pause, _) => tokio::time::sleep(pause).await,
-                        Verdict::End => return Err(endpoint.wrong(Flood::reason())),
-                    }
-                }
             }
             if self.answered.get() {
                 if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1))
@@ -228,32 +221,64 @@ impl Exchange {
         }
     }
 
-    /// Takes in one message, or a batch of them as 2025-03-26 allows.
+    /// Takes in one message, or a batch of them as 2025-03-26 allows. All of it counts, and each part of a batch
+    /// besides.
     async fn message(
         &self,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         session: Option<&Option<HeaderValue>>,
+        flood: &mut Flood,
     ) -> Result<(), UpstreamError> {
-        let endpoint = &self.shared.endpoint;
-        let text = std::str::from_utf8(bytes).map_err(|_| endpoint.wrong("its message is not UTF-8"))?;
+        let length = bytes.len();
+        if length >= LONG {
+            let mut pacer = Pacer::default();
+            for part in long::read(bytes).await {
+                let part = part.map_err(|reason| self.no_message(&reason))?;
+                self.one(part.borrowed(), session).await?;
+                pacer.breathe().await;
+                self.count(flood, 0).await?;
+            }
+            return self.count(flood, length).await;
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| self.no_message("not UTF-8"))?;
         if text.trim_start().starts_with('[') {
-            let batch: Vec<&RawValue> = serde_json::from_str(text)
-                .map_err(|error| endpoint.wrong(format!("its message is not JSON: {error}")))?;
+            let batch: Vec<&RawValue> =
+                serde_json::from_str(text).map_err(|error| self.no_message(&format!("not JSON: {error}")))?;
             let mut pacer = Pacer::default();
             for one in batch {
-                self.one(one.get(), session).await?;
+                self.one(self.parse(one.get())?, session).await?;
                 pacer.breathe().await;
+                self.count(flood, 0).await?;
             }
-            return Ok(());
+        } else {
+            self.one(self.parse(text)?, session).await?;
         }
-        self.one(text, session).await
+        self.count(flood, length).await
     }
 
-    async fn one(&self, text: &str, session: Option<&Option<HeaderValue>>) -> Result<(), UpstreamError> {
+    fn parse<'a>(&self, text: &'a str) -> Result<Incoming<'a>, UpstreamError> {
+        message::parse(text).map_err(|reason| self.no_message(&reason))
+    }
+
+    fn no_message(&self, reason: &str) -> UpstreamError {
+        self.shared.endpoint.wrong(format!("its message is {reason}"))
+    }
+
+    /// Counts what came before the answer; who says too much is left unread for a while, or given up.
+    async fn count(&self, flood: &mut Flood, bytes: usize) -> Result<(), UpstreamError> {
+        if self.answered.get() {
+            return Ok(());
+        }
+        flood.count(&self.shared.endpoint, bytes).await
+    }
+
+    async fn one(
+        &self,
+        message: Incoming<'_>,
+        session: Option<&Option<HeaderValue>>,
+    ) -> Result<(), UpstreamError> {
         let shared = &self.shared;
-        match message::parse(text)
-            .map_err(|reason| shared.endpoint.wrong(format!("its message is {reason}")))?
-        {
+        match message {
             Incoming::Answer { id, outcome } if id == self.id && !self.answered.get() => {
                 let reply = match outcome {
                     Ok(result) => {

@@ -22,6 +22,7 @@ mod level;
 pub mod link;
 pub mod listed;
 mod listener;
+mod long;
 pub mod modern;
 pub mod pool;
 pub mod probe;

@@ -17,9 +17,10 @@ use super::backoff::Backoff;
 use super::connections;
 use super::error::UpstreamError;
 use super::exchange::{Kind, kind, read_all, too_long};
-use super::flood::{Flood, Verdict};
+use super::flood::Flood;
 use super::http::Shared;
 use super::link::MAX_NOTIFICATION;
+use super::long::{self, LONG};
 use super::sse::Events;
 
 /// A stream that held for so long had nothing wrong with it.
@@ -104,14 +105,8 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
         let frame =
             frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
         let data = frame.into_data().unwrap_or_default();
-        pacer.rest();
         for one in events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))? {
-            messages(shared, &one, &mut pacer).await;
-            match flood.one_more(Instant::now().into_std()) {
-                Verdict::Fine => {}
-                Verdict::Slow(pause, _) => tokio::time::sleep(pause).await,
-                Verdict::End => return Err(endpoint.wrong(Flood::reason())),
-            }
+            messages(shared, one, &mut flood, &mut pacer).await?;
         }
     }
     connections::keep(endpoint, connection);
@@ -119,22 +114,42 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
 }
 
 /// Takes in one message, or a batch of them as 2025-03-26 allows. What is none is passed over: no call depends on it.
-async fn messages(shared: &Arc<Shared>, bytes: &[u8], pacer: &mut Pacer) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if text.trim_start().starts_with('[') {
-        let batch: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-        for one in batch {
-            message(shared, one.get());
+/// All of it counts, and each part of a batch.
+async fn messages(
+    shared: &Arc<Shared>,
+    bytes: Vec<u8>,
+    flood: &mut Flood,
+    pacer: &mut Pacer,
+) -> Result<(), UpstreamError> {
+    let endpoint = &shared.endpoint;
+    let length = bytes.len();
+    if length >= LONG {
+        for part in long::read(bytes).await {
+            match part {
+                Ok(part) => message(shared, Ok(part.borrowed())),
+                Err(reason) => message(shared, Err(reason)),
+            }
+            pacer.breathe().await;
+            flood.count(endpoint, 0).await?;
+        }
+    } else if let Ok(text) = std::str::from_utf8(&bytes) {
+        if text.trim_start().starts_with('[') {
+            let batch: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            for one in batch {
+                message(shared, message::parse(one.get()));
+                pacer.breathe().await;
+                flood.count(endpoint, 0).await?;
+            }
+        } else {
+            message(shared, message::parse(text));
             pacer.breathe().await;
         }
-    } else {
-        message(shared, text);
-        pacer.breathe().await;
     }
+    flood.count(endpoint, length).await
 }
 
-fn message(shared: &Arc<Shared>, text: &str) {
-    match message::parse(text) {
+fn message(shared: &Arc<Shared>, parsed: Result<Incoming<'_>, String>) {
+    match parsed {
         Ok(Incoming::Notification { method, params }) => {
             let params = params.map_or("{}", RawValue::get);
             if params.len() > MAX_NOTIFICATION {

@@ -2,6 +2,7 @@
 //! changed at most once a second, and the last change is never lost.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,17 @@ pub(super) const UPDATED: &str = "notifications/resources/updated";
 
 /// At most one notice of a kind in this time.
 const SPAN: Duration = Duration::from_secs(1);
-/// Most kinds that are remembered: three lists, and resources. What is beyond passes.
+/// The methods that tell of lists; any other that is named like them is told each time.
+const LISTS: [&str; 3] = [
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+];
+/// Most kinds that are remembered; resources beyond it are told each time. The few others always have room.
 const MAX: usize = 512;
+/// Most bytes that wait to be told, methods and parameters. What is beyond is counted as dropped, so that the
+/// subscriber reads anew.
+const MAX_WAITING: usize = 256 * 1024;
 
 /// What one subscriber has heard of late, shared by those who tell it and itself.
 #[derive(Default)]
@@ -34,13 +44,19 @@ struct Summed {
     kinds: HashMap<Kind, Slot>,
     /// How many wait to be told.
     waiting: usize,
+    /// The bytes of those.
+    bytes: usize,
+    /// The secret key of the hashes of URIs.
+    keys: RandomState,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A kind of notice, of fixed size whatever the server calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    /// A list, by the method that says so.
-    List(Box<str>),
-    Resource(Box<str>),
+    /// A list, by its place in [`LISTS`].
+    List(usize),
+    /// A resource, by the hash of its URI. A server that does not know the key finds no two that are alike.
+    Resource(u64),
     /// Notices that were dropped on the way.
     Dropped,
 }
@@ -58,20 +74,11 @@ pub(super) fn uri_of(method: &str, params: &str) -> Option<String> {
     Some(Object::parse(params).ok()?.string("uri")?.into_owned())
 }
 
-impl Kind {
-    /// What a notice is about; none where each one counts.
-    fn of(notice: &Notice) -> Option<Self> {
-        match notice {
-            Notice::Notification(method, params) => {
-                if let Some(uri) = uri_of(method, params) {
-                    return Some(Self::Resource(uri.into()));
-                }
-                method.ends_with("/list_changed").then(|| Self::List(method.as_str().into()))
-            }
-            // A gap in which nobody listened follows a pause that grows.
-            Notice::Dropped(0) | Notice::Ask(_) => None,
-            Notice::Dropped(_) => Some(Self::Dropped),
-        }
+/// How many bytes a notice keeps while it waits.
+fn size(notice: &Notice) -> usize {
+    match notice {
+        Notice::Notification(method, params) => method.len() + params.len(),
+        Notice::Dropped(_) | Notice::Ask(_) => 0,
     }
 }
 
@@ -108,9 +115,24 @@ impl Heard {
 }
 
 impl Summed {
+    /// What a notice is about; none where each one counts.
+    fn kind_of(&self, notice: &Notice) -> Option<Kind> {
+        match notice {
+            Notice::Notification(method, params) => {
+                if let Some(uri) = uri_of(method, params) {
+                    return Some(Kind::Resource(self.keys.hash_one(uri.as_str())));
+                }
+                LISTS.iter().position(|list| *list == method.as_str()).map(Kind::List)
+            }
+            // A gap in which nobody listened follows a pause that grows.
+            Notice::Dropped(0) | Notice::Ask(_) => None,
+            Notice::Dropped(_) => Some(Kind::Dropped),
+        }
+    }
+
     /// Takes in a notice; gives it back where it is to be told now.
     fn hear(&mut self, notice: Notice, now: Instant) -> Option<Notice> {
-        let Some(kind) = Kind::of(&notice) else { return Some(notice) };
+        let Some(kind) = self.kind_of(&notice) else { return Some(notice) };
         if let Some(slot) = self.kinds.get_mut(&kind) {
             if now.duration_since(slot.last) < SPAN {
                 let sum = match (&slot.later, notice) {
@@ -119,21 +141,40 @@ impl Summed {
                     }
                     (_, notice) => notice,
                 };
+                let bytes = self.bytes - slot.later.as_ref().map_or(0, size) + size(&sum);
+                if bytes > MAX_WAITING {
+                    self.lose(now);
+                    return None;
+                }
+                self.bytes = bytes;
                 self.waiting += usize::from(slot.later.replace(sum).is_none());
                 return None;
             }
             slot.last = now;
             // What waited is older than this.
-            self.waiting -= usize::from(slot.later.take().is_some());
+            if let Some(older) = slot.later.take() {
+                self.waiting -= 1;
+                self.bytes -= size(&older);
+            }
             return Some(notice);
         }
         if self.kinds.len() >= MAX {
             self.kinds.retain(|_, slot| slot.later.is_some() || now.duration_since(slot.last) < SPAN);
         }
-        if self.kinds.len() < MAX {
+        if self.kinds.len() < MAX || !matches!(kind, Kind::Resource(_)) {
             self.kinds.insert(kind, Slot { last: now, later: None });
         }
         Some(notice)
+    }
+
+    /// Counts a notice for which there is no room as dropped; that is told with the others that wait.
+    fn lose(&mut self, now: Instant) {
+        let slot = self.kinds.entry(Kind::Dropped).or_insert(Slot { last: now, later: None });
+        let before = match slot.later {
+            Some(Notice::Dropped(count)) => count,
+            _ => 0,
+        };
+        self.waiting += usize::from(slot.later.replace(Notice::Dropped(before + 1)).is_none());
     }
 
     /// When the next of those that wait is to be told.
@@ -152,8 +193,10 @@ impl Summed {
         let is_due = |slot: &&mut Slot| slot.later.is_some() && (all || slot.last + SPAN <= now);
         let slot = self.kinds.values_mut().find(is_due)?;
         slot.last = now;
+        let notice = slot.later.take()?;
         self.waiting -= 1;
-        slot.later.take()
+        self.bytes -= size(&notice);
+        Some(notice)
     }
 }
 
@@ -219,7 +262,55 @@ mod tests {
             assert!(summed.hear(notice, now).is_some());
         }
         assert_eq!(summed.kinds.len(), MAX);
-        assert!(summed.hear(said(TOOLS, "{}"), now + SPAN).is_some());
+        // Lists have room all the same.
+        assert!(summed.hear(said(TOOLS, "{}"), now).is_some());
+        assert!(summed.hear(said(TOOLS, "{}"), now).is_none());
+        assert!(summed.take(now, true).is_some());
+        assert!(summed.hear(said("notifications/prompts/list_changed", "{}"), now + SPAN).is_some());
         assert_eq!(summed.kinds.len(), 1);
+    }
+
+    #[test]
+    fn a_method_that_is_no_lists_is_not_remembered() {
+        let now = Instant::now();
+        let mut summed = Summed::default();
+        for number in 0..10 {
+            let method = format!("notifications/{number}/list_changed");
+            assert!(summed.hear(said(&method, "{}"), now).is_some());
+            assert!(summed.hear(said(&method, "{}"), now).is_some());
+        }
+        assert!(summed.kinds.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_what_is_beyond_is_told_as_dropped() {
+        let now = Instant::now();
+        let mut summed = Summed::default();
+        let pad = "x".repeat(60 * 1024);
+        for _ in 0..2 {
+            for number in 0..100 {
+                summed.hear(said(UPDATED, &format!(r#"{{"uri":"a:{number}","pad":"{pad}"}}"#)), now);
+                assert!(summed.bytes <= MAX_WAITING);
+            }
+        }
+        let mut fit = 0_u64;
+        let mut dropped = 0;
+        while let Some(notice) = summed.take(now, true) {
+            match notice {
+                Notice::Notification(..) => fit += 1,
+                Notice::Dropped(count) => dropped += count,
+                Notice::Ask(_) => panic!("a question"),
+            }
+        }
+        assert_eq!((fit, dropped), (4, 96));
+        assert_eq!((summed.waiting, summed.bytes), (0, 0));
+        // One that replaces another takes its room.
+        for length in [10, 100_000, 10, 200_000, 10] {
+            summed.hear(said(UPDATED, &format!(r#"{{"uri":"a:0","pad":"{}"}}"#, "x".repeat(length))), now);
+        }
+        assert!(summed.bytes < 200 && summed.waiting == 1);
+        // One that comes in time leaves nothing behind.
+        assert!(summed.hear(said(UPDATED, r#"{"uri":"a:0"}"#), now + SPAN).is_some());
+        assert_eq!((summed.waiting, summed.bytes), (0, 0));
     }
 }

@@ -16,11 +16,11 @@ use super::super::driver::META_SUBSCRIPTION;
 use super::super::flood::{Flood, Verdict};
 use super::super::frame::Lines;
 use super::super::hub::Hub;
+use super::super::long::{self, LONG, Owned};
 use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
 
-/// A message from this length on is read apart, in bytes: to look through it takes longer than others should
-/// wait.
-const LONG: usize = 256 * 1024;
+/// Most characters of a line that is no message that are kept and shown.
+const SHOWN: usize = 120;
 
 /// The reader of one link.
 pub(super) struct Reading {
@@ -42,6 +42,17 @@ enum Addressee {
     Nobody,
 }
 
+/// How a message counts among those that nobody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// Somebody waits for it: not at all.
+    Not,
+    /// An answer for which nobody waits any more, which is no fault of the server's: as one, however long it is.
+    Once,
+    /// Nobody asked for it: by its length.
+    ByLength,
+}
+
 impl Reading {
     pub(super) async fn run(&self, mut reader: ReadHalf) -> String {
         let mut lines = Lines::default();
@@ -53,15 +64,15 @@ impl Reading {
                 Ok(_) => {}
                 Err(error) => return format!("its output cannot be read: {error}"),
             }
-            pacer.rest();
             loop {
                 match lines.next(self.limit) {
                     Ok(None) => break,
                     Ok(Some(line)) => {
-                        let was_asked_for =
-                            if line.len() >= LONG { self.long(line).await } else { self.message(line) };
-                        if !was_asked_for {
-                            match flood.one_more(Instant::now()) {
+                        let bytes = line.len();
+                        let counts = if bytes >= LONG { self.long(line).await } else { self.message(line) };
+                        if counts != Counts::Not {
+                            let bytes = if counts == Counts::ByLength { bytes } else { 0 };
+                            match flood.one_more(Instant::now(), bytes) {
                                 Verdict::Fine => {}
                                 Verdict::Slow(pause, is_first) => {
                                     if is_first {
@@ -90,55 +101,73 @@ impl Reading {
         }
     }
 
-    /// Takes in a long message; says whether somebody waits for it. It is read by a thread that nobody else
-    /// waits for.
-    async fn long(&self, line: &[u8]) -> bool {
+    /// Takes in a long message; says how it counts. It is read by a thread that nobody else waits for.
+    async fn long(&self, line: &[u8]) -> Counts {
         let line = line.to_vec();
         let reading = tokio::task::spawn_blocking(move || {
-            let parsed = std::str::from_utf8(&line).ok().and_then(|text| message::parse(text).ok());
-            match parsed {
-                Some(Incoming::Answer { id, outcome }) => Ok((id, reply(outcome))),
-                _ => Err(line),
-            }
+            Owned::parse(&line).map_err(|reason| (beginning(&line), reason))
         });
         match reading.await {
-            Ok(Ok((id, reply))) => self.answered(id, reply),
-            Ok(Err(line)) => self.message(&line),
+            Ok(Ok(Owned::Answer { id, outcome: Ok(result) })) => {
+                self.answered(id, Reply::Result(long::text(result)))
+            }
+            Ok(Ok(Owned::Answer { id, outcome: Err(error) })) => {
+                self.answered(id, Reply::Error(long::text(error)))
+            }
+            Ok(Ok(message)) => self.take(message.borrowed()),
+            Ok(Err((shown, reason))) => {
+                self.rubbish(&shown, &reason);
+                Counts::ByLength
+            }
             // What is no answer for sure is rubbish.
-            Err(_) => false,
+            Err(_) => Counts::ByLength,
         }
     }
 
-    /// Hands an answer to its call; says whether there is one.
-    fn answered(&self, id: u64, reply: Reply) -> bool {
+    /// Hands an answer to its call; says how it counts.
+    fn answered(&self, id: u64, reply: Reply) -> Counts {
         let waiter = self.waiting.borrow_mut().remove(&id);
-        waiter.map(|waiter| deliver(waiter.replies, reply)).is_some()
+        let Some(waiter) = waiter else { return Counts::Once };
+        deliver(waiter.replies, reply);
+        Counts::Not
     }
 
-    /// Takes in a message; says whether somebody waits for it.
-    fn message(&self, line: &[u8]) -> bool {
+    /// Takes in a line; says how it counts.
+    fn message(&self, line: &[u8]) -> Counts {
         let parsed = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(message::parse);
         match parsed {
-            Ok(Incoming::Answer { id, outcome }) => return self.answered(id, reply(outcome)),
-            Ok(Incoming::TooDeep { id }) => {
+            Ok(message) => self.take(message),
+            Err(reason) => {
+                self.rubbish(&beginning(line), &reason);
+                Counts::ByLength
+            }
+        }
+    }
+
+    /// Takes in a message; says how it counts.
+    fn take(&self, message: Incoming<'_>) -> Counts {
+        match message {
+            Incoming::Answer { id, outcome } => return self.answered(id, reply(outcome)),
+            Incoming::TooDeep { id } => {
                 tracing::warn!(upstream = %self.upstream, "an answer of the server is nested too deep and was not passed on");
                 return self.answered(id, Reply::too_deep());
             }
-            Ok(Incoming::Notification { method, params }) => {
+            Incoming::Notification { method, params } => {
                 self.notification(&method, params.map_or("{}", |p| p.get()));
             }
-            Ok(Incoming::Request { id, method, params }) => {
+            Incoming::Request { id, method, params } => {
                 self.request(Question { id, method: &method, params });
             }
-            Err(reason) => {
-                let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
-                if self.shared.rubbish.swap(Some(Arc::new(shown.clone()))).is_none() {
-                    tracing::warn!(upstream = %self.upstream, line = shown, reason,
-                        "a line on the server's standard output is not MCP and was passed over; servers must log to standard error");
-                }
-            }
         }
-        false
+        Counts::ByLength
+    }
+
+    /// Keeps the beginning of a line that is no message; the first one is told.
+    fn rubbish(&self, shown: &str, reason: &str) {
+        if self.shared.rubbish.swap(Some(Arc::new(shown.to_owned()))).is_none() {
+            tracing::warn!(upstream = %self.upstream, line = shown, reason,
+                "a line on the server's standard output is not MCP and was passed over; servers must log to standard error");
+        }
     }
 
     /// Progress goes to the call whose number it carries; the caller puts the client's token back. Log messages carry none.
@@ -243,6 +272,13 @@ impl Reading {
     }
 }
 
+/// The beginning of a line, to be shown.
+fn beginning(line: &[u8]) -> String {
+    // No character is longer than four bytes.
+    let head = line.get(..4 * SHOWN).unwrap_or(line);
+    String::from_utf8_lossy(head).chars().take(SHOWN).collect()
+}
+
 fn reply(outcome: Result<&RawValue, &RawValue>) -> Reply {
     match outcome {
         Ok(result) => Reply::Result(result.get().to_owned()),
@@ -274,5 +310,93 @@ fn deliver(replies: mpsc::Sender<Reply>, reply: Reply) {
         tokio::task::spawn_local(async move {
             let _ = replies.send(reply).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use arc_swap::ArcSwapOption;
+
+    use super::super::{Told, Waiter};
+    use super::*;
+
+    fn reading(server: &mpsc::Sender<Command>) -> Reading {
+        Reading {
+            upstream: "u".into(),
+            waiting: Waiting::default(),
+            shared: Arc::new(Shared {
+                next_id: AtomicU64::new(1),
+                alive: AtomicBool::new(true),
+                retired: AtomicBool::new(false),
+                ending: ArcSwapOption::empty(),
+                rubbish: ArcSwapOption::empty(),
+                told: Told::default(),
+            }),
+            asks: Arc::default(),
+            hub: Hub::new(false),
+            server: server.downgrade(),
+            limit: 16 * 1024 * 1024,
+        }
+    }
+
+    fn wait(reading: &Reading, id: u64, takes: Takes) -> mpsc::Receiver<Reply> {
+        let (replies, receiver) = mpsc::channel(4);
+        reading.waiting.borrow_mut().insert(id, Waiter { replies, takes });
+        receiver
+    }
+
+    /// A message with a member that nobody reads, which makes it a long one.
+    fn padded(members: &str) -> String {
+        format!(r#"{{"jsonrpc":"2.0",{members},"pad":"{}"}}"#, "x".repeat(LONG))
+    }
+
+    #[tokio::test]
+    async fn a_long_message_of_any_kind_is_taken_as_a_short_one_is() {
+        let (server, mut commands) = mpsc::channel(4);
+        let reading = reading(&server);
+        let mut answers = [3, 4, 5].map(|id| wait(&reading, id, Takes::Result));
+        let mut changes = wait(&reading, 6, Takes::Changes);
+
+        assert_eq!(reading.long(padded(r#""id":3,"result":{"a":1}"#).as_bytes()).await, Counts::Not);
+        assert!(matches!(answers[0].try_recv(), Ok(Reply::Result(text)) if text == r#"{"a":1}"#));
+        assert_eq!(reading.long(padded(r#""id":4,"error":{"code":1}"#).as_bytes()).await, Counts::Not);
+        assert!(matches!(answers[1].try_recv(), Ok(Reply::Error(text)) if text == r#"{"code":1}"#));
+        let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let deep = padded(&format!(r#""id":5,"result":{{"deep":{nested}}}"#));
+        assert_eq!(reading.long(deep.as_bytes()).await, Counts::Not);
+        assert!(matches!(answers[2].try_recv(), Ok(Reply::Error(text)) if text.contains("nested deeper")));
+        let late = reading.long(padded(r#""id":3,"result":{}"#).as_bytes()).await;
+        assert_eq!(late, Counts::Once, "nobody waits any more");
+
+        assert_eq!(reading.long(padded(r#""id":"r","method":"ping""#).as_bytes()).await, Counts::ByLength);
+        let Ok(Command::Notify(answer)) = commands.try_recv() else { panic!("no answer") };
+        assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"r","result":{}}"#);
+
+        let change = format!(r#""method":"vendor/x","params":{{"_meta":{{"{META_SUBSCRIPTION}":6}}}}"#);
+        assert_eq!(reading.long(padded(&change).as_bytes()).await, Counts::ByLength);
+        assert!(matches!(changes.try_recv(), Ok(Reply::Notification(method, _)) if method == "vendor/x"));
+        let params = format!(r#"{{"_meta":{{"{META_SUBSCRIPTION}":6}},"x":"{}"}}"#, "x".repeat(LONG));
+        let change = format!(r#"{{"jsonrpc":"2.0","method":"vendor/x","params":{params}}}"#);
+        assert_eq!(reading.long(change.as_bytes()).await, Counts::ByLength);
+        assert!(changes.try_recv().is_err(), "it is longer than any that is passed on");
+        assert!(reading.shared.rubbish.load_full().is_none());
+    }
+
+    #[tokio::test]
+    async fn of_long_rubbish_the_beginning_is_kept() {
+        let (server, _commands) = mpsc::channel(4);
+        for rubbish in ["x".repeat(LONG), "\u{20ac}".repeat(LONG), format!("\"{}\"", "x".repeat(LONG))] {
+            let reading = reading(&server);
+            assert_eq!(reading.long(rubbish.as_bytes()).await, Counts::ByLength);
+            let kept = reading.shared.rubbish.load_full().expect("kept");
+            assert_eq!(kept.chars().count(), SHOWN);
+            assert!(rubbish.starts_with(kept.as_str()));
+        }
+        let reading = reading(&server);
+        let bytes = vec![0xff_u8; LONG];
+        assert_eq!(reading.long(&bytes).await, Counts::ByLength);
+        assert!(reading.shared.rubbish.load_full().is_some());
     }
 }
