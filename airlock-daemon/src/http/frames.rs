@@ -3,6 +3,9 @@
 //! h2 answers each of them, or reads past it, and counts only resets. So the headers of frames are looked at before h2 has them, on
 //! the decrypted stream: an idle frame takes one from a budget, and requests, answers and time give some back. A connection whose
 //! budget is used up ends.
+//!
+//! For a second h2 reads past what comes on a stream that it has reset. So only headers on a new stream are a request, and the last
+//! piece of a body is no better than the others.
 
 use std::cell::Cell;
 use std::io;
@@ -24,13 +27,12 @@ const A_REQUEST: i64 = 8;
 /// What a frame of an answer gives back: a client may open the window of the stream and that of the connection for it, and ask by a
 /// ping how far it is.
 const AN_ANSWER: i64 = 4;
-/// A piece of a body that is shorter, in bytes, is idle, unless it is the last.
+/// A piece of a body that is shorter, in bytes, is idle. The last one of a body is paid for by its request.
 const SHORT: usize = 128;
 
 /// The types of frames that are looked at (RFC 9113, section 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
-const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
 /// What every client sends first (RFC 9113, section 3.4).
@@ -44,6 +46,7 @@ struct Frame {
     length: usize,
     kind: u8,
     flags: u8,
+    stream: u32,
 }
 
 /// Finds the headers of frames in bytes that come in pieces.
@@ -68,6 +71,8 @@ struct Budget {
     left: i64,
     /// When time was taken into account. The clock is read only where nothing is left.
     since: Instant,
+    /// The newest stream of a request: each new one has a higher number (RFC 9113, section 5.1.1).
+    highest: u32,
 }
 
 impl Scan {
@@ -88,27 +93,35 @@ impl Scan {
             self.filled += taken;
             bytes = bytes.get(taken..).unwrap_or_default();
             if self.filled == HEADER {
-                let [a, b, c, kind, flags, ..] = self.header;
+                let [a, b, c, kind, flags, stream @ ..] = self.header;
                 let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                // The first bit is reserved (RFC 9113, section 4.1).
+                let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
                 self.filled = 0;
                 self.skip = length;
-                found(Frame { length, kind, flags });
+                found(Frame { length, kind, flags, stream });
             }
         }
     }
 }
 
 impl Budget {
+    fn new(since: Instant) -> Self {
+        Self { left: MOST, since, highest: 0 }
+    }
+
     fn give(&mut self, count: i64) {
         self.left = (self.left + count).min(MOST);
     }
 
     fn received(&mut self, frame: Frame) {
-        let is_last = frame.flags & END_STREAM != 0;
         match frame.kind {
-            HEADERS => self.give(A_REQUEST),
+            HEADERS if frame.stream > self.highest => {
+                self.highest = frame.stream;
+                self.give(A_REQUEST);
+            }
             // What is padded may be nothing else.
-            DATA if is_last || frame.length >= SHORT && frame.flags & PADDED == 0 => {}
+            DATA if frame.length >= SHORT && frame.flags & PADDED == 0 => {}
             _ => self.left -= 1,
         }
     }
@@ -136,7 +149,7 @@ impl Budget {
 impl<S> Counted<S> {
     /// Counts what comes from `stream`, and says so in `flooded` when it was too much.
     pub(super) fn new(stream: S, flooded: Rc<Cell<bool>>) -> Self {
-        let budget = Budget { left: MOST, since: Instant::now() };
+        let budget = Budget::new(Instant::now());
         Self { stream, received: Scan::after(PREFACE), sent: Scan::after(0), budget, flooded }
     }
 
@@ -206,9 +219,12 @@ impl<S: Write + Unpin> Write for Counted<S> {
 mod tests {
     use super::*;
 
+    const END_STREAM: u8 = 0x1;
+
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let [.., a, b, c] = length.to_be_bytes();
-        let mut bytes = vec![a, b, c, kind, flags, 0, 0, 0, 1];
+        // The reserved bit is set, and is no part of the number.
+        let mut bytes = vec![a, b, c, kind, flags, 0x80, 1, 2, 3];
         bytes.resize(HEADER + length, 0x55);
         bytes
     }
@@ -220,7 +236,7 @@ mod tests {
         for (kind, flags, length) in [(4, 0, 0), (1, 5, 70), (0, 1, 300), (8, 0, 4), (0x42, 9, 1), (0, 0, 0)]
         {
             bytes.extend(frame(kind, flags, length));
-            expected.push(Frame { length, kind, flags });
+            expected.push(Frame { length, kind, flags, stream: 0x0001_0203 });
         }
         for piece in 1..bytes.len() {
             let (mut scan, mut found) = (Scan::after(PREFACE), Vec::new());
@@ -232,7 +248,7 @@ mod tests {
     }
 
     fn of(kind: u8, flags: u8, length: usize) -> Frame {
-        Frame { length, kind, flags }
+        Frame { length, kind, flags, stream: 1 }
     }
 
     #[test]
@@ -247,9 +263,16 @@ mod tests {
             of(DATA, 0, 0),
             of(DATA, 0, 1),
             of(DATA, PADDED, 256),
+            // On a stream that is known these may be read past: they are no request, and no end of a body.
+            of(HEADERS, 4, 100),
+            of(HEADERS, 4 | END_STREAM, 0),
+            of(DATA, END_STREAM, 0),
+            of(DATA, END_STREAM, 10),
+            of(DATA, PADDED | END_STREAM, 256),
         ] {
             let begin = Instant::now();
-            let mut budget = Budget { left: MOST, since: begin };
+            let mut budget = Budget::new(begin);
+            budget.received(of(HEADERS, 4, 100));
             for _ in 0..MOST {
                 budget.received(idle);
             }
@@ -264,10 +287,10 @@ mod tests {
     #[test]
     fn a_client_that_works_never_uses_it_up() {
         let begin = Instant::now();
-        let mut budget = Budget { left: MOST, since: begin };
-        for _ in 0..20_000 {
+        let mut budget = Budget::new(begin);
+        for number in 0..20_000 {
             // A call with an answer of three frames, for each of which both windows are opened and a ping is sent.
-            budget.received(of(HEADERS, 4, 100));
+            budget.received(Frame { stream: 2 * number + 1, ..of(HEADERS, 4, 100) });
             budget.received(of(DATA, 0, 16_384));
             budget.received(of(DATA, END_STREAM, 10));
             for _ in 0..3 {

@@ -82,7 +82,7 @@ enum Place {
     Size,
     /// In the lines after the last chunk.
     Trailer,
-    /// It is not understood; hyper will not either.
+    /// It is not understood, or hyper may understand it otherwise. No request after it is taken.
     Lost,
 }
 
@@ -127,8 +127,11 @@ impl Scan {
     }
 
     fn line(&mut self, line: &[u8]) {
+        let ends_bare = !line.ends_with(b"\r");
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.place = match self.place {
+            // In a chunked body a line ends with both; hyper takes a line feed alone for a byte like any other in a trailer.
+            Place::Size | Place::Trailer if ends_bare => Place::Lost,
             // Empty lines before a request are nothing (RFC 9112, section 2.2); one ends what follows the last chunk.
             Place::Start | Place::Trailer if line.is_empty() => Place::Start,
             Place::Start => {
@@ -291,6 +294,29 @@ mod tests {
         }
         let endless = "x".repeat(MAX_LINE + 1);
         assert!(faults(&format!("{endless}{endless}\r\n\r\n"), 1_000, 1)[0].is_some());
+    }
+
+    /// hyper takes all of this for the body of one request or for a fault; none of it may count as a second request.
+    #[test]
+    fn a_line_of_a_chunked_body_does_not_end_with_a_line_feed_alone() {
+        let both = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        let fragment = "GET /mcp#x HTTP/1.1\r\nHost: a\r\n\r\n";
+        for body in [
+            "0\r\nX: a\n\nGET / HTTP/1.1\nHost: a\n\n\r\n\r\n",
+            "0\r\n\nGET / HTTP/1.1\nHost: a\n\n\r\n\r\n",
+            "0\r\nX: a\n\r\n\r\n",
+            "0\nX: a\r\n\r\n",
+            "5\nabcde\r\n0\r\n\r\n",
+        ] {
+            let first = format!("POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+            for next in [both, fragment, GET] {
+                let text = format!("{first}{next}");
+                for piece in 1..text.len() {
+                    let found = faults(&text, piece, 2);
+                    assert!(found[0].is_none() && found[1].is_some(), "{piece} {text:?}: {found:?}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way. Once half
-//! of the room is taken, no owner's network has more than its share of it, however many addresses it has.
+//! of the room is taken, no owner's network has more than its share of it, however many addresses it has. Inside a site all clients
+//! may be of one network; there only the shares of addresses hold.
 //!
 //! The sockets of an address are remembered, so that all can be shut down when it is blocked. Each is held by a descriptor of
 //! its own, so none can meanwhile have become another connection's. `shutdown(2)` is what both kinds of I/O, TLS and a
@@ -34,6 +35,16 @@ struct Book {
 
 /// The part of all room that a nearer and a farther network of one owner have (see [`owners`]), once half of it is taken.
 const SHARES: [usize; 2] = [8, 4];
+
+/// A customer is inside the site when its address is private, loopback or link-local: no stranger on the internet has such an
+/// address (RFC 1918, RFC 3927, RFC 4193).
+fn is_inside(customer: IpAddr) -> bool {
+    match customer {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        // The customer of `::1` is `::`, the base of its /64.
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified(),
+    }
+}
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +112,7 @@ impl Room {
         if of_one.get(&address).is_some_and(|places| places.len() >= self.most_of_one) {
             return Err(Full::Address);
         }
-        if self.open.load(Ordering::Relaxed) > self.most / 2 {
+        if !is_inside(address) && self.open.load(Ordering::Relaxed) > self.most / 2 {
             let held = |network| networks.get(&network).copied().unwrap_or(0);
             // One address may have as many as it may have.
             let share = |part: usize| (self.most / part).max(self.most_of_one);
@@ -193,6 +204,38 @@ mod tests {
         assert_eq!(enter("2001:db8:8::1").map(drop), Err(Full::Network), "another /48 of the same /32");
         drop((held, others));
         assert!(is_empty(&room));
+    }
+
+    /// All clients of a site are in one network and have all of the room; an address has no more than its share.
+    #[test]
+    fn inside_a_site_a_network_has_no_share() {
+        for network in ["10.1.0.", "172.16.7.", "192.168.1.", "127.0.0.", "169.254.1.", "fd00:1:2:"] {
+            let room = Room::new(80, 2, Translators::default());
+            let enter = |n: u32| {
+                let end = if network.ends_with(':') { "::1" } else { "" };
+                let place = room.enter()?;
+                Ok::<_, Full>((place, room.of(ip(&format!("{network}{n}{end}")), None)?))
+            };
+            let mut held: Vec<_> = (0..78).map(|n| enter(n).expect(network)).collect();
+            held.push(enter(0).expect("the second of that address"));
+            assert_eq!(enter(0).map(drop), Err(Full::Address), "{network}");
+            held.push(enter(78).expect("the last place"));
+            assert_eq!(enter(79).map(drop), Err(Full::All), "{network}");
+            drop(held);
+            assert!(is_empty(&room), "{network}");
+        }
+        for (address, inside) in [
+            ("::1", true),
+            ("fe80::1", true),
+            ("fdff:ffff::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("172.32.0.1", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+            ("::ffff:192.0.2.1", false),
+        ] {
+            assert_eq!(is_inside(Translators::default().customer(ip(address))), inside, "{address}");
+        }
     }
 
     #[test]

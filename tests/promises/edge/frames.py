@@ -120,11 +120,17 @@ elif trick == "settings_flood":
     send(head(1, len(body)) + frame(DATA, END_STREAM, 1, body))
     receive(status)
 elif trick.startswith("flood_of_"):
+    # Trailers must end the stream (RFC 9113, section 8.1), and these do not.
+    trailers = frame(HEADERS, END_HEADERS, 1, b"\0\1x\1y")
     idle = {"priority": frame(2, 0, 1, b"\0\0\0\0\0"), "window": frame(WINDOW, 0, 0, b"\0\0\0\1"),
             "unknown": frame(0x42, 0, 0, b"x"), "ping": frame(PING, 0, 0, b"x" * 8), "settings": frame(SETTINGS, 0, 0),
-            "data": frame(DATA, 0, 1), "padding": frame(DATA, 8, 1, b"\xff" + b"\0" * 255)}[trick[9:]]
+            "data": frame(DATA, 0, 1), "padding": frame(DATA, 8, 1, b"\xff" + b"\0" * 255),
+            "trailers": trailers, "last": frame(DATA, END_STREAM, 1)}[trick[9:]]
     # A request that waits for its body, which the frames of data belong to.
     send(head(1))
+    if trick in ("flood_of_trailers", "flood_of_last"):
+        # The stream is reset for it, and what follows on the stream is read past.
+        send(trailers)
     for _ in range(400):
         if not send(idle * 100):
             break

@@ -171,7 +171,9 @@ fn answered(airlock: &Airlock) -> TcpStream {
 fn half_a_connection_is_none() {
     let airlock = Setup::default().start();
     let token = airlock.user();
-    let held = airlock.dir().join("held");
+    let dir = airlock_tests::shown_dir("airlock-held-").expect("a directory");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let held = dir.path().join("held");
     std::fs::write(&held, "").expect("ours");
     std::fs::set_permissions(&held, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("ours");
     let call = modern_call("/mcp/docs", 1, "wait", &json!({"while_exists": held})).bearer(&token);

@@ -49,13 +49,18 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
             assert_eq!(answer.matches("HTTP/1.").count(), 2, "{io}: both are answered: {answer}");
             assert!(answer.starts_with("HTTP/1.1 200"), "{io}: {answer}");
         }
+        // Lines without carriage returns in a trailer hide no request there, and move no fault to a later one.
+        let both = format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", chunks.len());
+        let hidden =
+            format!("{:x}\r\n{body}\r\n0\r\nX: a\n\nGET / HTTP/1.1\nHost: a\n\n\r\n\r\n", body.len());
+        let first = request("/mcp/docs", "localhost", "Transfer-Encoding: chunked\r\n", &hidden);
+        let first = first.strip_suffix(next).expect("it comes last");
+        let answer =
+            exchange(&airlock, &format!("{first}{}", request("/mcp/docs", "localhost", &both, &chunks)));
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 400"), "{io}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{io}: {answer}");
         for (target, host, lines, body) in [
-            (
-                "/mcp/docs",
-                "localhost",
-                format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", chunks.len()),
-                &chunks,
-            ),
+            ("/mcp/docs", "localhost", both, &chunks),
             (
                 "/mcp/docs",
                 "localhost",
@@ -95,6 +100,6 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "what follows is not read: {shown}");
         }
         let calls = airlock.audit().iter().filter(|record| record["event"] == "call.intent").count();
-        assert_eq!(calls, honest.len(), "{io}: none of them reached a server");
+        assert_eq!(calls, honest.len() + 1, "{io}: none but the good ones reached a server");
     }
 }
