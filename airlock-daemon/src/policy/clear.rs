@@ -98,11 +98,13 @@ impl ArgumentsRead {
         Self(found)
     }
 
-    /// Whether the value at these steps is, or is part of, something that is read.
-    fn covers(&self, steps: &[Cow<'_, str>]) -> bool {
-        self.0.iter().any(|read| {
-            read.len() <= steps.len() && read.iter().zip(steps).all(|(read, step)| *read == **step)
-        })
+    /// Whether the value that is inside of all these is, or is part of, something that is read.
+    fn covers(&self, open: &[Open<'_>]) -> bool {
+        let is_step = |(read, open): (&String, &Open<'_>)| match open {
+            Open::Object { name, .. } => **name == **read,
+            Open::Array(index) => read.parse() == Ok(*index),
+        };
+        self.0.iter().any(|read| read.len() <= open.len() && read.iter().zip(open).all(is_step))
     }
 }
 
@@ -158,8 +160,9 @@ struct Scan<'a> {
 
 /// An object or array that the walk is inside of.
 enum Open<'a> {
-    /// Where its names begin, whether a name comes next, and the name whose value is being read.
-    Object { keys: usize, name_next: bool, name: &'a str },
+    /// Where its names begin, whether a name comes next, and the name whose value is being read: decoded once, since every
+    /// number in it asks for it.
+    Object { keys: usize, name_next: bool, name: Cow<'a, str> },
     /// Which element is being read.
     Array(usize),
 }
@@ -171,7 +174,9 @@ impl<'a> Scan<'a> {
             let start = self.at;
             self.at += 1;
             match byte {
-                b'{' => self.open.push(Open::Object { keys: self.keys.len(), name_next: true, name: "" }),
+                b'{' => {
+                    self.open.push(Open::Object { keys: self.keys.len(), name_next: true, name: "".into() });
+                }
                 b'[' => self.open.push(Open::Array(0)),
                 b']' => drop(self.open.pop()),
                 b'}' => self.close()?,
@@ -185,7 +190,7 @@ impl<'a> Scan<'a> {
                     if let Some(Open::Object { name_next, name, .. }) = self.open.last_mut()
                         && std::mem::take(name_next)
                     {
-                        *name = text;
+                        *name = decoded(text);
                         self.keys.push(text);
                     }
                 }
@@ -221,12 +226,11 @@ impl<'a> Scan<'a> {
         if is_exact(number) {
             return Ok(());
         }
-        let steps = self.steps();
-        if !self.clarity.numbers && !self.read.covers(&steps) {
+        if !self.clarity.numbers && !self.read.covers(&self.open) {
             return Ok(());
         }
         Err(Unclear {
-            pointer: pointer(&steps),
+            pointer: pointer(&self.steps()),
             reason: "readers that hold numbers in doubles read another integer here: send it as text"
                 .to_owned(),
         })
@@ -258,7 +262,7 @@ impl<'a> Scan<'a> {
     /// The way to what is being read.
     fn steps(&self) -> Vec<Cow<'a, str>> {
         let step = |open: &Open<'a>| match open {
-            Open::Object { name, .. } => decoded(name),
+            Open::Object { name, .. } => name.clone(),
             Open::Array(index) => index.to_string().into(),
         };
         self.open.iter().map(step).collect()
