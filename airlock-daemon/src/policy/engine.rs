@@ -23,7 +23,6 @@ use super::depends::Depends;
 use super::error::PolicyError;
 use super::strict::Calls;
 use super::{input, strict};
-use crate::auth::principal::Principal;
 
 /// The longest that one decision may take.
 const TIME_LIMIT: Duration = Duration::from_millis(50);
@@ -300,7 +299,8 @@ fn processor_time() -> Duration {
 struct Runner {
     machine: Machine,
     /// The subject asked about last, with its document: a list asks about the same one many times.
-    subject: Option<(Principal, Value)>,
+    /// Known by its digest: the principal itself may carry a token, which is not to be kept.
+    subject: Option<([u8; 32], Value)>,
 }
 
 enum Machine {
@@ -331,10 +331,10 @@ impl Runner {
 
     fn ask(&mut self, question: &Question<'_>) -> Result<Decision, String> {
         let subject = match &self.subject {
-            Some((principal, document)) if principal == question.subject => document.clone(),
+            Some((digest, document)) if digest == question.subject.digest() => document.clone(),
             _ => {
                 let document = input::subject(question.subject);
-                self.subject = Some((question.subject.clone(), document.clone()));
+                self.subject = Some((*question.subject.digest(), document.clone()));
                 document
             }
         };
