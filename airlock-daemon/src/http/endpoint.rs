@@ -158,13 +158,16 @@ async fn read(
     let charge = (expected > SHORT)
         .then(|| gateway.budget.of(principal.identity()).charge(What::Request, expected))
         .transpose();
-    let charge = charge.map_err(|exhausted| {
+    let mut charge = charge.map_err(|exhausted| {
         *is_read = parts.version == Version::HTTP_2;
         limit::exhausted(gateway, exhausted)
     })?;
     let body = body::collect(body, limit, server.timeouts.body.0)
         .await
         .inspect_err(|_| *is_read = parts.version == Version::HTTP_2)?;
+    if let Some(charge) = &mut charge {
+        charge.shrink(body.len());
+    }
     let (service, context) = (Arc::clone(service), context.clone());
     let headers = parts.headers;
     Ok((parts.method, Admitted { service, context, principal, endpoint, headers, body, _charge: charge }))

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use crate::auth::principal::Identity;
 use crate::config::schema::MemoryShares;
 
+/// How many holdings are given up at once beyond what is needed: whoever asks for room waits for them.
+const SPARE_ROUNDS: usize = 32;
 /// Independent parts of the sum of all charges.
 const STRIPES: usize = 16;
 /// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not
@@ -341,6 +343,10 @@ impl Account {
         // Those that are gone go whenever the list would have to grow.
         if holdings.len() == holdings.capacity() {
             holdings.retain(|holding| holding.strong_count() > 0);
+            if holdings.len() > holdings.capacity() / 2 {
+                let more = holdings.len();
+                holdings.reserve(more);
+            }
         }
         holdings.push(holding);
     }
@@ -365,6 +371,15 @@ impl Charge {
         let mut more = self.account.charge(self.what, bytes)?;
         self.bytes += std::mem::take(&mut more.bytes);
         Ok(())
+    }
+
+    /// Keeps no more than so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        if less > 0 {
+            self.bytes -= less;
+            self.account.0.subtract(self.what, less);
+        }
     }
 }
 
@@ -431,10 +446,11 @@ impl Node {
         mut one: impl FnMut() -> Option<usize>,
     ) -> Result<(), Exhausted> {
         let spare = self.root.share(level) / 16;
-        let mut freed = 0;
-        while freed < over.saturating_add(spare) {
+        let (mut freed, mut rounds) = (0, 0);
+        while freed < over || freed < over.saturating_add(spare) && rounds < SPARE_ROUNDS {
             let Some(bytes) = one() else { break };
             freed += bytes;
+            rounds += 1;
             self.root.given_up.fetch_add(1, Ordering::Relaxed);
         }
         if freed > 0 {

@@ -9,13 +9,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::auth::principal::Identity;
 
-/// How long who finds no place waits for one.
-const MOMENT: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// How often who finds no place looks again, and after how long each time: a second in all.
+const LOOKS: u32 = 20;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How many there are, and of whom.
@@ -106,13 +105,14 @@ pub async fn soon<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
     is_full: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
-    let until = Instant::now() + MOMENT;
-    loop {
+    // Looks are counted, not time: who was held up in between has not looked.
+    for _ in 0..LOOKS {
         match attempt() {
-            Err(error) if is_full(&error) && Instant::now() < until => sleep(LOOK).await,
+            Err(error) if is_full(&error) => sleep(LOOK).await,
             settled => return settled,
         }
     }
+    attempt()
 }
 
 impl Tally {

@@ -179,7 +179,9 @@ pub fn park(
     let bytes = running.sent.len() + entries.iter().map(|entry| entry.params.len()).sum::<usize>();
     let account = running.gateway().budget.of(running.who().principal.identity());
     let charge = account.charge(What::Question, bytes).ok();
-    if let (Some((ticket, _)), None) = (&entered, &charge) {
+    if let Some((ticket, _)) = &entered
+        && (text.is_none() || charge.is_none())
+    {
         running.gateway().parked.leave(*ticket);
     }
     let (Some((ticket, retries)), Some(text), Some(charge)) = (entered, text, charge) else {
