@@ -1,18 +1,19 @@
 //! Proofs that were seen, for as long as they would be taken again.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
 /// Parts of the memory, each with a lock of its own; a key is in one of them.
 const PARTS: usize = 16;
-/// Most proofs of one key that are remembered at a time.
-const EACH: usize = 4_096;
+/// Most proofs of one key that are remembered at a time: more than a hundred a second, for as long as each would be taken.
+const EACH: usize = 16_384;
 /// Most keys of one part.
 const KEYS: usize = 4_096;
-/// Most proofs of one part: 32 bytes each with their place, so that all parts together stay below 16 MiB.
-const ALL: usize = 32_768;
+/// Most proofs of one part: 32 bytes each with their place, so that all parts together stay below 48 MiB.
+const ALL: usize = 65_536;
 
 /// What is known of a proof.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,14 +22,18 @@ pub(crate) enum Seen {
     First,
     /// It was here before.
     Again,
-    /// There is no room to remember it, so it cannot be taken. One key's proofs never take the room of another's beyond
-    /// its own share.
+    /// There is no room to remember it, so it cannot be taken. One key takes a quarter of a part at most, and nobody chooses the
+    /// part that a key is in.
     Full,
 }
 
 /// The proofs that were seen.
 #[derive(Debug, Default)]
-pub(crate) struct Replay([Mutex<Part>; PARTS]);
+pub(crate) struct Replay {
+    parts: [Mutex<Part>; PARTS],
+    /// Puts keys into parts, in a way that nobody outside can tell.
+    places: RandomState,
+}
 
 #[derive(Debug, Default)]
 struct Part {
@@ -44,7 +49,8 @@ impl Replay {
     pub(crate) fn see(&self, key: &[u8; 32], id: &str, until: u64, now: u64) -> Seen {
         let digest = Sha256::digest(id);
         let id = digest.first_chunk::<16>().copied().unwrap_or_default();
-        let part = &self.0[usize::from(key[0]) % PARTS];
+        let place = usize::try_from(self.places.hash_one(key) % PARTS as u64).unwrap_or_default();
+        let part = &self.parts[place];
         // Each change is complete before anything can panic.
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
         if part.is_full(key) {
@@ -109,7 +115,7 @@ mod tests {
         }
         assert_eq!(replay.see(&[1; 32], "more", 110, 100), Seen::Full);
         assert_eq!(replay.see(&[1; 32], "7", 110, 100), Seen::Again, "what is remembered stays so");
-        assert_eq!(replay.see(&[17; 32], "more", 110, 100), Seen::First, "a neighbour in the same part");
+        assert_eq!(replay.see(&[17; 32], "more", 110, 100), Seen::First, "a neighbour");
         assert_eq!(replay.see(&[1; 32], "more", 121, 111), Seen::First, "its time is over");
         assert_eq!(replay.see(&[1; 32], "7", 121, 111), Seen::First);
     }
@@ -122,9 +128,11 @@ mod tests {
             key[8..16].copy_from_slice(&number.to_be_bytes());
             key
         };
-        let taken =
-            (0..2 * KEYS).filter(|number| replay.see(&key(*number), "x", 110, 100) == Seen::First).count();
-        assert_eq!(taken, KEYS);
+        // About twice as many as each part takes.
+        let taken = (0..2 * KEYS * PARTS)
+            .filter(|number| replay.see(&key(*number), "x", 110, 100) == Seen::First)
+            .count();
+        assert_eq!(taken, KEYS * PARTS);
         assert_eq!(replay.see(&key(0), "x", 110, 100), Seen::Again);
     }
 }

@@ -7,6 +7,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::StatVfsMountFlags;
+
 /// Write permission of those who are neither owner nor group.
 const OTHERS_WRITE: u32 = 0o002;
 /// In a directory with this bit only its owner removes or renames a file.
@@ -40,11 +42,16 @@ pub fn exposed(path: &Path, metadata: &Metadata) -> Option<Exposed> {
     let mode = metadata.mode();
     // A device or a pipe has no content that could be changed beforehand.
     let lasts = metadata.is_file() || metadata.is_dir();
-    (lasts && mode & OTHERS_WRITE != 0).then(|| Exposed {
+    (lasts && mode & OTHERS_WRITE != 0 && !is_read_only(path)).then(|| Exposed {
         path: path.to_path_buf(),
         mode: mode & 0o7777,
         is_dir: metadata.is_dir(),
     })
+}
+
+/// Whether nobody writes there whatever the mode says, as in a volume that an orchestrator mounts.
+fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Judges a file or directory and all directories above it, in which it could be replaced as a whole; there the sticky bit

@@ -41,7 +41,9 @@ impl Claim {
         let dir = open(path).ok()?;
         let found = dir.metadata().ok()?;
         let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-        (is_ours && dir.try_lock().is_ok()).then(|| Self { path: path.into(), dir })
+        // Somebody may have removed it before it was locked, and somebody else made another of its name.
+        let is_there = || std::fs::symlink_metadata(path).is_ok_and(|found| is_same(&found, &dir));
+        (is_ours && dir.try_lock().is_ok() && is_there()).then(|| Self { path: path.into(), dir })
     }
 
     /// Where it is.
