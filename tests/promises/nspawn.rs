@@ -1,6 +1,6 @@
 //! Under a real systemd with a real journald: the unit starts, a call is made, and its audit record is in the journal.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -146,6 +146,9 @@ pub(crate) fn boot(root: &Path) -> Result<Ran, String> {
         assert!(!ran.told("journal").is_empty(), "the machine did not come up:\n{said}");
         return Ok(ran);
     }
+    // One container at a time: they share a cgroup, in which the manager of one would end what belongs to another.
+    let turn = File::create(root.parent().unwrap_or(Path::new("/")).join("container.lock")).expect("ours");
+    turn.lock().expect("a turn");
     let groups = Cgroups::before();
     let output = Command::new("systemd-nspawn")
         .arg("--directory")
@@ -159,6 +162,7 @@ pub(crate) fn boot(root: &Path) -> Result<Ran, String> {
         .stdin(Stdio::null())
         .output();
     drop(groups);
+    drop(turn);
     let output = output.map_err(|error| format!("systemd-nspawn cannot be run: {error}"))?;
     let console =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

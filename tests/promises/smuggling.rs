@@ -198,7 +198,9 @@ fn a_session_takes_one_message_of_one_meaning_at_a_time() {
     let airlock = Setup::default().start();
     let token = airlock.user();
     let session = Session::open(airlock.address(), "/mcp/docs", &token).expect("a session");
-    let held = airlock.dir().join("held");
+    let dir = airlock_tests::shown_dir("airlock-held-").expect("a directory");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let held = dir.path().join("held");
     std::fs::write(&held, "").expect("ours");
     std::fs::set_permissions(&held, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("ours");
     let call = |id: Value, tool: &str, arguments: Value| {
