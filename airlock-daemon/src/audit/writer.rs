@@ -127,11 +127,13 @@ impl Writer {
                 }
             };
             self.look_at_space();
-            self.add_strangers(gone || self.closed());
+            // Asked once: what is closed while this round is under way has one more round, with all that was counted till then.
+            let last = gone || self.closed();
+            self.add_strangers(last);
             // After what was waiting already, so that time does not run backwards; and not where every such record would take
             // from the little that is left.
             self.lost += self.shared.lost.swap(0, Ordering::SeqCst);
-            if self.lost > 0 && !full && (self.shared.space() != Space::Gone || self.closed()) {
+            if self.lost > 0 && !full && (self.shared.space() != Space::Gone || last) {
                 let reason = "they were refused together with their calls, because the store failed or did not keep up";
                 self.add(Record::gap(self.lost, reason, None), SystemTime::now());
                 self.lost = 0;
@@ -140,7 +142,7 @@ impl Writer {
             if self.batch.records > 0 {
                 self.commit()?;
             }
-            if gone || self.closed() {
+            if last {
                 // A worker between counting its record and sending it (or counting it as lost) is waited for.
                 let idle = self.shared.queued.load(Ordering::SeqCst) == 0
                     && self.shared.lost.load(Ordering::SeqCst) == 0
