@@ -174,6 +174,20 @@ struct Shared {
     told: Told,
 }
 
+impl Shared {
+    /// The state of a link that begins.
+    fn new() -> Self {
+        Self {
+            next_id: AtomicU64::new(1),
+            alive: AtomicBool::new(true),
+            retired: AtomicBool::new(false),
+            ending: ArcSwapOption::empty(),
+            rubbish: ArcSwapOption::empty(),
+            told: Told::default(),
+        }
+    }
+}
+
 /// A call in flight; dropping it before its result tells the server that nobody waits any more.
 pub struct PipePending {
     id: u64,
@@ -218,14 +232,7 @@ impl PipeLink {
     /// Starts the tasks of a link on the current worker.
     pub fn start(parts: Parts) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared {
-            next_id: AtomicU64::new(1),
-            alive: AtomicBool::new(true),
-            retired: AtomicBool::new(false),
-            ending: ArcSwapOption::empty(),
-            rubbish: ArcSwapOption::empty(),
-            told: Told::default(),
-        });
+        let shared = Arc::new(Shared::new());
         let asks = Arc::<Asks>::default();
         let (reader, writer) = split(parts.stream);
         let waiting = Waiting::default();

@@ -315,25 +315,14 @@ fn deliver(replies: mpsc::Sender<Reply>, reply: Reply) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicU64};
-
-    use arc_swap::ArcSwapOption;
-
-    use super::super::{Told, Waiter};
+    use super::super::Waiter;
     use super::*;
 
     fn reading(server: &mpsc::Sender<Command>) -> Reading {
         Reading {
             upstream: "u".into(),
             waiting: Waiting::default(),
-            shared: Arc::new(Shared {
-                next_id: AtomicU64::new(1),
-                alive: AtomicBool::new(true),
-                retired: AtomicBool::new(false),
-                ending: ArcSwapOption::empty(),
-                rubbish: ArcSwapOption::empty(),
-                told: Told::default(),
-            }),
+            shared: Arc::new(Shared::new()),
             asks: Arc::default(),
             hub: Hub::new(false),
             server: server.downgrade(),
