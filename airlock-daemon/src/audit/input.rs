@@ -1,4 +1,4 @@
-//! What the digest of a call is made of, so that whoever has the call can hold it against its record.
+//! The digest of a call is made here, so that whoever has the call can hold it against its record.
 
 use super::chain::{Hash, digest};
 
@@ -41,7 +41,7 @@ mod tests {
             ("resources/subscribe", "docs", Some("docs://x?a"), "{}"),
             ("resources/read", "notes", Some("docs://x?a"), "{}"),
             ("resources/read", "docs", Some("docs://x?a"), "{} "),
-            // What belongs to one part is not another's.
+            // Parts of the same bytes that are cut elsewhere.
             ("resources/read", "docsd", Some("ocs://x?a"), "{}"),
             ("resources/read", "docs", Some("docs://x?a,2:{}"), ""),
             ("resources/read", "docs", None, "{}"),

@@ -1,7 +1,7 @@
 //! A line of the log: a record as it is stored.
 //!
-//! Its middle, the *text*, is what a worker knows when it makes the record; the writer thread puts number and time before it, and the
-//! hash of the line before after it. So a record is made into JSON once, where it is made.
+//! Its middle, the *text*, is made by the worker that makes the record. The writer thread puts number and time before it and
+//! the hash of the line before behind it, so a record becomes JSON once.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -127,7 +127,7 @@ pub(super) fn end(prev: &Hash, out: &mut Vec<u8>) {
     out.extend_from_slice(br#""}"#);
 }
 
-/// What stands in a line, read back.
+/// The fields of a line, read back.
 #[derive(Deserialize)]
 struct Stored {
     #[serde(default)]

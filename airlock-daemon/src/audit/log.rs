@@ -73,7 +73,7 @@ pub enum Space {
     Gone,
 }
 
-/// What a record is about: it decides how much of the queue and of the disk may be taken for it.
+/// The kind of a record, which decides how much of the queue and of the disk may be taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Something that happens only if it is on record.
@@ -357,7 +357,7 @@ impl AuditLog {
         Ok(())
     }
 
-    /// What an operator should look at although records are stored, a sentence each.
+    /// Alarms for an operator although records are stored, a sentence each.
     pub fn alarms(&self) -> Vec<String> {
         let journal = self.shared.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let failures = self.shared.journal_failures.load(Ordering::Relaxed);
@@ -392,7 +392,7 @@ impl AuditLog {
 /// A record that is stored first: where it is in the spool, if it is, and when it was made.
 pub(super) type First = (Option<Slot>, SystemTime, Record);
 
-/// What is recorded first, in order: what an earlier process left, and that it did.
+/// The records of an earlier process, in order, and one that tells of them: they are stored first.
 fn recovered(left: Left, now: SystemTime) -> Vec<First> {
     let count = left.records.len();
     let mut first: Vec<First> = Vec::new();

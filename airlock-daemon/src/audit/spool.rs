@@ -61,7 +61,7 @@ impl Slot {
     }
 }
 
-/// What an earlier process left.
+/// The records that an earlier process left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Left {
     /// Where each is, when it was made, and its text, in order.
@@ -167,7 +167,7 @@ impl Spool {
         let mut left = Left::default();
         let mut at = start;
         while at < end {
-            // What was reserved and never committed had no effect yet. The next entry tells its own position.
+            // An entry that was reserved and never committed had no effect yet. The next one tells its own position.
             let Some((slot, time, seq)) = spool.entry(at, end) else {
                 at += 1;
                 continue;
