@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::dpop::{Dpop, Request};
 use super::error::{Quoted, TokenError};
 use super::lookup::bad;
+use super::principal::Identity;
 
 /// What one token says in `cnf`. All that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,11 +82,17 @@ impl Binding {
         Ok(binding)
     }
 
-    /// Checks that who shows the token is the one that it is bound to. A proof that is good is used up by it.
+    /// Checks that who shows the token of `holder` is the one that it is bound to. A proof that is good is used up by it.
     ///
     /// # Errors
     /// The scheme is not that of such a token, the certificate is missing or another, or the proof is not good.
-    pub(crate) fn check(&self, shown: &Shown<'_>, dpop: &Dpop, now: u64) -> Result<(), TokenError> {
+    pub(crate) fn check(
+        &self,
+        shown: &Shown<'_>,
+        holder: &Identity,
+        dpop: &Dpop,
+        now: u64,
+    ) -> Result<(), TokenError> {
         match (self.certificate, shown.certificate) {
             (None, _) => {}
             (Some(_), None) => return Err(TokenError::CertificateMissing),
@@ -97,7 +104,7 @@ impl Binding {
             (Some(_), None) => Err(TokenError::ProofNeeded),
             (None, Some(_)) => Err(TokenError::NotBound),
             (Some(key), Some(Proof { jwt, method, base_url, path })) => {
-                let request = Request { method, base_url, path, token: shown.token };
+                let request = Request { method, base_url, path, token: shown.token, holder };
                 dpop.verify(jwt, &key, &request, now).map_err(TokenError::Proof)
             }
         }
@@ -108,9 +115,14 @@ impl Binding {
 mod tests {
     use serde_json::json;
 
+    use super::super::Principal;
     use super::*;
 
     const OTHER: [u8; 32] = [8; 32];
+
+    fn holder() -> Identity {
+        Principal::named("alice", None).identity().clone()
+    }
 
     fn binding(cnf: &Value) -> Result<Binding, TokenError> {
         Binding::of(json!({"cnf": cnf}).as_object().expect("an object"))
@@ -157,7 +169,7 @@ mod tests {
         let bound = Binding { certificate: Some([7; 32]), key: None };
         let dpop = Dpop::new().expect("random numbers");
         let check = |binding: &Binding, certificate| {
-            binding.check(&Shown { certificate, ..Shown::from("token") }, &dpop, 0)
+            binding.check(&Shown { certificate, ..Shown::from("token") }, &holder(), &dpop, 0)
         };
         assert_eq!(check(&bound, Some(&[7; 32])), Ok(()));
         assert_eq!(check(&bound, Some(&OTHER)), Err(TokenError::WrongCertificate));
@@ -173,9 +185,9 @@ mod tests {
         let dpop = Dpop::new().expect("random numbers");
         let proof = Proof { jwt: Some("x"), method: "POST", base_url: "https://a", path: "/mcp" };
         let shown = Shown { proof: Some(proof), ..Shown::from("token") };
-        assert_eq!(Binding::default().check(&shown, &dpop, 0), Err(TokenError::NotBound));
+        assert_eq!(Binding::default().check(&shown, &holder(), &dpop, 0), Err(TokenError::NotBound));
         let bound = Binding { key: Some([7; 32]), certificate: None };
-        assert_eq!(bound.check(&Shown::from("token"), &dpop, 0), Err(TokenError::ProofNeeded));
-        assert!(matches!(bound.check(&shown, &dpop, 0), Err(TokenError::Proof(_))));
+        assert_eq!(bound.check(&Shown::from("token"), &holder(), &dpop, 0), Err(TokenError::ProofNeeded));
+        assert!(matches!(bound.check(&shown, &holder(), &dpop, 0), Err(TokenError::Proof(_))));
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::jwk::Jwk;
 use super::jwt::{self, Unverified};
+use super::principal::Identity;
 use super::replay::{Replay, Seen};
 use super::{AuthSetupError, algorithm};
 
@@ -110,6 +111,8 @@ pub(crate) struct Request<'a> {
     pub(crate) base_url: &'a str,
     pub(crate) path: &'a str,
     pub(crate) token: &'a str,
+    /// Whose token it is.
+    pub(crate) holder: &'a Identity,
 }
 
 /// Judges proofs: knows the nonces that it gave out, and the proofs that it has seen.
@@ -214,7 +217,7 @@ impl Dpop {
         if made.abs_diff(now) > WINDOW_SECS {
             return Err(ProofError::WrongTime { seconds: made.abs_diff(now) });
         }
-        match self.replay.see(thumbprint, &id, made.saturating_add(WINDOW_SECS), now) {
+        match self.replay.see(request.holder, thumbprint, &id, made.saturating_add(WINDOW_SECS), now) {
             Seen::First => Ok(()),
             Seen::Again => Err(ProofError::Replayed),
             Seen::Full => Err(ProofError::TooMany),
@@ -264,15 +267,27 @@ fn made_at(claims: &Map<String, Value>) -> Result<u64, ProofError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
+    use super::super::Principal;
     use super::super::testing::{Signer, b64};
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
     const TOKEN: &str = "header.payload.signature";
-    const REQUEST: Request<'static> =
-        Request { method: "POST", base_url: "https://airlock.example", path: "/mcp/docs", token: TOKEN };
+    static HOLDER: LazyLock<Identity> = LazyLock::new(|| Principal::named("alice", None).identity().clone());
+
+    fn request() -> Request<'static> {
+        Request {
+            method: "POST",
+            base_url: "https://airlock.example",
+            path: "/mcp/docs",
+            token: TOKEN,
+            holder: &HOLDER,
+        }
+    }
 
     fn header(signer: &Signer) -> Value {
         let mut jwk = signer.jwk.clone();
@@ -312,7 +327,7 @@ mod tests {
         let dpop = Dpop::new().expect("random numbers");
         for signer in [Signer::p256("k"), Signer::ed25519("k"), Signer::rsa("k"), Signer::p384("k")] {
             let proof = proof(&signer, &header(&signer), &claims(&dpop, "one"));
-            let judge = || dpop.verify(Some(&proof), &thumbprint(&signer), &REQUEST, NOW);
+            let judge = || dpop.verify(Some(&proof), &thumbprint(&signer), &request(), NOW);
             assert_eq!(judge(), Ok(()), "{:?}", signer.algorithm);
             assert_eq!(judge(), Err(ProofError::Replayed));
         }
@@ -327,7 +342,12 @@ mod tests {
             number += 1;
             let mut claims = claims(&dpop, &number.to_string());
             claims["htu"] = json!(url);
-            dpop.verify(Some(&proof(&signer, &header(&signer), &claims)), &thumbprint(&signer), &REQUEST, NOW)
+            dpop.verify(
+                Some(&proof(&signer, &header(&signer), &claims)),
+                &thumbprint(&signer),
+                &request(),
+                NOW,
+            )
         };
         for url in [
             "https://airlock.example/mcp/docs",
@@ -380,7 +400,7 @@ mod tests {
             .expect("a signature");
         let mut private = header(&signer)["jwk"].clone();
         private["d"] = json!("AQAB");
-        let judge = |proof: Option<&str>| dpop.verify(proof, &thumbprint(&signer), &REQUEST, NOW);
+        let judge = |proof: Option<&str>| dpop.verify(proof, &thumbprint(&signer), &request(), NOW);
         let malformed = |problem: &str| ProofError::Malformed(problem.to_owned());
         let another = Signer::p256("k");
         for (name, proof, expected) in [

@@ -148,7 +148,7 @@ impl Authenticator {
         upstream: Option<&str>,
     ) -> Result<Arc<Principal>, TokenError> {
         let judged = if entry.reach.covers(upstream) {
-            entry.binding.check(shown, &self.dpop, unix_now())
+            entry.binding.check(shown, entry.principal.identity(), &self.dpop, unix_now())
         } else {
             Err(TokenError::WrongEndpoint { good_at: entry.reach.to_string() })
         };
