@@ -26,6 +26,8 @@ call() {
 }
 call search_docs '{"query":"roll back"}' > allowed
 call phone_home '{"address":"127.0.0.1:9"}' > denied
+# No swap for the daemon and what it starts, where the kernel counts memory.
+cat "/sys/fs/cgroup$(systemctl show -p ControlGroup --value airlock.service)/memory.swap.max" > swap 2> /dev/null || echo uncounted > swap
 # The server is there for the next call. Whose it is, and which of its namespaces are not the daemon's.
 daemon=/proc/$(systemctl show -p MainPID --value airlock.service)
 for process in /proc/[0-9]*; do
@@ -192,6 +194,8 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     let denied = told("denied");
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
     assert_eq!(told("result").trim(), "Result=success", "{journal}");
+    let swap = told("swap");
+    assert!(["0", "uncounted"].contains(&swap.trim()), "{swap}\n{journal}");
     assert_eq!(told("server"), "airlock-mcp\nown net\nown mnt\n", "{journal}");
     if ran.bpffs {
         assert!(told("pins").contains("sock_create-link"), "nothing was pinned:\n{journal}");

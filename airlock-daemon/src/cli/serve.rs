@@ -58,6 +58,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn serve(config: Config, file: &Path) -> Result<(), Failure> {
     closed::close()?;
     logging::init(&config.observability.log)?;
+    closed::warn_of_swap();
     let house = House::set_up(config, file)?;
     let service = Arc::clone(&house.service);
     let addresses = house.addresses();

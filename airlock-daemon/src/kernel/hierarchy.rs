@@ -62,6 +62,26 @@ pub(super) fn of_process(entry: &str) -> Result<PathBuf, CgroupError> {
     own_dir(&table, &root, &mount).ok_or(CgroupError::NotVisible { mount })
 }
 
+/// The swap of the host that this process's memory may be written to: the first file or device in use, or none where there is
+/// none, or where a cgroup around this process allows none. Tokens and keys that are swapped out outlive the process.
+pub fn swap_in_reach() -> Option<String> {
+    let table = fs::read_to_string("/proc/swaps").ok()?;
+    let first = first_swap(&table)?;
+    let kept_out = own_cgroup().is_ok_and(|own| has_no_swap(&own));
+    (!kept_out).then(|| first.to_owned())
+}
+
+/// The name in the first row of `/proc/swaps`, whose first line has the titles.
+fn first_swap(table: &str) -> Option<&str> {
+    table.lines().nth(1)?.split_whitespace().next()
+}
+
+/// Whether a cgroup, or one above it, has a `memory.swap.max` of 0. Where the memory controller is missing there is no limit.
+fn has_no_swap(own: &Path) -> bool {
+    own.ancestors()
+        .any(|dir| fs::read_to_string(dir.join("memory.swap.max")).is_ok_and(|most| most.trim() == "0"))
+}
+
 /// The root and the mount point of the first cgroup2 mount in `/proc/self/mountinfo`.
 fn cgroup2_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
     mountinfo.lines().find_map(|line| {
@@ -159,5 +179,21 @@ mod tests {
         assert_eq!(own("0::/\n", "/"), Some("/cg".into()));
         assert_eq!(own("0::/../other\n", "/"), None);
         assert_eq!(own("9:pids:/x\n", "/"), None);
+    }
+
+    #[test]
+    fn swap_is_out_of_reach_where_a_cgroup_around_allows_none() {
+        let titles = "Filename\tType\tSize\n";
+        assert_eq!(first_swap(titles), None);
+        assert_eq!(first_swap(&format!("{titles}/dev/zram0  partition\t8\n")), Some("/dev/zram0"));
+
+        let top = tempfile::tempdir().expect("a directory");
+        let own = top.path().join("airlock.service/daemon");
+        fs::create_dir_all(&own).expect("made");
+        assert!(!has_no_swap(&own), "nothing is counted");
+        fs::write(own.join("memory.swap.max"), "max\n").expect("written");
+        assert!(!has_no_swap(&own));
+        fs::write(top.path().join("airlock.service/memory.swap.max"), "0\n").expect("written");
+        assert!(has_no_swap(&own));
     }
 }

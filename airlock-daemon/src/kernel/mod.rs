@@ -60,7 +60,7 @@ pub use self::door::Door;
 pub use self::drop::{Blocked, DropError, EarlyDrop, Reason, Stage};
 pub use self::error::KernelError;
 pub use self::events::Denied;
-pub use self::hierarchy::CgroupError;
+pub use self::hierarchy::{CgroupError, swap_in_reach};
 pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
 pub use self::network::protected;
