@@ -1,5 +1,6 @@
 //! `cargo xtask bench [--quick]`: the same call directly, through nginx and through airlock, from one run.
 //! `cargo xtask bench --flood [--quick]`: an honest client beside a flood that is refused, and beside one that is dropped.
+//! `cargo xtask bench --neighbours [--quick]`: an honest client beside servers that flood the worker which serves it.
 
 use crate::setup::{self, Need};
 use crate::shell::{command, run, target};
@@ -7,21 +8,49 @@ use crate::{build, build_ebpf};
 
 /// The command.
 pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
-    let (flood, others): (Vec<&str>, Vec<&str>) =
-        args.iter().map(String::as_str).partition(|arg| *arg == "--flood");
-    if flood.len() > 1 || !matches!(others.as_slice(), [] | ["--quick"]) {
-        return Err("usage: cargo xtask bench [--flood] [--quick]".to_owned());
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let scene = match args.first() {
+        Some(&"--flood") => Scene::Flood,
+        Some(&"--neighbours") => Scene::Neighbours,
+        _ => Scene::Proxies,
+    };
+    if !matches!(scene, Scene::Proxies) {
+        args.remove(0);
+    }
+    if !matches!(args.as_slice(), [] | ["--quick"]) {
+        return Err("usage: cargo xtask bench [--flood | --neighbours] [--quick]".to_owned());
     }
     setup::ensure(&[Need::Daemon, Need::Ebpf])?;
-    let mut rows = if flood.is_empty() {
-        let mut rows = command(target().join("release/bench-rows"), &others);
-        rows.env("AIRLOCK_NGINX", setup::nginx()?);
-        rows
-    } else {
-        setup::ensure(&[Need::Namespaces])?;
-        command(target().join("release/flood-rows"), &others)
-    };
+    let mut rows = command(target().join("release").join(scene.program()), &args);
+    match scene {
+        Scene::Proxies => {
+            rows.env("AIRLOCK_NGINX", setup::nginx()?);
+        }
+        Scene::Flood => setup::ensure(&[Need::Namespaces])?,
+        Scene::Neighbours => {}
+    }
     build_ebpf::run(&[])?;
     build::run_with(true, &["airlock-daemon", "airlock-tests"])?;
     run(rows.env("AIRLOCK_BIN", target().join("release/airlock")))
+}
+
+/// What is measured.
+enum Scene {
+    /// The same call along different ways.
+    Proxies,
+    /// A client that is refused, or dropped.
+    Flood,
+    /// Servers that flood.
+    Neighbours,
+}
+
+impl Scene {
+    /// The program that measures it.
+    fn program(&self) -> &'static str {
+        match self {
+            Self::Proxies => "bench-rows",
+            Self::Flood => "flood-rows",
+            Self::Neighbours => "neighbour-rows",
+        }
+    }
 }

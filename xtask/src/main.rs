@@ -30,7 +30,7 @@ const COMMANDS: [(&str, &str, Run); 11] = [
     ("check", "formatting and lints", check::run_command),
     (
         "bench",
-        "measure against a direct call and against nginx, or --flood: under a flood; --quick for a glance",
+        "measure against a direct call and nginx, or --flood, --neighbours: beside a flood; --quick for a glance",
         bench::run_command,
     ),
     ("soak", "abandon a thousand sessions, hold five thousand, and look at what stays", soak::run_command),
