@@ -2,7 +2,7 @@
 //!
 //! `--instructions N` has it introduce itself with so many bytes, `--tools N` has it list so many tools
 //! besides its own. `large {bytes, speaks}` answers so many bytes, after a log message where it is to speak;
-//! `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
+//! `links {count}` names so many resources; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
 //! {changes}` says so often that its tools have changed, both before they answer.
 
 use std::io::{self, BufRead as _, BufWriter, Write};
@@ -10,7 +10,7 @@ use std::io::{self, BufRead as _, BufWriter, Write};
 use serde_json::{Value, json};
 
 /// Its tools; those of `--tools` come besides.
-const TOOLS: [&str; 4] = ["large", "deep", "rubbish", "storm"];
+const TOOLS: [&str; 5] = ["large", "links", "deep", "rubbish", "storm"];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -70,6 +70,13 @@ fn call(params: &Value, out: &mut impl Write) -> io::Result<String> {
                 writeln!(out, "{said}")?;
             }
             Ok(json!({"content": [{"type": "text", "text": "x".repeat(given("bytes"))}]}).to_string())
+        }
+        Some("links") => {
+            let link = |number| {
+                format!(r#"{{"type":"resource_link","uri":"file:///{number}","name":"one of many"}}"#)
+            };
+            let links: Vec<String> = (0..given("count")).map(link).collect();
+            Ok(format!(r#"{{"content":[{}]}}"#, links.join(",")))
         }
         Some("deep") => {
             let levels = given("levels");

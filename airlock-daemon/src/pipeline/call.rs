@@ -320,7 +320,7 @@ async fn launch(
     match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
         Ok((pending, token, era, sent)) => {
             let upstream = Arc::clone(upstream);
-            let (talk, rounds) = (None, 0);
+            let (talk, rounds, writing) = (None, 0, None);
             Ok(Running {
                 open,
                 kind,
@@ -336,6 +336,7 @@ async fn launch(
                 mirrored,
                 talk,
                 rounds,
+                writing,
             })
         }
         Err(error) => {

@@ -42,6 +42,7 @@ pub mod subscribe;
 mod table;
 pub mod talk;
 pub mod task;
+mod written;
 
 pub use context::Context;
 pub use gateway::Gateway;

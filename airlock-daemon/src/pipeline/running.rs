@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::units::Period;
@@ -32,6 +33,7 @@ use super::required::{self, ROUNDS, Required};
 use super::state::{Scope, State};
 use super::talk::{Question, Round, Talk, To};
 use super::task::Ids;
+use super::written::{self, Said, Writer, Writing};
 use super::{Gateway, mirror, rewrite};
 
 /// The code of the error that sends a client to a URL, as written.
@@ -87,10 +89,14 @@ pub struct Running {
     /// What is asked in the course of the call; most calls ask nothing.
     pub(super) talk: Option<Box<Talk>>,
     pub(super) rounds: u8,
+    /// A long result that is being read.
+    pub(super) writing: Option<JoinHandle<written::Outcome>>,
 }
 
 enum Step {
     Reply(Option<Reply>),
+    /// A long result was read.
+    Written(written::Outcome),
     Late,
     Cancelled,
     Answered(Question, Option<Answered>),
@@ -126,6 +132,7 @@ impl Running {
                 Step::Late => Some(Event::Failed(late(&self.upstream, self.kind.method))),
                 Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
                 Step::Reply(Some(Reply::Result(result))) => self.result(result).await,
+                Step::Written(outcome) => self.written(outcome).await,
                 Step::Reply(Some(Reply::Error(error))) => Some(self.refused(error)),
                 Step::Reply(Some(Reply::Ask(ask))) => {
                     self.asked(ask);
@@ -151,6 +158,11 @@ impl Running {
     }
 
     async fn step(&mut self) -> Step {
+        if let Some(writing) = &mut self.writing {
+            let outcome = writing.await.unwrap_or_else(|_| Err("its result could not be read".to_owned()));
+            self.writing = None;
+            return Step::Written(outcome);
+        }
         let told = async {
             match &self.cancellation {
                 Some(cancellation) => cancellation.told.notified().await,
@@ -219,42 +231,33 @@ impl Running {
         })
     }
 
-    /// A result: the end, or a modern server's questions.
+    /// A result: the end, or a modern server's questions. A long one is read meanwhile, and comes with a later step.
     async fn result(&mut self, result: String) -> Option<Event> {
-        if self.era == Era::Modern && required::may_ask(self.kind) {
-            match required::read(&result) {
-                Ok(None) => {}
-                Ok(Some(required)) => return self.required(required).await,
-                Err(detail) => return Some(self.wrong(detail)),
+        let writer = Writer {
+            gateway: &self.open.gateway,
+            who: &self.open.who,
+            upstream: &self.upstream,
+            kind: self.kind,
+            merged: self.merged,
+            names_tasks: self.names_tasks(),
+            era: self.era,
+            shape: self.shape,
+        };
+        match writer.write(result) {
+            Writing::Done(outcome) => self.written(outcome).await,
+            Writing::Apart(writing) => {
+                self.writing = Some(writing);
+                None
             }
         }
-        let named = if self.merged {
-            rewrite::result(&self.upstream.name, self.kind.uris, result)
-        } else {
-            Ok(result)
-        };
-        let named = named.and_then(|result| match self.ids() {
-            Some(ids) => ids.result(self.kind, self.open.who.capabilities, result),
-            None => Ok(result),
-        });
-        let named = named.and_then(|result| self.may_ask(&result).map(|()| result));
-        Some(match named.and_then(|result| (self.shape)(result, self.era)) {
-            Ok(text) => Event::Result(text),
-            Err(detail) => self.wrong(detail),
-        })
     }
 
-    /// Whether a task may ask what it asks, if it is one: its questions are the policy's business like all others.
-    fn may_ask(&self, result: &str) -> Result<(), String> {
-        if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
-            return Ok(());
+    async fn written(&mut self, outcome: written::Outcome) -> Option<Event> {
+        match outcome {
+            Ok(Said::Result(text)) => Some(Event::Result(text)),
+            Ok(Said::Asks(required)) => self.required(required).await,
+            Err(detail) => Some(self.wrong(detail)),
         }
-        let object = Object::parse(result).map_err(|error| format!("its result is no object: {error}"))?;
-        for entry in required::entries(&object)? {
-            ask::check(&self.open.gateway, &self.open.who, &self.upstream, &entry.method, &entry.params)
-                .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
-        }
-        Ok(())
     }
 
     /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a question like any
@@ -458,11 +461,16 @@ impl Running {
     /// How tasks are named in what the server says, where it has any for this client.
     pub fn ids(&self) -> Option<Ids<'_>> {
         let who = &self.open.who;
-        let has_tasks = self.kind.tasks == Tasks::Itself
-            || who.capabilities.has(ClientCapability::Tasks)
-            || self.upstream.facts().is_some_and(|facts| offered(Capability::Tasks, &facts, who.revision));
-        has_tasks
+        self.names_tasks()
             .then(|| Ids::new(&self.open.gateway.sealer, &who.principal, &self.upstream.name, self.merged))
+    }
+
+    /// Whether the server may name tasks to this client.
+    fn names_tasks(&self) -> bool {
+        let who = &self.open.who;
+        self.kind.tasks == Tasks::Itself
+            || who.capabilities.has(ClientCapability::Tasks)
+            || self.upstream.facts().is_some_and(|facts| offered(Capability::Tasks, &facts, who.revision))
     }
 
     /// The gateway that runs the call.

@@ -247,7 +247,24 @@ fn a_list_without_end_is_refused_and_left_out_of_the_merged_one() {
     let modest = one_worker(&["--tools", "9000"]);
     let mut session = Session::open(modest.address(), "/mcp/loud", &modest.user()).expect("a session");
     let listed = session.result("tools/list", &Value::Null).expect("a list");
-    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_004));
+    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_005));
+}
+
+#[test]
+fn a_long_result_is_read_apart_and_each_of_its_links_is_renamed() {
+    const LINKS: usize = 100_000;
+    let airlock = one_worker(&[]);
+    let mut merged = Session::open(airlock.address(), "/mcp", &airlock.user()).expect("a session");
+    honest_calls_during(&airlock, || {
+        for count in [LINKS, 1, LINKS] {
+            let result = merged.call("loud__links", &json!({"count": count})).expect("an answer");
+            let links = result["content"].as_array().expect("links");
+            assert_eq!(links.len(), count);
+            for (number, link) in links.iter().enumerate() {
+                assert_eq!(link["uri"], format!("airlock+loud+file:///{number}"));
+            }
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! A server's result in the words of its client: resources and tasks by the endpoint's names, the rest by the client's era.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
+use crate::upstream::pool::Upstream;
+
+use super::call::Requester;
+use super::kind::{Call, Tasks};
+use super::required::{self, Required};
+use super::running::Shape;
+use super::task::Ids;
+use super::{Gateway, ask, rewrite};
+
+/// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB takes tens of
+/// milliseconds, for which all other calls of the worker would stand still.
+const LONG: usize = 256 * 1024;
+
+/// What a result turns out to be.
+pub(super) enum Said {
+    /// The end of the call, in the client's words.
+    Result(String),
+    /// A modern server's questions.
+    Asks(Required),
+}
+
+/// A result, or why there is none, for the operator.
+pub(super) type Outcome = Result<Said, String>;
+
+/// A result that is there at once, or is being written.
+pub(super) enum Writing {
+    Done(Outcome),
+    Apart(JoinHandle<Outcome>),
+}
+
+/// Whose result it is, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) gateway: &'a Arc<Gateway>,
+    pub(super) who: &'a Requester,
+    pub(super) upstream: &'a Arc<Upstream>,
+    pub(super) kind: &'static Call,
+    /// Whether the client is at the merged endpoint.
+    pub(super) merged: bool,
+    /// Whether the client may see tasks.
+    pub(super) names_tasks: bool,
+    /// The server's era.
+    pub(super) era: Era,
+    pub(super) shape: Shape,
+}
+
+impl Writer<'_> {
+    /// Writes a result: a short one now, a long one in a thread of its own.
+    pub(super) fn write(self, result: String) -> Writing {
+        if result.len() < LONG {
+            return Writing::Done(self.written(result));
+        }
+        let (gateway, who, upstream) =
+            (Arc::clone(self.gateway), self.who.clone(), Arc::clone(self.upstream));
+        let Self { kind, merged, names_tasks, era, shape, .. } = self;
+        Writing::Apart(spawn_blocking(move || {
+            let (gateway, who, upstream) = (&gateway, &who, &upstream);
+            Writer { gateway, who, upstream, kind, merged, names_tasks, era, shape }.written(result)
+        }))
+    }
+
+    fn written(self, result: String) -> Outcome {
+        if self.era == Era::Modern
+            && required::may_ask(self.kind)
+            && let Some(required) = required::read(&result)?
+        {
+            return Ok(Said::Asks(required));
+        }
+        let upstream = &self.upstream.name;
+        let result = if self.merged { rewrite::result(upstream, self.kind.uris, result)? } else { result };
+        let result = if self.names_tasks {
+            let ids = Ids::new(&self.gateway.sealer, &self.who.principal, upstream, self.merged);
+            ids.result(self.kind, self.who.capabilities, result)?
+        } else {
+            result
+        };
+        self.may_ask(&result)?;
+        (self.shape)(result, self.era).map(Said::Result)
+    }
+
+    /// Whether a task may ask what it asks, if it is one: its questions are the policy's business like all others.
+    fn may_ask(self, result: &str) -> Result<(), String> {
+        if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
+            return Ok(());
+        }
+        let object = Object::parse(result).map_err(|error| format!("its result is no object: {error}"))?;
+        for entry in required::entries(&object)? {
+            ask::check(self.gateway, self.who, self.upstream, &entry.method, &entry.params)
+                .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
+        }
+        Ok(())
+    }
+}
