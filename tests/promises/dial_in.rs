@@ -2,6 +2,7 @@
 
 mod slice;
 mod unit;
+mod units;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -360,7 +360,7 @@ pub fn user_id(name: &str) -> io::Result<Option<u32>> {
 }
 
 /// The cgroup below which slices are: systemd itself is in `init.scope` of it.
-fn manager_cgroup() -> Result<PathBuf, CgroupError> {
+pub(super) fn manager_cgroup() -> Result<PathBuf, CgroupError> {
     let first = hierarchy::of_process("1")?;
     Ok(if first.ends_with("init.scope") {
         first.parent().map_or_else(|| first.clone(), Path::to_path_buf)

@@ -42,6 +42,7 @@ mod sockets;
 mod spawn;
 mod sweep;
 mod syscalls;
+mod unit;
 mod unix_hooks;
 mod users;
 mod wants;
@@ -72,6 +73,7 @@ pub use self::spawn::{
     Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, ServerProcess, SpawnError, has_default_user,
     is_root_by_omission,
 };
+pub use self::unit::{is_of_unit, is_unit_name};
 
 use self::cgroup::Cgroups;
 use self::events::{Events, Names};

@@ -100,6 +100,7 @@ impl DialIn {
             _journal: journal,
             admission: Admission {
                 user: upstream.user.clone().unwrap_or_default(),
+                unit: upstream.unit.clone(),
                 is_pinned: upstream.pin.network == PinNetwork::None,
                 kernel: Arc::clone(kernel),
             },

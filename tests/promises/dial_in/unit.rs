@@ -13,9 +13,9 @@ auth:
 policy: {path: /etc/airlock/policies}
 upstreams:
   - {name: notes, type: dial_in, user: notes, pin: {sockets: [airlock, journal]}}
-  - {name: bare, type: dial_in, user: bare}
-  - {name: loose, type: dial_in, user: bare, pin: {network: host}}
-  - {name: stray, type: dial_in, user: bare}
+  - {name: bare, type: dial_in, user: bare, unit: bare.service}
+  - {name: loose, type: dial_in, user: bare, unit: loose.service, pin: {network: host}}
+  - {name: stray, type: dial_in, user: bare, unit: stray.service}
 audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: required, slice: airlock-mcp.slice}
 ";
@@ -38,6 +38,18 @@ User=bare
 Slice=airlock-mcp.slice
 Restart=always
 RestartSec=100ms
+";
+
+/// One of the same user in the same slice, on the socket of the other.
+const TWIN: &str = "[Unit]
+After=airlock.service
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/bin/python3 /usr/local/lib/airlock/dial-in.py /run/airlock/dial-in/bare.sock /usr/local/bin/docs-server
+User=bare
+Slice=airlock-mcp.slice
+Restart=always
+RestartSec=200ms
 ";
 
 /// Nobody ends it with the daemon. It tries to get out all the time: while there is no daemon, while one fails to start, and while
@@ -98,7 +110,7 @@ const PROBE: &str = r#"#!/bin/bash
 cd /results || exit 1
 systemctl is-active airlock.service > active
 airlock kernel doctor > doctor 2>&1
-systemctl start notes.service bare.service loose.service stray.service
+systemctl start notes.service bare.service loose.service stray.service twin.service
 login() {
     token=$(airlock token --config /etc/airlock/airlock.yaml --subject oscar --tenant acme --group mcp.users --group mcp.operators 2> token-error)
 }
@@ -190,6 +202,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         ("etc/systemd/system/bare.service", 0o644, BARE),
         ("etc/systemd/system/loose.service", 0o644, loose.as_str()),
         ("etc/systemd/system/stray.service", 0o644, STRAY),
+        ("etc/systemd/system/twin.service", 0o644, TWIN),
         ("etc/systemd/system/stubborn.service", 0o644, STUBBORN),
         ("usr/local/lib/airlock/stubborn.py", 0o644, STUBBORN_PY),
         ("etc/systemd/system/airlock.service.d/test.conf", 0o644, DROP_IN),
@@ -258,6 +271,9 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         .iter()
         .any(|record| record.to_string().contains("it is not in airlock-mcp.slice, so not pinned"));
     assert!(refused, "{}\n{journal}", told("denials"));
+    let of_twin =
+        |record: &Value| record.to_string().contains("it belongs to twin.service, not to bare.service");
+    assert!(ran.records("denials").iter().any(of_twin), "{}\n{journal}", told("denials"));
     if sealed {
         let records = ran.records("denials");
         let of = |unit: &'static str| records.iter().filter(move |record| record["AIRLOCK_UNIT"] == unit);

@@ -32,6 +32,10 @@ pub struct Upstream {
     /// `dial_in`: the user whose processes may dial in.
     #[serde(default)]
     pub user: Option<String>,
+    /// `dial_in`: the systemd unit whose processes may dial in, by its whole name; any of the user's when absent. Two upstreams with one
+    /// `user` need one each.
+    #[serde(default)]
+    pub unit: Option<String>,
     /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
     /// `/run/airlock/dial-in/NAME.sock` when absent.
     #[serde(default)]

@@ -148,7 +148,7 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
         ),
         (
             "kernel: {slice: s.slice}\nupstreams:\n  - {name: a, user: u, type: dial_in, socket: /s}\n\
-             \x20 - {name: b, user: u, type: dial_in, socket: «/s}\n",
+             \x20 - {name: b, user: v, type: dial_in, socket: «/s}\n",
             "listens on this socket already",
         ),
         (
@@ -163,6 +163,21 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
             "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, pin: {sockets: [«journald]}}]\n",
             "`airlock`, `journal`",
         ),
+        (
+            "kernel: {slice: s.slice}\nupstreams:\n  - {name: a, user: u, type: dial_in, unit: a.service}\n\
+             \x20 - {name: b, user: «u, type: dial_in}\n",
+            "`a` lets in the same `user`",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams:\n  - {name: a, user: u, type: dial_in, unit: a.service}\n\
+             \x20 - {name: b, user: u, type: dial_in, unit: «a.service}\n",
+            "`a` lets in the same `unit`",
+        ),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, unit: «a.socket}]\n",
+            "not the name of a unit",
+        ),
+        ("upstreams: [{name: a, type: stdio, command: [x], «unit: a.service}]\n", "`dial_in`"),
         ("kernel: {slice: «airlock.service}\n", "not the name of a slice"),
         ("kernel: {mode: off, «slice: a.slice}\n", "`kernel.mode` is `off`"),
     ];

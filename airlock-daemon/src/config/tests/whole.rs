@@ -313,12 +313,13 @@ fn servers_that_are_not_started_here_are_not_pinned() {
 fn a_server_that_dials_in_has_a_socket_of_its_own() {
     let config = good(&format!(
         "{AUTH}kernel: {{slice: airlock-mcp.slice}}\nupstreams:\n\
-         \x20 - {{name: notes, type: dial_in, user: notes, pin: {{sockets: [airlock, journal]}}}}\n\
-         \x20 - {{name: other, type: dial_in, user: notes, socket: /run/x.sock, pin: {{network: host}}}}\n"
+         \x20 - {{name: notes, type: dial_in, user: notes, unit: notes.service, pin: {{sockets: [airlock, journal]}}}}\n\
+         \x20 - {{name: other, type: dial_in, user: notes, unit: other@1.service, socket: /run/x.sock, pin: {{network: host}}}}\n"
     ));
     let sockets: Vec<_> =
         config.upstreams.iter().map(|one| one.dial_in_socket().display().to_string()).collect();
     assert_eq!(sockets, ["/run/airlock/dial-in/notes.sock", "/run/x.sock"]);
+    assert_eq!(config.upstreams[1].unit.as_deref(), Some("other@1.service"));
     assert_eq!(config.kernel.slice.as_deref(), Some("airlock-mcp.slice"));
 }
 

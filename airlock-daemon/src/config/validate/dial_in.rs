@@ -46,7 +46,35 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
             sockets.insert(socket, index);
         }
         pin(index, config, checks);
+        unit(index, config, checks);
     }
+}
+
+/// Two servers that the kernel's word cannot tell apart could each answer the other's calls.
+fn unit(index: usize, config: &Config, checks: &mut Checks<'_>) {
+    let Some(upstream) = config.upstreams.get(index) else { return };
+    if upstream.unit.as_deref().is_some_and(|unit| !crate::kernel::is_unit_name(unit)) {
+        checks.value(
+            at!["upstreams", index, "unit"],
+            "this is not the name of a unit that has processes",
+            "the whole name of a service or scope, such as `notes.service` or `notes@1.service`",
+            "write a name that `systemctl list-units --type=service` shows",
+        );
+        return;
+    }
+    let earlier = config.upstreams.get(..index).unwrap_or_default().iter();
+    let mut rivals = earlier.filter(|other| {
+        let is_apart = matches!((&other.unit, &upstream.unit), (Some(other), Some(own)) if other != own);
+        other.kind == UpstreamKind::DialIn && other.user == upstream.user && !is_apart
+    });
+    let Some(rival) = rivals.next().filter(|_| upstream.user.is_some()) else { return };
+    let key = if rival.unit.is_some() && upstream.unit.is_some() { "unit" } else { "user" };
+    checks.value(
+        at!["upstreams", index, key],
+        format!("the upstream `{}` lets in the same `{key}`, so each of the two servers could serve the other's calls", rival.name),
+        "a `user` for each server that dials in, or a `unit` for each of those with one user",
+        "give each server a `User=` of its own, or write `unit: NAME.service` beside both, with two names",
+    );
 }
 
 /// What Airlock does not start it can only let in or not: the limits are the unit's.

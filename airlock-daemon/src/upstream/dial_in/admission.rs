@@ -1,13 +1,15 @@
-//! Who may dial in: processes of one user, in the slice that is pinned.
+//! Who may dial in: processes of one user, of one unit where the configuration names it, in the slice that is pinned.
 
 use std::sync::Arc;
 
-use crate::kernel::{KernelHalf, Peer, user_id};
+use crate::kernel::{KernelHalf, Peer, is_of_unit, user_id};
 
 /// Who is let in on one socket.
 pub(super) struct Admission {
     /// The user's name; its number is asked for each time, since users of units (`DynamicUser=`) come and go.
     pub(super) user: String,
+    /// The unit of which it has to be a process; any where there is none.
+    pub(super) unit: Option<String>,
     /// Whether the process has to be pinned.
     pub(super) is_pinned: bool,
     pub(super) kernel: Arc<KernelHalf>,
@@ -30,14 +32,10 @@ impl Admission {
             Ok(None) => return Err(format!("there is no user `{user}`; create it or correct `user`")),
             Err(error) => return Err(format!("the user `{user}` cannot be looked up: {error}")),
         }
-        if !self.is_pinned {
-            return Ok(());
+        // Nothing is pinned where there is no slice (`kernel.mode: off`), which the log and `airlock status` say.
+        if let Some(slice) = self.kernel.slice().filter(|_| self.is_pinned) {
+            slice.as_ref().map_err(ToString::to_string)?.holds(peer)?;
         }
-        match self.kernel.slice() {
-            // Nothing is pinned (`kernel.mode: off`), which the log and `airlock status` say.
-            None => Ok(()),
-            Some(Err(error)) => Err(error.to_string()),
-            Some(Ok(slice)) => slice.holds(peer),
-        }
+        self.unit.as_deref().map_or(Ok(()), |unit| is_of_unit(peer, unit))
     }
 }
