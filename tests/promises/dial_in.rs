@@ -99,7 +99,7 @@ impl Drop for Dialler {
     }
 }
 
-/// A legacy server by hand on one connection: it is called `name`, and hangs up on the tool `die`.
+/// A legacy server by hand on one connection: it is called `name`, hangs up on the tool `die`, and never answers `think`.
 fn serve_by_hand(wire: UnixStream, name: &'static str) -> std::thread::JoinHandle<usize> {
     std::thread::spawn(move || {
         let mut write = wire.try_clone().expect("another handle");
@@ -110,6 +110,7 @@ fn serve_by_hand(wire: UnixStream, name: &'static str) -> std::thread::JoinHandl
                 Some("initialize") => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                     "serverInfo": {"name": name, "version": "1"}}),
                 Some("tools/call") if asked["params"]["name"] == "die" => return calls,
+                Some("tools/call") if asked["params"]["name"] == "think" => continue,
                 Some("tools/call") => {
                     calls += 1;
                     json!({"content": [{"type": "text", "text": format!("{name} {calls}")}]})
@@ -248,6 +249,62 @@ fn after_a_hang_up_the_next_connection_is_used() {
     assert_eq!(text(&call("hello").answer()["result"]), "second 1", "{}", house.airlock.log());
     drop(house);
     second.join().expect("it ends with the daemon");
+}
+
+/// A legacy server that is started anew when its connection ends, and has one at a time.
+fn serve_one_at_a_time(socket: PathBuf) {
+    std::thread::spawn(move || {
+        // Until the daemon is gone.
+        while let Ok(wire) = UnixStream::connect(&socket) {
+            let _ = serve_by_hand(wire, "only").join();
+        }
+    });
+}
+
+#[test]
+fn an_idle_session_does_not_hold_the_only_connection() {
+    let house = House::open(", era: legacy, yield_after: 100ms", "  timeouts: {connect: 4s}\n");
+    serve_one_at_a_time(house.socket());
+    house.until_ready();
+    let open = |subject: &str| {
+        let token = house.airlock.token(subject, subject, &["mcp.users"]);
+        Session::open(house.airlock.address(), "/mcp/far", &token).expect("a session")
+    };
+    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    assert_eq!(text(&alice.call("hello", &json!({})).expect("a result")), "only 1");
+    // She does nothing more, and he has a server all the same; then she is told.
+    assert_eq!(text(&bob.call("hello", &json!({})).expect("a result")), "only 1", "{}", house.airlock.log());
+    assert!(house.airlock.log().contains("stands idle"), "{}", house.airlock.log());
+    let lost = alice.call("hello", &json!({})).expect_err("her server has ended");
+    assert!(lost.to_string().contains("send `initialize` again"), "{lost}");
+    let mut again = open("alice");
+    assert_eq!(text(&again.call("hello", &json!({})).expect("a result")), "only 1");
+}
+
+#[test]
+fn a_session_in_a_call_keeps_its_connection() {
+    let house =
+        House::open(", era: legacy, yield_after: 1ms", "  timeouts: {connect: 400ms, drain: 500ms}\n");
+    serve_one_at_a_time(house.socket());
+    house.until_ready();
+    let open = |subject: &str| {
+        let token = house.airlock.token(subject, subject, &["mcp.users"]);
+        Session::open(house.airlock.address(), "/mcp/far", &token).expect("a session")
+    };
+    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        alice.call("hello", &json!({})).expect("a result");
+        asked.send(()).expect("somebody waits");
+        alice.call("think", &json!({})).is_ok()
+    });
+    is_asked.recv().expect("she has a server");
+    until(|| house.airlock.audit().iter().any(|record| record["target"] == "think").then_some(()))
+        .expect("her call is on record");
+    let refused = bob.call("hello", &json!({})).expect_err("the only connection is in use");
+    assert!(refused.to_string().contains("not connected"), "{refused}");
+    drop(house);
+    assert!(!waiting.join().expect("her call ends with the daemon"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! principal, or all. When that one ends, the connection is closed, and the server dials in again.
 
 mod admission;
+mod lent;
 mod refusals;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,7 @@ use super::handle::Link;
 use super::hub::Hub;
 use super::link::{Parts, PipeLink, hang_up};
 use admission::Admission;
+use lent::{Lent, Reclaimed};
 use refusals::Refusals;
 
 /// Most connections of one server that wait to be used.
@@ -50,6 +52,7 @@ pub struct DialIn {
     _journal: Arc<[Door]>,
     admission: Admission,
     waiting: Mutex<VecDeque<UnixStream>>,
+    lent: Lent,
     /// How many have come so far.
     arrived: watch::Sender<u64>,
 }
@@ -105,6 +108,7 @@ impl DialIn {
                 kernel: Arc::clone(kernel),
             },
             waiting: Mutex::default(),
+            lent: Lent::new(upstream.yield_after().0),
             arrived: watch::Sender::new(0),
         })
     }
@@ -131,10 +135,13 @@ impl DialIn {
         self.arrived.subscribe()
     }
 
-    /// The connection that has waited longest; waits for one at most `limit`.
+    /// The connection that has waited longest; waits for one at most `limit`. Where none comes, one that stands idle is given up,
+    /// so that its server dials in again.
     async fn take(&self, limit: Duration) -> Result<UnixStream, UpstreamError> {
         let next = async {
             let mut arrivals = self.arrived.subscribe();
+            // A server that is about to dial in comes by itself.
+            let mut patience = Some(limit / 4);
             loop {
                 {
                     let mut waiting = self.waiting();
@@ -145,7 +152,23 @@ impl DialIn {
                     }
                 }
                 // The sender lives as long as `self`.
-                let _ = arrivals.changed().await;
+                let arrival = arrivals.changed();
+                let is_over = match patience {
+                    Some(patience) => tokio::time::timeout(patience, arrival).await.is_err(),
+                    None => arrival.await.is_err(),
+                };
+                if is_over {
+                    // One for each who waits.
+                    patience = match self.lent.reclaim() {
+                        Reclaimed::NoneBefore(left) => Some(left),
+                        Reclaimed::One => {
+                            tracing::info!(upstream = %self.upstream,
+                                "a connection that stands idle is given up for a caller who has none");
+                            None
+                        }
+                        Reclaimed::Nothing => None,
+                    };
+                }
             }
         };
         tokio::time::timeout(limit, next).await.map_err(|_| self.absent())
@@ -234,14 +257,16 @@ impl DialIn {
             place: self.path.display().to_string(),
             detail: error.to_string(),
         })?;
-        Ok(Link::Pipe(PipeLink::start(Parts {
+        let link = PipeLink::start(Parts {
             upstream: Arc::clone(&self.upstream),
             stream,
             limit,
             idle,
             hub: Arc::clone(hub),
             end: hang_up(handle, counted),
-        })))
+        });
+        self.lent.add(link.lease());
+        Ok(Link::Pipe(link))
     }
 }
 

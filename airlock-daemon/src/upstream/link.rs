@@ -3,6 +3,7 @@
 //! A link lives on the worker that opened it; its handle goes anywhere. Two tasks serve it, so that a read is never
 //! cancelled: one reads and hands out answers, one writes. Messages that queue up while a write runs leave as one write.
 
+mod lease;
 mod reader;
 mod writer;
 
@@ -30,6 +31,8 @@ use super::asks::Asks;
 use super::error::UpstreamError;
 pub use super::handle::{Link, Pending};
 use super::hub::Hub;
+pub(super) use lease::Lease;
+use lease::{GIVEN_UP, Usage};
 use reader::Reading;
 pub(super) use reader::progress_of;
 use writer::Writing;
@@ -146,9 +149,15 @@ impl Told {
 }
 
 enum Command {
-    Request { id: u64, text: String, waiter: Waiter },
+    Request {
+        id: u64,
+        text: String,
+        waiter: Waiter,
+    },
     Notify(String),
     Forget(u64),
+    /// Somebody else needs the connection.
+    GiveUp,
 }
 
 /// A call in flight.
@@ -171,6 +180,7 @@ struct Shared {
     retired: AtomicBool,
     ending: ArcSwapOption<Ending>,
     rubbish: ArcSwapOption<String>,
+    usage: Usage,
     told: Told,
 }
 
@@ -183,6 +193,7 @@ impl Shared {
             retired: AtomicBool::new(false),
             ending: ArcSwapOption::empty(),
             rubbish: ArcSwapOption::empty(),
+            usage: Usage::new(),
             told: Told::default(),
         }
     }
@@ -273,7 +284,8 @@ impl PipeLink {
                 shared.alive.store(false, Ordering::Release);
                 let status = tokio::task::spawn_blocking(parts.end).await.unwrap_or_default();
                 let before = shared.ending.load_full().unwrap_or_default();
-                let how = [before.how.as_str(), status.as_str()]
+                let given_up = if shared.usage.given_up.load(Ordering::Acquire) { GIVEN_UP } else { "" };
+                let how = [given_up, before.how.as_str(), status.as_str()]
                     .into_iter()
                     .filter(|part| !part.is_empty())
                     .collect::<Vec<_>>();
@@ -305,14 +317,15 @@ impl PipeLink {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(REPLIES);
         let waiter = Waiter { replies: sender, takes };
+        // From here on it is in use, so that nobody takes it away.
+        let pending = PipePending::new(id, replies, self);
         self.commands.send(Command::Request { id, text: write(id), waiter }).await.ok()?;
-        Some(PipePending {
-            id,
-            replies,
-            commands: self.commands.clone(),
-            shared: Arc::clone(&self.shared),
-            done: false,
-        })
+        Some(pending)
+    }
+
+    /// The link as something that may be taken back.
+    pub(super) fn lease(&self) -> Lease {
+        Lease { commands: self.commands.downgrade(), shared: Arc::clone(&self.shared) }
     }
 
     /// Whether the server has ended by itself.
@@ -342,6 +355,12 @@ impl Shared {
 }
 
 impl PipePending {
+    fn new(id: u64, replies: mpsc::Receiver<Reply>, link: &PipeLink) -> Self {
+        link.shared.usage.call_begins();
+        let (commands, shared) = (link.commands.clone(), Arc::clone(&link.shared));
+        Self { id, replies, commands, shared, done: false }
+    }
+
     /// The next message of the call; `None` when the link ended before the result.
     pub async fn next(&mut self) -> Option<Reply> {
         let reply = self.replies.recv().await;
@@ -359,6 +378,7 @@ impl PipePending {
 
 impl Drop for PipePending {
     fn drop(&mut self) {
+        self.shared.usage.call_ends();
         if !self.done {
             // A full queue means that the server does not read: it will not miss this either.
             let _ = self.commands.try_send(Command::Forget(self.id));

@@ -36,6 +36,10 @@ pub struct Upstream {
     /// `user` need one each.
     #[serde(default)]
     pub unit: Option<String>,
+    /// `dial_in`: how long a connection may stand idle while a caller waits who has none; then it is given up, and whoever had it is
+    /// told that its session is lost. 30 s when absent.
+    #[serde(default)]
+    pub yield_after: Option<Period>,
     /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
     /// `/run/airlock/dial-in/NAME.sock` when absent.
     #[serde(default)]
@@ -75,6 +79,11 @@ impl Upstream {
     pub fn dial_in_socket(&self) -> PathBuf {
         let default = || PathBuf::from(format!("/run/airlock/dial-in/{}.sock", self.name));
         self.socket.clone().unwrap_or_else(default)
+    }
+
+    /// `dial_in`: how long a connection may stand idle while somebody waits for one.
+    pub fn yield_after(&self) -> Period {
+        self.yield_after.unwrap_or(Period::secs(30))
     }
 }
 

@@ -178,6 +178,11 @@ fn a_server_that_cannot_dial_in_is_told_at_its_place() {
             "not the name of a unit",
         ),
         ("upstreams: [{name: a, type: stdio, command: [x], «unit: a.service}]\n", "`dial_in`"),
+        ("upstreams: [{name: a, type: stdio, command: [x], «yield_after: 1s}]\n", "`dial_in`"),
+        (
+            "kernel: {slice: s.slice}\nupstreams: [{name: a, user: u, type: dial_in, yield_after: «0s}]\n",
+            "is zero",
+        ),
         ("kernel: {slice: «airlock.service}\n", "not the name of a slice"),
         ("kernel: {mode: off, «slice: a.slice}\n", "`kernel.mode` is `off`"),
     ];

@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         } else {
             sockets.insert(socket, index);
         }
+        checks.not_zero(at!["upstreams", index, "yield_after"], "yield_after", upstream.yield_after());
         pin(index, config, checks);
         unit(index, config, checks);
     }

@@ -99,6 +99,7 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
         ("files", &["stdio"], upstream.files.is_some()),
         ("user", &["stdio", "dial_in"], upstream.user.is_some()),
         ("unit", &["dial_in"], upstream.unit.is_some()),
+        ("yield_after", &["dial_in"], upstream.yield_after.is_some()),
         ("socket", &["unix", "dial_in"], upstream.socket.is_some()),
         ("framing", &["unix"], upstream.framing != Framing::Auto),
         ("url", &["http"], upstream.url.is_some()),

@@ -30,7 +30,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Writes until the link's handles are gone, it was idle too long, or the server is gone.
+    /// Writes until the link's handles are gone, it was idle too long or is given up, or the server is gone.
     pub(super) async fn run(&self, mut writer: WriteHalf, mut queue: mpsc::Receiver<Command>) {
         let Self { waiting, ended, shared, .. } = self;
         let mut batch = Vec::new();
@@ -40,10 +40,17 @@ impl Writing<'_> {
                 () = ended.notified() => return,
                 command = self.receive(&mut queue) => command,
             };
+            // What has something in flight by now is not given up.
+            let given_up = matches!(command, Some(Command::GiveUp));
+            if given_up && self.is_waited_for() {
+                continue;
+            }
             // Nobody is left, or it was idle: from here on requests go to a new process.
-            let closing = command.is_none();
+            let closing = command.is_none() || given_up;
             if closing {
-                shared.retired.store(true, Ordering::Release);
+                // Whoever loses a connection that was given up is told so.
+                shared.usage.given_up.store(given_up, Ordering::Release);
+                shared.retired.store(!given_up, Ordering::Release);
                 shared.alive.store(false, Ordering::Release);
                 queue.close();
             }
@@ -79,12 +86,17 @@ impl Writing<'_> {
             if let Ok(command) = tokio::time::timeout(idle, queue.recv()).await {
                 return command;
             }
-            // Who gave up waiting does not keep the process; who listens does.
-            self.waiting.borrow_mut().retain(|_, waiter| !waiter.replies.is_closed());
-            if self.waiting.borrow().is_empty() && self.asks.is_empty() && !self.hub.is_attended() {
+            // Who listens keeps the process.
+            if !self.is_waited_for() && !self.hub.is_attended() {
                 return None;
             }
         }
+    }
+
+    /// Whether somebody waits for the server, or the server for somebody. Who gave up waiting does not count.
+    fn is_waited_for(&self) -> bool {
+        self.waiting.borrow_mut().retain(|_, waiter| !waiter.replies.is_closed());
+        !self.waiting.borrow().is_empty() || !self.asks.is_empty()
     }
 }
 
@@ -95,6 +107,8 @@ fn take(command: Command, waiting: &Waiting, batch: &mut Vec<u8>) {
             text
         }
         Command::Notify(text) => text,
+        // It comes with others, so it is in use.
+        Command::GiveUp => return,
         Command::Forget(id) => {
             if waiting.borrow_mut().remove(&id).is_none() {
                 return;
