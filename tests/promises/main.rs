@@ -34,6 +34,7 @@ mod policy_cli;
 mod policy_reload;
 mod policy_shadow;
 mod policy_tenants;
+mod process_end;
 mod questions;
 mod readme;
 mod real_clients;

@@ -2,11 +2,12 @@
 //!
 //! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
 //! server until it is called, `--huge` answers a call with more than any limit, `--stranger` answers a call that
-//! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call.
+//! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
+//! ends in the middle of a call and leaves a process behind that holds its pipes for so long.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     let mode = std::env::args().nth(1).unwrap_or_default();
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
-        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" => {}
+        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -58,6 +59,13 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
             Some("tools/list") => json!({"tools": [{"name": "break", "description": "Breaks.",
                 "inputSchema": {"type": "object"}}]}),
             Some("tools/call") if mode == "--crash-on-call" => return Ok(ExitCode::from(101)),
+            Some("tools/call") if mode == "--orphan" => {
+                // It has the standard output and the standard error of this one, and outlives any deadline.
+                let time = std::env::args().nth(2).unwrap_or_default();
+                Command::new("sleep").arg(time).stdin(Stdio::null()).spawn()?;
+                writeln!(io::stderr(), "the database is on fire")?;
+                return Ok(ExitCode::from(7));
+            }
             Some("tools/call") => {
                 if mode == "--chatty" {
                     let mut lines = String::new();

@@ -17,6 +17,7 @@ use super::Pinning;
 use super::cgroup::Leaf;
 use super::clone::Child;
 use super::confine::{Confinement, Step, socket_pair};
+use super::exit::Exit;
 use super::hierarchy::CgroupError;
 use super::landlock::Domain;
 use super::mounts::Mounts;
@@ -382,6 +383,14 @@ impl ServerProcess {
     /// The process id of the server.
     pub fn pid(&self) -> u32 {
         self.child.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The end of the server, to be waited for. Call inside of a runtime with I/O, before the server was killed here.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn exit(&self) -> io::Result<Exit> {
+        Exit::of(self.child.pid())
     }
 
     /// How the server ended, if it did by itself; never waits for it. What it left behind in its cell is killed then.

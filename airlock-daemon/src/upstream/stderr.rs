@@ -1,7 +1,10 @@
-//! What a server writes on standard error goes to the log, line by line, but never so much that it drowns all else.
+//! The standard error of a server goes to the log, line by line, but never so much that it drowns all else. The end of it is
+//! kept: it often says why a server has ended.
 
+use std::collections::VecDeque;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::runtime::backend::Backend;
@@ -15,6 +18,12 @@ const LINE: usize = 4096;
 const BURST: u32 = 50;
 /// How often another line may come after that.
 const EACH: Duration = Duration::from_millis(100);
+
+/// Last lines that are kept, and characters of each.
+const LAST_LINES: usize = 3;
+const LAST_LINE: usize = 200;
+/// How long the rest of a server's standard error may take to be read once the server has ended.
+const LAST: Duration = Duration::from_secs(1);
 
 /// A token bucket.
 struct Bucket {
@@ -49,10 +58,44 @@ impl Bucket {
     }
 }
 
+/// The lines that a server wrote last on standard error.
+pub(super) struct LastWords {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    stream: UnixStream,
+    /// Closed when all is read.
+    read: mpsc::Receiver<()>,
+}
+
+impl LastWords {
+    /// Reads what is left of a server that has ended, and gives its last lines; empty when it wrote none. A process that has
+    /// got away from the server's cell and holds its standard error is not waited for. Blocks for [`LAST`] at most.
+    pub(super) fn take(self) -> String {
+        // The bytes that have come are read all the same, and then comes the end.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.read.recv_timeout(LAST);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// Adds a line to the last ones, cut.
+fn keep(lines: &Mutex<VecDeque<String>>, line: &str) {
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    if lines.len() == LAST_LINES {
+        lines.pop_front();
+    }
+    lines.push_back(line.chars().take(LAST_LINE).collect());
+}
+
 /// Passes the server's standard error on to the log.
-pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> std::io::Result<()> {
+pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> std::io::Result<LastWords> {
+    let stream = stderr.try_clone()?;
     let (mut reader, writer) = split(backend.unix(stderr)?);
+    let (reading, read) = mpsc::channel();
+    let last = Arc::<Mutex<VecDeque<String>>>::default();
+    let lines_kept = Arc::clone(&last);
     tokio::task::spawn_local(async move {
+        let _reading = reading;
         // Both halves live until the server closes its end.
         let _writer = writer;
         let mut lines = Lines::default();
@@ -61,11 +104,12 @@ pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> s
             loop {
                 match lines.next(LINE) {
                     Ok(Some(line)) => {
+                        // Before a line end it is a part of it; elsewhere the log escapes it.
+                        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+                        keep(&lines_kept, &line);
                         if let Some(left_out) = bucket.take(Instant::now()) {
                             tell(&upstream, left_out);
-                            // Before a line end it is a part of it; elsewhere the log escapes it.
-                            let line = line.strip_suffix(b"\r").unwrap_or(line);
-                            tracing::info!(upstream = %upstream, "{}", String::from_utf8_lossy(line));
+                            tracing::info!(upstream = %upstream, "{line}");
                         }
                     }
                     Ok(None) => break,
@@ -82,7 +126,7 @@ pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> s
         }
         tell(&upstream, bucket.left_out);
     });
-    Ok(())
+    Ok(LastWords { lines: last, stream, read })
 }
 
 fn tell(upstream: &str, left_out: u64) {

@@ -1,12 +1,14 @@
 //! Servers that Airlock starts itself and speaks to over their standard input and output.
 
 use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::config::schema;
-use crate::kernel::{KernelHalf, ServerCommand, ServerProcess};
+use crate::kernel::{Exit, KernelHalf, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 
@@ -15,7 +17,7 @@ use super::hub::Hub;
 use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
 use super::secret;
-use super::stderr;
+use super::stderr::{self, LastWords};
 
 /// How to start one process of an upstream.
 pub struct Start<'a> {
@@ -47,12 +49,15 @@ impl Start<'_> {
         let mut process = self.spawn().await.map_err(failed)?;
         let stdio =
             process.take_stdio().ok_or_else(|| failed("its standard input is already taken".into()))?;
-        if let Some(stderr) = process.take_stderr() {
-            stderr::log(self.backend, stderr, Arc::clone(self.name))
-                .map_err(|error| failed(error.to_string()))?;
-        }
+        let handle = stdio.try_clone().map_err(|error| failed(error.to_string()))?;
+        let exit = process.exit().map_err(|error| failed(error.to_string()))?;
+        let stderr = process.take_stderr();
+        let words = stderr.map(|stderr| stderr::log(self.backend, stderr, Arc::clone(self.name))).transpose();
+        let words = words.map_err(|error| failed(error.to_string()))?;
         tracing::debug!(upstream = %self.name, pid = process.pid(), "a server process has started");
         let stream = self.backend.unix(stdio).map_err(|error| failed(error.to_string()))?;
+        let process = Arc::new(Mutex::new(process));
+        tokio::task::spawn_local(end_with_process(exit, Arc::downgrade(&process), handle));
         Ok(Link::Pipe(PipeLink::start(Parts {
             upstream: Arc::clone(self.name),
             stream,
@@ -61,9 +66,10 @@ impl Start<'_> {
             hub: Arc::clone(self.hub),
             end: Box::new(move || {
                 let counted = self.counted;
-                let status = process.kill().map(|status| status.to_string()).unwrap_or_default();
+                let ended = end(&process, words);
+                drop(process);
                 drop(counted);
-                status
+                ended
             }),
         })))
     }
@@ -93,4 +99,30 @@ impl Start<'_> {
         .await
         .map_err(|error| error.to_string())?
     }
+}
+
+/// Ends a link with its process, however long a process that this one has started holds the other end of the pipe: what is left
+/// in the cell is killed, and the reader finds the end behind all that the server has said.
+async fn end_with_process(exit: Exit, process: Weak<Mutex<ServerProcess>>, pipe: UnixStream) {
+    if let Err(error) = exit.wait().await {
+        tracing::debug!(%error, "the end of a process is not waited for any more");
+        return;
+    }
+    let ended = tokio::task::spawn_blocking(move || {
+        // Without the process, the link has ended it already.
+        if let Some(process) = process.upgrade() {
+            process.lock().unwrap_or_else(PoisonError::into_inner).exited();
+        }
+        let _ = pipe.shutdown(Shutdown::Both);
+    });
+    let _ = ended.await;
+}
+
+/// Kills a server, unless it has ended, and says how it ended: its exit status, and the last lines on its standard error.
+fn end(process: &Mutex<ServerProcess>, words: Option<LastWords>) -> String {
+    let status = process.lock().unwrap_or_else(PoisonError::into_inner).kill();
+    let status = status.map(|status| status.to_string());
+    let words = words.map(LastWords::take).filter(|words| !words.is_empty());
+    let words = words.map(|words| format!("its last words: {words}"));
+    [status, words].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
