@@ -20,6 +20,7 @@ mod identity;
 mod injection;
 mod lifecycle;
 mod limits;
+mod listed;
 mod listen;
 mod machine;
 mod metrics;

@@ -3,7 +3,8 @@
 //! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
 //! server until it is called, `--huge` answers a call with more than any limit, `--stranger` answers a call that
 //! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
-//! ends in the middle of a call and leaves a process behind that holds its pipes for so long.
+//! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
+//! that no reader can take beside a good one.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
     let mode = std::env::args().nth(1).unwrap_or_default();
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
-        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan" => {}
+        "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
+        | "--odd-list" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -56,6 +58,15 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
             Some("initialize") => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                 "serverInfo": {"name": "bad-server", "version": "1"}}),
             Some("ping") => json!({}),
+            Some("tools/list") if mode == "--odd-list" => {
+                let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+                writeln!(
+                    out,
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"half","x":"\ud800"}},null,{{"name":"deep","x":{deep}}},{{"name":"break","inputSchema":{{"type":"object"}}}}]}}}}"#
+                )?;
+                out.flush()?;
+                continue;
+            }
             Some("tools/list") => json!({"tools": [{"name": "break", "description": "Breaks.",
                 "inputSchema": {"type": "object"}}]}),
             Some("tools/call") if mode == "--crash-on-call" => return Ok(ExitCode::from(101)),

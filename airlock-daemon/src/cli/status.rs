@@ -55,6 +55,9 @@ fn table(status: &Value) -> String {
     for alarm in status["alarms"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "  ALARM  {}", text(alarm));
     }
+    for warning in status["warnings"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "  WARN   {}", text(warning));
+    }
     let _ = writeln!(out);
     let _ = writeln!(out, "io        {} ({})", text(&status["io"]["backend"]), text(&status["io"]["why"]));
     let _ = writeln!(

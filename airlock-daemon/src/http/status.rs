@@ -25,6 +25,8 @@ pub struct Status {
     ready: bool,
     /// What somebody should look at, a sentence each.
     alarms: Vec<String>,
+    /// What serves less than it could, a sentence each. It is no alarm: the remedy is often somebody else's.
+    warnings: Vec<String>,
     url: String,
     io: Io,
     policy: PolicyStatus,
@@ -138,12 +140,17 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
             trouble: upstream.trouble().map(|trouble| trouble.as_ref().clone()),
         }
     });
+    let warnings = gateway.upstreams.iter().flat_map(|upstream| {
+        let sentences = upstream.left_out().into_iter();
+        sentences.map(|sentence| format!("upstream {}: {sentence}", upstream.name))
+    });
     Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         uptime_secs: started.elapsed().as_secs(),
         ready,
         alarms,
+        warnings: warnings.collect(),
         url: gateway.base_url.clone(),
         io: Io { backend: gateway.io.backend.to_string(), why: gateway.io.why.clone() },
         policy,

@@ -22,10 +22,12 @@ pub enum Incoming<'a> {
         /// The result, or the error object.
         outcome: Result<&'a RawValue, &'a RawValue>,
     },
-    /// The answer to a request of ours, nested so deep that it is not passed on.
+    /// The answer to a request of ours, nested so deep that it is not passed on as it is.
     TooDeep {
         /// Our id.
         id: u64,
+        /// The result, or the error object.
+        outcome: Result<&'a RawValue, &'a RawValue>,
     },
     /// A request of the server's.
     Request {
@@ -86,16 +88,12 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
             let id = id.get().parse().map_err(|_| {
                 format!("an answer to a request that was never sent ({})", short(id.get(), 40))
             })?;
-            match (result, error) {
-                _ if is_too_deep => Ok(Incoming::TooDeep { id }),
-                (Some(result), None) if result.get().starts_with('{') => {
-                    Ok(Incoming::Answer { id, outcome: Ok(result) })
-                }
-                (None, Some(error)) if error.get().starts_with('{') => {
-                    Ok(Incoming::Answer { id, outcome: Err(error) })
-                }
-                _ => Err("an answer has either an object `result` or an object `error`".to_owned()),
-            }
+            let outcome = match (result, error) {
+                (Some(result), None) if result.get().starts_with('{') => Ok(result),
+                (None, Some(error)) if error.get().starts_with('{') => Err(error),
+                _ => return Err("an answer has either an object `result` or an object `error`".to_owned()),
+            };
+            Ok(if is_too_deep { Incoming::TooDeep { id, outcome } } else { Incoming::Answer { id, outcome } })
         }
         _ => Err("neither a request, a notification nor an answer".to_owned()),
     }
@@ -134,7 +132,7 @@ mod tests {
     fn nesting_without_end_is_not_passed_on() {
         let nested = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         let answer = format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"deep":{nested}}}}}"#);
-        assert!(matches!(parse(&answer), Ok(Incoming::TooDeep { id: 3 })));
+        assert!(matches!(parse(&answer), Ok(Incoming::TooDeep { id: 3, .. })));
         let said =
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{nested}}}}}"#);
         assert!(parse(&said).expect_err("too deep").contains("deeper than 128 levels"));

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Deepest nesting that is accepted.
 pub(super) const MAX_DEPTH: u8 = 64;
@@ -21,6 +22,17 @@ pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Walk { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()
+}
+
+/// Walks an object but for one member, which is given back unread: its parts are judged one by one.
+///
+/// # Errors
+/// As [`check`]; also when `text` is no object, or has no such member.
+pub(crate) fn check_around<'a>(text: &'a str, member: &str) -> Result<&'a RawValue, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let spared = deserializer.deserialize_map(Around { member })?;
+    deserializer.end()?;
+    Ok(spared)
 }
 
 #[derive(Clone, Copy)]
@@ -111,23 +123,66 @@ impl<'de> Visitor<'de> for Walk {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        let mut few: Vec<Cow<'de, str>> = Vec::new();
-        let mut many: HashSet<Cow<'de, str>> = HashSet::new();
+        let mut names = Names::default();
         while let Some(key) = map.next_key_seed(Key)? {
-            let is_known = if many.is_empty() { few.contains(&key) } else { many.contains(&key) };
-            if is_known {
-                return Err(A::Error::custom(format_args!("duplicate member `{}`", shorten(&key))));
-            }
-            if few.len() < SMALL_OBJECT {
-                few.push(key);
-            } else {
-                // From here on each name costs one look-up, however many there are.
-                if many.is_empty() {
-                    many.extend(few.iter().cloned());
-                }
-                many.insert(key);
-            }
+            names.add(key)?;
             map.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+/// An object of which one member is spared.
+struct Around<'m> {
+    member: &'m str,
+}
+
+impl<'de> Visitor<'de> for Around<'_> {
+    type Value = &'de RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inner = Walk { depth: 1 };
+        let mut names = Names::default();
+        let mut spared = None;
+        while let Some(key) = map.next_key_seed(Key)? {
+            let is_spared = key == self.member;
+            names.add(key)?;
+            if is_spared {
+                spared = Some(map.next_value()?);
+            } else {
+                map.next_value_seed(inner)?;
+            }
+        }
+        spared.ok_or_else(|| A::Error::custom(format_args!("no member `{}`", self.member)))
+    }
+}
+
+/// The members of one object so far.
+#[derive(Default)]
+struct Names<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Names<'de> {
+    fn add<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        let Self { few, many } = self;
+        let is_known = if many.is_empty() { few.contains(&name) } else { many.contains(&name) };
+        if is_known {
+            return Err(E::custom(format_args!("duplicate member `{}`", shorten(&name))));
+        }
+        if few.len() < SMALL_OBJECT {
+            few.push(name);
+        } else {
+            // From here on each name costs one look-up, however many there are.
+            if many.is_empty() {
+                many.extend(few.iter().cloned());
+            }
+            many.insert(name);
         }
         Ok(())
     }
@@ -164,6 +219,23 @@ mod tests {
         for (text, expected) in cases {
             let error = check(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn one_member_is_spared_and_no_other() {
+        let spared = check_around(r#"{"a":[1],"list":[{"x":1,"x":2},"\ud800",1e999],"b":2}"#, "list");
+        assert_eq!(spared.expect("clear around it").get(), r#"[{"x":1,"x":2},"\ud800",1e999]"#);
+        for text in [
+            r#"{"list":[],"list":[]}"#,
+            r#"{"list":[],"a":1,"a":2}"#,
+            r#"{"list":[],"a":"\ud800"}"#,
+            r#"{"list":[],"a":{"b":1,"b":2}}"#,
+            r#"{"a":[]}"#,
+            "[]",
+            r#"{"list":[]} {}"#,
+        ] {
+            assert!(check_around(text, "list").is_err(), "{text}");
         }
     }
 

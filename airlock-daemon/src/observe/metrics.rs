@@ -56,9 +56,15 @@ pub struct UpstreamMetrics {
     seconds: Histogram,
     processes: Gauge,
     circuit_opened: Counter,
+    left_out: Gauge,
 }
 
 impl UpstreamMetrics {
+    /// So many entries of the server's lists are not passed on now.
+    pub fn left_out(&self, entries: usize) {
+        self.left_out.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
     /// The circuit breaker has opened: the server failed to start too often.
     pub fn circuit_opened(&self) {
         self.circuit_opened.inc();
@@ -155,6 +161,7 @@ pub struct Metrics {
     seconds: Family<UpstreamLabels, Histogram, Durations>,
     processes: Family<UpstreamLabels, Gauge>,
     circuits: Family<UpstreamLabels, Counter>,
+    left_out: Family<UpstreamLabels, Gauge>,
     connections: Gauge,
     denied: Family<DeniedLabels, Counter>,
     denied_untold: Counter,
@@ -182,6 +189,12 @@ impl Metrics {
                 r,
                 "upstream_circuit_opened",
                 "Times a server that failed to start was left alone",
+                Family::default(),
+            ),
+            left_out: registered(
+                r,
+                "upstream_entries_left_out",
+                "Entries of a server's lists that are not passed on, because something is wrong with them",
                 Family::default(),
             ),
             connections: registered(r, "connections", "Client connections open", Gauge::default()),
@@ -291,6 +304,7 @@ impl Metrics {
                     seconds: self.seconds.get_or_create_owned(&labels),
                     processes: self.processes.get_or_create_owned(&labels),
                     circuit_opened: self.circuits.get_or_create_owned(&labels),
+                    left_out: self.left_out.get_or_create_owned(&labels),
                     name,
                 })
             })

@@ -12,6 +12,7 @@ use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver::Facts;
+use crate::upstream::listed::Shape;
 
 pub use super::table::{
     COMPLETE, PROMPTS_GET, RESOURCES_READ, SET_LEVEL, TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE,
@@ -116,6 +117,13 @@ pub struct List {
     pub capability: Capability,
     /// What an entry is for: an entry is shown to whom this call would be allowed.
     pub call: &'static Call,
+}
+
+impl List {
+    /// How a server answers it.
+    pub const fn shape(&self) -> Shape {
+        Shape { method: self.method, entries: self.entries, name: self.name }
+    }
 }
 
 /// A method of the table.

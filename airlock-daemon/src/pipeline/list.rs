@@ -19,7 +19,7 @@ use crate::runtime::pacer::Pacer;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Reply, Takes};
-use crate::upstream::listed;
+use crate::upstream::listed::Walk;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
 
@@ -31,12 +31,6 @@ use super::route::Endpoint;
 use super::seal::Purpose;
 use super::task::Ids;
 use super::{Gateway, Refusal, Stage, naming, record};
-
-/// Pages of one upstream that the merged list follows.
-const MAX_PAGES: usize = 100;
-
-/// Longest cursor of an upstream in bytes.
-const MAX_CURSOR: usize = 16 * 1024;
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";
@@ -63,30 +57,32 @@ pub async fn list(
         refusal
     };
     let mut params = params;
+    let mut walk = Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize());
+    let is_first = params.get("cursor").is_none();
     match one {
         Some(upstream) => {
             may_list(gateway, kind, who, upstream).map_err(aimed)?;
             if lacks(upstream.facts().as_deref(), kind, who) {
                 return Err(aimed(not_offered(kind.method, who.revision)));
             }
-            if params.get("cursor").is_some() {
-                let own = opened(gateway, kind, who, upstream, &params);
-                params.set("cursor", quote(&own.ok_or_else(|| aimed(no_cursor(who)))?));
+            if !is_first {
+                walk = resumed(gateway, kind, who, upstream, &params).ok_or_else(|| aimed(no_cursor(who)))?;
+                walk.ask(&mut params);
             }
         }
         // All pages are followed here, so there is never a second one.
-        None if params.get("cursor").is_some() => return Err(aimed(no_cursor(who))),
+        None if !is_first => return Err(aimed(no_cursor(who))),
         None => {}
     }
     record::answered(gateway, &who.context, &who.principal, &aim, Event::List).map_err(aimed)?;
     match one {
         Some(upstream) => {
             let tools = upstream.schemas.page();
-            let first = params.get("cursor").is_none();
             let page = ask(upstream, kind, who, params).await;
             match page.map_err(|error| aimed(upstream_failed(&error)))? {
                 Asked::Page(result) => {
-                    let filtered = filter(gateway, kind, who, upstream, result, (tools, first)).await;
+                    let filtered =
+                        filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await;
                     filtered.map(Ok).map_err(aimed)
                 }
                 Asked::Error(error) => Ok(Err(error)),
@@ -108,39 +104,18 @@ fn no_cursor(who: &Requester) -> Refusal {
     Refusal::new(Stage::Route, status, reason).code(code::INVALID_PARAMS)
 }
 
-/// The upstream's own cursor for the one that a client brings back.
-fn opened(
+/// The walk that goes on with the cursor that a client brings back.
+fn resumed(
     gateway: &Gateway,
     kind: &List,
     who: &Requester,
     upstream: &Upstream,
     params: &Object<'_>,
-) -> Option<String> {
+) -> Option<Walk> {
     let handle = params.string("cursor")?;
     let scope = [&*upstream.name, kind.method];
-    let opened = gateway.sealer.open(Purpose::Cursor, who.principal.identity(), &scope, &handle).ok()?;
-    String::from_utf8(opened).ok()
-}
-
-/// Puts a handle in the place of the upstream's cursor; false when it is none.
-fn seal_cursor(
-    gateway: &Gateway,
-    kind: &List,
-    who: &Requester,
-    upstream: &Upstream,
-    page: &mut Object<'_>,
-) -> bool {
-    match page.get("nextCursor") {
-        None | Some("null") => return true,
-        Some(_) => {}
-    }
-    let Some(cursor) = page.string("nextCursor").filter(|cursor| cursor.len() <= MAX_CURSOR) else {
-        return false;
-    };
-    let scope = [&*upstream.name, kind.method];
-    let handle = gateway.sealer.seal(Purpose::Cursor, who.principal.identity(), &scope, cursor.as_bytes());
-    page.set("nextCursor", quote(&handle));
-    true
+    let token = gateway.sealer.open(Purpose::Cursor, who.principal.identity(), &scope, &handle).ok()?;
+    Walk::resume(kind.shape(), gateway.config.server.max_response_bytes.as_usize(), &token)
 }
 
 /// What an upstream says when it is asked for a page.
@@ -177,7 +152,7 @@ async fn ask(
             return Ok(Asked::NotOffered);
         }
         let mut pending = link
-            .request(Takes::Result, |id| {
+            .request(Takes::List, |id| {
                 driver::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
             })
             .await
@@ -207,44 +182,38 @@ async fn filter(
     who: &Requester,
     upstream: &Upstream,
     result: String,
-    (mut tools, first): (Page, bool),
+    (mut walk, mut tools, is_first): (Walk, Page, bool),
 ) -> Result<String, Refusal> {
-    let invalid = || {
-        let detail = format!(
-            "its answer to {} has no list `{}` of entries with `{}`",
-            kind.method, kind.entries, kind.name
-        );
+    let wrong = |detail: String| {
         upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
-    let (result, _) = listed::checked(result, kind.entries).await.map_err(|fault| {
-        let detail = fault.to_string();
-        upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
-    })?;
-    let mut page = Object::parse(&result).map_err(|_| invalid())?;
+    let result = walk.take(result).await.map_err(|fault| wrong(fault.to_string()))?;
+    let unread = |error: serde_json::Error| wrong(error.to_string());
+    let mut page = Object::parse(&result).map_err(unread)?;
     let entries: Vec<&RawValue> =
-        page.kept(kind.entries).and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(invalid)?;
+        serde_json::from_str(page.kept(kind.entries).map_or("[]", RawValue::get)).map_err(unread)?;
     let mut kept = Vec::with_capacity(entries.len());
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, false);
     let mut pacer = Pacer::default();
     for entry in entries {
         pacer.breathe().await;
-        let shown = visible(gateway, kind, who, upstream, &mut tools, entry).map_err(|_| invalid())?;
-        match shown {
-            Some(mut task) if kind.noun == Noun::Task => {
-                ids.entry(&mut task).map_err(|_| invalid())?;
-                kept.push(Cow::Owned(task.write()));
-            }
+        match visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry) {
+            Some((_, task)) if kind.noun == Noun::Task => kept.push(Cow::Owned(task.write())),
             Some(_) => kept.push(Cow::Borrowed(entry.get())),
             None => {}
         }
     }
-    if !seal_cursor(gateway, kind, who, upstream, &mut page) {
-        return Err(invalid());
+    let token = walk.token();
+    if let Some(token) = &token {
+        let scope = [&*upstream.name, kind.method];
+        let handle = gateway.sealer.seal(Purpose::Cursor, who.principal.identity(), &scope, token);
+        page.set("nextCursor", quote(&handle));
     }
+    let is_whole = is_first && token.is_none();
     if kind.noun == Noun::Tool && is_modern(upstream) {
-        let last = matches!(page.get("nextCursor"), None | Some("null"));
-        upstream.learn(&who.caller(), tools, first && last);
+        upstream.learn(&who.caller(), tools, is_whole);
     }
+    upstream.walked(kind.shape(), walk, is_whole);
     page.set(kind.entries, format!("[{}]", kept.join(",")));
     Ok(page.write())
 }
@@ -253,31 +222,39 @@ fn is_modern(upstream: &Upstream) -> bool {
     upstream.facts().is_some_and(|facts| facts.era == Era::Modern)
 }
 
-/// An entry of a list that is no object with a name.
-struct Nameless;
-
-/// The entry as an object where this principal may use it.
+/// An entry that this principal may use, with its name; of a task, the name that the client knows it by stands in it.
 fn visible<'a>(
     gateway: &Gateway,
     kind: &List,
     who: &Requester,
     upstream: &Upstream,
-    tools: &mut Page,
+    ids: &Ids<'_>,
+    (walk, tools): (&mut Walk, &mut Page),
     entry: &'a RawValue,
-) -> Result<Option<Object<'a>>, Nameless> {
-    let object = Object::parse(entry.get()).map_err(|_| Nameless)?;
-    let name = object.kept_string(kind.name).ok_or(Nameless)?;
+) -> Option<(Cow<'a, str>, Object<'a>)> {
+    // The walk has left out what is no object with a name.
+    let mut object = Object::parse(entry.get()).ok()?;
+    let name = object.kept_string(kind.name)?;
     // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
     if kind.noun == Noun::Tool
         && is_modern(upstream)
         && let Err(reason) = tools.add(&name, object.get("inputSchema"))
     {
-        upstream.leaves_out(&name, &reason);
-        return Ok(None);
+        walk.leave_out(&name, &reason);
+        return None;
     }
     let subject = Some((kind.noun, &*name));
     let wish = Wish { method: kind.call.method, subject, arguments: None, revision: who.revision };
-    Ok(permits(gateway, &who.context, &who.principal, upstream, wish).then_some(object))
+    if !permits(gateway, &who.context, &who.principal, upstream, wish) {
+        return None;
+    }
+    if kind.noun == Noun::Task
+        && let Err(reason) = ids.entry(&mut object)
+    {
+        walk.leave_out(&name, &reason);
+        return None;
+    }
+    Some((name, object))
 }
 
 /// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
@@ -323,12 +300,6 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
     Ok(result.write())
 }
 
-/// Says why an upstream's part is missing.
-fn left_out<T>(upstream: &Upstream, kind: &List, fault: &listed::Fault) -> Option<T> {
-    tracing::warn!(upstream = %upstream.name, "its part of {} is left out: {fault}", kind.method);
-    None
-}
-
 /// One upstream's entries under their merged names; `None` when it cannot say.
 async fn part(
     gateway: &Gateway,
@@ -345,13 +316,10 @@ async fn part(
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
-    let (mut bytes, mut seen) = (0, 0);
-    let mut cursor: Option<String> = None;
-    for _ in 0..MAX_PAGES {
+    let mut walk = Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize());
+    loop {
         let mut params = Object::default();
-        if let Some(cursor) = cursor.take() {
-            params.set("cursor", cursor);
-        }
+        walk.ask(&mut params);
         let result = match ask(upstream, kind, who, params).await {
             Ok(Asked::Page(result)) => result,
             Ok(Asked::NotOffered) => return Some(entries),
@@ -367,52 +335,33 @@ async fn part(
                 return None;
             }
         };
-        bytes += result.len();
-        if bytes > gateway.config.server.max_response_bytes.as_usize() {
-            tracing::warn!(
-                upstream = %upstream.name,
-                "its answer to {} is larger than server.max_response_bytes",
-                kind.method
-            );
-            return None;
-        }
-        let checked = listed::checked(result, kind.entries).await;
-        let (result, count) = match checked {
-            Ok((result, count)) if seen + count <= listed::MAX_ENTRIES => (result, count),
-            Ok(_) => return left_out(upstream, kind, &listed::Fault::TooLong),
-            Err(fault) => return left_out(upstream, kind, &fault),
+        let result = match walk.take(result).await {
+            Ok(result) => result,
+            Err(fault) => {
+                tracing::warn!(upstream = %upstream.name, "its part of {} is left out: {fault}", kind.method);
+                return None;
+            }
         };
-        seen += count;
         let page = Object::parse(&result).ok()?;
-        let entries_of_page: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
+        let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
         let mut pacer = Pacer::default();
-        for entry in entries_of_page {
+        for entry in listed {
             pacer.breathe().await;
-            if let Some(mut object) = visible(gateway, kind, who, upstream, &mut tools, entry).ok()? {
-                if kind.noun == Noun::Task {
-                    ids.entry(&mut object).ok()?;
-                    entries.push(object.write());
-                    continue;
-                }
-                let name = naming::merged(kind.noun, &upstream.name, &object.string(kind.name)?);
-                object.set(kind.name, quote(&name));
-                entries.push(object.write());
+            let shown = visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry);
+            let Some((name, mut object)) = shown else { continue };
+            // A task has its merged name already.
+            if kind.noun != Noun::Task {
+                object.set(kind.name, quote(&naming::merged(kind.noun, &upstream.name, &name)));
             }
+            entries.push(object.write());
         }
-        match page.get("nextCursor") {
-            Some(next) if next != "null" => cursor = Some(next.to_owned()),
-            _ => {
-                if kind.noun == Noun::Tool && is_modern(upstream) {
-                    upstream.learn(&who.caller(), tools, true);
-                }
-                return Some(entries);
+        if !walk.goes_on() {
+            let is_whole = !walk.was_cut();
+            if kind.noun == Noun::Tool && is_modern(upstream) {
+                upstream.learn(&who.caller(), tools, is_whole);
             }
+            upstream.walked(kind.shape(), walk, is_whole);
+            return Some(entries);
         }
     }
-    tracing::warn!(
-        upstream = %upstream.name,
-        "its answer to {} has more than {MAX_PAGES} pages; the rest is left out",
-        kind.method
-    );
-    Some(entries)
 }

@@ -291,8 +291,12 @@ impl Exchange {
                 };
                 self.deliver(reply).await;
             }
-            Incoming::TooDeep { id } if id == self.id && !self.answered.get() => {
-                self.deliver(Reply::too_deep()).await;
+            Incoming::TooDeep { id, outcome } if id == self.id && !self.answered.get() => {
+                let reply = match outcome {
+                    Ok(list) if self.takes == Takes::List => Reply::Result(list.get().to_owned()),
+                    _ => Reply::too_deep(),
+                };
+                self.deliver(reply).await;
             }
             Incoming::Notification { method, params } => {
                 self.notification(&method, params.map_or("{}", |params| params.get()));
@@ -304,7 +308,7 @@ impl Exchange {
                         let _ = self.replies.try_send(Reply::Ask(ask));
                         true
                     }
-                    Takes::Result | Takes::Changes => shared.hub.ask(ask),
+                    Takes::Result | Takes::List | Takes::Changes => shared.hub.ask(ask),
                 });
             }
             Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Request { .. } => {

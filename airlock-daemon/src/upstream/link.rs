@@ -73,6 +73,8 @@ impl Reply {
 pub enum Takes {
     /// The result alone, and progress that names the call.
     Result,
+    /// The same for a list, whose entries are judged one by one: it may be nested deep.
+    List,
     /// Questions and log messages too.
     Everything,
     /// What a modern server says for as long as the request is open: it is a subscription.

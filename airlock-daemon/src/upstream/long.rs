@@ -12,7 +12,7 @@ pub(super) const LONG: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) enum Owned {
     Answer { id: u64, outcome: Result<Box<RawValue>, Box<RawValue>> },
-    TooDeep { id: u64 },
+    TooDeep { id: u64, outcome: Result<Box<RawValue>, Box<RawValue>> },
     Request { id: String, method: String, params: Option<Box<RawValue>> },
     Notification { method: String, params: Option<Box<RawValue>> },
 }
@@ -22,10 +22,8 @@ impl Owned {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
         Ok(match message::parse(text)? {
-            Incoming::Answer { id, outcome } => {
-                Self::Answer { id, outcome: outcome.map(ToOwned::to_owned).map_err(ToOwned::to_owned) }
-            }
-            Incoming::TooDeep { id } => Self::TooDeep { id },
+            Incoming::Answer { id, outcome } => Self::Answer { id, outcome: owned(outcome) },
+            Incoming::TooDeep { id, outcome } => Self::TooDeep { id, outcome: owned(outcome) },
             Incoming::Request { id, method, params } => {
                 Self::Request { id: id.to_owned(), method, params: params.map(ToOwned::to_owned) }
             }
@@ -38,9 +36,8 @@ impl Owned {
     /// The message as its readers take it.
     pub(super) fn borrowed(&self) -> Incoming<'_> {
         match self {
-            Self::Answer { id, outcome: Ok(result) } => Incoming::Answer { id: *id, outcome: Ok(result) },
-            Self::Answer { id, outcome: Err(error) } => Incoming::Answer { id: *id, outcome: Err(error) },
-            Self::TooDeep { id } => Incoming::TooDeep { id: *id },
+            Self::Answer { id, outcome } => Incoming::Answer { id: *id, outcome: borrowed(outcome) },
+            Self::TooDeep { id, outcome } => Incoming::TooDeep { id: *id, outcome: borrowed(outcome) },
             Self::Request { id, method, params } => {
                 Incoming::Request { id, method: method.clone(), params: params.as_deref() }
             }
@@ -49,6 +46,14 @@ impl Owned {
             }
         }
     }
+}
+
+fn owned(outcome: Result<&RawValue, &RawValue>) -> Result<Box<RawValue>, Box<RawValue>> {
+    outcome.map(ToOwned::to_owned).map_err(ToOwned::to_owned)
+}
+
+fn borrowed(outcome: &Result<Box<RawValue>, Box<RawValue>>) -> Result<&RawValue, &RawValue> {
+    outcome.as_deref().map_err(|error| &**error)
 }
 
 /// The text of a value, without a copy.
@@ -104,7 +109,7 @@ mod tests {
         let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let deep = format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"deep":{nested}}}}}"#);
         let owned = Owned::parse(deep.as_bytes()).expect("an answer");
-        assert!(matches!(owned.borrowed(), Incoming::TooDeep { id: 3 }));
+        assert!(matches!(owned.borrowed(), Incoming::TooDeep { id: 3, .. }));
         assert!(Owned::parse(b"\xff").expect_err("no text").contains("UTF-8"));
     }
 

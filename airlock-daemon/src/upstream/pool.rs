@@ -29,6 +29,7 @@ use super::dial_in::{DialIn, DialIns};
 use super::driver::Facts;
 use super::error::UpstreamError;
 use super::hub::Hub;
+use super::left_out::Remembered;
 use super::link::Link;
 use super::schemas::Schemas;
 use open::Opening;
@@ -91,6 +92,7 @@ pub struct Upstream {
     subscribed: fair::Places,
     /// What is known of its tools.
     pub schemas: Schemas,
+    pub(super) left_out: Remembered,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
 }
@@ -143,6 +145,7 @@ impl Upstreams {
         let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
             let name: Arc<str> = upstream.name.as_str().into();
+            let metrics = metrics.upstream(&upstream.name);
             Arc::new(Upstream {
                 endpoint: endpoint(upstream, &name, backend, &config.server),
                 dial_in: dial_ins.get(&upstream.name).cloned(),
@@ -169,7 +172,8 @@ impl Upstreams {
                     per_principal: MAX_SUBSCRIPTIONS_EACH,
                 }),
                 schemas: Schemas::default(),
-                metrics: metrics.upstream(&upstream.name),
+                left_out: Remembered::new(&metrics),
+                metrics,
                 running: running.clone(),
             })
         };

@@ -2,7 +2,7 @@
 //!
 //! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call where it is known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::runtime::pacer::Pacer;
 
 use super::driver;
 use super::link::{Reply, Takes};
-use super::listed;
+use super::listed::{TOOLS, Walk};
 use super::pool::{Caller, Upstream};
 
 /// A server that says again and again that its tools are others is asked for them once in this time.
@@ -33,10 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_TOOLS: usize = 2048;
 /// Most lists of one server that are remembered, where they differ from principal to principal.
 const MAX_LISTS: usize = 256;
-/// Most pages of a list that are asked for.
-const MAX_PAGES: usize = 100;
-/// Most tools of one server that a warning is given for.
-const MAX_WARNINGS: usize = 1024;
 
 /// What the headers of calls of a tool must say.
 #[derive(Debug, Clone)]
@@ -60,7 +56,6 @@ pub struct Schemas {
     is_due: AtomicBool,
     /// How often all of it was forgotten: what was asked for before is not believed after.
     generation: AtomicU64,
-    warned: Mutex<HashSet<Box<str>>>,
 }
 
 /// When all of it was forgotten, and when it is to be forgotten again.
@@ -197,12 +192,6 @@ impl Schemas {
         }
         list.tools.get(tool).or(list.others.as_ref()).cloned()
     }
-
-    /// Whether a warning is due: once for each tool.
-    fn warns(&self, tool: &str) -> bool {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        warned.len() < MAX_WARNINGS && warned.insert(tool.into())
-    }
 }
 
 /// The place of one list; where there are too many, old ones go first.
@@ -228,14 +217,6 @@ impl Upstream {
     /// Remembers the tools of a list that passed through; `whole` when it has no other pages.
     pub fn learn(&self, caller: &Caller<'_>, page: Page, whole: bool) {
         self.schemas.learn(self.lists_of(caller), page, whole);
-    }
-
-    /// Tells the operator of a tool that is left out, once.
-    pub fn leaves_out(&self, tool: &str, reason: &str) {
-        if self.schemas.warns(tool) {
-            let tool: String = tool.chars().take(128).collect();
-            tracing::warn!(upstream = %self.name, tool, "a tool is left out of lists: {reason}");
-        }
     }
 
     /// What the headers of a call of `tool` must say, as this caller sees the server.
@@ -266,17 +247,14 @@ impl Upstream {
     /// All tools of the server; `None` when it does not say, or says too much.
     async fn list_tools(self: &Arc<Self>, caller: &Caller<'_>, mut page: Page) -> Option<Page> {
         let (link, facts) = self.link(caller).await.ok()?;
-        let mut cursor = None;
-        let (mut bytes, mut entries) = (0, 0);
-        for _ in 0..MAX_PAGES {
+        let mut walk = Walk::new(TOOLS, self.limit);
+        loop {
             let mut params = Object::default();
-            if let Some(cursor) = cursor.take() {
-                params.set("cursor", cursor);
-            }
+            walk.ask(&mut params);
             let mut pending = link
-                .request(Takes::Result, |id| {
+                .request(Takes::List, |id| {
                     let text = driver::params(facts.era, params, caller.capabilities, id).0;
-                    driver::request(id, "tools/list", &text)
+                    driver::request(id, TOOLS.method, &text)
                 })
                 .await?;
             let result = loop {
@@ -286,32 +264,24 @@ impl Upstream {
                     Reply::Notification(..) | Reply::Ask(_) => {}
                 }
             };
-            bytes += result.len();
-            if bytes > self.limit {
-                return None;
-            }
-            let (result, count) = listed::checked(result, "tools").await.ok()?;
-            entries += count;
-            if entries > listed::MAX_ENTRIES {
-                return None;
-            }
+            let result = walk.take(result).await.ok()?;
             let listed = Object::parse(&result).ok()?;
-            let tools: Vec<&RawValue> = serde_json::from_str(listed.get("tools")?).ok()?;
+            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(TOOLS.entries)?).ok()?;
             let mut pacer = Pacer::default();
             for tool in tools {
                 pacer.breathe().await;
                 let tool = Object::parse(tool.get()).ok()?;
-                let name = tool.string("name")?;
+                let name = tool.string(TOOLS.name)?;
                 if let Err(reason) = page.add(&name, tool.get("inputSchema")) {
-                    self.leaves_out(&name, &reason);
+                    walk.leave_out(&name, &reason);
                 }
             }
-            match listed.get("nextCursor") {
-                Some(next) if next != "null" => cursor = Some(next.to_owned()),
-                _ => return Some(page),
+            if !walk.goes_on() {
+                let is_whole = !walk.was_cut();
+                self.walked(TOOLS, walk, is_whole);
+                return is_whole.then_some(page);
             }
         }
-        None
     }
 }
 
@@ -366,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_tool_is_told_of_once_and_nothing_grows_without_end() {
+    fn nothing_grows_without_end() {
         let schemas = Schemas::default();
         let mut page = schemas.page();
         assert!(page.add("bad", Some(r#"{"x-mcp-header":"N"}"#)).is_err());
@@ -377,6 +347,5 @@ mod tests {
         schemas.learn(None, page, true);
         assert!(matches!(schemas.known(None, "bad"), Some(Schema::Invalid)));
         assert!(matches!(schemas.known(None, "beyond"), Some(Schema::Unavailable)));
-        assert!(schemas.warns("bad") && !schemas.warns("bad"));
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Seen {
     /// Which connection it came on, from 0.
     pub(crate) connection: usize,
     pub(crate) method: String,
+    target: String,
     headers: Vec<(String, String)>,
     /// Its body as JSON; null when it has none.
     pub(crate) body: Value,
@@ -26,6 +27,11 @@ impl Seen {
         let first = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} is repeated: {self:?}");
         first
+    }
+
+    /// The path that was asked for.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
     }
 
     /// The JSON-RPC method; empty for an answer.
@@ -125,7 +131,8 @@ pub(crate) fn read(
         if let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
             let mut lines = text.split("\r\n");
-            let method = lines.next().and_then(|line| line.split(' ').next()).unwrap_or_default().to_owned();
+            let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+            let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let headers: Vec<(String, String)> = lines
                 .filter_map(|line| line.split_once(':'))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -136,7 +143,7 @@ pub(crate) fn read(
                 let raw = String::from_utf8_lossy(body).into_owned();
                 let body = serde_json::from_slice(body).unwrap_or(Value::Null);
                 bytes.drain(..head + 4 + length);
-                return Ok(Some(Seen { connection, method, headers, body, raw }));
+                return Ok(Some(Seen { connection, method, target, headers, body, raw }));
             }
         }
         match stream.read(&mut buffer)? {

@@ -124,6 +124,10 @@ impl Reading {
         }
     }
 
+    fn awaits_list(&self, id: u64) -> bool {
+        self.waiting.borrow().get(&id).is_some_and(|waiter| waiter.takes == Takes::List)
+    }
+
     /// Hands an answer to its call; says how it counts.
     fn answered(&self, id: u64, reply: Reply) -> Counts {
         let waiter = self.waiting.borrow_mut().remove(&id);
@@ -148,7 +152,10 @@ impl Reading {
     fn take(&self, message: Incoming<'_>) -> Counts {
         match message {
             Incoming::Answer { id, outcome } => return self.answered(id, reply(outcome)),
-            Incoming::TooDeep { id } => {
+            Incoming::TooDeep { id, outcome: Ok(list) } if self.awaits_list(id) => {
+                return self.answered(id, Reply::Result(list.get().to_owned()));
+            }
+            Incoming::TooDeep { id, .. } => {
                 tracing::warn!(upstream = %self.upstream, "an answer of the server is nested too deep and was not passed on");
                 return self.answered(id, Reply::too_deep());
             }
