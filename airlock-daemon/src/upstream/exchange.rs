@@ -51,6 +51,15 @@ pub(super) struct Exchange {
     pub(super) _counted: InFlight,
 }
 
+/// Where a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// It is the whole body of the answer.
+    Body,
+    /// An event stream, on which others may come before the answer.
+    Events,
+}
+
 /// What came of a stream.
 enum Streamed {
     /// The answer was in it.
@@ -111,7 +120,8 @@ impl Exchange {
                     return Err(too_long(endpoint));
                 }
                 let body = read_all(endpoint, response.into_body(), limit).await?;
-                self.message(body, session.as_ref(), &mut Flood::new(Instant::now())).await?;
+                let mut flood = Flood::new(Instant::now());
+                self.message(body, Source::Body, session.as_ref(), &mut flood).await?;
                 connections::keep(endpoint, connection);
                 if self.answered.get() {
                     Ok(())
@@ -186,7 +196,7 @@ impl Exchange {
             };
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
             for message in messages {
-                self.message(message, session, &mut flood).await?;
+                self.message(message, Source::Events, session, &mut flood).await?;
                 pacer.breathe().await;
             }
             if self.answered.get() {
@@ -221,11 +231,12 @@ impl Exchange {
         }
     }
 
-    /// Takes in one message, or a batch of them as 2025-03-26 allows. All of it counts, and each part of a batch
-    /// besides.
+    /// Takes in one message, or a batch of them as 2025-03-26 allows. All of it counts, and each part of a batch besides.
+    /// In an event stream, what is no message is passed over.
     async fn message(
         &self,
         bytes: Vec<u8>,
+        from: Source,
         session: Option<&Option<HeaderValue>>,
         flood: &mut Flood,
     ) -> Result<(), UpstreamError> {
@@ -233,35 +244,56 @@ impl Exchange {
         if length >= LONG {
             let mut pacer = Pacer::default();
             for part in long::read(bytes).await {
-                let part = part.map_err(|reason| self.no_message(&reason))?;
-                self.one(part.borrowed(), session).await?;
+                match part {
+                    Ok(part) => self.one(part.borrowed(), session).await?,
+                    Err(reason) => self.no_message(from, &reason)?,
+                }
                 pacer.breathe().await;
                 self.count(flood, 0).await?;
             }
             return self.count(flood, length).await;
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| self.no_message("not UTF-8"))?;
-        if text.trim_start().starts_with('[') {
-            let batch: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|error| self.no_message(&format!("not JSON: {error}")))?;
-            let mut pacer = Pacer::default();
-            for one in batch {
-                self.one(self.parse(one.get())?, session).await?;
-                pacer.breathe().await;
-                self.count(flood, 0).await?;
+        match std::str::from_utf8(&bytes) {
+            Err(_) => self.no_message(from, "not UTF-8")?,
+            Ok(text) if text.trim_start().starts_with('[') => {
+                let mut pacer = Pacer::default();
+                match serde_json::from_str::<Vec<&RawValue>>(text) {
+                    Err(error) => self.no_message(from, &format!("not JSON: {error}"))?,
+                    Ok(batch) => {
+                        for one in batch {
+                            self.text(one.get(), from, session).await?;
+                            pacer.breathe().await;
+                            self.count(flood, 0).await?;
+                        }
+                    }
+                }
             }
-        } else {
-            self.one(self.parse(text)?, session).await?;
+            Ok(text) => self.text(text, from, session).await?,
         }
         self.count(flood, length).await
     }
 
-    fn parse<'a>(&self, text: &'a str) -> Result<Incoming<'a>, UpstreamError> {
-        message::parse(text).map_err(|reason| self.no_message(&reason))
+    async fn text(
+        &self,
+        text: &str,
+        from: Source,
+        session: Option<&Option<HeaderValue>>,
+    ) -> Result<(), UpstreamError> {
+        match message::parse(text) {
+            Ok(message) => self.one(message, session).await,
+            Err(reason) => self.no_message(from, &reason),
+        }
     }
 
-    fn no_message(&self, reason: &str) -> UpstreamError {
-        self.shared.endpoint.wrong(format!("its message is {reason}"))
+    /// What is no message; an error where it stands in the place of the answer.
+    fn no_message(&self, from: Source, reason: &str) -> Result<(), UpstreamError> {
+        match from {
+            Source::Events => {
+                self.shared.rubbish(reason);
+                Ok(())
+            }
+            Source::Body => Err(self.shared.endpoint.wrong(format!("its message is {reason}"))),
+        }
     }
 
     /// Counts what came before the answer; who says too much is left unread for a while, or given up.

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     in_flight: AtomicUsize,
     answering: AtomicUsize,
     told: Told,
+    /// Whether the log knows that it says what is no message.
+    is_rubbish_told: AtomicBool,
     asks: Arc<Asks>,
     pub(super) hub: Arc<Hub>,
     /// Told when a legacy handshake is over.
@@ -129,6 +131,7 @@ impl HttpLink {
             in_flight: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
             told: Told::default(),
+            is_rubbish_told: AtomicBool::new(false),
             asks: Arc::default(),
             hub: Arc::clone(hub),
             ready: Notify::new(),
@@ -321,6 +324,16 @@ impl Shared {
                     }
                 });
             }
+        }
+    }
+
+    /// Passes over what is no message on an event stream; the first one is told. No call depends on it.
+    pub(super) fn rubbish(&self, reason: &str) {
+        let upstream = &self.endpoint.upstream;
+        if self.is_rubbish_told.swap(true, Ordering::AcqRel) {
+            tracing::debug!(%upstream, reason, "an event on a stream of the server is not MCP and was passed over");
+        } else {
+            tracing::warn!(%upstream, reason, "an event on a stream of the server is not MCP and was passed over");
         }
     }
 

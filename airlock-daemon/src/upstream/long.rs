@@ -61,8 +61,8 @@ pub(super) fn text(value: Box<RawValue>) -> String {
     Box::<str>::from(value).into_string()
 }
 
-/// Reads one message, or a batch of them as 2025-03-26 allows, apart. A batch is not read on behind the first
-/// part that is no message.
+/// Reads one message, or a batch of them as 2025-03-26 allows, apart. Of the parts of a batch that are no messages the
+/// first alone is told.
 pub(super) async fn read(bytes: Vec<u8>) -> Vec<Result<Owned, String>> {
     let reading = tokio::task::spawn_blocking(move || parts(&bytes));
     reading.await.unwrap_or_else(|_| vec![Err("one that cannot be read".to_owned())])
@@ -76,13 +76,13 @@ fn parts(bytes: &[u8]) -> Vec<Result<Owned, String>> {
         Ok(batch) => batch,
         Err(error) => return vec![Err(format!("not JSON: {error}"))],
     };
+    let mut is_clean = true;
     let mut parts = Vec::new();
     for one in batch {
         let part = Owned::parse(one.get().as_bytes());
-        let is_message = part.is_ok();
-        parts.push(part);
-        if !is_message {
-            break;
+        if is_clean || part.is_ok() {
+            is_clean &= part.is_ok();
+            parts.push(part);
         }
     }
     parts
@@ -114,11 +114,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_read_up_to_what_is_no_message() {
+    async fn a_batch_is_read_but_for_what_is_no_message() {
         let one = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
         assert_eq!(read(one.as_bytes().to_vec()).await.len(), 1);
-        let batch = read(format!(" [{one},{one},7,{one}]").into_bytes()).await;
-        assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
+        let batch = read(format!(" [{one},{one},7,8,{one}]").into_bytes()).await;
+        assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
         for rubbish in [&b"[\xff]"[..], b"[", b"\xff", b""] {
             assert!(matches!(read(rubbish.to_vec()).await.as_slice(), [Err(_)]), "{rubbish:?}");
         }

@@ -133,8 +133,9 @@ async fn messages(
             flood.count(endpoint, 0).await?;
         }
     } else if let Ok(text) = std::str::from_utf8(&bytes) {
-        if text.trim_start().starts_with('[') {
-            let batch: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        if text.trim_start().starts_with('[')
+            && let Ok(batch) = serde_json::from_str::<Vec<&RawValue>>(text)
+        {
             for one in batch {
                 message(shared, message::parse(one.get()));
                 pacer.breathe().await;
@@ -144,6 +145,8 @@ async fn messages(
             message(shared, message::parse(text));
             pacer.breathe().await;
         }
+    } else {
+        message(shared, Err("not UTF-8".to_owned()));
     }
     flood.count(endpoint, length).await
 }
@@ -164,8 +167,6 @@ fn message(shared: &Arc<Shared>, parsed: Result<Incoming<'_>, String>) {
             shared.request(Question { id, method: &method, params }, |ask| shared.hub.ask(ask));
         }
         Ok(Incoming::Answer { .. } | Incoming::TooDeep { .. }) => {}
-        Err(reason) => {
-            tracing::debug!(upstream = %shared.endpoint.upstream, reason, "a message on its event stream was passed over");
-        }
+        Err(reason) => shared.rubbish(&reason),
     }
 }

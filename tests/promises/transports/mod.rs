@@ -1,6 +1,7 @@
 //! Servers are reached over HTTP and over unix sockets as they are over pipes, and what goes wrong there is told.
 
 mod credentials;
+mod junk;
 mod legacy_http;
 pub(crate) mod little;
 mod modern_http;
