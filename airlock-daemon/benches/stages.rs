@@ -12,7 +12,7 @@ use airlock::mcp::object::Object;
 use airlock::mcp::revision::Era;
 use airlock::mcp::{envelope, message};
 use airlock::upstream::driver;
-use airlock::upstream::frame::Lines;
+use airlock::upstream::frame::{Line, Lines};
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
@@ -64,7 +64,7 @@ fn answer(c: &mut Criterion) {
             let mut lines = Lines::default();
             b.iter(|| {
                 lines.buffer().extend_from_slice(black_box(line.as_bytes()));
-                let line = lines.next(usize::MAX).expect("short").expect("a line");
+                let Some(Line::Whole(line)) = lines.next(usize::MAX) else { panic!("no line") };
                 let text = std::str::from_utf8(line).expect("UTF-8");
                 black_box(message::parse(text).expect("an answer"));
             });

@@ -18,6 +18,7 @@ mod gone;
 mod handles;
 mod identity;
 mod injection;
+mod large_answers;
 mod lifecycle;
 mod limits;
 mod listed;

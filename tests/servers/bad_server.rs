@@ -1,7 +1,8 @@
 //! An MCP server that misbehaves on purpose, in one way a start: the ways a server fails in real life.
 //!
 //! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
-//! server until it is called, `--huge` answers a call with more than any limit, `--stranger` answers a call that
+//! server until it is called, `--huge` answers a call with more than any limit unless
+//! it has the argument `small`, `--stranger` answers a call that
 //! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
 //! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
 //! that no reader can take beside a good one.
@@ -89,7 +90,8 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
                     let stranger = json!({"jsonrpc": "2.0", "id": 987_654, "result": {"content": []}});
                     writeln!(out, "{stranger}")?;
                 }
-                let size = if mode == "--huge" { HUGE } else { 2 };
+                let is_huge = mode == "--huge" && message["params"]["arguments"]["small"].is_null();
+                let size = if is_huge { HUGE } else { 2 };
                 json!({"content": [{"type": "text", "text": "x".repeat(size)}]})
             }
             _ => {

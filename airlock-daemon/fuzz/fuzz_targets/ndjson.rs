@@ -3,32 +3,43 @@
 #![no_main]
 
 use airlock::mcp::message::{self, Incoming};
-use airlock::upstream::frame::Lines;
+use airlock::upstream::frame::{Line, Lines};
 
-/// The lines up to the first that is too long, if there is one.
-fn read(chunks: &[&[u8]], limit: usize) -> (Vec<Vec<u8>>, bool) {
+/// The lines; of those that are too long, how long they are.
+fn read(chunks: &[&[u8]], limit: usize) -> Vec<Result<Vec<u8>, usize>> {
     let mut lines = Lines::default();
-    let mut out = Vec::new();
+    let (mut out, mut passed) = (Vec::new(), 0);
     for chunk in chunks {
         lines.buffer().extend_from_slice(chunk);
-        loop {
-            match lines.next(limit) {
-                Ok(Some(line)) => out.push(line.to_vec()),
-                Ok(None) => break,
-                Err(_) => return (out, true),
+        while let Some(line) = lines.next(limit) {
+            match line {
+                Line::Whole(line) => out.push(Ok(line.to_vec())),
+                Line::Piece(piece, is_last) => {
+                    passed += piece.len();
+                    if is_last {
+                        out.push(Err(std::mem::take(&mut passed)));
+                    }
+                }
             }
         }
     }
-    (out, false)
+    out
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [limit, cut, bytes @ ..] = data else { return };
     let limit = usize::from(*limit);
     let (left, right) = bytes.split_at(usize::from(*cut).min(bytes.len()));
-    let (whole, long) = read(&[bytes], limit);
-    assert_eq!(read(&[left, right], limit), (whole.clone(), long));
+    let whole = read(&[bytes], limit);
+    assert_eq!(read(&[left, right], limit), whole);
     for line in whole {
+        let line = match line {
+            Ok(line) => line,
+            Err(length) => {
+                assert!(length > limit);
+                continue;
+            }
+        };
         assert!(!line.is_empty() && line.len() <= limit && !line.contains(&b'\n'));
         let Ok(text) = std::str::from_utf8(&line) else { continue };
         if let Ok(Incoming::Request { id, .. }) = message::parse(text) {

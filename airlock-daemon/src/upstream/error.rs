@@ -1,10 +1,11 @@
 //! What can go wrong on the server's side, and whose fault it is.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::units::Period;
+use crate::config::units::{ByteSize, Period};
 
 /// A call could not be answered by the upstream. `Display` is for the operator; clients get [`UpstreamError::reason`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -85,6 +86,16 @@ pub enum UpstreamError {
         /// The limit that passed.
         limit: String,
     },
+    /// Its answer is larger than may be passed on.
+    #[error(
+        "upstream `{upstream}`: its answer is larger than {limit} (`server.max_response_bytes`). Raise it, or let the server answer in parts"
+    )]
+    TooLarge {
+        /// The upstream's name.
+        upstream: String,
+        /// The limit.
+        limit: String,
+    },
     /// Too many of its processes run.
     #[error("upstream `{upstream}` already has {limit} {what}")]
     Busy {
@@ -122,6 +133,12 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// An answer is longer than this limit in bytes.
+    pub(super) fn too_large(upstream: &str, limit: usize) -> Self {
+        let limit = ByteSize(limit.try_into().unwrap_or(u64::MAX)).to_string();
+        Self::TooLarge { upstream: upstream.to_owned(), limit }
+    }
+
     /// The HTTP status for the client.
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -135,8 +152,11 @@ impl UpstreamError {
     }
 
     /// A sentence for the client that gives nothing internal away.
-    pub const fn reason(&self) -> &'static str {
-        match self {
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::TooLarge { limit, .. } => {
+                return format!("the answer is larger than {limit} (`server.max_response_bytes`)").into();
+            }
             Self::Start { .. } => "the server could not be started",
             Self::Unreachable { .. } => "the server could not be reached",
             Self::Absent { .. } => "the server is not connected",
@@ -149,7 +169,7 @@ impl UpstreamError {
                 "the server failed to start several times in a row and is left alone for a while"
             }
             Self::SessionLost { .. } => "the server of this session has ended: send `initialize` again",
-        }
+        })
     }
 
     /// In how many seconds another try may be worth while.

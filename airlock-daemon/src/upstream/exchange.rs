@@ -422,10 +422,7 @@ fn declared(response: &Response<Body>) -> Option<u64> {
 }
 
 pub(super) fn too_long(endpoint: &Endpoint) -> UpstreamError {
-    endpoint.wrong(format!(
-        "it sent a message longer than {} bytes (server.max_response_bytes)",
-        endpoint.limits.message
-    ))
+    UpstreamError::too_large(&endpoint.upstream, endpoint.limits.message)
 }
 
 /// Reads a body of at most `limit` bytes.

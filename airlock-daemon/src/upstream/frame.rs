@@ -2,9 +2,14 @@
 
 use memchr::memchr;
 
-/// A line is longer than an upstream may send.
+/// What comes out of the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
+pub enum Line<'a> {
+    /// A whole line, without its end.
+    Whole(&'a [u8]),
+    /// A piece of a line that is longer than an upstream may send, which is not kept, and whether it is the last one.
+    Piece(&'a [u8], bool),
+}
 
 /// Collects bytes and gives out lines.
 #[derive(Debug, Default)]
@@ -14,6 +19,8 @@ pub struct Lines {
     start: usize,
     /// Up to where the buffer has been searched for a newline.
     searched: usize,
+    /// The first bytes of the line have been given out as a piece.
+    is_long: bool,
 }
 
 impl Lines {
@@ -32,29 +39,31 @@ impl Lines {
         &mut self.buffer
     }
 
-    /// The next whole line, without its end; empty lines are passed over.
-    ///
-    /// # Errors
-    /// [`TooLong`] when what has come of a line is longer than `limit` bytes.
-    pub fn next(&mut self, limit: usize) -> Result<Option<&[u8]>, TooLong> {
+    /// The next line, or piece of one that is longer than `limit` bytes; empty lines are passed over.
+    pub fn next(&mut self, limit: usize) -> Option<Line<'_>> {
         loop {
+            let start = self.start;
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
             let Some(at) = memchr(b'\n', unsearched) else {
                 self.searched = self.buffer.len();
-                return if self.searched - self.start > limit { Err(TooLong) } else { Ok(None) };
+                self.is_long |= self.searched - start > limit;
+                if !self.is_long || start == self.searched {
+                    return None;
+                }
+                self.start = self.searched;
+                return self.buffer.get(start..).map(|piece| Line::Piece(piece, false));
             };
-            let (start, end) = (self.start, self.searched + at);
+            let end = self.searched + at;
             self.start = end + 1;
             self.searched = self.start;
-            if end - start > limit {
-                return Err(TooLong);
+            if std::mem::take(&mut self.is_long) || end - start > limit {
+                return self.buffer.get(start..end).map(|piece| Line::Piece(piece, true));
             }
             let line = self.buffer.get(start..end).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if !line.is_empty() {
+            let length = line.strip_suffix(b"\r").unwrap_or(line).len();
+            if length > 0 {
                 // Looked up again: the borrow checker does not see that the loop ends here.
-                let length = line.len();
-                return Ok(self.buffer.get(start..start + length));
+                return self.buffer.get(start..start + length).map(Line::Whole);
             }
         }
     }
@@ -65,39 +74,54 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn lines(chunks: &[&[u8]], limit: usize) -> Result<Vec<Vec<u8>>, TooLong> {
+    /// The lines; of those that are too long, how long they are.
+    fn lines(chunks: &[&[u8]], limit: usize) -> Vec<Result<Vec<u8>, usize>> {
         let mut lines = Lines::default();
-        let mut out = Vec::new();
+        let (mut out, mut passed) = (Vec::new(), 0);
         for chunk in chunks {
             lines.buffer().extend_from_slice(chunk);
-            while let Some(line) = lines.next(limit)? {
-                out.push(line.to_vec());
+            while let Some(line) = lines.next(limit) {
+                match line {
+                    Line::Whole(line) => out.push(Ok(line.to_vec())),
+                    Line::Piece(piece, is_last) => {
+                        passed += piece.len();
+                        if is_last {
+                            out.push(Err(std::mem::take(&mut passed)));
+                        }
+                    }
+                }
             }
         }
-        Ok(out)
+        out
     }
 
     #[test]
     fn lines_come_whole_however_the_bytes_come() {
-        assert_eq!(
-            lines(&[b"a", b"b\nc\r\n", b"\n\n", b"d", b"\nrest"], 10).expect("short"),
-            [&b"ab"[..], b"c", b"d"]
-        );
+        let found = lines(&[b"a", b"b\nc\r\n", b"\n\n", b"d", b"\nrest"], 10);
+        assert_eq!(found, [b"ab".to_vec(), b"c".to_vec(), b"d".to_vec()].map(Ok));
     }
 
     #[test]
-    fn a_line_without_end_is_an_error() {
-        assert_eq!(lines(&[b"0123456789", b"0"], 10), Err(TooLong));
-        assert_eq!(lines(&[b"0123456789a\n"], 10), Err(TooLong));
-        assert!(lines(&[b"0123456789\n"], 10).is_ok());
+    fn of_a_line_that_is_too_long_nothing_is_kept_and_the_next_one_is_whole() {
+        assert_eq!(lines(&[b"0123456789a\nb\n"], 10), [Err(11), Ok(b"b".to_vec())]);
+        assert_eq!(lines(&[b"0123456789", b"0", b"12", b"3\n", b"b\n"], 10), [Err(14), Ok(b"b".to_vec())]);
+        assert_eq!(lines(&[b"0123456789", b"0", b"\nb\n"], 10), [Err(11), Ok(b"b".to_vec())]);
+        assert_eq!(lines(&[b"0123456789\n"], 10), [Ok(b"0123456789".to_vec())]);
+        let mut endless = Lines::default();
+        for _ in 0..100 {
+            endless.buffer().extend_from_slice(&[b'x'; 100]);
+            assert!(matches!(endless.next(10), Some(Line::Piece(piece, false)) if piece.len() == 100));
+            assert_eq!(endless.next(10), None);
+            assert!(endless.buffer().is_empty());
+        }
     }
 
     proptest! {
         #[test]
-        fn cutting_changes_nothing(text in "[ab\n\r]{0,60}", cut in 0_usize..60) {
+        fn cutting_changes_nothing(text in "[ab\n\r]{0,60}", cut in 0_usize..60, limit in 0_usize..100) {
             let bytes = text.as_bytes();
             let (left, right) = bytes.split_at(cut.min(bytes.len()));
-            prop_assert_eq!(lines(&[left, right], 100), lines(&[bytes], 100));
+            prop_assert_eq!(lines(&[left, right], limit), lines(&[bytes], limit));
         }
     }
 }

@@ -166,7 +166,12 @@ enum Command {
 struct Waiter {
     replies: mpsc::Sender<Reply>,
     takes: Takes,
+    /// Why there will be no answer, though the link goes on.
+    failure: Failure,
 }
+
+/// Set once, before the call is let go.
+type Failure = Arc<OnceLock<UpstreamError>>;
 
 /// A handle of a link; the link ends when the last one is dropped.
 #[derive(Clone)]
@@ -207,6 +212,7 @@ pub struct PipePending {
     replies: mpsc::Receiver<Reply>,
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
+    failure: Failure,
     done: bool,
 }
 
@@ -318,9 +324,9 @@ impl PipeLink {
     pub async fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<PipePending> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(REPLIES);
-        let waiter = Waiter { replies: sender, takes };
         // From here on it is in use, so that nobody takes it away.
         let pending = PipePending::new(id, replies, self);
+        let waiter = Waiter { replies: sender, takes, failure: Arc::clone(&pending.failure) };
         self.commands.send(Command::Request { id, text: write(id), waiter }).await.ok()?;
         Some(pending)
     }
@@ -360,7 +366,7 @@ impl PipePending {
     fn new(id: u64, replies: mpsc::Receiver<Reply>, link: &PipeLink) -> Self {
         link.shared.usage.call_begins();
         let (commands, shared) = (link.commands.clone(), Arc::clone(&link.shared));
-        Self { id, replies, commands, shared, done: false }
+        Self { id, replies, commands, shared, failure: Failure::default(), done: false }
     }
 
     /// The next message of the call; `None` when the link ended before the result.
@@ -372,9 +378,12 @@ impl PipePending {
         reply
     }
 
-    /// What ended the link, where it has ended.
+    /// Why there is no result: what went wrong with this call alone, or what ended the link.
     pub fn ending(&self) -> Ending {
-        self.shared.ending()
+        match self.failure.get() {
+            Some(error) => Ending { error: Some(error.clone()), ..Ending::default() },
+            None => self.shared.ending(),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod listed;
 mod listener;
 mod long;
 pub mod modern;
+mod passing;
 pub mod pool;
 pub mod probe;
 pub mod schemas;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::backend::Backend;
 use crate::runtime::stream::split;
 
-use super::frame::Lines;
+use super::frame::{Line, Lines};
 
 /// Longest line that is logged; what is longer is cut.
 const LINE: usize = 4096;
@@ -101,26 +101,18 @@ pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> s
         let mut lines = Lines::default();
         let mut bucket = Bucket::new(Instant::now());
         while let Ok(1..) = reader.read(lines.buffer()).await {
-            loop {
-                match lines.next(LINE) {
-                    Ok(Some(line)) => {
-                        // Before a line end it is a part of it; elsewhere the log escapes it.
-                        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-                        keep(&lines_kept, &line);
-                        if let Some(left_out) = bucket.take(Instant::now()) {
-                            tell(&upstream, left_out);
-                            tracing::info!(upstream = %upstream, "{line}");
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(_) => {
-                        if let Some(left_out) = bucket.take(Instant::now()) {
-                            tell(&upstream, left_out);
-                            tracing::info!(upstream = %upstream, "(a line longer than {LINE} bytes was cut)");
-                        }
-                        lines = Lines::default();
-                        break;
-                    }
+            while let Some(line) = lines.next(LINE) {
+                let cut = format!("(a line longer than {LINE} bytes was cut)");
+                let line = match line {
+                    // Before a line end it is a part of it; elsewhere the log escapes it.
+                    Line::Whole(line) => String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)),
+                    Line::Piece(_, false) => continue,
+                    Line::Piece(_, true) => cut.into(),
+                };
+                keep(&lines_kept, &line);
+                if let Some(left_out) = bucket.take(Instant::now()) {
+                    tell(&upstream, left_out);
+                    tracing::info!(upstream = %upstream, "{line}");
                 }
             }
         }

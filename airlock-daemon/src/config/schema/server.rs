@@ -42,7 +42,7 @@ pub struct Server {
     pub workers: Workers,
     /// Largest request body in bytes.
     pub max_request_bytes: ByteSize,
-    /// Largest message an upstream may send, in bytes.
+    /// Largest message an upstream may send, in bytes. A call whose answer is larger fails; the server goes on.
     pub max_response_bytes: ByteSize,
     /// How long things may take.
     pub timeouts: Timeouts,

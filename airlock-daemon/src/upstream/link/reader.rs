@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::mcp::error::code;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
@@ -13,14 +14,19 @@ use crate::runtime::stream::ReadHalf;
 
 use super::super::asks::{Asks, Question, Taken};
 use super::super::driver::META_SUBSCRIPTION;
+use super::super::error::UpstreamError;
 use super::super::flood::{Flood, Verdict};
-use super::super::frame::Lines;
+use super::super::frame::{Line, Lines};
 use super::super::hub::Hub;
 use super::super::long::{self, LONG, Owned};
+use super::super::passing::{Envelope, Passing};
 use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
 
 /// Most characters of a line that is no message that are kept and shown.
 const SHOWN: usize = 120;
+
+/// A message this many times as long as any may be has no end.
+const ENDLESS: usize = 16;
 
 /// The reader of one link.
 pub(super) struct Reading {
@@ -58,45 +64,82 @@ impl Reading {
         let mut lines = Lines::default();
         let mut flood = Flood::new(Instant::now());
         let mut pacer = Pacer::default();
+        let mut passing: Option<(Passing, String)> = None;
         loop {
             match reader.read(lines.buffer()).await {
                 Ok(0) => return String::new(),
                 Ok(_) => {}
                 Err(error) => return format!("its output cannot be read: {error}"),
             }
-            loop {
-                match lines.next(self.limit) {
-                    Ok(None) => break,
-                    Ok(Some(line)) => {
-                        let bytes = line.len();
-                        let counts = if bytes >= LONG { self.long(line).await } else { self.message(line) };
-                        if counts != Counts::Not {
-                            let bytes = if counts == Counts::ByLength { bytes } else { 0 };
-                            match flood.one_more(Instant::now(), bytes) {
-                                Verdict::Fine => {}
-                                Verdict::Slow(pause, is_first) => {
-                                    if is_first {
-                                        tracing::warn!(upstream = %self.upstream,
-                                            "the server says more than anybody asked for, and is read more slowly");
-                                    }
-                                    tokio::time::sleep(pause).await;
-                                }
-                                Verdict::End => {
-                                    let reason = Flood::reason();
-                                    tracing::warn!(upstream = %self.upstream, "the server is ended: {reason}");
-                                    return reason;
-                                }
-                            }
+            while let Some(line) = lines.next(self.limit) {
+                let (counts, bytes) = match line {
+                    Line::Whole(line) if line.len() >= LONG => (self.long(line).await, line.len()),
+                    Line::Whole(line) => (self.message(line), line.len()),
+                    Line::Piece(piece, is_last) => {
+                        let (passing, shown) =
+                            passing.get_or_insert_with(|| (Passing::default(), beginning(piece)));
+                        passing.feed(piece);
+                        let bytes = passing.length();
+                        if bytes / ENDLESS > self.limit {
+                            return format!("it sent a message of more than {bytes} bytes");
                         }
-                        pacer.breathe().await;
+                        let counts = if is_last { self.outsize(passing, shown) } else { Counts::Not };
+                        (counts, bytes)
                     }
-                    Err(_) => {
-                        return format!(
-                            "it sent a message longer than {} bytes (server.max_response_bytes)",
-                            self.limit
-                        );
+                };
+                if matches!(line, Line::Piece(_, true)) {
+                    passing = None;
+                }
+                if counts != Counts::Not {
+                    let bytes = if counts == Counts::ByLength { bytes } else { 0 };
+                    match flood.one_more(Instant::now(), bytes) {
+                        Verdict::Fine => {}
+                        Verdict::Slow(pause, is_first) => {
+                            if is_first {
+                                tracing::warn!(upstream = %self.upstream,
+                                    "the server says more than anybody asked for, and is read more slowly");
+                            }
+                            tokio::time::sleep(pause).await;
+                        }
+                        Verdict::End => {
+                            let reason = Flood::reason();
+                            tracing::warn!(upstream = %self.upstream, "the server is ended: {reason}");
+                            return reason;
+                        }
                     }
                 }
+                pacer.breathe().await;
+            }
+        }
+    }
+
+    /// Does what can be done about a message that is too long to be passed on; says how it counts. The call that it answers
+    /// fails, and no other.
+    fn outsize(&self, passed: &Passing, shown: &str) -> Counts {
+        let error = || UpstreamError::too_large(&self.upstream, self.limit);
+        match passed.envelope() {
+            Envelope::Answer(id) => {
+                let waiter = self.waiting.borrow_mut().remove(&id);
+                let Some(waiter) = waiter else { return Counts::Once };
+                // Let go with this set, the call reads it.
+                let _ = waiter.failure.set(error());
+                Counts::Not
+            }
+            Envelope::Request(id) => {
+                tracing::warn!(upstream = %self.upstream, bytes = passed.length(),
+                    "a request of the server's is larger than `server.max_response_bytes` and was refused");
+                let (code, limit) = (code::INVALID_REQUEST, self.limit);
+                let text = format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"the request is larger than {limit} bytes"}}}}"#
+                );
+                if let Some(commands) = self.server.upgrade() {
+                    let _ = commands.try_send(Command::Notify(text));
+                }
+                Counts::ByLength
+            }
+            Envelope::Other => {
+                self.rubbish(shown, "it is larger than `server.max_response_bytes`");
+                Counts::ByLength
             }
         }
     }
@@ -339,7 +382,7 @@ mod tests {
 
     fn wait(reading: &Reading, id: u64, takes: Takes) -> mpsc::Receiver<Reply> {
         let (replies, receiver) = mpsc::channel(4);
-        reading.waiting.borrow_mut().insert(id, Waiter { replies, takes });
+        reading.waiting.borrow_mut().insert(id, Waiter { replies, takes, failure: Arc::default() });
         receiver
     }
 
