@@ -7,6 +7,7 @@ mod bad_input;
 mod batches;
 mod breadth;
 mod bridge;
+mod browser;
 mod crowd;
 mod dial_in;
 mod edge;

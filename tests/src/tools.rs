@@ -32,6 +32,14 @@ pub fn node() -> Result<PathBuf, String> {
     tool("node_modules/node/bin/node")
 }
 
+/// A Chromium without a window, where the host has one.
+pub fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let found =
+        |name: &str| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    found("chromium-headless-shell")
+}
+
 /// The script of an npm package, such as `@modelcontextprotocol/server-everything/dist/index.js`.
 pub fn node_script(path: &str) -> Result<PathBuf, String> {
     tool(&format!("node_modules/{path}"))

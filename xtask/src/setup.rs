@@ -39,7 +39,7 @@ fn never() -> bool {
     false
 }
 
-const THINGS: [Thing; 27] = [
+const THINGS: [Thing; 28] = [
     Thing { package: "gcc", need: Need::Daemon, otherwise: || on_path("cc").is_some() },
     Thing { package: "libc6-dev", need: Need::Daemon, otherwise: never },
     Thing { package: "libsystemd-dev", need: Need::Daemon, otherwise: never },
@@ -57,6 +57,11 @@ const THINGS: [Thing; 27] = [
     Thing { package: "iproute2", need: Need::Namespaces, otherwise: || on_path("ip").is_some() },
     Thing { package: "curl", need: Need::TestTools, otherwise: || on_path("curl").is_some() },
     Thing { package: "haproxy", need: Need::TestTools, otherwise: || on_path("haproxy").is_some() },
+    Thing {
+        package: "chromium-headless-shell",
+        need: Need::TestTools,
+        otherwise: || on_path("chromium-headless-shell").is_some(),
+    },
     Thing {
         package: "systemd-container",
         need: Need::Container,

@@ -28,6 +28,7 @@ use crate::runtime::watched::{Activity, Watched};
 use crate::runtime::worker::{Phase, Remote};
 
 use super::body::Body;
+use super::cors::Readers;
 use super::frames::Counted;
 use super::framing::Framed;
 use super::streams::{Local, Streams};
@@ -61,7 +62,15 @@ struct Client {
 }
 
 impl Client {
+    /// Answers one request, and tells the browser which pages may read the answer.
     async fn answer(&self, fault: Option<&'static str>, request: Request<Incoming>) -> Response<Body> {
+        let readers = Readers::of(&self.service.gateway.origins, &request);
+        let mut response = self.answer_to(fault, request).await;
+        readers.tell(&mut response);
+        response
+    }
+
+    async fn answer_to(&self, fault: Option<&'static str>, request: Request<Incoming>) -> Response<Body> {
         let mut peer = self.peer.clone();
         if self.names_clients {
             peer = match self.service.door.proxies.client(&self.peer, request.headers()) {

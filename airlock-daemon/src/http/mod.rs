@@ -5,6 +5,7 @@ mod ambiguous;
 pub mod blocks;
 pub mod body;
 pub mod connection;
+mod cors;
 pub mod endpoint;
 mod frames;
 mod framing;

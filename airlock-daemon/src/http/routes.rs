@@ -10,9 +10,9 @@ use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
-use super::body::{Body, json};
+use super::body::{self, Body, json};
 use super::health::Asker;
-use super::{Service, ambiguous, endpoint, health, metadata};
+use super::{Service, ambiguous, cors, endpoint, health, metadata};
 
 /// Answers one request. `fault` is what its head is known to have that hyper does not show.
 pub async fn route(
@@ -30,20 +30,52 @@ pub async fn route(
         }
         return response;
     }
-    if let Some(expected) = request.headers().get(http::header::EXPECT)
-        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    if !expects_too_much(request.headers())
+        && !cors::is_preflight(&request)
+        && let Some(mcp) = Endpoint::parse(request.uri().path())
     {
+        return endpoint::serve(service, peer, mcp, request).await;
+    }
+    let (head, mut body) = request.into_parts();
+    let waits = head.headers.contains_key(header::EXPECT);
+    let version = head.version;
+    let mut response = beside(service, peer, &Request::from_parts(head, ())).await;
+    // None of these needs a body, but a client that is told so should be able to read it.
+    if version == Version::HTTP_2 {
+        let server = &service.gateway.config.server;
+        body::take_in(body, server.max_request_bytes.as_usize(), server.timeouts.body.0);
+    } else if waits || !body::discard(&mut body).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Of all expectations one can be met.
+fn expects_too_much(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Answers a request that is for no endpoint.
+async fn beside(service: &Arc<Service>, peer: Peer, request: &Request<()>) -> Response<Body> {
+    if expects_too_much(request.headers()) {
         let reason = "of all expectations only 100-continue can be met (RFC 9110, section 10.1.1)";
         let refusal = Refusal::new(Stage::Http, StatusCode::EXPECTATION_FAILED, reason);
         return refuse(service, peer, request.headers(), refusal);
     }
-    let path = request.uri().path();
-    if let Some(mcp) = Endpoint::parse(path) {
-        return endpoint::serve(service, peer, mcp, request).await;
+    if cors::is_preflight(request) {
+        if let Err(refusal) = may_ask(&service.gateway, &peer, request) {
+            return endpoint::turn_away(service, peer, &refusal);
+        }
+        service.gateway.metrics.request("", StatusCode::NO_CONTENT.as_u16());
+        return cors::preflight(request.headers());
     }
+    let path = request.uri().path();
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     if let Some(resource) = path.strip_prefix(metadata::PREFIX) {
-        return match open_to_all(&service.gateway, &peer, request.headers()) {
+        // It is for every page (RFC 9728, section 3; `cors::is_for_all`).
+        return match limit::request(&service.gateway, &peer, request.headers()) {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
             Ok(()) if get => metadata::serve(&service.gateway, resource),
             Ok(()) => endpoint::turn_away(service, peer, &not_allowed()),
@@ -52,12 +84,12 @@ pub async fn route(
     match path {
         // Whoever looks after this host must be able to, however busy its address is.
         "/live" if get => health::live(service),
-        "/ready" if get => match asker(&service.gateway, &peer, &request).await {
+        "/ready" if get => match asker(&service.gateway, &peer, request).await {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
             Ok(asker) => health::ready(service, asker),
         },
         "/info" if get => {
-            let asker = match asker(&service.gateway, &peer, &request).await {
+            let asker = match asker(&service.gateway, &peer, request).await {
                 Ok(Asker::Stranger) => {
                     open_to_all(&service.gateway, &peer, request.headers()).map(|()| Asker::Stranger)
                 }
@@ -74,7 +106,7 @@ pub async fn route(
 }
 
 /// Who asks for what strangers are told less of. A token that is shown must be good, and counts like any other that is not.
-async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<Incoming>) -> Result<Asker, Refusal> {
+async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<Asker, Refusal> {
     let headers = request.headers();
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(Asker::Stranger);
@@ -86,6 +118,14 @@ async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<Incoming>) -> R
     head.uri = Uri::from_static("/mcp");
     head.headers = headers.clone();
     authenticate(gateway, peer, &Endpoint::Merged, &head).await.map(|_| Asker::Known)
+}
+
+/// A browser asks without a token what a page may do; that is limited like any request, and not for web pages of others.
+fn may_ask(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<(), Refusal> {
+    let (uri, headers) = (request.uri(), request.headers());
+    limit::request(gateway, peer, headers)?;
+    limit::head(uri, headers)?;
+    if cors::is_for_all(uri.path()) { Ok(()) } else { gateway.origins.admit(uri, headers) }
 }
 
 /// What needs no token is limited all the same, and not for web pages of others.

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::config::schema::{Config, Server};
 
@@ -73,10 +73,22 @@ impl Origins {
     pub fn is_lured(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter().peekable();
         if origins.peek().is_some() {
-            let is_known = |origin: &http::HeaderValue| self.allowed.iter().any(|allowed| origin == allowed);
+            let is_known = |origin: &HeaderValue| self.allowed.iter().any(|allowed| origin == allowed);
             return !origins.all(is_known);
         }
         headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "none" && site != "same-origin")
+    }
+
+    /// The origin of the web page that a request comes from, where it is let in.
+    pub fn page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let page = origins.next().filter(|_| origins.next().is_none())?;
+        self.allowed.iter().any(|allowed| page == allowed).then_some(page)
+    }
+
+    /// Whether web pages of any origin are let in.
+    pub const fn lets_pages_in(&self) -> bool {
+        !self.allowed.is_empty()
     }
 
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -113,7 +125,6 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn status(headers: &[(http::HeaderName, &str)]) -> Result<(), StatusCode> {
         let server = Server {

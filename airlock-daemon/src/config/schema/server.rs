@@ -34,7 +34,8 @@ pub struct Server {
     pub max_connections: usize,
     /// The same of one address (IPv6: one /64). Trusted proxies and unix sockets are not counted.
     pub max_connections_per_address: usize,
-    /// Values of `Origin` that browsers may send; none by default.
+    /// Web pages that may call from a browser, by their origin (`https://app.example.com`); none by default. Browsers are told so
+    /// by CORS: such a page may send and read what any client may, a page of anybody else nothing but the OAuth metadata.
     pub allowed_origins: Vec<String>,
     /// Which kind of socket I/O to use.
     pub io: Io,

@@ -35,6 +35,7 @@ fn lured() -> Vec<Request> {
         image("/mcp/docs?access_token=guess"),
         image("/nothing/here"),
         image("/info"),
+        // Every page may read it.
         image("/.well-known/oauth-protected-resource/mcp"),
         image("/mcp").header("authorization", "Basic Z3Vlc3M6Z3Vlc3M="),
         form.clone().header("origin", "https://evil.example").header("sec-fetch-site", "cross-site"),
@@ -55,7 +56,7 @@ fn a_page_cannot_have_its_visitors_blocked() {
     let blocked = || {
         for request in lured() {
             let answer = airlock.send(&from(request, visitor));
-            assert!([403, 404, 429].contains(&answer.status), "{}", answer.text());
+            assert!([200, 403, 404, 429].contains(&answer.status), "{}", answer.text());
             let rule = answer.answer()["error"]["data"]["rule_id"].clone();
             assert_ne!(rule, "rate_limiting.kernel_drop", "the visitor is blocked");
         }
@@ -78,7 +79,7 @@ fn a_page_cannot_use_up_the_guesses_of_its_visitors() {
     for _ in 0..3 {
         for request in lured() {
             let answer = airlock.send(&from(request, visitor));
-            assert!([403, 404].contains(&answer.status), "{}", answer.text());
+            assert!([200, 403, 404].contains(&answer.status), "{}", answer.text());
         }
     }
     let guess = from(Request::post("/mcp", "{}").bearer("rubbish"), visitor);
