@@ -12,6 +12,8 @@ mod http2;
 mod parsing;
 #[path = "edge/proxies.rs"]
 mod proxies;
+#[path = "edge/refused_bodies.rs"]
+mod refused_bodies;
 #[path = "edge/swap.rs"]
 mod swap;
 #[path = "edge/tls.rs"]

@@ -8,11 +8,12 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use memchr::memchr;
 
+use super::linger::Linger;
 use super::peek;
 
 /// Longest line that is put together from several reads, in bytes. hyper takes no head that long.
@@ -42,12 +43,14 @@ impl Heads {
 pub(super) struct Framed<S> {
     stream: S,
     scan: Scan,
+    /// Once the writing half is closed.
+    lingers: Option<Linger>,
 }
 
 impl<S> Framed<S> {
     /// Looks at what comes from `stream`.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, scan: Scan::default() }
+        Self { stream, scan: Scan::default(), lingers: None }
     }
 
     /// What was seen.
@@ -87,6 +90,11 @@ enum Place {
 }
 
 impl Scan {
+    /// Whether all that has come are whole requests.
+    fn is_between_requests(&self) -> bool {
+        self.place == Place::Start && self.line.is_empty()
+    }
+
     fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.place {
@@ -202,12 +210,12 @@ impl<S: Read + Unpin> Read for Framed<S> {
         cx: &mut Context<'_>,
         into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, scan } = &mut *self;
+        let Self { stream, scan, .. } = &mut *self;
         peek::poll_read(stream, cx, into, |bytes| scan.read(bytes))
     }
 }
 
-impl<S: Write + Unpin> Write for Framed<S> {
+impl<S: Read + Write + Unpin> Write for Framed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
@@ -228,8 +236,16 @@ impl<S: Write + Unpin> Write for Framed<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Closes the writing half; after an answer to a request that was not read to its end it lingers then.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stream, scan, lingers } = &mut *self;
+        if lingers.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            if scan.is_between_requests() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        lingers.get_or_insert_with(Linger::new).poll(stream, cx).map(Ok)
     }
 }
 

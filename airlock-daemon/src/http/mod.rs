@@ -10,6 +10,7 @@ pub mod endpoint;
 mod frames;
 mod framing;
 pub mod health;
+mod linger;
 pub mod metadata;
 pub mod metrics;
 mod peek;
