@@ -50,6 +50,13 @@ fn the_python_client_in_both_eras() {
         }
     }
     assert!(!run("/mcp/docs", "rubbish", "auto", "search_docs").status.success(), "in without a token");
+    // The message is all that its user sees of a refusal.
+    for mode in ["auto", "legacy"] {
+        let denied = run("/mcp/docs", &token, mode, "phone_home");
+        let shown = String::from_utf8_lossy(&denied.stderr);
+        assert!(!denied.status.success(), "{mode}: {shown}");
+        assert!(shown.contains("Forbidden: only operators may call phone_home"), "{mode}: {shown}");
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub mod code {
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The request needs a capability that the client has not declared (2026-07-28).
     pub const MISSING_CAPABILITY: i32 = -32021;
+    /// The client has taken the request back.
+    pub const CANCELLED: i32 = 499;
     /// The revision is not spoken here (2026-07-28).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }
@@ -28,7 +30,7 @@ pub mod code {
 /// `error.data` of the error contract.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ErrorData {
-    /// Why, in words that give nothing internal away.
+    /// Why, in words that give nothing internal away. The message has it as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The rule that decided.

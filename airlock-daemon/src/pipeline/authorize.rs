@@ -10,11 +10,13 @@ use crate::auth::principal::Principal;
 use crate::config::schema::{PolicyArguments, PolicyMode, PolicyNumbers};
 use crate::mcp::error::code;
 use crate::mcp::revision::Revision;
-use crate::policy::{Call, Clarity, Client, Decision, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX};
+use crate::policy::{
+    Call, Clarity, Client, Decision, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question, SHADOW_PREFIX,
+};
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
-use super::kind::Noun;
+use super::kind::{Noun, quoted};
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage, record};
 
@@ -66,8 +68,19 @@ pub fn authorize(
                 detail: None,
             })
         }
-        judged => judged,
+        judged => judged.map_err(|refusal| name_call(refusal, upstream, wish)),
     }
+}
+
+/// That no rule allows a call names the call: a client that made several shows nothing else of it.
+fn name_call(mut refusal: Refusal, upstream: &Upstream, wish: Wish<'_>) -> Refusal {
+    if refusal.reason == NOT_ALLOWED {
+        // The upstream's own id of a task is nothing that its owner knows.
+        let named = wish.subject.filter(|(noun, _)| *noun != Noun::Task);
+        let call = named.map_or_else(|| format!("`{}`", wish.method), |(noun, name)| quoted(noun, name));
+        refusal.reason = format!("no rule of the policy allows {call} on `{}`", upstream.name);
+    }
+    refusal
 }
 
 /// Whether a principal would be let through: for what is shown, such as the entries of a list. Nothing is recorded. In shadow
@@ -93,7 +106,11 @@ fn is_shadowed(gateway: &Gateway, refusal: &Refusal) -> bool {
 fn offered(upstream: &Upstream, wish: Wish<'_>) -> Result<(), Refusal> {
     match (wish.named(Noun::Tool), &upstream.config.allow_tools) {
         (Some(tool), Some(allowed)) if !allowed.iter().any(|allowed| allowed == tool) => {
-            Err(forbidden("the tool is not among those that this host offers", "allow_tools".into()))
+            let tool = quoted(Noun::Tool, tool);
+            Err(forbidden(
+                &format!("the tool {tool} is not among those that this host offers"),
+                "allow_tools".into(),
+            ))
         }
         _ => Ok(()),
     }

@@ -21,7 +21,7 @@ use crate::upstream::link::{Pending, Takes};
 use crate::upstream::pool::{Caller, Upstream};
 
 use super::authorize::{Wish, authorize};
-use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered};
+use super::kind::{COMPLETE, Call, Noun, Subject, TOOLS_CALL, offered, quoted};
 use super::open::{Open, failed};
 use super::parked::{Resumed, Ticket};
 use super::record::{self, Outcome};
@@ -313,7 +313,7 @@ async fn launch(
         // Cancelled before anything was sent: nothing is.
         () = told => {
             open.end(Outcome::Cancelled, 0, None);
-            return Err(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(499));
+            return Err(Refusal::new(Stage::Upstream, StatusCode::OK, "the call was cancelled").code(code::CANCELLED));
         }
         sent = timeout_at(deadline, send(upstream, kind, needs, &open.who, params, mirrored.clone())) => sent,
     };
@@ -405,7 +405,13 @@ pub(super) fn unknown(noun: Noun, revision: Revision, aim: &Aim) -> Refusal {
         (Noun::Resource, Era::Legacy) => code::LEGACY_RESOURCE_NOT_FOUND,
         _ => code::INVALID_PARAMS,
     };
-    let reason = format!("there is no such {}", noun.word());
+    let reason = match &aim.target {
+        // A made-up task and somebody else's are refused by the same words.
+        Some(name) if noun != Noun::Task => {
+            format!("there is no {} {} here", noun.word(), quoted(noun, name))
+        }
+        _ => format!("there is no such {}", noun.word()),
+    };
     let mut refusal = Refusal::new(Stage::Route, StatusCode::OK, reason).code(code);
     refusal.aim = aim.clone();
     refusal

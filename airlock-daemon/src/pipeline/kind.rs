@@ -11,6 +11,7 @@ use crate::mcp::envelope::variant;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
+use crate::observe::escape::printable;
 use crate::upstream::driver::Facts;
 use crate::upstream::listed::Shape;
 
@@ -188,6 +189,19 @@ pub fn recorded(noun: Noun, name: &str) -> Cow<'_, str> {
         (Noun::Resource, Some(at)) => Cow::Owned(format!("{}?…", name[..at].trim_end_matches('{'))),
         _ => Cow::Borrowed(name),
     }
+}
+
+/// The same in a sentence to the client that has named it.
+pub fn quoted(noun: Noun, name: &str) -> String {
+    in_quotes(&recorded(noun, name))
+}
+
+/// What a client has written in a sentence to it: in quotes, cut, and with nothing that steers a terminal.
+pub fn in_quotes(text: &str) -> String {
+    const MOST: usize = 128;
+    let cut: String = text.chars().take(MOST).collect();
+    let rest = if cut.len() < text.len() { "…" } else { "" };
+    format!("`{}{rest}`", printable(&cut))
 }
 
 impl Call {

@@ -14,6 +14,7 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Schema;
 
 use super::call::Requester;
+use super::kind::{Noun, quoted};
 use super::{Refusal, Stage};
 
 /// Compares what a modern client sent, and finds out what goes along to the server.
@@ -59,7 +60,8 @@ pub async fn check(
             Ok(Mirrored { annotations: Some(annotations), others })
         }
         Schema::Invalid => {
-            let mut refusal = Refusal::new(Stage::Route, StatusCode::OK, "there is no such tool");
+            let reason = format!("there is no tool {} here", quoted(Noun::Tool, tool));
+            let mut refusal = Refusal::new(Stage::Route, StatusCode::OK, reason);
             refusal.detail =
                 Some("the tool's x-mcp-header is invalid, so the tool is not offered".to_owned());
             Err(refusal.code(code::INVALID_PARAMS))

@@ -152,11 +152,19 @@ impl Refusal {
             supported: self.requested_revision.as_ref().map(|_| Revision::ALL.map(Revision::as_str).to_vec()),
             requested: self.requested_revision.clone(),
         };
-        response(self.id.as_ref().map(Id::as_json), self.code, self.message(), &data)
+        response(self.id.as_ref().map(Id::as_json), self.code, &self.message(), &data)
+    }
+
+    /// The code's name, why, and when to come back: most clients show their users and their models nothing else.
+    fn message(&self) -> String {
+        let (title, reason) = (self.title(), self.reason.trim_end_matches('.'));
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let wait = self.retry_after.map(|secs| format!("; try again in {secs} s")).unwrap_or_default();
+        format!("{title}{colon}{reason}{wait}")
     }
 
     /// The short text that goes with the code.
-    fn message(&self) -> &'static str {
+    fn title(&self) -> &'static str {
         use crate::mcp::error::code;
         match self.code {
             code::PARSE_ERROR => "Parse error",
@@ -166,7 +174,45 @@ impl Refusal {
             code::HEADER_MISMATCH => "Header mismatch",
             code::LEGACY_RESOURCE_NOT_FOUND => "Resource not found",
             code::UNSUPPORTED_VERSION => "Unsupported protocol version",
-            _ => self.status.canonical_reason().unwrap_or("Refused"),
+            code::INTERNAL_ERROR => "Internal error",
+            code::CANCELLED => "Cancelled",
+            // Ours are those of HTTP. The status may be another: to a legacy client most errors are answers like any other.
+            code => u16::try_from(code)
+                .ok()
+                .and_then(|code| StatusCode::from_u16(code).ok())
+                .and_then(|status| status.canonical_reason())
+                .unwrap_or("Refused"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::error::code;
+
+    #[test]
+    fn the_message_says_all_that_a_client_shows() {
+        let refusal = |status, reason: &str| Refusal::new(Stage::Http, status, reason);
+        let mut too_many = refusal(StatusCode::TOO_MANY_REQUESTS, "too many requests come from this account");
+        too_many.retry_after = Some(3);
+        for (refusal, message) in [
+            (refusal(StatusCode::FORBIDDEN, "this tool is for nobody"), "Forbidden: this tool is for nobody"),
+            (refusal(StatusCode::FORBIDDEN, "It is not for you."), "Forbidden: It is not for you"),
+            (refusal(StatusCode::FORBIDDEN, ""), "Forbidden"),
+            (
+                refusal(StatusCode::BAD_REQUEST, "`params.name` must be a string").code(code::INVALID_PARAMS),
+                "Invalid params: `params.name` must be a string",
+            ),
+            (
+                refusal(StatusCode::OK, "the call was cancelled").code(code::CANCELLED),
+                "Cancelled: the call was cancelled",
+            ),
+            (too_many, "Too Many Requests: too many requests come from this account; try again in 3 s"),
+        ] {
+            let body: serde_json::Value = serde_json::from_str(&refusal.body("id")).expect("JSON");
+            assert_eq!(body["error"]["message"], message);
+            assert_eq!(body["error"]["data"]["reason"], *refusal.reason, "the parts stay as they are");
         }
     }
 }

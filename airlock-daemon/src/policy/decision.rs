@@ -21,7 +21,8 @@ pub const SHADOW_PREFIX: &str = "shadow:";
 const MAX_RULE_ID_BYTES: usize = 128;
 const MAX_REASON_BYTES: usize = 512;
 const MAX_LIST_ENTRIES: usize = 64;
-const NOT_ALLOWED: &str = "no rule of the policy allows this call";
+/// The reason of a refusal because nothing allows the call; the policy itself has given none.
+pub const NOT_ALLOWED: &str = "no rule of the policy allows this call";
 const NO_ANSWER: &str = "the policy could not decide this call";
 const NO_POLICY: &str = "no policy is in force here, so nothing is allowed";
 

@@ -36,7 +36,8 @@ pub use cache::Counts;
 pub use clear::{Clarity, Unclear};
 pub use coverage::{Coverage, FileCoverage};
 pub use decision::{
-    Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, Obligations, Question, SHADOW_PREFIX,
+    Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question,
+    SHADOW_PREFIX,
 };
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
