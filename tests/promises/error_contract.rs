@@ -205,7 +205,13 @@ fn every_refusal_keeps_the_contract() {
             8,
         )
         .rule("no_phone_home"),
-        case("no such upstream", Request { path: "/mcp/nowhere".to_owned(), ..list() }, 404, 7),
+        case("no such upstream", Request { path: "/mcp/nowhere".to_owned(), ..list() }, 404, Value::Null),
+        case(
+            "no such upstream for a stranger",
+            Request { path: "/mcp/nowhere".to_owned(), ..anonymous() },
+            404,
+            Value::Null,
+        ),
         case("no such path", Request::get("/nowhere"), 404, Value::Null),
         case(
             "no such method",

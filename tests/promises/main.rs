@@ -31,6 +31,7 @@ mod oauth;
 mod one_call;
 mod ownership;
 mod param_headers;
+mod paths;
 mod pinned;
 mod policy;
 mod policy_cli;

@@ -184,6 +184,8 @@ async fn head(
     limit::request(gateway, &context.peer, &parts.headers)?;
     limit::head(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
+    // Before a token is asked for: a client would look for the metadata of what is not there.
+    endpoint.upstream(&gateway.upstreams)?;
     let principal = authenticate(gateway, &context.peer, endpoint, parts).await?;
     *known = Some(Arc::clone(&principal));
     let not_allowed = |allow, reason: &str| {

@@ -5,21 +5,23 @@ use serde_json::json;
 
 use crate::auth::proof_algorithms;
 use crate::config::schema::{ClientAuth, Tls};
-use crate::pipeline::Gateway;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Gateway, Refusal};
 
 use super::body::{self, Body};
-use super::routes::not_found;
+use super::routes::nothing_here;
 
 /// Well-known path; the resource's own path follows it (RFC 9728, section 3.1).
 pub const PREFIX: &str = "/.well-known/oauth-protected-resource";
 
 /// The metadata of the resource at `path`; without a path, of the merged endpoint.
-pub fn serve(gateway: &Gateway, path: &str) -> Response<Body> {
-    let endpoint = if path.is_empty() { Some(Endpoint::Merged) } else { Endpoint::parse(path) };
-    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.upstream(&gateway.upstreams).is_ok()) else {
-        return not_found();
-    };
+///
+/// # Errors
+/// 404 when there is no such resource.
+pub fn serve(gateway: &Gateway, path: &str) -> Result<Response<Body>, Refusal> {
+    let endpoint = if matches!(path, "" | "/") { Some(Endpoint::Merged) } else { Endpoint::parse(path) };
+    let endpoint = endpoint.ok_or_else(nothing_here)?;
+    endpoint.upstream(&gateway.upstreams)?;
     let mut document = json!({
         "resource": format!("{}{}", gateway.base_url, endpoint.path()),
         "authorization_servers": gateway.issuers,
@@ -38,5 +40,5 @@ pub fn serve(gateway: &Gateway, path: &str) -> Response<Body> {
     if !scopes.is_empty() {
         document["scopes_supported"] = json!(scopes);
     }
-    body::json(StatusCode::OK, document.to_string())
+    Ok(body::json(StatusCode::OK, document.to_string()))
 }

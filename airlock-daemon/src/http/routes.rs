@@ -75,11 +75,10 @@ async fn beside(service: &Arc<Service>, peer: Peer, request: &Request<()>) -> Re
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     if let Some(resource) = path.strip_prefix(metadata::PREFIX) {
         // It is for every page (RFC 9728, section 3; `cors::is_for_all`).
-        return match limit::request(&service.gateway, &peer, request.headers()) {
-            Err(refusal) => endpoint::turn_away(service, peer, &refusal),
-            Ok(()) if get => metadata::serve(&service.gateway, resource),
-            Ok(()) => endpoint::turn_away(service, peer, &not_allowed()),
-        };
+        let served = limit::request(&service.gateway, &peer, request.headers()).and_then(|()| {
+            if get { metadata::serve(&service.gateway, resource) } else { Err(not_allowed()) }
+        });
+        return served.unwrap_or_else(|refusal| endpoint::turn_away(service, peer, &refusal));
     }
     match path {
         // Whoever looks after this host must be able to, however busy its address is.
@@ -145,8 +144,10 @@ fn refuse(service: &Arc<Service>, peer: Peer, headers: &HeaderMap, refusal: Refu
     endpoint::turn_away(service, peer, &refusal)
 }
 
-fn nothing_here() -> Refusal {
-    Refusal::new(Stage::Http, StatusCode::NOT_FOUND, "there is nothing at this path; the endpoint is /mcp")
+/// 404 for a path that is nothing at all.
+pub(super) fn nothing_here() -> Refusal {
+    let reason = "there is nothing at this path: `/mcp/NAME` is one server, `/mcp` all of them";
+    Refusal::new(Stage::Http, StatusCode::NOT_FOUND, reason)
 }
 
 fn not_allowed() -> Refusal {

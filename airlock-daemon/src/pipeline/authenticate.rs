@@ -112,8 +112,9 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     values.next().is_none().then_some(value)
 }
 
-/// Where the metadata of the resource at `path` is (RFC 9728, section 3.1).
+/// Where the metadata of the resource at `path` is (RFC 9728, section 3.1). A slash at its end is no part of the resource's name.
 pub fn metadata_url(base_url: &str, path: &str) -> String {
+    let path = path.strip_suffix('/').unwrap_or(path);
     // Only path characters that cannot end the quoted string of the challenge.
     let path: String = path.chars().filter(|c| c.is_ascii_alphanumeric() || "-._~/".contains(*c)).collect();
     format!("{base_url}/.well-known/oauth-protected-resource{path}")
@@ -208,6 +209,7 @@ mod tests {
             metadata_url("https://a", "/mcp/x\", error=\"y"),
             "https://a/.well-known/oauth-protected-resource/mcp/xerrory"
         );
+        assert_eq!(metadata_url("https://a", "/mcp/"), "https://a/.well-known/oauth-protected-resource/mcp");
     }
 
     #[test]

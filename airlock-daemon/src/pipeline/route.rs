@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::upstream::pool::{Upstream, Upstreams};
 
-use super::kind::Noun;
+use super::kind::{Noun, in_quotes};
 use super::{Refusal, Stage, naming};
 
 /// Where a request was sent.
@@ -19,9 +19,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Reads a path; `None` when it is no MCP endpoint.
+    /// Reads a path, with or without a slash at its end; `None` when it is no MCP endpoint.
     pub fn parse(path: &str) -> Option<Self> {
-        let rest = path.strip_prefix("/mcp")?;
+        let rest = path.strip_suffix('/').unwrap_or(path).strip_prefix("/mcp")?;
         match rest.strip_prefix('/') {
             None if rest.is_empty() => Some(Self::Merged),
             Some(name) if !name.is_empty() && !name.contains('/') => Some(Self::One(name.to_owned())),
@@ -29,7 +29,7 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint's path.
+    /// The endpoint's path, without a slash at its end.
     pub fn path(&self) -> String {
         match self {
             Self::Merged => "/mcp".to_owned(),
@@ -44,8 +44,13 @@ impl Endpoint {
     pub fn upstream<'a>(&self, upstreams: &'a Upstreams) -> Result<Option<&'a Arc<Upstream>>, Refusal> {
         match self {
             Self::Merged => Ok(None),
+            // The client has said the name; which others there are is not for everybody.
             Self::One(name) => upstreams.get(name).map(Some).ok_or_else(|| {
-                Refusal::new(Stage::Route, StatusCode::NOT_FOUND, "there is no such endpoint here")
+                let reason = format!(
+                    "there is no server {} here: `/mcp/NAME` is one server, `/mcp` all of them",
+                    in_quotes(name)
+                );
+                Refusal::new(Stage::Route, StatusCode::NOT_FOUND, reason)
             }),
         }
     }
@@ -74,8 +79,23 @@ mod tests {
     #[test]
     fn paths_are_read() {
         assert_eq!(Endpoint::parse("/mcp"), Some(Endpoint::Merged));
-        assert_eq!(Endpoint::parse("/mcp/docs"), Some(Endpoint::One("docs".into())));
-        for path in ["/", "/mcp/", "/mcpx", "/mcp/docs/", "/mcp/docs/x", "/MCP", "//mcp"] {
+        assert_eq!(Endpoint::parse("/mcp/"), Some(Endpoint::Merged));
+        for path in ["/mcp/docs", "/mcp/docs/"] {
+            let docs = Endpoint::parse(path).expect(path);
+            assert_eq!((&docs, docs.path().as_str()), (&Endpoint::One("docs".into()), "/mcp/docs"));
+        }
+        for path in [
+            "",
+            "/",
+            "/mcp//",
+            "/mcpx",
+            "/mcpx/",
+            "/mcp//docs",
+            "/mcp/docs//",
+            "/mcp/docs/x",
+            "/MCP",
+            "//mcp",
+        ] {
             assert_eq!(Endpoint::parse(path), None, "{path}");
         }
     }

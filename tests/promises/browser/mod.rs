@@ -52,7 +52,8 @@ fn a_page_in_chromium_is_a_client() {
     assert_eq!(ours["challenge"], json!({"status": 401, "url": url, "correlation": 24}), "{ours}");
     let resource = json!({"status": 200, "resource": format!("http://{}/mcp/docs", airlock.address())});
     assert_eq!(ours["metadata"], resource, "{ours}");
-    assert!(ours["mistyped"]["message"].is_string(), "{ours}");
+    assert_eq!(ours["mistyped"]["status"], 404, "{ours}");
+    assert!(ours["mistyped"]["message"].to_string().contains("no server `dcos` here"), "{ours}");
     for (mode, revision, has_session) in [("legacy", "2025-11-25", true), ("modern", "2026-07-28", false)] {
         let client = &ours[mode];
         assert_eq!(client["revision"], revision, "{ours}");

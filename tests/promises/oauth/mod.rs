@@ -151,7 +151,7 @@ fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
             assert!(!refused.text().contains("docs"), "it says where the token is good: {}", refused.text());
         }
         // There is nothing, and whose token it is does not matter.
-        assert_eq!(list(&airlock, "/mcp/nothing", &docs).status, 401);
+        assert_eq!(list(&airlock, "/mcp/nothing", &docs).status, 404);
     }
     let merged = provider.token(&resource(&airlock, "/mcp"), "mcp:use");
     for path in ["/mcp", "/mcp/docs", "/mcp/code"] {
