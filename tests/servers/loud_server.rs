@@ -2,7 +2,8 @@
 //!
 //! `--instructions N` has it introduce itself with so many bytes, `--tools N` has it list so many tools
 //! besides its own. `large {bytes, speaks}` answers so many bytes, after a log message where it is to speak;
-//! `links {count}` names so many resources; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
+//! `links {count}` names so many resources; `halved {bytes}` sends that much of its answer, and the end of it once
+//! something else is asked; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
 //! {changes}` says so often that its tools have changed, both before they answer.
 
 use std::io::{self, BufRead as _, BufWriter, Write};
@@ -10,7 +11,7 @@ use std::io::{self, BufRead as _, BufWriter, Write};
 use serde_json::{Value, json};
 
 /// Its tools; those of `--tools` come besides.
-const TOOLS: [&str; 5] = ["large", "links", "deep", "rubbish", "storm"];
+const TOOLS: [&str; 6] = ["large", "links", "halved", "deep", "rubbish", "storm"];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -20,7 +21,9 @@ fn main() -> io::Result<()> {
     };
     let (instructions, tools) = (number("--instructions"), number("--tools"));
     let mut out = BufWriter::new(io::stdout().lock());
-    for line in io::stdin().lock().lines() {
+    let mut lines = io::stdin().lock().lines();
+    let mut waiting = None;
+    while let Some(line) = waiting.take().or_else(|| lines.next()) {
         let Ok(message) = serde_json::from_str::<Value>(&line?) else { continue };
         let Some(id) = message.get("id") else { continue };
         let answer = match message["method"].as_str() {
@@ -33,6 +36,19 @@ fn main() -> io::Result<()> {
                 result.to_string()
             }
             Some("tools/list") => list(tools),
+            Some("tools/call") if message["params"]["name"] == "halved" => {
+                let bytes = message["params"]["arguments"]["bytes"].as_u64().unwrap_or(0);
+                let text = "x".repeat(usize::try_from(bytes).unwrap_or(0));
+                write!(
+                    out,
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"#
+                )?;
+                out.flush()?;
+                waiting = lines.next();
+                writeln!(out, r#""}}]}}}}"#)?;
+                out.flush()?;
+                continue;
+            }
             Some("tools/call") => call(&message["params"], &mut out)?,
             Some("ping" | "resources/subscribe" | "resources/unsubscribe") => "{}".to_owned(),
             _ => {

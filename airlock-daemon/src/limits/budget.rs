@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 use crate::auth::principal::Identity;
 use crate::config::schema::MemoryShares;
 
@@ -41,6 +43,8 @@ pub enum What {
     Subscription,
     /// The body of a request that is carried out.
     Request,
+    /// A message of a server that is not whole yet.
+    Incoming,
 }
 
 /// A level at which a share is set.
@@ -60,6 +64,16 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the memory that `{}` allows is in use: read or close what is open, and try again", self.0.name())]
 pub struct Exhausted(pub Level);
+
+impl Exhausted {
+    /// The HTTP status that says so: of a share that is the caller's, or of one that is everybody's.
+    pub const fn status(self) -> StatusCode {
+        match self.0 {
+            Level::All => StatusCode::SERVICE_UNAVAILABLE,
+            Level::Tenant | Level::Principal | Level::Session => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+}
 
 /// Something that can be given up when its holder has too much.
 pub trait Holding: Send + Sync {
@@ -134,7 +148,8 @@ struct Node {
 
 impl What {
     /// All of them, in the order of [`Stats::used`].
-    pub const ALL: [Self; 4] = [Self::Answer, Self::Question, Self::Subscription, Self::Request];
+    pub const ALL: [Self; 5] =
+        [Self::Answer, Self::Question, Self::Subscription, Self::Request, Self::Incoming];
 
     /// What metrics call it.
     pub const fn name(self) -> &'static str {
@@ -143,6 +158,7 @@ impl What {
             Self::Question => "question",
             Self::Subscription => "subscription",
             Self::Request => "request",
+            Self::Incoming => "incoming",
         }
     }
 }

@@ -77,6 +77,10 @@ impl Requester {
 }
 
 /// A call that was let through: one that begins, or one that goes on where it was parked.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "each call has one, in its own task; a box would be one more allocation"
+)]
 pub enum Started {
     /// It runs here.
     Running(Running),
@@ -433,6 +437,9 @@ pub fn upstream_failed(error: &UpstreamError) -> Refusal {
     let mut refusal = Refusal::new(Stage::Upstream, error.status(), error.reason());
     refusal.detail = Some(error.to_string());
     refusal.retry_after = error.retry_after();
+    if let UpstreamError::NoRoom { exhausted, .. } = error {
+        refusal.rule_id = Some(exhausted.0.name().into());
+    }
     refusal
 }
 

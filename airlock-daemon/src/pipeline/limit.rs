@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
-use crate::limits::budget::{Exhausted, Level};
+use crate::limits::budget::Exhausted;
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
@@ -96,11 +96,7 @@ pub fn stream(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusa
 /// The refusal of what finds no room in the memory that there is for it.
 pub fn exhausted(gateway: &Gateway, exhausted: Exhausted) -> Refusal {
     gateway.metrics.limited(exhausted.0.name());
-    let status = match exhausted.0 {
-        Level::All => StatusCode::SERVICE_UNAVAILABLE,
-        Level::Tenant | Level::Principal | Level::Session => StatusCode::TOO_MANY_REQUESTS,
-    };
-    let mut refusal = Refusal::new(Stage::Limit, status, exhausted.to_string());
+    let mut refusal = Refusal::new(Stage::Limit, exhausted.status(), exhausted.to_string());
     refusal.rule_id = Some(exhausted.0.name().into());
     refusal.retry_after = Some(1);
     refusal

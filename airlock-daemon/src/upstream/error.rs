@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::units::{ByteSize, Period};
+use crate::limits::budget::Exhausted;
 
 /// A call could not be answered by the upstream. `Display` is for the operator; clients get [`UpstreamError::reason`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -96,6 +97,14 @@ pub enum UpstreamError {
         /// The limit.
         limit: String,
     },
+    /// Its answer finds no room in what the caller's share of the memory has left.
+    #[error("upstream `{upstream}`: {exhausted}")]
+    NoRoom {
+        /// The upstream's name.
+        upstream: String,
+        /// The share.
+        exhausted: Exhausted,
+    },
     /// Too many of its processes run.
     #[error("upstream `{upstream}` already has {limit} {what}")]
     Busy {
@@ -143,6 +152,7 @@ impl UpstreamError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoRoom { exhausted, .. } => exhausted.status(),
             Self::Absent { .. } | Self::Busy { .. } | Self::CircuitOpen { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -157,6 +167,7 @@ impl UpstreamError {
             Self::TooLarge { limit, .. } => {
                 return format!("the answer is larger than {limit} (`server.max_response_bytes`)").into();
             }
+            Self::NoRoom { exhausted, .. } => return exhausted.to_string().into(),
             Self::Start { .. } => "the server could not be started",
             Self::Unreachable { .. } => "the server could not be reached",
             Self::Absent { .. } => "the server is not connected",
@@ -175,6 +186,7 @@ impl UpstreamError {
     /// In how many seconds another try may be worth while.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
+            Self::NoRoom { .. } => Some(1),
             Self::Absent { .. } | Self::Busy { .. } => Some(5),
             Self::CircuitOpen { wait, .. } => Some(wait.as_secs() + 1),
             _ => None,

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::auth::principal::Token;
+use crate::limits::budget::{Account, Exhausted};
 use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
@@ -24,6 +25,7 @@ use super::connections::{self, Connection};
 use super::error::UpstreamError;
 use super::flood::Flood;
 use super::http::{InFlight, Outline, Shared};
+use super::intake::Intake;
 use super::link::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use super::long::{self, LONG};
 use super::sse::Events;
@@ -44,6 +46,8 @@ pub(super) struct Exchange {
     pub(super) takes: Takes,
     /// Whose request it is.
     pub(super) token: Option<Arc<Token>>,
+    /// Where the answer is charged while it is read.
+    pub(super) account: Option<Account>,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) answered: Cell<bool>,
     pub(super) mirrored: Mirrored,
@@ -119,7 +123,8 @@ impl Exchange {
                 if declared(&response).is_some_and(|length| length > limit as u64) {
                     return Err(too_long(endpoint));
                 }
-                let body = read_all(endpoint, response.into_body(), limit).await?;
+                let mut intake = Intake::new(self.account.as_ref());
+                let body = read_all(endpoint, response.into_body(), limit, &mut intake).await?;
                 let mut flood = Flood::new(Instant::now());
                 self.message(body, Source::Body, session.as_ref(), &mut flood).await?;
                 connections::keep(endpoint, connection);
@@ -150,7 +155,7 @@ impl Exchange {
         let shared = &self.shared;
         let status = response.status();
         let limit = ERROR_BODY.min(shared.endpoint.limits.message);
-        let body = read_all(&shared.endpoint, response.into_body(), limit).await;
+        let body = read_all(&shared.endpoint, response.into_body(), limit, &mut Intake::default()).await;
         if body.is_ok() {
             connections::keep(&shared.endpoint, connection);
         }
@@ -182,6 +187,7 @@ impl Exchange {
         let mut body = response.into_body();
         let mut flood = Flood::new(Instant::now());
         let mut pacer = Pacer::default();
+        let mut intake = Intake::new(self.account.as_ref());
         loop {
             let data = match body.frame().await {
                 None => {
@@ -195,12 +201,13 @@ impl Exchange {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
+            intake.hold(events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
             for message in messages {
                 self.message(message, Source::Events, session, &mut flood).await?;
                 pacer.breathe().await;
             }
             if self.answered.get() {
-                if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1))
+                if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1, &mut Intake::default()))
                     .await
                     .is_ok_and(|rest| rest.is_ok())
                 {
@@ -430,6 +437,7 @@ pub(super) async fn read_all(
     endpoint: &Endpoint,
     mut body: Body,
     limit: usize,
+    intake: &mut Intake,
 ) -> Result<Vec<u8>, UpstreamError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -438,9 +446,15 @@ pub(super) async fn read_all(
         if bytes.len() + data.len() > limit {
             return Err(too_long(endpoint));
         }
+        intake.hold(bytes.len() + data.len()).map_err(|exhausted| no_room(endpoint, exhausted))?;
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
+}
+
+/// The error for an answer that finds no room in a share of the memory.
+pub(super) fn no_room(endpoint: &Endpoint, exhausted: Exhausted) -> UpstreamError {
+    UpstreamError::NoRoom { upstream: endpoint.upstream.to_string(), exhausted }
 }
 
 /// The error object of a JSON-RPC error, whatever its id: a server that refuses a request early may not know it.

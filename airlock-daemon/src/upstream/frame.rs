@@ -39,6 +39,11 @@ impl Lines {
         &mut self.buffer
     }
 
+    /// Bytes that were read and not given out.
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
     /// The next line, or piece of one that is longer than `limit` bytes; empty lines are passed over.
     pub fn next(&mut self, limit: usize) -> Option<Line<'_>> {
         loop {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::principal::Token;
+use crate::limits::budget::Account;
 use crate::mcp::param_header::Mirrored;
 
 use super::http::{HttpLink, HttpPending};
@@ -34,11 +35,12 @@ impl Link {
         }
     }
 
-    /// A handle whose requests are made for the principal of `token`; a pipe knows nothing of it.
-    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>) -> Self {
+    /// A handle whose requests are made for the principal of `token`, and their answers charged to `account` while they are
+    /// read; a pipe knows nothing of either.
+    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>, account: Account) -> Self {
         match self {
             Self::Pipe(link) => Self::Pipe(link.clone()),
-            Self::Http(link) => Self::Http(link.on_behalf_of(token)),
+            Self::Http(link) => Self::Http(link.on_behalf_of(token, account)),
         }
     }
 

@@ -18,6 +18,7 @@ use http_body_util::Full;
 use tokio::sync::{Notify, mpsc};
 
 use crate::auth::principal::Token;
+use crate::limits::budget::Account;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Revision;
 
@@ -28,6 +29,7 @@ use super::credential::Presents;
 use super::error::UpstreamError;
 use super::exchange::Exchange;
 use super::hub::Hub;
+use super::intake::Intake;
 use super::link::{Ending, REPLIES, Reply, Takes, Told};
 use super::{connections, legacy, standalone};
 pub(super) use outline::Outline;
@@ -45,6 +47,7 @@ pub struct HttpLink {
     shared: Arc<Shared>,
     /// Whose requests go through this handle.
     token: Option<Arc<Token>>,
+    account: Option<Account>,
     /// Only its being there matters.
     _hold: mpsc::Sender<Infallible>,
 }
@@ -147,12 +150,12 @@ impl HttpLink {
                 drop(counted);
             }
         });
-        Self { shared, token: None, _hold: hold }
+        Self { shared, token: None, account: None, _hold: hold }
     }
 
-    /// A handle whose requests are made for the principal of `token`.
-    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>) -> Self {
-        Self { token, ..self.clone() }
+    /// A handle whose requests are made for the principal of `token`, and their answers charged to `account`.
+    pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>, account: Account) -> Self {
+        Self { token, account: Some(account), ..self.clone() }
     }
 
     /// Whether the link can take a request.
@@ -189,6 +192,7 @@ impl HttpLink {
             id,
             takes,
             token: self.token.clone(),
+            account: self.account.clone(),
             replies: sender,
             answered: std::cell::Cell::new(false),
             mirrored,
@@ -362,7 +366,10 @@ impl Shared {
     ) -> Result<http::StatusCode, UpstreamError> {
         let (response, connection) = self.send(request, None).await?;
         let status = response.status();
-        if super::exchange::read_all(&self.endpoint, response.into_body(), COURTESY).await.is_ok() {
+        if super::exchange::read_all(&self.endpoint, response.into_body(), COURTESY, &mut Intake::default())
+            .await
+            .is_ok()
+        {
             connections::keep(&self.endpoint, connection);
         }
         Ok(status)

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
+use crate::limits::budget::Account;
+
 use super::ask::Ask;
 use super::subscription::{Interest, Notice};
 use super::summed::{Heard, UPDATED, uri_of};
@@ -26,6 +28,8 @@ pub(super) struct Outbox {
 pub(super) struct Hub {
     /// Several principals share the server: what belongs to nobody in particular is for nobody.
     pub(super) several: bool,
+    /// Of the principal for whom alone the server works: what is read of it is charged to this.
+    pub(super) account: Option<Account>,
     state: Mutex<State>,
     presence: watch::Sender<Presence>,
     /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in order.
@@ -85,9 +89,10 @@ impl Outbox {
 }
 
 impl Hub {
-    pub(super) fn new(several: bool) -> Arc<Self> {
+    pub(super) fn new(several: bool, account: Option<Account>) -> Arc<Self> {
         Arc::new(Self {
             several,
+            account,
             state: Mutex::default(),
             presence: watch::Sender::default(),
             changing: tokio::sync::Mutex::default(),
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn everybody_hears_what_they_asked_for() {
-        let hub = Hub::new(false);
+        let hub = Hub::new(false, None);
         let (sender, mut tools) = channel(8);
         let _tools = hub.join(Interest { tools: true, ..Interest::default() }, sender);
         let (sender, mut everything) = channel(8);
@@ -303,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_change_is_heard_by_those_who_watch() {
-        let hub = Hub::new(false);
+        let hub = Hub::new(false, None);
         let (sender, mut notices) = channel(8);
         let member = hub.join(all(), sender);
         let (sender, mut others) = channel(8);
@@ -326,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_and_told() {
-        let hub = Hub::new(false);
+        let hub = Hub::new(false, None);
         let (sender, mut notices) = channel(2);
         let _member = hub.join(all(), sender);
         for _ in 0..5 {
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn a_question_goes_to_one_who_takes_questions() {
         let ask = || Ask::new("elicitation/create".to_owned(), "{}".to_owned()).0;
-        let hub = Hub::new(false);
+        let hub = Hub::new(false, None);
         assert!(!hub.ask(ask()));
         let (deaf, _nothing) = channel(2);
         let _deaf = hub.join(Interest { everything: false, ..all() }, deaf);
@@ -351,14 +356,14 @@ mod tests {
         assert_eq!(heard(&mut notices), ["elicitation/create"]);
         drop(member);
         assert!(!hub.ask(ask()));
-        let shared = Hub::new(true);
+        let shared = Hub::new(true, None);
         let _member = shared.join(all(), channel(2).0);
         assert!(!shared.ask(ask()), "it could be anybody's");
     }
 
     #[tokio::test]
     async fn a_closed_hub_is_silent() {
-        let hub = Hub::new(false);
+        let hub = Hub::new(false, None);
         let (sender, mut notices) = channel(2);
         let member = hub.join(all(), sender);
         hub.wanted().await;
@@ -373,7 +378,7 @@ mod tests {
 
     #[test]
     fn what_is_one_principals_is_not_told_to_all_who_share_the_server() {
-        let hub = Hub::new(true);
+        let hub = Hub::new(true, None);
         let (sender, mut notices) = channel(8);
         let _member = hub.join(all(), sender);
         for method in ["notifications/message", "notifications/tasks/status", "vendor/x"] {

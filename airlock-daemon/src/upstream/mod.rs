@@ -17,6 +17,7 @@ pub mod frame;
 pub mod handle;
 pub mod http;
 mod hub;
+mod intake;
 mod left_out;
 pub mod legacy;
 mod level;

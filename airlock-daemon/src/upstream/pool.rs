@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
+use crate::limits::budget::Budget;
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
@@ -134,13 +135,15 @@ impl Drop for RunningProcess {
 }
 
 impl Upstreams {
-    /// Sets them up; starts nothing. `dial_ins` has a socket for each that dials in.
+    /// Sets them up; starts nothing. `dial_ins` has a socket for each that dials in; what is
+    /// read of servers for one principal is charged to `budget`.
     pub fn new(
         config: &schema::Config,
         kernel: &Arc<KernelHalf>,
         backend: Backend,
         metrics: &Metrics,
         dial_ins: &DialIns,
+        budget: &Budget,
     ) -> Self {
         let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
@@ -164,7 +167,7 @@ impl Upstreams {
                 trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
                 asked: watch::Sender::new(false),
                 probing: tokio::sync::Mutex::default(),
-                places: Places::new(&config.limits.processes),
+                places: Places::new(&config.limits.processes, budget),
                 breaker: Breaker::default(),
                 subscribed: fair::Places::new(fair::Shares {
                     total: MAX_SUBSCRIPTIONS,
@@ -336,7 +339,7 @@ impl Upstream {
         }
         self.refuse_when_closing()?;
         // Nobody asks yet, so a legacy server is told of no client; its process ends again.
-        let hub = self.places.hub(&Owner::Everyone);
+        let hub = self.places.hub(&Owner::Everyone, None);
         let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default(), token }).await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
@@ -375,7 +378,9 @@ impl Upstream {
                         if owner.are_several() {
                             link.told().serves(&caller.identity);
                         }
-                        return Ok((link.on_behalf_of(caller.token.clone()), Arc::clone(own)));
+                        let link =
+                            link.on_behalf_of(caller.token.clone(), self.places.account(&caller.identity));
+                        return Ok((link, Arc::clone(own)));
                     }
                     // It has turned out to be of the other era: not for those who share this place.
                     facts = Arc::clone(own);
@@ -398,7 +403,11 @@ impl Upstream {
 
     fn opening(&self, owner: &Owner, caller: &Caller<'_>) -> Opening {
         let token = caller.token.clone();
-        Opening { hub: self.places.hub(owner), capabilities: caller.capabilities, token }
+        Opening {
+            hub: self.places.hub(owner, Some(&caller.identity)),
+            capabilities: caller.capabilities,
+            token,
+        }
     }
 
     fn session_lost(&self, how: String) -> UpstreamError {
@@ -414,7 +423,8 @@ impl Upstream {
 
     /// Who hears what the server of this caller says outside of calls.
     pub(super) fn hub(&self, facts: &Facts, caller: &Caller<'_>) -> Arc<Hub> {
-        self.places.hub(&self.owner(facts, Some(caller)).unwrap_or(Owner::Everyone))
+        let owner = self.owner(facts, Some(caller)).unwrap_or(Owner::Everyone);
+        self.places.hub(&owner, Some(&caller.identity))
     }
 
     /// Counts a subscription of a principal's for as long as the answer is held.

@@ -48,6 +48,11 @@ impl Events {
         self.retry
     }
 
+    /// Bytes of the event that is not whole yet.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
     /// Forgets the event that is not whole, as a new connection demands; id and delay stay.
     pub fn reconnect(&mut self) {
         *self = Self { last_id: std::mem::take(&mut self.last_id), retry: self.retry, ..Self::default() };

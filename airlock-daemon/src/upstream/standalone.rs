@@ -16,9 +16,10 @@ use super::asks::Question;
 use super::backoff::Backoff;
 use super::connections;
 use super::error::UpstreamError;
-use super::exchange::{Kind, kind, read_all, too_long};
+use super::exchange::{Kind, kind, no_room, read_all, too_long};
 use super::flood::Flood;
 use super::http::Shared;
+use super::intake::Intake;
 use super::link::MAX_NOTIFICATION;
 use super::long::{self, LONG};
 use super::sse::Events;
@@ -83,7 +84,7 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
             return Ok(End::Never);
         }
         _ => {
-            if read_all(endpoint, response.into_body(), ERROR_BODY).await.is_ok() {
+            if read_all(endpoint, response.into_body(), ERROR_BODY, &mut Intake::default()).await.is_ok() {
                 connections::keep(endpoint, connection);
             }
             tracing::debug!(upstream = %endpoint.upstream, %status, "the server has no stream for what belongs to no call");
@@ -101,11 +102,14 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
     let mut body = response.into_body();
     let mut flood = Flood::new(Instant::now().into_std());
     let mut pacer = Pacer::default();
+    let mut intake = Intake::new(shared.hub.account.as_ref());
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
         let data = frame.into_data().unwrap_or_default();
-        for one in events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))? {
+        let whole = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
+        intake.hold(events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
+        for one in whole {
             messages(shared, one, &mut flood, &mut pacer).await?;
         }
     }

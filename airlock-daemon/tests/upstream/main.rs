@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use airlock::auth::principal::{Bearer, Identity, Principal};
 use airlock::config::schema::Io;
 use airlock::kernel::KernelHalf;
+use airlock::limits::budget::Budget;
 use airlock::mcp::client::{ClientCapabilities, ClientCapability};
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
@@ -45,7 +46,14 @@ fn gateway(backend: Backend, upstream: &str, server: &str) -> (Upstreams, Arc<Up
     );
     let config = airlock::config::from_text("test.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     let kernel = KernelHalf::start(&config.kernel).expect("no kernel half");
-    let upstreams = Upstreams::new(&config, &kernel, backend, &Metrics::new(), &DialIns::default());
+    let upstreams = Upstreams::new(
+        &config,
+        &kernel,
+        backend,
+        &Metrics::new(),
+        &DialIns::default(),
+        &Budget::new(&config.limits.memory),
+    );
     let one = Arc::clone(upstreams.get("x").expect("it is configured"));
     (upstreams, one)
 }

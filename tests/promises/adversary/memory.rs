@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream, until};
 use airlock_tests::events::Events;
-use airlock_tests::http::{Request, connect};
+use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::{Session, modern_call};
 use airlock_tests::proc::resident_kib;
 use airlock_tests::tools::built;
@@ -132,6 +132,41 @@ fn answers_that_are_not_read_stay_within_a_share() {
 }
 
 #[test]
+fn answers_that_are_still_coming_in_stay_within_a_share() {
+    let (airlock, metrics) = loud(&[], SHARES);
+    let token = airlock.user();
+    let refused = || metric(metrics, "airlock_kept_refused_total");
+    let mut sessions = Vec::new();
+    for number in 0..5 {
+        let session = Session::open(airlock.address(), "/mcp/loud", &token).expect("a session");
+        let request = session.prepare(&call(77, "halved", &json!({"bytes": 8 * MIB})));
+        let mut stream = connect(airlock.address()).expect("a connection");
+        stream.write_all(&request.bytes(airlock.address())).expect("a request");
+        let come = || {
+            let kept = metric(metrics, "airlock_kept_bytes");
+            (kept >= (number + 1) * 8 * MIB || refused() > 0).then_some(kept)
+        };
+        let kept = until(come).expect("what its server has sent is counted");
+        assert!(kept <= 24 * MIB, "{kept} bytes");
+        sessions.push((session, stream));
+    }
+    // The ends of the answers: some had room, the others are told which share has none.
+    let mut statuses = Vec::new();
+    for (mut session, mut stream) in sessions {
+        session.call("deep", &json!({"levels": 1})).expect("the server goes on");
+        let answer = read_response(&mut stream).expect("an answer");
+        if answer.status != 200 {
+            let text = answer.text();
+            assert!(text.contains("limits.memory.per_principal") && answer.status == 429, "{text}");
+        }
+        statuses.push(answer.status);
+    }
+    statuses.sort_unstable();
+    assert!(statuses.starts_with(&[200, 200]) && statuses.ends_with(&[429, 429]), "{statuses:?}");
+    until(|| (metric(metrics, "airlock_kept_bytes") == 0).then_some(())).expect("all of it is given back");
+}
+
+#[test]
 fn what_is_subscribed_to_is_bounded_in_bytes() {
     let shares =
         "limits: {memory: {total: 64MiB, per_tenant: 48MiB, per_principal: 24MiB, per_session: 1MiB}}\n";
@@ -247,7 +282,7 @@ fn a_list_without_end_is_refused_and_left_out_of_the_merged_one() {
     let modest = one_worker(&["--tools", "9000"]);
     let mut session = Session::open(modest.address(), "/mcp/loud", &modest.user()).expect("a session");
     let listed = session.result("tools/list", &Value::Null).expect("a list");
-    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_005));
+    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(9_006));
 }
 
 #[test]

@@ -104,18 +104,17 @@ impl House {
         let metrics = Metrics::new();
         let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
         metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));
-        let workers = match config.server.workers {
-            Workers::Count(count) => count,
-            Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        };
+        let workers = count(config.server.workers);
         audit.record(Record {
             reason: Some(format!("policy {}", policy.load().digest()).into()),
             ..Record::new(Event::Start)
         })?;
         let backend = io.backend;
+        let budget = Budget::new(&config.limits.memory);
         let translators = Translators::new(&config.server.nat64_prefixes);
         let (most, most_of_one) = (config.server.max_connections, config.server.max_connections_per_address);
         let room = Room::new(most, most_of_one, translators);
+        let upstreams = Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins, &budget);
         let gateway = Arc::new(Gateway {
             base_url,
             origins: Origins::new(&config.server),
@@ -124,10 +123,10 @@ impl House {
             policy,
             draining: watch::Sender::new(false),
             parked: Parked::default(),
-            budget: Budget::new(&config.limits.memory),
+            budget,
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
             audit,
-            upstreams: Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins),
+            upstreams,
             metrics,
             kernel,
             io,
@@ -191,5 +190,13 @@ fn base_url(config: &Config, listeners: &[Listener]) -> String {
         Some(address) => format!("{scheme}://{address}"),
         // The host that clients of a unix socket name.
         None => "http://localhost".to_owned(),
+    }
+}
+
+/// How many workers serve.
+fn count(workers: Workers) -> usize {
+    match workers {
+        Workers::Count(count) => count,
+        Workers::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
 }

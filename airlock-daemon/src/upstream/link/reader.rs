@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::limits::budget::Exhausted;
 use crate::mcp::error::code;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
@@ -18,6 +19,7 @@ use super::super::error::UpstreamError;
 use super::super::flood::{Flood, Verdict};
 use super::super::frame::{Line, Lines};
 use super::super::hub::Hub;
+use super::super::intake::Intake;
 use super::super::long::{self, LONG, Owned};
 use super::super::passing::{Envelope, Passing};
 use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
@@ -65,13 +67,23 @@ impl Reading {
         let mut flood = Flood::new(Instant::now());
         let mut pacer = Pacer::default();
         let mut passing: Option<(Passing, String)> = None;
+        let mut intake = Intake::new(self.hub.account.as_ref());
+        let mut exhausted = None;
         loop {
             match reader.read(lines.buffer()).await {
                 Ok(0) => return String::new(),
                 Ok(_) => {}
                 Err(error) => return format!("its output cannot be read: {error}"),
             }
-            while let Some(line) = lines.next(self.limit) {
+            // A message for which there is no room is passed over as one that is too long.
+            let mut limit = self.limit;
+            if let Err(share) = intake.hold(lines.held()) {
+                limit = limit.min(lines.held().saturating_sub(1));
+                exhausted = Some(share);
+            } else if passing.is_none() {
+                exhausted = None;
+            }
+            while let Some(line) = lines.next(limit) {
                 let (counts, bytes) = match line {
                     Line::Whole(line) if line.len() >= LONG => (self.long(line).await, line.len()),
                     Line::Whole(line) => (self.message(line), line.len()),
@@ -83,7 +95,11 @@ impl Reading {
                         if bytes / ENDLESS > self.limit {
                             return format!("it sent a message of more than {bytes} bytes");
                         }
-                        let counts = if is_last { self.outsize(passing, shown) } else { Counts::Not };
+                        let counts = if is_last {
+                            self.outsize(passing, shown, exhausted.take())
+                        } else {
+                            Counts::Not
+                        };
                         (counts, bytes)
                     }
                 };
@@ -110,13 +126,18 @@ impl Reading {
                 }
                 pacer.breathe().await;
             }
+            // Less is held than before, which finds room.
+            let _ = intake.hold(lines.held());
         }
     }
 
-    /// Does what can be done about a message that is too long to be passed on; says how it counts. The call that it answers
+    /// Does what can be done about a message that is too long, or finds no room; says how it counts. The call that it answers
     /// fails, and no other.
-    fn outsize(&self, passed: &Passing, shown: &str) -> Counts {
-        let error = || UpstreamError::too_large(&self.upstream, self.limit);
+    fn outsize(&self, passed: &Passing, shown: &str, exhausted: Option<Exhausted>) -> Counts {
+        let error = || match exhausted {
+            Some(exhausted) => UpstreamError::NoRoom { upstream: self.upstream.to_string(), exhausted },
+            None => UpstreamError::too_large(&self.upstream, self.limit),
+        };
         match passed.envelope() {
             Envelope::Answer(id) => {
                 let waiter = self.waiting.borrow_mut().remove(&id);
@@ -374,7 +395,7 @@ mod tests {
             waiting: Waiting::default(),
             shared: Arc::new(Shared::new()),
             asks: Arc::default(),
-            hub: Hub::new(false),
+            hub: Hub::new(false, None),
             server: server.downgrade(),
             limit: 16 * 1024 * 1024,
         }

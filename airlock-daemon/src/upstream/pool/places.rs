@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use crate::auth::principal::Identity;
 use crate::config::schema::ProcessShares;
+use crate::limits::budget::{Account, Budget};
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::ClientCapabilities;
 
@@ -46,6 +47,8 @@ pub(super) struct Places {
     inner: Mutex<Inner>,
     /// For those that somebody's request opens.
     seats: fair::Places,
+    /// Where what their readers hold is charged.
+    budget: Budget,
 }
 
 #[derive(Default)]
@@ -71,10 +74,10 @@ impl Place {
 
 impl Places {
     /// As many as these shares allow.
-    pub(super) fn new(shares: &ProcessShares) -> Self {
+    pub(super) fn new(shares: &ProcessShares, budget: &Budget) -> Self {
         let ProcessShares { total, per_tenant, per_principal } = *shares;
         let seats = fair::Places::new(fair::Shares { total, per_tenant, per_principal });
-        Self { inner: Mutex::default(), seats }
+        Self { inner: Mutex::default(), seats, budget: budget.clone() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -141,15 +144,21 @@ impl Places {
         inner.slots.values().any(|place| place.slot.get().is_some_and(|(link, _)| link.is_alive()))
     }
 
-    /// Who hears what the server of an owner says outside of calls.
-    pub(super) fn hub(&self, owner: &Owner) -> Arc<Hub> {
+    /// Where what is read for a principal is charged.
+    pub(super) fn account(&self, principal: &Identity) -> Account {
+        self.budget.of(principal)
+    }
+
+    /// Who hears what the server of an owner says outside of calls. A server for one principal alone is `opener`'s.
+    pub(super) fn hub(&self, owner: &Owner, opener: Option<&Identity>) -> Arc<Hub> {
         let mut inner = self.lock();
         if let Some(hub) = inner.hubs.get(owner).and_then(Weak::upgrade) {
             return hub;
         }
         // Those that nobody holds any more go whenever a new one comes.
         inner.hubs.retain(|_, hub| hub.strong_count() > 0);
-        let hub = Hub::new(owner.are_several());
+        let account = opener.filter(|_| !owner.are_several()).map(|opener| self.account(opener));
+        let hub = Hub::new(owner.are_several(), account);
         inner.hubs.insert(owner.clone(), Arc::downgrade(&hub));
         hub
     }
@@ -210,6 +219,7 @@ pub(super) fn is_lost((link, facts): &Opened) -> bool {
 mod tests {
     use super::*;
     use crate::auth::principal::Principal;
+    use crate::config::schema::MemoryShares;
     use crate::mcp::client::ClientCapability;
 
     fn identity(subject: &str) -> Identity {
@@ -217,7 +227,7 @@ mod tests {
     }
 
     fn places() -> Places {
-        Places::new(&ProcessShares::default())
+        Places::new(&ProcessShares::default(), &Budget::new(&MemoryShares::default()))
     }
 
     fn session(number: usize) -> Owner {
@@ -257,8 +267,8 @@ mod tests {
         let places = places();
         let none = ClientCapabilities::default();
         let alice = Owner::Subject(identity("alice"), none);
-        let hub = places.hub(&alice);
-        assert!(Arc::ptr_eq(&hub, &places.hub(&alice)));
+        let hub = places.hub(&alice, None);
+        assert!(Arc::ptr_eq(&hub, &places.hub(&alice, None)));
         for other in [
             Owner::Subject(identity("bob"), none),
             Owner::Subject(identity("alice"), none.with(ClientCapability::Sample)),
@@ -266,12 +276,12 @@ mod tests {
             Owner::Tenant("https://other".into(), "acme".into(), none),
             Owner::Session("alice".into()),
         ] {
-            assert!(!Arc::ptr_eq(&hub, &places.hub(&other)), "{other:?}");
+            assert!(!Arc::ptr_eq(&hub, &places.hub(&other, None)), "{other:?}");
         }
-        assert!(places.hub(&Owner::Everyone).several && !hub.several);
+        assert!(places.hub(&Owner::Everyone, None).several && !hub.several);
         let weak = Arc::downgrade(&hub);
         drop(hub);
-        places.hub(&Owner::Everyone);
+        places.hub(&Owner::Everyone, None);
         assert!(weak.upgrade().is_none());
     }
 
