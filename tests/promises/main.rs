@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod listed;
 mod listen;
+mod long_calls;
 mod machine;
 mod metrics;
 mod nspawn;

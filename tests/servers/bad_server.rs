@@ -5,7 +5,8 @@
 //! it has the argument `small`, `--stranger` answers a call that
 //! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
 //! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
-//! that no reader can take beside a good one.
+//! that no reader can take beside a good one, `--steps`
+//! reports progress to who wants it for as long as the file `while_exists` is there.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
         "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
-        | "--odd-list" => {}
+        | "--odd-list"
+        | "--steps" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -86,6 +88,9 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
                     }
                     io::stderr().write_all(lines.as_bytes())?;
                 }
+                if mode == "--steps" {
+                    steps(&mut out, &message["params"])?;
+                }
                 if mode == "--stranger" {
                     let stranger = json!({"jsonrpc": "2.0", "id": 987_654, "result": {"content": []}});
                     writeln!(out, "{stranger}")?;
@@ -106,4 +111,21 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
         out.flush()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn steps(out: &mut impl io::Write, params: &Value) -> io::Result<()> {
+    let file = params["arguments"]["while_exists"].as_str().unwrap_or_default();
+    let token = &params["_meta"]["progressToken"];
+    let mut step = 0;
+    while std::fs::exists(file)? {
+        step += 1;
+        if !token.is_null() {
+            let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress",
+                "params": {"progressToken": token, "progress": step}});
+            writeln!(out, "{progress}")?;
+            out.flush()?;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Ok(())
 }

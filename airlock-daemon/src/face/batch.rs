@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::auth::principal::Principal;
 use crate::limits::streams::Places;
@@ -22,7 +23,7 @@ use crate::pipeline::{Gateway, Refusal, Stage, limit};
 
 use super::legacy::Legacy;
 use super::outbox::Outbox;
-use super::reply::{self, Reply};
+use super::reply::{self, Reply, SILENCE};
 use super::session::Session;
 
 /// Most messages in one body.
@@ -60,20 +61,22 @@ impl Voice {
     /// # Errors
     /// When the upstream failed before anything was said.
     pub async fn follow(&self, mut running: Running, id: Id) -> Result<Reply, Refusal> {
-        let first = running.next().await;
+        let first = running.next_until(Some(Instant::now() + SILENCE)).await;
         let first = match first {
-            Event::Notification(..) | Event::Ask(_) if self.outbox().is_none() && self.is_silent.get() => {
-                reply::quietly(&mut running, first).await
+            None | Some(Event::Notification(..) | Event::Ask(_))
+                if self.outbox().is_none() && self.is_silent.get() =>
+            {
+                Some(reply::quietly(&mut running, first).await)
             }
             first => first,
         };
         let said = match first {
-            Event::Notification(..) | Event::Ask(_) => match self.outbox() {
+            None | Some(Event::Notification(..) | Event::Ask(_)) => match self.outbox() {
                 Some(outbox) => reply::carry(&self.session, &mut running, &id, outbox, first).await,
                 None => None,
             },
-            Event::Cancelled => None,
-            last => {
+            Some(Event::Cancelled) => None,
+            Some(last) => {
                 let (status, text) = reply::finish(last, &id, running.who(), running.aim())?;
                 return Ok(Reply::Json(status, text));
             }

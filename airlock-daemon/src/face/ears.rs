@@ -16,7 +16,7 @@ use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::call::Requester;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::running::{draining, late};
+use crate::pipeline::running::draining;
 use crate::pipeline::subscribe::{EACH, SUBSCRIBE};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, naming};
@@ -148,7 +148,7 @@ impl Session {
         };
         timeout(upstream.timeout, ordered)
             .await
-            .unwrap_or_else(|_| Err(late(upstream, "a change of its subscriptions")))
+            .unwrap_or_else(|_| Err(upstream.late("a change of its subscriptions")))
     }
 
     /// For whom its ears listen, with the level of this moment.
@@ -255,7 +255,7 @@ impl Ear {
         };
         timeout(self.upstream.timeout, subscribed)
             .await
-            .unwrap_or_else(|_| Err(late(&self.upstream, "a subscription")))
+            .unwrap_or_else(|_| Err(self.upstream.late("a subscription")))
     }
 
     /// Passes on what is heard; false when the session has ended.
@@ -298,7 +298,7 @@ impl Ear {
             async { if begins { subscription.watch(&uri).await } else { subscription.unwatch(&uri).await } };
         let answered = timeout(self.upstream.timeout, answered)
             .await
-            .unwrap_or_else(|_| Err(late(&self.upstream, "a change of its subscriptions")));
+            .unwrap_or_else(|_| Err(self.upstream.late("a change of its subscriptions")));
         match (&answered, begins) {
             (Ok(Ok(_)), true) => {
                 if let Some(charge) = charge {

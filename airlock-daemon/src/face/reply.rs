@@ -34,6 +34,10 @@ const EVENTS: usize = 16;
 /// How long a client has to take the last message of a stream.
 const LAST_WORD: Duration = Duration::from_secs(30);
 
+/// How long a call may say nothing before its answer becomes an event stream: what stands between client and gateway often cuts
+/// an answer of which nothing comes for a minute.
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
+
 /// An answer to a request that was let through.
 pub enum Reply {
     /// `application/json`.
@@ -69,9 +73,13 @@ pub(super) fn places(gateway: &Gateway, who: &Requester) -> Option<Places> {
 }
 
 /// Waits for the end of a call that has no stream: what it says is left out, and what it asks is declined.
-pub(super) async fn quietly(running: &mut Running, first: Event) -> Event {
-    let mut event = first;
+pub(super) async fn quietly(running: &mut Running, first: Option<Event>) -> Event {
+    let mut first = first;
     loop {
+        let event = match first.take() {
+            Some(event) => event,
+            None => running.next().await,
+        };
         match event {
             Event::Notification(..) => {}
             Event::Ask(ask) => {
@@ -80,7 +88,6 @@ pub(super) async fn quietly(running: &mut Running, first: Event) -> Event {
             }
             last => return last,
         }
-        event = running.next().await;
     }
 }
 
@@ -133,25 +140,34 @@ fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
     upstream_failed(&UpstreamError::Protocol { upstream, detail }).id(Some(id))
 }
 
-/// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first
-/// opens a stream.
+/// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first, or
+/// [`SILENCE`], opens a stream. Every client takes both: one that does not is refused before.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
 pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
+    let mut quiet_until = Some(Instant::now() + SILENCE);
     let mut is_silent = false;
     loop {
-        match call.next().await {
-            Event::Notification(..) if is_silent => {}
-            Event::Notification(method, params) => {
-                let Some(places) = places(call.gateway(), call.who()) else {
-                    is_silent = true;
-                    continue;
-                };
-                let (sender, stream) = mpsc::channel(EVENTS);
-                tokio::task::spawn_local(pump(call, id, sender, notification(&method, &params)));
-                return Ok(Reply::Stream(stream, places));
-            }
+        let event = call.next_until(quiet_until).await;
+        // Of silence there is nothing to be said.
+        let first = match &event {
+            None => Some(String::new()),
+            Some(Event::Notification(method, params)) if !is_silent => Some(notification(method, params)),
+            Some(_) => None,
+        };
+        if let Some(first) = first {
+            let Some(places) = places(call.gateway(), call.who()) else {
+                (is_silent, quiet_until) = (true, None);
+                continue;
+            };
+            let (sender, stream) = mpsc::channel(EVENTS);
+            tokio::task::spawn_local(pump(call, id, sender, first));
+            return Ok(Reply::Stream(stream, places));
+        }
+        let Some(event) = event else { continue };
+        match event {
+            Event::Notification(..) => {}
             Event::Ask(ask) => match park(call, ask) {
                 Ok(text) => return Ok(Reply::Json(StatusCode::OK, result(&id, &text))),
                 Err(goes_on) => call = *goes_on,
@@ -182,13 +198,13 @@ fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
     }
 }
 
-/// Waits for a call of a legacy client: what comes before the result opens a stream of the session's.
+/// Waits for a call of a legacy client: what comes before the result, or [`SILENCE`], opens a stream of the session's.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
 pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> Result<Reply, Refusal> {
-    match running.next().await {
-        first @ (Event::Notification(..) | Event::Ask(_)) => {
+    match running.next_until(Some(Instant::now() + SILENCE)).await {
+        first @ (None | Some(Event::Notification(..) | Event::Ask(_))) => {
             let Some(places) = places(running.gateway(), running.who()) else {
                 let last = quietly(&mut running, first).await;
                 return ended(last, &id, &running);
@@ -209,7 +225,7 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
             });
             Ok(reader.map_or_else(Reply::nothing, |reader| Reply::Read(reader, places)))
         }
-        last => ended(last, &id, &running),
+        Some(last) => ended(last, &id, &running),
     }
 }
 
@@ -228,12 +244,16 @@ pub(super) async fn carry(
     running: &mut Running,
     id: &Id,
     outbox: &Outbox,
-    first: Event,
+    first: Option<Event>,
 ) -> Option<String> {
     let patience = running.gateway().config.server.timeouts.input.0;
     let mut questions = Vec::new();
-    let mut event = first;
+    let mut first = first;
     let last = loop {
+        let event = match first.take() {
+            Some(event) => event,
+            None => running.next().await,
+        };
         match event {
             Event::Notification(method, params) => outbox.push(notification(&method, &params)),
             Event::Ask(ask) => match session.ask(ask, patience) {
@@ -249,7 +269,6 @@ pub(super) async fn carry(
             },
             last => break last,
         }
-        event = running.next().await;
     };
     for question in questions.iter().filter(|question| question.is_open()) {
         let params = format!(r#"{{"requestId":{},"reason":"the call has ended"}}"#, question.id);

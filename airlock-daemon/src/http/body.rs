@@ -90,8 +90,8 @@ impl Body {
 
     fn of(source: Source, places: Places) -> Self {
         let mut ticks = interval(KEEP_ALIVE);
+        // The first tick comes at once: a stream that has nothing to say yet says that it is alive.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
         Self::Events(Box::new(Events { source, sending: None, ticks, _places: places }))
     }
 }

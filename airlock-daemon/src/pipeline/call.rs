@@ -28,7 +28,6 @@ use super::record::{self, Outcome};
 use super::refusal::Aim;
 use super::required::{self, RESPONSES, STATE};
 use super::route::Endpoint;
-use super::running::late;
 pub use super::running::{Cancellation, Event, Running, Shape};
 use super::state::{Back, Scope, State};
 use super::task;
@@ -305,7 +304,8 @@ async fn launch(
     cancellation: Option<Cancellation>,
 ) -> Result<Running, Refusal> {
     let Sending { kind, needs, upstream, params, merged, mirrored } = sending;
-    let deadline = Instant::now() + upstream.timeout;
+    let now = Instant::now();
+    let (deadline, at_most) = (now + upstream.timeout, now + upstream.timeout_total);
     let told = async {
         match &cancellation {
             Some(cancellation) => cancellation.told.notified().await,
@@ -321,7 +321,7 @@ async fn launch(
         }
         sent = timeout_at(deadline, send(upstream, kind, needs, &open.who, params, mirrored.clone())) => sent,
     };
-    match sent.unwrap_or_else(|_| Err(late(upstream, "its start"))) {
+    match sent.unwrap_or_else(|_| Err(upstream.late("its start"))) {
         Ok((pending, token, era, sent)) => {
             let upstream = Arc::clone(upstream);
             let (talk, rounds, writing) = (None, 0, None);
@@ -333,6 +333,7 @@ async fn launch(
                 pending,
                 token,
                 deadline,
+                at_most,
                 era,
                 shape,
                 cancellation,
@@ -449,6 +450,15 @@ impl Started {
         match self {
             Self::Running(running) => running.next().await,
             Self::Resumed(resumed) => resumed.next().await,
+        }
+    }
+
+    /// The same; `None` where nothing happens until then. Nothing is lost by it.
+    pub async fn next_until(&mut self, until: Option<Instant>) -> Option<Event> {
+        match (self, until) {
+            (Self::Running(running), until) => running.next_until(until).await,
+            (Self::Resumed(resumed), Some(until)) => timeout_at(until, resumed.next()).await.ok(),
+            (Self::Resumed(resumed), None) => Some(resumed.next().await),
         }
     }
 

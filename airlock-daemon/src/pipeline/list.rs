@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Event;
-use crate::config::units::Period;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
@@ -166,13 +165,7 @@ async fn ask(
             }
         }
     };
-    timeout(upstream.timeout, answer).await.unwrap_or_else(|_| {
-        Err(UpstreamError::Deadline {
-            upstream: upstream.name.to_string(),
-            what: kind.method.to_owned(),
-            limit: Period(upstream.timeout).to_string(),
-        })
-    })
+    timeout(upstream.timeout, answer).await.unwrap_or_else(|_| Err(upstream.late(kind.method)))
 }
 
 /// Takes out of a page what this principal may not use.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -76,6 +77,7 @@ pub struct Resumed {
     gateway: Arc<Gateway>,
     who: Requester,
     aim: Aim,
+    patience: Duration,
     deadline: Instant,
 }
 
@@ -298,17 +300,19 @@ impl Resumed {
         way: &mpsc::Sender<Retry>,
         answers: Vec<(String, String)>,
         open: Open,
-        patience: std::time::Duration,
+        patience: Duration,
     ) -> Option<Self> {
         let (sender, events) = mpsc::channel(EVENTS);
         let (gateway, who, aim) = (Arc::clone(&open.gateway), open.who.clone(), open.aim.clone());
         way.send(Retry { answers, open, events: sender }).await.ok()?;
-        Some(Self { events, gateway, who, aim, deadline: Instant::now() + patience })
+        Some(Self { events, gateway, who, aim, patience, deadline: Instant::now() + patience })
     }
 
     /// The next thing that happens; see [`Running::next`].
     pub async fn next(&mut self) -> Event {
-        self.events.recv().await.unwrap_or_else(|| {
+        let event = self.events.recv().await;
+        self.deadline = Instant::now() + self.patience;
+        event.unwrap_or_else(|| {
             Event::Failed(UpstreamError::Ended {
                 upstream: self.aim.upstream.as_deref().unwrap_or_default().to_owned(),
                 detail: " with the worker that it ran on".to_owned(),

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::config::units::Period;
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::error::code;
@@ -38,6 +37,9 @@ use super::{Gateway, mirror, rewrite};
 
 /// The code of the error that sends a client to a URL, as written.
 const URL_REQUIRED: &str = "-32042";
+
+/// The notification by which a server reports how far it is.
+const PROGRESS: &str = "notifications/progress";
 
 /// How a client may cancel a call while it runs.
 pub struct Cancellation {
@@ -76,8 +78,10 @@ pub struct Running {
     pub(super) pending: Pending,
     /// The client's progress token.
     pub(super) token: Option<String>,
-    /// When the upstream must have answered; moved on by the time that the client took.
+    /// When the upstream must have answered, or have reported progress; moved on by the time that the client took.
     pub(super) deadline: Instant,
+    /// When it must have answered in any case; moved on likewise.
+    pub(super) at_most: Instant,
     pub(super) era: Era,
     pub(super) shape: Shape,
     /// How the client may cancel, in the legacy era.
@@ -104,15 +108,6 @@ enum Step {
     Unanswered(bool),
 }
 
-/// The error for an upstream that took too long over something.
-pub fn late(upstream: &Upstream, what: &str) -> UpstreamError {
-    UpstreamError::Deadline {
-        upstream: upstream.name.to_string(),
-        what: what.to_owned(),
-        limit: Period(upstream.timeout).to_string(),
-    }
-}
-
 /// Waits until the process drains.
 pub async fn draining(mut phase: watch::Receiver<bool>) {
     // The sender lives as long as the gateway; its end means the same.
@@ -124,12 +119,26 @@ impl Running {
     /// this is dropped while it waits for the upstream or the client.
     pub async fn next(&mut self) -> Event {
         loop {
-            if let Some(ask) = self.question() {
-                return Event::Ask(ask);
+            if let Some(event) = self.next_until(None).await {
+                return event;
             }
-            let event = match self.step().await {
+        }
+    }
+
+    /// The same; `None` where nothing happens until then. Nothing is lost by it.
+    pub async fn next_until(&mut self, until: Option<Instant>) -> Option<Event> {
+        loop {
+            if let Some(ask) = self.question() {
+                return Some(Event::Ask(ask));
+            }
+            let step = match until {
+                // A step that has not come yet is waited for again.
+                Some(until) => timeout_at(until, self.step()).await.ok()?,
+                None => self.step().await,
+            };
+            let event = match step {
                 Step::Cancelled => Some(Event::Cancelled),
-                Step::Late => Some(Event::Failed(late(&self.upstream, self.kind.method))),
+                Step::Late => Some(Event::Failed(self.late())),
                 Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
                 Step::Reply(Some(Reply::Result(result))) => self.result(result).await,
                 Step::Written(outcome) => self.written(outcome).await,
@@ -138,17 +147,36 @@ impl Running {
                     self.asked(ask);
                     None
                 }
-                Step::Reply(Some(Reply::Notification(method, params))) => match self.heard(method, params) {
-                    Some(notification) => return notification,
-                    None => None,
-                },
+                Step::Reply(Some(Reply::Notification(method, params))) => {
+                    self.puts_off(&method);
+                    if let Some(notification) = self.heard(method, params) {
+                        return Some(notification);
+                    }
+                    None
+                }
                 Step::Answered(question, answered) => self.answered(question, answered).await,
                 Step::Unanswered(all) => self.unanswered(all).await,
             };
             if let Some(event) = event {
                 self.conclude(&event);
-                return event;
+                return Some(event);
             }
+        }
+    }
+
+    /// Progress of the call, which is all that its link lets through, begins the deadline anew, up to a point.
+    fn puts_off(&mut self, method: &str) {
+        if method == PROGRESS {
+            let put_off = (Instant::now() + self.upstream.timeout).min(self.at_most);
+            self.deadline = self.deadline.max(put_off);
+        }
+    }
+
+    fn late(&self) -> UpstreamError {
+        if self.deadline >= self.at_most {
+            self.upstream.late_in_all(self.kind.method)
+        } else {
+            self.upstream.late(self.kind.method)
         }
     }
 
@@ -201,9 +229,7 @@ impl Running {
     /// What of a notification the client hears.
     fn heard(&self, method: String, params: String) -> Option<Event> {
         match method.as_str() {
-            "notifications/progress" => {
-                self.named(method, driver::restore_token(&params, self.token.as_deref())?)
-            }
+            PROGRESS => self.named(method, driver::restore_token(&params, self.token.as_deref())?),
             "notifications/message" if self.open.who.hears(&params) => self.named(method, params),
             _ => None,
         }
@@ -376,7 +402,9 @@ impl Running {
             (To::Round(_), Err(error)) => return Some(Event::Error(error)),
         }
         let talk = self.talk.as_mut()?;
-        self.deadline += talk.rested();
+        let rested = talk.rested();
+        self.deadline += rested;
+        self.at_most += rested;
         if !talk.is_quiet() {
             return None;
         }
@@ -420,7 +448,7 @@ impl Running {
             params.write()
         };
         let resent = timeout_at(self.deadline, self.resend(&sent)).await;
-        match resent.unwrap_or_else(|_| Err(late(&self.upstream, self.kind.method))) {
+        match resent.unwrap_or_else(|_| Err(self.late())) {
             Ok(pending) => self.pending = pending,
             Err(error) => return Some(Event::Failed(error)),
         }

@@ -174,6 +174,7 @@ impl Endpoint {
                 upstream: self.upstream.to_string(),
                 what: format!("a connection to {self}"),
                 limit: Period(self.limits.connect).to_string(),
+                key: "server.timeouts.connect",
             }),
         }
     }

@@ -78,7 +78,7 @@ pub enum UpstreamError {
         detail: String,
     },
     /// It did not answer in time.
-    #[error("upstream `{upstream}` did not answer {what} within {limit}")]
+    #[error("upstream `{upstream}` did not answer {what} within {limit}; raise `{key}` if it needs longer")]
     Deadline {
         /// The upstream's name.
         upstream: String,
@@ -86,6 +86,8 @@ pub enum UpstreamError {
         what: String,
         /// The limit that passed.
         limit: String,
+        /// The key of the configuration that sets it.
+        key: &'static str,
     },
     /// Its answer is larger than may be passed on.
     #[error(
@@ -164,6 +166,9 @@ impl UpstreamError {
     /// A sentence for the client that gives nothing internal away.
     pub fn reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Deadline { limit, key, .. } => {
+                return format!("the server did not answer within {limit} (`{key}`)").into();
+            }
             Self::TooLarge { limit, .. } => {
                 return format!("the answer is larger than {limit} (`server.max_response_bytes`)").into();
             }
@@ -174,7 +179,6 @@ impl UpstreamError {
             Self::Ended { .. } | Self::Closed { .. } => "the server ended before it answered",
             Self::Protocol { .. } => "the server's answer was not valid",
             Self::Credential { .. } => "the server does not accept this gateway's credential",
-            Self::Deadline { .. } => "the server did not answer in time",
             Self::Busy { .. } => "the server has no room for another session",
             Self::CircuitOpen { .. } => {
                 "the server failed to start several times in a row and is left alone for a while"

@@ -64,6 +64,8 @@ pub struct Upstream {
     pub config: schema::Upstream,
     /// Deadline of one call.
     pub timeout: Duration,
+    /// The same where the server reports progress all the time.
+    pub timeout_total: Duration,
     kernel: Arc<KernelHalf>,
     backend: Backend,
     /// Where it listens, where it is not started here; or why that cannot be used.
@@ -156,7 +158,8 @@ impl Upstreams {
                 framing: ArcSwapOption::empty(),
                 name,
                 config: upstream.clone(),
-                timeout: upstream.timeout.unwrap_or(config.server.timeouts.upstream).0,
+                timeout: upstream.timeout(config.server.timeouts.upstream).0,
+                timeout_total: upstream.timeout_total(config.server.timeouts.upstream).0,
                 kernel: Arc::clone(kernel),
                 backend,
                 limit: config.server.max_response_bytes.as_usize(),
@@ -231,7 +234,7 @@ fn endpoint(
 ) -> Option<Result<Arc<Endpoint>, String>> {
     let limits = Limits {
         connect: server.timeouts.connect.0,
-        call: upstream.timeout.unwrap_or(server.timeouts.upstream).0,
+        call: upstream.timeout(server.timeouts.upstream).0,
         idle: server.timeouts.idle.0,
         message: server.max_response_bytes.as_usize(),
     };

@@ -59,9 +59,13 @@ pub struct Upstream {
     /// Which protocol era it speaks.
     #[serde(default)]
     pub era: EraChoice,
-    /// Deadline of one call; `server.timeouts.upstream` when absent.
+    /// Deadline of one call; `server.timeouts.upstream` when absent. Each report of progress begins it anew.
     #[serde(default)]
     pub timeout: Option<Period>,
+    /// Longest time of a call whose server reports progress: each report puts the deadline off by `timeout`, up to this. Ten times
+    /// `timeout` when absent.
+    #[serde(default)]
+    pub timeout_total: Option<Period>,
     /// The only tools that may be called; all that the policy allows when absent.
     #[serde(default)]
     pub allow_tools: Option<Vec<String>>,
@@ -79,6 +83,16 @@ impl Upstream {
     pub fn dial_in_socket(&self) -> PathBuf {
         let default = || PathBuf::from(format!("/run/airlock/dial-in/{}.sock", self.name));
         self.socket.clone().unwrap_or_else(default)
+    }
+
+    /// The deadline of one call, where `default` is `server.timeouts.upstream`.
+    pub fn timeout(&self, default: Period) -> Period {
+        self.timeout.unwrap_or(default)
+    }
+
+    /// The same where the server reports progress for as long as the call takes.
+    pub fn timeout_total(&self, default: Period) -> Period {
+        self.timeout_total.unwrap_or_else(|| Period(self.timeout(default).0.saturating_mul(10)))
     }
 
     /// `dial_in`: how long a connection may stand idle while somebody waits for one.

@@ -45,6 +45,23 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         if let Some(timeout) = upstream.timeout {
             checks.not_zero(at!["upstreams", index, "timeout"], "timeout", timeout);
         }
+        timeout_total(index, upstream, config, checks);
+    }
+}
+
+/// A call without progress has `timeout`; with progress it cannot have less.
+fn timeout_total(index: usize, upstream: &Upstream, config: &Config, checks: &mut Checks<'_>) {
+    let Some(total) = upstream.timeout_total else { return };
+    let timeout = upstream.timeout(config.server.timeouts.upstream);
+    if total.0 < timeout.0 {
+        checks.value(
+            at!["upstreams", index, "timeout_total"],
+            format!(
+                "`timeout_total` ({total}) is less than the deadline of a call without progress ({timeout})"
+            ),
+            "at least as much as `timeout`, or `server.timeouts.upstream` where that is absent",
+            "write a longer time here, or a shorter `timeout`",
+        );
     }
 }
 

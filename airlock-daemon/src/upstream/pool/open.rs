@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::auth::principal::Token;
 use crate::config::schema::{EraChoice, Framing, Isolation, UpstreamKind};
@@ -268,21 +269,36 @@ impl Upstream {
             Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
             Failure::Silent(what, limit) => match &ending.rubbish {
                 Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
-                None => UpstreamError::Deadline {
-                    upstream,
-                    what: what.to_owned(),
-                    limit: Period(limit).to_string(),
-                },
+                None => self.silent(what, limit),
             },
         }
     }
 
     /// The error for a server that did not answer a request in time.
-    pub(in super::super) fn late(&self, what: &str) -> UpstreamError {
+    pub fn late(&self, what: &str) -> UpstreamError {
+        self.silent(what, self.timeout)
+    }
+
+    /// The same for one that has reported progress all the time.
+    pub fn late_in_all(&self, what: &str) -> UpstreamError {
         UpstreamError::Deadline {
             upstream: self.name.to_string(),
             what: what.to_owned(),
-            limit: Period(self.timeout).to_string(),
+            limit: Period(self.timeout_total).to_string(),
+            key: "upstreams[].timeout_total",
+        }
+    }
+
+    fn silent(&self, what: &str, limit: Duration) -> UpstreamError {
+        UpstreamError::Deadline {
+            upstream: self.name.to_string(),
+            what: what.to_owned(),
+            limit: Period(limit).to_string(),
+            key: if self.config.timeout.is_some() {
+                "upstreams[].timeout"
+            } else {
+                "server.timeouts.upstream"
+            },
         }
     }
 
