@@ -96,23 +96,25 @@ fn a_call_that_says_nothing_for_long_is_answered_by_a_stream() {
         let address = airlock.address();
         std::thread::spawn(move || {
             // The head comes though the call goes on: nothing but silence has opened the stream.
-            let mut events = Events::open(address, &call).expect("a stream");
-            let first = events.next_event().expect("a stream").expect("an event");
-            (events, first)
+            Events::open(address, &call).expect("a stream")
         })
     });
-    let [(modern, comment), (legacy, primed)] = calls.map(|call| call.join().expect("a stream"));
+    let [mut modern, mut legacy] = calls.map(|call| call.join().expect("a stream"));
     for events in [&modern, &legacy] {
         assert!(events.head.contains("text/event-stream"), "{}", events.head);
     }
-    assert_eq!((comment.comment.as_deref(), &comment.data), (Some("alive"), &None), "{comment:?}");
+    let primed = legacy.next_event().expect("a stream").expect("an event");
     assert_eq!(primed.data.as_deref(), Some(""), "the first event only sets the id: {primed:?}");
     // A client of a session whose connection breaks in the silence gets the answer where it left off.
     drop(legacy);
-    let resumed = Events::open(airlock.address(), &session.listen(primed.id.as_deref())).expect("a stream");
+    let mut resumed =
+        Events::open(airlock.address(), &session.listen(primed.id.as_deref())).expect("a stream");
     std::fs::remove_file(&file).expect("ours");
-    for mut events in [modern, resumed] {
-        let answer = events.message().expect("the answer");
+    let first = modern.next_event().expect("a stream").expect("an event");
+    assert_eq!(first.comment.as_deref(), Some("alive"), "{first:?}");
+    let answer = serde_json::from_str(first.data.as_deref().unwrap_or_default()).expect("JSON");
+    for (answer, mut events) in [(Some(answer), modern), (resumed.message(), resumed)] {
+        let answer = answer.expect("the answer");
         assert_eq!(answer["id"], 7, "{answer}");
         assert!(answer["result"]["content"].is_array(), "{answer}");
         assert!(events.message().is_none(), "the answer ends the stream");

@@ -29,6 +29,7 @@ mod machine;
 mod metrics;
 mod nspawn;
 mod oauth;
+mod old_clients;
 mod one_call;
 mod ownership;
 mod param_headers;

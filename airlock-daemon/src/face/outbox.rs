@@ -74,7 +74,9 @@ pub struct Reader {
     /// The last number that was read.
     at: u64,
     turn: u64,
-    is_new: bool,
+    /// How long the client is to wait before it comes back, until that is said: with the first event, since a client before
+    /// 2025-11-25 takes one without data for a broken message.
+    retry: Option<Duration>,
     /// Ends the reading before the stream does.
     until: Option<Until>,
 }
@@ -197,7 +199,8 @@ impl Outbox {
         drop(state);
         session.reading(true);
         let (outbox, session) = (Arc::clone(self), Arc::clone(session));
-        Some(Reader { outbox, session, at, turn, is_new: true, until })
+        let retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
+        Some(Reader { outbox, session, at, turn, retry, until })
     }
 }
 
@@ -212,15 +215,15 @@ impl Reader {
             return Poll::Ready(None);
         }
         let id = |at| Some(format!("{:016x}-{at}", self.outbox.id));
-        let mut frame = Frame::default();
-        if self.is_new {
-            self.is_new = false;
-            frame.retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
-            // Earlier revisions do not know events without data.
-            if self.outbox.revision >= Revision::V20251125 {
-                let data = Some(Kept::anyway(&self.outbox.account, String::new()));
-                return Poll::Ready(Some(Frame { id: id(self.at), data, ..frame }));
-            }
+        // Earlier revisions do not know events without data.
+        if self.outbox.revision >= Revision::V20251125 && self.retry.is_some() {
+            let data = Some(Kept::anyway(&self.outbox.account, String::new()));
+            return Poll::Ready(Some(Frame {
+                id: id(self.at),
+                data,
+                retry: self.retry.take(),
+                comment: None,
+            }));
         }
         let first = state.first();
         if self.at + 1 < first {
@@ -230,11 +233,12 @@ impl Reader {
                 comment: Some(format!("{missing} messages were dropped")),
                 id: id(self.at),
                 data: Some(Kept::anyway(&self.outbox.account, dropped(missing))),
-                ..frame
+                retry: self.retry.take(),
             }));
         }
         let place = usize::try_from(self.at + 1 - first).unwrap_or(usize::MAX);
         if let Some(message) = state.messages.get(place).cloned() {
+            let mut frame = Frame { retry: self.retry.take(), ..Frame::default() };
             self.at += 1;
             state.read = state.read.max(self.at);
             while state.messages.len() > 1
@@ -255,9 +259,6 @@ impl Reader {
             return Poll::Ready(None);
         }
         state.waker = Some(cx.waker().clone());
-        if frame.retry.is_some() {
-            return Poll::Ready(Some(frame));
-        }
         Poll::Pending
     }
 }
@@ -348,10 +349,14 @@ mod tests {
         let session = session(Revision::V20250618);
         let outbox = session.open_stream(&Metrics::new()).expect("a stream");
         let mut reader = outbox.read(&session, Some(0), None).expect("a reader");
-        let Poll::Ready(Some(hint)) = next(&mut reader) else { panic!("a hint") };
-        assert!(hint.retry.is_some() && hint.data.is_none() && hint.id.is_none());
+        assert!(next(&mut reader).is_pending(), "it has nothing to say yet");
         outbox.push("1".to_owned());
-        assert_eq!(rest(&mut reader), (vec!["1".to_owned()], false));
+        let Poll::Ready(Some(first)) = next(&mut reader) else { panic!("an event") };
+        assert!(first.retry.is_some_and(|retry| retry >= RETRY) && first.id.is_some());
+        assert_eq!(first.data.map(|data| data.text()).as_deref(), Some("1"));
+        outbox.push("2".to_owned());
+        let Poll::Ready(Some(second)) = next(&mut reader) else { panic!("an event") };
+        assert!(second.retry.is_none() && second.data.is_some());
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Events {
                 Poll::Ready(Some(sending)) => self.sending = Some(sending),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    let alive = Bytes::from_static(b": alive\n\n");
+                    // Without an empty line: behind one, some clients see an event where there is none.
+                    let alive = Bytes::from_static(b": alive\n");
                     return self.ticks.poll_tick(cx).map(|_| Some(Ok(alive)));
                 }
             }
@@ -351,8 +352,8 @@ mod tests {
         let retry = Some(Duration::from_millis(1_500));
         let first = Said { retry, id: Some("a-0".into()), data: Some(kept("")), comment: None };
         assert_eq!(all(numbered(first)), "id: a-0\nretry: 1500\ndata: \n\n");
-        let hint = Said { retry, ..Said::default() };
-        assert_eq!(all(numbered(hint)), "retry: 1500\n\n");
+        let hinted = Said { retry, data: Some(kept("{}")), ..Said::default() };
+        assert_eq!(all(numbered(hinted)), "event: message\nretry: 1500\ndata: {}\n\n");
         let told = Said { comment: Some("7 gone".into()), data: Some(kept("{}")), ..Said::default() };
         assert_eq!(all(numbered(told)), ": 7 gone\nevent: message\ndata: {}\n\n");
     }

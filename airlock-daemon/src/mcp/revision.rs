@@ -5,7 +5,9 @@ use std::fmt;
 /// A revision that Airlock speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
-    /// 2025-03-26.
+    /// 2024-11-05, over the transport of 2025-03-26: clients whose SDK knows both ask for it there.
+    V20241105,
+    /// 2025-03-26, the only one with batches here.
     V20250326,
     /// 2025-06-18.
     V20250618,
@@ -27,7 +29,8 @@ pub enum Era {
 
 impl Revision {
     /// All revisions, oldest first.
-    pub const ALL: [Self; 4] = [Self::V20250326, Self::V20250618, Self::V20251125, Self::V20260728];
+    pub const ALL: [Self; 5] =
+        [Self::V20241105, Self::V20250326, Self::V20250618, Self::V20251125, Self::V20260728];
     /// The newest revision with sessions.
     pub const LATEST_LEGACY: Self = Self::V20251125;
     /// The newest revision.
@@ -36,6 +39,7 @@ impl Revision {
     /// The revision as written in messages and headers.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V20241105 => "2024-11-05",
             Self::V20250326 => "2025-03-26",
             Self::V20250618 => "2025-06-18",
             Self::V20251125 => "2025-11-25",
