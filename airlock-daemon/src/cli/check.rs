@@ -32,14 +32,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// The policy must be one that the daemon would run: one that compiles, passes its own tests and brings no process down.
 fn policy_compiles(config: &Config) -> Result<(), Vec<Diagnostic>> {
-    Vetting::own_program().load(&config.policy.path).map(drop).map_err(|error| {
-        vec![Diagnostic::of_file(
-            &error.place,
-            &error.reason,
-            "a policy that compiles and passes its tests",
-            &error.remedy,
-        )]
-    })
+    Vetting::own_program().load(&config.policy.path).map(drop).map_err(|error| vec![error.diagnostic()])
 }
 
 /// Runs the command, and `deeper` on a configuration that has no mistakes of its own: what a file names is checked

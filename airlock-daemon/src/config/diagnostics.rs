@@ -92,6 +92,24 @@ impl Diagnostic {
             width: 0,
         }
     }
+
+    /// A mistake at a line and a column, both from 1 and in characters, with the text of that line and how many characters of it
+    /// are meant.
+    pub fn in_text(
+        file: impl Into<String>,
+        (line, column): (usize, usize),
+        (source, width): (&str, usize),
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            line: Some(line.max(1)),
+            column: Some(column.max(1)),
+            source: source.to_owned(),
+            width,
+            ..Self::of_file(file, message, "", help)
+        }
+    }
 }
 
 /// All mistakes of one file, in the order of its lines; never empty.

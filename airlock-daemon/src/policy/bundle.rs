@@ -106,6 +106,18 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::read`].
     pub(super) fn new(files: &Files) -> Result<Self, PolicyError> {
+        Self::of(files).map_err(|error| {
+            error.shown_in(files.texts.iter().map(|(path, text)| (path.as_path(), text.as_str())))
+        })
+    }
+
+    /// An error about a Rego file of this bundle, with the line that it is about.
+    pub(super) fn show(&self, error: PolicyError) -> PolicyError {
+        let sources = self.policies.iter().chain(&self.tests);
+        error.shown_in(sources.map(|source| (source.path.as_path(), source.text.as_str())))
+    }
+
+    fn of(files: &Files) -> Result<Self, PolicyError> {
         let root = &files.root;
         let mut digest = Sha256::new();
         let (mut policies, mut tests, mut data) = (Vec::new(), Vec::new(), Data::default());

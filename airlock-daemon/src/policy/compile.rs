@@ -59,13 +59,15 @@ pub(super) struct Built {
 /// Names file, line and column, the reason and the remedy.
 pub(super) fn compile(bundle: &Bundle) -> Result<Built, PolicyError> {
     // The parser and the compilers see text that nobody has checked; a panic there must not end a running daemon.
-    catch_unwind(AssertUnwindSafe(|| compile_unguarded(bundle))).unwrap_or_else(|_| {
-        Err(PolicyError::at(
-            &bundle.root,
-            "the policy engine failed while compiling",
-            "the log holds the engine's message; simplify the policy that changed last",
-        ))
-    })
+    catch_unwind(AssertUnwindSafe(|| compile_unguarded(bundle)))
+        .unwrap_or_else(|_| {
+            Err(PolicyError::at(
+                &bundle.root,
+                "the policy engine failed while compiling",
+                "the log holds the engine's message; simplify the policy that changed last",
+            ))
+        })
+        .map_err(|error| bundle.show(error))
 }
 
 /// The same bundle for the interpreter, because of `fallback`, or to compare the two.
@@ -73,6 +75,10 @@ pub(super) fn compile(bundle: &Bundle) -> Result<Built, PolicyError> {
 /// # Errors
 /// As [`compile`].
 pub(super) fn interpreted(bundle: &Bundle, fallback: &str) -> Result<Built, PolicyError> {
+    interpreted_unshown(bundle, fallback).map_err(|error| bundle.show(error))
+}
+
+fn interpreted_unshown(bundle: &Bundle, fallback: &str) -> Result<Built, PolicyError> {
     let mut engine = parse(bundle.policies.iter())?;
     gate(&bundle.root, &mut engine)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
@@ -89,6 +95,7 @@ pub(super) fn interpreted(bundle: &Bundle, fallback: &str) -> Result<Built, Poli
 /// Names the rule.
 pub(super) fn refuse_in_interpreter(bundle: &Bundle, reason: &str) -> Result<(), PolicyError> {
     undefined::refuse_in_interpreter(parse(bundle.policies.iter())?.get_modules(), reason)
+        .map_err(|error| bundle.show(error))
 }
 
 /// Parses sources into a fresh engine.

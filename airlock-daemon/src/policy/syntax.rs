@@ -59,9 +59,11 @@ pub(super) fn text(value: &Value) -> &str {
     }
 }
 
-/// `file:line:col` of a piece of source.
+/// `file:line:column` of a piece of source, the column in characters; the parser's own counts a tab as four.
 pub(super) fn place(span: &Span) -> String {
-    format!("{}:{}:{}", span.source.file(), span.line, span.col)
+    let before = span.source.contents().get(..span.start as usize).unwrap_or_default();
+    let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+    format!("{}:{}:{column}", span.source.file(), span.line)
 }
 
 /// The reference that a rule defines.

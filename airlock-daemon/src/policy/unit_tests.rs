@@ -87,7 +87,14 @@ pub fn run_tests(path: &Path, options: TestOptions<'_>) -> Result<TestReport, Po
 }
 
 /// Runs the tests of a bundle that was read and compiled.
+///
+/// # Errors
+/// A test file that does not parse, or holds what no policy may.
 pub(super) fn run(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestReport, PolicyError> {
+    run_unshown(bundle, options).map_err(|error| bundle.show(error))
+}
+
+fn run_unshown(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestReport, PolicyError> {
     let mut engine = parse(bundle.policies.iter().chain(&bundle.tests))?;
     gate(&bundle.root, &mut engine)?;
     refuse_unheard(engine.get_modules())?;

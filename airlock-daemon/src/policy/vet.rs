@@ -141,11 +141,11 @@ fn examine(files: &Files) -> Result<Findings, PolicyError> {
     let tests = unit_tests::run(&bundle, TestOptions::default())?;
     if let Some(test) = tests.failed().next() {
         let outcome = test.outcome.as_deref().unwrap_or("not true");
-        return Err(PolicyError::new(
+        return Err(bundle.show(PolicyError::new(
             format!("{}:{}", test.source.file, test.source.line),
             format!("the bundle's own test {} fails: {outcome}", test.name),
             "correct the rule or the test; `airlock policy test` shows all of them",
-        ));
+        )));
     }
     let probed = agree::probe(&bundle, &engine)?;
     if let Some(reason) = &probed.disagreement {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::log::{self, Line};
-use super::{NO, WRONG};
+use super::{NO, WRONG, unusable};
 use crate::observe::escape::printable;
 use crate::policy::{Judgement, Recorded, Replay, Verdict};
 
@@ -86,14 +86,17 @@ struct Report {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let replay = Replay::load(&args.path, args.against.as_deref()).map_err(|error| error.to_string());
-    let report = replay.and_then(|mut replay| {
-        compare(args, &mut replay).map_err(|error| format!("airlock policy diff: {error}"))
-    });
-    let report = match report {
+    let mut replay = match Replay::load(&args.path, args.against.as_deref()) {
+        Ok(replay) => replay,
+        Err(error) => {
+            unusable(&error, args.json, out, err)?;
+            return Ok(WRONG);
+        }
+    };
+    let report = match compare(args, &mut replay) {
         Ok(report) => report,
         Err(error) => {
-            writeln!(err, "{error}")?;
+            writeln!(err, "airlock policy diff: {error}")?;
             return Ok(WRONG);
         }
     };

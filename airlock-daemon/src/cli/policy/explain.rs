@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::log::{self, Line};
-use super::{Bundle, NO, WRONG};
+use super::{Bundle, NO, WRONG, unusable};
 use crate::observe::escape::printable;
 use crate::policy::{self, Asked, Explanation, Known, Rebuilt, Recorded, Source, Verdict};
 
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     let explanation = match policy::explain(&args.bundle.path, &asked, &unknown) {
         Ok(explanation) => explanation,
         Err(error) => {
-            writeln!(err, "{error}")?;
+            unusable(&error, args.json, out, err)?;
             return Ok(WRONG);
         }
     };

@@ -9,6 +9,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::policy::PolicyError;
+
 /// The answer is no: a test failed, a decision would change.
 const NO: u8 = 1;
 /// The question was wrong: what was to be read cannot be.
@@ -42,6 +44,23 @@ struct Bundle {
     /// The directory of the bundle.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PATH)]
     path: PathBuf,
+}
+
+/// Tells why a bundle cannot be used: as text to `err`, or as the JSON document {mistakes: [{file, line, column, message,
+/// expected, help}]} to `out`.
+fn unusable(
+    error: &PolicyError,
+    json: bool,
+    out: &mut impl io::Write,
+    err: &mut impl io::Write,
+) -> io::Result<()> {
+    if json {
+        let mistakes = serde_json::json!({"mistakes": [error.diagnostic()]});
+        serde_json::to_writer_pretty(&mut *out, &mistakes)?;
+        writeln!(out)
+    } else {
+        write!(err, "{}", error.diagnostic())
+    }
 }
 
 /// Runs the command. Exit code 0: the answer is yes; 1: it is no; 2: something could not be read.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Bundle, NO};
+use super::{Bundle, NO, unusable};
 use crate::policy::{self, Coverage, TestOptions, TestReport};
 
 /// Runs of missed lines that the table shows for one file.
@@ -22,7 +22,8 @@ pub(super) struct Args {
     /// Exit with 1 where less than this share of the policy's lines is reached; implies --coverage.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     coverage_minimum: Option<u8>,
-    /// Print one JSON document: {tests: [{name, source, passed, outcome?, `failed_at`?, micros}], coverage?: {files, percent}}.
+    /// Print one JSON document: {tests: [{name, source, passed, outcome?, `failed_at`?, micros}], coverage?: {files, percent}};
+    /// where the bundle does not load, {mistakes: [{file, line, column, message, expected, help}]}.
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +37,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     let report = match policy::run_tests(path, options) {
         Ok(report) => report,
         Err(error) => {
-            writeln!(err, "{error}")?;
+            unusable(&error, args.json, out, err)?;
             return Ok(NO);
         }
     };
