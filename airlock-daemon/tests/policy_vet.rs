@@ -133,9 +133,10 @@ fn engines_that_disagree_are_found_out() {
 /// Without any other hint, the inputs of the bundle's own tests are what the engines are compared on.
 #[test]
 fn inputs_of_tests_are_tried() {
-    let folder = bundle("allow if input.odd == [{\"deep\": 5}]\nallow if input.call.tool == \"x\"");
+    let folder =
+        bundle("allow if input.call.arguments.odd == [{\"deep\": 5}]\nallow if input.call.tool == \"x\"");
     let tests = "package airlock.authz_test\nimport rego.v1\nimport data.airlock.authz as policy\n\
-                 odd(n) := {\"odd\": [{\"deep\": n}]}\n\
+                 odd(n) := {\"call\": {\"arguments\": {\"odd\": [{\"deep\": n}]}, \"tool\": null}}\n\
                  test_one if policy.allow with input as odd(5)\n\
                  test_two if not policy.allow with input as odd(6)\n";
     fs::write(folder.path().join("authz_test.rego"), tests).unwrap();

@@ -37,6 +37,7 @@ mod paths;
 mod pinned;
 mod policy;
 mod policy_cli;
+mod policy_load;
 mod policy_messages;
 mod policy_reload;
 mod policy_shadow;

@@ -349,7 +349,7 @@ impl<'t> de::MapAccess<'t> for Entries<'t> {
 }
 
 /// The word nearest to `word`, when it is near enough to be meant.
-pub(super) fn nearest<'v>(word: &str, valid: &[&'v str]) -> Option<&'v str> {
+pub(crate) fn nearest<'v>(word: &str, valid: &[&'v str]) -> Option<&'v str> {
     let folded = brief(word).to_lowercase().replace('-', "_");
     let distance = |candidate: &str| strsim::damerau_levenshtein(&folded, &candidate.replace('-', "_"));
     let best = valid.iter().copied().min_by_key(|candidate| distance(candidate))?;

@@ -18,6 +18,7 @@ mod validate;
 mod tests;
 
 pub use self::own_files::own_files;
+pub(crate) use de::nearest;
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use exposed::{Exposed, exposed, exposed_with_way};
 pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, from_text, load};

@@ -16,7 +16,7 @@ use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
 use super::strict::{Calls, strict};
-use super::{hazards, syntax, undefined};
+use super::{closed, hazards, syntax, undefined};
 
 /// The package of the contract.
 pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
@@ -145,6 +145,7 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
     undefined::refuse(modules)?;
     let graph = CallGraph::new(modules);
     graph.check()?;
+    closed::refuse(modules)?;
     let entry = entry_module(&OUTPUTS.map(|output| (output, declares(output))));
     engine
         .add_policy("airlock_entry".into(), entry)

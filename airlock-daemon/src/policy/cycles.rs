@@ -141,7 +141,7 @@ impl CallGraph {
 }
 
 /// What names mean inside one module.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Scope {
     package: Path,
     imports: BTreeMap<String, Path>,

@@ -300,6 +300,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::decision::{Call, Client};
+    use super::super::shape::{Field, INPUT};
     use super::*;
     use crate::auth::principal::Bearer;
 
@@ -344,6 +345,20 @@ mod tests {
             "root": null, "arguments": {"path": "/a", "n": 18446744073709551615}, "revision": "2026-07-28"},
             "client": {"address": "203.0.113.7", "certificate": null, "uid": 5}, "time": 1795347000}"#;
         assert_eq!(document, Value::from_json_str(expected).unwrap());
+        has_shape(&document, &INPUT);
+    }
+
+    /// The value has all members that the contract promises at this place, and no others.
+    fn has_shape(value: &Value, field: &Field) {
+        let Some(members) = field.kind.members() else { return };
+        let names: Vec<&str> =
+            value.as_object().unwrap().keys().map(|key| &**key.as_string().unwrap()).collect();
+        let mut promised: Vec<&str> = members.iter().map(|member| member.name).collect();
+        promised.sort_unstable();
+        assert_eq!(names, promised, "{}", field.name);
+        for member in members {
+            has_shape(&value[member.name], member);
+        }
     }
 
     #[test]

@@ -8,21 +8,25 @@ mod asked;
 mod bundle;
 mod cache;
 mod clear;
+mod closed;
 mod compile;
 mod coverage;
 mod cycles;
 mod decision;
 mod depends;
+mod describe;
 mod engine;
 mod error;
 mod explain;
 mod hazards;
 mod input;
+mod literals;
 mod probe;
 mod reads;
 mod recorded;
 pub mod reload;
 mod replay;
+mod shape;
 mod strict;
 mod syntax;
 mod undefined;
@@ -39,6 +43,7 @@ pub use decision::{
     Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question,
     SHADOW_PREFIX,
 };
+pub use describe::{InputForm, describe_input};
 pub use engine::PolicyEngine;
 pub use error::PolicyError;
 pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};

@@ -209,6 +209,20 @@ pub(super) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     }
 }
 
+/// The variables in a pattern, such as both of `[x, {"a": y}]`.
+pub(super) fn pattern_variables(pattern: &Expr) -> Vec<&str> {
+    let (mut names, mut pending) = (Vec::new(), vec![pattern]);
+    while let Some(expr) = pending.pop() {
+        match expr {
+            Expr::Var { value, .. } if !matches!(text(value), "input" | "data") => names.push(text(value)),
+            Expr::Array { items, .. } => pending.extend(items.iter().map(|item| &**item)),
+            Expr::Object { fields, .. } => pending.extend(fields.iter().map(|(_, _, value)| &**value)),
+            _ => {}
+        }
+    }
+    names
+}
+
 /// Every expression of a rule, at every depth.
 pub(super) fn every<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
     let mut pending = Vec::new();

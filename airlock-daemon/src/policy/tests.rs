@@ -13,6 +13,7 @@ use crate::auth::principal::{Bearer, Principal};
 
 mod cached;
 mod clear;
+mod closed;
 mod strict;
 
 /// The bundle that ships with the daemon.
@@ -201,15 +202,15 @@ fn an_error_in_a_refusing_rule_refuses() {
     assert!(ask(&engine, r#"{"l": [1, 2]}"#).allow);
     for body in [
         "allow if input.call.arguments.s & {1} == {1}",
-        "p[x] contains 1 if some x in input.a\nallow if p.a",
+        "p[x] contains 1 if some x in input.call.arguments.a\nallow if p.a",
         "p.x := 1\nallow if p.x",
-        "allow := true\nx := 1 if input.a\nx := 2 if input.b\ny if x == 1",
+        "allow := true\nx := 1 if input.call.arguments.a\nx := 2 if input.call.arguments.b\ny if x == 1",
     ] {
         assert!(load(body).unwrap().fallback().is_some(), "{body}");
     }
     for body in [
-        "allow := true\nx := 1 if input.a\nelse := 2",
-        "allow := true\nreason := \"a\" if input.a\nreason := \"b\" if input.b",
+        "allow := true\nx := 1 if input.call.arguments.a\nelse := 2",
+        "allow := true\nreason := \"a\" if input.call.arguments.a\nreason := \"b\" if input.call.arguments.b",
     ] {
         assert_eq!(load(body).unwrap().fallback(), None, "{body}");
     }
@@ -228,7 +229,7 @@ fn undefined_values_lose_no_refusal() {
         "x := data.m[g] if some g in input.call.arguments.l",
         "f(l) := data.m[g] if some g in l",
         "x := data.m[g] if g := input.call.arguments.l[_]",
-        "x := \"a\" if input.call.x\nelse := data.m[g] if some g in input.call.arguments.l",
+        "x := \"a\" if input.call.arguments.x\nelse := data.m[g] if some g in input.call.arguments.l",
     ] {
         let error = load(body).expect_err(body);
         assert!(error.place.contains("authz.rego:") && error.remedy.contains(":="), "{error}");

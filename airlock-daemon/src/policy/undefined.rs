@@ -13,35 +13,10 @@ use std::collections::BTreeSet;
 use regorus::unstable::{Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span};
 
 use super::error::PolicyError;
+use super::shape;
 use super::syntax::{self, Step};
 
 const REMEDY: &str = "bind the value in the body (`value := …`) and use `value` in the head";
-/// The fields that the input document always has.
-const PROMISED: [&str; 22] = [
-    "subject",
-    "subject.id",
-    "subject.tenant",
-    "subject.groups",
-    "subject.scopes",
-    "subject.issuer",
-    "subject.claims",
-    "call",
-    "call.method",
-    "call.upstream",
-    "call.tool",
-    "call.prompt",
-    "call.resource",
-    "call.root",
-    "call.arguments",
-    "call.revision",
-    "client",
-    "client.address",
-    "client.certificate",
-    "client.uid",
-    "time",
-    "",
-];
-
 /// The names that mean a rule rather than a variable.
 pub(super) fn rule_names(modules: &[Ref<Module>]) -> BTreeSet<String> {
     let rules = modules.iter().flat_map(|module| module.policy.iter());
@@ -141,7 +116,7 @@ fn is_promised(expr: &Expr) -> bool {
             Step::Dynamic(_) => None,
         })
         .collect();
-    input && names.is_some_and(|names| PROMISED.contains(&names.join(".").as_str()))
+    input && names.is_some_and(shape::is_promised)
 }
 
 /// Whether a body may go round more than once. A variable as an index counts: nothing here says whether it is bound.

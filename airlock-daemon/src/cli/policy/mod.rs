@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod input;
 mod log;
 mod test;
 
@@ -36,6 +37,8 @@ enum Command {
     /// Decide the calls of the audit log under another policy and show what would change. Exit code 0: nothing certain; 1: some
     /// decision would change; 2: the policy or the log cannot be used.
     Diff(diff::Args),
+    /// Show the input document that a policy reads: every field with its type, what it is and when it is null. Exit code 0.
+    Input(input::Args),
 }
 
 /// Where a bundle is.
@@ -70,6 +73,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Test(args) => test::run(&args, &mut out, &mut err),
         Command::Explain(args) => explain::run(&args, &mut out, &mut err),
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
+        Command::Input(args) => input::run(&args, &mut out),
     };
     // Only writing can fail here: a reader such as `head` that has seen enough is no error.
     code.map_or_else(

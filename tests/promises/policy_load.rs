@@ -1,0 +1,74 @@
+//! A policy that could open the door by a slip of the pen is refused when it is loaded, by the daemon and by every command.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use airlock_tests::tools;
+use serde_json::Value;
+
+fn policy(args: &[&str]) -> Output {
+    Command::new(tools::airlock()).arg("policy").args(args).output().expect("the built airlock")
+}
+
+fn readme_policy() -> String {
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("README");
+    let (_, rest) = readme.split_once("```rego\n").expect("a policy");
+    rest.split_once("```").expect("its end").0.to_owned()
+}
+
+/// What `airlock policy test` says of a bundle with this policy.
+fn told(text: &str, tests: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("authz.rego"), text).expect("written");
+    let head = "package airlock.authz_test\n\nimport data.airlock.authz\nimport rego.v1\n\n";
+    fs::write(dir.path().join("authz_test.rego"), format!("{head}{tests}\n")).expect("written");
+    let output = policy(&["test", "--path", dir.path().to_str().expect("UTF-8")]);
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[test]
+fn a_slip_of_the_pen_in_the_first_policy_is_refused() {
+    let right = readme_policy();
+    let test = "test_home if count(authz.deny) > 0 with input.call.tool as \"phone_home\"";
+    assert_eq!(told(&right, test), (Some(0), String::new()));
+    // Each field that it reads, misspelt by one letter.
+    let mut slips = 0;
+    for field in ["call", "method", "tool", "subject", "groups", "upstream", "arguments"] {
+        for (at, _) in right.match_indices(&format!(".{field}")) {
+            let mut wrong = right.clone();
+            wrong.replace_range(at + 1..=at + field.len(), &format!("{field}s"));
+            let (code, told) = told(&wrong, test);
+            assert_eq!(code, Some(1), "{wrong}");
+            assert!(told.contains(&format!("did you mean `{field}`?")) && told.contains(".rego:"), "{told}");
+            slips += 1;
+        }
+    }
+    assert!(slips > 10, "{slips}");
+    let (code, told) = told(
+        &right,
+        "test_home if count(authz.deny) > 0 with input as {\"call\": {\"tol\": \"phone_home\"}}",
+    );
+    assert!(
+        code == Some(1) && told.contains("authz_test.rego:6:") && told.contains("did you mean `tool`?"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_input_document_is_shown() {
+    let text = |args: &[&str]| String::from_utf8(policy(args).stdout).expect("UTF-8");
+    let commented = text(&["input"]);
+    assert!(commented.contains("// text: the MCP method\n    \"method\": \"tools/call\","), "{commented}");
+    // What is shown can be asked.
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("input.json");
+    fs::write(&file, text(&["input", "--json"])).expect("written");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let (path, input) = (shipped.to_str().expect("UTF-8"), file.to_str().expect("UTF-8"));
+    let asked = policy(&["explain", "--path", path, "--input", input]);
+    assert_eq!(asked.status.code(), Some(0), "{}", String::from_utf8_lossy(&asked.stdout));
+    let schema: Value = serde_json::from_str(&text(&["input", "--schema"])).expect("JSON");
+    assert_eq!(schema["properties"]["call"]["additionalProperties"], false);
+}
