@@ -129,7 +129,7 @@ deny contains {
 	"reason": "this tenant may not use this upstream",
 } if {
 	tenant
-	not matches(tenant.upstreams, input.call.upstream)
+	not matches(object.get(tenant, "upstreams", []), input.call.upstream)
 }
 
 deny contains {

@@ -57,6 +57,18 @@ fn a_slip_of_the_pen_in_the_first_policy_is_refused() {
 }
 
 #[test]
+fn what_may_be_absent_is_not_negated() {
+    let text = "package airlock.authz\n\nimport rego.v1\n\nallow if {\n\tnot startswith(input.call.arguments.path, \"/secret\")\n}\n";
+    let (code, told) = told(text, "test_x if true");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("authz.rego:6:17") && told.contains("`input.call.arguments.path` may be absent"),
+        "{told}"
+    );
+    assert!(told.contains("bind it first (`value := input.call.arguments.path`"), "{told}");
+}
+
+#[test]
 fn the_input_document_is_shown() {
     let text = |args: &[&str]| String::from_utf8(policy(args).stdout).expect("UTF-8");
     let commented = text(&["input"]);

@@ -16,7 +16,7 @@ use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
 use super::strict::{Calls, strict};
-use super::{closed, hazards, syntax, undefined};
+use super::{assigned, closed, hazards, negated, syntax, undefined};
 
 /// The package of the contract.
 pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
@@ -179,9 +179,22 @@ fn below_an_output(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
 fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let mut engine = parse(bundle.policies.iter())?;
     let graph = gate(&bundle.root, &mut engine)?;
+    negated::refuse(engine.get_modules(), &bundle.data)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
-    let compiled = engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
+    let mended = assigned::mend(engine.get_modules(), &bundle.policies);
+    let compiled = match &mended {
+        Ok(Some(sources)) => {
+            let mut mended = parse(sources.iter())?;
+            gate(&bundle.root, &mut mended)?;
+            mended.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+            // The interpreter runs what was written.
+            engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
+            mended.compile_with_entrypoint(&ENTRY_POINT.into())
+        }
+        Ok(None) | Err(_) => engine.compile_with_entrypoint(&ENTRY_POINT.into()),
+    };
+    let compiled = compiled.map_err(|error| fail(&error))?;
     let program = Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]).map_err(|error| error.to_string());
     if let Err(error) = &program
         && error.contains("Unknown function")
@@ -193,6 +206,7 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let (reads, arguments) = (Depends::of(modules), ArgumentsRead::of(modules));
     let program =
         program.and_then(|program| strict(program).ok_or_else(|| "a builtin cannot be wrapped".to_owned()));
+    let program = mended.and(program);
     let program = match (hazards::needs_interpreter(modules, &graph), program) {
         (None, Ok(program)) => program,
         (Some(reason), _) | (None, Err(reason)) => {

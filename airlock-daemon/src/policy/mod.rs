@@ -5,6 +5,7 @@
 
 mod agree;
 mod asked;
+mod assigned;
 mod bundle;
 mod cache;
 mod clear;
@@ -21,6 +22,7 @@ mod explain;
 mod hazards;
 mod input;
 mod literals;
+mod negated;
 mod probe;
 mod reads;
 mod recorded;

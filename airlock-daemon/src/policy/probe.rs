@@ -148,7 +148,7 @@ fn whole(span: &Span) -> &str {
 }
 
 /// The text of an expression. The parser has an object or a set begin somewhere inside it.
-fn expression(expr: &Expr) -> &str {
+pub(super) fn expression(expr: &Expr) -> &str {
     let first = match expr {
         Expr::Object { fields, .. } => fields.first().map(|(_, key, _)| key.span()),
         Expr::Set { items, .. } => items.first().map(|item| item.span()),

@@ -11,9 +11,11 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::auth::principal::{Bearer, Principal};
 
+mod assigned;
 mod cached;
 mod clear;
 mod closed;
+mod negated;
 mod strict;
 
 /// The bundle that ships with the daemon.

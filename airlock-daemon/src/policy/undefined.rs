@@ -5,7 +5,8 @@
 //! - `p contains data.m[g] if some g in …`: the interpreter forgets the elements of all rounds;
 //! - `[data.m[g] | …]` and `{g: data.m[g] | …}`: bytecode collects the string `<undefined>`.
 //!
-//! Each of these could lose a refusal, so each is kept from the engine that gets it wrong. `y := data.m[g]` in the body
+//! Each of these could lose a refusal, so each is kept from the engine that gets it wrong. [`super::assigned`] mends another:
+//! `x := data.m[g]`, which bytecode passes over. `y := data.m[g]` in the body
 //! and `y` in the head are right everywhere, which is what the errors advise.
 
 use std::collections::BTreeSet;
@@ -92,7 +93,7 @@ pub(super) fn in_comprehension<'a>(expr: &'a Expr, names: &BTreeSet<String>) -> 
     }
 }
 
-fn may_be_undefined(expr: &Expr, names: &BTreeSet<String>) -> bool {
+pub(super) fn may_be_undefined(expr: &Expr, names: &BTreeSet<String>) -> bool {
     match expr {
         Expr::Var { value, .. } => names.contains(syntax::text(value)),
         Expr::RefDot { .. } | Expr::RefBrack { .. } => !is_promised(expr),

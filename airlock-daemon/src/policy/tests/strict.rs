@@ -81,7 +81,7 @@ fn a_builtin_that_fails_refuses_the_call_in_both_engines() {
 fn on_the_side_of_allow_a_failure_opens_nothing() {
     for body in [
         "allow if startswith(input.call.arguments.path, \"/public\")",
-        "allow if not startswith(input.call.arguments.path, \"/secret\")",
+        "allow if { path := input.call.arguments.path; not startswith(path, \"/secret\") }",
         "default allow := true\nallow := false if startswith(input.call.arguments.path, \"/secret\")",
         // Whichever stands first.
         "allow if input.call.tool == \"read_file\"\nallow if startswith(input.call.arguments.path, \"/public\")",
@@ -91,7 +91,11 @@ fn on_the_side_of_allow_a_failure_opens_nothing() {
         assert_eq!((decision.allow, &*decision.rule_id), (false, ERROR_RULE), "{body}");
     }
     assert!(
-        both("allow if not startswith(input.call.arguments.path, \"/secret\")", r#"{"path": "/a"}"#).allow
+        both(
+            "allow if { path := input.call.arguments.path; not startswith(path, \"/secret\") }",
+            r#"{"path": "/a"}"#
+        )
+        .allow
     );
 }
 

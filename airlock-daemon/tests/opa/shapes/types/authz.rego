@@ -8,8 +8,8 @@ default allow := false
 
 # An error behind `not` is no reason to allow.
 allow if {
-	is_there(input.call.arguments)
-	not hidden(input.call.arguments.path)
+	path := input.call.arguments.path
+	not hidden(path)
 }
 
 allow if {
