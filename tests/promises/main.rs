@@ -19,6 +19,7 @@ mod gone;
 mod handles;
 mod identity;
 mod injection;
+mod journal;
 mod large_answers;
 mod lifecycle;
 mod limits;

@@ -13,31 +13,45 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::escape::{Printable, printable};
+use super::sentence::Sentence;
 
 /// Most fields of one event. tracing's own macros take 32.
 const FIELDS: usize = 64;
 
+/// How the layer inside shows what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// Each field in a place of its own, strings as they are.
+    Fields,
+    /// Fields behind the message; those that are strings between quotes and with escapes, as Rust's `Debug` does.
+    Line,
+    /// Each field in a place of its own, strings as they are; but most of its readers see the message alone, so the fields stand
+    /// behind that as well.
+    Message,
+}
+
 /// A layer that passes on only what is printable; what is so already passes as it came.
 pub(super) struct Escaped<L> {
     inner: L,
-    /// Whether the layer inside writes fields that are strings between quotes and with escapes, as Rust's `Debug` does.
-    quotes: bool,
+    shows: Shows,
 }
 
 impl<L> Escaped<L> {
-    /// Before a layer that writes strings as they are.
-    pub(super) fn new(inner: L) -> Self {
-        Self { inner, quotes: false }
-    }
-
-    /// Before a layer that quotes and escapes fields that are strings itself.
-    pub(super) fn before_quotes(inner: L) -> Self {
-        Self { inner, quotes: true }
+    /// Before a layer that shows things so.
+    pub(super) fn new(inner: L, shows: Shows) -> Self {
+        Self { inner, shows }
     }
 
     fn kept<'a>(&self, record: impl FnOnce(&mut Kept<'a>), fields: &'a FieldSet) -> Option<Kept<'a>> {
-        let mut kept = Kept { fields, values: Vec::new(), quotes: self.quotes, is_changed: false };
+        let mut kept = Kept {
+            fields,
+            values: Vec::new(),
+            quotes: self.shows == Shows::Line,
+            sentence: (self.shows == Shows::Message).then(Sentence::default),
+            is_changed: false,
+        };
         record(&mut kept);
+        kept.finish();
         kept.is_changed.then_some(kept)
     }
 }
@@ -47,12 +61,31 @@ struct Kept<'a> {
     fields: &'a FieldSet,
     values: Vec<(Field, Box<dyn Value>)>,
     quotes: bool,
+    /// The whole event in words, where that becomes its message.
+    sentence: Option<Sentence>,
     is_changed: bool,
 }
 
 impl Kept<'_> {
-    fn keep(&mut self, field: &Field, value: impl Value + 'static) {
+    fn keep(&mut self, field: &Field, value: impl Value + fmt::Debug + 'static) {
+        self.say(field, &value);
         self.values.push((field.clone(), Box::new(value)));
+    }
+
+    fn say(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if let Some(sentence) = &mut self.sentence {
+            sentence.add(field, value);
+        }
+    }
+
+    /// Puts the whole event into the message, where that is wanted and there is more than the message.
+    fn finish(&mut self) {
+        if let Some(text) = self.sentence.take().and_then(Sentence::whole)
+            && let Some((_, message)) = self.values.iter_mut().find(|(field, _)| field.name() == "message")
+        {
+            *message = Box::new(display(text));
+            self.is_changed = true;
+        }
     }
 
     /// The same with the printable values, as the layer inside expects them.
@@ -81,7 +114,11 @@ impl Visit for Kept<'_> {
         }
         let text = printable(value);
         self.is_changed |= text != value;
-        self.keep(field, text.into_owned());
+        if field.name() == "message" {
+            return self.keep(field, display(text.into_owned()));
+        }
+        self.say(field, &value);
+        self.values.push((field.clone(), Box::new(text.into_owned())));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -285,7 +322,7 @@ mod tests {
     fn nothing_steers_a_log_of_text() {
         let written = Written::default();
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(written.clone());
-        let text = told(Escaped::before_quotes(layer), &written);
+        let text = told(Escaped::new(layer, Shows::Line), &written);
         assert_clean(&text);
         assert_eq!(text.lines().count(), 5, "{text}");
         assert!(text.contains("plain words name=\"docs\" number=7"), "{text}");
@@ -297,7 +334,7 @@ mod tests {
     fn nothing_steers_a_log_of_json() {
         let written = Written::default();
         let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(written.clone());
-        let text = told(Escaped::new(layer), &written);
+        let text = told(Escaped::new(layer, Shows::Fields), &written);
         assert_clean(&text);
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -312,8 +349,20 @@ mod tests {
     #[test]
     fn nothing_steers_a_log_that_takes_what_comes() {
         let written = Written::default();
-        let text = told(Escaped::new(Raw(written.clone())), &written);
+        let text = told(Escaped::new(Raw(written.clone()), Shows::Fields), &written);
         assert_clean(&text);
         assert!(text.contains("name=docs\nnumber=7\n") && text.contains("message=plain words\n"), "{text}");
+    }
+
+    #[test]
+    fn a_message_that_is_shown_alone_has_the_fields_behind_it() {
+        let written = Written::default();
+        let text = told(Escaped::new(Raw(written.clone()), Shows::Message), &written);
+        assert_clean(&text);
+        // As on a terminal, and each field in its place all the same.
+        assert!(text.contains("message=plain words name=\"docs\" number=7\n"), "{text}");
+        assert!(text.contains("\nname=docs\n") && text.contains("\nnumber=7\n"), "{text}");
+        assert!(text.contains("message=within error=tools/x\\r\\n2026"), "{text}");
+        assert!(text.contains("message=said method=\"tools/x\\r\\n2026"), "{text}");
     }
 }

@@ -6,14 +6,22 @@ use std::sync::OnceLock;
 
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry};
 
-use super::escaped::Escaped;
+use super::escaped::{Escaped, Shows};
 use super::offload::{Happened, Logs, Offload};
 use crate::config::schema::{Log, LogFormat, LogLevel};
+
+/// The target of lines that servers write on standard error. Their text has the server's name before it.
+pub const SERVER: &str = "airlock::server";
+/// Airlock's own name in the journal.
+const IDENTIFIER: &str = "airlock";
+/// The name of servers there: they must not speak in Airlock's.
+const SERVER_IDENTIFIER: &str = "airlock-server";
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -50,30 +58,28 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let stderr = rustix::fs::fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
     let sink = choose(log.format, stream.as_deref(), stderr);
-    let (layer, missing) = match sink {
-        Sink::Journald => match tracing_journald::layer() {
-            Ok(layer) => {
-                let layer = layer
-                    .with_syslog_identifier("airlock".to_owned())
-                    .with_field_prefix(Some("AIRLOCK".to_owned()));
-                (layer.boxed(), None)
+    let (layers, missing) = match sink {
+        Sink::Journald => match (journald(IDENTIFIER), journald(SERVER_IDENTIFIER)) {
+            (Ok(own), Ok(servers)) => {
+                let own = Escaped::new(own, Shows::Message).with_filter(filter_own(log.level)).boxed();
+                // The message has the name of the server before it already.
+                let servers = Escaped::new(servers, Shows::Fields).with_filter(filter_servers(log.level));
+                (vec![own, servers.boxed()], None)
             }
-            Err(error) if log.format == LogFormat::Journald => return Err(LoggingError::Journald(error)),
-            Err(error) => (text(), Some(error)),
+            (Err(error), _) | (_, Err(error)) if log.format == LogFormat::Journald => {
+                return Err(LoggingError::Journald(error));
+            }
+            (Err(error), _) | (_, Err(error)) => (text(log.level), Some(error)),
         },
-        Sink::Text => (text(), None),
+        Sink::Text => (text(log.level), None),
         Sink::Json => {
             let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_timer(Happened);
-            (json.with_writer(io::stderr).boxed(), None)
+            let json = Escaped::new(json.with_writer(io::stderr), Shows::Fields);
+            (vec![json.with_filter(filter(log.level)).boxed()], None)
         }
     };
-    // Whatever is told passes through this.
-    let layer = match sink {
-        Sink::Journald | Sink::Json if missing.is_none() => Escaped::new(layer),
-        _ => Escaped::before_quotes(layer),
-    };
     // Both ends filter alike: an end that wanted everything would have every event of every library looked at.
-    let inner = tracing_subscriber::registry().with(layer.with_filter(filter(log.level)));
+    let inner = tracing_subscriber::registry().with(layers);
     let logs = Logs::start(Dispatch::new(inner)).map_err(LoggingError::Thread)?;
     tracing_subscriber::registry().with(Offload(logs.clone()).with_filter(filter(log.level))).try_init()?;
     let _ = LOGS.set(logs); // a second one failed above
@@ -97,14 +103,27 @@ pub fn lost() -> u64 {
     LOGS.get().map_or(0, Logs::lost)
 }
 
-fn text<S>() -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
+/// What writes somewhere.
+type Sinks = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
+/// Lines for a terminal. Those of servers have their name before them and no fields, behind which a server could write its own.
+fn text(level: LogLevel) -> Sinks {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = tracing_subscriber::fmt::layer().with_ansi(colour).with_timer(Happened);
-    text.with_writer(io::stderr).boxed()
+    let line = || tracing_subscriber::fmt::layer().with_ansi(colour).with_timer(Happened);
+    let message_alone = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
+    let own = Escaped::new(line().with_writer(io::stderr), Shows::Line);
+    let servers = Escaped::new(line().fmt_fields(message_alone).with_writer(io::stderr), Shows::Line);
+    vec![own.with_filter(filter_own(level)).boxed(), servers.with_filter(filter_servers(level)).boxed()]
+}
+
+/// Entries of the journal under this identifier.
+fn journald(identifier: &str) -> io::Result<tracing_journald::Layer> {
+    let layer = tracing_journald::layer()?.with_syslog_identifier(identifier.to_owned());
+    Ok(layer.with_field_prefix(Some("AIRLOCK".to_owned())))
 }
 
 /// journald only where systemd connected standard error to it: `JOURNAL_STREAM` names that stream's device and inode, and a
@@ -124,14 +143,29 @@ fn choose(format: LogFormat, stream: Option<&str>, stderr: Option<(u64, u64)>) -
 
 /// The level is meant for Airlock; what libraries say is heard from `info` upwards, unless everything is asked for.
 fn filter(level: LogLevel) -> Targets {
-    let (own, libraries) = match level {
+    let (own, libraries) = levels(level);
+    Targets::new().with_default(libraries).with_target("airlock", own)
+}
+
+/// The same without the lines of servers.
+fn filter_own(level: LogLevel) -> Targets {
+    filter(level).with_target(SERVER, LevelFilter::OFF)
+}
+
+/// The lines of servers alone.
+fn filter_servers(level: LogLevel) -> Targets {
+    Targets::new().with_target(SERVER, levels(level).0)
+}
+
+/// From which level Airlock is heard, and from which its libraries.
+fn levels(level: LogLevel) -> (LevelFilter, LevelFilter) {
+    match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Info => (LevelFilter::INFO, LevelFilter::INFO),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
-    };
-    Targets::new().with_default(libraries).with_target("airlock", own)
+    }
 }
 
 #[cfg(test)]

@@ -232,7 +232,10 @@ fn replay(line: &Line, inner: &Dispatch) {
         *slot = (field, Some(value));
     }
     TIME.set(Some(line.time));
-    inner.event(&Event::new(line.metadata, &set.value_set(&values)));
+    // The question tells the filters of each layer which of them this event is for.
+    if inner.enabled(line.metadata) {
+        inner.event(&Event::new(line.metadata, &set.value_set(&values)));
+    }
     TIME.set(None);
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::observe::logging::SERVER;
 use crate::runtime::backend::Backend;
 use crate::runtime::stream::split;
 
@@ -112,7 +113,7 @@ pub(super) fn log(backend: Backend, stderr: UnixStream, upstream: Arc<str>) -> s
                 keep(&lines_kept, &line);
                 if let Some(left_out) = bucket.take(Instant::now()) {
                     tell(&upstream, left_out);
-                    tracing::info!(upstream = %upstream, "{line}");
+                    tracing::info!(target: SERVER, upstream = %upstream, "{upstream}: {line}");
                 }
             }
         }
