@@ -67,7 +67,7 @@ impl House {
     }
 
     fn until_ready(&self) {
-        until(|| (self.airlock.send(&Request::get("/ready")).status == 200).then_some(()))
+        until(|| (self.airlock.send(&Request::get("/ready?upstream=far")).status == 200).then_some(()))
             .unwrap_or_else(|| panic!("not ready: {}\n{}", self.ready(), self.airlock.log()));
     }
 
@@ -312,7 +312,7 @@ fn a_dialler_that_says_nothing_is_sent_away() {
     let house = House::open(", timeout: 200ms", "");
     let wire = house.wire();
     is_hung_up(wire);
-    assert!(house.airlock.send(&Request::get("/ready")).status != 200);
+    assert_eq!(house.airlock.send(&Request::get("/ready?upstream=far")).status, 503);
 }
 
 #[test]

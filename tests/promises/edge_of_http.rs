@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use airlock_tests::airlock::until;
+use airlock_tests::airlock::{docs_upstream, stdio_upstream, until};
 use airlock_tests::http::{Request, Response};
 use airlock_tests::mcp::{MODERN, modern, modern_call};
 use airlock_tests::{Airlock, Setup};
@@ -68,8 +68,9 @@ fn a_token_that_is_not_right_is_no_token() {
 fn health_needs_no_token_and_says_nothing_that_needs_one() {
     let airlock = Setup::default().start();
     // Keys are fetched and servers are probed behind the first requests.
-    let ready = until(|| (airlock.send(&Request::get("/ready")).status == 200).then_some(()));
-    assert!(ready.is_some(), "{}", airlock.send(&Request::get("/ready")).text());
+    let docs = Request::get("/ready?upstream=docs");
+    let ready = until(|| (airlock.send(&docs).status == 200).then_some(()));
+    assert!(ready.is_some(), "{}", airlock.send(&docs).text());
     for path in ["/live", "/info"] {
         let response = airlock.send(&Request::get(path));
         assert_eq!(response.status, 200, "{path}: {}", response.text());
@@ -179,4 +180,25 @@ fn a_body_that_is_not_exactly_one_message_is_refused() {
     let refused = airlock.send(&Request::post("/mcp/docs", large).bearer(&token));
     assert_eq!(refused.status, 413, "{}", refused.text());
     assert_eq!(list(&airlock, "/mcp/docs", Some(&token)).status, 200, "and it still serves");
+}
+
+#[test]
+fn an_upstream_that_is_down_costs_itself_alone() {
+    let upstreams = docs_upstream() + &stdio_upstream("broken", &["/bin/false"]);
+    let airlock = Setup { upstreams, ..Setup::default() }.start();
+    assert!(airlock.logs("upstream `broken`"), "{}", airlock.log());
+    // A load balancer keeps the host.
+    let told = airlock.send(&Request::get("/ready"));
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert!(told.text().contains(r#""upstreams":"not ready""#), "{}", told.text());
+    assert!(!told.text().contains("broken"), "{}", told.text());
+    let known = airlock.send(&Request::get("/ready").bearer(&airlock.user())).text();
+    assert!(known.contains(r#""upstream broken":"not ready""#), "{known}");
+    assert!(known.contains(r#""upstream docs":"ok""#), "{known}");
+    // Whoever needs one asks for it.
+    let one = |query: &str| airlock.send(&Request::get(&format!("/ready{query}")));
+    assert_eq!(one("?upstream=docs").status, 200, "{}", one("?upstream=docs").text());
+    assert_eq!(one("?upstream=broken").status, 503, "{}", one("?upstream=broken").text());
+    assert_eq!(one("?upstream=nowhere").status, 404, "{}", one("?upstream=nowhere").text());
+    assert_eq!(list(&airlock, "/mcp/docs", Some(&airlock.user())).status, 200);
 }

@@ -49,7 +49,7 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
     });
     assert!(alarm.is_some(), "{:#}", json(&socket));
     let (good, text, _) = run(&["status", "--socket", &socket]);
-    assert!(!good && text.contains("NOT READY") && text.contains("ALARM  upstream broken"), "{text}");
+    assert!(!good && text.contains(": DEGRADED, up") && text.contains("ALARM  upstream broken"), "{text}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub struct Args {
     common: Common,
 }
 
-/// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, or an alarm; 2: the daemon cannot be asked.
+/// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, degraded, or an alarm; 2: the daemon cannot be asked.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
 pub fn run(args: Args) -> ExitCode {
     match admin::ask(&args.common.place, Method::GET, "/status", None) {
@@ -43,7 +43,11 @@ fn table(status: &Value) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     let uptime = Period(Duration::from_secs(status["uptime_secs"].as_u64().unwrap_or_default()));
-    let state = if status["ready"] == true { "ready" } else { "NOT READY" };
+    let state = match status["state"].as_str() {
+        Some("ready") => "ready",
+        Some("degraded") => "DEGRADED",
+        _ => "NOT READY",
+    };
     // Writing to a string does not fail.
     let _ = writeln!(
         out,

@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 use super::Service;
 use super::body::{self, Body};
 
-/// What the name of a part begins with that is an upstream.
-const UPSTREAM: &str = "upstream ";
-
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
@@ -25,40 +22,69 @@ pub fn live(_: &Arc<Service>) -> Response<Body> {
     body::json(StatusCode::OK, r#"{"live":true}"#.to_owned())
 }
 
-/// Calls can be served: keys fetched, policy compiled, audit writable, every upstream probed. The parts that are not ready
-/// are named, upstreams to strangers as one; why is in the log and in `airlock status`.
-pub fn ready(service: &Arc<Service>, asker: Asker) -> Response<Body> {
-    let parts = parts(service);
-    let ready = parts.iter().all(|(_, trouble)| trouble.is_none());
-    let mut listed = serde_json::Map::new();
-    for (name, trouble) in parts {
-        let name = match asker {
-            Asker::Stranger if name.starts_with(UPSTREAM) => "upstreams".to_owned(),
-            _ => name,
-        };
-        let told = if trouble.is_none() { "ok" } else { "not ready" };
-        // One that is not ready is enough.
-        if trouble.is_some() || !listed.contains_key(&name) {
-            listed.insert(name, Value::from(told));
+/// Calls can be served: keys fetched, policy compiled, audit writable. An upstream that is down costs itself alone and changes
+/// nothing of that, so that no load balancer takes the whole host away for it; `upstream=NAME` in the query asks for one as well.
+/// The parts that are not ready are named, upstreams to strangers as one; why is in the log and in `airlock status`.
+pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Response<Body> {
+    let asked = query.and_then(|query| {
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "upstream").map(|(_, name)| name)
+    });
+    let mut needed: Vec<_> =
+        door(service).into_iter().map(|(name, trouble)| (name, trouble.is_none())).collect();
+    let mut listed = needed.clone();
+    match asked {
+        Some(name) => match service.gateway.upstreams.get(&name) {
+            Some(upstream) => {
+                let one = (format!("upstream {}", upstream.name), upstream.trouble().is_none());
+                needed.push(one.clone());
+                listed.push(one);
+            }
+            None => {
+                let told = r#"{"error":"there is no upstream of this name"}"#.to_owned();
+                return body::json(StatusCode::NOT_FOUND, told);
+            }
+        },
+        None => {
+            let upstreams = upstreams(service);
+            match asker {
+                Asker::Stranger if upstreams.is_empty() => {}
+                Asker::Stranger => {
+                    listed.push((
+                        "upstreams".to_owned(),
+                        upstreams.iter().all(|(_, trouble)| trouble.is_none()),
+                    ));
+                }
+                Asker::Known => listed.extend(
+                    upstreams
+                        .into_iter()
+                        .map(|(name, trouble)| (format!("upstream {name}"), trouble.is_none())),
+                ),
+            }
         }
     }
+    let ready = needed.iter().all(|(_, ready)| *ready);
+    let told = |ready: bool| Value::from(if ready { "ok" } else { "not ready" });
+    let listed: serde_json::Map<_, _> = listed.into_iter().map(|(name, ready)| (name, told(ready))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     body::json(status, json!({"ready": ready, "parts": listed}).to_string())
 }
 
-/// Every part that must be ready, and what is wrong with it.
-pub fn parts(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
+/// Every part without which nothing can be served, and what is wrong with it.
+pub fn door(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
     let gateway = &service.gateway;
-    let mut parts = vec![
+    vec![
         ("keys".to_owned(), gateway.auth.ready().err()),
         // A bad bundle on disk is no trouble while the last good one decides; `airlock status` shows it.
         ("policy".to_owned(), gateway.policy.trouble()),
         ("audit".to_owned(), gateway.audit.healthy().err()),
-    ];
-    parts.extend(gateway.upstreams.iter().map(|upstream| {
-        (format!("{UPSTREAM}{}", upstream.name), upstream.trouble().map(|trouble| trouble.as_ref().clone()))
-    }));
-    parts
+    ]
+}
+
+/// Every upstream, and why it cannot be used.
+pub fn upstreams(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
+    let each = service.gateway.upstreams.iter();
+    each.map(|upstream| (upstream.name.to_string(), upstream.trouble().map(|why| why.as_ref().clone())))
+        .collect()
 }
 
 /// What runs here: to strangers what it speaks, to others the version, the policy's digest and how servers are kept.

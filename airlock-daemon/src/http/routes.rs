@@ -85,7 +85,7 @@ async fn beside(service: &Arc<Service>, peer: Peer, request: &Request<()>) -> Re
         "/live" if get => health::live(service),
         "/ready" if get => match asker(&service.gateway, &peer, request).await {
             Err(refusal) => endpoint::turn_away(service, peer, &refusal),
-            Ok(asker) => health::ready(service, asker),
+            Ok(asker) => health::ready(service, asker, request.uri().query()),
         },
         "/info" if get => {
             let asker = match asker(&service.gateway, &peer, request).await {

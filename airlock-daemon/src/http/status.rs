@@ -21,8 +21,9 @@ pub struct Status {
     version: &'static str,
     pid: u32,
     uptime_secs: u64,
-    /// Whether calls can be served.
+    /// Whether calls can be served, to upstreams that are not down.
     ready: bool,
+    state: State,
     /// What somebody should look at, a sentence each.
     alarms: Vec<String>,
     /// What serves less than it could, a sentence each. It is no alarm: the remedy is often somebody else's.
@@ -42,6 +43,18 @@ pub struct Status {
     /// Log lines that neither standard error nor journald took in time.
     log_lines_lost: u64,
     kernel: Kernel,
+}
+
+/// The state in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// All of it can be served.
+    Ready,
+    /// Calls are served, but an upstream cannot be used.
+    Degraded,
+    /// Nothing can be served.
+    NotReady,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,12 +96,18 @@ struct Slice {
 /// The state of the daemon now.
 pub fn of(service: &Arc<Service>, started: Instant) -> Status {
     let gateway = &service.gateway;
-    let parts = health::parts(service);
-    let mut alarms: Vec<String> = parts
+    let mut alarms: Vec<String> = health::door(service)
         .into_iter()
         .filter_map(|(name, trouble)| trouble.map(|trouble| format!("{name}: {trouble}")))
         .collect();
     let ready = alarms.is_empty();
+    let down = health::upstreams(service).into_iter();
+    alarms.extend(down.filter_map(|(name, trouble)| Some(format!("upstream {name}: {}", trouble?))));
+    let state = match (ready, alarms.is_empty()) {
+        (false, _) => State::NotReady,
+        (true, false) => State::Degraded,
+        (true, true) => State::Ready,
+    };
     let issuers = gateway.auth.status();
     alarms.extend(issuers.iter().filter_map(|issuer| {
         let error = issuer.error.as_ref().filter(|_| issuer.keys > 0)?;
@@ -149,6 +168,7 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         pid: std::process::id(),
         uptime_secs: started.elapsed().as_secs(),
         ready,
+        state,
         alarms,
         warnings: warnings.collect(),
         url: gateway.base_url.clone(),

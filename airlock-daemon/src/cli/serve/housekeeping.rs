@@ -113,7 +113,7 @@ pub(super) async fn keep_house(
         };
         if tokio::time::timeout(PATIENCE, first).await.is_err() {
             tracing::warn!(
-                "serving before every issuer and server has answered; /ready names those that have not"
+                "serving before every issuer and server has answered; `airlock status` names those that have not"
             );
         }
         notify::ready(&said);
@@ -164,8 +164,10 @@ fn give_back(service: &Service, most_kept: &mut usize) {
 
 /// Logs a change of what is not ready, once.
 fn tell(service: &Arc<Service>, before: &mut Vec<(String, String)>) {
-    let now: Vec<_> =
-        health::parts(service).into_iter().filter_map(|(name, trouble)| Some((name, trouble?))).collect();
+    let door = health::door(service).into_iter();
+    let upstreams = health::upstreams(service).into_iter();
+    let upstreams = upstreams.map(|(name, trouble)| (format!("upstream {name}"), trouble));
+    let now: Vec<_> = door.chain(upstreams).filter_map(|(name, trouble)| Some((name, trouble?))).collect();
     for (name, trouble) in now.iter().filter(|part| !before.contains(part)) {
         tracing::warn!("not ready: {name}: {trouble}");
     }
