@@ -2,6 +2,9 @@
 //!
 //! The modules follow a call from the socket to the audit record; [`pipeline`] reads as the list of the checks.
 
+// Both panic where the reader has gone: commands write by `cli::print`, a daemon to its log.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod audit;
 pub mod auth;
 pub mod cli;

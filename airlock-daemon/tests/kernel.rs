@@ -261,7 +261,7 @@ fn a_mistake_in_a_command_is_named_before_anything_starts() {
     let cases: [(SpawnError, &[&str]); 6] = [
         (
             attempt(&|command| command.program = "no-such-mcp-server".into()),
-            &["docs", "no-such-mcp-server", "/usr/local/bin:/usr/bin:/bin", "install"],
+            &["no-such-mcp-server", "/usr/local/bin:/usr/bin:/bin", "install"],
         ),
         (attempt(&|command| command.program = "/no/such/program".into()), &["/no/such/program", "/no/such"]),
         (attempt(&|command| command.program = "bin/server".into()), &["bin/server", "absolute"]),

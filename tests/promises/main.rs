@@ -2,6 +2,7 @@
 
 mod activation;
 mod adversary;
+mod alarms;
 mod audit;
 mod bad_input;
 mod batches;

@@ -32,7 +32,7 @@ fn a_daemon_that_is_well_says_so() {
     // By the configuration as well, and for reading.
     let config = airlock.config().display().to_string();
     let (_, text, errors) = run(&["status", "--config", &config]);
-    assert!(text.contains("ready, up") && text.contains("upstream  docs (stdio)"), "{text}{errors}");
+    assert!(text.contains(": ready, up") && text.contains("upstream  docs (stdio)"), "{text}{errors}");
     assert!(text.contains("policy    "), "{text}");
 }
 
@@ -44,7 +44,7 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
         let alarms = status["alarms"].as_array().cloned().unwrap_or_default();
         alarms
             .iter()
-            .find(|alarm| alarm.as_str().is_some_and(|text| text.contains("`broken` ended")))
+            .find(|alarm| alarm.as_str().is_some_and(|text| text.contains("upstream broken: ended")))
             .cloned()
     });
     assert!(alarm.is_some(), "{:#}", json(&socket));

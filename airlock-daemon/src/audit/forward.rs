@@ -94,7 +94,7 @@ fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &Atomi
             }
         }
         waiting.fetch_sub(batch.lines.len() as u64, Ordering::Relaxed);
-        if taken == batch.records && shared.set_journal_trouble(None).is_some() {
+        if taken == batch.records && shared.set_journal_trouble(None) {
             tracing::info!("journald takes audit records again");
         }
     }
@@ -103,7 +103,7 @@ fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &Atomi
 /// Counts records that journald did not take, and says so once until it takes some again.
 fn failed(shared: &Shared, records: u64, reason: &str) {
     shared.journal_failures.fetch_add(records, Ordering::Relaxed);
-    if shared.set_journal_trouble(Some(reason.to_owned())).is_none() {
+    if !shared.set_journal_trouble(Some(reason.to_owned())) {
         tracing::error!("journald does not take audit records (the files still do): {reason}");
     }
 }

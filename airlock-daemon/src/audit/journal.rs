@@ -14,8 +14,16 @@ use crate::observe::escape::printable;
 /// Where journald listens for its native protocol.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Whether this host has a journald.
-pub(super) fn present() -> bool {
+/// Where a system is known by that systemd has booted (`sd_booted`), whose journald may be away for a while.
+const BOOTED: &str = "/run/systemd/system";
+
+/// Whether this host has a journald, or should have one.
+pub(super) fn expected() -> bool {
+    present() || Path::new(BOOTED).is_dir()
+}
+
+/// Whether a journald listens.
+fn present() -> bool {
     Path::new(SOCKET).exists()
 }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use crate::config::schema;
+use crate::observe::age::Age;
 
 use super::chain::Chain;
 use super::file::{OpenError, Segments, Store};
@@ -143,8 +144,10 @@ pub(super) struct Shared {
     space: AtomicU8,
     /// Why the store fails, while it does.
     reason: Mutex<Option<String>>,
-    /// Why journald does not take records, while it does not.
-    journal_trouble: Mutex<Option<String>>,
+    /// Since when and why journald does not take records, while it does not.
+    journal_trouble: Mutex<Option<(SystemTime, String)>>,
+    /// Records that gap records of this process tell of, and when the last of those was made.
+    gaps: Mutex<Option<(u64, SystemTime)>>,
     pub(super) strangers: Strangers,
 }
 
@@ -159,10 +162,21 @@ impl Shared {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes why journald takes nothing, or that it does (`None`); gives what was noted before.
-    pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> Option<String> {
+    /// Notes why journald takes nothing, or that it does (`None`); says whether it was in trouble before.
+    pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> bool {
         let mut noted = self.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *noted, trouble)
+        let before = noted.take();
+        let was_there = before.is_some();
+        let since = before.map_or_else(SystemTime::now, |(since, _)| since);
+        *noted = trouble.map(|trouble| (since, trouble));
+        was_there
+    }
+
+    /// Notes that a gap record was made.
+    pub(super) fn note_gap(&self, lost: u64) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = gaps.map_or(0, |(lost, _)| lost);
+        *gaps = Some((before + lost, SystemTime::now()));
     }
 
     pub(super) fn space(&self) -> Space {
@@ -217,7 +231,7 @@ impl AuditLog {
         }
         let journal: Option<Box<dyn Journal>> = if !config.journald {
             None
-        } else if journal::present() {
+        } else if journal::expected() {
             Some(Box::new(Journald))
         } else {
             tracing::info!("this host has no journald: audit records go to files only");
@@ -361,16 +375,26 @@ impl AuditLog {
     pub fn alarms(&self) -> Vec<String> {
         let journal = self.shared.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let failures = self.shared.journal_failures.load(Ordering::Relaxed);
-        let journal = journal.map(|why| {
-            format!("audit: journald does not take records, {failures} so far (the files have them): {why}")
+        let journal = journal.map(|(since, why)| {
+            let age = Age::since(since);
+            format!(
+                "audit: journald has not taken records for {age}, {failures} since the start (the files have them): {why}"
+            )
+        });
+        let gaps = *self.shared.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = gaps.map(|(lost, last)| {
+            let age = Age::since(last);
+            format!(
+                "audit: {lost} records are missing, the last gap is {age} old: its record (`gap`) says why"
+            )
         });
         let untold = self.shared.strangers_untold.load(Ordering::Relaxed);
         let space = (self.shared.space() == Space::Low).then(|| {
             format!(
-                "audit: less than audit.reserve is free below audit.dir; refusals of nobody are not written, {untold} so far"
+                "audit: less than audit.reserve is free below audit.dir; refusals of nobody are not written, {untold} since the start"
             )
         });
-        journal.into_iter().chain(space).collect()
+        journal.into_iter().chain(gaps).chain(space).collect()
     }
 
     /// Figures for the metrics.

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::Chain;
+use super::event::Event;
 use super::file::Store;
 use super::forward::Forwarder;
 use super::line;
@@ -221,6 +222,9 @@ impl Writer {
     /// Chains a record of the writer's own and puts its line into the batch.
     fn add(&mut self, record: Record, time: SystemTime) -> u64 {
         let time = self.in_order(time);
+        if record.event == Event::Gap {
+            self.shared.note_gap(record.lost.unwrap_or(1));
+        }
         let mut text = Vec::new();
         line::write(&Bounded::from(record), &mut text);
         let seq = self.chain.append_text(time, &mut self.batch.bytes, |out| out.extend_from_slice(&text));

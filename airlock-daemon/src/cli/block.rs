@@ -11,6 +11,7 @@ use crate::config::units::Period;
 use crate::observe::escape::{printable, printable_json};
 
 use super::admin::{self, Common, text};
+use super::print;
 
 /// Shows and changes which addresses are blocked.
 #[derive(Debug, clap::Args)]
@@ -66,19 +67,19 @@ pub fn run(args: Args) -> ExitCode {
     let (status, answer) = match asked {
         Ok(answer) => answer,
         Err(problem) => {
-            eprintln!("airlock block: {problem}");
+            print::err(format_args!("airlock block: {problem}\n"));
             return ExitCode::from(2);
         }
     };
     if status != StatusCode::OK {
-        eprintln!("airlock block: {}", text(&answer["error"]));
+        print::err(format_args!("airlock block: {}\n", text(&answer["error"])));
         return ExitCode::FAILURE;
     }
     match &args.command {
-        _ if common.json => println!("{}", printable_json(&format!("{answer:#}"))),
-        Command::List(_) => print!("{}", table(&answer)),
-        Command::Add { .. } => println!("blocked: {}", line(&answer)),
-        Command::Remove { address, .. } => println!("not blocked any more: {address}"),
+        _ if common.json => print::out(format_args!("{}\n", printable_json(&format!("{answer:#}")))),
+        Command::List(_) => print::out(format_args!("{}", table(&answer))),
+        Command::Add { .. } => print::out(format_args!("blocked: {}\n", line(&answer))),
+        Command::Remove { address, .. } => print::out(format_args!("not blocked any more: {address}\n")),
     }
     ExitCode::SUCCESS
 }

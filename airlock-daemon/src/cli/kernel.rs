@@ -7,11 +7,10 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::config;
-use crate::config::schema::{Config, KernelMode, PinNetwork, PinSocket, UpstreamKind};
-use crate::kernel::{
-    KernelHalf, LIMITS, Limit, ROOT_BY_OMISSION, Report, has_default_user, interface_exists,
-    is_root_by_omission,
-};
+use crate::config::schema::{Config, KernelMode, PinSocket};
+use crate::kernel::{KernelHalf, Report, interface_exists, promises};
+
+use super::print;
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT: &str = "/etc/airlock/airlock.yaml";
@@ -54,7 +53,7 @@ pub fn run(args: Args) -> ExitCode {
     let asked = match read(config.as_deref()) {
         Ok(config) => config,
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            print::err(format_args!("{diagnostics}"));
             return ExitCode::from(2);
         }
     };
@@ -63,16 +62,16 @@ pub fn run(args: Args) -> ExitCode {
     let findings = Findings { report, broken_promises: broken(&asked, &half) };
     if json {
         match serde_json::to_string_pretty(&findings) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => print::out(format_args!("{text}\n")),
             Err(error) => {
-                eprintln!("airlock kernel doctor: cannot write the report as JSON: {error}");
+                print::err(format_args!("airlock kernel doctor: cannot write the report as JSON: {error}\n"));
                 return ExitCode::FAILURE;
             }
         }
     } else {
-        print!("{report}");
+        print::out(format_args!("{report}"));
         for promise in &findings.broken_promises {
-            println!("\nnot kept: {promise}");
+            print::out(format_args!("\nnot kept: {promise}\n"));
         }
     }
     if findings.broken_promises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -89,20 +88,9 @@ fn read(path: Option<&Path>) -> Result<Config, String> {
 
 /// What the configuration promises and this host does not keep, a sentence each.
 fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
-    let report = half.report();
-    let mut broken = Vec::new();
+    let mut broken = promises::broken(config, half);
     if config.kernel.mode == KernelMode::Off {
         return broken;
-    }
-    if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
-        broken.push(format!(
-            "kernel.minimum_rung is {}, and servers are pinned on rung {}",
-            report.minimum_rung.name(),
-            report.rung.map_or("none", crate::config::schema::Rung::name)
-        ));
-    }
-    if let Some(Err(error)) = half.fitting_slice() {
-        broken.push(error.to_string());
     }
     let prints = config.upstreams.iter().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));
     if prints && let Err(error) = half.open_doors_to_journal() {
@@ -113,29 +101,6 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
             broken.push(format!("kernel.xdp.interfaces has {interface}, and the early drop does not load"));
         } else if !interface_exists(interface) {
             broken.push(format!("kernel.xdp.interfaces has {interface}, and there is no such interface"));
-        }
-    }
-    let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
-    for upstream in started {
-        let pin = &upstream.pin;
-        for Limit { controller, key, is_set } in LIMITS {
-            if is_set(pin) && !report.is_active(&format!("{controller} limit")) {
-                broken.push(format!(
-                    "upstream {} is to have {key}, and the {controller} controller is not there to enforce it",
-                    upstream.name
-                ));
-            }
-        }
-        if config.kernel.mode == KernelMode::Required && is_root_by_omission(upstream.user.as_deref()) {
-            broken.push(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name));
-            continue;
-        }
-        let is_own_user = upstream.user.is_none() && !has_default_user();
-        if pin.network == PinNetwork::None && is_own_user && !report.is_active("cgroup guard") {
-            broken.push(format!(
-                "upstream {} runs as airlock's own user, which may move it out of its cage: set `user`",
-                upstream.name
-            ));
         }
     }
     broken

@@ -7,6 +7,7 @@ mod certificates;
 pub mod check;
 pub mod kernel;
 pub mod policy;
+mod print;
 mod reload;
 pub mod serve;
 pub mod status;

@@ -27,6 +27,9 @@ pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: Strin
                     certificates::look(tls, &gateway.metrics, true).await;
                 }
                 policy(&gateway, true).await;
+                if let Some(drift) = service.file.drift() {
+                    tracing::warn!("reload: {drift}");
+                }
                 notify::ready(&status);
             }
             () = files.changed() => policy(&gateway, false).await,

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use self::crew::Crew;
 use self::house::House;
 use self::housekeeping::{Side, Signals, keep_house};
+use super::print;
 use crate::audit::{Event, Record};
-use crate::config;
 use crate::config::schema::Config;
+use crate::config::{self, OnDisk};
 use crate::observe::{logging, notify};
 use crate::policy::vet::WORKER_STACK;
 use crate::runtime::listener::Listener;
@@ -33,14 +34,14 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {
-    let config = match config::load(&args.config) {
-        Ok(config) => config,
+    let (config, file) = match config::load_from_disk(&args.config) {
+        Ok(loaded) => loaded,
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            print::err(format_args!("{diagnostics}"));
             return ExitCode::from(2);
         }
     };
-    match serve(config, &args.config) {
+    match serve(config, file, &args.config) {
         Ok(()) => {
             notify::flush();
             logging::flush();
@@ -49,17 +50,17 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             logging::flush();
-            eprintln!("airlock: {error}");
+            print::err(format_args!("airlock: {error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(config: Config, file: &Path) -> Result<(), Failure> {
+fn serve(config: Config, on_disk: OnDisk, file: &Path) -> Result<(), Failure> {
     closed::close()?;
     logging::init(&config.observability.log)?;
     closed::warn_of_swap();
-    let house = House::set_up(config, file)?;
+    let house = House::set_up(config, on_disk, file)?;
     let service = Arc::clone(&house.service);
     let addresses = house.addresses();
     // The first thing that can be asked of a service is to end: it is heard from here on.

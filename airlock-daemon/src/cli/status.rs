@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::Method;
 use serde_json::Value;
 
-use crate::config::units::Period;
+use crate::observe::age::Age;
 use crate::observe::escape::printable_json;
 
 use super::admin::{self, Common, text};
+use super::print;
 
 /// Shows how the running daemon is.
 #[derive(Debug, clap::Args)]
@@ -24,15 +25,15 @@ pub fn run(args: Args) -> ExitCode {
     match admin::ask(&args.common.place, Method::GET, "/status", None) {
         Ok((_, status)) => {
             if args.common.json {
-                println!("{}", printable_json(&format!("{status:#}")));
+                print::out(format_args!("{}\n", printable_json(&format!("{status:#}"))));
             } else {
-                print!("{}", table(&status));
+                print::out(format_args!("{}", table(&status)));
             }
             let quiet = status["alarms"].as_array().is_some_and(Vec::is_empty);
             if quiet && status["ready"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(problem) => {
-            eprintln!("airlock status: {problem}");
+            print::err(format_args!("airlock status: {problem}\n"));
             ExitCode::from(2)
         }
     }
@@ -42,7 +43,7 @@ pub fn run(args: Args) -> ExitCode {
 fn table(status: &Value) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
-    let uptime = Period(Duration::from_secs(status["uptime_secs"].as_u64().unwrap_or_default()));
+    let uptime = Age(Duration::from_secs(status["uptime_secs"].as_u64().unwrap_or_default()));
     let state = match status["state"].as_str() {
         Some("ready") => "ready",
         Some("degraded") => "DEGRADED",
@@ -51,10 +52,11 @@ fn table(status: &Value) -> String {
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "airlock {} (pid {}) at {}: {state}, up {uptime}",
+        "airlock {} (pid {}) at {}: {state}, up {uptime}; counts are since {}",
         text(&status["version"]),
         text(&status["pid"]),
         text(&status["url"]),
+        text(&status["started_at"]),
     );
     for alarm in status["alarms"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "  ALARM  {}", text(alarm));

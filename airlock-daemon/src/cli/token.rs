@@ -12,6 +12,8 @@ use crate::auth::guard::Zone;
 use crate::auth::{checked_url, is_loopback_host};
 use crate::config::units::Period;
 
+use super::print;
+
 /// Prints an access token of the development issuer of a running daemon.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,11 +48,11 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     match token(&args) {
         Ok(token) => {
-            println!("{token}");
+            print::out(format_args!("{token}\n"));
             ExitCode::SUCCESS
         }
         Err(problem) => {
-            eprintln!("airlock token: {problem}");
+            print::err(format_args!("airlock token: {problem}\n"));
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use super::print;
 use crate::policy::vet;
 
 /// Runs the command. Exit code 0: there is a report; anything else: there is none.
@@ -10,7 +11,7 @@ pub fn run() -> ExitCode {
     match vet::child() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            print::err(format_args!("{error}\n"));
             ExitCode::FAILURE
         }
     }

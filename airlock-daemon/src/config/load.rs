@@ -9,6 +9,7 @@ use serde::Deserialize as _;
 use super::de::{Cause, Fault, Reader, nearest, one_of};
 use super::diagnostics::{Diagnostic, Diagnostics, Issue};
 use super::exposed::exposed_with_way;
+use super::on_disk::OnDisk;
 use super::parse;
 use super::schema::Config;
 use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
@@ -26,9 +27,25 @@ const MAX_ATTEMPTS: usize = 20 * MAX_DIAGNOSTICS;
 /// # Errors
 /// All mistakes at once, each with place, reason and remedy.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    let name = path.display().to_string();
-    let text = read(path, &name)?;
-    checked(&name, &text, Files::Check)
+    load_from_disk(path).map(|(config, _)| config)
+}
+
+/// The same with what the file is to be compared with later.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from_disk(path: &Path) -> Result<(Config, OnDisk), Diagnostics> {
+    let text = text(path)?;
+    let config = checked(&path.display().to_string(), &text, Files::Check)?;
+    Ok((config, OnDisk::new(path, &text)))
+}
+
+/// The text of a configuration file that nobody may write who should not.
+///
+/// # Errors
+/// The one mistake that the file as such has.
+pub(super) fn text(path: &Path) -> Result<String, Diagnostics> {
+    read(path, &path.display().to_string())
 }
 
 /// Reads and checks a configuration given as text; looks at no other file. `name` stands for it in messages.

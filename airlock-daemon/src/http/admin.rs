@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use crate::runtime::unix_socket::{self, SocketFile};
 use super::Service;
 use super::body::{Body, json};
 use super::routes::not_found;
+use super::status::Started;
 use super::{blocks, status};
 
 /// Its socket; removed when it is dropped.
@@ -44,7 +45,7 @@ impl AdminSocket {
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Instant) -> io::Result<()> {
+pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Started) -> io::Result<()> {
     /// How long a client may take to send its head.
     const HEAD: Duration = Duration::from_secs(5);
     let listener = tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?;
@@ -83,16 +84,19 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Instant)
 
 async fn answer(
     service: &Arc<Service>,
-    started: Instant,
+    started: Started,
     request: Request<Incoming>,
     uid: u32,
 ) -> Response<Body> {
     let limits = &service.gateway.limits;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => {
-            let status = status::of(service, started);
-            // Every part of it is text, numbers and lists.
-            json(StatusCode::OK, serde_json::to_string(&status).unwrap_or_default())
+            let service = Arc::clone(service);
+            // It reads files and asks the name service. Every part of it is text, numbers and lists.
+            let told = tokio::task::spawn_blocking(move || {
+                serde_json::to_string(&status::of(&service, started)).unwrap_or_default()
+            });
+            json(StatusCode::OK, told.await.unwrap_or_default())
         }
         (&Method::GET, "/blocks") => blocks::list(limits),
         (&Method::POST, "/blocks") => blocks::add(limits, request, uid).await,

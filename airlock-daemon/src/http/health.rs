@@ -26,40 +26,26 @@ pub fn live(_: &Arc<Service>) -> Response<Body> {
 /// nothing of that, so that no load balancer takes the whole host away for it; `upstream=NAME` in the query asks for one as well.
 /// The parts that are not ready are named, upstreams to strangers as one; why is in the log and in `airlock status`.
 pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Response<Body> {
-    let asked = query.and_then(|query| {
+    let wanted = query.and_then(|query| {
         form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "upstream").map(|(_, name)| name)
     });
     let mut needed: Vec<_> =
         door(service).into_iter().map(|(name, trouble)| (name, trouble.is_none())).collect();
     let mut listed = needed.clone();
-    match asked {
-        Some(name) => match service.gateway.upstreams.get(&name) {
-            Some(upstream) => {
-                let one = (format!("upstream {}", upstream.name), upstream.trouble().is_none());
-                needed.push(one.clone());
-                listed.push(one);
-            }
-            None => {
-                let told = r#"{"error":"there is no upstream of this name"}"#.to_owned();
-                return body::json(StatusCode::NOT_FOUND, told);
-            }
-        },
-        None => {
-            let upstreams = upstreams(service);
-            match asker {
-                Asker::Stranger if upstreams.is_empty() => {}
-                Asker::Stranger => {
-                    listed.push((
-                        "upstreams".to_owned(),
-                        upstreams.iter().all(|(_, trouble)| trouble.is_none()),
-                    ));
-                }
-                Asker::Known => listed.extend(
-                    upstreams
-                        .into_iter()
-                        .map(|(name, trouble)| (format!("upstream {name}"), trouble.is_none())),
-                ),
-            }
+    if let Some(name) = wanted {
+        let Some(upstream) = service.gateway.upstreams.get(&name) else {
+            let told = r#"{"error":"there is no upstream of this name"}"#.to_owned();
+            return body::json(StatusCode::NOT_FOUND, told);
+        };
+        let one = (format!("upstream {}", upstream.name), upstream.trouble().is_none());
+        needed.push(one.clone());
+        listed.push(one);
+    } else {
+        let upstreams = upstreams(service).into_iter().map(|(name, trouble)| (name, trouble.is_none()));
+        if asker == Asker::Known {
+            listed.extend(upstreams.map(|(name, ready)| (format!("upstream {name}"), ready)));
+        } else {
+            listed.push(("upstreams".to_owned(), upstreams.fold(true, |all, (_, ready)| all && ready)));
         }
     }
     let ready = needed.iter().all(|(_, ready)| *ready);

@@ -20,6 +20,7 @@ mod streams;
 
 use std::sync::Arc;
 
+use crate::config::OnDisk;
 use crate::face::session::Sessions;
 use crate::pipeline::Gateway;
 use crate::pipeline::forwarded::Proxies;
@@ -34,6 +35,8 @@ pub struct Service {
     pub sessions: Sessions,
     /// What stands before the first request.
     pub door: Door,
+    /// The configuration file as it was when it was read.
+    pub file: OnDisk,
 }
 
 /// What a connection meets before its first request.

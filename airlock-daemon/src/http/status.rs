@@ -1,7 +1,9 @@
 //! What `airlock status` shows: everything that an operator may know, on the admin interface alone.
 
+mod alarms;
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -11,9 +13,10 @@ use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
 use crate::kernel::{Attached, EarlyDrop};
 use crate::observe::logging;
 use crate::policy::reload::PolicyStatus;
-use crate::runtime::tls::{Tls, WARN_DAYS};
+use crate::runtime::tls::Tls;
 
-use super::{Service, health};
+use self::alarms::Alarms;
+use super::Service;
 
 /// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
 #[derive(Debug, Serialize)]
@@ -21,6 +24,8 @@ pub struct Status {
     version: &'static str,
     pid: u32,
     uptime_secs: u64,
+    /// When it was started (RFC 3339): all counts are since then.
+    started_at: String,
     /// Whether calls can be served, to upstreams that are not down.
     ready: bool,
     state: State,
@@ -43,6 +48,20 @@ pub struct Status {
     /// Log lines that neither standard error nor journald took in time.
     log_lines_lost: u64,
     kernel: Kernel,
+}
+
+/// When the daemon was started, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    instant: Instant,
+    time: SystemTime,
+}
+
+impl Started {
+    /// Now.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
 }
 
 /// The state in a word.
@@ -93,62 +112,14 @@ struct Slice {
     rung: Rung,
 }
 
-/// The state of the daemon now.
-pub fn of(service: &Arc<Service>, started: Instant) -> Status {
+/// The state of the daemon now. Reads files and asks the name service.
+pub fn of(service: &Arc<Service>, started: Started) -> Status {
     let gateway = &service.gateway;
-    let mut alarms: Vec<String> = health::door(service)
-        .into_iter()
-        .filter_map(|(name, trouble)| trouble.map(|trouble| format!("{name}: {trouble}")))
-        .collect();
-    let ready = alarms.is_empty();
-    let down = health::upstreams(service).into_iter();
-    alarms.extend(down.filter_map(|(name, trouble)| Some(format!("upstream {name}: {}", trouble?))));
-    let state = match (ready, alarms.is_empty()) {
-        (false, _) => State::NotReady,
-        (true, false) => State::Degraded,
-        (true, true) => State::Ready,
-    };
-    let issuers = gateway.auth.status();
-    alarms.extend(issuers.iter().filter_map(|issuer| {
-        let error = issuer.error.as_ref().filter(|_| issuer.keys > 0)?;
-        Some(format!("issuer {}: older keys are used, since {error}", issuer.issuer))
-    }));
+    let Alarms { told: alarms, state } = alarms::of(service);
     let policy = gateway.policy.status();
-    if let Some(rejected) = &policy.rejected
-        && gateway.policy.trouble().is_none()
-    {
-        alarms.push(format!("policy: the one on disk was refused at {}: {}", rejected.at, rejected.error));
-    }
-    if gateway.config.policy.mode == PolicyMode::Shadow {
-        alarms.push("policy: mode is `shadow`, so what it refuses is done all the same".to_owned());
-    }
-    let certificate_days_left = service.door.tls.as_deref().map(Tls::days_left);
-    if let Some(days) = certificate_days_left.filter(|days| *days < WARN_DAYS) {
-        alarms.push(if days < 0 {
-            "server.tls: the certificate has expired".to_owned()
-        } else {
-            format!("server.tls: the certificate ends in {days} days")
-        });
-    }
-    alarms.extend(gateway.audit.alarms());
-    if logging::lost() > 0 {
-        let lost = logging::lost();
-        alarms.push(format!("log: {lost} lines were lost, because their reader did not take them in time"));
-    }
     let report = gateway.kernel.report();
-    if report.rung.is_none_or(|rung| rung < report.minimum_rung) {
-        alarms.push(format!("kernel: {}", report.claim));
-    }
     let early_drop = gateway.kernel.early_drop().map(EarlyDrop::attached).unwrap_or_default();
-    let wanted = &gateway.config.kernel.xdp.interfaces;
-    let bare = wanted.iter().filter(|name| early_drop.iter().all(|place| place.interface != **name));
-    alarms.extend(bare.map(|name| format!("kernel: the early drop is not attached to {name}")));
-    let slice = gateway.kernel.fitting_slice().and_then(|slice| {
-        let fits = slice
-            .map_err(|error| error.to_string())
-            .and_then(|slice| slice.stands().and_then(|()| slice.is_alone()).map(|()| slice));
-        fits.inspect_err(|error| alarms.push(format!("kernel: {error}"))).ok()
-    });
+    let slice = alarms::slice(&gateway.kernel).and_then(Result::ok);
     let upstreams = gateway.upstreams.iter().map(|upstream| {
         let facts = upstream.facts();
         Upstream {
@@ -166,8 +137,9 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
-        uptime_secs: started.elapsed().as_secs(),
-        ready,
+        uptime_secs: started.instant.elapsed().as_secs(),
+        started_at: humantime::format_rfc3339_seconds(started.time).to_string(),
+        ready: state != State::NotReady,
         state,
         alarms,
         warnings: warnings.collect(),
@@ -175,9 +147,9 @@ pub fn of(service: &Arc<Service>, started: Instant) -> Status {
         io: Io { backend: gateway.io.backend.to_string(), why: gateway.io.why.clone() },
         policy,
         policy_mode: gateway.config.policy.mode,
-        certificate_days_left,
+        certificate_days_left: service.door.tls.as_deref().map(Tls::days_left),
         blocked_addresses: gateway.limits.stats().blocked,
-        issuers,
+        issuers: gateway.auth.status(),
         upstreams: upstreams.collect(),
         sessions: service.sessions.len(),
         audit: gateway.audit.stats(),

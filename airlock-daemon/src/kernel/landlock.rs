@@ -22,6 +22,9 @@ use super::report::Layer;
 use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
 use crate::config::schema::PinNetwork;
 
+/// The name of its layer.
+pub(super) const NAME: &str = "Landlock";
+
 /// The newest version that is asked for; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V7;
 
@@ -229,12 +232,12 @@ pub(super) fn version() -> i32 {
 /// What it gives on this host.
 pub(super) fn layer() -> Layer {
     match version() {
-        0 => Layer::inactive("Landlock", "this kernel has none: a server has what its user has")
+        0 => Layer::inactive(NAME, "this kernel has none: a server has what its user has")
             .with_remedy("boot a kernel with CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list"),
         version => {
             let more = if version >= 6 { ", signals, abstract sockets" } else { "" };
             Layer::active(
-                "Landlock",
+                NAME,
                 format!(
                     "version {version}: files as configured, never airlock's own; processes outside cannot be traced{more}"
                 ),

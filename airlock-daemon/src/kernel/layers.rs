@@ -72,8 +72,8 @@ pub(super) fn always(mode: KernelMode) -> (Option<Permitted>, Vec<Layer>) {
         return (None, layers);
     }
     layers.push(match seccomp::filters(Sockets::Unix) {
-        Ok(_) => Layer::active("seccomp", format!("refused: {}", seccomp::refused())),
-        Err(error) => Layer::inactive("seccomp", error).with_remedy("report this"),
+        Ok(_) => Layer::active(seccomp::NAME, format!("refused: {}", seccomp::refused())),
+        Err(error) => Layer::inactive(seccomp::NAME, error).with_remedy("report this"),
     });
     layers.push(landlock::layer());
     let (permitted, layer) = namespaces::probe();

@@ -35,6 +35,7 @@ mod own_dir;
 mod peer;
 mod pins;
 mod program;
+pub mod promises;
 mod report;
 mod sealed;
 mod seccomp;

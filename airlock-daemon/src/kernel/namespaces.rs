@@ -23,6 +23,9 @@ use super::report::Layer;
 use super::users::Ids;
 use crate::config::schema::PinNetwork;
 
+/// The name of its layer.
+pub(super) const NAME: &str = "namespaces";
+
 /// How long a child that was just born may take to say so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -144,7 +147,6 @@ fn map(numbers: [u32; 2]) -> String {
 
 /// Finds out what this host permits, by starting a process that takes it all and ends.
 pub(super) fn probe() -> (Option<Permitted>, Layer) {
-    const NAME: &str = "namespaces";
     let mut refused = None;
     for permitted in [Permitted::AsWeAre, Permitted::WithUser] {
         match try_out(permitted) {

@@ -20,6 +20,9 @@ const ARCH: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
 
+/// The name of its layer.
+pub(super) const NAME: &str = "seccomp";
+
 /// The filters of a server, made once: between fork and exec nothing is allocated.
 #[derive(Debug)]
 pub(super) struct Filters(Vec<BpfProgram>);

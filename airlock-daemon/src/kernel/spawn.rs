@@ -57,11 +57,11 @@ pub struct ServerCommand {
     pub files: Option<Files>,
 }
 
-/// Why a server could not be started.
+/// Why a server could not be started. `Display` leaves its name to whoever tells of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The program is nowhere in `PATH`, or not at its absolute path.
-    #[error("upstream {upstream}: program `{}` not found in {path}; install it, or write its absolute path in `command`", program.display())]
+    #[error("program `{}` not found in {path}; install it, or write its absolute path in `command`", program.display())]
     NotFound {
         /// The upstream.
         upstream: String,
@@ -71,7 +71,7 @@ pub enum SpawnError {
         path: String,
     },
     /// The program is there but may not be executed.
-    #[error("upstream {upstream}: `{}` is not an executable file; make it one: chmod +x", program.display())]
+    #[error("`{}` is not an executable file; make it one: chmod +x", program.display())]
     NotExecutable {
         /// The upstream.
         upstream: String,
@@ -79,7 +79,7 @@ pub enum SpawnError {
         program: PathBuf,
     },
     /// A relative path would depend on a directory nobody named.
-    #[error("upstream {upstream}: `{}` is a relative path; write it absolute, or as a name without a slash", program.display())]
+    #[error("`{}` is a relative path; write it absolute, or as a name without a slash", program.display())]
     Relative {
         /// The upstream.
         upstream: String,
@@ -87,7 +87,7 @@ pub enum SpawnError {
         program: PathBuf,
     },
     /// The working directory is none.
-    #[error("upstream {upstream}: working directory {} is not a directory; create it or change `working_dir`", dir.display())]
+    #[error("working directory {} is not a directory; create it or change `working_dir`", dir.display())]
     WorkingDir {
         /// The upstream.
         upstream: String,
@@ -95,9 +95,7 @@ pub enum SpawnError {
         dir: PathBuf,
     },
     /// The user does not exist.
-    #[error(
-        "upstream {upstream}: there is no user `{user}`; create it (systemd-sysusers, useradd --system) or change `user`"
-    )]
+    #[error("there is no user `{user}`; create it (systemd-sysusers, useradd --system) or change `user`")]
     NoSuchUser {
         /// The upstream.
         upstream: String,
@@ -105,13 +103,13 @@ pub enum SpawnError {
         user: String,
     },
     /// Airlock is root, and no user is named or there.
-    #[error("upstream {upstream}: {}", ROOT_BY_OMISSION)]
+    #[error("{}", ROOT_BY_OMISSION)]
     RootByOmission {
         /// The upstream.
         upstream: String,
     },
     /// The child could not confine itself, so the program was not executed.
-    #[error("upstream {upstream}: its process could not {}: {source}; {}", step.explain().0, step.explain().1)]
+    #[error("its process could not {}: {source}; {}", step.explain().0, step.explain().1)]
     Confine {
         /// The upstream.
         upstream: String,
@@ -121,7 +119,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The kernel did not execute the program.
-    #[error("upstream {upstream}: cannot execute {}: {source}; check the file, its interpreter, and that the server's user may read it", program.display())]
+    #[error("cannot execute {}: {source}; check the file, its interpreter, and that the server's user may read it", program.display())]
     Exec {
         /// The upstream.
         upstream: String,
@@ -131,7 +129,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// Something before the fork failed.
-    #[error("upstream {upstream}: cannot {action}: {source}; raise the limit of open files if it says so")]
+    #[error("cannot {action}: {source}; raise the limit of open files if it says so")]
     Prepare {
         /// The upstream.
         upstream: String,
@@ -141,7 +139,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// What it is to have of the file system.
-    #[error("upstream {upstream}: {detail}")]
+    #[error("{detail}")]
     Files {
         /// The upstream.
         upstream: String,
@@ -149,7 +147,7 @@ pub enum SpawnError {
         detail: String,
     },
     /// The leaf cgroup refused.
-    #[error("upstream {upstream}: {source}")]
+    #[error("{source}")]
     Cgroup {
         /// The upstream.
         upstream: String,

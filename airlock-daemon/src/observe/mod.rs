@@ -1,5 +1,6 @@
 //! Logs, metrics, and what systemd is told.
 
+pub mod age;
 pub mod denials;
 pub mod escape;
 mod escaped;

@@ -43,7 +43,8 @@ struct InUse {
 #[derive(Default)]
 struct Pending {
     seen: Option<[u8; 32]>,
-    told: Option<String>,
+    /// Why they were refused, and when the first such refusal was.
+    told: Option<(SystemTime, String)>,
 }
 
 /// What came of looking at the files again.
@@ -94,9 +95,14 @@ impl Tls {
                 }
                 reloaded
             }
-            Err(fault) if !at_once && pending.told.as_ref() == Some(&fault.message) => Reloaded::Same,
+            Err(fault)
+                if !at_once && pending.told.as_ref().is_some_and(|(_, told)| *told == fault.message) =>
+            {
+                Reloaded::Same
+            }
             Err(fault) => {
-                pending.told = Some(fault.message.clone());
+                let since = pending.told.take().map_or_else(SystemTime::now, |(since, _)| since);
+                pending.told = Some((since, fault.message.clone()));
                 Reloaded::Refused(fault)
             }
         }
@@ -129,6 +135,11 @@ impl Tls {
         }
         self.inner.store(Arc::new(InUse::new(&self.settings, &files)?));
         Ok(Reloaded::Changed)
+    }
+
+    /// Since when the files on disk are not the ones in use, because they are not good, and why.
+    pub fn refused(&self) -> Option<(SystemTime, String)> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).told.clone()
     }
 
     /// When the certificate in use ends.
@@ -272,6 +283,10 @@ mod tests {
         write(dir.path(), 2020);
         refused(tls.reload(true), "has expired");
         assert_eq!(tls.reload(false), Reloaded::Same, "told already");
+        assert!(
+            tls.refused().is_some_and(|(since, _)| since <= SystemTime::now()),
+            "an alarm until it is mended"
+        );
         refused(tls.reload(true), "has expired");
         // Half of a pair.
         std::fs::remove_file(dir.path().join("key.pem")).expect("ours");

@@ -94,7 +94,7 @@ impl Attempt<'_> {
             return Verdict::Unchanged;
         }
         state.failures = state.failures.saturating_add(1);
-        state.last = error.to_string();
+        state.last = error.without_name();
         if state.failures < PATIENCE {
             return Verdict::Unchanged;
         }

@@ -187,6 +187,13 @@ impl UpstreamError {
         })
     }
 
+    /// The same as `Display` without the upstream's name, where that stands already.
+    pub fn without_name(&self) -> String {
+        let text = self.to_string();
+        let bare = text.strip_prefix("upstream `").and_then(|rest| rest.split_once('`'));
+        bare.map_or(text.as_str(), |(_, rest)| rest.trim_start_matches([':', ' '])).to_owned()
+    }
+
     /// In how many seconds another try may be worth while.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
@@ -195,5 +202,19 @@ impl UpstreamError {
             Self::CircuitOpen { wait, .. } => Some(wait.as_secs() + 1),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_stands_already_is_left_out() {
+        let (upstream, detail) = (|| "docs".to_owned(), || "its key is wrong".to_owned());
+        let error = UpstreamError::Credential { upstream: upstream(), detail: detail() };
+        assert_eq!(error.without_name(), "its key is wrong");
+        let error = UpstreamError::Start { upstream: upstream(), detail: detail() };
+        assert_eq!(error.without_name(), "cannot be started: its key is wrong");
     }
 }

@@ -6,8 +6,8 @@
 mod open;
 mod places;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -15,11 +15,13 @@ use tokio::sync::watch;
 
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
+use crate::config::units::Period;
 use crate::kernel::KernelHalf;
 use crate::limits::budget::Budget;
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
+use crate::observe::age::Age;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
@@ -40,6 +42,9 @@ use places::{Owner, Places, is_lost};
 const MAX_SUBSCRIPTIONS: usize = 1024;
 /// Most subscriptions of one principal to one upstream.
 const MAX_SUBSCRIPTIONS_EACH: usize = 64;
+
+/// What is wrong with a server of which nothing is known.
+const NOT_ASKED: &str = "it has not been asked yet";
 
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -87,6 +92,8 @@ pub struct Upstream {
     trouble: ArcSwapOption<String>,
     /// Whether it was asked at all.
     asked: watch::Sender<bool>,
+    /// When it began to be asked for the first time.
+    began: OnceLock<Instant>,
     /// One first start at a time; when the last one failed, and how.
     probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     places: Places,
@@ -167,8 +174,9 @@ impl Upstreams {
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
                 doubtful: AtomicBool::new(false),
-                trouble: ArcSwapOption::new(Some(Arc::new("it has not been asked yet".to_owned()))),
+                trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
                 asked: watch::Sender::new(false),
+                began: OnceLock::new(),
                 probing: tokio::sync::Mutex::default(),
                 places: Places::new(&config.limits.processes, budget),
                 breaker: Breaker::default(),
@@ -255,10 +263,19 @@ impl Upstream {
 
     /// Why the upstream cannot be used, as far as is known.
     pub fn trouble(&self) -> Option<Arc<String>> {
-        let Some(dial_in) = &self.dial_in else { return self.trouble.load_full() };
+        let Some(dial_in) = &self.dial_in else {
+            let trouble = self.trouble.load_full();
+            return match self.began.get() {
+                Some(began) if trouble.as_deref().is_some_and(|trouble| trouble == NOT_ASKED) => {
+                    let (age, limit) = (Age(began.elapsed()), Period(self.timeout));
+                    Some(Arc::new(format!("it is starting: it has had {age}, and {limit} for each answer")))
+                }
+                _ => trouble,
+            };
+        };
         // Whether somebody is there is known without asking.
         let is_there = dial_in.is_waited_at() || self.places.is_any_alive();
-        if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().to_string())) }
+        if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().without_name())) }
     }
 
     /// Asks the server what it is as soon as it can be asked: one that dials in, once it is there.
@@ -341,6 +358,7 @@ impl Upstream {
             _ => {}
         }
         self.refuse_when_closing()?;
+        self.began.get_or_init(Instant::now);
         // Nobody asks yet, so a legacy server is told of no client; its process ends again.
         let hub = self.places.hub(&Owner::Everyone, None);
         let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default(), token }).await;

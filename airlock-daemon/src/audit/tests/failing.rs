@@ -100,6 +100,8 @@ fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
     writer.join().unwrap();
     let report = check_stored(&stored);
     assert_eq!((report.records, report.gaps.unwrap().0, report.clock_steps), (CAPACITY + 1, 6, None));
+    let alarms = log.alarms();
+    assert!(alarms[0].starts_with("audit: 6 records are missing, the last gap is 0s old"), "{alarms:?}");
     assert_eq!(log.stats().queued, 0);
 }
 

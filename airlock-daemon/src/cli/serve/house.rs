@@ -11,9 +11,9 @@ use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
 use crate::auth::development::DevelopmentIssuer;
 use crate::cli::reload;
-use crate::config;
 use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
+use crate::config::{self, OnDisk};
 use crate::face::session::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
@@ -54,7 +54,7 @@ pub(super) struct House {
 
 impl House {
     /// Everything that can fail, in the order in which an operator would look for the fault.
-    pub(super) fn set_up(config: Config, file: &Path) -> Result<Self, Failure> {
+    pub(super) fn set_up(config: Config, on_disk: OnDisk, file: &Path) -> Result<Self, Failure> {
         allocator::set_up();
         let io = backend::choose(config.server.io)?;
         tracing::info!(io = %io.backend, why = io.why, "socket I/O");
@@ -144,7 +144,7 @@ impl House {
         let server = &gateway.config.server;
         let door = Door { tls, room, proxies: Proxies::new(server) };
         let sessions = Sessions::new(&gateway.budget, &gateway.config.limits.sessions);
-        let service = Arc::new(Service { gateway, sessions, door });
+        let service = Arc::new(Service { gateway, sessions, door, file: on_disk });
         Ok(Self {
             service,
             writer,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use super::crew::Crew;
 use crate::auth::development::DevelopmentIssuer;
 use crate::cli::{certificates, reload};
 use crate::http::admin::{self, AdminSocket};
+use crate::http::status::Started;
 use crate::http::{Service, health, metrics as metrics_listener};
 use crate::observe::{denials, notify};
 use crate::runtime::allocator;
@@ -59,7 +60,7 @@ pub(super) async fn keep_house(
     mut signals: Signals,
 ) -> Result<(), Failure> {
     let mut status = format!("listening on {addresses}");
-    let started = Instant::now();
+    let started = Started::now();
     let Side { metrics, admin, dial_ins, development } = side;
     if let Some(issuer) = development {
         let _ = write!(status, ", development issuer at {}", issuer.url());

@@ -96,7 +96,7 @@ impl Upstream {
                     // Perhaps it was replaced by one of the other era: the next start asks. What runs meanwhile goes on.
                     self.doubtful.store(true, Ordering::Release);
                 }
-                self.trouble.store(Some(Arc::new(error.to_string())));
+                self.trouble.store(Some(Arc::new(error.without_name())));
             }
         }
         result
