@@ -22,8 +22,7 @@ fn main() -> ExitCode {
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
         "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
-        | "--odd-list"
-        | "--steps" => {}
+        | "--odd-list" | "--steps" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);

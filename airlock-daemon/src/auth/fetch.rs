@@ -14,6 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::coding::{Broken, IDENTITY, decoded};
+
 use super::guard::{Resolver, Zone};
 
 /// Largest body that is read.
@@ -118,6 +120,7 @@ impl Fetcher {
             .method(method)
             .uri(url)
             .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT_ENCODING, IDENTITY)
             .header(header::USER_AGENT, concat!("airlock/", env!("CARGO_PKG_VERSION")));
         if form.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -130,11 +133,13 @@ impl Fetcher {
             .map_err(|error| transport(error.to_string()))?;
         let answer =
             if is_tls { self.tls()?.request(request).await } else { self.plain.request(request).await };
-        let (head, body) = answer.map_err(|error| transport(chain(&error)))?.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES)
-            .collect()
-            .await
-            .map_err(|error| transport(format!("reading the answer: {error}")))?;
+        let (head, body) = decoded(answer.map_err(|error| transport(chain(&error)))?).into_parts();
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+            match error.downcast_ref::<Broken>() {
+                Some(broken) if !broken.is_transport() => transport(format!("its answer {broken}")),
+                _ => transport(format!("reading the answer: {error}")),
+            }
+        })?;
         Ok((head.status, body.to_bytes()))
     }
 
@@ -307,6 +312,38 @@ mod tests {
             let error = private.get(&url).await.expect_err(host);
             assert!(matches!(error, FetchError::Outside { .. }), "{host}: {error}");
         }
+    }
+
+    /// Answers one request with this body in this coding; gives back what the request was.
+    async fn answer_encoded(coding: &'static str, body: Vec<u8>) -> (Uri, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut head = [0; 1024];
+            let length = stream.read(&mut head).await.expect("a request");
+            let fields = format!("content-encoding: {coding}\r\ncontent-length: {}", body.len());
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").as_bytes()).await;
+            let _ = stream.write_all(&body).await;
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        (url.parse().expect("a URL"), answering)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_encoded_unasked_is_decoded_within_the_bound() {
+        for coding in crate::coding::tests::CODINGS {
+            let fetcher = Fetcher::new(Zone::Loopback);
+            let (url, asked) = answer_encoded(coding, crate::coding::tests::encoded(coding, b"{}")).await;
+            assert_eq!(fetcher.get(&url).await.expect(coding), "{}");
+            assert!(asked.await.expect("it answered").contains("accept-encoding: identity\r\n"));
+            let bomb = crate::coding::tests::encoded(coding, &vec![b' '; 2 * MAX_BODY_BYTES]);
+            let error = fetcher.get(&answer_encoded(coding, bomb).await.0).await.expect_err(coding);
+            assert!(error.to_string().contains("length limit exceeded"), "{coding}: {error}");
+        }
+        let (url, _) = answer_encoded("snappy", b"x".to_vec()).await;
+        let error = Fetcher::new(Zone::Loopback).get(&url).await.expect_err("unknown").to_string();
+        assert!(error.contains("content coding `snappy`"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::coding::{Decoded, decoded};
+
 use super::connect::Endpoint;
 use super::error::UpstreamError;
 
@@ -55,7 +57,7 @@ impl Drop for Connection {
 pub async fn send(
     endpoint: &Endpoint,
     mut request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, Connection), UpstreamError> {
+) -> Result<(Response<Decoded>, Connection), UpstreamError> {
     while let Some(mut connection) = take(endpoint.key) {
         if !matches!(timeout(SETTLE, connection.sender.ready()).await, Ok(Ok(()))) {
             continue;
@@ -140,7 +142,7 @@ async fn open(endpoint: &Endpoint) -> Result<Connection, UpstreamError> {
 }
 
 /// Notes how long the server keeps the connection: `Keep-Alive: timeout=5`.
-fn told(response: Response<Incoming>, mut connection: Connection) -> (Response<Incoming>, Connection) {
+fn told(response: Response<Incoming>, mut connection: Connection) -> (Response<Decoded>, Connection) {
     let seconds =
         response.headers().get("keep-alive").and_then(|value| value.to_str().ok()).and_then(|value| {
             value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.parse().ok())
@@ -155,7 +157,7 @@ fn told(response: Response<Incoming>, mut connection: Connection) -> (Response<I
     {
         connection.keep = Some(Duration::ZERO);
     }
-    (response, connection)
+    (decoded(response), connection)
 }
 
 fn broken(endpoint: &Endpoint, error: &hyper::Error) -> UpstreamError {

@@ -4,23 +4,21 @@ use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming as Body;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::auth::principal::Token;
-use crate::limits::budget::{Account, Exhausted};
+use crate::coding::Decoded;
+use crate::limits::budget::Account;
 use crate::mcp::header;
 use crate::mcp::message::{self, Incoming};
-use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::runtime::pacer::Pacer;
 
 use super::asks::Question;
-use super::connect::Endpoint;
+use super::body::{Kind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
 use super::connections::{self, Connection};
 use super::error::UpstreamError;
 use super::flood::Flood;
@@ -151,7 +149,11 @@ impl Exchange {
     }
 
     /// A status other than 2xx: a JSON-RPC error where the body is one.
-    async fn refused(&self, response: Response<Body>, connection: Connection) -> Result<(), UpstreamError> {
+    async fn refused(
+        &self,
+        response: Response<Decoded>,
+        connection: Connection,
+    ) -> Result<(), UpstreamError> {
         let shared = &self.shared;
         let status = response.status();
         let limit = ERROR_BODY.min(shared.endpoint.limits.message);
@@ -178,7 +180,7 @@ impl Exchange {
     /// Reads an event stream until the answer has come.
     async fn stream(
         &self,
-        response: Response<Body>,
+        response: Response<Decoded>,
         connection: Connection,
         events: &mut Events,
         session: Option<&Option<HeaderValue>>,
@@ -193,6 +195,9 @@ impl Exchange {
                 None => {
                     connections::keep(endpoint, connection);
                     return Ok(Streamed::BrokenOff);
+                }
+                Some(Err(error)) if !error.is_transport() => {
+                    return Err(broken(endpoint, "event stream", &error));
                 }
                 Some(Err(error)) => {
                     tracing::debug!(upstream = %endpoint.upstream, %error, "an event stream broke off");
@@ -219,7 +224,7 @@ impl Exchange {
     }
 
     /// A legacy server may end a stream early and expect the client to come back for the rest.
-    async fn resume(&self, events: &mut Events) -> Result<(Response<Body>, Connection), UpstreamError> {
+    async fn resume(&self, events: &mut Events) -> Result<(Response<Decoded>, Connection), UpstreamError> {
         let shared = &self.shared;
         let endpoint = &shared.endpoint;
         let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
@@ -401,107 +406,4 @@ fn is_change(method: &str) -> bool {
             | "notifications/elicitation/complete"
             | "notifications/tasks/status"
     )
-}
-
-pub(super) enum Kind {
-    Json,
-    Events,
-    Other(String),
-}
-
-pub(super) fn kind(response: &Response<Body>) -> Kind {
-    let value =
-        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Kind::Json
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Kind::Events
-    } else if essence.is_empty() {
-        Kind::Other("nothing".to_owned())
-    } else {
-        Kind::Other(essence.chars().take(60).collect())
-    }
-}
-
-fn declared(response: &Response<Body>) -> Option<u64> {
-    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-pub(super) fn too_long(endpoint: &Endpoint) -> UpstreamError {
-    UpstreamError::too_large(&endpoint.upstream, endpoint.limits.message)
-}
-
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn read_all(
-    endpoint: &Endpoint,
-    mut body: Body,
-    limit: usize,
-    intake: &mut Intake,
-) -> Result<Vec<u8>, UpstreamError> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| endpoint.closed(format!("broke off its answer ({error})")))?;
-        let data = frame.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > limit {
-            return Err(too_long(endpoint));
-        }
-        intake.hold(bytes.len() + data.len()).map_err(|exhausted| no_room(endpoint, exhausted))?;
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
-}
-
-/// The error for an answer that finds no room in a share of the memory.
-pub(super) fn no_room(endpoint: &Endpoint, exhausted: Exhausted) -> UpstreamError {
-    UpstreamError::NoRoom { upstream: endpoint.upstream.to_string(), exhausted }
-}
-
-/// The error object of a JSON-RPC error, whatever its id: a server that refuses a request early may not know it.
-fn error_of(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok()?;
-    let message = Object::parse(text).ok()?;
-    let error = message.get("error").filter(|error| error.starts_with('{'))?;
-    Object::parse(error).ok()?.get("code")?.parse::<i64>().ok()?;
-    Some(error.to_owned())
-}
-
-/// 404 says it (2025-11-25, "Session management"); some servers say 400 and mean it, in words.
-fn is_session_gone(status: StatusCode, error: Option<&str>) -> bool {
-    // -32000 and -32001 are what servers send for it; an argument that happens to be named after a session is another matter.
-    let in_words = || {
-        error.and_then(|error| Object::parse(error).ok()).is_some_and(|error| {
-            matches!(error.get("code"), Some("-32000" | "-32001"))
-                && error
-                    .string("message")
-                    .is_some_and(|message| message.to_ascii_lowercase().contains("session"))
-        })
-    };
-    status == StatusCode::NOT_FOUND || (status == StatusCode::BAD_REQUEST && in_words())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_found_whatever_its_id() {
-        let body = br#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request"},"id":null}"#;
-        assert_eq!(error_of(body).as_deref(), Some(r#"{"code":-32000,"message":"Bad Request"}"#));
-        for other in
-            [&b"<html>"[..], b"{}", br#"{"error":"no"}"#, br#"{"error":{"code":"x"}}"#, b"\xff", b"[]"]
-        {
-            assert_eq!(error_of(other), None);
-        }
-    }
-
-    #[test]
-    fn a_session_is_gone_by_status_or_in_words() {
-        let words = r#"{"code":-32000,"message":"Bad Request: No valid session ID provided"}"#;
-        let other = r#"{"code":-32602,"message":"unknown tool"}"#;
-        assert!(is_session_gone(StatusCode::NOT_FOUND, None));
-        assert!(is_session_gone(StatusCode::BAD_REQUEST, Some(words)));
-        assert!(!is_session_gone(StatusCode::BAD_REQUEST, Some(other)));
-        assert!(!is_session_gone(StatusCode::INTERNAL_SERVER_ERROR, Some(words)));
-    }
 }

@@ -366,7 +366,7 @@ impl Shared {
     ) -> Result<http::StatusCode, UpstreamError> {
         let (response, connection) = self.send(request, None).await?;
         let status = response.status();
-        if super::exchange::read_all(&self.endpoint, response.into_body(), COURTESY, &mut Intake::default())
+        if super::body::read_all(&self.endpoint, response.into_body(), COURTESY, &mut Intake::default())
             .await
             .is_ok()
         {

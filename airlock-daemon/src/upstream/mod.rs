@@ -4,6 +4,7 @@ pub mod ask;
 mod asks;
 mod backoff;
 mod blank;
+mod body;
 mod breaker;
 pub mod connect;
 pub mod connections;

@@ -14,9 +14,9 @@ use crate::runtime::pacer::Pacer;
 
 use super::asks::Question;
 use super::backoff::Backoff;
+use super::body::{Kind, broken, kind, no_room, read_all, too_long};
 use super::connections;
 use super::error::UpstreamError;
-use super::exchange::{Kind, kind, no_room, read_all, too_long};
 use super::flood::Flood;
 use super::http::Shared;
 use super::intake::Intake;
@@ -104,8 +104,7 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
     let mut pacer = Pacer::default();
     let mut intake = Intake::new(shared.hub.account.as_ref());
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| endpoint.closed(format!("broke off its event stream ({error})")))?;
+        let frame = frame.map_err(|error| broken(endpoint, "event stream", &error))?;
         let data = frame.into_data().unwrap_or_default();
         let whole = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
         intake.hold(events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::auth::principal::Token;
+use crate::coding::{Decoded, IDENTITY};
 use crate::mcp::header;
 use crate::mcp::revision::Revision;
 
@@ -57,6 +57,7 @@ impl Shared {
         headers.insert(HOST, self.endpoint.host.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("airlock/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(ACCEPT_ENCODING, IDENTITY);
         if let Mode::Legacy { session, revision } = &**self.mode.load() {
             headers.insert(HeaderName::from_static(header::PROTOCOL_VERSION), revision.clone());
             if let Some(session) = session {
@@ -72,7 +73,7 @@ impl Shared {
         &self,
         mut request: Request<Full<Bytes>>,
         token: Option<&Arc<Token>>,
-    ) -> Result<(Response<Incoming>, Connection), UpstreamError> {
+    ) -> Result<(Response<Decoded>, Connection), UpstreamError> {
         let Some(presents) = &self.presents else { return connections::send(&self.endpoint, request).await };
         let again = request.clone();
         let shown = presents.show(request.headers_mut(), token).await?;

@@ -1,0 +1,140 @@
+//! The decoder of one body.
+
+use bytes::{Buf as _, Bytes};
+use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::zstd::params::DParameter;
+use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+
+use super::Broken;
+
+/// Most bytes of one decoded piece.
+const PIECE: usize = 32 * 1024;
+/// Largest window of zstd, as a power of two: 8 MiB (RFC 9659).
+const ZSTD_WINDOW: u32 = 23;
+
+/// The codings of RFC 9110, section 8.4.1, RFC 7932 and RFC 8878.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Name {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// A decoder for a body that begins with this byte.
+    fn decoder(self, first: u8) -> Box<dyn DecodeV2 + Send> {
+        match self {
+            Self::Gzip => Box::new(GzipDecoder::new()),
+            // `deflate` is in the format of zlib, and some send it bare: no bare one begins with the mark of zlib.
+            Self::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
+            Self::Deflate => Box::new(DeflateDecoder::new()),
+            Self::Brotli => Box::new(BrotliDecoder::new()),
+            Self::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(ZSTD_WINDOW)])),
+        }
+    }
+}
+
+/// Decodes one body.
+pub(super) struct Decoder {
+    name: Name,
+    /// Made with the first byte.
+    inner: Option<Box<dyn DecodeV2 + Send>>,
+    /// The last piece was full, so there may be more of what was taken in.
+    has_more: bool,
+    /// The end of the coding has been read.
+    is_done: bool,
+    piece: Vec<u8>,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Decoder").field(&self.name).finish()
+    }
+}
+
+impl Decoder {
+    /// The decoder of a coding, by its name in lower case.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let name = match name {
+            "gzip" | "x-gzip" => Name::Gzip,
+            "deflate" => Name::Deflate,
+            "br" => Name::Brotli,
+            "zstd" => Name::Zstd,
+            _ => return None,
+        };
+        Some(Self { name, inner: None, has_more: false, is_done: false, piece: Vec::new() })
+    }
+
+    /// The next piece of what `input` holds; `None` when more input is needed.
+    ///
+    /// # Errors
+    /// [`Broken::Wrong`].
+    pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
+        while !input.is_empty() || self.has_more {
+            let piece = self.step(input)?;
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is left at the end of the input; `None` when that is nothing.
+    ///
+    /// # Errors
+    /// [`Broken::Wrong`] when the input ends too early.
+    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Broken> {
+        let Some(inner) = self.inner.as_mut().filter(|_| !self.is_done) else { return Ok(None) };
+        self.piece.resize(PIECE, 0);
+        let mut output = WriteBuffer::new_initialized(&mut self.piece);
+        self.is_done = inner
+            .finish(&mut output)
+            .map_err(|_| Broken::Wrong(self.name.text(), "it ends too early".to_owned()))?;
+        let written = output.written_len();
+        if written == 0 && !self.is_done {
+            return Err(Broken::Wrong(self.name.text(), "it ends too early".to_owned()));
+        }
+        Ok((written > 0).then(|| Bytes::copy_from_slice(&self.piece[..written])))
+    }
+
+    fn step(&mut self, input: &mut Bytes) -> Result<Bytes, Broken> {
+        let wrong = |reason: String| Broken::Wrong(self.name.text(), reason);
+        if self.is_done {
+            // A body may be several members of gzip (RFC 1952) or frames of zstd (RFC 8878) in a row.
+            if !matches!(self.name, Name::Gzip | Name::Zstd) {
+                return Err(wrong("something stands behind its end".to_owned()));
+            }
+            self.inner = None;
+            self.is_done = false;
+        }
+        let first = input.first().copied().unwrap_or_default();
+        let inner = self.inner.get_or_insert_with(|| self.name.decoder(first));
+        self.piece.resize(PIECE, 0);
+        let mut output = WriteBuffer::new_initialized(&mut self.piece);
+        let mut from = PartialBuffer::new(input.as_ref());
+        // Of these two the flate decoders take an empty input for a fault, the others for the wish to go on.
+        let decoded = if input.is_empty() && matches!(self.name, Name::Gzip | Name::Deflate) {
+            inner.flush(&mut output).map(|_| false)
+        } else {
+            inner.decode(&mut from, &mut output)
+        };
+        self.is_done = decoded.map_err(|error| wrong(error.to_string()))?;
+        let (taken, written) = (from.written_len(), output.written_len());
+        self.has_more = output.has_no_spare_space() && !self.is_done;
+        if taken == 0 && written == 0 && !input.is_empty() && !self.is_done {
+            return Err(wrong("it cannot be read on".to_owned()));
+        }
+        input.advance(taken);
+        Ok(Bytes::copy_from_slice(&self.piece[..written]))
+    }
+}
