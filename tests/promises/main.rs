@@ -55,6 +55,7 @@ mod soak;
 mod status;
 mod streams;
 mod transports;
+mod wrong_ids;
 
 use airlock_tests::{Airlock, Setup, skip};
 

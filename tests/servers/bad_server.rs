@@ -5,8 +5,9 @@
 //! it has the argument `small`, `--stranger` answers a call that
 //! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
 //! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
-//! that no reader can take beside a good one, `--steps`
-//! reports progress to who wants it for as long as the file `while_exists` is there.
+//! that no reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID` stands
+//! for the number of the request, `--steps` reports progress to who wants it for as long as the file `while_exists` is
+//! there.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
         "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
-        | "--odd-list" | "--steps" => {}
+        | "--odd-list" | "--answer" | "--steps" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -72,6 +73,12 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
             Some("tools/list") => json!({"tools": [{"name": "break", "description": "Breaks.",
                 "inputSchema": {"type": "object"}}]}),
             Some("tools/call") if mode == "--crash-on-call" => return Ok(ExitCode::from(101)),
+            Some("tools/call") if mode == "--answer" => {
+                let pattern = std::env::args().nth(2).unwrap_or_default();
+                writeln!(out, "{}", pattern.replace("ID", &id.to_string()))?;
+                out.flush()?;
+                continue;
+            }
             Some("tools/call") if mode == "--orphan" => {
                 // It has the standard output and the standard error of this one, and outlives any deadline.
                 let time = std::env::args().nth(2).unwrap_or_default();

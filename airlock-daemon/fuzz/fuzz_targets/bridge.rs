@@ -49,7 +49,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 }
                 asked(result.get());
             }
-            Incoming::Answer { .. } | Incoming::TooDeep { .. } => {}
+            Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Unfit { .. } => {}
         }
     }
 });

@@ -29,6 +29,15 @@ pub enum Incoming<'a> {
         /// The result, or the error object.
         outcome: Result<&'a RawValue, &'a RawValue>,
     },
+    /// An answer that is not as it has to be: it has another id than the request, or not one outcome that is an object.
+    Unfit {
+        /// The request that it is meant for.
+        id: Meant,
+        /// The error object, where it has one that could be the outcome.
+        error: Option<&'a RawValue>,
+        /// What is wrong with it, as a sentence about the server.
+        fault: String,
+    },
     /// A request of the server's.
     Request {
         /// Its id as JSON text.
@@ -45,6 +54,32 @@ pub enum Incoming<'a> {
         /// Its parameters.
         params: Option<&'a RawValue>,
     },
+}
+
+/// Which request an answer is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// One of ours, though its id may be written in another way.
+    Call(u64),
+    /// Its id is null, or missing.
+    Nobody,
+    /// Its id is none that a request has here.
+    Stranger,
+}
+
+impl Meant {
+    /// Reads an id that is not one of ours as it was sent.
+    fn read(id: &RawValue) -> Self {
+        let whole = |number: f64| {
+            // Both bounds are exact, and every id is below them.
+            let is_id = number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just now")]
+            is_id.then_some(number as u64)
+        };
+        let text = serde_json::from_str::<String>(id.get()).ok();
+        let id = text.as_deref().unwrap_or(id.get());
+        id.parse().ok().or_else(|| id.parse().ok().and_then(whole)).map_or(Self::Stranger, Self::Call)
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,19 +119,45 @@ pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
         }
         (Some(_), Some(_), None, None) => Err(format!("a request whose id is longer than {MAX_ID} bytes")),
         (Some(method), None, None, None) => Ok(Incoming::Notification { method, params: wire.params }),
-        (None, Some(id), result, error) => {
-            let id = id.get().parse().map_err(|_| {
-                format!("an answer to a request that was never sent ({})", short(id.get(), 40))
-            })?;
-            let outcome = match (result, error) {
-                (Some(result), None) if result.get().starts_with('{') => Ok(result),
-                (None, Some(error)) if error.get().starts_with('{') => Err(error),
-                _ => return Err("an answer has either an object `result` or an object `error`".to_owned()),
-            };
-            Ok(if is_too_deep { Incoming::TooDeep { id, outcome } } else { Incoming::Answer { id, outcome } })
+        (None, id, result, error) if id.or(result).or(error).is_some() => {
+            Ok(answer(id, result, error, is_too_deep))
         }
         _ => Err("neither a request, a notification nor an answer".to_owned()),
     }
+}
+
+fn answer<'a>(
+    id: Option<&'a RawValue>,
+    result: Option<&'a RawValue>,
+    error: Option<&'a RawValue>,
+    is_too_deep: bool,
+) -> Incoming<'a> {
+    let outcome = match (result, error) {
+        (Some(result), None) if result.get().starts_with('{') => Some(Ok(result)),
+        (None, Some(error)) if error.get().starts_with('{') => Some(Err(error)),
+        _ => None,
+    };
+    let ours = id.and_then(|id| id.get().parse().ok());
+    if let (Some(id), Some(outcome)) = (ours, outcome) {
+        return if is_too_deep {
+            Incoming::TooDeep { id, outcome }
+        } else {
+            Incoming::Answer { id, outcome }
+        };
+    }
+    let meant = ours.map(Meant::Call).or_else(|| id.map(Meant::read)).unwrap_or(Meant::Nobody);
+    let fault = match (ours, id) {
+        (Some(_), _) => "its answer has not either an object `result` or an object `error`".to_owned(),
+        (None, id) => {
+            let id = id.map_or("null", RawValue::get);
+            format!(
+                "its answer has the id {}, which no request has: it has to give back the id of the request as it is, a number",
+                short(id, 40)
+            )
+        }
+    };
+    let error = outcome.and_then(Result::err).filter(|_| !is_too_deep);
+    Incoming::Unfit { id: meant, error, fault }
 }
 
 /// At most so many characters of something a server wrote.
@@ -156,6 +217,33 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_wrong_says_whose_it_is() {
+        for (text, wanted, has_error) in [
+            (r#"{"jsonrpc":"2.0","id":"2","result":{}}"#, Meant::Call(2), false),
+            (r#"{"jsonrpc":"2.0","id":2.0,"result":{}}"#, Meant::Call(2), false),
+            (r#"{"jsonrpc":"2.0","id":2e0,"error":{"code":1}}"#, Meant::Call(2), true),
+            (r#"{"jsonrpc":"2.0","id":"2.0","result":{}}"#, Meant::Call(2), false),
+            (r#"{"jsonrpc":"2.0","id":null,"error":{"code":1}}"#, Meant::Nobody, true),
+            (r#"{"jsonrpc":"2.0","error":{"code":1}}"#, Meant::Nobody, true),
+            (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, Meant::Nobody, false),
+            (r#"{"jsonrpc":"2.0","id":"x","result":{}}"#, Meant::Stranger, false),
+            (r#"{"jsonrpc":"2.0","id":-1,"result":{}}"#, Meant::Stranger, false),
+            (r#"{"jsonrpc":"2.0","id":2.5,"result":{}}"#, Meant::Stranger, false),
+            (r#"{"jsonrpc":"2.0","id":1e300,"result":{}}"#, Meant::Stranger, false),
+            (r#"{"jsonrpc":"2.0","id":[1],"result":{}}"#, Meant::Stranger, false),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, Meant::Call(1), false),
+            (r#"{"jsonrpc":"2.0","id":1,"result":3}"#, Meant::Call(1), false),
+            (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, Meant::Call(1), false),
+            (r#"{"jsonrpc":"2.0","id":1}"#, Meant::Call(1), false),
+            (r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#, Meant::Call(1), false),
+        ] {
+            let Ok(Incoming::Unfit { id, error, fault }) = parse(text) else { panic!("{text}") };
+            assert_eq!((id, error.is_some()), (wanted, has_error), "{text}");
+            assert!(fault.starts_with("its answer has "), "{fault}");
+        }
+    }
+
+    #[test]
     fn rubbish_is_named() {
         for text in [
             "",
@@ -164,9 +252,6 @@ mod tests {
             "[]",
             r#"{"jsonrpc":"2.0"}"#,
             r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
-            r#"{"jsonrpc":"2.0","id":"x","result":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"result":3}"#,
         ] {
             parse(text).expect_err(text);
         }

@@ -13,7 +13,7 @@ use crate::auth::principal::Token;
 use crate::coding::Decoded;
 use crate::limits::budget::Account;
 use crate::mcp::header;
-use crate::mcp::message::{self, Incoming};
+use crate::mcp::message::{self, Incoming, Meant};
 use crate::mcp::param_header::Mirrored;
 use crate::runtime::pacer::Pacer;
 
@@ -342,6 +342,16 @@ impl Exchange {
                 };
                 self.deliver(reply).await;
             }
+            // All that comes here is for this request; an error without an id is what a server answers to what it cannot
+            // read (JSON-RPC 2.0, section 5).
+            Incoming::Unfit { id: Meant::Nobody, error: Some(error), .. } if !self.answered.get() => {
+                self.deliver(Reply::Error(error.get().to_owned())).await;
+            }
+            Incoming::Unfit { id, fault, .. }
+                if !self.answered.get() && !matches!(id, Meant::Call(other) if other != self.id) =>
+            {
+                return Err(shared.endpoint.wrong(fault));
+            }
             Incoming::Notification { method, params } => {
                 self.notification(&method, params.map_or("{}", |params| params.get()));
             }
@@ -355,7 +365,10 @@ impl Exchange {
                     Takes::Result | Takes::List | Takes::Changes => shared.hub.ask(ask),
                 });
             }
-            Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Request { .. } => {
+            Incoming::Answer { .. }
+            | Incoming::TooDeep { .. }
+            | Incoming::Unfit { .. }
+            | Incoming::Request { .. } => {
                 tracing::debug!(upstream = %shared.endpoint.upstream, "a message that belongs to no call was dropped");
             }
         }

@@ -187,6 +187,8 @@ struct Shared {
     retired: AtomicBool,
     ending: ArcSwapOption<Ending>,
     rubbish: ArcSwapOption<String>,
+    /// Whether the log knows that answers of the server are wrong.
+    is_unfit_told: AtomicBool,
     usage: Usage,
     told: Told,
 }
@@ -200,6 +202,7 @@ impl Shared {
             retired: AtomicBool::new(false),
             ending: ArcSwapOption::empty(),
             rubbish: ArcSwapOption::empty(),
+            is_unfit_told: AtomicBool::new(false),
             usage: Usage::new(),
             told: Told::default(),
         }

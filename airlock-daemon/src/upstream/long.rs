@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::mcp::message::{self, Incoming};
+use crate::mcp::message::{self, Incoming, Meant};
 
 /// A message from this length on is read apart, in bytes.
 pub(super) const LONG: usize = 256 * 1024;
@@ -13,6 +13,7 @@ pub(super) const LONG: usize = 256 * 1024;
 pub(super) enum Owned {
     Answer { id: u64, outcome: Result<Box<RawValue>, Box<RawValue>> },
     TooDeep { id: u64, outcome: Result<Box<RawValue>, Box<RawValue>> },
+    Unfit { id: Meant, error: Option<Box<RawValue>>, fault: String },
     Request { id: String, method: String, params: Option<Box<RawValue>> },
     Notification { method: String, params: Option<Box<RawValue>> },
 }
@@ -24,6 +25,9 @@ impl Owned {
         Ok(match message::parse(text)? {
             Incoming::Answer { id, outcome } => Self::Answer { id, outcome: owned(outcome) },
             Incoming::TooDeep { id, outcome } => Self::TooDeep { id, outcome: owned(outcome) },
+            Incoming::Unfit { id, error, fault } => {
+                Self::Unfit { id, error: error.map(ToOwned::to_owned), fault }
+            }
             Incoming::Request { id, method, params } => {
                 Self::Request { id: id.to_owned(), method, params: params.map(ToOwned::to_owned) }
             }
@@ -38,6 +42,9 @@ impl Owned {
         match self {
             Self::Answer { id, outcome } => Incoming::Answer { id: *id, outcome: borrowed(outcome) },
             Self::TooDeep { id, outcome } => Incoming::TooDeep { id: *id, outcome: borrowed(outcome) },
+            Self::Unfit { id, error, fault } => {
+                Incoming::Unfit { id: *id, error: error.as_deref(), fault: fault.clone() }
+            }
             Self::Request { id, method, params } => {
                 Incoming::Request { id, method: method.clone(), params: params.as_deref() }
             }
@@ -97,6 +104,7 @@ mod tests {
         for said in [
             r#"{"jsonrpc":"2.0","id":3,"result":{"a":1}}"#,
             r#"{"jsonrpc":"2.0","id":3,"error":{"code":1}}"#,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":1}}"#,
             r#"{"jsonrpc":"2.0","id":"r","method":"roots/list"}"#,
             r#"{"jsonrpc":"2.0","id":"r","method":"sampling/createMessage","params":{"a":1}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"a":1}}"#,

@@ -169,7 +169,7 @@ fn message(shared: &Arc<Shared>, parsed: Result<Incoming<'_>, String>) {
         Ok(Incoming::Request { id, method, params }) => {
             shared.request(Question { id, method: &method, params }, |ask| shared.hub.ask(ask));
         }
-        Ok(Incoming::Answer { .. } | Incoming::TooDeep { .. }) => {}
+        Ok(Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Unfit { .. }) => {}
         Err(reason) => shared.rubbish(&reason),
     }
 }

@@ -1,5 +1,7 @@
 //! The reader of one link: answers go to their calls, everything else to whom it concerns.
 
+mod unfit;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -223,6 +225,7 @@ impl Reading {
                 tracing::warn!(upstream = %self.upstream, "an answer of the server is nested too deep and was not passed on");
                 return self.answered(id, Reply::too_deep());
             }
+            Incoming::Unfit { id, error, fault } => return self.unfit(id, error, &fault),
             Incoming::Notification { method, params } => {
                 self.notification(&method, params.map_or("{}", |p| p.get()));
             }
