@@ -8,6 +8,8 @@ pub(crate) mod curl;
 mod hostile;
 #[path = "edge/http2.rs"]
 mod http2;
+#[path = "edge/names.rs"]
+mod names;
 #[path = "edge/parsing.rs"]
 mod parsing;
 #[path = "edge/proxies.rs"]

@@ -30,6 +30,7 @@ mod long_calls;
 mod machine;
 mod metrics;
 mod nspawn;
+mod nulls;
 mod oauth;
 mod old_clients;
 mod one_call;

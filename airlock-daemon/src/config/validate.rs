@@ -42,6 +42,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     shares::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     dial_in::check(config, &mut checks);
+    hosts(config, &mut checks);
     admin(config, &mut checks);
     kernel(config, &mut checks);
     if let Some(ttl) = config.policy.decision_cache_ttl {
@@ -102,17 +103,26 @@ impl Checks<'_> {
     }
 }
 
-fn admin(config: &Config, checks: &mut Checks<'_>) {
-    for (index, name) in config.observability.metrics_hosts.iter().enumerate() {
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
-            checks.value(
-                at!["observability", "metrics_hosts", index],
-                format!("`{}` is not the name of a host", name.escape_debug()),
-                "a name without a scheme and a port, such as `airlock.internal.example.com`",
-                "write the name by which the scraper asks; addresses need not be written",
-            );
+/// Names of hosts, which are compared with `Host` without its port.
+fn hosts(config: &Config, checks: &mut Checks<'_>) {
+    for (section, key, names) in [
+        ("server", "hosts", &config.server.hosts),
+        ("observability", "metrics_hosts", &config.observability.metrics_hosts),
+    ] {
+        for (index, name) in names.iter().enumerate() {
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+                checks.value(
+                    at![section, key, index],
+                    format!("`{}` is not the name of a host", name.escape_debug()),
+                    "a name without a scheme and a port, such as `airlock.internal.example.com`",
+                    "write the name by which clients ask; addresses need not be written",
+                );
+            }
         }
     }
+}
+
+fn admin(config: &Config, checks: &mut Checks<'_>) {
     if config.observability.admin_listen.as_ref().is_some_and(|path| !path.is_absolute()) {
         checks.value(
             at!["observability", "admin_listen"],

@@ -165,16 +165,18 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
             ));
         }
     }
-    let params = match top.kept("params") {
-        None => Object::default(),
-        Some(raw) => Object::parse(raw.get())
+    let mut params = match top.kept("params") {
+        Some(raw) if raw.get() != "null" => Object::parse(raw.get())
             .map_err(|_| refuse(code::INVALID_PARAMS, "`params` must be an object".into(), id.clone()))?,
+        _ => Object::default(),
     };
     if let Some(name) = variant(&params, &PARAMS_NAMES) {
         let reason = format!("the member `params.{name}` is written in the wrong letter case");
         return Err(refuse(code::INVALID_PARAMS, reason, id));
     }
-    let meta = match params.kept("_meta") {
+    // Many clients write what they leave out as null. No member of the protocol may be null, so every reader sees the same.
+    params.drop_nulls(&PARAMS_NAMES);
+    let mut meta = match params.kept("_meta") {
         None => None,
         Some(raw) => Some(Object::parse(raw.get()).map_err(|_| {
             refuse(code::INVALID_PARAMS, "`params._meta` must be an object".into(), id.clone())
@@ -183,6 +185,11 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
     if let Some(name) = meta.as_ref().and_then(|meta| variant(meta, &META_NAMES)) {
         let reason = format!("the member `params._meta.{name}` is written in the wrong letter case");
         return Err(refuse(code::INVALID_PARAMS, reason, id));
+    }
+    if let Some(meta) = &mut meta
+        && meta.drop_nulls(&META_NAMES)
+    {
+        params.set("_meta", meta.write());
     }
     Ok(Envelope { id, method, params, meta })
 }
@@ -220,6 +227,26 @@ mod tests {
         assert_eq!(envelope.method.expect("a method"), "tools/call");
         assert_eq!(envelope.params.string("name").expect("a name"), "x");
         assert_eq!(envelope.params.get("future"), Some("[1 ,2]"));
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_not_there() {
+        let read = |body: &'static str| parse(body.as_bytes()).expect(body);
+        for params in [r#","params":null"#, r#","params":{}"#, ""] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params}}}"#);
+            assert!(parse(body.as_bytes()).expect("a request").params.is_empty(), "{body}");
+        }
+        let called = read(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":null,"cursor":null,"task":null,"own":null}}"#,
+        );
+        assert_eq!(called.params.write(), r#"{"name":"x","own":null}"#);
+        let meta = read(r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":null}}"#);
+        assert!(meta.meta.is_none() && meta.params.is_empty());
+        let meta = read(
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":{"progressToken":null,"own":null}}}"#,
+        );
+        assert_eq!(meta.params.write(), r#"{"_meta":{"own":null}}"#, "what is read is what is forwarded");
+        assert_eq!(meta.meta.map(|meta| meta.write()).as_deref(), Some(r#"{"own":null}"#));
     }
 
     #[test]

@@ -85,6 +85,13 @@ impl<'a> Object<'a> {
         self.retain(|key| key != name)
     }
 
+    /// Takes out the members of these names that are null; says whether any was.
+    pub fn drop_nulls(&mut self, names: &[&str]) -> bool {
+        let before = self.members.len();
+        self.members.retain(|(key, value)| value.text() != "null" || !names.contains(&key.as_ref()));
+        self.members.len() != before
+    }
+
     /// Keeps the members whose name passes; says whether any went.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
         let before = self.members.len();
@@ -209,6 +216,14 @@ mod tests {
         let mut object = Object::parse(r#"{"b":0,"a":1,"\u0061":2,"c":3,"a":4}"#).expect("an object");
         object.set("a", "5");
         assert_eq!(object.write(), r#"{"b":0,"a":5,"c":3}"#);
+    }
+
+    #[test]
+    fn null_is_taken_for_nothing_where_that_is_asked_for() {
+        let mut object = Object::parse(r#"{"a":null,"b":"null","\u0063":null,"d":null}"#).expect("an object");
+        assert!(object.drop_nulls(&["a", "b", "c"]));
+        assert_eq!(object.write(), r#"{"b":"null","d":null}"#);
+        assert!(!object.drop_nulls(&["a", "b", "c"]));
     }
 
     #[test]

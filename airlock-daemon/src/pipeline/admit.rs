@@ -32,11 +32,13 @@ impl Origins {
     /// Of the main door, from the configuration.
     pub fn new(server: &Server) -> Self {
         let uri = server.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
-        let names = uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)).into_iter().collect();
-        Self { allowed: server.allowed_origins.clone(), names, key: "server.public_url" }
+        let own = uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase));
+        let names =
+            own.into_iter().chain(server.hosts.iter().map(|name| name.to_ascii_lowercase())).collect();
+        Self { allowed: server.allowed_origins.clone(), names, key: "server.hosts" }
     }
 
-    /// Of the metrics listener: no web page, and besides the name of the main door the one that the system has, and those of
+    /// Of the metrics listener: no web page, and besides the names of the main door the one that the system has, and those of
     /// `observability.metrics_hosts`.
     pub fn of_metrics(config: &Config) -> Self {
         let mut names = Self::new(&config.server).names;
@@ -129,6 +131,7 @@ mod tests {
     fn status(headers: &[(http::HeaderName, &str)]) -> Result<(), StatusCode> {
         let server = Server {
             public_url: Some("https://Airlock.example.com".into()),
+            hosts: vec!["Airlock.corp".into()],
             allowed_origins: vec!["https://console.example.com".into()],
             ..Server::default()
         };
@@ -144,6 +147,8 @@ mod tests {
         for host in [
             "airlock.example.com",
             "AIRLOCK.example.com:443",
+            "airlock.corp",
+            "AIRLOCK.CORP:8443",
             "localhost:8080",
             "127.0.0.1:8080",
             "[::1]:8080",
@@ -155,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_rebound_name_and_a_strange_origin_do_not() {
-        assert_eq!(status(&[(HOST, "evil.example")]), Err(StatusCode::FORBIDDEN));
+        for host in ["evil.example", "corp", "x.airlock.corp", "airlock.corp.evil.example"] {
+            assert_eq!(status(&[(HOST, host)]), Err(StatusCode::FORBIDDEN), "{host}");
+        }
         assert_eq!(status(&[(HOST, "airlock.example.com.evil.example")]), Err(StatusCode::FORBIDDEN));
         assert_eq!(
             status(&[(HOST, "localhost"), (ORIGIN, "https://evil.example")]),

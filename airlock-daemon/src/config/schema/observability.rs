@@ -13,8 +13,8 @@ pub struct Observability {
     pub admin_listen: Option<PathBuf>,
     /// Address of `/metrics`; not served when absent.
     pub metrics_listen: Option<SocketAddr>,
-    /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system has and that of
-    /// `server.public_url`. A request for another name is refused: a web page may have bound it to this address.
+    /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system has and those of
+    /// `server.public_url` and `server.hosts`. A request for another name is refused: a web page may have bound it to this address.
     pub metrics_hosts: Vec<String>,
     /// OTLP collector for traces.
     pub otlp_endpoint: Option<String>,

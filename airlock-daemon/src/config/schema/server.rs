@@ -20,6 +20,9 @@ pub struct Server {
     pub unix_socket_mode: FileMode,
     /// The URL under which clients reach this host, without a path; names the resource in OAuth metadata.
     pub public_url: Option<String>,
+    /// Names in `Host` under which clients may reach this host besides that of `public_url`, `localhost` and addresses, such as one
+    /// inside the site; none by default. Tokens are for `public_url`, by whichever name a client comes.
+    pub hosts: Vec<String>,
     /// Certificate and key of all TCP listeners. Reloaded when the files change.
     pub tls: Option<Tls>,
     /// Proxies that are believed about the address of their clients (CIDR); from anybody else such words are ignored.
@@ -141,6 +144,7 @@ impl Default for Server {
             unix_socket: None,
             unix_socket_mode: FileMode(0o660),
             public_url: None,
+            hosts: Vec::new(),
             tls: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,

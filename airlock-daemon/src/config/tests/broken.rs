@@ -47,6 +47,8 @@ fn a_mistake_is_told_at_its_place() {
         ("upstreams: [{name: a, type: stdio, command: [x], env: {A: «[b]}}]\n", "found a list"),
         ("observability: {metrics_listen: «nowhere}\n", "an IP address and a port"),
         ("observability: {metrics_hosts: [a.example, «\"b:9464\"]}\n", "not the name of a host"),
+        ("server: {hosts: [a.example, «\"https://b.example\"]}\n", "not the name of a host"),
+        ("server: {hosts: [«\"*\"]}\n", "without a scheme and a port"),
         // YAML itself.
         ("server: {listen: [«&a \"127.0.0.1:1\"]}\n", "an anchor is not allowed"),
         ("server: {io: «*a}\n", "an alias is not allowed"),

@@ -23,6 +23,7 @@ fn a_minimal_file_gives_the_documented_defaults() {
     assert!(
         server.allowed_origins.is_empty()
             && server.public_url.is_none()
+            && server.hosts.is_empty()
             && server.trusted_proxies.is_empty()
             && server.nat64_prefixes.is_empty()
     );
@@ -143,6 +144,7 @@ server:
   unix_socket: /run/airlock/airlock.sock
   unix_socket_mode: 0660
   public_url: https://airlock.example.com
+  hosts: [airlock.internal.example.com]
   tls: {cert_file: /etc/airlock/cert.pem, key_file: /etc/airlock/key.pem, client_ca_file: /etc/airlock/ca.pem, client_auth: optional}
   trusted_proxies: [10.0.0.0/8]
   proxy_protocol: required
