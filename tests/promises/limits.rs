@@ -3,6 +3,7 @@
 mod blocks;
 mod kernel;
 mod lockout;
+mod sessions;
 mod streams;
 mod tls;
 

@@ -24,7 +24,7 @@ use crate::pipeline::{Gateway, Refusal, Stage, limit};
 use super::legacy::Legacy;
 use super::outbox::Outbox;
 use super::reply::{self, Reply, SILENCE};
-use super::session::Session;
+use super::session::Served;
 
 /// Most messages in one body.
 const MAX: usize = 64;
@@ -32,7 +32,7 @@ const MAX: usize = 64;
 /// Where the messages of a batch speak before their answers: on one stream, made when the first of them does.
 pub struct Voice {
     gateway: Arc<Gateway>,
-    session: Arc<Session>,
+    session: Served,
     principal: Arc<Principal>,
     outbox: OnceCell<Option<Arc<Outbox>>>,
     /// Of the stream, until it is read.
@@ -44,7 +44,7 @@ pub struct Voice {
 
 impl Voice {
     /// For a batch of this session.
-    pub fn new(gateway: &Arc<Gateway>, session: Arc<Session>, principal: &Arc<Principal>) -> Self {
+    pub fn new(gateway: &Arc<Gateway>, session: Served, principal: &Arc<Principal>) -> Self {
         Self {
             gateway: Arc::clone(gateway),
             session,
@@ -101,7 +101,7 @@ impl Voice {
 
 impl Legacy<'_> {
     /// The session of the request, where its revision has batches.
-    pub fn takes_batches(&self) -> Option<Arc<Session>> {
+    pub fn takes_batches(&self) -> Option<Served> {
         self.session(None).ok().filter(|session| session.revision == Revision::V20250326)
     }
 }

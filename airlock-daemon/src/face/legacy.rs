@@ -28,7 +28,8 @@ use crate::upstream::driver::{self, META_LOG_LEVEL};
 use super::batch::Voice;
 use super::outbox;
 use super::reply::{self, Reply};
-use super::session::{Session, Sessions};
+use super::session::{Served, Session};
+use super::sessions::{Sessions, Unopened};
 use super::shape::Shape;
 
 /// Where a client's reading of a stream broke off.
@@ -282,12 +283,11 @@ impl Legacy<'_> {
         // Extensions belong to the modern era.
         let capabilities = capabilities.without(ClientCapability::Tasks);
         let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
-        let Some(session) = opened else {
-            let mut refusal =
-                bad(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another session");
-            refusal.retry_after = Some(30);
-            return Err(refusal);
-        };
+        let opened = opened.map_err(|unopened| no_room(unopened).id(Some(id)))?;
+        if let Some(gone) = opened.instead_of {
+            self.gateway.upstreams.end_session(&gone);
+        }
+        let session = opened.session;
         let instructions =
             offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
         let result = format!(
@@ -300,7 +300,7 @@ impl Legacy<'_> {
     }
 
     /// The session that the request names.
-    pub(super) fn session(&self, id: Option<&Id>) -> Result<Arc<Session>, Refusal> {
+    pub(super) fn session(&self, id: Option<&Id>) -> Result<Served, Refusal> {
         let bad = |status, reason: String| {
             Refusal::new(Stage::Decode, status, reason).code(code::INVALID_REQUEST).id(id)
         };
@@ -326,6 +326,14 @@ impl Legacy<'_> {
             Err(reason) => Err(bad(StatusCode::BAD_REQUEST, reason)),
         }
     }
+}
+
+/// The refusal of a session for which there is no place.
+fn no_room(unopened: Unopened) -> Refusal {
+    let mut refusal = Refusal::new(Stage::Limit, StatusCode::SERVICE_UNAVAILABLE, unopened.to_string());
+    refusal.rule_id = unopened.key().map(Into::into);
+    refusal.retry_after = Some(30);
+    refusal
 }
 
 fn notification(session: &Session, method: Method, params: &Object<'_>) -> Result<Reply, Refusal> {

@@ -8,6 +8,7 @@ pub mod modern;
 pub mod outbox;
 pub mod reply;
 pub mod session;
+pub mod sessions;
 pub mod shape;
 mod streams;
 

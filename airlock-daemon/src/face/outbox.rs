@@ -197,7 +197,7 @@ impl Outbox {
         state.wake();
         let turn = state.turn;
         drop(state);
-        session.reading(true);
+        session.used_by(true);
         let (outbox, session) = (Arc::clone(self), Arc::clone(session));
         let retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
         Some(Reader { outbox, session, at, turn, retry, until })
@@ -266,7 +266,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // Also a stream that was read to its end stays for a while: the connection may have broken with its last message.
-        self.session.reading(false);
+        self.session.used_by(false);
     }
 }
 
@@ -289,7 +289,7 @@ pub fn parse_id(text: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::auth::principal::Principal;
-    use crate::face::session::Sessions;
+    use crate::face::sessions::Sessions;
     use crate::limits::budget::What;
     use crate::mcp::client::ClientCapabilities;
     use crate::pipeline::route::Endpoint;
@@ -299,7 +299,7 @@ mod tests {
         let principal = Principal::named("alice", None);
         let sessions = Sessions::default();
         let opened = sessions.open(&principal, &Endpoint::Merged, revision, ClientCapabilities::default());
-        opened.expect("a session")
+        opened.expect("a session").session
     }
 
     fn next(reader: &mut Reader) -> Poll<Option<Frame>> {

@@ -1,16 +1,15 @@
-//! Sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to anybody else.
+//! A session of a legacy client; all of them are [`Sessions`](super::sessions::Sessions).
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::auth::principal::{Identity, Principal};
-use crate::config::schema::SessionShares;
-use crate::limits::budget::{Account, Budget};
-use crate::limits::fair::{self, Places, Seat};
+use crate::auth::principal::Identity;
+use crate::limits::budget::Account;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::Id;
 use crate::mcp::level::Level;
@@ -28,20 +27,21 @@ pub struct Session {
     pub id: Arc<str>,
     /// The revision agreed on.
     pub revision: Revision,
-    endpoint: Endpoint,
-    owner: Identity,
+    pub(super) endpoint: Endpoint,
+    pub(super) owner: Identity,
     /// What is kept for it is charged to this.
     pub account: Account,
     /// What the client can do for a server, as it said in `initialize`.
     pub capabilities: ClientCapabilities,
-    born: Instant,
-    /// Milliseconds from `born` to the last request.
+    /// From when on `used` counts: the same for all sessions.
+    clock: Instant,
+    /// Nanoseconds on the clock to the last use.
     used: AtomicU64,
     calls: Mutex<HashMap<Id, Arc<Notify>>>,
     /// The level from which on the client wants log messages: its place in [`Level::ALL`], or none of them.
     level: AtomicU8,
-    /// How many of its event streams are being read.
-    readers: AtomicUsize,
+    /// How many of its requests are being served, and how many of its event streams read.
+    users: AtomicUsize,
     /// Its event streams; most sessions never have one.
     pub(super) streams: Mutex<Streams>,
 }
@@ -54,152 +54,89 @@ pub struct Cancellable {
     pub cancelled: Arc<Notify>,
 }
 
-/// All sessions.
-pub struct Sessions {
-    all: Mutex<HashMap<Arc<str>, Kept>>,
-    budget: Budget,
-    places: Places,
+/// A session while one of its requests is served: it ends for nobody meanwhile who wants its place.
+pub struct Served(Arc<Session>);
+
+impl Served {
+    pub(super) fn new(session: &Arc<Session>) -> Self {
+        session.used_by(true);
+        Self(Arc::clone(session))
+    }
 }
 
-/// A session, and its place.
-type Kept = (Arc<Session>, Seat);
+impl Deref for Served {
+    type Target = Arc<Session>;
 
-impl Sessions {
-    /// None yet, and as many as these shares allow; what is kept for them is charged to this budget.
-    pub fn new(budget: &Budget, shares: &SessionShares) -> Self {
-        let SessionShares { total, per_tenant, per_principal } = *shares;
-        let places = Places::new(fair::Shares { total, per_tenant, per_principal });
-        Self { all: Mutex::default(), budget: budget.clone(), places }
+    fn deref(&self) -> &Arc<Session> {
+        &self.0
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Kept>> {
-        // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Opens a session as soon as there is a place; `None` when there is none for a moment, or the kernel has
-    /// no random numbers.
-    pub async fn open_soon(
-        &self,
-        principal: &Principal,
-        endpoint: &Endpoint,
-        revision: Revision,
-        capabilities: ClientCapabilities,
-    ) -> Option<Arc<Session>> {
-        let attempt = || self.open(principal, endpoint, revision, capabilities).ok_or(());
-        fair::soon(attempt, |()| true).await.ok()
-    }
-
-    /// Opens a session; `None` when there are too many, or the kernel has no random numbers.
-    pub fn open(
-        &self,
-        principal: &Principal,
-        endpoint: &Endpoint,
-        revision: Revision,
-        capabilities: ClientCapabilities,
-    ) -> Option<Arc<Session>> {
-        let seat = self.places.enter(principal.identity()).ok()?;
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).ok()?;
-        let id: Arc<str> = format!("{:032x}", u128::from_ne_bytes(random)).into();
-        let session = Arc::new(Session {
-            id: Arc::clone(&id),
-            revision,
-            endpoint: endpoint.clone(),
-            owner: principal.identity().clone(),
-            account: self.budget.of(principal.identity()).session(),
-            capabilities,
-            born: Instant::now(),
-            used: AtomicU64::new(0),
-            calls: Mutex::default(),
-            level: AtomicU8::new(u8::MAX),
-            readers: AtomicUsize::new(0),
-            streams: Mutex::default(),
-        });
-        self.lock().insert(id, (Arc::clone(&session), seat));
-        Some(session)
-    }
-
-    /// The session of an id, for the principal and at the endpoint that it was opened for only.
-    pub fn get(&self, id: &str, principal: &Principal, endpoint: &Endpoint) -> Option<Arc<Session>> {
-        let session = self.lock().get(id).map(|(session, _)| Arc::clone(session))?;
-        if session.endpoint != *endpoint || session.owner != *principal.identity() {
-            return None;
-        }
-        session.touch();
-        Some(session)
-    }
-
-    /// Ends a session and its event streams.
-    pub fn close(&self, id: &str) {
-        let session = self.lock().remove(id);
-        if let Some((session, _)) = session {
-            session.close();
-        }
-    }
-
-    /// Ends the sessions that were not used for `idle`; returns their ids.
-    pub fn expire(&self, idle: Duration) -> Vec<Arc<str>> {
-        let mut ended = Vec::new();
-        self.lock().retain(|_, (session, _)| {
-            let keep = session.idle() < idle || session.is_busy();
-            if !keep {
-                ended.push(Arc::clone(session));
-            }
-            keep
-        });
-        for session in &ended {
-            session.close();
-        }
-        ended.into_iter().map(|session| Arc::clone(&session.id)).collect()
-    }
-
-    /// Takes away what has waited too long in any session; see [`Session::sweep`].
-    pub fn sweep(&self) {
-        let sessions: Vec<_> = self.lock().values().map(|(session, _)| Arc::clone(session)).collect();
-        for session in sessions {
-            session.sweep();
-        }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.used_by(false);
     }
 }
 
 impl Session {
+    /// A new one of a principal, whose use is counted from `clock` on.
+    pub(super) fn new(
+        id: Arc<str>,
+        owner: &Identity,
+        account: Account,
+        endpoint: &Endpoint,
+        spoken: (Revision, ClientCapabilities),
+        clock: Instant,
+    ) -> Self {
+        let (revision, capabilities) = spoken;
+        let session = Self {
+            id,
+            revision,
+            endpoint: endpoint.clone(),
+            owner: owner.clone(),
+            account,
+            capabilities,
+            clock,
+            used: AtomicU64::new(0),
+            calls: Mutex::default(),
+            level: AtomicU8::new(u8::MAX),
+            users: AtomicUsize::new(0),
+            streams: Mutex::default(),
+        };
+        session.touch();
+        session
+    }
+
     fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Notify>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.used.store(now, Ordering::Relaxed);
+        self.used.store(nanos(self.clock.elapsed()), Ordering::Relaxed);
     }
 
-    /// Whether a call runs or a stream is read.
-    fn is_busy(&self) -> bool {
-        self.readers.load(Ordering::Relaxed) > 0 || !self.calls().is_empty()
+    /// When it was last used, in nanoseconds on the clock.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
-    /// One more of its streams is being read, or one less.
-    pub(super) fn reading(&self, begins: bool) {
+    /// Whether a request is served, a call runs or a stream is read.
+    pub(super) fn is_busy(&self) -> bool {
+        self.users.load(Ordering::Acquire) > 0 || !self.calls().is_empty()
+    }
+
+    /// One more uses it, serving a request or reading a stream, or one less.
+    pub(super) fn used_by(&self, begins: bool) {
+        self.touch();
         if begins {
-            self.readers.fetch_add(1, Ordering::Relaxed);
+            self.users.fetch_add(1, Ordering::AcqRel);
         } else {
-            self.readers.fetch_sub(1, Ordering::Relaxed);
-            self.touch();
+            self.users.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
-    fn idle(&self) -> Duration {
-        self.born.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
+    pub(super) fn idle(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(Duration::from_nanos(self.used()))
     }
 
     /// The level from which on the client wants log messages, where it has said so.
@@ -231,6 +168,11 @@ impl Session {
     }
 }
 
+/// A time on the clock; after some centuries it stands still.
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Cancellable {
     fn drop(&mut self) {
         self.session.calls().remove(&self.id);
@@ -238,71 +180,23 @@ impl Drop for Cancellable {
     }
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
-        Self::new(&Budget::default(), &SessionShares::default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn principal(subject: &str, tenant: Option<&str>) -> Principal {
-        Principal::named(subject, tenant)
-    }
-
-    #[test]
-    fn a_session_is_worthless_to_anybody_else() {
-        let sessions = Sessions::default();
-        let alice = principal("alice", Some("acme"));
-        let session = sessions
-            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
-            .expect("a session");
-        assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_some());
-        for thief in
-            [principal("mallory", Some("acme")), principal("alice", Some("other")), principal("alice", None)]
-        {
-            assert!(sessions.get(&session.id, &thief, &Endpoint::Merged).is_none());
-        }
-        assert!(sessions.get(&session.id, &alice, &Endpoint::One("docs".into())).is_none());
-        sessions.close(&session.id);
-        assert!(sessions.get(&session.id, &alice, &Endpoint::Merged).is_none());
-    }
+    use crate::auth::principal::Principal;
+    use crate::limits::budget::Budget;
 
     #[test]
     fn a_session_keeps_its_level() {
-        let session = Sessions::default()
-            .open(
-                &principal("alice", None),
-                &Endpoint::Merged,
-                Revision::LATEST_LEGACY,
-                ClientCapabilities::default(),
-            )
-            .expect("a session");
+        let alice = Principal::named("alice", None);
+        let account = Budget::default().of(alice.identity()).session();
+        let spoken = (Revision::LATEST_LEGACY, ClientCapabilities::default());
+        let session =
+            Session::new("id".into(), alice.identity(), account, &Endpoint::Merged, spoken, Instant::now());
         assert_eq!(session.level(), None);
         for level in Level::ALL {
             session.set_level(level);
             assert_eq!(session.level(), Some(level));
         }
-    }
-
-    #[test]
-    fn idle_sessions_end_and_busy_ones_do_not() {
-        let sessions = Sessions::default();
-        let alice = principal("alice", None);
-        let idle = sessions
-            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
-            .expect("a session");
-        let busy = sessions
-            .open(&alice, &Endpoint::Merged, Revision::LATEST_LEGACY, ClientCapabilities::default())
-            .expect("a session");
-        let id = Id::parse("1").expect("an id");
-        let call = busy.enter(&id).expect("a call");
-        assert!(busy.enter(&id).is_none(), "an id in flight is not given twice");
-        assert_eq!(sessions.expire(Duration::ZERO), [Arc::clone(&idle.id)]);
-        drop(call);
-        assert!(busy.enter(&id).is_some());
-        assert_eq!(sessions.expire(Duration::ZERO), [Arc::clone(&busy.id)]);
     }
 }

@@ -15,7 +15,7 @@ use crate::auth::principal::Principal;
 use crate::face::batch::{self, Voice};
 use crate::face::legacy::Legacy;
 use crate::face::reply::Reply;
-use crate::face::session::Session;
+use crate::face::session::Served;
 use crate::face::{self, modern};
 use crate::limits::Limit;
 use crate::limits::budget::{Charge, What};
@@ -246,7 +246,7 @@ impl Admitted {
     }
 
     /// Serves each message of a batch by itself, all at once.
-    async fn batch(self: Rc<Self>, session: Arc<Session>) -> Result<Reply, Refusal> {
+    async fn batch(self: Rc<Self>, session: Served) -> Result<Reply, Refusal> {
         let parts = batch::split(&self.body).map_err(|refusal| {
             let refusal = self.counted(None).err().unwrap_or(refusal);
             self.record(String::new(), refusal)

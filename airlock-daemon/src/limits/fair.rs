@@ -57,6 +57,8 @@ struct Tally {
     taken: usize,
     /// Tenants by issuer and name.
     tenants: HashMap<Tenant, usize>,
+    /// How many of them have a name.
+    named: usize,
     principals: HashMap<Identity, usize>,
 }
 
@@ -70,7 +72,7 @@ impl Places {
     /// Places of which none is taken.
     pub fn new(shares: Shares) -> Self {
         let (tenants, principals) = (HashMap::new(), HashMap::new());
-        Self(Arc::new(Mutex::new(Tally { shares, taken: 0, tenants, principals })))
+        Self(Arc::new(Mutex::new(Tally { shares, taken: 0, tenants, named: 0, principals })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {
@@ -86,7 +88,13 @@ impl Places {
         let mut tally = self.lock();
         tally.admits(identity)?;
         tally.taken += 1;
-        *tally.tenants.entry(tenant(identity)).or_default() += 1;
+        let tenant = tenant(identity);
+        let is_named = tenant.1.is_some();
+        let own = tally.tenants.entry(tenant).or_default();
+        *own += 1;
+        if *own == 1 && is_named {
+            tally.named += 1;
+        }
         *tally.principals.entry(identity.clone()).or_default() += 1;
         Ok(Seat { places: self.clone(), identity: identity.clone() })
     }
@@ -131,7 +139,7 @@ impl Tally {
             return if own < most { Ok(()) } else { Err(Full::Tenant(most)) };
         }
         // Where nobody has a tenant there is none to be left out.
-        if tenant.1.is_none() && self.tenants.keys().all(|(_, name)| name.is_none()) {
+        if tenant.1.is_none() && self.named == 0 {
             return Ok(());
         }
         let fair = total / (self.tenants.len() + 1).max(2);
@@ -143,18 +151,23 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut tally = self.places.lock();
         tally.taken = tally.taken.saturating_sub(1);
-        leave(&mut tally.tenants, &tenant(&self.identity));
+        let tenant = tenant(&self.identity);
+        if leave(&mut tally.tenants, &tenant) && tenant.1.is_some() {
+            tally.named -= 1;
+        }
         leave(&mut tally.principals, &self.identity);
     }
 }
 
-fn leave<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+/// Takes one off; says whether it was the last.
+fn leave<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) -> bool {
+    let Some(count) = counts.get_mut(key) else { return false };
+    *count -= 1;
+    let was_last = *count == 0;
+    if was_last {
+        counts.remove(key);
     }
+    was_last
 }
 
 #[cfg(test)]
@@ -194,7 +207,7 @@ mod tests {
         assert!(more.len() >= 64, "{}", more.len());
         drop((modest, more));
         assert!(places.lock().principals.is_empty() && places.lock().tenants.is_empty());
-        assert_eq!(places.taken(), 0);
+        assert_eq!((places.taken(), places.lock().named), (0, 0));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::cli::reload;
 use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
 use crate::config::{self, OnDisk};
-use crate::face::session::Sessions;
+use crate::face::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
 use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, is_root_by_omission};

@@ -17,7 +17,8 @@ pub struct Shares {
     pub processes: ProcessShares,
 }
 
-/// `limits.sessions`: open sessions of the legacy era. Whoever finds no place waits for a second before it is
+/// `limits.sessions`: open sessions of the legacy era. Whoever finds no place takes that of its own session that was left
+/// alone longest, without a call and a stream that is read. Where all of its own are in use it waits for a second before it is
 /// refused with 503.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

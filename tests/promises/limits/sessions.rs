@@ -1,0 +1,87 @@
+//! Sessions that nobody uses make room for those that somebody wants.
+
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::sync::Mutex;
+
+use airlock_tests::airlock::until;
+use airlock_tests::events::Events;
+use airlock_tests::http::connect;
+use airlock_tests::mcp::Session;
+use airlock_tests::{Airlock, Setup};
+use serde_json::{Value, json};
+
+use crate::start_on;
+use crate::transports::little::{Book, Little, Seen, wait_for_end, write_json};
+
+/// A server whose only tool has no end.
+fn endless(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    match seen.rpc() {
+        "server/discover" => {
+            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
+            write_json(stream, &seen.result(&result))
+        }
+        "tools/list" => {
+            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "tools": [{"name": "wait", "inputSchema": {"type": "object"}}]});
+            write_json(stream, &seen.result(&tools))
+        }
+        _ => wait_for_end(stream),
+    }
+}
+
+fn open(airlock: &Airlock, token: &str) -> Result<Session, String> {
+    Session::open(airlock.address(), "/mcp/endless", token)
+}
+
+fn ping(airlock: &Airlock, session: &Session) -> (u16, Value) {
+    let answer = airlock.send(&session.prepare(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})));
+    (answer.status, answer.answer())
+}
+
+fn listen(airlock: &Airlock, session: &Session) -> Events {
+    let events = Events::open(airlock.address(), &session.listen(None)).expect("an answer");
+    assert_eq!(events.status, 200, "{}", events.head);
+    events
+}
+
+#[test]
+fn what_is_left_alone_makes_room_and_what_is_in_use_does_not() {
+    for io in ["epoll", "io_uring"] {
+        let server = Little::start(endless);
+        let upstreams = server.upstream("endless", "    era: modern\n");
+        let more = "limits: {sessions: {per_principal: 3}}\n".to_owned();
+        // The call has no end, and nobody waits for it.
+        let server_keys = "  timeouts: {drain: 1s}\n".to_owned();
+        let setup = Setup { upstreams, more, server: server_keys, ..Setup::default() };
+        let Some(airlock) = start_on(io, &setup) else { continue };
+        let token = airlock.user();
+        let [reads, calls, idle] = [(); 3].map(|()| open(&airlock, &token).expect("a session"));
+        let others = open(&airlock, &airlock.token("bob", "acme", &["mcp.users"])).expect("a session");
+        let _stream = listen(&airlock, &reads);
+        let call = calls.prepare(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": {"name": "wait", "arguments": {}}}));
+        let mut caller = connect(airlock.address()).expect("a connection");
+        caller.write_all(&call.bytes(airlock.address())).expect("a request");
+        server.until(|book| book.seen.iter().any(|seen| seen.rpc() == "tools/call").then_some(()));
+
+        let fourth = open(&airlock, &token).expect("the idle one makes room");
+        let (status, told) = ping(&airlock, &idle);
+        let reason = told["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == 404 && reason.contains("send `initialize` again"), "{io}: {told}");
+        for session in [&reads, &calls, &fourth, &others] {
+            assert_eq!(ping(&airlock, session).0, 200, "{io}");
+        }
+
+        let stream = listen(&airlock, &fourth);
+        let refused = open(&airlock, &token).expect_err("all three are in use");
+        for words in ["HTTP 503", "all 3 sessions", "limits.sessions.per_principal", "try again in 30 s"] {
+            assert!(refused.contains(words), "{io}: {refused}");
+        }
+        drop(stream);
+        assert!(until(|| open(&airlock, &token).ok()).is_some(), "{io}: nothing is read any more");
+        assert_eq!(ping(&airlock, &fourth).0, 404, "{io}");
+        assert_eq!(ping(&airlock, &reads).0, 200, "{io}");
+    }
+}
