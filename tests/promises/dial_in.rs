@@ -276,7 +276,7 @@ fn an_idle_session_does_not_hold_the_only_connection() {
     assert_eq!(text(&bob.call("hello", &json!({})).expect("a result")), "only 1", "{}", house.airlock.log());
     assert!(house.airlock.log().contains("stands idle"), "{}", house.airlock.log());
     let lost = alice.call("hello", &json!({})).expect_err("her server has ended");
-    assert!(lost.to_string().contains("send `initialize` again"), "{lost}");
+    assert!(lost.contains("send `initialize` again"), "{lost}");
     let mut again = open("alice");
     assert_eq!(text(&again.call("hello", &json!({})).expect("a result")), "only 1");
 }
@@ -302,7 +302,7 @@ fn a_session_in_a_call_keeps_its_connection() {
     until(|| house.airlock.audit().iter().any(|record| record["target"] == "think").then_some(()))
         .expect("her call is on record");
     let refused = bob.call("hello", &json!({})).expect_err("the only connection is in use");
-    assert!(refused.to_string().contains("not connected"), "{refused}");
+    assert!(refused.contains("not connected"), "{refused}");
     drop(house);
     assert!(!waiting.join().expect("her call ends with the daemon"));
 }
