@@ -2,7 +2,7 @@
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::proc::descendants;
+use airlock_tests::proc::{descendants, servers};
 use airlock_tests::{Airlock, Setup};
 use serde_json::json;
 
@@ -87,6 +87,6 @@ fn a_subjects_sessions_share_a_process_where_that_is_configured() {
             sessions.push(session);
         }
         // The process that was asked first ends by itself.
-        assert!(until(|| (descendants(airlock.pid()).len() == 1).then_some(())).is_some());
+        assert!(until(|| (servers(airlock.pid()).len() == 1).then_some(())).is_some());
     }
 }

@@ -61,6 +61,20 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
+/// The servers that a daemon has started, and what they have started: its descendants but for those that only reap, which are the first
+/// of a namespace of processes.
+pub fn servers(pid: u32) -> Vec<u32> {
+    descendants(pid).into_iter().filter(|pid| !is_first(*pid)).collect()
+}
+
+/// Whether a process is the first of a namespace below this one.
+pub fn is_first(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
+}
+
 /// The fields of `/proc/PID/stat` after the command name: state, parent, …
 fn stat(pid: u32) -> io::Result<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -172,7 +172,8 @@ impl Cgroups {
             leaf.write("cpu.max", &format!("{} 100000", u64::from(share.percent) * 1_000))?;
         }
         if let Some(tasks) = pin.tasks.filter(|_| self.has("pids")) {
-            leaf.write("pids.max", &tasks.to_string())?;
+            // One more is the process that reaps.
+            leaf.write("pids.max", &(u64::from(tasks) + 1).to_string())?;
         }
         Ok(leaf)
     }

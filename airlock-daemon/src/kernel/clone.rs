@@ -13,6 +13,8 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 
+use super::init::Told;
+
 /// `CLONE_INTO_CGROUP`; that of libc is made for a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -58,6 +60,9 @@ const _: () = assert!(size_of::<CloneArgs>() == 88);
 pub(super) struct Child {
     pid: Pid,
     status: Option<ExitStatus>,
+    /// Of its program, where that is a child of its own.
+    program: Option<Pid>,
+    told: Option<Told>,
 }
 
 impl Child {
@@ -90,12 +95,30 @@ impl Child {
             run(birth);
             exit(0)
         };
-        Ok((Self { pid, status: None }, birth))
+        Ok((Self { pid, status: None, program: None, told: None }, birth))
     }
 
     /// Its process id.
     pub(super) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// It is the first process of a namespace, which tells of the program that it started.
+    pub(super) fn tells(&mut self, told: Told) {
+        self.program = told.pid();
+        self.told = Some(told);
+    }
+
+    /// Lets it tell how its program ended, where that is ending by itself.
+    pub(super) fn settle(&self) {
+        if let (Some(told), None) = (&self.told, self.status) {
+            told.settle(self.program(), self.pid);
+        }
+    }
+
+    /// The process id of the program that it started, or became.
+    pub(super) fn program(&self) -> Pid {
+        self.program.unwrap_or(self.pid)
     }
 
     /// How it ended, if it is reaped.
@@ -125,7 +148,9 @@ impl Child {
         loop {
             match waitpid(Some(self.pid), WaitOptions::empty()) {
                 Ok(Some((_, status))) => {
-                    let status = ExitStatus::from_raw(status.as_raw());
+                    let own = ExitStatus::from_raw(status.as_raw());
+                    // That of the program is what is asked for, where it ended before.
+                    let status = self.told.as_ref().and_then(Told::status).unwrap_or(own);
                     self.status = Some(status);
                     return Ok(status);
                 }
@@ -161,6 +186,14 @@ fn clone(namespaces: u64) -> io::Result<libc::pid_t> {
     let flags = namespaces | u64::from(libc::SIGCHLD.unsigned_abs());
     // SAFETY: plain numbers; as above, the child goes on with a copy of this stack.
     returned(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+}
+
+/// Starts a child that is a copy of this process, as fork(2); 0 in the child.
+///
+/// # Safety
+/// The child may do what a child of [`Child::start`] may.
+pub(super) unsafe fn fork() -> io::Result<libc::pid_t> {
+    clone(0)
 }
 
 fn returned(result: libc::c_long) -> io::Result<libc::pid_t> {

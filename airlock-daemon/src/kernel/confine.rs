@@ -48,10 +48,12 @@ pub enum Step {
     Mounts = 13,
     /// Going to its working directory.
     WorkingDir = 14,
+    /// Starting the program as the second process of its namespace.
+    Init = 15,
 }
 
 impl Step {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Cgroup,
         Self::Session,
         Self::Groups,
@@ -66,6 +68,7 @@ impl Step {
         Self::Namespaces,
         Self::Mounts,
         Self::WorkingDir,
+        Self::Init,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -99,6 +102,9 @@ impl Step {
                 "see that airlock itself can reach what `files` names, and that a filter of system calls lets mounts pass",
             ),
             Self::WorkingDir => ("go to its working directory", "let the server's user enter `working_dir`"),
+            Self::Init => {
+                ("start its program beside a process that reaps", "raise TasksMax= of airlock.service")
+            }
             Self::Filter => {
                 ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
             }

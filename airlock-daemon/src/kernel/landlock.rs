@@ -52,10 +52,8 @@ pub(super) enum DomainError {
 pub(super) struct Domain {
     /// Its rules; `None` on a kernel without Landlock.
     rules: Option<OwnedFd>,
-    /// Directories that are mounted by the time it is entered, and given whole.
-    late: Vec<CString>,
-    /// All rights that the rules are about.
-    all: u64,
+    /// Directories that are mounted by the time it is entered, with the rights to what is in them.
+    late: Vec<(CString, u64)>,
 }
 
 /// A rule about what lies below a directory: `struct landlock_path_beneath_attr`, which is packed.
@@ -71,7 +69,7 @@ impl Domain {
     ///
     /// # Errors
     /// When something that `files` names is not there.
-    pub(super) fn prepare(wants: &Wants<'_>, late: &[PathBuf]) -> Result<Self, DomainError> {
+    pub(super) fn prepare(wants: &Wants<'_>, late: &[(PathBuf, Given)]) -> Result<Self, DomainError> {
         let all = AccessFs::from_all(NEWEST);
         let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -93,21 +91,27 @@ impl Domain {
             .add_rules(path_beneath_rules(read, AccessFs::from_read(NEWEST)))?
             .add_rules(path_beneath_rules([DEVICES], AccessFs::ReadDir))?
             .add_rules(path_beneath_rules(everything, all))?;
-        let late = late.iter().map(|path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from));
+        // A kernel takes no right that it does not know.
+        let known = AccessFs::from_all(ABI::from(version()).min(NEWEST)).bits();
+        let late = late.iter().map(|(path, given)| {
+            let rights = match given {
+                Given::ToRead => AccessFs::from_read(NEWEST).bits() & known,
+                Given::ToWrite => known,
+            };
+            Ok((CString::new(path.as_os_str().as_bytes())?, rights))
+        });
         let late: io::Result<Vec<_>> = late.collect();
         Ok(Self {
             rules: rules.into(),
             late: late.map_err(|source| DomainError::Path { path: PathBuf::new(), source })?,
-            // A kernel takes no right that it does not know.
-            all: AccessFs::from_all(ABI::from(version()).min(NEWEST)).bits(),
         })
     }
 
     /// Enters it, for good. The caller has to have given up new privileges. System calls only.
     pub(super) fn enter(&self) -> io::Result<()> {
         let Some(domain) = &self.rules else { return Ok(()) };
-        for path in &self.late {
-            self.give(domain, path)?;
+        for (path, rights) in &self.late {
+            give(domain, path, *rights)?;
         }
         // SAFETY: a descriptor that is open, and no flags.
         match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, domain.as_raw_fd(), 0) } {
@@ -115,31 +119,31 @@ impl Domain {
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
 
-    /// Adds a rule that gives a directory whole.
-    fn give(&self, domain: &OwnedFd, path: &CStr) -> io::Result<()> {
-        /// `LANDLOCK_RULE_PATH_BENEATH`.
-        const PATH_BENEATH: libc::c_int = 1;
-        // SAFETY: a string with its end, which lives for the call.
-        let opened = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) };
-        if opened < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a descriptor that was just opened, and is nobody else's.
-        let dir = unsafe { OwnedFd::from_raw_fd(opened) };
-        let rule = PathBeneath { allowed: self.all, dir: dir.as_raw_fd() };
-        // SAFETY: a descriptor that is open, and a structure as the call wants it, which lives for the call.
-        let added = unsafe {
-            libc::syscall(
-                libc::SYS_landlock_add_rule,
-                domain.as_raw_fd(),
-                PATH_BENEATH,
-                (&raw const rule).cast::<libc::c_void>(),
-                0,
-            )
-        };
-        if added == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Adds a rule that gives a directory with all that is below.
+fn give(domain: &OwnedFd, path: &CStr, rights: u64) -> io::Result<()> {
+    /// `LANDLOCK_RULE_PATH_BENEATH`.
+    const PATH_BENEATH: libc::c_int = 1;
+    // SAFETY: a string with its end, which lives for the call.
+    let opened = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    if opened < 0 {
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: a descriptor that was just opened, and is nobody else's.
+    let dir = unsafe { OwnedFd::from_raw_fd(opened) };
+    let rule = PathBeneath { allowed: rights, dir: dir.as_raw_fd() };
+    // SAFETY: a descriptor that is open, and a structure as the call wants it, which lives for the call.
+    let added = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            domain.as_raw_fd(),
+            PATH_BENEATH,
+            (&raw const rule).cast::<libc::c_void>(),
+            0,
+        )
+    };
+    if added == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What is granted, with all that is below.

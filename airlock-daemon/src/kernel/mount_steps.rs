@@ -28,6 +28,8 @@ pub(super) enum Op {
     ReadOnly(CString),
     /// This directory is the root from now on, to be read only, and the former one is gone.
     Root(CString),
+    /// What tells of the processes of the namespace that the caller is in, to be read only.
+    Proc(CString),
     /// Nothing is at this directory, if it is there.
     HideDir(CString),
     /// Nothing is at this file, if it is there.
@@ -55,6 +57,10 @@ pub(super) fn run(op: &Op) -> io::Result<()> {
         Op::Bind(from, at) => mount(Some(from), at, None, libc::MS_BIND | libc::MS_REC, None),
         Op::ReadOnly(at) => read_only(at, libc::AT_RECURSIVE),
         Op::Root(at) => change_root(at),
+        Op::Proc(at) => {
+            let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+            mount(Some(c"proc"), at, Some(c"proc"), flags, None)
+        }
         Op::HideDir(at) => absent(empty(at, c"mode=000,size=4k").and_then(|()| read_only(at, 0))),
         Op::HideFile(at) => absent(mount(Some(c"/dev/null"), at, None, libc::MS_BIND, None)),
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::mount_steps::{Op, run};
 use super::own_dir::OwnDir;
-use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
+use super::wants::{DEVICES, Given, INSIDE, PROC, READ_ONLY, SYSTEM, Wants};
 use crate::config::schema::PinNetwork;
 use crate::config::units::ByteSize;
 
@@ -30,7 +30,7 @@ const LEAST_FILES: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Mounts {
     steps: Vec<Op>,
-    private: Vec<PathBuf>,
+    late: Vec<(PathBuf, Given)>,
 }
 
 impl Mounts {
@@ -48,6 +48,9 @@ impl Mounts {
             }
             _ => {
                 plan.cover(wants, own)?;
+                if wants.has_proc {
+                    plan.steps.push(Op::Proc(c_path(Path::new(PROC))?));
+                }
                 let needed = [wants.program, wants.working_dir];
                 let nobody_needs_it = !needed.iter().any(|path| path.starts_with(SERVICES));
                 if wants.network == PinNetwork::None && nobody_needs_it {
@@ -57,12 +60,16 @@ impl Mounts {
         }
         plan.hide(wants.hidden)?;
         let private = PLACES.iter().map(|(place, _)| PathBuf::from(place));
-        let private = private.filter(|place| plan.private.contains_key(place)).collect();
-        Ok(Self { steps: plan.steps, private })
+        let private: Vec<PathBuf> = private.filter(|place| plan.private.contains_key(place)).collect();
+        let mut late: Vec<_> = private.into_iter().map(|place| (place, Given::ToWrite)).collect();
+        if wants.has_proc {
+            late.push((PROC.into(), Given::ToRead));
+        }
+        Ok(Self { steps: plan.steps, late })
     }
 
     /// Every kind of step, to find out whether they work here.
-    pub(super) fn for_a_probe(own: &OwnDir) -> io::Result<Self> {
+    pub(super) fn for_a_probe(own: &OwnDir, has_proc: bool) -> io::Result<Self> {
         let wants = Wants {
             files: Some(&crate::config::schema::Files::default()),
             program: Path::new("/usr"),
@@ -71,14 +78,21 @@ impl Mounts {
             hidden: &[],
             network: PinNetwork::None,
             tmp: ByteSize::kib(64),
+            has_proc,
         };
         Self::prepare(&wants, own)
     }
 
-    /// The directories that are the server's alone, and gone with it, the one for temporary files first. [`super::landlock`] has to
-    /// be told of them when they are there.
-    pub(super) fn private(&self) -> &[PathBuf] {
-        &self.private
+    /// The directories that are the server's alone, and gone with it, the one for temporary files first if there is one.
+    /// [`super::landlock`] has to be told of them when they are there.
+    pub(super) fn late(&self) -> &[(PathBuf, Given)] {
+        &self.late
+    }
+
+    /// Where it keeps temporary files, where that is in memory.
+    pub(super) fn temporary(&self) -> Option<&Path> {
+        let first = self.late.iter().find(|(_, given)| *given == Given::ToWrite);
+        first.map(|(place, _)| place.as_path())
     }
 
     /// Puts them in place, in a child with a mount namespace of its own and the right to mount. System calls only.
@@ -186,6 +200,10 @@ impl Plan {
         for (path, how) in given {
             self.bind(stage, &path, how)?;
         }
+        if wants.has_proc {
+            // Over that of the host, which has to be seen for another to be permitted.
+            self.steps.push(Op::Proc(c_path(&below(stage, Path::new(PROC)))?));
+        }
         self.steps.push(Op::Root(c_path(stage)?));
         Ok(())
     }
@@ -251,6 +269,7 @@ mod tests {
             hidden,
             network: PinNetwork::None,
             tmp: ByteSize::kib(64 << 10),
+            has_proc: false,
         };
         Mounts::prepare(&wants, &own).expect("prepared").steps
     }
@@ -334,6 +353,7 @@ mod tests {
             hidden: &[],
             network: PinNetwork::None,
             tmp: ByteSize::kib(64),
+            has_proc: false,
         };
         let steps = Mounts::prepare(&wants, &own).expect("prepared").steps;
         let from = c_path(dir.path()).expect("a path");

@@ -1,5 +1,5 @@
-//! Namespaces of its own for a server: an empty network, the mounts of [`super::mounts`], and queues, semaphores and shared memory
-//! that have keys or names instead of files.
+//! Namespaces of its own for a server: an empty network, the mounts of [`super::mounts`], process ids that name nobody else
+//! ([`super::init`]), and queues, semaphores and shared memory that have keys or names instead of files.
 //!
 //! They are asked for with the process, so nobody has to enter anything. Who may not make them as it is gets them with a user
 //! namespace, in which it is mapped to itself and to the server's user; see `user_namespaces(7)`.
@@ -31,24 +31,66 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Permitted {
+pub(super) struct Permitted {
+    /// Who makes them.
+    maker: Maker,
+    /// Which processes a server's are among.
+    processes: Processes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
     /// With the capabilities that the daemon has.
     AsWeAre,
     /// In a user namespace.
     WithUser,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processes {
+    /// Its own, and its `/proc` tells of no others.
+    Own,
+    /// Its own, and `/proc` is the host's: who may not see all of that in a user namespace may mount no other.
+    Named,
+    /// The host's.
+    Hosts,
+}
+
 impl Permitted {
+    /// All ways, the best first.
+    const ALL: [Self; 6] = {
+        const fn by(maker: Maker, processes: Processes) -> Permitted {
+            Permitted { maker, processes }
+        }
+        [
+            by(Maker::AsWeAre, Processes::Own),
+            by(Maker::AsWeAre, Processes::Named),
+            by(Maker::WithUser, Processes::Own),
+            by(Maker::WithUser, Processes::Named),
+            by(Maker::AsWeAre, Processes::Hosts),
+            by(Maker::WithUser, Processes::Hosts),
+        ]
+    };
+
+    /// Whether a server has a `/proc` of its own.
+    pub(super) fn has_proc(self) -> bool {
+        self.processes == Processes::Own
+    }
+
     fn flags(self, network: PinNetwork) -> u64 {
         let network = match network {
             PinNetwork::None => libc::CLONE_NEWNET,
             PinNetwork::Host => 0,
         };
-        let user = match self {
-            Self::AsWeAre => 0,
-            Self::WithUser => libc::CLONE_NEWUSER,
+        let user = match self.maker {
+            Maker::AsWeAre => 0,
+            Maker::WithUser => libc::CLONE_NEWUSER,
         };
-        (libc::CLONE_NEWNS | libc::CLONE_NEWIPC | network | user).unsigned_abs().into()
+        let processes = match self.processes {
+            Processes::Own | Processes::Named => libc::CLONE_NEWPID,
+            Processes::Hosts => 0,
+        };
+        (libc::CLONE_NEWNS | libc::CLONE_NEWIPC | network | user | processes).unsigned_abs().into()
     }
 }
 
@@ -58,20 +100,27 @@ pub(super) struct Namespaces {
     flags: u64,
     gate: Option<Gate>,
     mounts: Mounts,
+    have_processes: bool,
 }
 
 impl Namespaces {
     pub(super) fn prepare(permitted: Permitted, network: PinNetwork, mounts: Mounts) -> io::Result<Self> {
-        let gate = match permitted {
-            Permitted::AsWeAre => None,
-            Permitted::WithUser => Some(Gate::new()?),
+        let gate = match permitted.maker {
+            Maker::AsWeAre => None,
+            Maker::WithUser => Some(Gate::new()?),
         };
-        Ok(Self { flags: permitted.flags(network), gate, mounts })
+        let have_processes = permitted.processes != Processes::Hosts;
+        Ok(Self { flags: permitted.flags(network), gate, mounts, have_processes })
     }
 
     /// `CLONE_NEW…`.
     pub(super) fn flags(&self) -> u64 {
         self.flags
+    }
+
+    /// Whether the child is the first process of one of them.
+    pub(super) fn have_processes(&self) -> bool {
+        self.have_processes
     }
 
     /// In the parent: makes the child's namespace know the users that it needs, and lets it go on.
@@ -148,19 +197,26 @@ fn map(numbers: [u32; 2]) -> String {
 /// Finds out what this host permits, by starting a process that takes it all and ends.
 pub(super) fn probe() -> (Option<Permitted>, Layer) {
     let mut refused = None;
-    for permitted in [Permitted::AsWeAre, Permitted::WithUser] {
+    for permitted in Permitted::ALL {
         match try_out(permitted) {
             Ok(()) => {
-                let user = match permitted {
-                    Permitted::AsWeAre => "",
-                    Permitted::WithUser => ", in a user namespace",
+                let user = match permitted.maker {
+                    Maker::AsWeAre => "",
+                    Maker::WithUser => ", in a user namespace",
+                };
+                let processes = match permitted.processes {
+                    Processes::Own => "processes of its own",
+                    Processes::Named => "processes of its own beside the host's /proc",
+                    Processes::Hosts => "but the host's processes",
                 };
                 let detail = format!(
-                    "an empty network, IPC of its own, and mounts that show a server what it is given{user}"
+                    "an empty network, IPC of its own, mounts that show a server what it is given, {processes}{user}"
                 );
                 return (Some(permitted), Layer::active(NAME, detail));
             }
-            Err(error) => refused = Some(error),
+            Err(error) => {
+                refused.get_or_insert(error);
+            }
         }
     }
     let layer = match refused {
@@ -176,7 +232,7 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
 fn try_out(permitted: Permitted) -> Result<(), (Step, io::Error)> {
     let failed = |error| (Step::Namespaces, error);
     let own = OwnDir::for_mounts().map_err(failed)?;
-    let mounts = Mounts::for_a_probe(&own).map_err(failed)?;
+    let mounts = Mounts::for_a_probe(&own, permitted.has_proc()).map_err(failed)?;
     let namespaces = Namespaces::prepare(permitted, PinNetwork::None, mounts).map_err(failed)?;
     let confinement = Confinement { namespaces: Some(namespaces), ..Confinement::default() };
     let null = || File::open("/dev/null").map(OwnedFd::from).map_err(failed);
@@ -195,8 +251,8 @@ mod tests {
 
     #[test]
     fn who_needs_no_user_namespace_may_have_one_as_well() {
-        if let (Some(Permitted::AsWeAre), _) = probe() {
-            match try_out(Permitted::WithUser) {
+        if let (Some(Permitted { maker: Maker::AsWeAre, .. }), _) = probe() {
+            match try_out(Permitted { maker: Maker::WithUser, processes: Processes::Named }) {
                 Ok(()) => {}
                 Err((_, error)) => println!("SKIPPED: this host permits no user namespaces: {error}"),
             }

@@ -11,6 +11,8 @@ use std::ptr;
 
 use super::clone::{Birth, Child, exit};
 use super::confine::{Confinement, Step, tell};
+use super::init::Init;
+use super::namespaces::Namespaces;
 
 /// Why no program runs.
 #[derive(Debug)]
@@ -84,19 +86,27 @@ impl Program {
     pub(super) fn start(self, confinement: &Confinement) -> Result<Child, StartError> {
         let (mut reader, writer) = UnixStream::pair().map_err(StartError::Clone)?;
         let faults = writer.as_raw_fd();
+        let has_init = confinement.namespaces.as_ref().is_some_and(Namespaces::have_processes);
+        let init = has_init.then(Init::prepare).transpose().map_err(StartError::Clone)?;
+        let (init, told) = init.unzip();
         // SAFETY: both functions make system calls only, on values that were made before.
         let started = unsafe {
             confinement.start(|birth| {
-                let (step, error) = self.become_it(confinement, birth);
+                let (step, error) = self.become_it(confinement, init.as_ref(), birth);
                 fail(faults, step, &error)
             })
         };
-        let (child, _) = started?;
+        let (mut child, _) = started?;
         drop((writer, self));
         // A child that executes its program closes the channel, without a word.
         let mut fault = [0; FAULT];
         match reader.read_exact(&mut fault) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(child),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                if let Some(told) = told {
+                    child.tells(told);
+                }
+                Ok(child)
+            }
             // It ends by itself; whoever cannot be understood ends with its value.
             said => {
                 said.map_err(StartError::Clone)?;
@@ -112,7 +122,12 @@ impl Program {
 
     /// In the child: confines it and executes the program; why it is still here. No step means the last one, which is none of the
     /// cage.
-    fn become_it(&self, confinement: &Confinement, birth: Birth) -> (Option<Step>, io::Error) {
+    fn become_it(
+        &self,
+        confinement: &Confinement,
+        init: Option<&Init>,
+        birth: Birth,
+    ) -> (Option<Step>, io::Error) {
         for (stream, place) in self.streams.iter().zip(0..) {
             // SAFETY: plain numbers. The copy stays open when a program is executed.
             if unsafe { libc::dup2(stream.as_raw_fd(), place) } < 0 {
@@ -121,6 +136,9 @@ impl Program {
         }
         if let Err((step, error)) = confinement.enter(birth, Some(&self.working_dir)) {
             return (Some(step), error);
+        }
+        if let Some(Err(error)) = init.map(Init::divide) {
+            return (Some(Step::Init), error);
         }
         let (arguments, environment) = (&self.arguments.pointers, &self.environment.pointers);
         // SAFETY: strings with their ends, in lists with theirs, all of which live for the call.

@@ -234,22 +234,23 @@ impl Cell {
             hidden: &self.hidden,
             network: self.network,
             tmp: self.tmp,
+            has_proc: self.permitted.is_some_and(Permitted::has_proc),
         };
         let mounts = match self.permitted {
             Some(_) => Some(Mounts::prepare(&wants, &own).map_err(prepare("prepare its mounts"))?),
             None => None,
         };
-        let private = mounts.as_ref().map_or(&[][..], Mounts::private);
+        let late = mounts.as_ref().map_or(&[][..], Mounts::late);
         // Without filters nothing is to be confined.
         let domain = match self.filters {
-            Some(_) => Some(Domain::prepare(&wants, private).map_err(|error| SpawnError::Files {
+            Some(_) => Some(Domain::prepare(&wants, late).map_err(|error| SpawnError::Files {
                 upstream: upstream.clone(),
                 detail: error.to_string(),
             })?),
             None => None,
         };
-        let tmp_dir =
-            own.path().or(private.first().map(PathBuf::as_path)).unwrap_or(Path::new("/tmp")).to_owned();
+        let in_memory = mounts.as_ref().and_then(Mounts::temporary);
+        let tmp_dir = own.path().or(in_memory).unwrap_or(Path::new("/tmp")).to_owned();
         let namespaces = match self.permitted.zip(mounts) {
             Some((permitted, mounts)) => {
                 let own = Namespaces::prepare(permitted, self.network, mounts);
@@ -378,9 +379,9 @@ impl ServerProcess {
         self.stderr.take()
     }
 
-    /// The process id of the server.
+    /// The process id of the server among those of the daemon.
     pub fn pid(&self) -> u32 {
-        self.child.pid().as_raw_nonzero().get().unsigned_abs()
+        self.child.program().as_raw_nonzero().get().unsigned_abs()
     }
 
     /// The end of the server, to be waited for. Call inside of a runtime with I/O, before the server was killed here.
@@ -404,6 +405,7 @@ impl ServerProcess {
         if let Some(status) = self.child.status() {
             return Some(status);
         }
+        self.child.settle();
         let by_cgroup = self.leaf.as_ref().is_some_and(Leaf::kill);
         // The leader is not reaped yet, so the number is still its own.
         if !by_cgroup && let Err(error) = kill_process_group(self.child.pid(), Signal::KILL) {

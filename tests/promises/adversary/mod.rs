@@ -2,6 +2,7 @@
 //! test holds what stops it now. All are bounded in time and bytes.
 
 mod cage;
+mod cage_neighbours;
 mod edge;
 mod identity;
 mod memory;

@@ -32,7 +32,7 @@ impl Route {
     /// The servers that the process under test has started.
     pub(crate) fn children(&self) -> Vec<u32> {
         match &self.keeper {
-            Keeper::Airlock { airlock } => proc::descendants(airlock.pid()),
+            Keeper::Airlock { airlock } => proc::servers(airlock.pid()),
             Keeper::Programs { .. } => Vec::new(),
         }
     }

@@ -1,0 +1,174 @@
+//! The first process of a server's own namespace of processes, number 1 in it. It reaps what the server leaves behind, tells how the
+//! server ended, and takes all that is left with it when it ends: the kernel sees to that.
+//!
+//! It is a copy of the daemon that executes no program, in the same cage as its server, without the daemon's memory
+//! ([`super::shed`]) and without any descriptor but the one on which it tells. No signal of the server's reaches it: the kernel
+//! passes none to the first process of a namespace, which has no handlers.
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io::{self, IoSliceMut, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
+use rustix::process::Pid;
+
+use super::clone::{exit, fork};
+use super::confine::{set_closed, socket_pair, tell};
+use super::shed::shed;
+
+/// What it is called among the processes of the host; at most 15 characters.
+const NAME: &std::ffi::CStr = c"airlock-init";
+
+/// What it exits with when it can do nothing for its server any more; nobody sees it but who looks for it.
+const FAILED: libc::c_int = 127;
+
+/// How long it may take to learn of the end of its server, where the host is busy.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the first process needs, prepared before it is born.
+#[derive(Debug)]
+pub(super) struct Init {
+    theirs: OwnedFd,
+}
+
+/// What it tells the daemon.
+#[derive(Debug)]
+pub(super) struct Told(UnixStream);
+
+impl Init {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn prepare() -> io::Result<(Self, Told)> {
+        let (ours, theirs) = socket_pair()?;
+        ours.set_nonblocking(true)?;
+        // So that the kernel says which process speaks, by its number among ours.
+        sockopt::set_socket_passcred(&ours, true)?;
+        Ok((Self { theirs }, Told(ours)))
+    }
+
+    /// In the first process, when it is in its cage: returns in a child, which is to become the server, and ends with it otherwise.
+    /// System calls only.
+    ///
+    /// # Errors
+    /// When there is no room for a child.
+    pub(super) fn divide(&self) -> io::Result<()> {
+        // SAFETY: the child goes on with a copy of this stack, as this process did.
+        let server = unsafe { fork() }?;
+        if server != 0 {
+            self.stay(server)
+        }
+        // SAFETY: it takes nothing. A session of its own: signals to its group are for nobody else.
+        unsafe { libc::setsid() };
+        match tell(self.theirs.as_raw_fd(), b".") {
+            1 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Waits for the server, and reaps everybody else meanwhile.
+    fn stay(&self, server: libc::pid_t) -> ! {
+        // SAFETY: a string with its end.
+        unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr(), 0, 0, 0) };
+        // SAFETY: plain numbers. The end of the server's streams and of the daemon's channel is to be seen when the server ends.
+        let is_bare = unsafe {
+            libc::syscall(libc::SYS_dup3, self.theirs.as_raw_fd(), 0, libc::O_CLOEXEC) == 0
+                && libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == 0
+        };
+        if !is_bare || set_closed(true).is_err() || shed().is_err() {
+            exit(FAILED);
+        }
+        loop {
+            let mut status: libc::c_int = 0;
+            // The call itself: a function of glibc looks at memory that is gone by now.
+            // SAFETY: the status lives for the call, and nobody asks for resources.
+            let ended = unsafe {
+                libc::syscall(
+                    libc::SYS_wait4,
+                    -1,
+                    &raw mut status,
+                    libc::__WALL,
+                    std::ptr::null_mut::<libc::rusage>(),
+                )
+            };
+            if ended == libc::c_long::from(server) {
+                say(&status.to_ne_bytes());
+                exit(0);
+            }
+            if ended < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+                exit(FAILED);
+            }
+        }
+    }
+}
+
+/// Whether a process, a child of `first`, has begun to end, or has ended. What is said of another one that has its number by now costs a
+/// moment at most.
+fn is_ending(pid: Pid, first: Pid) -> bool {
+    /// `PF_EXITING`.
+    const EXITING: u64 = 4;
+    match (flags(pid), flags(first)) {
+        (Some(flags), _) => flags & EXITING != 0,
+        // It is reaped, unless nobody of another user is to be seen (`ProtectProc=`).
+        (None, first) => first.is_some(),
+    }
+}
+
+/// The flags of a process, as the kernel has them.
+fn flags(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name before them may hold spaces and parentheses.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(6)?.parse().ok()
+}
+
+/// Writes to the daemon, which may be gone.
+fn say(bytes: &[u8]) {
+    // SAFETY: the bytes live for the call.
+    unsafe { libc::syscall(libc::SYS_write, 0, bytes.as_ptr(), bytes.len()) };
+}
+
+impl Told {
+    /// The number of the server among the host's processes; `None` where it did not get so far. To be asked once, when it runs.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        recvmsg(&self.0, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).ok()?;
+        ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        })
+    }
+
+    /// Waits until it has told how the server ended, where that is ending or has ended: the end of the server's output is seen before
+    /// the first process learns of it.
+    pub(super) fn settle(&self, server: Pid, first: Pid) {
+        if !is_ending(server, first) {
+            return;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(timeout) = Timespec::try_from(left) else { return };
+            let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+            if !matches!(poll(&mut fds, Some(&timeout)), Err(rustix::io::Errno::INTR)) {
+                return;
+            }
+        }
+    }
+
+    /// How the server ended; `None` where the first process was ended before it. To be asked once, when that has ended.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        let mut status = [0; size_of::<libc::c_int>()];
+        (&self.0).read_exact(&mut status).ok()?;
+        Some(ExitStatus::from_raw(libc::c_int::from_ne_bytes(status)))
+    }
+}
