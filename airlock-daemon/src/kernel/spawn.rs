@@ -204,8 +204,12 @@ impl Cell {
         if !command.working_dir.is_dir() {
             return Err(SpawnError::WorkingDir { upstream, dir: command.working_dir.clone() });
         }
-        let ids =
-            if let Some(user) = &command.user { change_of_user(&upstream, user)? } else { default_user() };
+        let ids = if let Some(user) = &command.user {
+            change_of_user(&upstream, user)?
+        } else {
+            // A name service that fails is no reason to run it as somebody else.
+            default_user().map_err(prepare("look up the user airlock-mcp"))?
+        };
         if self.strict && command.user.is_none() && is_root(ids) {
             return Err(SpawnError::RootByOmission { upstream });
         }
@@ -295,12 +299,12 @@ impl Cell {
 
 /// Whether servers whose configuration names no user run as one of their own, and not as Airlock's. Asks the name service.
 pub fn has_default_user() -> bool {
-    default_user().is_some()
+    default_user().is_ok_and(|ids| ids.is_some())
 }
 
 /// Whether a server whose configuration names this user would run as root by omission. Asks the name service where it names none.
 pub fn is_root_by_omission(user: Option<&str>) -> bool {
-    user.is_none() && is_root(default_user())
+    user.is_none() && is_root(default_user().ok().flatten())
 }
 
 /// Whether whoever becomes this user, or stays who we are, is root.
@@ -309,11 +313,10 @@ fn is_root(ids: Option<Ids>) -> bool {
 }
 
 /// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.
-fn default_user() -> Option<Ids> {
+fn default_user() -> io::Result<Option<Ids>> {
     let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
     let may = rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(needed));
-    // A name service that does not answer is one that knows no such user.
-    if may { users::look_up(DEFAULT_USER).ok().flatten() } else { None }
+    if may { users::look_up(DEFAULT_USER) } else { Ok(None) }
 }
 
 /// The numbers of the user, unless this process already has them.

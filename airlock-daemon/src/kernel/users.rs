@@ -1,8 +1,12 @@
 //! Looking up the user that a server runs as.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// The identity of a user: its number and the number of its primary group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,9 +15,62 @@ pub(super) struct Ids {
     pub(super) gid: libc::gid_t,
 }
 
-/// Asks the name service for a user; `None` where it does not exist.
+/// How long a name service may take. One of the host's own answers within milliseconds, one of a directory within seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Questions that may be open at a time. As many threads wait at most for a name service that answers nobody.
+const OPEN: usize = 16;
+
+/// Asks the name service for a user; `None` where it does not exist. Waits a few seconds at most: whoever else asks is not held up by a
+/// question that nobody answers.
 pub(super) fn look_up(name: &str) -> io::Result<Option<Ids>> {
+    static QUESTIONS: Questions = Questions { open: AtomicUsize::new(0) };
     let name = CString::new(name).map_err(io::Error::other)?;
+    QUESTIONS.ask(PATIENCE, move || ask(&name))
+}
+
+/// Questions that are asked on threads of their own, since nothing ends one that was begun.
+struct Questions {
+    open: AtomicUsize,
+}
+
+impl Questions {
+    fn ask<T: Send + 'static>(
+        &'static self,
+        limit: Duration,
+        question: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if self.open.fetch_add(1, Ordering::AcqRel) >= OPEN {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "the name service has left {OPEN} questions without an answer; see /etc/nsswitch.conf"
+                ),
+            ));
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let asking = thread::Builder::new().name("airlock-names".to_owned()).spawn(move || {
+            // Whoever asked may have gone.
+            let _ = answer.send(question());
+            self.open.fetch_sub(1, Ordering::AcqRel);
+        });
+        if let Err(error) = asking {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            return Err(error);
+        }
+        answered.recv_timeout(limit).unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "the name service has not answered within {} s; see /etc/nsswitch.conf",
+                    limit.as_secs()
+                ),
+            ))
+        })
+    }
+}
+
+fn ask(name: &CStr) -> io::Result<Option<Ids>> {
     // Entries are small; a larger buffer is tried once more before giving up.
     for size in [4 * 1024, 256 * 1024] {
         let mut buffer = vec![0; size];
@@ -54,5 +111,33 @@ mod tests {
         assert_eq!(look_up("root").expect("a name service"), Some(Ids { uid: 0, gid: 0 }));
         assert_eq!(look_up("no-such-user-here").expect("a name service"), None);
         assert!(look_up("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_question_that_nobody_answers_holds_up_nobody() {
+        static QUESTIONS: Questions = Questions { open: AtomicUsize::new(0) };
+        let (release, hold) = mpsc::channel::<()>();
+        let hold = std::sync::Arc::new(std::sync::Mutex::new(hold));
+        let stuck = |limit| {
+            let hold = std::sync::Arc::clone(&hold);
+            QUESTIONS.ask(limit, move || {
+                let _ = hold.lock().map(|hold| hold.recv());
+                Ok(())
+            })
+        };
+        for _ in 0..OPEN - 1 {
+            let error = stuck(Duration::from_millis(1)).expect_err("nobody answers");
+            assert!(error.to_string().contains("has not answered within"), "{error}");
+        }
+        assert_eq!(QUESTIONS.ask(PATIENCE, || Ok(7)).expect("another is answered"), 7);
+        assert!(stuck(Duration::from_millis(1)).is_err());
+        // There are no threads without end.
+        let error = QUESTIONS.ask(PATIENCE, || Ok(7)).expect_err("too many are open");
+        assert!(error.to_string().contains("16 questions"), "{error}");
+        drop(release);
+        while QUESTIONS.open.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(QUESTIONS.ask(PATIENCE, || Ok(8)).expect("it answers again"), 8);
     }
 }
