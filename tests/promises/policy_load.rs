@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use airlock_tests::tools;
-use serde_json::Value;
+use airlock_tests::mcp::modern_call;
+use airlock_tests::{Setup, tools};
+use serde_json::{Value, json};
 
 fn policy(args: &[&str]) -> Output {
     Command::new(tools::airlock()).arg("policy").args(args).output().expect("the built airlock")
@@ -83,4 +84,21 @@ fn the_input_document_is_shown() {
     assert_eq!(asked.status.code(), Some(0), "{}", String::from_utf8_lossy(&asked.stdout));
     let schema: Value = serde_json::from_str(&text(&["input", "--schema"])).expect("JSON");
     assert_eq!(schema["properties"]["call"]["additionalProperties"], false);
+}
+
+#[test]
+fn a_rule_without_a_name_is_on_record_by_file_and_line() {
+    let policy = "package airlock.authz\n\nimport rego.v1\n\ndefault allow := false\n\nallow if input.call.tool == \"read_file\"\n\n\
+                  allow if input.call.tool != \"read_file\"\n\n\
+                  deny contains \"nobody writes\" if input.call.tool == \"write_file\"\n";
+    let airlock = Setup { policy: policy.to_owned(), ..Setup::default() }.start();
+    for (tool, event, rule) in
+        [("search_docs", "call.intent", "authz.rego:9"), ("write_file", "refusal", "authz.rego:11")]
+    {
+        let call = modern_call("/mcp/docs", 1, tool, &json!({"query": "x"})).bearer(&airlock.user());
+        let response = airlock.send(&call);
+        let id = response.header("x-correlation-id").expect("an id").to_owned();
+        let record = airlock.audited(|record| record["correlation_id"] == *id && record["event"] == event);
+        assert_eq!(record["rule_id"], rule, "{record}");
+    }
 }

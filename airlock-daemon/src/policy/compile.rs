@@ -16,6 +16,7 @@ use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
 use super::strict::{Calls, strict};
+use super::unnamed::{ALLOWED_BY, Unnamed};
 use super::{assigned, closed, hazards, negated, syntax, undefined};
 
 /// The package of the contract.
@@ -51,6 +52,8 @@ pub(super) struct Built {
     pub(super) reads: Depends,
     /// The parts of the arguments that it looks at.
     pub(super) arguments: ArgumentsRead,
+    /// Where its rules stand that have no name.
+    pub(super) unnamed: Unnamed,
 }
 
 /// Compiles a bundle.
@@ -83,10 +86,11 @@ fn interpreted_unshown(bundle: &Bundle, fallback: &str) -> Result<Built, PolicyE
     gate(&bundle.root, &mut engine)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
-    engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
     let (reads, arguments) = (Depends::of(engine.get_modules()), ArgumentsRead::of(engine.get_modules()));
+    let unnamed = Unnamed::of(&mut engine, &bundle.root)?;
+    engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
     let compiled = Compiled::Interpreter(Box::new(engine));
-    Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads, arguments })
+    Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads, arguments, unnamed })
 }
 
 /// Refuses a bundle that the interpreter, needed because of `reason`, would get wrong.
@@ -182,11 +186,18 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     negated::refuse(engine.get_modules(), &bundle.data)?;
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
+    let (reads, arguments) = (Depends::of(engine.get_modules()), ArgumentsRead::of(engine.get_modules()));
+    let calls = Arc::new(Calls::of(engine.get_modules()));
+    let needed = hazards::needs_interpreter(engine.get_modules(), &graph);
     let mended = assigned::mend(engine.get_modules(), &bundle.policies);
+    // What else may be said of the bundle has been said: what is added from here on stands in none of its files.
+    let written = engine.get_modules().clone();
+    let unnamed = Unnamed::of(&mut engine, &bundle.root)?;
     let compiled = match &mended {
         Ok(Some(sources)) => {
             let mut mended = parse(sources.iter())?;
             gate(&bundle.root, &mut mended)?;
+            Unnamed::of(&mut mended, &bundle.root)?;
             mended.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
             // The interpreter runs what was written.
             engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
@@ -202,25 +213,22 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
         // The interpreter would find out only when a call comes.
         return Err(fail(error));
     }
-    let modules = engine.get_modules();
-    let (reads, arguments) = (Depends::of(modules), ArgumentsRead::of(modules));
     let program =
         program.and_then(|program| strict(program).ok_or_else(|| "a builtin cannot be wrapped".to_owned()));
     let program = mended.and(program);
-    let program = match (hazards::needs_interpreter(modules, &graph), program) {
+    let program = match (needed, program) {
         (None, Ok(program)) => program,
         (Some(reason), _) | (None, Err(reason)) => {
-            undefined::refuse_in_interpreter(modules, &reason)?;
+            undefined::refuse_in_interpreter(&written, &reason)?;
             let compiled = Compiled::Interpreter(Box::new(engine));
-            return Ok(Built { compiled, fallback: Some(reason), reads, arguments });
+            return Ok(Built { compiled, fallback: Some(reason), reads, arguments, unnamed });
         }
     };
     let mut vm = RegoVM::new();
     vm.load_program(program.clone());
     vm.set_data(bundle.data.clone()).map_err(|error| fail(&error))?;
-    let calls = Arc::new(Calls::of(modules));
     let compiled = Compiled::Bytecode { program, data: bundle.data.clone(), calls };
-    Ok(Built { compiled, fallback: None, reads, arguments })
+    Ok(Built { compiled, fallback: None, reads, arguments, unnamed })
 }
 
 /// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands for an
@@ -231,6 +239,8 @@ fn entry_module(outputs: &[(&str, bool)]) -> String {
         source.extend(["default ", output, " := false\n"]);
         if *declared {
             source.extend([output, " := data.airlock.authz.", output, "\n"]);
+        } else if *output == "rule_id" {
+            source.extend([output, " := min(data.airlock.authz.", ALLOWED_BY, ")\n"]);
         }
     }
     source.push_str("decision := [allow, deny, rule_id, reason, obligations]\n");

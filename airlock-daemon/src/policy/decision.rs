@@ -5,9 +5,10 @@ use std::sync::Arc;
 use regorus::Value;
 use serde_json::value::RawValue;
 
+use super::unnamed::Unnamed;
 use crate::auth::principal::Principal;
 
-/// The rule id of a decision that no rule named.
+/// The rule id of a refusal because no rule allows.
 pub const DEFAULT_RULE: &str = "default";
 /// The rule id of a refusal because the policy could not answer.
 pub const ERROR_RULE: &str = "policy_error";
@@ -94,8 +95,8 @@ impl Obligations {
 pub struct Decision {
     /// Whether the call may go on.
     pub allow: bool,
-    /// The rule that decided: at most 128 bytes, without control characters, `default` when nothing named it and
-    /// `policy_error` when the policy could not answer.
+    /// The rule that decided: at most 128 bytes, without control characters, the file and the line of a rule without a name,
+    /// `default` when no rule decided, and `policy_error` when the policy could not answer.
     pub rule_id: Arc<str>,
     /// Why, for the client: at most 512 bytes, without control characters.
     pub reason: Arc<str>,
@@ -132,7 +133,7 @@ impl Decision {
     ///
     /// # Errors
     /// A sentence for the operator's log when the policy's output has not the shape of the contract.
-    pub(super) fn from_output(output: &Value) -> Result<Self, String> {
+    pub(super) fn from_output(output: &Value, unnamed: &Unnamed) -> Result<Self, String> {
         let fields = output.as_array().map_err(|_| format!("the policy produced {}", kind(output)))?;
         let mut fields = fields.iter();
         let (Some(allow), Some(deny), Some(rule_id), Some(reason), Some(obligations), None) =
@@ -140,7 +141,7 @@ impl Decision {
         else {
             return Err("the policy's output has not five parts".into());
         };
-        if let Some((rule_id, reason)) = first_denial(deny)? {
+        if let Some((rule_id, reason)) = first_denial(deny, unnamed)? {
             return Ok(Self {
                 allow: false,
                 rule_id: bounded(&rule_id, MAX_RULE_ID_BYTES),
@@ -155,6 +156,7 @@ impl Decision {
         Ok(Self {
             allow: true,
             rule_id: optional_text("rule_id", rule_id, MAX_RULE_ID_BYTES)?
+                .or_else(|| unnamed.allow.as_ref().map(|place| bounded(place, MAX_RULE_ID_BYTES)))
                 .unwrap_or_else(|| DEFAULT_RULE.into()),
             reason: optional_text("reason", reason, MAX_REASON_BYTES)?.unwrap_or_else(|| "allowed".into()),
             obligations: parse_obligations(obligations)?,
@@ -166,16 +168,23 @@ impl Decision {
 /// The rule id and the reason of an entry of `deny`.
 type Denial = (Arc<str>, Arc<str>);
 
-fn first_denial(deny: &Value) -> Result<Option<Denial>, String> {
+fn first_denial(deny: &Value, unnamed: &Unnamed) -> Result<Option<Denial>, String> {
     let mut first: Option<Denial> = None;
     let mut consider = |entry: &Value| -> Result<(), String> {
-        let (Value::String(rule_id), Value::String(reason)) = (&entry["rule_id"], &entry["reason"]) else {
+        let named = match (entry, &entry["rule_id"], &entry["reason"]) {
+            (_, Value::String(rule_id), Value::String(reason)) => Some((rule_id.clone(), reason)),
+            (_, Value::Undefined, Value::String(reason)) | (Value::String(reason), ..) => {
+                unnamed.denied_by(reason).map(|place| (place, reason))
+            }
+            _ => None,
+        };
+        let Some((rule_id, reason)) = named else {
             return Err(format!("an entry of `deny` is not {{rule_id, reason}} but {}", kind(entry)));
         };
         if rule_id.is_empty() {
             return Err("an entry of `deny` has an empty rule_id".into());
         }
-        let candidate = (rule_id.clone(), reason.clone());
+        let candidate = (rule_id, reason.clone());
         if first.as_ref().is_none_or(|found| candidate < *found) {
             first = Some(candidate);
         }
@@ -271,7 +280,7 @@ mod tests {
     use super::*;
 
     fn output(json: &str) -> Result<Decision, String> {
-        Decision::from_output(&Value::from_json_str(json).unwrap())
+        Decision::from_output(&Value::from_json_str(json).unwrap(), &Unnamed::default())
     }
 
     #[test]

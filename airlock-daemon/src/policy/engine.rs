@@ -22,6 +22,7 @@ use super::decision::{Decision, ERROR_RULE, Question};
 use super::depends::Depends;
 use super::error::PolicyError;
 use super::strict::Calls;
+use super::unnamed::Unnamed;
 use super::{input, strict};
 
 /// The longest that one decision may take.
@@ -48,6 +49,7 @@ pub struct PolicyEngine {
     fallback: Option<String>,
     reads: Depends,
     arguments: ArgumentsRead,
+    unnamed: Arc<Unnamed>,
     cache: Option<Plan>,
 }
 
@@ -110,6 +112,7 @@ impl PolicyEngine {
             fallback: None,
             reads: Depends::default(),
             arguments: ArgumentsRead::default(),
+            unnamed: Arc::default(),
             cache: None,
         }
     }
@@ -122,6 +125,7 @@ impl PolicyEngine {
             fallback: built.fallback,
             reads: built.reads,
             arguments: built.arguments,
+            unnamed: Arc::new(built.unnamed),
             cache: None,
         }
     }
@@ -261,7 +265,7 @@ impl PolicyEngine {
         });
         match warm {
             Ok(Some(runner)) => Ok(runner),
-            _ => Runner::new(compiled),
+            _ => Runner::new(compiled, Arc::clone(&self.unnamed)),
         }
     }
 
@@ -298,6 +302,7 @@ fn processor_time() -> Duration {
 /// One worker's machine.
 struct Runner {
     machine: Machine,
+    unnamed: Arc<Unnamed>,
     /// The subject asked about last, with its document: a list asks about the same one many times.
     /// Known by its digest: the principal itself may carry a token, which is not to be kept.
     subject: Option<([u8; 32], Value)>,
@@ -309,7 +314,7 @@ enum Machine {
 }
 
 impl Runner {
-    fn new(compiled: &Compiled) -> Result<Self, String> {
+    fn new(compiled: &Compiled, unnamed: Arc<Unnamed>) -> Result<Self, String> {
         let timer = ExecutionTimerConfig { limit: TIME_LIMIT, check_interval: CHECK_INTERVAL };
         let machine = match compiled {
             Compiled::Bytecode { program, data, calls } => {
@@ -326,7 +331,7 @@ impl Runner {
                 Machine::Interpreter(engine)
             }
         };
-        Ok(Self { machine, subject: None })
+        Ok(Self { machine, unnamed, subject: None })
     }
 
     fn ask(&mut self, question: &Question<'_>) -> Result<Decision, String> {
@@ -362,6 +367,6 @@ impl Runner {
                 output?
             }
         };
-        Decision::from_output(&output)
+        Decision::from_output(&output, &self.unnamed)
     }
 }

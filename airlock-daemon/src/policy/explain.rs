@@ -228,8 +228,16 @@ fn decides(definition: &Definition, outcome: &Outcome, decision: &Decision) -> b
         "airlock.authz.allow" => decision.allow && *value == Value::Bool(true),
         "airlock.authz.deny" => {
             let is_it = |entry: &Value| {
-                matches!((&entry["rule_id"], &entry["reason"]), (Value::String(rule), Value::String(reason))
-                    if **rule == *decision.rule_id && **reason == *decision.reason)
+                let reason = if matches!(entry, Value::String(_)) { entry } else { &entry["reason"] };
+                let is_named = match &entry["rule_id"] {
+                    Value::String(rule) => **rule == *decision.rule_id,
+                    // It is told by its place.
+                    _ => decision.rule_id.split(" or ").any(|place| {
+                        let own = format!("/{}:{}", definition.source.file, definition.source.line);
+                        own.ends_with(&format!("/{place}"))
+                    }),
+                };
+                is_named && matches!(reason, Value::String(reason) if **reason == *decision.reason)
             };
             !decision.allow && matches!(value, Value::Set(entries) if entries.iter().any(is_it))
         }

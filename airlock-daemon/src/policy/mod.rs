@@ -33,6 +33,7 @@ mod strict;
 mod syntax;
 mod undefined;
 mod unit_tests;
+mod unnamed;
 mod unprobed;
 pub mod vet;
 pub mod watch;

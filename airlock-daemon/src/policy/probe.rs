@@ -178,6 +178,18 @@ fn constant_rule_id(key: &Expr) -> Option<String> {
 }
 
 impl Definition {
+    /// A module in which the set `name` has `element` where this body holds and its value is true.
+    pub(super) fn collected(&self, name: &str, element: &str) -> String {
+        let mut text = format!("package {}\n{}", self.package, self.imports);
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{name} contains {} if {{", Value::from(element));
+        for statement in &self.statements {
+            let _ = writeln!(text, "\t{}", statement.text);
+        }
+        let _ = writeln!(text, "\ttrue == {}\n}}", self.value);
+        text
+    }
+
     /// This body as rules of their own: numbered beginnings, then the value.
     fn written_out(&self, id: usize, beginnings: bool) -> String {
         let mut text = String::new();

@@ -17,6 +17,7 @@ mod clear;
 mod closed;
 mod negated;
 mod strict;
+mod unnamed;
 
 /// The bundle that ships with the daemon.
 fn shipped() -> PathBuf {
@@ -120,7 +121,7 @@ fn the_contract() {
         ("allow := true\ndeny := null", "{}", error),
         ("allow := true\ndeny := true", "{}", error),
         ("allow := true\ndeny := {\"a\": 1}", "{}", error),
-        ("allow := true\ndeny contains \"no\"", "{}", error),
+        ("allow := true\ndeny contains \"no\"", "{}", Some(&["authz.rego:4"])),
         ("allow := true\ndeny contains {\"rule_id\": 1, \"reason\": \"x\"}", "{}", error),
         ("allow := true\ndeny contains {\"rule_id\": \"x\"}", "{}", error),
         ("allow := true\nrule_id := 7", "{}", error),
@@ -172,7 +173,7 @@ fn the_contract() {
         for engine in [PolicyEngine::load(folder.path()), PolicyEngine::load_interpreted(folder.path())] {
             let decision = ask(&engine.unwrap(), arguments);
             assert_eq!(!decision.allow, denied, "{rule}: {decision:?}");
-            assert_eq!(&*decision.rule_id, if denied { "r1" } else { "default" });
+            assert_eq!(&*decision.rule_id, if denied { "r1" } else { "authz.rego:3" });
         }
     }
 }
