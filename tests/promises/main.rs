@@ -28,6 +28,7 @@ mod listed;
 mod listen;
 mod long_calls;
 mod machine;
+mod merged;
 mod metrics;
 mod nspawn;
 mod nulls;

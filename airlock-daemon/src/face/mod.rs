@@ -2,6 +2,7 @@
 
 pub mod batch;
 mod ears;
+mod instructions;
 pub mod legacy;
 mod listen;
 pub mod modern;
@@ -111,7 +112,11 @@ pub fn offer(
     let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else {
         let each = gateway.upstreams.iter().map(|upstream| offers(known(upstream).as_deref()));
         let all = each.fold(Capabilities::default(), Capabilities::union);
-        return Ok(Offer { capabilities: all.write(), instructions: None });
+        let told = gateway
+            .upstreams
+            .iter()
+            .filter_map(|upstream| Some((&*upstream.name, known(upstream)?.instructions.clone()?)));
+        return Ok(Offer { capabilities: all.write(), instructions: instructions::joined(told) });
     };
     let facts = known(upstream);
     Ok(Offer {

@@ -131,7 +131,7 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
         }
     });
     let warnings = gateway.upstreams.iter().flat_map(|upstream| {
-        let sentences = upstream.left_out().into_iter();
+        let sentences = upstream.warnings().into_iter();
         sentences.map(|sentence| format!("upstream {}: {sentence}", upstream.name))
     });
     Status {

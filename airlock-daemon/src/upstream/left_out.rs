@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::observe::metrics::UpstreamMetrics;
 
-use super::listed::{Shape, Walk};
+use super::listed::{Shape, TOOLS, Walk};
 use super::pool::Upstream;
 
 /// Most entries of one list that are remembered.
@@ -121,18 +121,22 @@ impl Upstream {
     /// Tells the operator what a walk through one of its lists has left out; `whole` when it went from the first page to the
     /// last.
     pub fn walked(&self, shape: Shape, walk: Walk, whole: bool) {
+        if whole && shape == TOOLS {
+            self.advise(walk.names());
+        }
         self.left_out.report(&self.name, shape, walk, whole);
     }
 
-    /// What of its lists is not passed on, a sentence each.
-    pub fn left_out(&self) -> Vec<String> {
-        self.left_out.sentences()
+    /// What of its lists is not passed on, and what else there is to say of its tools, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut sentences = self.left_out.sentences();
+        sentences.extend(self.advice.load().iter().cloned());
+        sentences
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::listed::TOOLS;
     use super::*;
     use crate::observe::metrics::Metrics;
 

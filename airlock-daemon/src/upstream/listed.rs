@@ -227,6 +227,11 @@ impl Walk {
         self.left_out.push(LeftOut::named(name, reason));
     }
 
+    /// The names of all entries that were not left out.
+    pub fn names(&self) -> &HashSet<Box<str>> {
+        &self.names
+    }
+
     /// What was left out, and the names of all entries that were not.
     pub fn outcome(self) -> (Vec<LeftOut>, HashSet<Box<str>>) {
         (self.left_out, self.names)

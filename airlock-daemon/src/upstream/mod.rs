@@ -1,5 +1,6 @@
 //! What a server sees: transports below, one driver an era above, and the pool that says whose process is whose.
 
+mod advice;
 pub mod ask;
 mod asks;
 mod backoff;

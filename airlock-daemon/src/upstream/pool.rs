@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use crate::auth::principal::{Identity, Token};
@@ -103,6 +103,8 @@ pub struct Upstream {
     /// What is known of its tools.
     pub schemas: Schemas,
     pub(super) left_out: Remembered,
+    /// What the operator may want to know of its tools.
+    pub(super) advice: ArcSwap<Vec<String>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,
 }
@@ -187,6 +189,7 @@ impl Upstreams {
                 }),
                 schemas: Schemas::default(),
                 left_out: Remembered::new(&metrics),
+                advice: ArcSwap::default(),
                 metrics,
                 running: running.clone(),
             })

@@ -1,0 +1,73 @@
+//! What an operator may want to know of a server's tools: names that APIs of models refuse, and entries of `allow_tools`
+//! that no tool has.
+
+use std::collections::HashSet;
+
+use super::pool::Upstream;
+
+/// Longest name of a tool that APIs of models take, in characters.
+const MAX_NAME: usize = 64;
+/// Most names of one sentence.
+const SHOWN: usize = 5;
+
+impl Upstream {
+    /// Looks at the names of all its tools.
+    pub(super) fn advise(&self, tools: &HashSet<Box<str>>) {
+        let mut sentences = Vec::new();
+        let prefix = format!("{}__", self.name);
+        let odd = tools.iter().filter(|tool| !is_taken(&prefix, tool)).map(AsRef::as_ref);
+        if let Some((count, names)) = some(odd) {
+            sentences.push(format!(
+                "APIs of models refuse the names of {count} of its tools at `/mcp`, where they begin with `{prefix}` (at most \
+                 {MAX_NAME} letters, digits, `_` and `-`): {names}"
+            ));
+        }
+        let allowed = self.config.allow_tools.iter().flatten();
+        let missing = allowed.filter(|tool| !tools.contains(tool.as_str())).map(String::as_str);
+        if let Some((count, names)) = some(missing) {
+            sentences.push(format!(
+                "{count} of its `allow_tools` are no tools that it lists, so nobody can call them: {names}; correct the names"
+            ));
+        }
+        self.advice.store(std::sync::Arc::new(sentences));
+    }
+}
+
+/// Whether APIs of models take the name that a tool has at the merged endpoint.
+fn is_taken(prefix: &str, tool: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    prefix.len() + tool.len() <= MAX_NAME && tool.chars().all(is_plain)
+}
+
+/// How many names there are, and the first of them by the alphabet.
+fn some<'a>(names: impl Iterator<Item = &'a str>) -> Option<(usize, String)> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    let quoted = |name: &&str| format!("`{}`", name.chars().take(2 * MAX_NAME).collect::<String>());
+    let shown: Vec<_> = names.iter().take(SHOWN).map(quoted).collect();
+    (!names.is_empty()).then(|| (names.len(), shown.join(", ") + more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_apis_of_models_take_them() {
+        let fits = "x".repeat(MAX_NAME - "docs__".len());
+        for (tool, taken) in [
+            ("read_file", true),
+            (&*fits, true),
+            (&*format!("{fits}x"), false),
+            ("a.b", false),
+            ("a/b", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_taken("docs__", tool), taken, "{tool}");
+        }
+        let many = ["f", "e", "d", "c", "b", "a"];
+        assert_eq!(some(many.into_iter()), Some((6, "`a`, `b`, `c`, `d`, `e`, …".to_owned())));
+        assert_eq!(some(std::iter::empty()), None);
+    }
+}
