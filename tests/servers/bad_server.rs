@@ -7,7 +7,8 @@
 //! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
 //! that no reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID` stands
 //! for the number of the request, `--steps` reports progress to who wants it for as long as the file `while_exists` is
-//! there.
+//! there,
+//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no `initialize`.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
         "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
-        | "--odd-list" | "--answer" | "--steps" => {}
+        | "--odd-list" | "--answer" | "--steps" | "--late" | "--late-modern" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -45,6 +46,11 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
         out.write_all(b"\xff\xfe not even text \x00\n{\"jsonrpc\":\"2.0\",\n")?;
         out.flush()?;
     }
+    let is_modern = mode == "--late-modern";
+    let late = std::env::args().nth(2).filter(|_| mode.starts_with("--late")).unwrap_or_default();
+    while !late.is_empty() && std::fs::exists(&late)? {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     for line in io::stdin().lock().lines() {
         let line = line?;
         if mode == "--silent" {
@@ -58,8 +64,12 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
         let Some(id) = message.get("id") else { continue };
         let result = match message["method"].as_str() {
-            Some("initialize") => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-                "serverInfo": {"name": "bad-server", "version": "1"}}),
+            Some("server/discover") if is_modern => json!({"resultType": "complete", "ttlMs": 0,
+                "cacheScope": "public", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}),
+            Some("initialize") if !is_modern => {
+                json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                "serverInfo": {"name": "bad-server", "version": "1"}})
+            }
             Some("ping") => json!({}),
             Some("tools/list") if mode == "--odd-list" => {
                 let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
@@ -113,6 +123,10 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
                 continue;
             }
         };
+        let mut result = result;
+        if is_modern {
+            result["resultType"] = json!("complete");
+        }
         writeln!(out, "{}", json!({"jsonrpc": "2.0", "id": id, "result": result}))?;
         out.flush()?;
     }

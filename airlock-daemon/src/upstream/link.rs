@@ -95,7 +95,7 @@ pub struct Ending {
 /// What a server was told besides its calls.
 pub(super) struct Told {
     /// What it may ask of its client, from `initialize` on.
-    declared: OnceLock<ClientCapabilities>,
+    declared: ArcSwapOption<ClientCapabilities>,
     /// The level from which on it sends log messages: its place in [`Level::ALL`], or none of them.
     level: AtomicU8,
     /// The first principal that it served.
@@ -107,7 +107,7 @@ pub(super) struct Told {
 impl Default for Told {
     fn default() -> Self {
         Self {
-            declared: OnceLock::new(),
+            declared: ArcSwapOption::empty(),
             level: AtomicU8::new(u8::MAX),
             first: OnceLock::new(),
             mixed: AtomicBool::new(false),
@@ -131,12 +131,17 @@ impl Told {
 
     /// Notes what `initialize` declares.
     pub(super) fn declare(&self, capabilities: ClientCapabilities) {
-        let _ = self.declared.set(capabilities);
+        self.declared.store(Some(Arc::new(capabilities)));
+    }
+
+    /// Notes that the server has refused `initialize`: it is not a legacy one.
+    pub(super) fn withdraw_declaration(&self) {
+        self.declared.store(None);
     }
 
     /// What was declared; `None` before `initialize`, and for modern servers.
     pub(super) fn declared(&self) -> Option<ClientCapabilities> {
-        self.declared.get().copied()
+        self.declared.load().as_deref().copied()
     }
 
     /// Notes a level; says whether it is another than before.

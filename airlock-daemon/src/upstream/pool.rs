@@ -364,7 +364,9 @@ impl Upstream {
         self.began.get_or_init(Instant::now);
         // Nobody asks yet, so a legacy server is told of no client; its process ends again.
         let hub = self.places.hub(&Owner::Everyone, None);
-        let opened = self.open(&Opening { hub, capabilities: ClientCapabilities::default(), token }).await;
+        let opening =
+            Opening { hub, capabilities: ClientCapabilities::default(), token, limit: self.timeout };
+        let opened = self.open(&opening).await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let opened = opened?;
@@ -395,8 +397,7 @@ impl Upstream {
             self.refuse_when_closing()?;
             let attempt = || self.places.slot(&self.name, &owner, Some(&caller.identity));
             let slot = fair::soon(attempt, |error| matches!(error, UpstreamError::Busy { .. })).await?;
-            let open = || self.open_for_all_who_wait(self.opening(&owner, caller));
-            match slot.get_or_try_init(open).await {
+            match self.open_for_all_who_wait(&slot, self.opening(&owner, caller)).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
                         if owner.are_several() {
@@ -427,10 +428,13 @@ impl Upstream {
 
     fn opening(&self, owner: &Owner, caller: &Caller<'_>) -> Opening {
         let token = caller.token.clone();
+        // It is known to work, and may be slow to start: those who call meanwhile have deadlines of their own.
+        let limit = self.timeout_total;
         Opening {
             hub: self.places.hub(owner, Some(&caller.identity)),
             capabilities: caller.capabilities,
             token,
+            limit,
         }
     }
 

@@ -28,7 +28,8 @@ pub enum Failure {
 }
 
 /// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era. A legacy server is
-/// told once what its client can do.
+/// told once what its client can do. A server that was silent at first and then refuses `initialize` was only slow to start: it
+/// is asked once more.
 ///
 /// # Errors
 /// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some servers exit on a
@@ -39,6 +40,7 @@ pub async fn handshake(
     limit: Duration,
     capabilities: ClientCapabilities,
 ) -> Result<Facts, Failure> {
+    let mut was_silent = false;
     if era != EraChoice::Legacy {
         let limit = if era == EraChoice::Modern { limit } else { PROBE.min(limit) };
         let mut answer = ask(link, "server/discover", &modern::discover(), limit).await;
@@ -63,8 +65,11 @@ pub async fn handshake(
             }
             Ok(Err(_)) => {}
             // Some HTTP servers refuse an unknown method with a page, a redirect or a status alone.
-            Err(Failure::Silent(..) | Failure::Failed(UpstreamError::Protocol { .. }))
-                if era == EraChoice::Auto => {}
+            Err(Failure::Failed(UpstreamError::Protocol { .. })) if era == EraChoice::Auto => {}
+            Err(Failure::Silent(..)) if era == EraChoice::Auto => {
+                tracing::debug!("a server does not answer server/discover, or not yet: initialize is tried");
+                was_silent = true;
+            }
             Err(failure) => return Err(failure),
         }
     }
@@ -77,7 +82,16 @@ pub async fn handshake(
             link.notify(legacy::INITIALIZED.to_owned()).await;
             Ok(facts)
         }
-        Err(error) => Err(Failure::Wrong(format!("it answers initialize with {}", short(&error)))),
+        Err(error) => {
+            if was_silent
+                && let Ok(result) = ask(link, "server/discover", &modern::discover(), limit).await?
+                && let Some(facts) = modern::facts(&result)
+            {
+                link.told().withdraw_declaration();
+                return Ok(facts);
+            }
+            Err(Failure::Wrong(format!("it answers initialize with {}", short(&error))))
+        }
     }
 }
 

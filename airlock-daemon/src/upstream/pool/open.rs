@@ -22,7 +22,7 @@ use super::super::link::{Ending, Link};
 use super::super::probe::{self, Failure};
 use super::super::stdio::Start;
 use super::super::{subscription, unix};
-use super::places::Opened;
+use super::places::{Opened, Slot};
 use super::{Owner, Upstream};
 
 /// For whom a link is opened.
@@ -33,6 +33,8 @@ pub(super) struct Opening {
     pub(super) capabilities: ClientCapabilities,
     /// The principal's own token, where the server is presented something for it.
     pub(super) token: Option<Arc<Token>>,
+    /// How long the server may take over each step of the handshake.
+    pub(super) limit: Duration,
 }
 
 impl Upstream {
@@ -145,14 +147,22 @@ impl Upstream {
         self.facts().filter(|known| **known == facts).unwrap_or_else(|| Arc::new(facts))
     }
 
-    /// Opens a link in a task of its own: a caller that goes away must not hide how it ended.
-    pub(super) async fn open_for_all_who_wait(
+    /// Opens a link for all who wait at this place, in a task of its own: a caller that goes away, or whose deadline passes,
+    /// neither hides how it ended nor takes from the next caller the server that was slow to start.
+    pub(super) async fn open_for_all_who_wait<'a>(
         self: &Arc<Self>,
+        slot: &'a Slot,
         opening: Opening,
-    ) -> Result<Opened, UpstreamError> {
-        let this = Arc::clone(self);
-        let opened = tokio::task::spawn_local(async move { this.open(&opening).await }).await;
-        opened.unwrap_or_else(|_| Err(self.broken_off()))
+    ) -> Result<&'a Opened, UpstreamError> {
+        if let Some(opened) = slot.get() {
+            return Ok(opened);
+        }
+        let (this, place) = (Arc::clone(self), Arc::clone(slot));
+        let opened = tokio::task::spawn_local(async move {
+            place.get_or_try_init(|| this.open(&opening)).await.map(|_| ())
+        });
+        opened.await.unwrap_or_else(|_| Err(self.broken_off()))?;
+        slot.get().ok_or_else(|| self.broken_off())
     }
 
     /// The error for a start whose task did not end as it should.
@@ -214,7 +224,7 @@ impl Upstream {
                 (link, Some(framing))
             }
         };
-        let shaken = probe::handshake(&link, era, self.timeout, opening.capabilities).await;
+        let shaken = probe::handshake(&link, era, opening.limit, opening.capabilities).await;
         // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
@@ -281,12 +291,7 @@ impl Upstream {
 
     /// The same for one that has reported progress all the time.
     pub fn late_in_all(&self, what: &str) -> UpstreamError {
-        UpstreamError::Deadline {
-            upstream: self.name.to_string(),
-            what: what.to_owned(),
-            limit: Period(self.timeout_total).to_string(),
-            key: "upstreams[].timeout_total",
-        }
+        self.silent(what, self.timeout_total)
     }
 
     fn silent(&self, what: &str, limit: Duration) -> UpstreamError {
@@ -294,10 +299,10 @@ impl Upstream {
             upstream: self.name.to_string(),
             what: what.to_owned(),
             limit: Period(limit).to_string(),
-            key: if self.config.timeout.is_some() {
-                "upstreams[].timeout"
-            } else {
-                "server.timeouts.upstream"
+            key: match &self.config {
+                _ if limit > self.timeout => "upstreams[].timeout_total",
+                config if config.timeout.is_some() => "upstreams[].timeout",
+                _ => "server.timeouts.upstream",
             },
         }
     }
