@@ -128,28 +128,21 @@ fn conforms(revision: &str) {
 
     let dir = tempfile::Builder::new().prefix("airlock-socket-").tempdir().expect("a directory");
     let socket = dir.path().join("x.sock").display().to_string();
-    // The server speaks both eras, and does in each what that era has: the client's is the one to compare.
-    let era = if revision == "2025-11-25" { "legacy" } else { "modern" };
     let mut failed = BTreeMap::new();
     for transport in ["stdio", "http", "unix"] {
         let server_port = port();
         let script = source("conformance/everything.py");
         let (_server, upstreams) = match transport {
-            "stdio" => (
-                None,
-                stdio_upstream("everything", &parts.words(&script, "stdio")) + &format!("    era: {era}\n"),
-            ),
+            "stdio" => (None, stdio_upstream("everything", &parts.words(&script, "stdio"))),
             "http" => (
                 Some(parts.serve(&server_port)),
                 format!(
-                    "  - {{name: everything, type: http, url: \"http://localhost:{server_port}/mcp\", era: {era}}}\n"
+                    "  - {{name: everything, type: http, url: \"http://localhost:{server_port}/mcp\"}}\n"
                 ),
             ),
             _ => (
                 Some(parts.serve(&socket)),
-                format!(
-                    "  - {{name: everything, type: unix, socket: \"{socket}\", framing: http, era: {era}}}\n"
-                ),
+                format!("  - {{name: everything, type: unix, socket: \"{socket}\", framing: http}}\n"),
             ),
         };
         let address = free_address().expect("a free port");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
+use tokio::task::JoinSet;
 
 use crate::audit::Event;
 use crate::auth::principal::Principal;
@@ -274,6 +275,7 @@ impl Legacy<'_> {
         let revision = Revision::parse(&requested)
             .filter(|revision| revision.era() == Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
+        self.learn().await;
         let offer = super::offer(self.gateway, self.context, self.principal, self.endpoint, revision)
             .map_err(|refusal| refusal.id(Some(id)))?;
         let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
@@ -297,6 +299,18 @@ impl Legacy<'_> {
             driver::implementation(),
         );
         Ok(Reply::Opened(reply::result(id, &result), Arc::clone(&session.id)))
+    }
+
+    /// Learns of the servers of the endpoint what they have for clients of this era, all at once.
+    async fn learn(&self) {
+        let upstreams = &self.gateway.upstreams;
+        let mut asked = JoinSet::new();
+        let one = self.endpoint.upstream(upstreams).ok().flatten();
+        for upstream in upstreams.iter().filter(|upstream| one.is_none_or(|one| Arc::ptr_eq(one, upstream))) {
+            let upstream = Arc::clone(upstream);
+            asked.spawn_local(async move { upstream.learn_legacy().await });
+        }
+        while asked.join_next().await.is_some() {}
     }
 
     /// The session that the request names.

@@ -103,7 +103,9 @@ pub fn offer(
             let wish = Wish { method, subject: None, arguments: None, revision };
             permits(gateway, context, principal, upstream, wish)
         };
-        upstream.facts().filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
+        upstream
+            .facts_for(revision.era())
+            .filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
     };
     // Of a server that was never reached nothing is known; most have tools.
     let offers = |facts: Option<&Facts>| {

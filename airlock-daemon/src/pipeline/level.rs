@@ -31,7 +31,7 @@ pub async fn set(
         return tell(gateway, who, upstream, &text).await;
     }
     let offering: Vec<_> =
-        gateway.upstreams.iter().filter(|upstream| offers(upstream)).map(Arc::clone).collect();
+        gateway.upstreams.iter().filter(|upstream| offers(upstream, who)).map(Arc::clone).collect();
     let aim = Aim { method: Some(SET_LEVEL.method.into()), ..Aim::default() };
     let aimed = |mut refusal: Refusal| {
         refusal.aim = aim.clone();
@@ -67,8 +67,8 @@ pub async fn set(
     Ok(Ok("{}".to_owned()))
 }
 
-fn offers(upstream: &Upstream) -> bool {
-    upstream.facts().is_some_and(|facts| facts.offers.has(Capability::Logging))
+fn offers(upstream: &Upstream, who: &Requester) -> bool {
+    upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.offers.has(Capability::Logging))
 }
 
 /// Tells one server.
@@ -78,7 +78,7 @@ async fn tell(
     upstream: &Arc<Upstream>,
     params: &str,
 ) -> Result<Listed, Refusal> {
-    if upstream.facts().is_some_and(|facts| facts.era == Era::Modern) {
+    if upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.era == Era::Modern) {
         return note(gateway, who, upstream).map(|()| Ok("{}".to_owned()));
     }
     let endpoint = Endpoint::One(upstream.name.to_string());
@@ -114,7 +114,7 @@ fn note(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Result<(), R
     };
     let wish = Wish { method: SET_LEVEL.method, subject: None, arguments: None, revision: who.revision };
     authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
-    if !offers(upstream) {
+    if !offers(upstream, who) {
         return Err(aimed(not_offered(SET_LEVEL.method, who.revision)));
     }
     record::answered(gateway, &who.context, &who.principal, &aim, Recorded::Request).map_err(aimed)

@@ -61,7 +61,7 @@ pub async fn list(
     match one {
         Some(upstream) => {
             may_list(gateway, kind, who, upstream).map_err(aimed)?;
-            if lacks(upstream.facts().as_deref(), kind, who) {
+            if lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who) {
                 return Err(aimed(not_offered(kind.method, who.revision)));
             }
             if !is_first {
@@ -203,7 +203,7 @@ async fn filter(
         page.set("nextCursor", quote(&handle));
     }
     let is_whole = is_first && token.is_none();
-    if kind.noun == Noun::Tool && is_modern(upstream) {
+    if kind.noun == Noun::Tool && is_modern(upstream, who) {
         upstream.learn(&who.caller(), tools, is_whole);
     }
     upstream.walked(kind.shape(), walk, is_whole);
@@ -211,8 +211,8 @@ async fn filter(
     Ok(page.write())
 }
 
-fn is_modern(upstream: &Upstream) -> bool {
-    upstream.facts().is_some_and(|facts| facts.era == Era::Modern)
+fn is_modern(upstream: &Upstream, who: &Requester) -> bool {
+    upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.era == Era::Modern)
 }
 
 /// An entry that this principal may use, with its name; of a task, the name that the client knows it by stands in it.
@@ -230,7 +230,7 @@ fn visible<'a>(
     let name = object.kept_string(kind.name)?;
     // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
     if kind.noun == Noun::Tool
-        && is_modern(upstream)
+        && is_modern(upstream, who)
         && let Err(reason) = tools.add(&name, object.get("inputSchema"))
     {
         walk.leave_out(&name, &reason);
@@ -303,7 +303,7 @@ async fn part(
 ) -> Option<Vec<String>> {
     let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
     let may = permits(gateway, &who.context, &who.principal, upstream, wish);
-    if lacks(upstream.facts().as_deref(), kind, who) || !may {
+    if lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who) || !may {
         return Some(Vec::new());
     }
     let mut entries = Vec::new();
@@ -350,7 +350,7 @@ async fn part(
         }
         if !walk.goes_on() {
             let is_whole = !walk.was_cut();
-            if kind.noun == Noun::Tool && is_modern(upstream) {
+            if kind.noun == Noun::Tool && is_modern(upstream, who) {
                 upstream.learn(&who.caller(), tools, is_whole);
             }
             upstream.walked(kind.shape(), walk, is_whole);

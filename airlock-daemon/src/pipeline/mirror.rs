@@ -38,7 +38,7 @@ pub async fn check(
     if !checked && matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn) {
         return Ok(Mirrored::default());
     }
-    let facts = match upstream.facts() {
+    let facts = match upstream.facts_for(who.revision.era()) {
         Some(facts) => facts,
         None => match timeout(upstream.timeout, upstream.probe_for(&who.caller())).await {
             Ok(Ok(facts)) => facts,

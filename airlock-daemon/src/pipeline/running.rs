@@ -498,7 +498,10 @@ impl Running {
         let who = &self.open.who;
         self.kind.tasks == Tasks::Itself
             || who.capabilities.has(ClientCapability::Tasks)
-            || self.upstream.facts().is_some_and(|facts| offered(Capability::Tasks, &facts, who.revision))
+            || self
+                .upstream
+                .facts_for(who.revision.era())
+                .is_some_and(|facts| offered(Capability::Tasks, &facts, who.revision))
     }
 
     /// The gateway that runs the call.

@@ -81,7 +81,7 @@ pub fn check(
             refusal.input_digest = Some(aim.digest("{}"));
             refused(refusal)
         })?;
-    if upstream.facts().is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
+    if upstream.facts_for(who.revision.era()).is_some_and(|facts| !facts.offers.has(Capability::Resources)) {
         return Err(refused(not_offered(method, who.revision)));
     }
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, "{}").map_err(refused)?;

@@ -59,7 +59,7 @@ async fn fits(
     if kind.era.is_some_and(|era| era != client.era()) {
         return Ok(false);
     }
-    match upstream.facts() {
+    match upstream.facts_for(client.era()) {
         Some(facts) => Ok(offered(needs, &facts, client)),
         None if !concerns(kind, needs) => Ok(true),
         None => {

@@ -3,6 +3,7 @@
 //! A legacy server keeps state in its process, so a process belongs to one session, one principal or, where the operator says
 //! so, one tenant; never to two tenants. A modern server stands on no connection, so one process may serve all.
 
+mod era;
 mod open;
 mod places;
 
@@ -86,6 +87,10 @@ pub struct Upstream {
     connect: Duration,
     idle: Duration,
     facts: ArcSwapOption<Facts>,
+    /// The same for legacy clients, where it is a modern server that speaks their era as well.
+    legacy: ArcSwapOption<Facts>,
+    /// Set once it was asked for that.
+    legacy_asked: tokio::sync::OnceCell<()>,
     /// The last start failed in a way that lets doubt that the server is what it was.
     doubtful: AtomicBool,
     /// Why it cannot be used, after the last attempt; empty when it can.
@@ -175,6 +180,8 @@ impl Upstreams {
                 connect: config.server.timeouts.connect.0,
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
+                legacy: ArcSwapOption::empty(),
+                legacy_asked: tokio::sync::OnceCell::new(),
                 doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
                 asked: watch::Sender::new(false),
@@ -364,8 +371,13 @@ impl Upstream {
         self.began.get_or_init(Instant::now);
         // Nobody asks yet, so a legacy server is told of no client; its process ends again.
         let hub = self.places.hub(&Owner::Everyone, None);
-        let opening =
-            Opening { hub, capabilities: ClientCapabilities::default(), token, limit: self.timeout };
+        let opening = Opening {
+            hub,
+            capabilities: ClientCapabilities::default(),
+            token,
+            limit: self.timeout,
+            own: None,
+        };
         let opened = self.open(&opening).await;
         self.asked.send_replace(true);
         *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
@@ -383,9 +395,12 @@ impl Upstream {
     /// When it cannot be started, does not speak MCP, or there are too many; and once [`UpstreamError::SessionLost`] when the
     /// process of a legacy session ended by itself since the session's last call.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        let mut facts = match self.facts() {
+        let mut facts = match self.facts_for(caller.era()) {
             Some(facts) => facts,
-            None => self.probe_for(caller).await?,
+            None => {
+                let facts = self.probe_for(caller).await?;
+                self.facts_for(caller.era()).unwrap_or(facts)
+            }
         };
         loop {
             let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
@@ -397,7 +412,7 @@ impl Upstream {
             self.refuse_when_closing()?;
             let attempt = || self.places.slot(&self.name, &owner, Some(&caller.identity));
             let slot = fair::soon(attempt, |error| matches!(error, UpstreamError::Busy { .. })).await?;
-            match self.open_for_all_who_wait(&slot, self.opening(&owner, caller)).await {
+            match self.open_for_all_who_wait(&slot, self.opening(&owner, caller, facts.era)).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
                         if owner.are_several() {
@@ -426,7 +441,7 @@ impl Upstream {
         }
     }
 
-    fn opening(&self, owner: &Owner, caller: &Caller<'_>) -> Opening {
+    fn opening(&self, owner: &Owner, caller: &Caller<'_>, era: Era) -> Opening {
         let token = caller.token.clone();
         // It is known to work, and may be slow to start: those who call meanwhile have deadlines of their own.
         let limit = self.timeout_total;
@@ -435,6 +450,7 @@ impl Upstream {
             capabilities: caller.capabilities,
             token,
             limit,
+            own: Some(era),
         }
     }
 
@@ -446,7 +462,7 @@ impl Upstream {
 
     /// The process that serves this caller, where one runs.
     pub(super) fn running_link(&self, caller: &Caller<'_>) -> Option<Link> {
-        self.places.live(&self.owner(self.facts().as_deref()?, Some(caller))?)
+        self.places.live(&self.owner(self.facts_for(caller.era()).as_deref()?, Some(caller))?)
     }
 
     /// Who hears what the server of this caller says outside of calls.

@@ -97,9 +97,12 @@ impl Upstream {
         caller: &Caller<'_>,
         interest: Interest,
     ) -> Result<Subscription, UpstreamError> {
-        let facts = match self.facts() {
+        let facts = match self.facts_for(caller.era()) {
             Some(facts) => facts,
-            None => self.probe_for(caller).await?,
+            None => {
+                let facts = self.probe_for(caller).await?;
+                self.facts_for(caller.era()).unwrap_or(facts)
+            }
         };
         let seat = self.seat(&caller.identity)?;
         let who = Subscriber {

@@ -105,6 +105,12 @@ fn answer(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result
             flood(stream, book, true)
         }
         ("tools/call", name) => write_json(stream, &seen.result(&complete(&format!("this is {name}")))),
+        // Asked once, for the sake of legacy clients: it has no other era.
+        ("initialize", _) => {
+            let error = json!({"code": -32_601, "message": "Method not found"});
+            let refused = json!({"jsonrpc": "2.0", "id": seen.body["id"], "error": error});
+            write_json(stream, &refused.to_string())
+        }
         (other, _) => panic!("an unexpected request: {other}: {seen:?}"),
     }
 }

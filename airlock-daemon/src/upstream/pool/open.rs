@@ -35,6 +35,8 @@ pub(super) struct Opening {
     pub(super) token: Option<Arc<Token>>,
     /// How long the server may take over each step of the handshake.
     pub(super) limit: Duration,
+    /// The era in which it is spoken to for whom it is opened, where that is known.
+    pub(super) own: Option<Era>,
 }
 
 impl Upstream {
@@ -61,7 +63,7 @@ impl Upstream {
     /// answer as it did before is asked anew what it is.
     async fn open_now(&self, opening: &Opening) -> Result<Opened, UpstreamError> {
         let sure = !self.doubtful.load(Ordering::Acquire);
-        let known = self.facts().filter(|_| sure).map(|facts| facts.era);
+        let known = self.facts().filter(|_| sure).map(|facts| opening.own.unwrap_or(facts.era));
         let era = match (self.config.era, known) {
             (EraChoice::Auto, Some(Era::Modern)) => EraChoice::Modern,
             (EraChoice::Auto, Some(Era::Legacy)) => EraChoice::Legacy,
@@ -84,7 +86,7 @@ impl Upstream {
                 if facts.era == Era::Legacy {
                     subscription::again(link, &self.name, &opening.hub);
                 }
-                self.facts.store(Some(self.in_general(facts)));
+                self.learned(facts, opening);
                 self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
@@ -111,7 +113,7 @@ impl Upstream {
     }
 
     /// What is true of the server whoever asks: what it says to one principal is nobody else's.
-    fn in_general(&self, facts: &Arc<Facts>) -> Arc<Facts> {
+    pub(super) fn in_general(&self, facts: &Arc<Facts>) -> Arc<Facts> {
         if !self.is_for_each() || facts.instructions.is_none() {
             return Arc::clone(facts);
         }
@@ -175,7 +177,7 @@ impl Upstream {
         self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
     }
 
-    async fn open_as(&self, era: EraChoice, opening: &Opening) -> Result<Opened, UpstreamError> {
+    pub(super) async fn open_as(&self, era: EraChoice, opening: &Opening) -> Result<Opened, UpstreamError> {
         let hub = &opening.hub;
         // Only what is asked to be as it was known to be is kept for everyone.
         let stays = era == EraChoice::Modern && self.serves_everyone();

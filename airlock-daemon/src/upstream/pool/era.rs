@@ -1,0 +1,89 @@
+//! The era in which a server is spoken to for a client: the client's own, where the server has both and a process or a session
+//! that is the client's alone. Then nothing is translated that need not be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::schema::{EraChoice, Isolation, UpstreamKind};
+use crate::mcp::client::ClientCapabilities;
+use crate::mcp::revision::Era;
+
+use super::super::driver::Facts;
+use super::open::Opening;
+use super::{Caller, Owner, Upstream};
+
+/// How long a server may think about `initialize` where nobody knows that it has it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Caller<'_> {
+    /// The era of the client: one with a session is of the legacy era.
+    pub(in super::super) fn era(&self) -> Era {
+        if self.session.is_some() { Era::Legacy } else { Era::Modern }
+    }
+}
+
+impl Upstream {
+    /// What is known of the server as it is spoken to for clients of an era; `None` until it has answered once.
+    pub fn facts_for(&self, client: Era) -> Option<Arc<Facts>> {
+        let general = self.facts()?;
+        match client {
+            Era::Legacy if self.may_have_both(&general) => self.legacy.load_full().or(Some(general)),
+            _ => Some(general),
+        }
+    }
+
+    /// Whether a legacy client gets something of its own of a server that is modern to others. The connection of a server that
+    /// dials in is not asked for what nobody may need, nor is one where each principal presents a credential.
+    fn may_have_both(&self, general: &Facts) -> bool {
+        let is_its_own = matches!(self.config.isolation, None | Some(Isolation::Session));
+        let can_be_asked = self.config.kind != UpstreamKind::DialIn && !self.is_for_each();
+        general.era == Era::Modern && self.config.era == EraChoice::Auto && is_its_own && can_be_asked
+    }
+
+    /// Learns whether a modern server speaks the legacy era as well, and what it has there, when the first legacy client comes:
+    /// `server/discover` does not say it. What is opened for it ends again.
+    pub async fn learn_legacy(self: &Arc<Self>) {
+        let asks =
+            !self.legacy_asked.initialized() && self.facts().is_some_and(|known| self.may_have_both(&known));
+        if asks {
+            let this = Arc::clone(self);
+            // In a task of its own: a client that goes away must not keep it from being learned.
+            let asked = async move { this.legacy_asked.get_or_init(|| this.ask_legacy()).await.to_owned() };
+            let _ = tokio::task::spawn_local(asked).await;
+        }
+    }
+
+    async fn ask_legacy(&self) {
+        let opening = Opening {
+            hub: self.places.hub(&Owner::Everyone, None),
+            capabilities: ClientCapabilities::default(),
+            token: None,
+            limit: self.timeout.min(PATIENCE),
+            own: Some(Era::Legacy),
+        };
+        let framing = self.framing.load_full();
+        match self.open_as(EraChoice::Legacy, &opening).await {
+            Ok((_, facts)) => self.legacy.store(Some(facts)),
+            // Most modern servers have one era, and that is no fault.
+            Err(error) => {
+                self.framing.store(framing);
+                tracing::debug!("it is spoken to in the modern era for all clients: {error}");
+            }
+        }
+    }
+
+    /// Keeps what an opening has found out.
+    pub(super) fn learned(&self, facts: &Arc<Facts>, opening: &Opening) {
+        let is_both = self.facts().is_some_and(|known| known.era == Era::Modern);
+        match (opening.own, facts.era) {
+            (Some(Era::Legacy), Era::Legacy) if is_both => self.legacy.store(Some(Arc::clone(facts))),
+            (own, era) => {
+                if own == Some(Era::Legacy) && era == Era::Modern {
+                    // It has lost that era.
+                    self.legacy.store(None);
+                }
+                self.facts.store(Some(self.in_general(facts)));
+            }
+        }
+    }
+}
