@@ -26,7 +26,7 @@ struct Bounds {
 
 /// Far above the largest body that a client sends by mistake; no longer than a body that is wanted may take.
 const BOUNDS: Bounds =
-    Bounds { bytes: 64 * 1024 * 1024, time: Duration::from_secs(30), silence: Duration::from_secs(2) };
+    Bounds { bytes: 32 * 1024 * 1024, time: Duration::from_secs(30), silence: Duration::from_secs(2) };
 
 /// Bytes of one read.
 const PIECE: usize = 16 * 1024;
