@@ -58,6 +58,7 @@ mod soak;
 mod status;
 mod streams;
 mod transports;
+mod upstream_try;
 mod wrong_ids;
 
 use airlock_tests::{Airlock, Setup, skip};

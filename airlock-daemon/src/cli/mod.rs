@@ -12,11 +12,15 @@ mod reload;
 pub mod serve;
 pub mod status;
 pub mod token;
+pub mod upstream;
 pub mod vet;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Where every command looks for the configuration when none is named.
+const DEFAULT_CONFIG: &str = "/etc/airlock/airlock.yaml";
 
 /// The door through which agents outside use MCP servers inside.
 #[derive(Debug, Parser)]
@@ -45,6 +49,8 @@ enum Command {
     PolicyVet,
     /// See what the kernel of this host gives.
     Kernel(kernel::Args),
+    /// Try a server by itself.
+    Upstream(upstream::Args),
     /// Get a token from a running development issuer.
     Token(token::Args),
 }
@@ -60,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Policy(args) => policy::run(args),
         Command::PolicyVet => vet::run(),
         Command::Kernel(args) => kernel::run(args),
+        Command::Upstream(args) => upstream::run(args),
         Command::Token(args) => token::run(args),
     }
 }

@@ -137,7 +137,7 @@ impl Session {
         let gone = || UpstreamError::Ended {
             upstream: upstream.name.to_string(),
             detail: " with the session".to_owned(),
-            command: String::new(),
+            remedy: String::new(),
         };
         let orders = self.streams().ears.as_ref().and_then(|ears| ears.each.get(&upstream.name).cloned());
         let orders = orders.ok_or_else(gone)?;

@@ -215,16 +215,24 @@ impl Events {
     }
 
     /// Waits for events and hands them over, as many as there are.
-    pub(super) async fn next(&mut self, mut tell: impl FnMut(&Event)) -> std::io::Result<()> {
+    pub(super) async fn next(&mut self, tell: impl FnMut(&Event)) -> std::io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
-        let ring = ready.get_inner_mut();
-        while let Some(bytes) = ring.next() {
-            if let Some(event) = Event::from_bytes(&bytes) {
-                tell(&event);
-            }
-        }
+        read(ready.get_inner_mut(), tell);
         ready.clear_ready();
         Ok(())
+    }
+
+    /// Hands over those that there are already.
+    pub(super) fn drain(&mut self, tell: impl FnMut(&Event)) {
+        read(self.0.get_mut(), tell);
+    }
+}
+
+fn read(ring: &mut RingBuf<MapData>, mut tell: impl FnMut(&Event)) {
+    while let Some(bytes) = ring.next() {
+        if let Some(event) = Event::from_bytes(&bytes) {
+            tell(&event);
+        }
     }
 }
 

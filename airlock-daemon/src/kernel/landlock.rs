@@ -18,6 +18,7 @@ use landlock::{
     RulesetCreatedAttr as _, RulesetError, Scope, path_beneath_rules,
 };
 
+use super::path_fault::path_fault;
 use super::report::Layer;
 use super::wants::{DEVICES, Given, INSIDE, READ_ONLY, SYSTEM, Wants};
 use crate::config::schema::PinNetwork;
@@ -37,7 +38,7 @@ const NODES: [&str; 10] = ["null", "zero", "full", "random", "urandom", "tty", "
 /// Why a server has no domain.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DomainError {
-    #[error("{}: {source}; `files` has to name what is there, and airlock has to be able to reach it", path.display())]
+    #[error("{}: {}; `files` has to name what is there, and airlock has to be able to reach it", path.display(), path_fault(path, None).unwrap_or_else(|| source.to_string()))]
     Path { path: PathBuf, source: io::Error },
     #[error(
         "{}: more than {CROWD} entries lie around files of Airlock's own that are hidden there, and each needs a rule; keep Airlock's files in directories of their own", .0.display()

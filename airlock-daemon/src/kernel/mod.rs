@@ -33,10 +33,12 @@ mod namespaces;
 mod netlink;
 mod network;
 mod own_dir;
+mod path_fault;
 mod peer;
 mod pins;
 mod program;
 pub mod promises;
+mod refused;
 mod report;
 mod sealed;
 mod seccomp;
@@ -72,6 +74,7 @@ pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::pins::PinsError;
+pub use self::refused::Refused;
 pub use self::report::{Layer, Report};
 pub use self::sockets::SocketsError;
 pub use self::spawn::{
@@ -86,6 +89,7 @@ use self::ladder::Climbed;
 use self::links::Links;
 use self::namespaces::Permitted;
 use self::pins::Pins;
+use self::refused::Refusals;
 use self::report::{claim, rung_name};
 use self::seccomp::Sockets;
 use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
@@ -137,6 +141,7 @@ pub struct KernelHalf {
     programs: Option<Arc<Programs>>,
     pinning: Option<Arc<Pinning>>,
     names: Names,
+    refusals: Refusals,
     hidden: Mutex<Vec<PathBuf>>,
     slice: Option<Result<Slice, SliceError>>,
     permitted: Option<Permitted>,
@@ -271,6 +276,7 @@ impl KernelHalf {
                 programs,
                 pinning,
                 names,
+                refusals: Refusals::default(),
                 hidden: Mutex::default(),
                 slice,
                 permitted,
@@ -295,6 +301,7 @@ impl KernelHalf {
     /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them) the cell has
     /// none, and only the steps between fork and exec confine the process.
     pub fn cell(&self, upstream: &str, pin: &Pin) -> Result<Cell, KernelError> {
+        self.refusals.forget(upstream);
         let leaf = match &self.pinning {
             Some(pinning) => {
                 self.tell_of_limits(&pinning.cgroups, upstream, pin);
@@ -388,6 +395,17 @@ impl KernelHalf {
         Ok(loader::denied(&programs.lock())?.to_vec())
     }
 
+    /// The sum of what was refused to the processes of a server since one was last started; none where nothing was.
+    pub fn refused(&self, upstream: &str) -> Option<Refused> {
+        self.refusals.of(upstream)
+    }
+
+    /// The same after what the kernel has told so far is read; blocks for half a second at most.
+    pub fn refused_by_now(&self, upstream: &str) -> Option<Refused> {
+        self.refusals.settle();
+        self.refused(upstream)
+    }
+
     /// Tells of each refusal, for ever; run it on the control thread. Returns at once where there are no programs, or when it
     /// runs already.
     ///
@@ -395,17 +413,26 @@ impl KernelHalf {
     pub async fn watch_denials(self: Arc<Self>, mut tell: impl FnMut(Denied), mut untold: impl FnMut(u64)) {
         let Some(programs) = self.programs.clone() else { return };
         let Some(mut events) = Events::take(&mut programs.lock()) else { return };
+        let mut asked = self.refusals.read();
+        let mut tell = |event: &airlock_ebpf::Event| {
+            if let Some(denied) = self.names.name(event) {
+                self.refusals.count(&denied);
+                tell(denied);
+            }
+        };
         let mut lost = 0;
         // What was too much to tell comes after what was told, so it is asked for as well.
         let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let told = tokio::select! {
-                told = events.next(|event| {
-                    if let Some(denied) = self.names.name(event) {
-                        tell(denied);
-                    }
-                }) => told,
+                told = events.next(&mut tell) => told,
+                Some(done) = asked.recv() => {
+                    events.drain(&mut tell);
+                    // Whoever asked may have given up.
+                    let _ = done.send(());
+                    Ok(())
+                }
                 _ = second.tick() => Ok(()),
             };
             if let Err(error) = told {

@@ -23,6 +23,7 @@ use super::landlock::Domain;
 use super::mounts::Mounts;
 use super::namespaces::{Namespaces, Permitted};
 use super::own_dir::OwnDir;
+use super::path_fault::path_fault;
 use super::program::{Program, StartError};
 use super::seccomp::Filters;
 use super::users::{self, Ids};
@@ -61,14 +62,14 @@ pub struct ServerCommand {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The program is nowhere in `PATH`, or not at its absolute path.
-    #[error("program `{}` not found in {path}; install it, or write its absolute path in `command`", program.display())]
+    #[error("program `{}` not found{place}; install it, or write its absolute path in `command`", program.display())]
     NotFound {
         /// The upstream.
         upstream: String,
         /// What was looked for.
         program: PathBuf,
-        /// Where.
-        path: String,
+        /// Where, or which part of its path is at fault.
+        place: String,
     },
     /// The program is there but may not be executed.
     #[error("`{}` is not an executable file; make it one: chmod +x", program.display())]
@@ -87,12 +88,14 @@ pub enum SpawnError {
         program: PathBuf,
     },
     /// The working directory is none.
-    #[error("working directory {} is not a directory; create it or change `working_dir`", dir.display())]
+    #[error("working directory {} is not a directory{fault}; create it or change `working_dir`", dir.display())]
     WorkingDir {
         /// The upstream.
         upstream: String,
         /// The path.
         dir: PathBuf,
+        /// Which part of it is at fault.
+        fault: String,
     },
     /// The user does not exist.
     #[error("there is no user `{user}`; create it (systemd-sysusers, useradd --system) or change `user`")]
@@ -119,7 +122,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The kernel did not execute the program.
-    #[error("cannot execute {}: {source}; check the file, its interpreter, and that the server's user may read it", program.display())]
+    #[error("cannot execute {}: {source}; {fault}", program.display())]
     Exec {
         /// The upstream.
         upstream: String,
@@ -127,6 +130,8 @@ pub enum SpawnError {
         program: PathBuf,
         /// What the kernel said.
         source: io::Error,
+        /// Which part of its path is at fault, or what to look at.
+        fault: String,
     },
     /// Something before the fork failed.
     #[error("cannot {action}: {source}; raise the limit of open files if it says so")]
@@ -202,7 +207,9 @@ impl Cell {
         };
         let program = find_program(&upstream, command)?;
         if !command.working_dir.is_dir() {
-            return Err(SpawnError::WorkingDir { upstream, dir: command.working_dir.clone() });
+            let dir = command.working_dir.clone();
+            let fault = path_fault(&dir, None).map(|fault| format!(": {fault}")).unwrap_or_default();
+            return Err(SpawnError::WorkingDir { upstream, dir, fault });
         }
         let ids = if let Some(user) = &command.user {
             change_of_user(&upstream, user)?
@@ -292,7 +299,12 @@ impl Cell {
             }),
             Err(StartError::Clone(source)) => Err(prepare("start a process")(source)),
             Err(StartError::Step(step, source)) => Err(SpawnError::Confine { upstream, step, source }),
-            Err(StartError::Execute(source)) => Err(SpawnError::Exec { upstream, program, source }),
+            Err(StartError::Execute(source)) => {
+                let fault = path_fault(&program, ids).unwrap_or_else(|| {
+                    "check the file, its interpreter, and that the server's user may read it".to_owned()
+                });
+                Err(SpawnError::Exec { upstream, program, source, fault })
+            }
         }
     }
 }
@@ -347,8 +359,8 @@ fn find_program(upstream: &str, command: &ServerCommand) -> Result<PathBuf, Spaw
         } else if program.exists() {
             Err(SpawnError::NotExecutable { upstream: upstream(), program: program.clone() })
         } else {
-            let dir = program.parent().unwrap_or(program).display().to_string();
-            Err(SpawnError::NotFound { upstream: upstream(), program: program.clone(), path: dir })
+            let fault = path_fault(program, None).map(|fault| format!(": {fault}")).unwrap_or_default();
+            Err(SpawnError::NotFound { upstream: upstream(), program: program.clone(), place: fault })
         };
     }
     if program.components().count() != 1 || program.as_os_str().is_empty() {
@@ -366,7 +378,7 @@ fn find_program(upstream: &str, command: &ServerCommand) -> Result<PathBuf, Spaw
         None => Err(SpawnError::NotFound {
             upstream: upstream(),
             program: program.clone(),
-            path: path.to_owned(),
+            place: format!(" in {path}"),
         }),
     }
 }

@@ -316,7 +316,7 @@ impl Resumed {
             Event::Failed(UpstreamError::Ended {
                 upstream: self.aim.upstream.as_deref().unwrap_or_default().to_owned(),
                 detail: " with the worker that it ran on".to_owned(),
-                command: String::new(),
+                remedy: String::new(),
             })
         })
     }

@@ -20,14 +20,14 @@ pub enum UpstreamError {
         detail: String,
     },
     /// The process ended.
-    #[error("upstream `{upstream}` ended{detail}. Run its command by hand to see why: {command}")]
+    #[error("upstream `{upstream}` ended{detail}{remedy}")]
     Ended {
         /// The upstream's name.
         upstream: String,
         /// Exit status and last words, where known.
         detail: String,
-        /// The command line.
-        command: String,
+        /// Empty, or a sentence with the full stop of the one before.
+        remedy: String,
     },
     /// Its address takes no connection.
     #[error(

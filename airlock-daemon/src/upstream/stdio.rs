@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::config::schema;
-use crate::kernel::{Exit, KernelHalf, ServerCommand, ServerProcess};
+use crate::kernel::{Exit, KernelHalf, Refused, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 
@@ -58,6 +58,7 @@ impl Start<'_> {
         let stream = self.backend.unix(stdio).map_err(|error| failed(error.to_string()))?;
         let process = Arc::new(Mutex::new(process));
         tokio::task::spawn_local(end_with_process(exit, Arc::downgrade(&process), handle));
+        let (kernel, name) = (Arc::clone(self.kernel), Arc::clone(self.name));
         Ok(Link::Pipe(PipeLink::start(Parts {
             upstream: Arc::clone(self.name),
             stream,
@@ -66,7 +67,7 @@ impl Start<'_> {
             hub: Arc::clone(self.hub),
             end: Box::new(move || {
                 let counted = self.counted;
-                let ended = end(&process, words);
+                let ended = end(&process, words, || kernel.refused_by_now(&name));
                 drop(process);
                 drop(counted);
                 ended
@@ -118,11 +119,17 @@ async fn end_with_process(exit: Exit, process: Weak<Mutex<ServerProcess>>, pipe:
     let _ = ended.await;
 }
 
-/// Kills a server, unless it has ended, and says how it ended: its exit status, and the last lines on its standard error.
-fn end(process: &Mutex<ServerProcess>, words: Option<LastWords>) -> String {
+/// Kills a server, unless it has ended, and says how it ended: its exit status, what the kernel refused it, and the last lines
+/// on its standard error.
+fn end(
+    process: &Mutex<ServerProcess>,
+    words: Option<LastWords>,
+    refused: impl FnOnce() -> Option<Refused>,
+) -> String {
     let status = process.lock().unwrap_or_else(PoisonError::into_inner).kill();
     let status = status.map(|status| status.to_string());
     let words = words.map(LastWords::take).filter(|words| !words.is_empty());
     let words = words.map(|words| format!("its last words: {words}"));
-    [status, words].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let refused = refused().map(|refused| format!("the kernel refused it {refused}"));
+    [status, refused, words].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

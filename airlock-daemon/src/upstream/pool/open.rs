@@ -1,11 +1,12 @@
 //! Opening a link of any transport, and the words for what went wrong.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::auth::principal::Token;
-use crate::config::schema::{EraChoice, Framing, Isolation, UpstreamKind};
+use crate::config::schema::{EraChoice, Framing, Isolation, KernelMode, PinNetwork, UpstreamKind};
 use crate::config::units::Period;
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapabilities;
@@ -24,6 +25,9 @@ use super::super::stdio::Start;
 use super::super::{subscription, unix};
 use super::places::{Opened, Slot};
 use super::{Owner, Upstream};
+
+/// Programs that fetch what they run.
+const DOWNLOADERS: [&str; 8] = ["bunx", "npm", "npx", "pipx", "pnpm", "uv", "uvx", "yarn"];
 
 /// For whom a link is opened.
 pub(super) struct Opening {
@@ -281,9 +285,38 @@ impl Upstream {
             Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
             Failure::Silent(what, limit) => match &ending.rubbish {
                 Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
-                None => self.silent(what, limit),
+                None => match self.kernel.refused(&self.name).filter(|_| is_started_here) {
+                    // It may wait for ever for what it is refused.
+                    Some(refused) => UpstreamError::Start {
+                        upstream,
+                        detail: format!(
+                            "it did not answer {what} within {}, and the kernel refused it {refused}. {}",
+                            Period(limit),
+                            self.remedy()
+                        ),
+                    },
+                    None => self.silent(what, limit),
+                },
             },
         }
+    }
+
+    /// What helps a server that is started here and does not live.
+    fn remedy(&self) -> String {
+        let program = self.config.command.first().map(Path::new).and_then(Path::file_name);
+        let program = program.unwrap_or_default().to_string_lossy();
+        let is_caged =
+            self.config.pin.network == PinNetwork::None && self.kernel.report().mode != KernelMode::Off;
+        if is_caged && DOWNLOADERS.contains(&&*program) {
+            return format!(
+                "`{program}` downloads, and a caged server has no network: install the package, and name its own program in \
+                 `command`"
+            );
+        }
+        if self.kernel.refused(&self.name).is_some_and(|refused| refused.is_of_network()) {
+            return "A caged server has no network: configure it to do without, or set `pin: {network: host}`".to_owned();
+        }
+        format!("`airlock upstream try {}` runs it in its cage and shows all that it says", self.name)
     }
 
     /// The error for a server that did not answer a request in time.
@@ -328,7 +361,7 @@ impl Upstream {
             _ => UpstreamError::Ended {
                 upstream: self.name.to_string(),
                 detail,
-                command: self.config.command.join(" "),
+                remedy: format!(". {}", self.remedy()),
             },
         }
     }
