@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+use crate::config::schema::AdminListen;
 use crate::config::units::Period;
 use crate::observe::escape::printable;
 
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// Configuration file of the running daemon; its `observability.admin_listen` is asked.
-    #[arg(long, default_value = "/etc/airlock/airlock.yaml", conflicts_with = "socket")]
+    #[arg(long, default_value = super::DEFAULT_CONFIG, conflicts_with = "socket")]
     config: PathBuf,
     /// The socket of the admin interface.
     #[arg(long)]
@@ -76,11 +77,19 @@ pub(super) fn ask(
 
 fn from_config(path: &Path) -> Result<PathBuf, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = match std::fs::read_to_string(path) {
+        // A daemon whose configuration is elsewhere may listen here all the same.
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(super::DEFAULT_CONFIG) =>
+        {
+            return Ok(PathBuf::from(AdminListen::DEFAULT));
+        }
+        text => text.map_err(|error| format!("cannot read {shown}: {error}"))?,
+    };
     let config =
         crate::config::from_text(&shown.to_string(), &text).map_err(|mistakes| mistakes.to_string())?;
-    config.observability.admin_listen.ok_or_else(|| {
-        format!("{shown} has no `observability.admin_listen`: add it, such as `/run/airlock/admin.sock`, and restart the daemon")
+    config.observability.admin_listen.socket().map(Path::to_path_buf).ok_or_else(|| {
+        format!("`observability.admin_listen` of {shown} is `null`: remove the key, and restart the daemon")
     })
 }
 

@@ -29,7 +29,7 @@ enum Command {
     /// Verify the chain of the whole log. Exit code 0: intact; 1: something is in doubt; 2: it cannot be read.
     Verify {
         /// The audit directory (`audit.dir`).
-        #[arg(long)]
+        #[arg(long, default_value = super::DEFAULT_AUDIT_DIR)]
         dir: PathBuf,
         /// A head printed by an earlier run: the log must still contain that line.
         #[arg(long, value_name = "SHA256", value_parser = parse_head)]
@@ -45,7 +45,7 @@ enum Command {
     /// Print the last records as a table.
     Tail {
         /// The audit directory (`audit.dir`).
-        #[arg(long)]
+        #[arg(long, default_value = super::DEFAULT_AUDIT_DIR)]
         dir: PathBuf,
         /// How many.
         #[arg(short = 'n', long = "lines", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_TAIL))]

@@ -15,7 +15,7 @@ const INVALID: u8 = 1;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// Print the mistakes as a JSON array of {file, line, column, message, expected, help}.
     #[arg(long)]

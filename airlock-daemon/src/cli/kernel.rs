@@ -12,9 +12,6 @@ use crate::kernel::{KernelHalf, Report, interface_exists, promises};
 
 use super::print;
 
-/// Where the configuration is looked for when none is named.
-const DEFAULT: &str = "/etc/airlock/airlock.yaml";
-
 /// Arguments of `airlock kernel`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -80,7 +77,7 @@ pub fn run(args: Args) -> ExitCode {
 fn read(path: Option<&Path>) -> Result<Config, String> {
     let path = match path {
         Some(path) => path,
-        None if Path::new(DEFAULT).exists() => Path::new(DEFAULT),
+        None if Path::new(super::DEFAULT_CONFIG).exists() => Path::new(super::DEFAULT_CONFIG),
         None => return Ok(Config::default()),
     };
     config::load(path).map_err(|diagnostics| diagnostics.to_string())

@@ -22,6 +22,9 @@ use clap::{Parser, Subcommand};
 /// Where every command looks for the configuration when none is named.
 const DEFAULT_CONFIG: &str = "/etc/airlock/airlock.yaml";
 
+/// Where every command looks for the audit log when no directory is named: the default of `audit.dir`.
+const DEFAULT_AUDIT_DIR: &str = "/var/lib/airlock/audit";
+
 /// The door through which agents outside use MCP servers inside.
 #[derive(Debug, Parser)]
 #[command(name = "airlock", version, propagate_version = true)]
@@ -68,5 +71,38 @@ pub fn run() -> ExitCode {
         Command::Kernel(args) => kernel::run(args),
         Command::Upstream(args) => upstream::run(args),
         Command::Token(args) => token::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::Config;
+
+    #[test]
+    fn every_command_has_the_same_defaults() {
+        assert_eq!(Config::default().audit.dir.to_str(), Some(DEFAULT_AUDIT_DIR));
+        for words in [
+            "serve",
+            "check",
+            "status",
+            "block list",
+            "token --subject alice",
+            "upstream try docs",
+            "kernel doctor",
+            "audit verify",
+            "audit tail",
+            "policy test",
+            "policy explain --correlation-id x",
+            "policy diff --path /new",
+        ] {
+            let parsed = Cli::try_parse_from(["airlock"].into_iter().chain(words.split(' ')));
+            let shown = format!("{:?}", parsed.unwrap_or_else(|error| panic!("{words}: {error}")));
+            for (key, default) in [("config", DEFAULT_CONFIG), ("dir", DEFAULT_AUDIT_DIR)] {
+                let named =
+                    [format!("{key}: \""), format!("audit_{key}: \"")].iter().any(|key| shown.contains(key));
+                assert!(!named || shown.contains(&format!("{key}: \"{default}\"")), "{words}: {shown}");
+            }
+        }
     }
 }

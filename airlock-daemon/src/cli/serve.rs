@@ -26,7 +26,7 @@ use crate::runtime::worker::Phase;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, default_value = "/etc/airlock/airlock.yaml")]
+    #[arg(long, default_value = super::DEFAULT_CONFIG)]
     config: PathBuf,
 }
 

@@ -18,8 +18,8 @@ use super::print;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration file of the running daemon; its `auth.development_issuer.listen` is asked.
-    #[arg(long, required_unless_present = "issuer", conflicts_with = "issuer")]
-    config: Option<PathBuf>,
+    #[arg(long, default_value = super::DEFAULT_CONFIG, conflicts_with = "issuer")]
+    config: PathBuf,
     /// URL of the development issuer, such as <http://127.0.0.1:9000>.
     #[arg(long)]
     issuer: Option<String>,
@@ -59,10 +59,9 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn token(args: &Args) -> Result<String, String> {
-    let issuer = match (&args.issuer, &args.config) {
-        (Some(issuer), _) => issuer.clone(),
-        (None, Some(path)) => from_config(path)?,
-        (None, None) => return Err("give --config FILE or --issuer URL".into()),
+    let issuer = match &args.issuer {
+        Some(issuer) => issuer.clone(),
+        None => from_config(&args.config)?,
     };
     let url = token_url(&issuer)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -243,7 +242,7 @@ mod tests {
             let problem = token(&args(&[&words[..], &["--subject", "alice"]].concat())).expect_err(expected);
             assert!(problem.contains(expected), "{words:?}: {problem}");
         }
-        assert!(Cli::try_parse_from(["token", "--subject", "alice"]).is_err(), "neither file nor URL");
+        assert_eq!(args(&["--subject", "alice"]).config, PathBuf::from(crate::cli::DEFAULT_CONFIG));
         assert!(Cli::try_parse_from(["token", "--issuer", "http://127.0.0.1:1"]).is_err(), "nobody");
     }
 }

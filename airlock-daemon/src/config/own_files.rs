@@ -15,7 +15,7 @@ pub fn own_files(config: &Config, file: &Path) -> Vec<PathBuf> {
     own.extend(config.audit.checkpoint.as_ref().map(|checkpoint| checkpoint.key_file.clone()));
     own.extend(config.server.tls.as_ref().map(|tls| tls.key_file.clone()));
     own.extend(config.server.unix_socket.clone());
-    own.extend(config.observability.admin_listen.clone());
+    own.extend(config.observability.admin_listen.socket().map(Path::to_path_buf));
     // systemd's directory of this service's credentials.
     own.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     for upstream in &config.upstreams {

@@ -123,7 +123,7 @@ fn hosts(config: &Config, checks: &mut Checks<'_>) {
 }
 
 fn admin(config: &Config, checks: &mut Checks<'_>) {
-    if config.observability.admin_listen.as_ref().is_some_and(|path| !path.is_absolute()) {
+    if config.observability.admin_listen.socket().is_some_and(|path| !path.is_absolute()) {
         checks.value(
             at!["observability", "admin_listen"],
             "the path of the admin socket is relative",

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::config::schema::AdminListen;
 use crate::config::units::FileMode;
 use crate::runtime::listener::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
@@ -31,13 +32,28 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens the socket for nobody but its owner and root.
+    /// Opens the socket for nobody but its owner and root. One that was not asked for is left out where it cannot be, which the
+    /// log tells: its directory is the service's, and the daemon on a developer's machine need not be that.
     ///
     /// # Errors
     /// [`ListenError`], with the remedy.
-    pub fn open(path: &Path) -> Result<Self, ListenError> {
-        let (listener, file) = unix_socket::open(path, FileMode(0o600), "observability.admin_listen")?;
-        Ok(Self { listener, _file: file })
+    pub fn open(at: &AdminListen) -> Result<Option<Self>, ListenError> {
+        let Some(path) = at.socket() else { return Ok(None) };
+        if *at == AdminListen::Unsaid && !path.parent().is_some_and(Path::is_dir) {
+            tracing::info!(
+                "no admin interface: {} has no directory; `airlock status` needs one",
+                path.display()
+            );
+            return Ok(None);
+        }
+        match unix_socket::open(path, FileMode(0o600), "observability.admin_listen") {
+            Ok((listener, file)) => Ok(Some(Self { listener, _file: file })),
+            Err(error) if *at == AdminListen::Unsaid => {
+                tracing::warn!("no admin interface: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
     /// The audit directory (`audit.dir`).
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = crate::cli::DEFAULT_AUDIT_DIR)]
     audit_dir: PathBuf,
     /// The bundle that was in force: where both say the same about arguments, less stays open.
     #[arg(long, value_name = "DIR")]

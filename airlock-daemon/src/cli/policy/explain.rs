@@ -29,11 +29,11 @@ pub(super) struct Args {
     )]
     input: Option<PathBuf>,
     /// A decision of the audit log, by the id that the client was told.
-    #[arg(long, value_name = "ID", requires = "audit_dir")]
+    #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
     /// The audit directory (`audit.dir`).
-    #[arg(long, value_name = "DIR")]
-    audit_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = crate::cli::DEFAULT_AUDIT_DIR)]
+    audit_dir: PathBuf,
     /// The whole target of that call, where the record shows only a part of it; it is checked against the record's digest.
     #[arg(long, value_name = "TEXT", requires = "correlation_id")]
     target: Option<String>,
@@ -119,10 +119,10 @@ fn question(args: &Args) -> Result<Question, String> {
         let asked = Asked::parse(&text(input)?).map_err(|error| format!("{}: {error}", input.display()))?;
         return Ok((asked, BTreeSet::new(), None));
     }
-    let (Some(id), Some(dir)) = (&args.correlation_id, &args.audit_dir) else {
-        return Err("give --input, or --correlation-id with --audit-dir".to_owned());
+    let Some(id) = &args.correlation_id else {
+        return Err("give --input or --correlation-id".to_owned());
     };
-    let recorded = find(dir, id)?;
+    let recorded = find(&args.audit_dir, id)?;
     let arguments = args.arguments.as_deref().map(text).transpose()?;
     let Rebuilt { asked, unknown } =
         recorded.rebuild(Known { arguments: arguments.as_deref(), target: args.target.as_deref() })?;

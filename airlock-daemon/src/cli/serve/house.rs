@@ -98,7 +98,7 @@ impl House {
             Some(address) => Some(listener::open_one(address)?),
             None => None,
         };
-        let admin = config.observability.admin_listen.as_deref().map(AdminSocket::open).transpose()?;
+        let admin = AdminSocket::open(&config.observability.admin_listen)?;
         let dial_ins = dial_in::open_all(&config, &kernel)?;
         let (audit, writer) = AuditLog::open(&config.audit)?;
         let metrics = Metrics::new();

@@ -1,7 +1,7 @@
 //! `observability`: logs and metrics.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observability {
-    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path. For root and the daemon's own user.
-    pub admin_listen: Option<PathBuf>,
+    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path; by default [`AdminListen::DEFAULT`],
+    /// where its directory exists. For root and the daemon's own user. `null` for none.
+    pub admin_listen: AdminListen,
     /// Address of `/metrics`; not served when absent.
     pub metrics_listen: Option<SocketAddr>,
     /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system has and those of
@@ -20,6 +21,44 @@ pub struct Observability {
     pub otlp_endpoint: Option<String>,
     /// Logs.
     pub log: Log,
+}
+
+/// `observability.admin_listen`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AdminListen {
+    /// The configuration does not say: [`AdminListen::DEFAULT`], where that can be.
+    #[default]
+    Unsaid,
+    /// `null`: none.
+    Off,
+    /// This socket.
+    At(PathBuf),
+}
+
+impl AdminListen {
+    /// Where the daemon listens, and commands ask, when nothing else is said.
+    pub const DEFAULT: &str = "/run/airlock/admin.sock";
+
+    /// The socket that may be there.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Unsaid => Some(Path::new(Self::DEFAULT)),
+            Self::Off => None,
+            Self::At(path) => Some(path),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminListen {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<PathBuf>::deserialize(deserializer)?.map_or(Self::Off, Self::At))
+    }
+}
+
+impl Serialize for AdminListen {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.socket().serialize(serializer)
+    }
 }
 
 /// `observability.log`.

@@ -133,3 +133,63 @@ fn what_everybody_may_write_is_told_with_place_and_remedy() {
     with_mode(dir.path(), 0o1777);
     load(&path).expect("nobody but its owner replaces it");
 }
+
+#[test]
+fn the_admin_socket_is_where_commands_look_unless_it_is_said_otherwise() {
+    use crate::config::schema::AdminListen;
+    let listen = |text: &str| super::good(&format!("{}{text}", super::AUTH)).observability.admin_listen;
+    assert_eq!(listen("").socket().and_then(std::path::Path::to_str), Some("/run/airlock/admin.sock"));
+    assert_eq!(listen("observability: {admin_listen: null}\n"), AdminListen::Off);
+    assert_eq!(listen("observability: {admin_listen: null}\n").socket(), None);
+    let at = listen("observability: {admin_listen: /run/other/admin.sock}\n");
+    assert_eq!(at, AdminListen::At("/run/other/admin.sock".into()));
+}
+
+/// Every key that the schema has, but those that are refused as not yet enforced.
+#[test]
+fn the_example_shows_every_key() {
+    const LATER: [&str; 13] = [
+        "roots",
+        "virtual",
+        "real",
+        "read_only",
+        "write_prefixes",
+        "dlp",
+        "packs",
+        "detectors",
+        "pattern",
+        "action",
+        "direction",
+        "retention",
+        "checkpoint",
+    ];
+    const LATER_TOO: [&str; 3] = ["every", "key_file", "otlp_endpoint"];
+    let manifest = env!("CARGO_MANIFEST_DIR");
+    let example =
+        fs::read_to_string(format!("{manifest}/../systemd/config.example.yaml")).expect("the example");
+    let mut schema = fs::read_to_string(format!("{manifest}/src/config/schema.rs")).expect("the schema");
+    for entry in fs::read_dir(format!("{manifest}/src/config/schema")).expect("the schema") {
+        schema += &fs::read_to_string(entry.expect("an entry").path()).expect("the schema");
+    }
+    let mut keys = std::collections::BTreeSet::new();
+    let mut renamed = None;
+    for line in schema.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("#[serde(rename = \"") {
+            renamed = name.split('"').next();
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(": "))
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            keys.insert(renamed.take().unwrap_or(name));
+        }
+    }
+    assert!(keys.len() > 80, "{keys:?}");
+    let is_shown = |key: &&&str| {
+        example.match_indices(**key).any(|(at, _)| {
+            let is_whole = !example[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            is_whole && example[at + key.len()..].starts_with(':')
+        })
+    };
+    let is_later = |key: &&&str| LATER.contains(key) || LATER_TOO.contains(key);
+    let missing: Vec<_> = keys.iter().filter(|key| !is_later(key) && !is_shown(key)).collect();
+    assert!(missing.is_empty(), "the example does not show {missing:?}");
+}

@@ -12,7 +12,7 @@ const MAX_PATH: usize = 107;
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     slice(config, checks);
     let mut sockets: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    let others = [&config.server.unix_socket, &config.observability.admin_listen];
+    let others = [config.server.unix_socket.as_deref(), config.observability.admin_listen.socket()];
     for (index, upstream) in config.upstreams.iter().enumerate() {
         if upstream.kind != UpstreamKind::DialIn || !checks.known(at!["upstreams", index, "type"]) {
             continue;
@@ -35,7 +35,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
                 "a socket for each server that dials in",
                 "choose another path, or remove the key",
             );
-        } else if others.into_iter().flatten().any(|other| *other == socket) {
+        } else if others.into_iter().flatten().any(|other| *other == *socket) {
             checks.value(
                 path,
                 "Airlock listens on this socket for others already",

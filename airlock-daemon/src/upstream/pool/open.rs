@@ -314,7 +314,9 @@ impl Upstream {
             );
         }
         if self.kernel.refused(&self.name).is_some_and(|refused| refused.is_of_network()) {
-            return "A caged server has no network: configure it to do without, or set `pin: {network: host}`".to_owned();
+            return "A caged server has no network: configure it to do without, or run it as a unit of its own (`type: http`, \
+                    `unix` or `dial_in`)"
+                .to_owned();
         }
         format!("`airlock upstream try {}` runs it in its cage and shows all that it says", self.name)
     }
