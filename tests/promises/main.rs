@@ -9,6 +9,7 @@ mod batches;
 mod breadth;
 mod bridge;
 mod browser;
+mod check_host;
 mod cold_starts;
 mod crowd;
 mod dial_in;

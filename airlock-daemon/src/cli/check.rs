@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, schema::Config};
-use crate::observe::escape::printable;
+use crate::kernel::{DEFAULT_PATH, user_id};
 use crate::policy::vet::Vetting;
 
 /// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
@@ -17,14 +17,17 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     pub config: PathBuf,
-    /// Print the mistakes as a JSON array of {file, line, column, message, expected, help}.
+    /// Do not look at what the file names on this host (programs, users, directories, ports): for a check elsewhere, as in CI.
+    #[arg(long)]
+    pub no_host: bool,
+    /// Print mistakes and warnings as a JSON array of {severity, file, line, column, message, expected, help}.
     #[arg(long)]
     pub json: bool,
 }
 
 /// Runs the command.
 ///
-/// Exit code 0: no mistakes; 1: mistakes, all of them printed.
+/// Exit code 0: no mistakes, though perhaps warnings; 1: mistakes, all of them printed.
 #[expect(clippy::needless_pass_by_value, reason = "every command is run by the same kind of function")]
 pub fn run(args: Args) -> ExitCode {
     run_with(&args, policy_compiles)
@@ -54,23 +57,28 @@ fn check(
             deeper(&config)?;
             Ok(config)
         });
-    let mistakes = checked.as_ref().err().map_or(&[][..], Vec::as_slice);
+    let told = match &checked {
+        Ok(config) => warnings(args, config),
+        Err(mistakes) => mistakes.clone(),
+    };
     if args.json {
         // Plain strings and numbers always serialise; what remains is a closed output.
-        let _ = serde_json::to_writer_pretty(&mut *out, mistakes);
+        let _ = serde_json::to_writer_pretty(&mut *out, &told);
         let _ = writeln!(out);
     } else {
-        for mistake in mistakes {
-            let _ = writeln!(err, "{mistake}");
+        for one in &told {
+            let _ = writeln!(err, "{one}");
         }
     }
     match &checked {
         Ok(config) => {
             if !args.json {
-                let _ = writeln!(out, "{file}: ok ({})", summary(config));
-                for warning in warnings(config) {
-                    let _ = writeln!(err, "{file}: warning: {warning}");
-                }
+                let warned = if told.is_empty() {
+                    String::new()
+                } else {
+                    format!(", {}", count(told.len(), "warning"))
+                };
+                let _ = writeln!(out, "{file}: ok ({}{warned})", summary(config));
             }
             0
         }
@@ -83,23 +91,12 @@ fn check(
     }
 }
 
-/// What is no mistake, but has been one most times that it was written.
-fn warnings(config: &Config) -> Vec<String> {
-    let Some(base) = config.server.public_url.as_deref() else { return Vec::new() };
-    let merged = format!("{}/mcp", base.trim_end_matches('/'));
-    let is_ours = |audience: &String| {
-        audience.strip_prefix(&merged).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let strange = config.auth.issuers.iter().filter(|issuer| !issuer.audience.iter().any(is_ours));
-    strange
-        .map(|issuer| {
-            format!(
-                "no `audience` of {} is `{merged}`, for which clients ask (RFC 8707): add it, unless this provider puts \
-                 something else into `aud` whatever it is asked for",
-                printable(&issuer.issuer)
-            )
-        })
-        .collect()
+/// What is no mistake, but has been one most times that it was written, and what does not fit this host.
+fn warnings(args: &Args, config: &Config) -> Vec<Diagnostic> {
+    // What the name service does not say is no reason to warn.
+    let has_user = |name: &str| !matches!(user_id(name), Ok(None));
+    let host = config::Host { path: DEFAULT_PATH, has_user: &has_user };
+    config::advise(&args.config, config, (!args.no_host).then_some(&host))
 }
 
 fn summary(config: &Config) -> String {
@@ -130,7 +127,7 @@ mod tests {
         let text = format!("{text}policy: {{path: {:?}}}\n", dir.path());
         std::fs::write(&config, text).expect("write");
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = check(&Args { config, json }, |_| deeper, &mut out, &mut err);
+        let code = check(&Args { config, json, no_host: true }, |_| deeper, &mut out, &mut err);
         (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
     }
 

@@ -50,9 +50,21 @@ impl Issue {
     }
 }
 
-/// One mistake. Its JSON form is stable: `file`, `line`, `column`, `message`, `expected`, `help`.
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing starts with it.
+    Error,
+    /// It is allowed, and seldom meant.
+    Warning,
+}
+
+/// One mistake. Its JSON form is stable: `severity`, `file`, `line`, `column`, `message`, `expected`, `help`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
+    /// Whether it is a mistake, or only likely to be one.
+    pub severity: Severity,
     /// The file, as it was named by the caller.
     pub file: String,
     /// The line, from 1; none when the file as a whole is meant.
@@ -82,6 +94,7 @@ impl Diagnostic {
         help: impl Into<String>,
     ) -> Self {
         Self {
+            severity: Severity::Error,
             file: file.into(),
             line: None,
             column: None,
@@ -91,6 +104,12 @@ impl Diagnostic {
             source: String::new(),
             width: 0,
         }
+    }
+
+    /// The same as a warning.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 
     /// A mistake at a line and a column, both from 1 and in characters, with the text of that line and how many characters of it
@@ -134,6 +153,7 @@ impl Diagnostics {
         let shown = hide(text, hidden).replace("\r\n", "\n").replace('\r', "\n");
         let lines: Vec<&str> = shown.lines().collect();
         let diagnostics = issues.into_iter().map(|issue| Diagnostic {
+            severity: Severity::Error,
             file: name.to_owned(),
             line: issue.at.map(|at| at.line),
             column: issue.at.map(|at| at.column),
@@ -163,7 +183,11 @@ impl fmt::Display for Diagnostics {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.message)?;
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(f, "{severity}: {}", self.message)?;
         let mut margin = 1;
         match (self.line, self.column) {
             (Some(line), Some(column)) => {

@@ -13,7 +13,8 @@ use super::on_disk::OnDisk;
 use super::parse;
 use super::schema::Config;
 use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
-use super::validate::{self, Files};
+use super::validate::later::NOT_YET;
+use super::validate::{self, Files, Host};
 
 /// Largest configuration file in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -57,6 +58,19 @@ pub fn from_text(name: &str, text: &str) -> Result<Config, Diagnostics> {
         return Err(too_large(name));
     }
     checked(name, text, Files::Ignore)
+}
+
+/// What of a good configuration in the file at `path` is likely to be a mistake all the same; with `host` also what it names and
+/// this host does not have.
+pub fn advise(path: &Path, config: &Config, host: Option<&Host<'_>>) -> Vec<Diagnostic> {
+    let name = path.display().to_string();
+    let Ok(text) = read(path, &name) else { return Vec::new() };
+    let parsed = parse::parse(&text);
+    let Some(root) = &parsed.root else { return Vec::new() };
+    let mut issues = validate::advise(config, root, host);
+    issues.truncate(MAX_DIAGNOSTICS);
+    let told = Diagnostics::new(&name, &text, &parsed.hidden, issues);
+    told.entries().iter().cloned().map(Diagnostic::as_warning).collect()
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Diagnostics> {
@@ -125,6 +139,8 @@ fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> 
         _ => {}
     }
     issues.sort_by_key(|issue| issue.at);
+    // Two checks may find the same.
+    issues.dedup_by(|one, other| one.at == other.at && one.message == other.message);
     if issues.len() > MAX_DIAGNOSTICS {
         issues.truncate(MAX_DIAGNOSTICS);
         if let Some(last) = issues.last_mut() {
@@ -163,7 +179,10 @@ fn mend(root: &mut Node, fault: Fault) -> Option<Option<Issue>> {
 fn mend_key(root: &mut Node, id: NodeId, key: &str, valid: &[&'static str]) -> Option<Issue> {
     let Kind::Map(entries) = &mut root.parent_mut(id)?.kind else { return None };
     let index = entries.iter().position(|entry| entry.value.id == id)?;
+    let valid: Vec<&'static str> = valid.iter().copied().filter(|key| !NOT_YET.contains(key)).collect();
+    let valid = valid.as_slice();
     let meant = nearest(key, valid).filter(|meant| entries.iter().all(|entry| entry.key != **meant));
+    let meant = meant.filter(|_| habit(key, valid).is_none());
     let entry = entries.get_mut(index)?;
     let issue = Issue::new(entry.key_at, format!("unknown key `{}`", brief(key))).expected(one_of(valid));
     Some(if let Some(meant) = meant {
@@ -172,8 +191,22 @@ fn mend_key(root: &mut Node, id: NodeId, key: &str, valid: &[&'static str]) -> O
         issue.help(format!("did you mean `{meant}`?"))
     } else {
         entries.remove(index);
-        issue.help("remove the key, or move it to where it belongs")
+        issue.help(habit(key, valid).unwrap_or("remove the key, or move it to where it belongs"))
     })
+}
+
+/// What to write in the place of a key that other programs' configurations have.
+fn habit(key: &str, valid: &[&str]) -> Option<&'static str> {
+    match key {
+        "args" | "arguments" if valid.contains(&"command") => {
+            Some("write the arguments behind the program: `command: [PROGRAM, ARGUMENT, …]`")
+        }
+        "mcpServers" | "mcp_servers" | "servers" if valid.contains(&"upstreams") => Some(
+            "list each server below `upstreams`: `- {name: NAME, type: stdio, command: [PROGRAM, ARGUMENT, …]}`, or with \
+             `type: http` and `url`",
+        ),
+        _ => None,
+    }
 }
 
 #[expect(clippy::option_option, reason = "see `mend`")]

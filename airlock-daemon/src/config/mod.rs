@@ -20,7 +20,8 @@ mod tests;
 
 pub use self::own_files::own_files;
 pub(crate) use de::nearest;
-pub use diagnostics::{Diagnostic, Diagnostics};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use exposed::{Exposed, exposed, exposed_with_way};
-pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, from_text, load, load_from_disk};
+pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, advise, from_text, load, load_from_disk};
 pub use on_disk::OnDisk;
+pub use validate::Host;

@@ -1,10 +1,12 @@
 //! What the types cannot say: values that do not fit together, and keys whose feature this release does not have.
 
+mod advice;
 mod auth;
 mod credential;
 mod dial_in;
 mod files;
-mod later;
+mod host;
+pub(super) mod later;
 mod limits;
 mod net;
 mod server;
@@ -13,6 +15,7 @@ mod upstreams;
 
 use std::time::Duration;
 
+pub use self::host::Host;
 use super::diagnostics::{Issue, Place};
 use super::network::Network;
 use super::schema::{Config, KernelMode, Rung, Seal};
@@ -51,6 +54,16 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     if files == Files::Check {
         policy_path(config, &mut checks);
         files::check(config, &mut checks);
+    }
+    checks.issues
+}
+
+/// What of a good `config` is likely to be none, and with `host` also what does not fit this host.
+pub(super) fn advise(config: &Config, root: &Node, host: Option<&Host<'_>>) -> Vec<Issue> {
+    let mut checks = Checks { root, issues: Vec::new() };
+    advice::check(config, &mut checks);
+    if let Some(host) = host {
+        host::check(config, host, &mut checks);
     }
     checks.issues
 }

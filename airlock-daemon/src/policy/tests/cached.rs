@@ -204,7 +204,7 @@ fn a_cache_that_may_be_used_is_used_and_no_other() {
     assert_eq!(hits("allow if input.call.arguments.path == \"/guide.md\"", other_arguments), 0);
     assert_eq!(hits("allow if input.client.address == \"192.0.2.1\"", elsewhere), 0);
     assert_eq!(hits("allow if input.time > 0", one()), 0);
-    assert_eq!(hits("allow if rand.intn(\"a\", 2) == 0\nallow := true", one()), 0);
+    assert_eq!(hits("allow if rand.intn(\"a\", 2) == 0\nallow := true\nrule_id := \"any\"", one()), 0);
     // An error is not kept.
     assert_eq!(hits("allow if input.call.arguments.path + 1 > 0", one()), 0);
     // The shipped policy can be cached, arguments and all.

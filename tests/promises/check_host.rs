@@ -1,0 +1,118 @@
+//! `airlock check` on the host warns of what `airlock serve` would fail on, and of what is seldom meant.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use airlock_tests::tools;
+use serde_json::Value;
+
+/// What `airlock check` says of a configuration with these lines: exit code, and its JSON.
+fn checked(text: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let config = dir.path().join("airlock.yaml");
+    let text =
+        format!("{text}policy: {{path: {policies:?}}}\naudit: {{dir: {:?}}}\n", dir.path().join("audit"));
+    fs::write(&config, text).expect("written");
+    let mut command = Command::new(tools::airlock());
+    command.args(["check", "--json", "--config"]).arg(&config).args(more);
+    let output = command.output().expect("the built airlock");
+    let told = serde_json::from_slice(&output.stdout);
+    (output.status.code(), told.unwrap_or_else(|error| panic!("{error}: {output:?}")))
+}
+
+fn text(told: &[Value], key: &str) -> Vec<String> {
+    told.iter().map(|one| one[key].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn what_the_host_does_not_have_is_warned_of() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let config = format!(
+        "server: {{listen: [\"{address}\"], unix_socket: /nonexistent/run/airlock.sock}}\n\
+         auth: {{development_issuer: {{listen: \"127.0.0.1:0\"}}}}\n\
+         upstreams:\n\
+         - {{name: a, type: stdio, command: [/nonexistent/server], user: no-such-user}}\n\
+         - {{name: b, type: stdio, command: [no-such-program-here], working_dir: /nonexistent/dir}}\n\
+         - {{name: c, type: stdio, command: [/bin/true], files: {{read: [/nonexistent/data], write: []}}}}\n"
+    );
+    let (code, told) = checked(&config, &[]);
+    assert_eq!(code, Some(0), "{told:?}");
+    let (messages, lines) =
+        (text(&told, "message"), told.iter().map(|one| one["line"].as_u64()).collect::<Vec<_>>());
+    let wanted = [
+        (1, format!("something listens on {address} already")),
+        (1, "there is no directory `/nonexistent/run`".to_owned()),
+        (4, "there is no program `/nonexistent/server` on this host".to_owned()),
+        (4, "this host has no user `no-such-user`".to_owned()),
+        (5, "there is no program `no-such-program-here` in `/usr/local/bin:/usr/bin:/bin`".to_owned()),
+        (5, "there is no directory `/nonexistent/dir`".to_owned()),
+        (6, "there is no `/nonexistent/data` on this host".to_owned()),
+    ];
+    for (line, message) in &wanted {
+        let at = messages.iter().position(|told| told == message);
+        assert_eq!(at.and_then(|at| lines[at]), Some(*line), "{message}: {told:?}");
+    }
+    assert_eq!(messages.len(), wanted.len(), "{told:?}");
+    assert!(told.iter().all(|one| one["severity"] == "warning" && one["help"] != ""), "{told:?}");
+    // Elsewhere, all of this says nothing.
+    assert_eq!(checked(&config, &["--no-host"]), (Some(0), Vec::new()));
+}
+
+#[test]
+fn what_is_seldom_meant_is_warned_of() {
+    let (code, told) = checked(
+        "server: {listen: [\"127.0.0.1:8080\"], public_url: \"https://door.example\"}\n\
+         auth: {issuers: [{issuer: \"https://idp.example/.well-known/openid-configuration\", audience: [\"https://door.example/mcp\"]}]}\n\
+         observability: {metrics_listen: \"127.0.0.1:8080\"}\n\
+         upstreams:\n\
+         - {name: a, type: stdio, command: [npx, -y, some-server], env: {DATA: \"${HOME}/data\"}}\n\
+         - {name: b, type: stdio, command: [/bin/cat, \"~/notes\", /srv/elsewhere/x], files: {read: [/srv/data], write: []}}\n",
+        &["--no-host"],
+    );
+    assert_eq!(code, Some(0), "{told:?}");
+    let messages = text(&told, "message").join("\n");
+    for words in [
+        "`127.0.0.1:8080` is listened on twice; first on line 1",
+        "the address of the provider's metadata, and not the issuer",
+        "`npx` needs the network to start anything",
+        "no shell reads this",
+        "the server does not see `/srv/elsewhere/x`",
+    ] {
+        assert!(messages.contains(words), "{words}: {told:?}");
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(text(&told, "help").iter().any(|help| help.contains("`https://idp.example`")), "{told:?}");
+    assert!(text(&told, "help").iter().any(|help| help.contains("npm install -g")), "{told:?}");
+}
+
+#[test]
+fn keys_of_other_programs_get_the_answer_that_is_needed() {
+    let (code, told) = checked(
+        "auth: {development_issuer: {listen: \"127.0.0.1:0\"}}\n\
+         mcpServers: {a: {command: npx}}\n\
+         root: []\n\
+         upstreams: [{name: a, type: stdio, command: [/bin/true], args: [x]}]\n",
+        &["--no-host"],
+    );
+    assert_eq!(code, Some(1), "{told:?}");
+    let helps = text(&told, "help");
+    assert!(
+        helps
+            .iter()
+            .any(|help| help.contains("`command: [PROGRAM, ARGUMENT, …]`") && help.contains("behind")),
+        "{told:?}"
+    );
+    assert!(helps.iter().any(|help| help.contains("list each server below `upstreams`")), "{told:?}");
+    // A key that this release would refuse is no suggestion.
+    assert!(!helps.iter().any(|help| help.contains("`roots`")), "{told:?}");
+    assert!(!text(&told, "expected").iter().any(|expected| expected.contains("`roots`")), "{told:?}");
+    let mut messages = text(&told, "message");
+    let all = messages.len();
+    messages.sort();
+    messages.dedup();
+    assert_eq!((messages.len(), all), (3, 3), "each stands once: {told:?}");
+}
