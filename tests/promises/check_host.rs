@@ -13,8 +13,8 @@ fn checked(text: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let dir = tempfile::tempdir().expect("a directory");
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let config = dir.path().join("airlock.yaml");
-    let text =
-        format!("{text}policy: {{path: {policies:?}}}\naudit: {{dir: {:?}}}\n", dir.path().join("audit"));
+    let (policies, audit) = (policies.display(), dir.path().join("audit"));
+    let text = format!("{text}policy: {{path: \"{policies}\"}}\naudit: {{dir: \"{}\"}}\n", audit.display());
     fs::write(&config, text).expect("written");
     let mut command = Command::new(tools::airlock());
     command.args(["check", "--json", "--config"]).arg(&config).args(more);

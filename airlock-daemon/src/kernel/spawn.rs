@@ -198,9 +198,34 @@ impl Cell {
         self.pinned
     }
 
+    /// As whom a server runs; none where it stays Airlock's own user.
+    fn user_of(&self, command: &ServerCommand) -> Result<Option<Ids>, SpawnError> {
+        let upstream = || self.upstream.clone();
+        let ids = if let Some(user) = &command.user {
+            change_of_user(&self.upstream, user)?
+        } else {
+            // A name service that fails is no reason to run it as somebody else.
+            default_user().map_err(|source| SpawnError::Prepare {
+                upstream: upstream(),
+                action: "look up the user airlock-mcp",
+                source,
+            })?
+        };
+        if self.strict && command.user.is_none() && is_root(ids) {
+            return Err(SpawnError::RootByOmission { upstream: upstream() });
+        }
+        if ids.is_none() && self.pinned {
+            tracing::warn!(
+                upstream = self.upstream,
+                "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
+            );
+        }
+        Ok(ids)
+    }
+
     /// Starts the server in this cell. It enters the cell before its program is executed.
     pub fn spawn(self, command: &ServerCommand) -> Result<ServerProcess, SpawnError> {
-        let upstream = self.upstream;
+        let upstream = self.upstream.clone();
         let prepare = |action| {
             let upstream = upstream.clone();
             move |source| SpawnError::Prepare { upstream, action, source }
@@ -211,21 +236,7 @@ impl Cell {
             let fault = path_fault(&dir, None).map(|fault| format!(": {fault}")).unwrap_or_default();
             return Err(SpawnError::WorkingDir { upstream, dir, fault });
         }
-        let ids = if let Some(user) = &command.user {
-            change_of_user(&upstream, user)?
-        } else {
-            // A name service that fails is no reason to run it as somebody else.
-            default_user().map_err(prepare("look up the user airlock-mcp"))?
-        };
-        if self.strict && command.user.is_none() && is_root(ids) {
-            return Err(SpawnError::RootByOmission { upstream });
-        }
-        if ids.is_none() && self.pinned {
-            tracing::warn!(
-                upstream,
-                "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
-            );
-        }
+        let ids = self.user_of(command)?;
         let entrance = match &self.leaf {
             Some(leaf) => Some(
                 leaf.open().map_err(|source| SpawnError::Cgroup { upstream: upstream.clone(), source })?,

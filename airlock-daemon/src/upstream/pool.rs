@@ -395,13 +395,7 @@ impl Upstream {
     /// When it cannot be started, does not speak MCP, or there are too many; and once [`UpstreamError::SessionLost`] when the
     /// process of a legacy session ended by itself since the session's last call.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
-        let mut facts = match self.facts_for(caller.era()) {
-            Some(facts) => facts,
-            None => {
-                let facts = self.probe_for(caller).await?;
-                self.facts_for(caller.era()).unwrap_or(facts)
-            }
-        };
+        let mut facts = self.facts_of(caller).await?;
         loop {
             let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
             if let Owner::Session(session) = &owner

@@ -97,13 +97,7 @@ impl Upstream {
         caller: &Caller<'_>,
         interest: Interest,
     ) -> Result<Subscription, UpstreamError> {
-        let facts = match self.facts_for(caller.era()) {
-            Some(facts) => facts,
-            None => {
-                let facts = self.probe_for(caller).await?;
-                self.facts_for(caller.era()).unwrap_or(facts)
-            }
-        };
+        let facts = self.facts_of(caller).await?;
         let seat = self.seat(&caller.identity)?;
         let who = Subscriber {
             identity: caller.identity.clone(),

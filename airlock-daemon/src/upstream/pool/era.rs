@@ -9,6 +9,7 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
 use super::super::driver::Facts;
+use super::super::error::UpstreamError;
 use super::open::Opening;
 use super::{Caller, Owner, Upstream};
 
@@ -30,6 +31,21 @@ impl Upstream {
             Era::Legacy if self.may_have_both(&general) => self.legacy.load_full().or(Some(general)),
             _ => Some(general),
         }
+    }
+
+    /// The same, learned now where it is not known.
+    ///
+    /// # Errors
+    /// As [`Upstream::probe_for`].
+    pub(in super::super) async fn facts_of(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+    ) -> Result<Arc<Facts>, UpstreamError> {
+        if let Some(facts) = self.facts_for(caller.era()) {
+            return Ok(facts);
+        }
+        let facts = self.probe_for(caller).await?;
+        Ok(self.facts_for(caller.era()).unwrap_or(facts))
     }
 
     /// Whether a legacy client gets something of its own of a server that is modern to others. The connection of a server that
