@@ -1,5 +1,6 @@
 //! Airlock as the client that the conformance suite tests: `gateway-client URL` starts Airlock before the server at the
-//! URL and does, as a legacy client of Airlock, what the scenario wants to see arrive at the server.
+//! URL and does, as a legacy client of Airlock, what the scenario wants to see arrive at the server. `GATEWAY_CLIENT_ERA`
+//! names the era in which Airlock speaks to that.
 //!
 //! A legacy client sends none of the headers that the server's revision wants: what arrives is Airlock's own doing.
 
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
         eprintln!("usage: gateway-client URL");
         return ExitCode::from(2);
     };
-    let upstreams = format!("  - {{name: server, type: http, url: \"{url}\"}}\n");
+    let era = std::env::var("GATEWAY_CLIENT_ERA").unwrap_or_else(|_| "auto".to_owned());
+    let upstreams = format!("  - {{name: server, type: http, era: {era}, url: \"{url}\"}}\n");
     let setup = Setup { upstreams, policy: POLICY.to_owned(), kernel: "off".to_owned(), ..Setup::default() };
     let airlock = setup.start();
     let told = walk(&airlock);

@@ -253,7 +253,9 @@ fn a_server_that_floods_is_ended_and_others_are_served_meanwhile() {
     let answered = honest_calls_during(&airlock, || {
         let params = json!({"name": "rubbish", "arguments": {"lines": 1_000_000}});
         let answer = session.request("tools/call", &params).expect("an answer");
-        assert_eq!(answer.status, 502, "{}", answer.text());
+        // After ten seconds of silence the answer is a stream, whose last event is the error.
+        let is_told = answer.status == 502 || answer.text().contains("\"error\":{");
+        assert!(is_told, "{}: {}", answer.status, answer.text());
     });
     assert!(answered >= 50, "only {answered} calls were answered in ten seconds of a flood");
     for words in ["is read more slowly", "the server is ended: it floods"] {
