@@ -43,6 +43,19 @@ pub(super) fn mend(modules: &[Ref<Module>], sources: &[Source]) -> Result<Option
     Ok(is_changed.then_some(mended))
 }
 
+/// True of a pattern with an array in it: bytecode counts its items and takes each one as it is, also of an object, where all of
+/// them are absent.
+fn has_array(pattern: &Expr) -> bool {
+    let mut pending = vec![pattern];
+    while let Some(expr) = pending.pop() {
+        if matches!(expr, Expr::Array { .. }) {
+            return true;
+        }
+        syntax::children(expr, &mut |child| pending.push(child));
+    }
+    false
+}
+
 struct Walk<'a> {
     /// Names that stand for a rule somewhere.
     rules: &'a BTreeSet<String>,
@@ -103,6 +116,12 @@ impl Walk<'_> {
     fn statement(&mut self, statement: &LiteralStmt, outer: &BTreeSet<&str>) -> Result<(), String> {
         let Literal::Expr { expr, .. } = &statement.literal else { return Ok(()) };
         let Expr::AssignExpr { op: AssignOp::ColEq, lhs, rhs, .. } = &**expr else { return Ok(()) };
+        if has_array(lhs) {
+            return Err(format!(
+                "a pattern of an array before `:=` at {} passes over what does not fit in bytecode",
+                syntax::place(lhs.span())
+            ));
+        }
         let Expr::Var { value, span, .. } = &**lhs else { return Ok(()) };
         if !may_be_undefined(rhs, self.rules) {
             return Ok(());

@@ -87,7 +87,7 @@ fn interpreted_unshown(bundle: &Bundle, fallback: &str) -> Result<Built, PolicyE
     let fail = |error: &dyn std::fmt::Display| PolicyError::from_rego(&bundle.root, &error.to_string());
     engine.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
     let (reads, arguments) = (Depends::of(engine.get_modules()), ArgumentsRead::of(engine.get_modules()));
-    let unnamed = Unnamed::of(&mut engine, &bundle.root)?;
+    let unnamed = Unnamed::of(&mut engine, &bundle.root);
     engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;
     let compiled = Compiled::Interpreter(Box::new(engine));
     Ok(Built { compiled, fallback: Some(fallback.to_owned()), reads, arguments, unnamed })
@@ -192,12 +192,12 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let mended = assigned::mend(engine.get_modules(), &bundle.policies);
     // What else may be said of the bundle has been said: what is added from here on stands in none of its files.
     let written = engine.get_modules().clone();
-    let unnamed = Unnamed::of(&mut engine, &bundle.root)?;
+    let unnamed = Unnamed::of(&mut engine, &bundle.root);
     let compiled = match &mended {
         Ok(Some(sources)) => {
             let mut mended = parse(sources.iter())?;
             gate(&bundle.root, &mut mended)?;
-            Unnamed::of(&mut mended, &bundle.root)?;
+            Unnamed::of(&mut mended, &bundle.root);
             mended.add_data(bundle.data.clone()).map_err(|error| fail(&error))?;
             // The interpreter runs what was written.
             engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|error| fail(&error))?;

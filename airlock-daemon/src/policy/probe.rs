@@ -186,7 +186,7 @@ impl Definition {
         for statement in &self.statements {
             let _ = writeln!(text, "\t{}", statement.text);
         }
-        let _ = writeln!(text, "\ttrue == {}\n}}", self.value);
+        let _ = writeln!(text, "\tairlock_value := {}\n\tairlock_value == true\n}}", self.value);
         text
     }
 

@@ -11,7 +11,6 @@ use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead, Span};
 use regorus::{Engine, Value};
 
 use super::compile::PACKAGE;
-use super::error::PolicyError;
 use super::probe;
 use super::reads::Reads;
 use super::syntax;
@@ -29,11 +28,9 @@ pub(super) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Finds them in a bundle at `root`, and adds to `engine` what tells definitions of `allow` from each other.
-    ///
-    /// # Errors
-    /// A definition that cannot be written out.
-    pub(super) fn of(engine: &mut Engine, root: &Path) -> Result<Self, PolicyError> {
+    /// Finds them in a bundle at `root`, and adds to `engine` what tells definitions of `allow` from each other. One that cannot
+    /// be written out is left without a name.
+    pub(super) fn of(engine: &mut Engine, root: &Path) -> Self {
         let modules = engine.get_modules().clone();
         let mut found = Self::default();
         let is_named = modules.iter().any(|module| rules(module, "rule_id").next().is_some());
@@ -56,21 +53,20 @@ impl Unnamed {
             }
         }
         if is_named {
-            return Ok(found);
+            return found;
         }
         let mut definitions = probe::definitions(&modules, &Reads::new(&modules));
         definitions.retain(|definition| definition.rule == format!("{}.{}.allow", PACKAGE[0], PACKAGE[1]));
         if let ([only], None) = (definitions.as_slice(), &found.allow) {
             found.allow = Some(shown(&only.source.file, only.source.line, root));
-            return Ok(found);
+            return found;
         }
         for (at, definition) in definitions.iter().enumerate() {
             let place = shown(&definition.source.file, definition.source.line, root);
-            engine
-                .add_policy(format!("{ALLOWED_BY}_{at}"), definition.collected(ALLOWED_BY, &place))
-                .map_err(|error| PolicyError::from_rego(root, &error.to_string()))?;
+            // A name for the record is no reason to refuse a policy.
+            let _ = engine.add_policy(format!("{ALLOWED_BY}_{at}"), definition.collected(ALLOWED_BY, &place));
         }
-        Ok(found)
+        found
     }
 
     /// What stands for the `rule_id` of an entry of `deny` with this reason: one place, or all that it may come from.

@@ -43,6 +43,27 @@ fn nothing_holds_behind_an_assignment_without_a_value() {
 }
 
 #[test]
+fn a_pattern_of_an_array_fits_arrays_alone() {
+    for body in [
+        "allow if { [a, b] := data.pair; not startswith(a, \"x\") }",
+        "allow if [_, _] := data.pair",
+        "allow if { {\"k\": [a, b]} := {\"k\": data.pair}; true }",
+        "allow if { [a, b] = data.pair; true }",
+        "allow if { some [a, b] in [data.pair]; true }",
+        "allow if f(data.pair)\nf([a, b])",
+        "allow if every [a, b] in [data.pair] { a == 1 }",
+    ] {
+        let folder = bundle(body);
+        fs::write(folder.path().join("data.json"), r#"{"pair": {"a": 1, "b": 2}}"#).unwrap();
+        for engine in [PolicyEngine::load(folder.path()), PolicyEngine::load_interpreted(folder.path())] {
+            // A form that cannot be compiled is no hole either.
+            let Ok(engine) = engine else { continue };
+            assert!(!ask(&engine, "{}").allow, "{body}: {:?}", engine.fallback());
+        }
+    }
+}
+
+#[test]
 fn a_name_with_another_meaning_goes_to_the_interpreter() {
     for body in [
         "allow if { r := data.m.z; true }\nr if input.time > 1",
