@@ -122,14 +122,16 @@ where
             }
             Coding::Known(decoder) => decoder,
         };
-        if this.turn.get_or_insert_with(Instant::now).elapsed() >= TURN {
-            this.turn = None;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         loop {
-            if let Some(piece) = decoder.decode(&mut this.input)? {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            if this.turn.get_or_insert_with(Instant::now).elapsed() >= TURN {
+                this.turn = None;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match decoder.decode(&mut this.input)? {
+                Some(piece) if piece.is_empty() => continue,
+                Some(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => {}
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
                 this.turn = None;

@@ -9,6 +9,8 @@ use super::Broken;
 
 /// Most bytes of one decoded piece.
 const PIECE: usize = 32 * 1024;
+/// Most members or frames in a row that hold nothing. Each costs a decoder, and no limit on bytes ends them.
+const BARREN: u32 = 64;
 /// Largest window of zstd, as a power of two: 8 MiB (RFC 9659).
 const ZSTD_WINDOW: u32 = 23;
 
@@ -53,6 +55,8 @@ pub(super) struct Decoder {
     has_more: bool,
     /// The end of the coding has been read.
     is_done: bool,
+    /// Ends since the last byte that came out.
+    barren: u32,
     piece: Vec<u8>,
 }
 
@@ -72,21 +76,22 @@ impl Decoder {
             "zstd" => Name::Zstd,
             _ => return None,
         };
-        Some(Self { name, inner: None, has_more: false, is_done: false, piece: Vec::new() })
+        Some(Self { name, inner: None, has_more: false, is_done: false, barren: 0, piece: Vec::new() })
     }
 
-    /// The next piece of what `input` holds; `None` when more input is needed.
+    /// The next piece of what `input` holds, which may be empty; `None` when more input is needed.
     ///
     /// # Errors
     /// [`Broken::Wrong`].
     pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
-        while !input.is_empty() || self.has_more {
-            let piece = self.step(input)?;
-            if !piece.is_empty() {
-                return Ok(Some(piece));
-            }
+        if input.is_empty() && !self.has_more {
+            return Ok(None);
         }
-        Ok(None)
+        let piece = self.step(input)?;
+        if !piece.is_empty() {
+            self.barren = 0;
+        }
+        Ok(Some(piece))
     }
 
     /// What is left at the end of the input; `None` when that is nothing.
@@ -113,6 +118,10 @@ impl Decoder {
             // A body may be several members of gzip (RFC 1952) or frames of zstd (RFC 8878) in a row.
             if !matches!(self.name, Name::Gzip | Name::Zstd) {
                 return Err(wrong("something stands behind its end".to_owned()));
+            }
+            self.barren += 1;
+            if self.barren > BARREN {
+                return Err(wrong("its members hold nothing".to_owned()));
             }
             self.inner = None;
             self.is_done = false;

@@ -167,3 +167,15 @@ async fn other_codings_are_named_and_identity_is_none() {
         assert_eq!(read(coding, &[b"as ", b"it is"]).await.expect(coding), b"as it is");
     }
 }
+
+#[tokio::test]
+async fn members_that_hold_nothing_come_to_an_end() {
+    for coding in ["gzip", "zstd"] {
+        let empty = encoded(coding, b"");
+        let few = [empty.repeat(8), encoded(coding, b"text")].concat();
+        assert_eq!(read(coding, &[&few]).await.expect("decoded"), b"text", "{coding}");
+        let many = empty.repeat(10_000);
+        let broken = read(coding, &[&many]).await.expect_err("too many");
+        assert!(matches!(broken, Broken::Wrong(..)), "{coding}: {broken:?}");
+    }
+}
