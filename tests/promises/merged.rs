@@ -34,7 +34,7 @@ fn instructions_are_joined_and_names_that_do_not_fit_are_told() {
     let observability = format!("  admin_listen: {socket}\n");
     let airlock = Setup { upstreams, observability, ..Setup::default() }.start();
     let token = airlock.user();
-    let wanted = "# one\n\nAsk \"first\".\n\n# two\n\nAsk \"first\".";
+    let wanted = "# one\n\n> Ask \"first\".\n\n# two\n\n> Ask \"first\".";
     let discovered =
         airlock.send(&modern("/mcp", 1, "server/discover", &Value::Null).bearer(&token)).answer();
     assert_eq!(discovered["result"]["instructions"], wanted, "{discovered}");
