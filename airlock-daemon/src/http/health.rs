@@ -1,9 +1,12 @@
 //! `/live`, `/ready` and `/info`: without a token, nothing that an attacker could use. Who shows a good one is told more.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
+
+use crate::pipeline::{Refusal, Stage};
 
 use super::Service;
 use super::body::{self, Body};
@@ -25,17 +28,18 @@ pub fn live(_: &Arc<Service>) -> Response<Body> {
 /// Calls can be served: keys fetched, policy compiled, audit writable. An upstream that is down costs itself alone and changes
 /// nothing of that, so that no load balancer takes the whole host away for it; `upstream=NAME` in the query asks for one as well.
 /// The parts that are not ready are named, upstreams to strangers as one; why is in the log and in `airlock status`.
-pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Response<Body> {
-    let wanted = query.and_then(|query| {
-        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "upstream").map(|(_, name)| name)
-    });
+///
+/// # Errors
+/// The upstream that is asked for is none.
+pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Result<Response<Body>, Refusal> {
+    let wanted = upstream_in(query);
     let mut needed: Vec<_> =
         door(service).into_iter().map(|(name, trouble)| (name, trouble.is_none())).collect();
     let mut listed = needed.clone();
     if let Some(name) = wanted {
         let Some(upstream) = service.gateway.upstreams.get(&name) else {
-            let told = r#"{"error":"there is no upstream of this name"}"#.to_owned();
-            return body::json(StatusCode::NOT_FOUND, told);
+            let reason = "there is no upstream of this name";
+            return Err(Refusal::new(Stage::Http, StatusCode::NOT_FOUND, reason));
         };
         let one = (format!("upstream {}", upstream.name), upstream.trouble().is_none());
         needed.push(one.clone());
@@ -52,7 +56,13 @@ pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Respo
     let told = |ready: bool| Value::from(if ready { "ok" } else { "not ready" });
     let listed: serde_json::Map<_, _> = listed.into_iter().map(|(name, ready)| (name, told(ready))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    body::json(status, json!({"ready": ready, "parts": listed}).to_string())
+    Ok(body::json(status, json!({"ready": ready, "parts": listed}).to_string()))
+}
+
+/// The upstream that a query asks for. Names of upstreams are told to strangers no faster than they may ask for other things.
+pub fn upstream_in(query: Option<&str>) -> Option<Cow<'_, str>> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(name, _)| name == "upstream").map(|(_, name)| name)
 }
 
 /// Every part without which nothing can be served, and what is wrong with it.

@@ -83,10 +83,18 @@ async fn beside(service: &Arc<Service>, peer: Peer, request: &Request<()>) -> Re
     match path {
         // Whoever looks after this host must be able to, however busy its address is.
         "/live" if get => health::live(service),
-        "/ready" if get => match asker(&service.gateway, &peer, request).await {
-            Err(refusal) => endpoint::turn_away(service, peer, &refusal),
-            Ok(asker) => health::ready(service, asker, request.uri().query()),
-        },
+        "/ready" if get => {
+            let query = request.uri().query();
+            let asker = match asker(&service.gateway, &peer, request).await {
+                Ok(Asker::Stranger) if health::upstream_in(query).is_some() => {
+                    open_to_all(&service.gateway, &peer, request.headers()).map(|()| Asker::Stranger)
+                }
+                asker => asker,
+            };
+            asker
+                .and_then(|asker| health::ready(service, asker, query))
+                .unwrap_or_else(|refusal| endpoint::turn_away(service, peer, &refusal))
+        }
         "/info" if get => {
             let asker = match asker(&service.gateway, &peer, request).await {
                 Ok(Asker::Stranger) => {
