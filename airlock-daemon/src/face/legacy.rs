@@ -275,12 +275,17 @@ impl Legacy<'_> {
         let revision = Revision::parse(&requested)
             .filter(|revision| revision.era() == Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
-        self.learn().await;
-        let offer = super::offer(self.gateway, self.context, self.principal, self.endpoint, revision)
-            .map_err(|refusal| refusal.id(Some(id)))?;
+        let offer = || {
+            super::offer(self.gateway, self.context, self.principal, self.endpoint, revision)
+                .map_err(|refusal| refusal.id(Some(id)))
+        };
+        offer()?;
         let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;
+        // Nothing reaches a server before the record; what is learned of it may change what is offered.
+        self.learn().await;
+        let offer = offer()?;
         let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
         // Extensions belong to the modern era.
         let capabilities = capabilities.without(ClientCapability::Tasks);
