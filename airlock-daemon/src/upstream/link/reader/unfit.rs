@@ -48,8 +48,12 @@ impl Reading {
         }
     }
 
-    /// The call in flight where there is one alone; a subscription is none.
+    /// The call in flight where there is one alone; a subscription is none. Of a server that has worked for several principals it
+    /// may be about a call of another one that was given up.
     fn only_call(&self) -> Option<u64> {
+        if self.hub.several && self.shared.told.is_mixed() {
+            return None;
+        }
         let waiting = self.waiting.borrow();
         let mut calls = waiting.iter().filter(|(_, call)| call.takes != Takes::Changes);
         let (id, _) = calls.next()?;
