@@ -436,7 +436,7 @@ pub fn not_offered(method: &str, revision: Revision) -> Refusal {
 /// The refusal for a failed upstream.
 pub fn upstream_failed(error: &UpstreamError) -> Refusal {
     let mut refusal = Refusal::new(Stage::Upstream, error.status(), error.reason());
-    refusal.detail = Some(error.to_string());
+    refusal.detail = Some(error.on_record());
     refusal.retry_after = error.retry_after();
     if let UpstreamError::NoRoom { exhausted, .. } = error {
         refusal.rule_id = Some(exhausted.0.name().into());

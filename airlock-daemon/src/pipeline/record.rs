@@ -77,7 +77,7 @@ pub fn outcome(
     let elapsed = context.elapsed();
     let _ = gateway.audit.record_done(Record {
         decision: Some(Verdict::Allow),
-        reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.to_string().into())),
+        reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.on_record().into())),
         status: match (outcome, failure) {
             (_, Some(failure)) => Some(failure.status().as_u16()),
             (Outcome::Cancelled, None) => None,

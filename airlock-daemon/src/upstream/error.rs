@@ -8,6 +8,9 @@ use http::StatusCode;
 use crate::config::units::{ByteSize, Period};
 use crate::limits::budget::Exhausted;
 
+/// Before the last words of a server, in the text of how it ended.
+pub(super) const LAST_WORDS: &str = "its last words: ";
+
 /// A call could not be answered by the upstream. `Display` is for the operator; clients get [`UpstreamError::reason`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
@@ -192,6 +195,15 @@ impl UpstreamError {
         let text = self.to_string();
         let bare = text.strip_prefix("upstream `").and_then(|rest| rest.split_once('`'));
         bare.map_or(text.as_str(), |(_, rest)| rest.trim_start_matches([':', ' '])).to_owned()
+    }
+
+    /// As it goes on record: without the last words of the server, which may quote what somebody else has said to it.
+    pub fn on_record(&self) -> String {
+        let text = self.to_string();
+        let Some(at) = text.find(LAST_WORDS) else { return text };
+        let head = text[..at].trim_end_matches([',', ' ', '(']);
+        let is_open = head.matches('(').count() > head.matches(')').count();
+        if is_open { format!("{head})") } else { head.to_owned() }
     }
 
     /// In how many seconds another try may be worth while.

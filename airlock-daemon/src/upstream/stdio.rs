@@ -12,7 +12,7 @@ use crate::kernel::{Exit, KernelHalf, Refused, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 
-use super::error::UpstreamError;
+use super::error::{LAST_WORDS, UpstreamError};
 use super::hub::Hub;
 use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
@@ -129,7 +129,7 @@ fn end(
     let status = process.lock().unwrap_or_else(PoisonError::into_inner).kill();
     let status = status.map(|status| status.to_string());
     let words = words.map(LastWords::take).filter(|words| !words.is_empty());
-    let words = words.map(|words| format!("its last words: {words}"));
+    let words = words.map(|words| format!("{LAST_WORDS}{words}"));
     let refused = refused().map(|refused| format!("the kernel refused it {refused}"));
     [status, refused, words].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
