@@ -50,6 +50,9 @@ const NOT_ASKED: &str = "it has not been asked yet";
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
+/// Most starts for one call: a server that answers its handshake and ends is not started for as long as the call has.
+const MAX_STARTS: u32 = 3;
+
 /// Who asks for a process.
 pub struct Caller<'a> {
     /// The verified principal.
@@ -396,7 +399,9 @@ impl Upstream {
     /// process of a legacy session ended by itself since the session's last call.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let mut facts = self.facts_of(caller).await?;
+        let mut starts = 0;
         loop {
+            starts += 1;
             let owner = self.owner(&facts, Some(caller)).unwrap_or(Owner::Everyone);
             if let Owner::Session(session) = &owner
                 && self.places.tell_lost(session)
@@ -419,12 +424,19 @@ impl Upstream {
                     // It has turned out to be of the other era: not for those who share this place.
                     facts = Arc::clone(own);
                     self.places.forget(&owner, &slot);
+                    if starts >= MAX_STARTS {
+                        let detail = "it speaks another era with each start".to_owned();
+                        return Err(UpstreamError::Protocol { upstream: self.name.to_string(), detail });
+                    }
                 }
                 Ok(opened) => {
                     let first = self.places.forget(&owner, &slot);
                     if first && matches!(owner, Owner::Session(_)) && is_lost(opened) {
                         let how = opened.0.ending().how;
                         return Err(self.session_lost(how));
+                    }
+                    if starts >= MAX_STARTS {
+                        return Err(self.ended(&opened.0.ending()));
                     }
                 }
                 Err(error) => {

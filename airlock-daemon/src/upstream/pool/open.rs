@@ -165,7 +165,12 @@ impl Upstream {
         }
         let (this, place) = (Arc::clone(self), Arc::clone(slot));
         let opened = tokio::task::spawn_local(async move {
-            place.get_or_try_init(|| this.open(&opening)).await.map(|_| ())
+            let hub = Arc::clone(&opening.hub);
+            tokio::select! {
+                opened = place.get_or_try_init(|| this.open(&opening)) => opened.map(|_| ()),
+                // Its session has ended, and with that its place among the processes.
+                () = hub.closed() => Err(this.broken_off()),
+            }
         });
         opened.await.unwrap_or_else(|_| Err(self.broken_off()))?;
         slot.get().ok_or_else(|| self.broken_off())
@@ -287,14 +292,18 @@ impl Upstream {
                 Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
                 None => match self.kernel.refused(&self.name).filter(|_| is_started_here) {
                     // It may wait for ever for what it is refused.
-                    Some(refused) => UpstreamError::Start {
-                        upstream,
-                        detail: format!(
-                            "it did not answer {what} within {}, and the kernel refused it {refused}. {}",
-                            Period(limit),
-                            self.remedy()
-                        ),
-                    },
+                    Some(refused) => {
+                        // It may be one of the other era by now as well: the next start asks.
+                        self.doubtful.store(true, Ordering::Release);
+                        UpstreamError::Start {
+                            upstream,
+                            detail: format!(
+                                "it did not answer {what} within {}, and the kernel refused it {refused}. {}",
+                                Period(limit),
+                                self.remedy()
+                            ),
+                        }
+                    }
                     None => self.silent(what, limit),
                 },
             },
