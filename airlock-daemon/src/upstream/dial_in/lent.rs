@@ -46,7 +46,10 @@ impl Lent {
         match self.spared.checked_sub(longest) {
             Some(left) if !left.is_zero() => Reclaimed::NoneBefore(left),
             _ => {
-                leases.swap_remove(place).give_up();
+                // It stays in the list: a call may have begun meanwhile. Its turn comes after the others' then.
+                if let Some(lease) = leases.get(place) {
+                    lease.give_up();
+                }
                 Reclaimed::One
             }
         }

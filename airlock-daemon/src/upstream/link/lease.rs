@@ -45,6 +45,11 @@ impl Usage {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// It counts as used now, so that the next who waits takes another one where this one is not given up.
+    fn is_asked_for(&self) {
+        self.last.store(self.now(), Ordering::Release);
+    }
+
     /// Since when nobody waits for an answer; no time where somebody does.
     fn idle(&self) -> Duration {
         if self.in_flight.load(Ordering::Acquire) > 0 {
@@ -69,6 +74,7 @@ impl Lease {
 
     /// Ends it, unless a call has begun meanwhile. Whoever had it and keeps something in the server is told with the next call.
     pub(in super::super) fn give_up(&self) {
+        self.shared.usage.is_asked_for();
         if let Some(commands) = self.commands.upgrade() {
             // A full queue is no idle link.
             let _ = commands.try_send(Command::GiveUp);
