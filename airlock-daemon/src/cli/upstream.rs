@@ -1,11 +1,13 @@
 //! `airlock upstream`: a server by itself, without a daemon and without a client.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config;
 use crate::config::schema::{Config, KernelMode, Log, LogFormat, LogLevel, UpstreamKind};
@@ -33,7 +35,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum UpstreamCommand {
     /// Start a server in its cage as the daemon would, ask it what it is, and show all that it says on standard error, how it ended,
-    /// and what the kernel refused it.
+    /// and what the kernel refused it. Restrictions that the unit of the daemon adds (`ProtectHome=` and others) are not in force.
     ///
     /// Exit code 0: it answers; 1: it does not; 2: it cannot be tried.
     Try {
@@ -48,10 +50,10 @@ enum UpstreamCommand {
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
     let UpstreamCommand::Try { name, config: file } = args.command;
-    let tried = asked(&name, &file).and_then(|config| {
+    let tried = asked(&name, &file).and_then(|(config, hidden)| {
         let log = Log { level: LogLevel::Info, format: LogFormat::Text };
         logging::init(&log).map_err(|error| error.to_string())?;
-        attempt(&config, &file)
+        attempt(&config, hidden)
     });
     logging::flush();
     match tried {
@@ -70,28 +72,29 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-/// The configuration with this upstream alone.
-fn asked(name: &str, file: &Path) -> Result<Config, String> {
+/// The configuration with this upstream alone, and the files that no server sees: those of the whole one.
+fn asked(name: &str, file: &Path) -> Result<(Config, Vec<PathBuf>), String> {
     let mut config = config::load(file).map_err(|mistakes| mistakes.to_string())?;
+    let hidden = config::own_files(&config, file);
     let names: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
     config.upstreams.retain(|upstream| upstream.name == name);
     match config.upstreams.first() {
         Some(upstream) if upstream.kind == UpstreamKind::DialIn => Err(format!(
             "`{name}` is not started by Airlock: start its unit, and see whether it has dialled in by `airlock status`"
         )),
-        Some(_) => Ok(config),
+        Some(_) => Ok((config, hidden)),
         None => Err(format!("{} has no upstream `{name}`; it has: {}", file.display(), names.join(", "))),
     }
 }
 
 /// Starts it and asks it what it is. The outer error is one of this host, the inner one of the server.
-fn attempt(config: &Config, file: &Path) -> Result<Result<String, String>, String> {
+fn attempt(config: &Config, hidden: Vec<PathBuf>) -> Result<Result<String, String>, String> {
     let half = match config.kernel.mode {
         KernelMode::Off => KernelHalf::start(&config.kernel).map_err(|error| error.to_string())?,
         // A daemon that runs keeps what it has.
         KernelMode::Required | KernelMode::Preferred => Arc::new(KernelHalf::try_out(&config.kernel)),
     };
-    half.hide(config::own_files(config, file));
+    half.hide(hidden);
     print::err(format_args!("cage: {}\n", half.report().claim));
     for promise in promises::broken(config, &half) {
         print::err(format_args!("not kept: {promise}\n"));
@@ -117,7 +120,15 @@ fn attempt(config: &Config, file: &Path) -> Result<Result<String, String>, Strin
         let budget = Budget::new(&config.limits.memory);
         let upstreams = Upstreams::new(config, &half, Backend::Epoll, &metrics, &DialIns::default(), &budget);
         let upstream = upstreams.iter().next().ok_or("there is no upstream")?;
-        let told = match upstream.probe().await {
+        let interrupted = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+        let probed = tokio::select! {
+            probed = upstream.probe() => probed,
+            () = interrupted => {
+                upstreams.end_all(END).await;
+                return Err("interrupted; the server is ended".to_owned());
+            }
+        };
+        let told = match probed {
             Ok(Some(facts)) => {
                 let era = match facts.era {
                     Era::Modern => "modern",
@@ -132,5 +143,19 @@ fn attempt(config: &Config, file: &Path) -> Result<Result<String, String>, Strin
         };
         upstreams.end_all(END).await;
         Ok(told)
+    })
+}
+
+/// Waits until somebody wants this command to end, so that no server outlives it.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
     })
 }
