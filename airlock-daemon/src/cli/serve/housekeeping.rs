@@ -169,7 +169,7 @@ fn tell(service: &Arc<Service>, before: &mut Vec<(String, String)>) {
     let upstreams = health::upstreams(service).into_iter();
     let upstreams = upstreams.map(|(name, trouble)| (format!("upstream {name}"), trouble));
     let now: Vec<_> = door.chain(upstreams).filter_map(|(name, trouble)| Some((name, trouble?))).collect();
-    for (name, trouble) in now.iter().filter(|part| !before.contains(part)) {
+    for (name, trouble) in now.iter().filter(|(name, _)| !before.iter().any(|(other, _)| other == name)) {
         tracing::warn!("not ready: {name}: {trouble}");
     }
     for (name, _) in before.iter().filter(|(name, _)| !now.iter().any(|(other, _)| other == name)) {
