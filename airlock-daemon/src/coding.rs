@@ -42,7 +42,7 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// Whether the connection broke off, which is no fault of what was sent.
+    /// True where the connection broke off, which is no fault of what was sent.
     pub const fn is_transport(&self) -> bool {
         matches!(self, Self::Transport(_))
     }
@@ -86,7 +86,7 @@ fn shorten(name: &str) -> String {
 pub struct Decoded<B = Incoming> {
     body: B,
     coding: Coding,
-    /// What has come and is not decoded yet.
+    /// Bytes that have come and are not decoded yet.
     input: Bytes,
     /// When this turn began; none where the last poll waited for more.
     turn: Option<Instant>,

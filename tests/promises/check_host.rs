@@ -8,7 +8,7 @@ use std::process::Command;
 use airlock_tests::tools;
 use serde_json::Value;
 
-/// What `airlock check` says of a configuration with these lines: exit code, and its JSON.
+/// The outcome of `airlock check` on a configuration with these lines: exit code, and its JSON.
 fn checked(text: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let dir = tempfile::tempdir().expect("a directory");
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");

@@ -101,7 +101,7 @@ fn the_journal_reads_as_a_terminal_and_servers_have_a_name_of_their_own() {
     let own = by("airlock", "cannot fetch the issuer's keys");
     assert!(own["MESSAGE"].contains(r#" issuer="http://127.0.0.1:9" problem=""#), "{own:#?}");
     assert_eq!(own["AIRLOCK_ISSUER"], "http://127.0.0.1:9");
-    // What a server says is no word of Airlock's.
+    // A server's words are none of Airlock's.
     let forged = by("airlock-server", "loud: secret\\rERROR airlock: forged");
     assert_eq!(forged["AIRLOCK_UPSTREAM"], "loud");
     by("airlock-server", "loud: \\u{1b}[2Jgone");

@@ -1,4 +1,5 @@
-//! What the merged endpoint adds to its servers: their instructions under their names, and advice to the operator.
+//! Additions of the merged endpoint to its servers: their instructions under their names, and advice to the
+//! operator.
 
 use std::io;
 use std::net::TcpStream;

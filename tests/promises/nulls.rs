@@ -55,7 +55,7 @@ fn a_legacy_client_may_write_null() {
         assert!(seen.get(member).is_none(), "the server gets what the policy saw: {seen}");
     }
     assert!(seen["_meta"].get("progressToken").is_none_or(|token| !token.is_null()), "{seen}");
-    // What is of another type is still not right.
+    // A member of another type is still not right.
     for wrong in [
         json!({"name": "say", "arguments": 1}),
         json!({"name": null}),

@@ -19,7 +19,7 @@ fn readme_policy() -> String {
     rest.split_once("```").expect("its end").0.to_owned()
 }
 
-/// What `airlock policy test` says of a bundle with this policy.
+/// The outcome of `airlock policy test` on a bundle with this policy: exit code, and its messages.
 fn told(text: &str, tests: &str) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("authz.rego"), text).expect("written");
@@ -74,7 +74,7 @@ fn the_input_document_is_shown() {
     let text = |args: &[&str]| String::from_utf8(policy(args).stdout).expect("UTF-8");
     let commented = text(&["input"]);
     assert!(commented.contains("// text: the MCP method\n    \"method\": \"tools/call\","), "{commented}");
-    // What is shown can be asked.
+    // The document that is shown can be asked.
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("input.json");
     fs::write(&file, text(&["input", "--json"])).expect("written");

@@ -30,7 +30,7 @@ fn a_process_that_ends_ends_its_calls_though_a_helper_holds_its_pipe() {
     }
 }
 
-/// Whether a process has this as its last argument.
+/// True while a `sleep` runs that has this as its last argument.
 fn runs(argument: &str) -> bool {
     let end = format!("\0{argument}\0");
     let commands = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -17,7 +17,7 @@ fn attempt(name: &str, upstreams: String) -> (bool, String, String) {
     run(&["upstream", "try", name, "--config", &config])
 }
 
-/// Whether servers are stopped by hooks that tell of it.
+/// True where servers are stopped by hooks that tell of it.
 fn is_told() -> bool {
     let (_, text, errors) = run(&["kernel", "doctor", "--json"]);
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));

@@ -18,12 +18,12 @@ const BYTES: &str = "300";
 
 /// A server that takes more than its share.
 struct Flood {
-    /// What it is called in the table.
+    /// The name of the flood in the table.
     name: &'static str,
     /// The upstream that does it.
     upstream: &'static str,
     method: &'static str,
-    /// What has it flood.
+    /// The parameters that have it flood.
     params: fn() -> Value,
 }
 
@@ -54,7 +54,7 @@ fn call(tool: &str, name: &str, number: u64) -> Value {
     json!({"name": tool, "arguments": {name: number}})
 }
 
-/// What an honest client saw. Times in microseconds.
+/// The speed that an honest client saw. Times in microseconds.
 #[derive(Clone, Copy)]
 struct Seen {
     rate: f64,
@@ -62,7 +62,7 @@ struct Seen {
     p99: f64,
 }
 
-/// Who is beside the honest client.
+/// The neighbours of the honest client.
 #[derive(Clone, Copy)]
 enum Beside {
     Nobody,

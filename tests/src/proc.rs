@@ -67,7 +67,7 @@ pub fn servers(pid: u32) -> Vec<u32> {
     descendants(pid).into_iter().filter(|pid| !is_first(*pid)).collect()
 }
 
-/// Whether a process is the first of a namespace below this one.
+/// True where a process is the first of a namespace below this one.
 pub fn is_first(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();

@@ -34,7 +34,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     run(rows.env("AIRLOCK_BIN", target().join("release/airlock")))
 }
 
-/// What is measured.
+/// The scene that is measured.
 enum Scene {
     /// The same call along different ways.
     Proxies,

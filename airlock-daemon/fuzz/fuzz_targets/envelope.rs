@@ -32,7 +32,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is read is what was sent, but for members that are null: those may be left out, here and in `_meta`.
+/// The members that are read are those that were sent, but for ones that are null: those may be left out,
+/// here and in `_meta`.
 fn same(read: &Value, sent: &Value) {
     let (read, sent) = (read.as_object().expect("an object"), sent.as_object().expect("an object"));
     assert!(read.keys().all(|name| sent.contains_key(name)));

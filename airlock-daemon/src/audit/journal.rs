@@ -17,12 +17,12 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// Where a system is known by that systemd has booted (`sd_booted`), whose journald may be away for a while.
 const BOOTED: &str = "/run/systemd/system";
 
-/// Whether this host has a journald, or should have one.
+/// True where this host has a journald, or should have one.
 pub(super) fn expected() -> bool {
     present() || Path::new(BOOTED).is_dir()
 }
 
-/// Whether a journald listens.
+/// True where journald's socket is there.
 fn present() -> bool {
     Path::new(SOCKET).exists()
 }

@@ -91,9 +91,10 @@ fn check(
     }
 }
 
-/// What is no mistake, but has been one most times that it was written, and what does not fit this host.
+/// Warnings: values that are no mistake but have been one most times that they were written, and values that
+/// do not fit this host.
 fn warnings(args: &Args, config: &Config) -> Vec<Diagnostic> {
-    // What the name service does not say is no reason to warn.
+    // An error of the name service is no reason to warn: only its word that there is no such user.
     let has_user = |name: &str| !matches!(user_id(name), Ok(None));
     let host = config::Host { path: DEFAULT_PATH, has_user: &has_user };
     config::advise(&args.config, config, (!args.no_host).then_some(&host))

@@ -94,7 +94,7 @@ impl Decoder {
         Ok(Some(piece))
     }
 
-    /// What is left at the end of the input; `None` when that is nothing.
+    /// The last decoded bytes, at the end of the input; `None` when there are none.
     ///
     /// # Errors
     /// [`Broken::Wrong`] when the input ends too early.
@@ -131,7 +131,7 @@ impl Decoder {
         self.piece.resize(PIECE, 0);
         let mut output = WriteBuffer::new_initialized(&mut self.piece);
         let mut from = PartialBuffer::new(input.as_ref());
-        // Of these two the flate decoders take an empty input for a fault, the others for the wish to go on.
+        // The decoders of gzip and deflate take an empty input for a fault, the others for the wish to go on.
         let decoded = if input.is_empty() && matches!(self.name, Name::Gzip | Name::Deflate) {
             inner.flush(&mut output).map(|_| false)
         } else {

@@ -63,7 +63,7 @@ pub enum Severity {
 /// One mistake. Its JSON form is stable: `severity`, `file`, `line`, `column`, `message`, `expected`, `help`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// Whether it is a mistake, or only likely to be one.
+    /// `Error` where it is a mistake, `Warning` where it is only likely to be one.
     pub severity: Severity,
     /// The file, as it was named by the caller.
     pub file: String,

@@ -60,8 +60,8 @@ pub fn from_text(name: &str, text: &str) -> Result<Config, Diagnostics> {
     checked(name, text, Files::Ignore)
 }
 
-/// What of a good configuration in the file at `path` is likely to be a mistake all the same; with `host` also what it names and
-/// this host does not have.
+/// Warnings about a good configuration in the file at `path`: values that are likely to be a mistake all the
+/// same, and with `host` also things that they name and this host does not have.
 pub fn advise(path: &Path, config: &Config, host: Option<&Host<'_>>) -> Vec<Diagnostic> {
     let name = path.display().to_string();
     let Ok(text) = read(path, &name) else { return Vec::new() };
@@ -195,7 +195,7 @@ fn mend_key(root: &mut Node, id: NodeId, key: &str, valid: &[&'static str]) -> O
     })
 }
 
-/// What to write in the place of a key that other programs' configurations have.
+/// The remedy for a key that other programs' configurations have: what to write in its place.
 fn habit(key: &str, valid: &[&str]) -> Option<&'static str> {
     match key {
         "args" | "arguments" if valid.contains(&"command") => {

@@ -58,7 +58,8 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     checks.issues
 }
 
-/// What of a good `config` is likely to be none, and with `host` also what does not fit this host.
+/// Advice on a good `config`: values that are likely to be a mistake, and with `host` also those that do not
+/// fit this host.
 pub(super) fn advise(config: &Config, root: &Node, host: Option<&Host<'_>>) -> Vec<Issue> {
     let mut checks = Checks { root, issues: Vec::new() };
     advice::check(config, &mut checks);

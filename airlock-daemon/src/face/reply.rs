@@ -150,7 +150,7 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
     let mut is_silent = false;
     loop {
         let event = call.next_until(quiet_until).await;
-        // Of silence there is nothing to be said.
+        // A call that is still quiet has nothing to say: its stream begins empty.
         let first = match &event {
             None => Some(String::new()),
             Some(Event::Notification(method, params)) if !is_silent => Some(notification(method, params)),

@@ -120,7 +120,7 @@ impl Session {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether a request is served, a call runs or a stream is read.
+    /// True while a request is served, a call runs or a stream is read.
     pub(super) fn is_busy(&self) -> bool {
         self.users.load(Ordering::Acquire) > 0 || !self.calls().is_empty()
     }

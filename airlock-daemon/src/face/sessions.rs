@@ -245,7 +245,7 @@ impl Sessions {
         self.lock().all.len()
     }
 
-    /// Whether there is none.
+    /// True where there is no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

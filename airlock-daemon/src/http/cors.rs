@@ -22,7 +22,8 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 /// Headers that a page may send. Those of the protocol are in [`OF_THE_PROTOCOL`].
 const HEADERS: &str = "authorization, content-type, accept, last-event-id, dpop, traceparent, tracestate, mcp-protocol-version, mcp-session-id, \
                        mcp-method, mcp-name";
-/// What the names of the protocol's headers begin with: `Mcp-Param-…` may end in anything (2026-07-28, "Custom headers").
+/// The beginning of the names of the protocol's headers: `Mcp-Param-…` may end in anything (2026-07-28,
+/// "Custom headers").
 const OF_THE_PROTOCOL: &str = "mcp-";
 /// Headers of answers that a page may read besides those that any page may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -47,7 +48,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Of the answer to this request.
+    /// The readers of the answer to this request.
     pub(super) fn of<B>(origins: &Origins, request: &Request<B>) -> Self {
         if is_for_all(request.uri().path()) {
             return Self { origin: Some(ANY), varies: false };
@@ -69,12 +70,12 @@ impl Readers {
     }
 }
 
-/// Whether what is at a path is for every page.
+/// True where every page may read what is at a path: the metadata of the endpoints.
 pub(super) fn is_for_all(path: &str) -> bool {
     path.starts_with(metadata::PREFIX)
 }
 
-/// Whether a browser asks by itself what a page may do, before it lets the page do it.
+/// True for a request by which a browser asks what a page may do, before it lets the page do it.
 pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     request.method() == Method::OPTIONS

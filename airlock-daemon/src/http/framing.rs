@@ -90,7 +90,7 @@ enum Place {
 }
 
 impl Scan {
-    /// Whether all that has come are whole requests.
+    /// True where all that has come are whole requests.
     fn is_between_requests(&self) -> bool {
         self.place == Place::Start && self.line.is_empty()
     }

@@ -33,7 +33,7 @@ const PIECE: usize = 16 * 1024;
 /// Reads in one turn of the worker.
 const TURN: usize = 16;
 
-/// What is left of a connection after its last answer.
+/// The rest of a connection after its last answer: how much of it is still read, and until when.
 #[derive(Debug)]
 pub(super) struct Linger {
     left: usize,
@@ -130,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_never_ends_is_cut() {
-        // What is cut is dropped, which the client sees.
+        // A connection that is cut is dropped, which the client sees.
         let (mut client, served) = pair();
         let floods = async { while client.write_all(&[b'x'; PIECE]).await.is_ok() {} };
         let (linger, ()) = tokio::join!(to_the_end(served, 50 * PIECE, LONG, LONG), floods);

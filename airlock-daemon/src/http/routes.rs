@@ -50,7 +50,7 @@ pub async fn route(
     response
 }
 
-/// Of all expectations one can be met.
+/// True where a request expects anything but `100-continue`, the one expectation that can be met.
 fn expects_too_much(headers: &HeaderMap) -> bool {
     headers
         .get(header::EXPECT)

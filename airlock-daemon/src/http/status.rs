@@ -26,12 +26,13 @@ pub struct Status {
     uptime_secs: u64,
     /// When it was started (RFC 3339): all counts are since then.
     started_at: String,
-    /// Whether calls can be served, to upstreams that are not down.
+    /// True where calls can be served, to upstreams that are not down.
     ready: bool,
     state: State,
     /// What somebody should look at, a sentence each.
     alarms: Vec<String>,
-    /// What serves less than it could, a sentence each. It is no alarm: the remedy is often somebody else's.
+    /// Upstreams that serve less than they could, a sentence for each reason. It is no alarm: the remedy is
+    /// often somebody else's.
     warnings: Vec<String>,
     url: String,
     io: Io,

@@ -60,7 +60,7 @@ const _: () = assert!(size_of::<CloneArgs>() == 88);
 pub(super) struct Child {
     pid: Pid,
     status: Option<ExitStatus>,
-    /// Of its program, where that is a child of its own.
+    /// The number of the program's process, where that is a child of this one.
     program: Option<Pid>,
     told: Option<Told>,
 }

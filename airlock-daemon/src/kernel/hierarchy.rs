@@ -76,7 +76,8 @@ fn first_swap(table: &str) -> Option<&str> {
     table.lines().nth(1)?.split_whitespace().next()
 }
 
-/// Whether a cgroup, or one above it, has a `memory.swap.max` of 0. Where the memory controller is missing there is no limit.
+/// True where a cgroup, or one above it, has a `memory.swap.max` of 0. Where the memory controller is missing
+/// there is no limit.
 fn has_no_swap(own: &Path) -> bool {
     own.ancestors()
         .any(|dir| fs::read_to_string(dir.join("memory.swap.max")).is_ok_and(|most| most.trim() == "0"))

@@ -23,22 +23,23 @@ use super::clone::{exit, fork};
 use super::confine::{set_closed, socket_pair, tell};
 use super::shed::shed;
 
-/// What it is called among the processes of the host; at most 15 characters.
+/// The name of the first process among the processes of the host; at most 15 characters.
 const NAME: &std::ffi::CStr = c"airlock-init";
 
-/// What it exits with when it can do nothing for its server any more; nobody sees it but who looks for it.
+/// The exit code of the first process when it can do nothing for its server any more; nobody sees it but who
+/// looks for it.
 const FAILED: libc::c_int = 127;
 
 /// How long it may take to learn of the end of its server, where the host is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the first process needs, prepared before it is born.
+/// The first process's end of a pair of sockets, prepared before it is born.
 #[derive(Debug)]
 pub(super) struct Init {
     theirs: OwnedFd,
 }
 
-/// What it tells the daemon.
+/// The daemon's end of the pair, on which it is told how the server ended.
 #[derive(Debug)]
 pub(super) struct Told(UnixStream);
 
@@ -110,8 +111,8 @@ impl Init {
     }
 }
 
-/// Whether a process, a child of `first`, has begun to end, or has ended. What is said of another one that has its number by now costs a
-/// moment at most.
+/// True where a process, a child of `first`, has begun to end, or has ended. An answer about another one that
+/// has its number by now costs a moment at most.
 fn is_ending(pid: Pid, first: Pid) -> bool {
     /// `PF_EXITING`.
     const EXITING: u64 = 4;

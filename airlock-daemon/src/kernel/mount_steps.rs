@@ -28,7 +28,7 @@ pub(super) enum Op {
     ReadOnly(CString),
     /// This directory is the root from now on, to be read only, and the former one is gone.
     Root(CString),
-    /// What tells of the processes of the namespace that the caller is in, to be read only.
+    /// A `/proc` of the namespace that the caller is in is at this directory, to be read only.
     Proc(CString),
     /// Nothing is at this directory, if it is there.
     HideDir(CString),

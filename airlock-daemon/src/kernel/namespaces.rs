@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Permitted {
-    /// Who makes them.
+    /// The maker of the namespaces: the daemon as it is, or one in a user namespace.
     maker: Maker,
     /// Which processes a server's are among.
     processes: Processes,
@@ -72,7 +72,7 @@ impl Permitted {
         ]
     };
 
-    /// Whether a server has a `/proc` of its own.
+    /// True where a server has a `/proc` of its own.
     pub(super) fn has_proc(self) -> bool {
         self.processes == Processes::Own
     }
@@ -118,7 +118,7 @@ impl Namespaces {
         self.flags
     }
 
-    /// Whether the child is the first process of one of them.
+    /// True where the child is the first process of one of them.
     pub(super) fn have_processes(&self) -> bool {
         self.have_processes
     }

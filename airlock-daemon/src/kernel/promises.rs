@@ -1,12 +1,12 @@
-//! What the configuration promises and this host does not keep: said by `airlock kernel doctor` before a start, and by `airlock
-//! status` after it.
+//! Promises of the configuration that this host does not keep: said by `airlock kernel doctor` before a
+//! start, and by `airlock status` after it.
 
 use super::cgroup::{LIMITS, Limit};
 use super::spawn::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 use super::{KernelHalf, landlock, namespaces, seccomp};
 use crate::config::schema::{Config, KernelMode, PinNetwork, Rung, UpstreamKind};
 
-/// What every server is given that is no rung.
+/// Layers that every server is given and that are no rungs.
 const LAYERS: [&str; 3] = [seccomp::NAME, landlock::NAME, namespaces::NAME];
 
 /// Promises that are not kept, a sentence each. Asks the name service.

@@ -15,7 +15,7 @@ const TARGETS: usize = 16;
 /// How long it may take to read what the kernel has told already.
 const READ: Duration = Duration::from_millis(500);
 
-/// What was refused to a server, by its target: an address family, or the name of a hook.
+/// Counts of what was refused to a server, by its target: an address family, or the name of a hook.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     targets: BTreeMap<String, u64>,
@@ -32,7 +32,7 @@ impl Refused {
         }
     }
 
-    /// Whether it was the internet, or another network, that was refused.
+    /// True where the server was refused the internet, or another network.
     pub fn is_of_network(&self) -> bool {
         ["AF_INET", "AF_INET6"].iter().any(|family| self.targets.contains_key(*family))
     }
@@ -83,7 +83,7 @@ impl Refusals {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).get(upstream).cloned()
     }
 
-    /// What the reader of events is to listen to.
+    /// The questions that the reader of events is to listen to.
     pub(super) fn read(&self) -> Asked {
         let (sender, asked) = unbounded_channel();
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);

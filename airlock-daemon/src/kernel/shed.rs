@@ -46,7 +46,7 @@ pub(super) fn shed() -> io::Result<()> {
             let Some((start, mut end)) = map.take(*byte) else { continue };
             let has = |place: usize| start <= place && place < end;
             if has(errno) || has(stack) {
-                // What lies below both is of nobody who still runs.
+                // Memory below both is of nobody who still runs.
                 let lowest = if has(errno) && has(stack) {
                     errno.min(stack)
                 } else if has(errno) {

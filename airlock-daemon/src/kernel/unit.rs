@@ -9,7 +9,7 @@ use super::peer::Peer;
 /// Most characters of a unit's name (`UNIT_NAME_MAX` of systemd, which counts a NUL).
 const LONGEST: usize = 255;
 
-/// Whether a name is one of a unit that has processes: of a service or a scope, and no template.
+/// True for the name of a unit that has processes: of a service or a scope, and no template.
 pub fn is_unit_name(name: &str) -> bool {
     let stem = name.strip_suffix(".service").or_else(|| name.strip_suffix(".scope"));
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
@@ -22,7 +22,7 @@ pub fn is_unit_name(name: &str) -> bool {
     })
 }
 
-/// Whether the process that connected is one of a unit's.
+/// The process that connected has to be one of the unit's.
 ///
 /// # Errors
 /// Why not, as a sentence with its remedy.
@@ -30,7 +30,7 @@ pub fn is_of_unit(peer: &Peer, unit: &str) -> Result<(), String> {
     let own = manager_cgroup()
         .and_then(|manager| Ok((hierarchy::of_process(&peer.number())?, manager)))
         .map(|(place, manager)| unit_at(&place, &manager).map(str::to_owned));
-    // What was said of its number was said of it only if it has lived until now.
+    // The cgroup of its number is the peer's only if the peer has lived until now.
     if !peer.lives() {
         return Err("it has ended".to_owned());
     }
@@ -44,8 +44,8 @@ pub fn is_of_unit(peer: &Peer, unit: &str) -> Result<(), String> {
     }
 }
 
-/// The unit that a cgroup is of or lies in: the first below the slices. What is further below was made by somebody to whom systemd
-/// gave the unit's cgroup (`Delegate=`, `user@.service`), and may have any name.
+/// The unit that a cgroup is of or lies in: the first below the slices. A cgroup further below was made by
+/// somebody to whom systemd gave the unit's (`Delegate=`, `user@.service`), and may have any name.
 fn unit_at<'a>(place: &'a Path, manager: &Path) -> Option<&'a str> {
     let below = place.strip_prefix(manager).ok()?;
     let mut names = below.iter().map(|name| name.to_str());

@@ -7,7 +7,7 @@ use crate::config::units::ByteSize;
 
 /// What steers the kernel: read and executed, never written.
 pub(super) const READ_ONLY: [&str; 2] = [PROC, "/sys"];
-/// What tells of processes.
+/// The directory that tells of processes.
 pub(super) const PROC: &str = "/proc";
 /// What shows the kernel's inside, the links of the cage, and the host's message queues: hidden, whoever would be allowed to look.
 pub(super) const INSIDE: [&str; 5] =
@@ -33,7 +33,7 @@ pub(super) struct Wants<'a> {
     pub(super) network: PinNetwork,
     /// How much it may keep in all for a while, in its own `/tmp` and the like.
     pub(super) tmp: ByteSize,
-    /// Whether its `/proc` is to tell of its own processes alone, which it has a namespace for.
+    /// True where its `/proc` is to tell of its own processes alone, which it has a namespace for.
     pub(super) has_proc: bool,
 }
 

@@ -35,7 +35,7 @@ pub enum Incoming<'a> {
         id: Meant,
         /// The error object, where it has one that could be the outcome.
         error: Option<&'a RawValue>,
-        /// What is wrong with it, as a sentence about the server.
+        /// The fault in it, as a sentence about the server.
         fault: String,
     },
     /// A request of the server's.

@@ -103,7 +103,7 @@ pub fn lost() -> u64 {
     LOGS.get().map_or(0, Logs::lost)
 }
 
-/// What writes somewhere.
+/// Layers of the log, each of which writes somewhere.
 type Sinks = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 
 /// Lines for a terminal. Those of servers have their name before them and no fields, behind which a server could write its own.

@@ -38,8 +38,8 @@ impl Origins {
         Self { allowed: server.allowed_origins.clone(), names, key: "server.hosts" }
     }
 
-    /// Of the metrics listener: no web page, and besides the names of the main door the one that the system has, and those of
-    /// `observability.metrics_hosts`.
+    /// The origins and names of the metrics listener: no web page, and besides the names of the main door the
+    /// one that the system has, and those of `observability.metrics_hosts`.
     pub fn of_metrics(config: &Config) -> Self {
         let mut names = Self::new(&config.server).names;
         let system = rustix::system::uname();
@@ -88,7 +88,7 @@ impl Origins {
         self.allowed.iter().any(|allowed| page == allowed).then_some(page)
     }
 
-    /// Whether web pages of any origin are let in.
+    /// True where web pages of some origin are let in.
     pub const fn lets_pages_in(&self) -> bool {
         !self.allowed.is_empty()
     }

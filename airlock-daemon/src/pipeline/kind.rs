@@ -196,7 +196,7 @@ pub fn quoted(noun: Noun, name: &str) -> String {
     in_quotes(&recorded(noun, name))
 }
 
-/// What a client has written in a sentence to it: in quotes, cut, and with nothing that steers a terminal.
+/// A client's own words in a sentence to it: in quotes, cut, and with nothing that steers a terminal.
 pub fn in_quotes(text: &str) -> String {
     const MOST: usize = 128;
     let cut: String = text.chars().take(MOST).collect();

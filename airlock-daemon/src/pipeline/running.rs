@@ -493,7 +493,7 @@ impl Running {
             .then(|| Ids::new(&self.open.gateway.sealer, &who.principal, &self.upstream.name, self.merged))
     }
 
-    /// Whether the server may name tasks to this client.
+    /// True where the server may name tasks to this client.
     fn names_tasks(&self) -> bool {
         let who = &self.open.who;
         self.kind.tasks == Tasks::Itself

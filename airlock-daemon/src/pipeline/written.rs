@@ -19,7 +19,7 @@ use super::{Gateway, ask, rewrite};
 /// milliseconds, for which all other calls of the worker would stand still.
 const LONG: usize = 256 * 1024;
 
-/// What a result turns out to be.
+/// The kind of a result: the end of the call, or questions.
 pub(super) enum Said {
     /// The end of the call, in the client's words.
     Result(String),
@@ -43,9 +43,9 @@ pub(super) struct Writer<'a> {
     pub(super) who: &'a Requester,
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) kind: &'static Call,
-    /// Whether the client is at the merged endpoint.
+    /// True where the client is at the merged endpoint.
     pub(super) merged: bool,
-    /// Whether the client may see tasks.
+    /// True where the client may see tasks.
     pub(super) names_tasks: bool,
     /// The server's era.
     pub(super) era: Era,
@@ -86,7 +86,7 @@ impl Writer<'_> {
         (self.shape)(result, self.era).map(Said::Result)
     }
 
-    /// Whether a task may ask what it asks, if it is one: its questions are the policy's business like all others.
+    /// The questions of a task, if the result is one, are the policy's business like all others.
     fn may_ask(self, result: &str) -> Result<(), String> {
         if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
             return Ok(());

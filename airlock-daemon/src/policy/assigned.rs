@@ -82,7 +82,7 @@ impl Walk<'_> {
         for body in &bodies {
             self.query(body, &outer)?;
         }
-        // What the bodies declare can be seen in the head and in the values.
+        // Variables that the bodies declare can be seen in the head and in the values.
         outer.extend(bodies.iter().flat_map(|body| declared(body)));
         let mut roots = Vec::new();
         syntax::roots(rule, &mut |expr| roots.push(expr));

@@ -48,15 +48,15 @@ pub(super) fn refuse(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
 struct Walk<'a> {
     modules: &'a [Ref<Module>],
     literals: Literals<'a>,
-    /// What complete rules and functions give, by their whole path.
+    /// Values of complete rules and functions, by their whole path.
     values: BTreeMap<String, Known>,
-    /// What functions are given, by path and position.
+    /// Arguments that functions are given, by path and position.
     given: BTreeMap<(String, usize), Known>,
     functions: BTreeSet<String>,
     changed: bool,
-    /// Whether mistakes are told: only once it is known what everything stands for.
+    /// True once mistakes are told: only when it is known what everything stands for.
     tells: bool,
-    /// Whether queries inside of expressions are left alone.
+    /// True while queries inside of expressions are left alone.
     shallow: bool,
     found: Option<PolicyError>,
     scope: Scope,
@@ -129,7 +129,7 @@ impl<'a> Walk<'a> {
     fn rule(&mut self, rule: &'a Rule, path: &str) {
         let mut variables = Variables::new();
         for (at, parameter) in syntax::parameters(rule).into_iter().enumerate() {
-            // Of a function that nobody calls nothing is known, and nothing said.
+            // A parameter of a function that nobody calls stands for nothing, and nothing is said of it.
             let known = self.given.get(&(path.to_owned(), at)).cloned().unwrap_or_else(Known::nothing);
             self.bind(parameter, &known, &mut variables, &|_| true);
         }
@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
         let mut is_known = false;
         for _ in 0..LOCAL_ROUNDS {
             let before = variables.clone();
-            // What is read on the way is told below, once.
+            // Mistakes that are seen on the way are told below, once.
             let (tells, shallow) =
                 (std::mem::take(&mut self.tells), std::mem::replace(&mut self.shallow, true));
             for statement in &query.stmts {
@@ -336,7 +336,7 @@ impl<'a> Walk<'a> {
         self.bind(pattern, known, &mut variables.clone(), &|_| false);
     }
 
-    /// What is inside of something that is gone through, or indexed by what is known only when the policy runs.
+    /// The inside of something that is gone through, or indexed by what is known only when the policy runs.
     fn enter(&mut self, known: &Known, span: &Span) -> Known {
         let inside = known.inside();
         if let Known::Parts(parts) = known

@@ -190,7 +190,7 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     let calls = Arc::new(Calls::of(engine.get_modules()));
     let needed = hazards::needs_interpreter(engine.get_modules(), &graph);
     let mended = assigned::mend(engine.get_modules(), &bundle.policies);
-    // What else may be said of the bundle has been said: what is added from here on stands in none of its files.
+    // The checks of the bundle end here: modules that are added from here on stand in none of its files.
     let written = engine.get_modules().clone();
     let unnamed = Unnamed::of(&mut engine, &bundle.root);
     let compiled = match &mended {

@@ -36,7 +36,7 @@ pub fn describe_input(form: InputForm) -> String {
     }
 }
 
-/// What a field is and when it is null, in one line.
+/// The type of a field, what it is and when it is null, in one line.
 fn told(field: &Field) -> String {
     let mut text = format!("{}: {}", field.kind.name(), field.about);
     if !field.null.is_empty() {

@@ -23,18 +23,19 @@ const MOST: usize = 4096;
 pub(super) struct Literals<'a> {
     /// The definitions of each rule, with the names of their module, by whole path.
     rules: BTreeMap<String, Vec<(&'a Rule, Rc<Scope>)>>,
-    /// What each variable of a rule is bound to, where one place alone binds it; by the rule's address.
+    /// The expression that each variable of a rule is bound to, where one place alone binds it; by the rule's
+    /// address.
     bound: BTreeMap<*const Rule, BTreeMap<&'a str, Option<&'a Expr>>>,
     /// Which rule an expression stands in, by where the rules begin and end.
     spans: Vec<(&'a Rule, Rc<Scope>)>,
 }
 
-/// What names mean where an expression stands.
+/// The place of an expression, which says what names mean there.
 #[derive(Clone)]
 struct Place<'a> {
     rule: &'a Rule,
     scope: Rc<Scope>,
-    /// What a function was given.
+    /// The arguments of the function, each with its own place.
     given: Rc<BTreeMap<&'a str, (&'a Expr, Option<Place<'a>>)>>,
 }
 
@@ -85,7 +86,7 @@ impl<'a> Literals<'a> {
                     return None;
                 };
                 match part.step(syntax::text(name)) {
-                    // What is free has no shape of its own.
+                    // A part that is free has no shape of its own.
                     Some(below) if below == part => None,
                     Some(below) => self.look(value, below, place, depth, left),
                     None => part.0.kind.members().map(|_| missing(Some(syntax::text(name)), &[part], span)),
@@ -139,7 +140,7 @@ fn path_of(expr: &Expr, scope: &Scope) -> Option<String> {
     Some(path.join("."))
 }
 
-/// What a complete rule, or a function, may give.
+/// The expressions that a complete rule, or a function, may give.
 fn values(rule: &Rule) -> impl Iterator<Item = &Expr> {
     let (value, bodies) = match rule {
         Rule::Default { value, .. } => (Some(value), [].as_slice()),

@@ -58,7 +58,7 @@ fn refusal(absent: &Expr) -> PolicyError {
     )
 }
 
-/// What names mean in one rule.
+/// The meaning of names in one rule.
 #[derive(Clone)]
 struct Names {
     package: Vec<String>,
@@ -106,7 +106,7 @@ impl Names {
 /// Expressions that are there for certain, as [`key`] writes them.
 type Proven = BTreeSet<String>;
 
-/// What may be absent, where something may.
+/// The expression that may be absent, where one may.
 type Verdict<'e> = Result<(), &'e Expr>;
 
 struct Judge<'a> {
@@ -181,7 +181,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Whether everything is there that OPA evaluates before the `not`.
+    /// Everything that OPA evaluates before the `not` has to be there.
     fn negated<'e>(&self, expr: &'e Expr, proven: &Proven) -> Verdict<'e> {
         match expr {
             Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => self.indices(expr, proven),
@@ -199,7 +199,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether what a reference starts with, where that is no name, and all that it is indexed by are there.
+    /// The start of a reference, where that is no name, and all that it is indexed by have to be there.
     fn indices<'e>(&self, expr: &'e Expr, proven: &Proven) -> Verdict<'e> {
         let (base, steps) = syntax::flatten(expr);
         if !matches!(base, Expr::Var { .. }) {
@@ -217,7 +217,7 @@ impl Judge<'_> {
         all.into_iter().try_for_each(|child| self.is_there(child, proven))
     }
 
-    /// Whether an expression has a value for certain.
+    /// The expression has to have a value for certain.
     fn is_there<'e>(&self, expr: &'e Expr, proven: &Proven) -> Verdict<'e> {
         match expr {
             Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => Ok(()),
@@ -271,7 +271,7 @@ impl Judge<'_> {
         is_package || is_variable || in_data != Value::Undefined
     }
 
-    /// Whether a function gives something for whatever it is given, or fails, which refuses the call.
+    /// True where a function gives something for whatever it is given, or fails, which refuses the call.
     fn gives_something(&self, fcn: &Expr) -> bool {
         let name = syntax::static_path(fcn);
         let written = name.join(".");
@@ -288,7 +288,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a rule, or a function, has a value whatever is asked.
+    /// True where a rule, or a function, has a value whatever is asked.
     fn is_always_given(&self, path: &str) -> bool {
         let Some(depth) = self.depth.checked_sub(1) else { return false };
         let Some(definitions) = self.rules.get(path) else { return false };

@@ -3,7 +3,7 @@
 //! [`super::input`] builds such documents, [`super::closed`] refuses a policy that reads what is not in them, and
 //! `airlock policy input` and the table in docs/policy.md show it. Tests hold all of them to this.
 
-/// What stands at one place of the document.
+/// The kind of thing that stands at one place of the document.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// These members, all of them, and no others.
@@ -180,7 +180,7 @@ impl Field {
     }
 }
 
-/// Whether the document always has something at this path, `null` included.
+/// True where the document always has something at this path, `null` included.
 pub(super) fn is_promised<'a>(path: impl IntoIterator<Item = &'a str>) -> bool {
     path.into_iter().try_fold(&INPUT, Field::member).is_some()
 }
@@ -195,7 +195,7 @@ pub(super) struct Part(pub(super) &'static Field);
 impl Part {
     pub(super) const ROOT: Self = Self(&INPUT);
 
-    /// What stands below it under a constant name: nothing where there is no such thing, itself where it is free.
+    /// The part below it under a constant name: none where there is no such thing, itself where it is free.
     pub(super) fn step(self, name: &str) -> Option<Self> {
         match &self.0.kind {
             Kind::Object(_) => self.0.member(name).map(Self),

@@ -69,7 +69,8 @@ impl Unnamed {
         found
     }
 
-    /// What stands for the `rule_id` of an entry of `deny` with this reason: one place, or all that it may come from.
+    /// The `rule_id` of a denial for this reason: the one place of its entry of `deny`, or all that it may
+    /// come from.
     pub(super) fn denied_by(&self, reason: &str) -> Option<Arc<str>> {
         let with = |wanted: Option<&str>| {
             let fitting = self.deny.iter().filter(|(constant, _)| constant.as_deref() == wanted);

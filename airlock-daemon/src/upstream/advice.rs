@@ -1,4 +1,4 @@
-//! What an operator may want to know of a server's tools: names that APIs of models refuse, and entries of `allow_tools`
+//! Advice to the operator on a server's tools: names that APIs of models refuse, and entries of `allow_tools`
 //! that no tool has.
 
 use std::collections::HashSet;
@@ -33,7 +33,7 @@ impl Upstream {
     }
 }
 
-/// Whether APIs of models take the name that a tool has at the merged endpoint.
+/// True where APIs of models take the name that a tool has at the merged endpoint.
 fn is_taken(prefix: &str, tool: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     prefix.len() + tool.len() <= MAX_NAME && tool.chars().all(is_plain)

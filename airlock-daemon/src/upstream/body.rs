@@ -12,14 +12,14 @@ use super::connect::Endpoint;
 use super::error::UpstreamError;
 use super::intake::Intake;
 
-/// What a body is.
+/// The kind of a body, by its content type.
 pub(super) enum Kind {
     Json,
     Events,
     Other(String),
 }
 
-/// What the body of a response is.
+/// The kind of a response's body, by its `Content-Type`.
 pub(super) fn kind(response: &Response<Decoded>) -> Kind {
     let value =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -297,7 +297,7 @@ impl Exchange {
         }
     }
 
-    /// What is no message; an error where it stands in the place of the answer.
+    /// Text that is no message: noted where it is an event, an error in the place of the answer.
     fn no_message(&self, from: Source, reason: &str) -> Result<(), UpstreamError> {
         match from {
             Source::Events => {

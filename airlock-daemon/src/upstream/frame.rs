@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-/// What comes out of the framing.
+/// The output of the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A whole line, without its end.

@@ -67,7 +67,7 @@ pub(super) struct Shared {
     in_flight: AtomicUsize,
     answering: AtomicUsize,
     told: Told,
-    /// Whether the log knows that it says what is no message.
+    /// True once the log knows that the server says what is no message.
     is_rubbish_told: AtomicBool,
     asks: Arc<Asks>,
     pub(super) hub: Arc<Hub>,

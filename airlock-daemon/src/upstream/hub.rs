@@ -28,7 +28,7 @@ pub(super) struct Outbox {
 pub(super) struct Hub {
     /// Several principals share the server: what belongs to nobody in particular is for nobody.
     pub(super) several: bool,
-    /// Of the principal for whom alone the server works: what is read of it is charged to this.
+    /// The account of the principal for whom alone the server works: what is read of it is charged to this.
     pub(super) account: Option<Account>,
     state: Mutex<State>,
     presence: watch::Sender<Presence>,

@@ -22,7 +22,7 @@ impl Intake {
     /// Notes how many bytes are held from now on.
     ///
     /// # Errors
-    /// A share is used up. What was noted before still is.
+    /// A share is used up. The bytes that were noted before still are.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let Some(account) = &self.account else { return Ok(()) };
         match &mut self.charge {

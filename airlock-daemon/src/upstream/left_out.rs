@@ -1,5 +1,5 @@
-//! What of a server's lists is not passed on, for the operator: a line of the log with each change, and all of it for
-//! `airlock status` and the metrics.
+//! Entries of a server's lists that are not passed on, for the operator: a line of the log with each change,
+//! and all of it for `airlock status` and the metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +16,11 @@ const MAX_ENTRIES: usize = 1024;
 const MAX_LINES: usize = 16;
 /// A list whose faults change all the time is told of once in this time.
 const MOMENT: Duration = Duration::from_secs(1);
-/// What no whole list has shown for so long is forgotten. Lists differ from principal to principal, so one alone that does
-/// not show it proves nothing.
+/// An entry that no whole list has shown for so long is forgotten. Lists differ from principal to principal,
+/// so one alone that does not show it proves nothing.
 const REMEMBERED: Duration = Duration::from_mins(5);
 
-/// What of one server's lists is not passed on.
+/// Entries of one server's lists that are not passed on.
 #[derive(Debug)]
 pub(super) struct Remembered {
     lists: Mutex<BTreeMap<&'static str, List>>,
@@ -127,7 +127,7 @@ impl Upstream {
         self.left_out.report(&self.name, shape, walk, whole);
     }
 
-    /// What of its lists is not passed on, and what else there is to say of its tools, a sentence each.
+    /// Entries of its lists that are not passed on, and what else there is to say of tools, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut sentences = self.left_out.sentences();
         sentences.extend(self.advice.load().iter().cloned());

@@ -192,7 +192,7 @@ struct Shared {
     retired: AtomicBool,
     ending: ArcSwapOption<Ending>,
     rubbish: ArcSwapOption<String>,
-    /// Whether the log knows that answers of the server are wrong.
+    /// True once the log knows that answers of the server are wrong.
     is_unfit_told: AtomicBool,
     usage: Usage,
     told: Told,

@@ -1,7 +1,7 @@
 //! Lists of a server, before anybody looks into them: followed page by page to their end, and not longer than
 //! can be gone through for everybody who asks.
 //!
-//! An entry that breaks a rule is left out alone. What stands around the entries has to be clear as a whole.
+//! An entry that breaks a rule is left out alone. The text around the entries has to be clear as a whole.
 
 mod page;
 
@@ -116,7 +116,8 @@ impl Walk {
         Some(walk)
     }
 
-    /// What [`Walk::resume`] goes on with: the next cursor, and by which ones the walk came here. `None` at its end.
+    /// The token that [`Walk::resume`] goes on with: the next cursor, and by which ones the walk came here.
+    /// `None` at its end.
     pub fn token(&self) -> Option<Vec<u8>> {
         let next = self.next.as_ref()?;
         // Its own fingerprint is the last one, and is made again.
@@ -205,7 +206,7 @@ impl Walk {
         self.next = Some(cursor);
     }
 
-    /// Whether there is another page to be asked for.
+    /// True where there is another page to be asked for.
     pub fn goes_on(&mut self) -> bool {
         if self.next.is_some() && self.pages >= MAX_PAGES {
             let reason = format!("the list has more than {MAX_PAGES} pages");
@@ -216,7 +217,7 @@ impl Walk {
         self.next.is_some()
     }
 
-    /// Whether pages are missing that were there to be read.
+    /// True where pages are missing that were there to be read.
     pub fn was_cut(&self) -> bool {
         self.was_cut
     }
@@ -232,14 +233,15 @@ impl Walk {
         &self.names
     }
 
-    /// What was left out, and the names of all entries that were not.
+    /// The entries that were left out, and the names of all that were not.
     pub fn outcome(self) -> (Vec<LeftOut>, HashSet<Box<str>>) {
         (self.left_out, self.names)
     }
 }
 
 fn fingerprint(cursor: &str) -> u64 {
-    // The same in one process, which is how long a cursor's handle lives. Who finds two of a kind cuts its own list short.
+    // The hash is the same in one process, which is how long a cursor's handle lives. A server that finds two
+    // of a kind cuts its own list short.
     let mut hasher = DefaultHasher::new();
     cursor.hash(&mut hasher);
     hasher.finish()

@@ -68,8 +68,8 @@ pub(super) fn text(value: Box<RawValue>) -> String {
     Box::<str>::from(value).into_string()
 }
 
-/// Reads one message, or a batch of them as 2025-03-26 allows, apart. Of the parts of a batch that are no messages the
-/// first alone is told.
+/// Reads one message, or a batch of them as 2025-03-26 allows, apart. The parts of a batch that are no
+/// messages are told by the first alone.
 pub(super) async fn read(bytes: Vec<u8>) -> Vec<Result<Owned, String>> {
     let reading = tokio::task::spawn_blocking(move || parts(&bytes));
     reading.await.unwrap_or_else(|_| vec![Err("one that cannot be read".to_owned())])

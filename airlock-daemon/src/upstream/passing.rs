@@ -27,7 +27,7 @@ pub(super) struct Passing {
     /// Within a string, and behind a backslash in it.
     in_string: bool,
     is_escaped: bool,
-    /// Whether a string would be the name of a member of the envelope.
+    /// True where a string would be the name of a member of the envelope.
     expects_name: bool,
     name: Vec<u8>,
     /// The value is the id.

@@ -44,7 +44,7 @@ const MAX_SUBSCRIPTIONS: usize = 1024;
 /// Most subscriptions of one principal to one upstream.
 const MAX_SUBSCRIPTIONS_EACH: usize = 64;
 
-/// What is wrong with a server of which nothing is known.
+/// The fault of a server of which nothing is known.
 const NOT_ASKED: &str = "it has not been asked yet";
 
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
@@ -111,7 +111,7 @@ pub struct Upstream {
     /// What is known of its tools.
     pub schemas: Schemas,
     pub(super) left_out: Remembered,
-    /// What the operator may want to know of its tools.
+    /// Advice to the operator on its tools.
     pub(super) advice: ArcSwap<Vec<String>>,
     metrics: Arc<UpstreamMetrics>,
     running: Running,

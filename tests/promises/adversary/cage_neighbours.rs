@@ -77,7 +77,8 @@ print(json.dumps({
 }))
 "#;
 
-/// Whether servers have process ids of their own here, and whether `/proc` shows them no others.
+/// Two answers of `airlock kernel doctor`: servers have process ids of their own here, and `/proc` shows them
+/// no others.
 fn has_processes() -> (bool, bool) {
     let (_, report, _) = airlock_tests::airlock::run(&["kernel", "doctor", "--json"]);
     (report.contains("processes of its own"), !report.contains("beside the host's /proc"))
@@ -132,7 +133,7 @@ fn nothing_of_a_server_reaches_a_process_of_another_principal() {
     if has_proc {
         assert!(told["seen"].as_u64().is_some_and(|seen| seen <= 4), "its own and no others: {told}");
     }
-    // What reaps for it is neither read nor ended.
+    // The first process, which reaps for it, is neither read nor ended.
     for (what, errno) in told["first"].as_object().expect("each way") {
         assert_ne!(errno, 0, "{what} of the first: {told}");
     }
@@ -176,7 +177,7 @@ fn what_reaps_for_a_server_keeps_nothing_of_the_daemon() {
         (entry("comm").trim() == "airlock-init" && !maps.lines().any(lost)).then_some(())
     });
     assert!(is_bare.is_some(), "{}", entry("maps"));
-    // What is left of memory that is nobody's file: a piece of the stack on which it runs.
+    // Memory that is nobody's file is gone but for a piece of the stack on which it runs.
     let size = |line: &str| {
         let mut fields = line.split_whitespace();
         let (range, flags, inode) = (fields.next()?, fields.next()?, fields.nth(2)?);

@@ -16,7 +16,8 @@ fn start(page: &str) -> Airlock {
     Setup { server: format!("  allowed_origins: [\"{page}\"]\n"), ..Setup::default() }.start()
 }
 
-/// What the pages said in a real browser: that of the allowed origin, and that of a foreign one.
+/// Pages in a real browser: that of the allowed origin is a client, and that of a foreign one reads no answer
+/// but the metadata.
 #[test]
 fn a_page_in_chromium_is_a_client() {
     let (node, client) =
@@ -68,7 +69,7 @@ fn a_page_in_chromium_is_a_client() {
     }
 }
 
-/// What Chromium sends before a request of a page.
+/// The request that Chromium sends before one of a page.
 fn preflight(path: &str, origin: &str) -> Request {
     Request { method: "OPTIONS".to_owned(), ..Request::get(path) }
         .header("accept", "*/*")
@@ -134,7 +135,7 @@ fn a_browser_is_told_what_the_page_of_an_allowed_origin_may_do() {
         let read = airlock.send(&Request::get(metadata).header("origin", origin));
         assert_eq!((read.status, read.header("access-control-allow-origin")), (200, Some("*")), "{origin}");
     }
-    // What is no question of a browser's is a request like any other.
+    // An `OPTIONS` request that is no question of a browser's is a request like any other.
     let bare = airlock.send(&Request { method: "OPTIONS".to_owned(), ..Request::get("/mcp") });
     assert_eq!(bare.status, 401);
 }

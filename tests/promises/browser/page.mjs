@@ -1,5 +1,5 @@
-// What runs in the browser: the page of an origin that may call, and then that of one that may not. Each says what came of its
-// steps; a step that the browser does not allow is an error.
+// The page that runs in the browser: of an origin that may call, and then of one that may not. Each says what
+// came of its steps; a step that the browser does not allow is an error.
 const plan = await (await fetch('/plan')).json();
 const said = {};
 const step = async (name, work) => {

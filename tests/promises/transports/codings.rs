@@ -27,7 +27,7 @@ fn encoder(coding: &str) -> Box<dyn EncodeV2> {
     }
 }
 
-/// What the encoder makes of a piece, up to its end where it is the last.
+/// The encoder's output for a piece, up to its end where it is the last.
 fn encode(encoder: &mut dyn EncodeV2, piece: &[u8], is_last: bool) -> Vec<u8> {
     let mut out = vec![0; piece.len() + 4096];
     let mut output = WriteBuffer::new_initialized(&mut out);

@@ -1,4 +1,5 @@
-//! What is no message on the event stream of an HTTP server is passed over, as on a pipe, and never in the place of an answer.
+//! An event that is no message on the stream of an HTTP server is passed over, as on a pipe, and never in the
+//! place of an answer.
 
 use std::io;
 use std::net::TcpStream;

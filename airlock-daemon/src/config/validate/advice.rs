@@ -1,4 +1,5 @@
-//! What is no mistake of the file, but has been one most times that it was written: told by `airlock check`, never refused.
+//! Advice on values that are no mistake of the file but have been one most times that they were written: told
+//! by `airlock check`, never refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ const FETCHERS: [(&str, &str); 6] = [
         "write the server's own program, or start the container by a unit and let it dial in (`type: dial_in`)",
     ),
 ];
-/// What every server may read and execute, whatever `files` says.
+/// Directories that every server may read and execute, whatever `files` says.
 const ALWAYS: [&str; 12] =
     ["/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc", "/sbin", "/tmp", "/usr"];
 

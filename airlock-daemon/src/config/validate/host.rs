@@ -1,4 +1,5 @@
-//! What the configuration names on this host and `airlock serve` would fail on.
+//! Names in the configuration that do not fit this host and that `airlock serve` would fail on: programs,
+//! files, users, addresses.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,11 +11,11 @@ use super::{Checks, at};
 use crate::config::schema::{Config, Upstream, UpstreamKind};
 use crate::config::tree::{Located, Step, brief};
 
-/// What of the host the configuration is held against.
+/// The facts of the host that the configuration is held against, besides its files and its ports.
 pub struct Host<'a> {
     /// Where a program without a path is looked up, as `PATH` is written.
     pub path: &'a str,
-    /// Whether there is a user of this name; `true` where that cannot be said.
+    /// True where there is a user of this name, and where that cannot be said.
     pub has_user: &'a dyn Fn(&str) -> bool,
 }
 
@@ -93,7 +94,7 @@ fn program(index: usize, upstream: &Upstream, host: &Host<'_>, checks: &mut Chec
     }
 }
 
-/// What of the file system the server is given.
+/// The directories and files that the server is given have to be there.
 fn paths(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     if let Some(directory) = upstream.working_dir.as_deref().filter(|directory| !directory.is_dir()) {
         checks.value(

@@ -1,4 +1,4 @@
-//! What somebody should look at, a sentence each.
+//! Alarms: faults that somebody should look at, a sentence each.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an expression may stand for, and what is said where that does not exist.
+//! Parts of the document that an expression may stand for, and the error where a name is in none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::policy::error::PolicyError;
 use crate::policy::shape::Part;
 use crate::policy::syntax;
 
-/// What an expression may stand for.
+/// The parts of the document that an expression may stand for, or anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Known {
     /// One of these parts; none of them where nothing is known yet.
@@ -46,7 +46,7 @@ impl Known {
     }
 }
 
-/// What the variables in sight stand for.
+/// The variables in sight, each with what it stands for.
 pub(super) type Variables = BTreeMap<String, Known>;
 
 /// The error about a name that no part of `parts` has; without a name, about parts with nothing in them.

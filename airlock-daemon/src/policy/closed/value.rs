@@ -1,4 +1,4 @@
-//! What an expression may stand for, found by a look at all that is inside of it.
+//! Values of expressions: the parts that each may stand for, found by a look at all that is inside of it.
 
 use regorus::unstable::{Expr, Ref};
 
@@ -8,7 +8,7 @@ use crate::policy::shape::Part;
 use crate::policy::syntax;
 
 impl<'a> Walk<'a> {
-    /// What an expression may stand for, after a look at all that is inside of it.
+    /// The parts that an expression may stand for, after a look at all that is inside of it.
     pub(super) fn value(&mut self, expr: &'a Expr, variables: &Variables) -> Known {
         if matches!(expr, Expr::RefDot { .. } | Expr::RefBrack { .. })
             && let Some(known) = self.rule_at(expr, variables)
@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
         path.and_then(|path| self.values.get(&path)).cloned().unwrap_or(Known::Anything)
     }
 
-    /// What a rule gives that a whole reference names, such as `data.airlock.authz.call`.
+    /// The value of the rule that a whole reference names, such as `data.airlock.authz.call`.
     fn rule_at(&self, expr: &Expr, variables: &Variables) -> Option<Known> {
         let path = self.path_of(expr, variables)?;
         self.values.get(&path).cloned()

@@ -1,4 +1,4 @@
-//! What no input document has is an error at load.
+//! A name that no input document has is an error at load.
 
 use super::*;
 

@@ -32,7 +32,7 @@ fn what_may_be_absent_is_named() {
             "input.call.arguments[y]",
         ),
         ("every y in data.list { not startswith(input.call.arguments.z, y) }", "input.call.arguments.z"),
-        // What is proven is about another variable.
+        // The proof is about another variable.
         (
             "y := 1; input.call.arguments[y]; every y in data.list { x := y; not startswith(input.call.arguments[x], y) }",
             "input.call.arguments[x]",

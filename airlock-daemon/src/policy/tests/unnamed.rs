@@ -47,7 +47,7 @@ fn what_denies_is_told_by_its_place() {
         let told = named(&format!("allow := true\n{body}"), "{}");
         assert_eq!(told, (false, place.to_owned()), "{body}");
     }
-    // What is no reason is none.
+    // A reason that is no text is none.
     let engine = load("allow := true\ndeny contains 7").unwrap();
     assert_eq!(&*ask(&engine, "{}").rule_id, ERROR_RULE);
 }

@@ -1,4 +1,5 @@
-//! Who may dial in: processes of one user, of one unit where the configuration names it, in the slice that is pinned.
+//! Admission to the socket: processes of one user, of one unit where the configuration names it, in the slice
+//! that is pinned.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ pub(super) struct Lent {
     leases: Mutex<Vec<Lease>>,
 }
 
-/// What may come back.
+/// The outcome of a search for a lease that may come back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reclaimed {
     /// One was given up.

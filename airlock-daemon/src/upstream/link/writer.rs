@@ -40,7 +40,7 @@ impl Writing<'_> {
                 () = ended.notified() => return,
                 command = self.receive(&mut queue) => command,
             };
-            // What has something in flight by now is not given up.
+            // A server that has something in flight by now is not given up.
             let given_up = matches!(command, Some(Command::GiveUp));
             if given_up && self.is_waited_for() {
                 continue;
@@ -86,14 +86,15 @@ impl Writing<'_> {
             if let Ok(command) = tokio::time::timeout(idle, queue.recv()).await {
                 return command;
             }
-            // Who listens keeps the process.
+            // A client that listens keeps the process.
             if !self.is_waited_for() && !self.hub.is_attended() {
                 return None;
             }
         }
     }
 
-    /// Whether somebody waits for the server, or the server for somebody. Who gave up waiting does not count.
+    /// True where somebody waits for the server, or the server for somebody. A caller that gave up waiting
+    /// does not count.
     fn is_waited_for(&self) -> bool {
         self.waiting.borrow_mut().retain(|_, waiter| !waiter.replies.is_closed());
         !self.waiting.borrow().is_empty() || !self.asks.is_empty()

@@ -70,7 +70,7 @@ impl Reading {
         Ok(Read { text: page, count, next })
     }
 
-    /// Whether an entry is an object that can be read in one way only and has a name that no other has.
+    /// An entry has to be an object that can be read in one way only and has a name that no other has.
     fn judge(&mut self, place: usize, entry: &str) -> Result<(), LeftOut> {
         let object = Object::parse(entry).ok();
         let name = object.as_ref().and_then(|object| object.string(self.shape.name));

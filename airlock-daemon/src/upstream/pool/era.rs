@@ -24,7 +24,7 @@ impl Caller<'_> {
 }
 
 impl Upstream {
-    /// What is known of the server as it is spoken to for clients of an era; `None` until it has answered once.
+    /// The facts of the server as it is spoken to for clients of an era; `None` until it has answered once.
     pub fn facts_for(&self, client: Era) -> Option<Arc<Facts>> {
         let general = self.facts()?;
         match client {
@@ -48,16 +48,17 @@ impl Upstream {
         Ok(self.facts_for(caller.era()).unwrap_or(facts))
     }
 
-    /// Whether a legacy client gets something of its own of a server that is modern to others. The connection of a server that
-    /// dials in is not asked for what nobody may need, nor is one where each principal presents a credential.
+    /// True where a legacy client gets something of its own of a server that is modern to others. The
+    /// connection of a server that dials in is not asked for what nobody may need, nor is one where each
+    /// principal presents a credential.
     fn may_have_both(&self, general: &Facts) -> bool {
         let is_its_own = matches!(self.config.isolation, None | Some(Isolation::Session));
         let can_be_asked = self.config.kind != UpstreamKind::DialIn && !self.is_for_each();
         general.era == Era::Modern && self.config.era == EraChoice::Auto && is_its_own && can_be_asked
     }
 
-    /// Learns whether a modern server speaks the legacy era as well, and what it has there, when the first legacy client comes:
-    /// `server/discover` does not say it. What is opened for it ends again.
+    /// Learns whether a modern server speaks the legacy era as well, and what it has there, when the first
+    /// legacy client comes: `server/discover` does not say it. A connection opened for it ends again.
     pub async fn learn_legacy(self: &Arc<Self>) {
         let asks =
             !self.legacy_asked.initialized() && self.facts().is_some_and(|known| self.may_have_both(&known));

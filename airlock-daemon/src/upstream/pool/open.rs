@@ -310,7 +310,7 @@ impl Upstream {
         }
     }
 
-    /// What helps a server that is started here and does not live.
+    /// The remedy for a server that is started here and does not live.
     fn remedy(&self) -> String {
         let program = self.config.command.first().map(Path::new).and_then(Path::file_name);
         let program = program.unwrap_or_default().to_string_lossy();

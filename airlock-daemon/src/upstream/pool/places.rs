@@ -149,7 +149,8 @@ impl Places {
         self.budget.of(principal)
     }
 
-    /// Who hears what the server of an owner says outside of calls. A server for one principal alone is `opener`'s.
+    /// The hub whose members hear what the server of an owner says outside of calls. A server for one
+    /// principal alone is `opener`'s.
     pub(super) fn hub(&self, owner: &Owner, opener: Option<&Identity>) -> Arc<Hub> {
         let mut inner = self.lock();
         if let Some(hub) = inner.hubs.get(owner).and_then(Weak::upgrade) {

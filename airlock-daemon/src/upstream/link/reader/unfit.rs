@@ -60,8 +60,9 @@ impl Reading {
         calls.next().is_none().then_some(*id)
     }
 
-    /// Whether an error without an id may be the answer to a notification, which wants none. Servers are known to answer
-    /// `notifications/initialized` so. Who can read the name of a method can read the id of a request.
+    /// True where an error without an id may be the answer to a notification, which wants none. Servers are
+    /// known to answer `notifications/initialized` so. A server that can read the name of a method can read
+    /// the id of a request.
     fn is_about_notification(&self, error: &RawValue) -> bool {
         let code = Object::parse(error.get()).ok().and_then(|error| error.get("code")?.parse::<i32>().ok());
         self.shared.told.declared().is_some() && code == Some(code::METHOD_NOT_FOUND)

@@ -1,5 +1,5 @@
-# What is absent: bound before it is negated, never looked at again, in loops, in functions, in comprehensions. All of it runs as
-# bytecode.
+# Values that are absent: bound before they are negated, never looked at again, in loops, in functions, in
+# comprehensions. All of it runs as bytecode.
 package airlock.authz
 
 import rego.v1
