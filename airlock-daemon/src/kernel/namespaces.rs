@@ -29,6 +29,11 @@ pub(super) const NAME: &str = "namespaces";
 /// How long a child that was just born may take to say so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the end of a namespace of
+/// processes and a wait for RCU tasks, which taking a program off makes, may each wait for the other for ever: commit 1612160b9127
+/// ("rcu-tasks: Eliminate deadlocks involving `do_exit()` and RCU tasks"). Seen on 6.1.192.
+const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
+
 /// What this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Permitted {
@@ -197,7 +202,11 @@ fn map(numbers: [u32; 2]) -> String {
 /// Finds out what this host permits, by starting a process that takes it all and ends.
 pub(super) fn probe() -> (Option<Permitted>, Layer) {
     let mut refused = None;
+    let may_end = may_have_processes(&rustix::system::uname().release().to_string_lossy());
     for permitted in Permitted::ALL {
+        if !may_end && permitted.processes != Processes::Hosts {
+            continue;
+        }
         match try_out(permitted) {
             Ok(()) => {
                 let user = match permitted.maker {
@@ -207,7 +216,8 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
                 let processes = match permitted.processes {
                     Processes::Own => "processes of its own",
                     Processes::Named => "processes of its own beside the host's /proc",
-                    Processes::Hosts => "but the host's processes",
+                    Processes::Hosts if may_end => "but the host's processes",
+                    Processes::Hosts => "but the host's processes, as always before Linux 6.9",
                 };
                 let detail = format!(
                     "an empty network, IPC of its own, mounts that show a server what it is given, {processes}{user}"
@@ -226,6 +236,15 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
         None => Layer::inactive(NAME, "not tried"),
     };
     (None, layer)
+}
+
+/// True where the kernel of this release bears processes of their own ([`OWN_PROCESSES_FROM`]), and where a release is not understood.
+fn may_have_processes(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OWN_PROCESSES_FROM,
+        _ => true,
+    }
 }
 
 /// Starts a program that is nowhere: whoever gets as far as looking for it has taken every step before.
@@ -252,10 +271,25 @@ mod tests {
     #[test]
     fn who_needs_no_user_namespace_may_have_one_as_well() {
         if let (Some(Permitted { maker: Maker::AsWeAre, .. }), _) = probe() {
-            match try_out(Permitted { maker: Maker::WithUser, processes: Processes::Named }) {
+            match try_out(Permitted { maker: Maker::WithUser, processes: Processes::Hosts }) {
                 Ok(()) => {}
                 Err((_, error)) => println!("SKIPPED: this host permits no user namespaces: {error}"),
             }
+        }
+    }
+
+    #[test]
+    fn old_kernels_have_no_processes_of_their_own() {
+        for (release, may) in [
+            ("6.1.0-57-cloud-amd64", false),
+            ("5.15.0", false),
+            ("6.8.12", false),
+            ("6.9.0-rc1", true),
+            ("6.12.117+deb12-cloud-amd64", true),
+            ("7.0", true),
+            ("nothing", true),
+        ] {
+            assert_eq!(may_have_processes(release), may, "{release}");
         }
     }
 

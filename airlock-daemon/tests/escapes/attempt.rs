@@ -27,6 +27,8 @@ pub(crate) struct Attempt {
     pub(crate) landlock: i32,
     /// Whether namespaces refuse it on every rung, to root as to nobody, on a host that permits them.
     pub(crate) namespaces: bool,
+    /// Process ids of its own refuse it on every rung, where a server has them.
+    pub(crate) own_processes: bool,
     /// The errors that count as refused, besides `EPERM` and `EACCES`.
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
@@ -62,6 +64,7 @@ pub(crate) fn attempt(
         root_may: false,
         landlock: 0,
         namespaces: false,
+        own_processes: false,
         also: &[],
         lacks: &[],
         knocks: false,
@@ -87,6 +90,11 @@ impl Attempt {
     /// What refuses it on every rung are namespaces.
     pub(crate) fn by_namespaces(self) -> Self {
         Self { namespaces: true, ..self }
+    }
+
+    /// Process ids of its own refuse it on every rung.
+    pub(crate) fn by_own_processes(self) -> Self {
+        Self { own_processes: true, ..self }
     }
 
     pub(crate) fn helped(self, help: Help) -> Self {

@@ -142,6 +142,9 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
         }
         rungs.push(rung);
         let namespaces = half.report().is_active("namespaces");
+        let own_processes = half.report().layers.iter().any(|layer| {
+            layer.name == "namespaces" && layer.active && layer.detail.contains("processes of its own")
+        });
         for (user, free) in USERS.iter().zip(&outside) {
             let mut driver = Driver::caged(&half, &program, &env, user)?;
             for (attempt, (free, seen)) in attempts.iter().zip(free) {
@@ -152,7 +155,7 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
                         judge(
                             attempt,
                             user.uid == 0,
-                            (rung, namespaces),
+                            (rung, namespaces, own_processes),
                             (caged, &world.visitors()),
                             (*free, seen),
                         )
@@ -215,7 +218,7 @@ pub(crate) fn sealed() -> Result<(), String> {
 fn judge(
     attempt: &Attempt,
     root: bool,
-    (rung, namespaces): (Rung, bool),
+    (rung, namespaces, own_processes): (Rung, bool, bool),
     (caged, visitors): (Outcome, &[&str]),
     (free, seen): (Outcome, &[&'static str]),
 ) -> Result<Cell, String> {
@@ -240,7 +243,9 @@ fn judge(
         );
     }
     let open_to_root = attempt.root_may || attempt.landlock > crate::raw::landlock_version();
-    let shut = attempt.namespaces && namespaces || rung >= attempt.from && !(root && open_to_root);
+    let shut = attempt.namespaces && namespaces
+        || attempt.own_processes && own_processes
+        || rung >= attempt.from && !(root && open_to_root);
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {
             Ok(Cell::Refused(errno))

@@ -39,7 +39,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
             fs::read_dir(proc(place, "fd")).map(drop)
         })
         .root_may()
-        .by_namespaces()
+        .by_own_processes()
         .also(HIDDEN),
         attempt("proc-oom", "have the daemon killed when memory is short", |place| {
             let file = OpenOptions::new().write(true).open(proc(place, "oom_score_adj"));
@@ -99,13 +99,13 @@ fn signals() -> [Attempt; 4] {
             call(libc::SYS_kill, [pid(place).into(), HARMLESS.into()]).map(drop)
         })
         .by_landlock(6)
-        .by_namespaces()
+        .by_own_processes()
         .also(HIDDEN),
         attempt("tgkill", "`tgkill`: a signal to a thread of the daemon", move |place| {
             call(libc::SYS_tgkill, [pid(place).into(), pid(place).into(), HARMLESS.into()]).map(drop)
         })
         .by_landlock(6)
-        .by_namespaces()
+        .by_own_processes()
         .also(HIDDEN),
         attempt("sigqueue", "`rt_sigqueueinfo`: a signal with data", move |place| {
             // si_signo, si_errno, si_code (SI_QUEUE)
@@ -115,14 +115,14 @@ fn signals() -> [Attempt; 4] {
             call(libc::SYS_rt_sigqueueinfo, [pid(place).into(), HARMLESS.into(), (&info).into()]).map(drop)
         })
         .by_landlock(6)
-        .by_namespaces()
+        .by_own_processes()
         .also(HIDDEN),
         attempt("pidfd-signal", "`pidfd_send_signal`: a signal by a descriptor", move |place| {
             let pidfd = call(libc::SYS_pidfd_open, [pid(place).into(), 0.into()])?;
             call(libc::SYS_pidfd_send_signal, [pidfd.into(), HARMLESS.into(), 0.into(), 0.into()]).map(drop)
         })
         .by_landlock(6)
-        .by_namespaces()
+        .by_own_processes()
         .also(HIDDEN),
     ]
 }
