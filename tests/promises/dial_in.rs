@@ -35,6 +35,12 @@ struct House {
 }
 
 impl House {
+    /// A session of somebody who is alone in a tenant.
+    fn session_of(&self, subject: &str) -> Session {
+        let token = self.airlock.token(subject, subject, &["mcp.users"]);
+        Session::open(self.airlock.address(), "/mcp/far", &token).expect("a session")
+    }
+
     fn start(user: &str, more: &str, setup: Setup) -> Self {
         let dir = tempfile::Builder::new().prefix("airlock-dial-in-").tempdir().expect("a directory");
         let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -211,11 +217,7 @@ fn two_principals_never_share_a_connection_of_a_legacy_server() {
     let probed = serve_by_hand(house.wire(), "probed");
     assert_eq!(probed.join().expect("it was asked what it is"), 0);
     let servers = ["one", "two"].map(|name| serve_by_hand(house.wire(), name));
-    let open = |subject: &str| {
-        let token = house.airlock.token(subject, subject, &["mcp.users"]);
-        Session::open(house.airlock.address(), "/mcp/far", &token).expect("a session")
-    };
-    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    let (mut alice, mut bob) = (house.session_of("alice"), house.session_of("bob"));
     let told = |session: &mut Session| text(&session.call("hello", &json!({})).expect("a result")).to_owned();
     let hers = told(&mut alice);
     let his = told(&mut bob);
@@ -266,18 +268,14 @@ fn an_idle_session_does_not_hold_the_only_connection() {
     let house = House::open(", era: legacy, yield_after: 100ms", "  timeouts: {connect: 4s}\n");
     serve_one_at_a_time(house.socket());
     house.until_ready();
-    let open = |subject: &str| {
-        let token = house.airlock.token(subject, subject, &["mcp.users"]);
-        Session::open(house.airlock.address(), "/mcp/far", &token).expect("a session")
-    };
-    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    let (mut alice, mut bob) = (house.session_of("alice"), house.session_of("bob"));
     assert_eq!(text(&alice.call("hello", &json!({})).expect("a result")), "only 1");
     // She does nothing more, and he has a server all the same; then she is told.
     assert_eq!(text(&bob.call("hello", &json!({})).expect("a result")), "only 1", "{}", house.airlock.log());
-    assert!(house.airlock.log().contains("stands idle"), "{}", house.airlock.log());
+    assert!(house.airlock.logs("stands idle"), "{}", house.airlock.log());
     let lost = alice.call("hello", &json!({})).expect_err("her server has ended");
     assert!(lost.contains("send `initialize` again"), "{lost}");
-    let mut again = open("alice");
+    let mut again = house.session_of("alice");
     assert_eq!(text(&again.call("hello", &json!({})).expect("a result")), "only 1");
 }
 
@@ -287,11 +285,7 @@ fn a_session_in_a_call_keeps_its_connection() {
         House::open(", era: legacy, yield_after: 1ms", "  timeouts: {connect: 400ms, drain: 500ms}\n");
     serve_one_at_a_time(house.socket());
     house.until_ready();
-    let open = |subject: &str| {
-        let token = house.airlock.token(subject, subject, &["mcp.users"]);
-        Session::open(house.airlock.address(), "/mcp/far", &token).expect("a session")
-    };
-    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    let (mut alice, mut bob) = (house.session_of("alice"), house.session_of("bob"));
     let (asked, is_asked) = std::sync::mpsc::channel();
     let waiting = std::thread::spawn(move || {
         alice.call("hello", &json!({})).expect("a result");

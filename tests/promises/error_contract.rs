@@ -6,37 +6,16 @@
 //! would take a panic. An expired token takes as long as the tolerance of the issuer's clock; it is tested with the checks of
 //! tokens, and is refused on the same way as the bad one here.
 
-use std::io;
-use std::net::TcpStream;
-use std::sync::Mutex;
-
 use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream, until};
 use airlock_tests::http::{Request, Response};
 use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
 
-use crate::transports::little::{Book, Little, Seen, wait_for_end, write_json};
+use crate::transports::little::{Little, silent};
 
 /// A token of an issuer that is trusted and cannot be reached: `iss` is `http://127.0.0.1:9`.
 const OF_A_DEAD_ISSUER: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsiLCJ0eXAiOiJhdCtqd3QifQ.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjkiLCJzdWIiOiJtYWxsb3J5In0.AQEBAQEBAQEBAQEBAQEBAQ";
-
-/// A server that is asked and says nothing.
-fn silent(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
-    match seen.rpc() {
-        "server/discover" => {
-            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
-            write_json(stream, &seen.result(&result))
-        }
-        "tools/list" => {
-            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "tools": [{"name": "wait", "inputSchema": {"type": "object"}}]});
-            write_json(stream, &seen.result(&tools))
-        }
-        _ => wait_for_end(stream),
-    }
-}
 
 /// A request, and what it must be refused with.
 struct Case {

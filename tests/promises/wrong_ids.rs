@@ -77,11 +77,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
             write_piece(stream, format!("data: {text}\n\n").as_bytes())?;
             wait_for_end(stream)
         }
-        _ => {
-            let error =
-                json!({"jsonrpc": "2.0", "id": seen.body["id"], "error": {"code": -32_601, "message": "no"}});
-            write_json(stream, &error.to_string())
-        }
+        _ => write_json(stream, &seen.no_such_method()),
     }
 }
 

@@ -1,8 +1,6 @@
 //! Sessions that nobody uses make room for those that somebody wants.
 
-use std::io::{self, Write as _};
-use std::net::TcpStream;
-use std::sync::Mutex;
+use std::io::Write as _;
 
 use airlock_tests::airlock::until;
 use airlock_tests::events::Events;
@@ -12,24 +10,7 @@ use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 
 use crate::start_on;
-use crate::transports::little::{Book, Little, Seen, wait_for_end, write_json};
-
-/// A server whose only tool has no end.
-fn endless(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
-    match seen.rpc() {
-        "server/discover" => {
-            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
-            write_json(stream, &seen.result(&result))
-        }
-        "tools/list" => {
-            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "tools": [{"name": "wait", "inputSchema": {"type": "object"}}]});
-            write_json(stream, &seen.result(&tools))
-        }
-        _ => wait_for_end(stream),
-    }
-}
+use crate::transports::little::{Little, silent};
 
 fn open(airlock: &Airlock, token: &str) -> Result<Session, String> {
     Session::open(airlock.address(), "/mcp/endless", token)
@@ -49,7 +30,7 @@ fn listen(airlock: &Airlock, session: &Session) -> Events {
 #[test]
 fn what_is_left_alone_makes_room_and_what_is_in_use_does_not() {
     for io in ["epoll", "io_uring"] {
-        let server = Little::start(endless);
+        let server = Little::start(silent);
         let upstreams = server.upstream("endless", "    era: modern\n");
         let more = "limits: {sessions: {per_principal: 3}}\n".to_owned();
         // The call has no end, and nobody waits for it.

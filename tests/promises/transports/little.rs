@@ -29,6 +29,12 @@ impl Seen {
         first
     }
 
+    /// The error for a method that the server does not have.
+    pub(crate) fn no_such_method(&self) -> String {
+        json!({"jsonrpc": "2.0", "id": self.body["id"], "error": {"code": -32_601, "message": "no"}})
+            .to_string()
+    }
+
     /// The path that was asked for.
     pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
@@ -186,5 +192,22 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
     match stream.read(&mut [0; 64])? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Err(io::Error::other("a second request on a busy connection")),
+    }
+}
+
+/// A modern server whose only tool is asked and says nothing.
+pub(crate) fn silent(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    match seen.rpc() {
+        "server/discover" => {
+            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
+            write_json(stream, &seen.result(&result))
+        }
+        "tools/list" => {
+            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "tools": [{"name": "wait", "inputSchema": {"type": "object"}}]});
+            write_json(stream, &seen.result(&tools))
+        }
+        _ => wait_for_end(stream),
     }
 }
