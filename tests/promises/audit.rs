@@ -45,6 +45,7 @@ fn calls_and_refusals_are_recorded_without_what_they_carried() {
         ("method", "tools/call"),
         ("target", "phone_home"),
         ("rule_id", "no_phone_home"),
+        ("stage", "authorize"),
     ] {
         assert_eq!(denied[field], json!(value), "{denied}");
     }

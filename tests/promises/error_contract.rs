@@ -87,6 +87,8 @@ fn check(airlock: &Airlock, case: &Case, inside: &[String]) {
         r["status"] == *status && (r["correlation_id"] == correlation_id || counted)
     });
     assert!(record["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{name}: {record}");
+    // An outcome has none: its call was let through.
+    assert_eq!(record["stage"].is_string(), record["event"] == "refusal", "{name}: {record}");
     if let Some(rule) = rule {
         assert_eq!(record["rule_id"], *rule, "{name}: {record}");
     }

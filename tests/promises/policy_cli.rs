@@ -130,7 +130,7 @@ fn a_recorded_decision_is_explained_with_the_line_that_decided() {
 
     let (code, told) = text(&policy(&base));
     assert_eq!(code, Some(2), "what is not known is no answer: {told}");
-    assert!(told.starts_with("on record: denied by no-secrets\nundecided: "), "{told}");
+    assert!(told.starts_with("on record: denied at authorize by no-secrets\nundecided: "), "{told}");
     assert!(
         told.contains("the policy reads input.call.arguments, which is not on record: give --arguments"),
         "{told}"
@@ -142,7 +142,7 @@ fn a_recorded_decision_is_explained_with_the_line_that_decided() {
     let (code, told) = text(&policy(&with));
     assert_eq!(code, Some(1), "{told}");
     assert!(
-        told.starts_with("on record: denied by no-secrets\ndenied by no-secrets: nobody looks"),
+        told.starts_with("on record: denied at authorize by no-secrets\ndenied by no-secrets: nobody looks"),
         "{told}"
     );
     assert!(told.contains("authz.rego:11: deny contains"), "{told}");

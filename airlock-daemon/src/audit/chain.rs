@@ -142,6 +142,7 @@ mod tests {
             method: text(),
             target: text(),
             target_bytes: Some(u64::MAX),
+            stage: Some(crate::pipeline::Stage::Authenticate),
             rule_id: text(),
             reason: text(),
             redactions: (0..1_000).map(|n| (format!("{n}{worst}").into(), u32::MAX)).collect(),

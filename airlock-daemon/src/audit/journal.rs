@@ -91,6 +91,7 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         fields.extend(names.map(|text| format!("AIRLOCK_{name}={}", printable(text))));
     }
     fields.extend(record.revision.map(|revision| format!("AIRLOCK_REVISION={revision}")));
+    fields.extend(record.stage.map(|stage| format!("AIRLOCK_STAGE={}", stage.name())));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));
     fields.extend(record.input_digest.map(|digest| format!("AIRLOCK_INPUT_DIGEST={}", hex(&digest))));
     // The same field once per detector: `AIRLOCK_REDACTION=ticket` finds every record that redacted one.
@@ -139,6 +140,7 @@ mod tests {
             subject: Some("alice".into()),
             target: Some("two\nlines".into()),
             decision: Some(Verdict::Deny),
+            stage: Some(crate::pipeline::Stage::Authorize),
             rule_id: Some("no-writes".into()),
             input_digest: Some([0xab; 32]),
             redactions: [("ticket".into(), 2), ("card".into(), 1)].into(),
@@ -159,6 +161,7 @@ mod tests {
             "AIRLOCK_TENANT=acme",
             "AIRLOCK_TARGET=two\\nlines",
             "AIRLOCK_DECISION=deny",
+            "AIRLOCK_STAGE=authorize",
             "AIRLOCK_RULE_ID=no-writes",
             "AIRLOCK_REDACTION=card",
             "AIRLOCK_REDACTION=ticket",

@@ -15,6 +15,7 @@ use super::event::Event;
 use super::record::{Bounded, Record, Verdict};
 use super::verify::parse_hash;
 use crate::mcp::revision::Revision;
+use crate::pipeline::Stage;
 
 /// The text of a record; the order of the fields here is the order in the line.
 #[derive(Serialize)]
@@ -52,6 +53,8 @@ struct Text<'a> {
     revision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
         target_bytes: record.target_bytes,
         revision: record.revision,
         decision: record.decision,
+        stage: record.stage.map(Stage::name),
         rule_id: record.rule_id.as_deref(),
         reason: record.reason.as_deref(),
         input_digest: input_digest.as_deref(),
@@ -149,6 +153,7 @@ struct Stored {
     target_bytes: Option<u64>,
     revision: Option<String>,
     decision: Option<Verdict>,
+    stage: Option<String>,
     rule_id: Option<Arc<str>>,
     reason: Option<Arc<str>>,
     input_digest: Option<String>,
@@ -188,6 +193,7 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
         target: stored.target,
         target_bytes: stored.target_bytes,
         decision: stored.decision,
+        stage: stored.stage.as_deref().and_then(Stage::parse),
         rule_id: stored.rule_id,
         reason: stored.reason,
         input_digest: stored.input_digest.as_deref().and_then(parse_hash),
@@ -233,6 +239,7 @@ mod tests {
             target: Some("read".into()),
             target_bytes: Some(9),
             decision: Some(Verdict::Deny),
+            stage: Some(Stage::Authorize),
             rule_id: Some("r".into()),
             reason: Some("because".into()),
             input_digest: Some([0xab; 32]),

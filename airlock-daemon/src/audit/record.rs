@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Hash;
 use super::event::Event;
+use crate::pipeline::Stage;
 
 /// The longest text a field keeps, in characters. What is longer is cut and ends in `…`.
 const MAX_TEXT: usize = 256;
@@ -81,6 +82,8 @@ pub struct Record {
     pub target_bytes: Option<u64>,
     /// Whether it was let through.
     pub decision: Option<Verdict>,
+    /// The stage of the pipeline that refused, named as its file: in `refusal` and `policy.shadowed`.
+    pub stage: Option<Stage>,
     /// The rule that decided.
     pub rule_id: Option<Arc<str>>,
     /// Why, in words.

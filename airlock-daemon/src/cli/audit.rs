@@ -173,6 +173,7 @@ struct Row {
     unit: Option<String>,
     method: Option<String>,
     target: Option<String>,
+    stage: Option<String>,
     rule_id: Option<String>,
     reason: Option<String>,
     status: Option<u16>,
@@ -232,7 +233,11 @@ impl Row {
             (Some(rule), Some(reason)) => format!("{rule}: {reason}"),
             (rule, reason) => dash(rule.or(reason)),
         };
-        [self.time, self.event, decision, subject, target, rule].map(|cell| printable(&cell).into_owned())
+        let event = match self.stage {
+            Some(stage) => format!("{} ({stage})", self.event),
+            None => self.event,
+        };
+        [self.time, event, decision, subject, target, rule].map(|cell| printable(&cell).into_owned())
     }
 }
 
@@ -257,6 +262,7 @@ mod tests {
             method: Some("tools/call".into()),
             target: Some("read_file".into()),
             decision: Some(Verdict::Deny),
+            stage: Some(crate::pipeline::Stage::Authorize),
             rule_id: Some("no-writes".into()),
             reason: Some("readers may not write".into()),
             status: Some(403),
@@ -322,7 +328,7 @@ mod tests {
         );
         assert_eq!(
             words(lines[1]),
-            "2026-11-22T11:30:00.000000Z refusal deny 403 alice\\u{1b}[2J (acme) docs/read_file no-writes: readers may not write"
+            "2026-11-22T11:30:00.000000Z refusal (authorize) deny 403 alice\\u{1b}[2J (acme) docs/read_file no-writes: readers may not write"
         );
         assert_eq!(lines[0].find("SUBJECT"), lines[1].find("alice"), "columns are aligned:\n{out}");
     }

@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::pipeline::admit::Origins;
+use crate::pipeline::origin::Origins;
 
 use super::body::Body;
 use super::metadata;

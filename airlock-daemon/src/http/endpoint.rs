@@ -21,11 +21,11 @@ use crate::limits::Limit;
 use crate::limits::budget::{Charge, What};
 use crate::limits::kept::Kept;
 use crate::mcp::envelope::Id;
-use crate::mcp::header::{self, PROTOCOL_VERSION};
-use crate::mcp::revision::{Era, Revision};
+use crate::mcp::revision::Era;
 use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::decode::decode;
+use crate::pipeline::head::{self, EVENT_STREAM};
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Gateway, Refusal, Stage, limit, record};
 
@@ -40,8 +40,6 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Tells nginx and its kin not to hold events back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// The media type of server-sent events.
-const EVENT_STREAM: &str = "text/event-stream";
 
 /// Bodies up to this length are not counted, in bytes: they are no more than what a request costs anyway.
 const SHORT: usize = 2 * 1024;
@@ -140,7 +138,7 @@ async fn read(
     is_read: &mut bool,
 ) -> Result<(Method, Admitted), Refusal> {
     let gateway = &service.gateway;
-    let principal = match head(gateway, context, &endpoint, &parts, known).await {
+    let principal = match before_body(gateway, context, &endpoint, &parts, known).await {
         Ok(principal) => principal,
         Err(refusal) => {
             // Whoever waits for leave to send the body does not get it. Streams of HTTP/2 end one by one.
@@ -174,7 +172,7 @@ async fn read(
 }
 
 /// What can be checked before the body is read.
-async fn head(
+async fn before_body(
     gateway: &Gateway,
     context: &Context,
     endpoint: &Endpoint,
@@ -182,37 +180,20 @@ async fn head(
     known: &mut Option<Arc<Principal>>,
 ) -> Result<Arc<Principal>, Refusal> {
     limit::request(gateway, &context.peer, &parts.headers)?;
-    limit::head(&parts.uri, &parts.headers)?;
+    head::size(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
     // Before a token is asked for: a client would look for the metadata of what is not there.
     endpoint.upstream(&gateway.upstreams)?;
     let principal = authenticate(gateway, &context.peer, endpoint, parts).await?;
     *known = Some(Arc::clone(&principal));
-    let not_allowed = |allow, reason: &str| {
-        let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
-        refusal.allow = Some(allow);
-        refusal
-    };
-    match parts.method {
-        Method::POST => media_types(&parts.headers)?,
-        // Sessions and their streams are of the legacy era (2026-07-28, "Streamable HTTP").
-        Method::GET | Method::DELETE if names_modern(&parts.headers) => {
-            return Err(not_allowed("POST", "this revision has no sessions: send messages by POST"));
-        }
-        Method::GET => takes_events(&parts.headers)?,
-        Method::DELETE => {}
-        _ => {
-            let reason = "send messages by POST, listen by GET, and end a session by DELETE";
-            return Err(not_allowed("GET, POST, DELETE", reason));
-        }
-    }
+    head::method(parts)?;
     Ok(principal)
 }
 
 impl Admitted {
     /// Whether the head names a revision of the modern era; the body has the last word.
     fn is_modern(&self) -> bool {
-        names_modern(&self.headers)
+        head::names_modern(&self.headers)
     }
 
     /// Parses the body and hands it to the face of the client's era.
@@ -331,46 +312,6 @@ fn broken_off() -> Refusal {
         StatusCode::INTERNAL_SERVER_ERROR,
         "the request could not be carried to its end",
     )
-}
-
-/// A POST carries JSON and takes both kinds of answer ("Sending messages to the server", all revisions).
-fn media_types(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if essence(text(http_header::CONTENT_TYPE)) != "application/json" {
-        let reason = "the Content-Type must be application/json";
-        return Err(Refusal::new(Stage::Http, StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-    }
-    if accepts(headers, "application/json", "application/*") && accepts(headers, EVENT_STREAM, "text/*") {
-        return Ok(());
-    }
-    let reason = "the Accept header must list application/json and text/event-stream";
-    Err(Refusal::new(Stage::Http, StatusCode::NOT_ACCEPTABLE, reason))
-}
-
-/// A GET takes events ("Listening for messages from the server", legacy revisions).
-fn takes_events(headers: &HeaderMap) -> Result<(), Refusal> {
-    if accepts(headers, EVENT_STREAM, "text/*") {
-        return Ok(());
-    }
-    let reason = "the Accept header must list text/event-stream";
-    Err(Refusal::new(Stage::Http, StatusCode::NOT_ACCEPTABLE, reason))
-}
-
-fn accepts(headers: &HeaderMap, kind: &str, group: &str) -> bool {
-    let values = headers.get_all(http_header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut ranges = values.flat_map(|value| value.split(',')).map(essence);
-    ranges.any(|range| range == kind || range == group || range == "*/*")
-}
-
-/// A media type without its parameters.
-fn essence(value: &str) -> String {
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Whether the head names a revision of the modern era.
-fn names_modern(headers: &HeaderMap) -> bool {
-    let named = header::single(headers, PROTOCOL_VERSION).ok().flatten();
-    named.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Modern)
 }
 
 fn respond(reply: Reply) -> Response<Body> {

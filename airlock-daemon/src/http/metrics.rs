@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::kernel::EarlyDrop;
 use crate::observe::metrics::CONTENT_TYPE;
-use crate::pipeline::admit::Origins;
+use crate::pipeline::origin::Origins;
 
 use super::Service;
 use super::body::{Body, json};

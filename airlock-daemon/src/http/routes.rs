@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, Stage, limit};
+use crate::pipeline::{Gateway, Refusal, Stage, head, limit};
 
 use super::body::{self, Body, json};
 use super::health::Asker;
@@ -131,7 +131,7 @@ async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<
 fn may_ask(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<(), Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     limit::request(gateway, peer, headers)?;
-    limit::head(uri, headers)?;
+    head::size(uri, headers)?;
     if cors::is_for_all(uri.path()) { Ok(()) } else { gateway.origins.admit(uri, headers) }
 }
 

@@ -21,14 +21,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::Stats;
+use crate::pipeline::Stage;
 use crate::policy::reload::PolicyStatus;
 
 use edge::Edge;
+pub use labels::Outcome;
 use labels::{
     BuildLabels, CallLabels, DeniedLabels, OUTCOMES, PolicyLabels, RefusalLabels, RequestLabels,
     UpstreamLabels,
 };
-pub use labels::{Outcome, Stage};
 use limits::LimitMetrics;
 
 /// The content type of [`Metrics::encode`].

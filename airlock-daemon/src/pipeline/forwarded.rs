@@ -85,7 +85,7 @@ fn address(entry: &str) -> Option<IpAddr> {
 
 fn malformed() -> Refusal {
     let reason = "the X-Forwarded-For header of a trusted proxy does not end in an IP address (server.trusted_proxies)";
-    Refusal::new(Stage::Admit, StatusCode::BAD_REQUEST, reason)
+    Refusal::new(Stage::Forwarded, StatusCode::BAD_REQUEST, reason)
 }
 
 #[cfg(test)]

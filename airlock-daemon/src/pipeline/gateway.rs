@@ -15,7 +15,7 @@ use crate::policy::reload::InForce;
 use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
-use super::admit::Origins;
+use super::origin::Origins;
 use super::parked::Parked;
 use super::seal::Sealer;
 

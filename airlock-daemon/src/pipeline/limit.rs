@@ -1,6 +1,6 @@
-//! Is it too much? What one address, principal, tenant or tool may take (see [`crate::limits`]), and how large a head may be.
+//! Is it too much? What one address, principal, tenant or tool may take (see [`crate::limits`]).
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
@@ -13,11 +13,6 @@ use crate::mcp::envelope::Id;
 use super::context::Peer;
 use super::{Gateway, Refusal, Stage};
 
-/// Most fields in a head. hyper's own bound, whose answer has no body, is 100.
-const MAX_FIELDS: usize = 96;
-/// Most bytes of target, names and values together. hyper's own bound is 64 KiB.
-const MAX_BYTES: usize = 48 * 1024;
-
 /// Before anything of a request is looked at but what web page it comes from, if any.
 ///
 /// # Errors
@@ -25,21 +20,7 @@ const MAX_BYTES: usize = 48 * 1024;
 pub fn request(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
     let lured = gateway.origins.is_lured(headers);
     let passed = source(peer, lured).map_or(Ok(()), |source| gateway.limits.request(source));
-    passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
-}
-
-/// The size of a request's head.
-///
-/// # Errors
-/// 431 when it is too large.
-pub fn head(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-    let target = uri.path().len() + uri.query().map_or(0, str::len);
-    let bytes = headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len());
-    if headers.len() <= MAX_FIELDS && bytes <= MAX_BYTES {
-        return Ok(());
-    }
-    let reason = format!("the head has more than {MAX_FIELDS} fields or {MAX_BYTES} bytes");
-    Err(Refusal::new(Stage::Http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason))
+    passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 
 /// Before a token is looked at that is not known to be good.
@@ -49,7 +30,7 @@ pub fn head(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 pub fn token(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
     // A request of somebody else's page was turned away before.
     let passed = source(peer, false).map_or(Ok(()), |source| gateway.limits.token_shown(source));
-    passed.map_err(|exceeded| refuse(gateway, Stage::Admit, exceeded))
+    passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 
 /// A token was looked at and refused. Only what may have been a guess counts: neighbours share an address, and the client of one
@@ -73,7 +54,7 @@ fn source(peer: &Peer, lured: bool) -> Option<Source> {
 /// 429 for a principal or a tenant that sends too many.
 pub fn message(gateway: &Gateway, principal: &Principal, id: Option<&Id>) -> Result<(), Refusal> {
     let passed = gateway.limits.message(principal);
-    passed.map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded).id(id))
+    passed.map_err(|exceeded| refuse(gateway, exceeded).id(id))
 }
 
 /// One call of a tool.
@@ -82,7 +63,7 @@ pub fn message(gateway: &Gateway, principal: &Principal, id: Option<&Id>) -> Res
 /// 429 for a principal that calls it too often.
 pub fn call(gateway: &Gateway, principal: &Principal, upstream: &str, tool: &str) -> Result<(), Refusal> {
     let passed = gateway.limits.call(principal, upstream, tool);
-    passed.map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded))
+    passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 
 /// One more stream of events.
@@ -90,7 +71,7 @@ pub fn call(gateway: &Gateway, principal: &Principal, upstream: &str, tool: &str
 /// # Errors
 /// 429 for a principal or a tenant that has too many open.
 pub fn stream(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusal> {
-    gateway.limits.stream(principal).map_err(|exceeded| refuse(gateway, Stage::Limit, exceeded))
+    gateway.limits.stream(principal).map_err(|exceeded| refuse(gateway, exceeded))
 }
 
 /// The refusal of what finds no room in the memory that there is for it.
@@ -110,7 +91,7 @@ pub fn given_up() -> Refusal {
     refusal
 }
 
-fn refuse(gateway: &Gateway, stage: Stage, Exceeded { limit, wait }: Exceeded) -> Refusal {
+fn refuse(gateway: &Gateway, Exceeded { limit, wait }: Exceeded) -> Refusal {
     gateway.metrics.limited(limit.name());
     let reason = match limit {
         Limit::Address => "too many requests come from this address",
@@ -123,34 +104,10 @@ fn refuse(gateway: &Gateway, stage: Stage, Exceeded { limit, wait }: Exceeded) -
         Limit::PrincipalStreams => "this account has too many event streams open: close one first",
         Limit::TenantStreams => "this tenant has too many event streams open: close one first",
     };
-    let mut refusal = Refusal::new(stage, StatusCode::TOO_MANY_REQUESTS, reason);
+    let mut refusal = Refusal::new(Stage::Limit, StatusCode::TOO_MANY_REQUESTS, reason);
     refusal.rule_id = Some(limit.name().into());
     let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
     refusal.retry_after_ms = Some(millis);
     refusal.retry_after = Some(millis.div_ceil(1_000));
     refusal
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::{HeaderName, HeaderValue};
-
-    #[test]
-    fn a_head_has_bounds() {
-        let uri = Uri::from_static("/mcp");
-        let mut headers = HeaderMap::new();
-        for number in 0..MAX_FIELDS {
-            let name = HeaderName::from_bytes(format!("x-{number}").as_bytes()).expect("a name");
-            headers.insert(name, HeaderValue::from_static("v"));
-        }
-        assert!(head(&uri, &headers).is_ok());
-        headers.append("x-0", HeaderValue::from_static("once more"));
-        let refusal = head(&uri, &headers).expect_err("too many");
-        assert_eq!(refusal.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        let mut headers = HeaderMap::new();
-        headers.insert("x", HeaderValue::from_str(&"v".repeat(MAX_BYTES - 5)).expect("a value"));
-        assert!(head(&uri, &headers).is_ok());
-        assert!(head(&Uri::from_static("/mcpx"), &headers).is_err());
-    }
 }

@@ -31,7 +31,7 @@ pub async fn check(
     arguments: &str,
 ) -> Result<Mirrored, Refusal> {
     let mismatch = |reason: String| {
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::HEADER_MISMATCH)
+        Refusal::new(Stage::Mirror, StatusCode::BAD_REQUEST, reason).code(code::HEADER_MISMATCH)
     };
     let checked = who.revision.era() == Era::Modern;
     // A legacy client's call gets headers only where there is a head to put them in.
@@ -61,7 +61,7 @@ pub async fn check(
         }
         Schema::Invalid => {
             let reason = format!("there is no tool {} here", quoted(Noun::Tool, tool));
-            let mut refusal = Refusal::new(Stage::Route, StatusCode::OK, reason);
+            let mut refusal = Refusal::new(Stage::Mirror, StatusCode::OK, reason);
             refusal.detail =
                 Some("the tool's x-mcp-header is invalid, so the tool is not offered".to_owned());
             Err(refusal.code(code::INVALID_PARAMS))

@@ -1,6 +1,6 @@
 //! The checks, one file each, in the order in which a call meets them:
 //!
-//! 1. [`forwarded`]: whose request does a proxy bring? [`admit`]: may this connection speak at all? (Origin, Host)
+//! 1. [`forwarded`]: whose request does a proxy bring? [`origin`]: may this connection speak at all? (Origin, Host)
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
 //! 4. [`limit`]: is it too much? (Requests and refused tokens of an address are counted before 1 and 2 already.)
@@ -13,7 +13,6 @@
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
 
-pub mod admit;
 pub mod ask;
 pub mod authenticate;
 pub mod authorize;
@@ -22,6 +21,7 @@ pub mod context;
 pub mod decode;
 pub mod forwarded;
 pub mod gateway;
+pub mod head;
 pub mod kind;
 pub mod level;
 pub mod limit;
@@ -29,6 +29,7 @@ pub mod list;
 pub mod mirror;
 pub mod naming;
 pub mod open;
+pub mod origin;
 pub mod parked;
 pub mod record;
 pub mod refusal;
@@ -37,6 +38,7 @@ pub mod rewrite;
 pub mod route;
 pub mod running;
 pub mod seal;
+pub mod stage;
 pub mod state;
 pub mod subscribe;
 mod table;
@@ -46,4 +48,5 @@ mod written;
 
 pub use context::Context;
 pub use gateway::Gateway;
-pub use refusal::{Refusal, Stage};
+pub use refusal::Refusal;
+pub use stage::Stage;

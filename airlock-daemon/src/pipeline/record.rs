@@ -106,6 +106,7 @@ pub fn shadowed(
         gateway,
         Record {
             decision: Some(Verdict::Deny),
+            stage: Some(refusal.stage),
             rule_id: refusal.rule_id.clone(),
             reason: Some(
                 format!(
@@ -159,7 +160,7 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
     gateway.metrics.refusal(refusal.stage, refusal.status.canonical_reason().unwrap_or("other"));
     tracing::debug!(
         correlation_id = %context.correlation_id,
-        stage = ?refusal.stage,
+        stage = refusal.stage.name(),
         status = refusal.status.as_u16(),
         detail = refusal.detail.as_deref().unwrap_or_default(),
         "refused: {}",
@@ -173,6 +174,7 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
     let base = if refusal.stage == Stage::Authorize { judged } else { record };
     let record = Record {
         decision: Some(Verdict::Deny),
+        stage: Some(refusal.stage),
         rule_id: refusal.rule_id.clone(),
         reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),
         status: Some(refusal.status.as_u16()),

@@ -9,8 +9,8 @@ use crate::audit::input_digest;
 use crate::mcp::envelope::Id;
 use crate::mcp::error::{ErrorData, response};
 use crate::mcp::revision::Revision;
-pub use crate::observe::metrics::Stage;
 
+use super::Stage;
 use super::kind::{Noun, Subject, recorded};
 
 /// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.

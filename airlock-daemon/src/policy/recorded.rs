@@ -42,6 +42,8 @@ pub struct Recorded {
     revision: Option<String>,
     /// What was decided.
     pub decision: Option<Verdict>,
+    /// The stage that refused; none in a record of what was let through.
+    pub stage: Option<String>,
     /// By which rule.
     pub rule_id: Option<String>,
     reason: Option<String>,
@@ -107,7 +109,7 @@ impl Recorded {
     /// What is the same in two records whose decision must be the same; the time only where the policy reads it.
     pub(super) fn essence(&self, timed: bool) -> Self {
         let time = if timed { self.time.clone() } else { String::new() };
-        Self { time, correlation_id: None, reason: None, ..self.clone() }
+        Self { time, correlation_id: None, stage: None, reason: None, ..self.clone() }
     }
 
     /// When it was decided, in seconds since the Unix epoch.

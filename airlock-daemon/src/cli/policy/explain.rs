@@ -70,9 +70,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         serde_json::to_writer_pretty(&mut *out, &told)?;
         writeln!(out)?;
     } else {
-        if let Some(OnRecord { decision, rule_id }) = &on_record {
+        if let Some(OnRecord { decision, stage, rule_id }) = &on_record {
             let verdict = if *decision == Verdict::Allow { "allowed" } else { "denied" };
-            writeln!(out, "on record: {verdict} by {}", printable(rule_id))?;
+            let stage = stage.as_deref().map(|stage| format!(" at {}", printable(stage))).unwrap_or_default();
+            writeln!(out, "on record: {verdict}{stage} by {}", printable(rule_id))?;
         }
         if undecided {
             writeln!(
@@ -93,6 +94,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
 #[derive(Serialize)]
 struct OnRecord {
     decision: Verdict,
+    /// The stage that refused, in records since it is one of their fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<String>,
     rule_id: String,
 }
 
@@ -126,8 +130,11 @@ fn question(args: &Args) -> Result<Question, String> {
     let arguments = args.arguments.as_deref().map(text).transpose()?;
     let Rebuilt { asked, unknown } =
         recorded.rebuild(Known { arguments: arguments.as_deref(), target: args.target.as_deref() })?;
-    let on_record =
-        OnRecord { decision: recorded.verdict(), rule_id: recorded.rule_id.clone().unwrap_or_default() };
+    let on_record = OnRecord {
+        decision: recorded.verdict(),
+        stage: recorded.stage.clone(),
+        rule_id: recorded.rule_id.clone().unwrap_or_default(),
+    };
     Ok((asked, unknown, Some(on_record)))
 }
 

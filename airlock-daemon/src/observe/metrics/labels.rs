@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
+use crate::pipeline::Stage;
+
 /// Methods with a series of their own; all others are `other`.
 const METHODS: [&str; 19] = [
     "initialize",
@@ -30,33 +32,6 @@ const METHODS: [&str; 19] = [
 /// The label of an MCP method.
 pub(super) fn method(name: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == name).unwrap_or("other")
-}
-
-/// The stage at which a request was refused, in the order of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Reading the HTTP request.
-    Http,
-    /// Origin, host, address limits.
-    Admit,
-    /// The bearer token.
-    Authenticate,
-    /// The JSON-RPC envelope.
-    Decode,
-    /// Quotas.
-    Limit,
-    /// Finding the upstream.
-    Route,
-    /// The policy.
-    Authorize,
-    /// Virtual roots.
-    Virtualize,
-    /// Data loss prevention.
-    Redact,
-    /// The audit log.
-    Record,
-    /// The upstream call.
-    Upstream,
 }
 
 /// How a call to an upstream ended.
@@ -94,9 +69,13 @@ macro_rules! label_values {
         }
     };
 }
-label_values!(Stage: Http = "http", Admit = "admit", Authenticate = "authenticate", Decode = "decode", Limit = "limit",
-    Route = "route", Authorize = "authorize", Virtualize = "virtualize", Redact = "redact", Record = "record",
-    Upstream = "upstream");
+
+impl EncodeLabelValue for Stage {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.name().encode(encoder)
+    }
+}
+
 label_values!(Outcome: Ok = "ok", Error = "error", Timeout = "timeout", Unavailable = "unavailable", Cancelled = "cancelled");
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -66,7 +66,7 @@ impl Origins {
             return Ok(());
         }
         let reason = "requests from web pages of this origin are not allowed (server.allowed_origins)";
-        Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason))
+        Err(Refusal::new(Stage::Origin, StatusCode::FORBIDDEN, reason))
     }
 
     /// Whether a browser says that a web page which is not let in had it send this: by `Origin`, or, where requests go without
@@ -94,7 +94,7 @@ impl Origins {
     }
 
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-        let bad = |reason: &str| Refusal::new(Stage::Admit, StatusCode::BAD_REQUEST, reason);
+        let bad = |reason: &str| Refusal::new(Stage::Origin, StatusCode::BAD_REQUEST, reason);
         let mut hosts = headers.get_all(HOST).iter();
         let named = hosts
             .next()
@@ -119,7 +119,7 @@ impl Origins {
             Ok(())
         } else {
             let reason = format!("this host name is not served here ({})", self.key);
-            Err(Refusal::new(Stage::Admit, StatusCode::FORBIDDEN, reason))
+            Err(Refusal::new(Stage::Origin, StatusCode::FORBIDDEN, reason))
         }
     }
 }

@@ -1,0 +1,95 @@
+//! The stages of the pipeline. Each is named as the file that refuses in its name; records, metrics and tools spell it so.
+
+/// The check that refused a request: the name of a file of `pipeline/`, or of the folder `http/` or `upstream/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// `http/`: the path, the body's length and its time.
+    Http,
+    /// Limits of addresses, principals, tenants, tools and memory.
+    Limit,
+    /// The client that a trusted proxy names.
+    Forwarded,
+    /// `Origin` and `Host`.
+    Origin,
+    /// The size of the head, the HTTP method, the media types.
+    Head,
+    /// The token.
+    Authenticate,
+    /// The JSON-RPC message, and its agreement with head, revision and session.
+    Decode,
+    /// The server, and the tool, resource or task.
+    Route,
+    /// The policy.
+    Authorize,
+    /// The audit log.
+    Record,
+    /// The headers that repeat arguments.
+    Mirror,
+    /// `upstream/`: the server, which got the call or should have.
+    Upstream,
+}
+
+impl Stage {
+    /// All, in the order in which a request meets them.
+    pub const ALL: [Self; 12] = [
+        Self::Http,
+        Self::Limit,
+        Self::Forwarded,
+        Self::Origin,
+        Self::Head,
+        Self::Authenticate,
+        Self::Decode,
+        Self::Route,
+        Self::Authorize,
+        Self::Record,
+        Self::Mirror,
+        Self::Upstream,
+    ];
+
+    /// The name of its file, without `.rs`: the field `stage` of a record, and the label of a metric.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Limit => "limit",
+            Self::Forwarded => "forwarded",
+            Self::Origin => "origin",
+            Self::Head => "head",
+            Self::Authenticate => "authenticate",
+            Self::Decode => "decode",
+            Self::Route => "route",
+            Self::Authorize => "authorize",
+            Self::Record => "record",
+            Self::Mirror => "mirror",
+            Self::Upstream => "upstream",
+        }
+    }
+
+    /// The stage of this name; the field of a stored record is read back by it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_stage_is_named_as_its_file() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut names = HashSet::new();
+        for stage in Stage::ALL {
+            let name = stage.name();
+            assert!(names.insert(name), "{name} is there twice");
+            assert_eq!(Stage::parse(name), Some(stage));
+            assert!(
+                source.join("pipeline").join(name).with_extension("rs").is_file()
+                    || source.join(name).is_dir(),
+                "no file and no folder is named {name}"
+            );
+        }
+    }
+}
