@@ -1,5 +1,23 @@
 //! What the test runners print, counted.
 
+/// How nextest begins the line of a test that failed.
+const FAILED: [&str; 5] = ["FAIL [", "TIMEOUT [", "SIGABRT [", "SIGSEGV [", "SIGKILL ["];
+
+/// The name of the test that a line of nextest's or libtest's output says has failed.
+pub(crate) fn failed_test(line: &str) -> Option<&str> {
+    let trimmed = line.trim();
+    // FAIL [   0.656s] (1092/1152) airlock-tests::promises status::it_is_well
+    if FAILED.iter().any(|end| trimmed.starts_with(end)) {
+        let (_, name) = trimmed.split_once(']')?;
+        let name = name.trim_start();
+        return Some(
+            name.strip_prefix('(').and_then(|rest| rest.split_once(") ")).map_or(name, |(_, name)| name),
+        );
+    }
+    // Indented, it stands in the output of a test that nextest names by a line of its own.
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 /// How tests ended.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -66,6 +84,28 @@ mod tests {
             counts.read(line);
         }
         assert_eq!(counts, Counts { passed: 13, failed: 4, skipped: 5 });
+    }
+
+    #[test]
+    fn failed_tests_are_found_in_both_outputs() {
+        for (line, name) in [
+            (
+                "        FAIL [   0.656s] (1092/1152) airlock-tests::promises status::well",
+                "airlock-tests::promises status::well",
+            ),
+            ("     TIMEOUT [  60.001s] airlock-daemon a::b", "airlock-daemon a::b"),
+            (
+                "test airlock-daemon/src/lib.rs - a (line 3) ... FAILED",
+                "airlock-daemon/src/lib.rs - a (line 3)",
+            ),
+        ] {
+            assert_eq!(failed_test(line), Some(name));
+        }
+        for line in
+            ["        PASS [   0.005s] airlock tests::three_failed", "    test status::well ... FAILED"]
+        {
+            assert_eq!(failed_test(line), None);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: everything, from a bare checkout, and one plain line at the end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::setup::{self, Need};
 use crate::shell::{cargo, run, stream, target};
-use crate::summary::Counts;
+use crate::summary::{Counts, failed_test};
 use crate::{build_ebpf, check, fuzz, tools, vm};
 
 /// How long each fuzz target runs.
@@ -49,7 +50,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
         failures.push(format!("lints: {error}"));
     }
     let mut counts = Counts::default();
-    let mut skips = match phases.time("tests", || tests(nextest, &mut counts)) {
+    let mut skips = match phases.time("tests", || tests(nextest, &mut counts, &mut failures)) {
         Ok(skips) => skips,
         Err(error) => {
             failures.push(format!("tests: {error}"));
@@ -73,7 +74,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
 }
 
 /// Runs every test; gives what skipped itself, one line each.
-fn tests(nextest: bool, counts: &mut Counts) -> Result<Vec<String>, String> {
+fn tests(nextest: bool, counts: &mut Counts, failures: &mut Vec<String>) -> Result<Vec<String>, String> {
     let log = target().join("skips.log");
     if let Err(error) = fs::remove_file(&log)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -85,7 +86,7 @@ fn tests(nextest: bool, counts: &mut Counts) -> Result<Vec<String>, String> {
     } else {
         &["test", "--workspace", "--all-targets", "--no-fail-fast"]
     };
-    let mut well = true;
+    let (mut well, mut failed) = (true, BTreeSet::new());
     for args in [runner, &["test", "--workspace", "--doc", "--no-fail-fast"]] {
         let mut command = cargo(args);
         command
@@ -94,7 +95,10 @@ fn tests(nextest: bool, counts: &mut Counts) -> Result<Vec<String>, String> {
             .env("AIRLOCK_TOOLS", tools::dir())
             .env("CARGO_TERM_COLOR", "never");
         let before = counts.failed;
-        let succeeded = stream(&mut command, |line| counts.read(line))?;
+        let succeeded = stream(&mut command, |line| {
+            counts.read(line);
+            failed.extend(failed_test(line).map(str::to_owned));
+        })?;
         // A test binary that could not be built or that crashed is in nobody's summary.
         if !succeeded && counts.failed == before {
             counts.failed += 1;
@@ -102,7 +106,10 @@ fn tests(nextest: bool, counts: &mut Counts) -> Result<Vec<String>, String> {
         well &= succeeded;
     }
     if !well {
-        println!("some tests failed");
+        if failed.is_empty() {
+            failures.push("tests: a program did not build, or ended early; its output is above".to_owned());
+        }
+        failures.extend(failed.into_iter().map(|name| format!("test {name}")));
     }
     let skips = fs::read_to_string(&log).unwrap_or_default();
     Ok(skips.lines().map(str::to_owned).collect())
@@ -123,7 +130,7 @@ fn report(phases: &Phases, counts: Counts, skips: &[String], failures: &[String]
         }
     }
     if !failures.is_empty() {
-        println!("\n== failed besides the tests");
+        println!("\n== failed");
         for failure in failures {
             println!("{failure}");
         }
