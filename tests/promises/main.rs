@@ -53,6 +53,7 @@ mod questions;
 mod readme;
 mod real_clients;
 mod real_servers;
+mod safe_names;
 mod shutdown;
 mod smuggling;
 mod soak;

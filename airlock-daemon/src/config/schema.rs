@@ -7,6 +7,7 @@ mod auth;
 mod dlp;
 mod kernel;
 mod limits;
+mod merged;
 mod observability;
 mod policy;
 mod roots;
@@ -21,6 +22,7 @@ pub use self::auth::*;
 pub use self::dlp::*;
 pub use self::kernel::*;
 pub use self::limits::*;
+pub use self::merged::*;
 pub use self::observability::*;
 pub use self::policy::*;
 pub use self::roots::*;
@@ -48,6 +50,8 @@ pub struct Config {
     pub limits: Shares,
     /// The MCP servers behind this door.
     pub upstreams: Vec<Upstream>,
+    /// The endpoint `/mcp`, where all servers stand together.
+    pub merged: Merged,
     /// The audit log.
     pub audit: Audit,
     /// Logs, metrics, traces.

@@ -31,7 +31,7 @@ use super::route::Endpoint;
 pub use super::running::{Cancellation, Event, Running, Shape};
 use super::state::{Back, Scope, State};
 use super::task;
-use super::{Context, Gateway, Refusal, Stage, limit, mirror};
+use super::{Context, Gateway, Refusal, Stage, limit, mirror, safe_names};
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
 const UNCARRIED: [&str; 1] = ["task"];
@@ -139,13 +139,16 @@ pub async fn enter(
     let arguments = with_context.as_deref().or(arguments);
     let (upstream, own) = if let Some(Subject { noun, name }) = &subject {
         let found = endpoint.target(&gateway.upstreams, *noun, name)?;
-        let (upstream, own) = found.ok_or_else(|| unknown(*noun, who.revision, &aim))?;
-        aim.at(*noun, own);
+        let (upstream, shown) = found.ok_or_else(|| unknown(*noun, who.revision, &aim))?;
+        let own = safe_names::own(gateway, &who, endpoint, upstream, *noun, shown, &aim).await?;
+        aim.called = (*own != *shown).then(|| name.as_ref().into());
+        aim.at(*noun, &own);
         (upstream, Some((*noun, own)))
     } else {
         let one = endpoint.upstream(&gateway.upstreams)?;
         (one.ok_or_else(|| invalid("this is sent to one server only".to_owned(), &aim))?, None)
     };
+    let own = own.as_ref().map(|(noun, own)| (*noun, own.as_ref()));
     aim.upstream = Some(Arc::clone(&upstream.name));
 
     let refused = |mut refusal: Refusal| {

@@ -27,12 +27,16 @@ use super::call::{Requester, not_offered, upstream_failed};
 use super::kind::{List, Noun, offered};
 use super::refusal::Aim;
 use super::route::Endpoint;
+use super::safe_names::Shown;
 use super::seal::Purpose;
 use super::task::Ids;
 use super::{Gateway, Refusal, Stage, naming, record};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";
+
+/// Why an entry has no safe name.
+const NO_NAME: &str = "its safe name at `/mcp` is that of another entry, or its server lists too many";
 
 /// A list, or the upstream's JSON-RPC error object.
 pub type Listed = Result<String, String>;
@@ -309,13 +313,14 @@ async fn part(
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
+    let mut shown = Shown::new(upstream, kind.noun);
     let mut walk = Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize());
     loop {
         let mut params = Object::default();
         walk.ask(&mut params);
         let result = match ask(upstream, kind, who, params).await {
             Ok(Asked::Page(result)) => result,
-            Ok(Asked::NotOffered) => return Some(entries),
+            Ok(Asked::NotOffered) => return Some(Vec::new()),
             Ok(Asked::Error(error)) => {
                 tracing::warn!(upstream = %upstream.name, error, "the server refuses {}", kind.method);
                 return None;
@@ -340,21 +345,28 @@ async fn part(
         let mut pacer = Pacer::default();
         for entry in listed {
             pacer.breathe().await;
-            let shown = visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry);
-            let Some((name, mut object)) = shown else { continue };
+            shown.entry(kind, entry);
+            let seen = visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry);
+            let Some((name, mut object)) = seen else { continue };
             // A task has its merged name already.
             if kind.noun != Noun::Task {
-                object.set(kind.name, quote(&naming::merged(kind.noun, &upstream.name, &name)));
+                let merged = naming::merged(kind.noun, &upstream.name, &shown.name(&name));
+                object.set(kind.name, quote(&merged));
             }
-            entries.push(object.write());
+            entries.push((name.into_owned(), object.write()));
         }
         if !walk.goes_on() {
             let is_whole = !walk.was_cut();
             if kind.noun == Noun::Tool && is_modern(upstream, who) {
                 upstream.learn(&who.caller(), tools, is_whole);
             }
+            let is_lost = shown.learn(upstream, who, is_whole);
+            let (lost, kept): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(name, _)| is_lost(name));
+            for (name, _) in &lost {
+                walk.leave_out(name, NO_NAME);
+            }
             upstream.walked(kind.shape(), walk, is_whole);
-            return Some(entries);
+            return Some(kept.into_iter().map(|(_, entry)| entry).collect());
         }
     }
 }

@@ -4,7 +4,8 @@
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
 //! 4. [`limit`]: is it too much? (Requests and refused tokens of an address are counted before 1 and 2 already.)
-//! 5. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it)
+//! 5. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it,
+//!    [`safe_names`] what the upstream does)
 //! 6. [`authorize`]: what does the policy say?
 //! 7. [`record`]: the intent is on record before anything happens.
 //! 8. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]). What it asks in
@@ -37,6 +38,7 @@ pub mod required;
 pub mod rewrite;
 pub mod route;
 pub mod running;
+pub mod safe_names;
 pub mod seal;
 pub mod stage;
 pub mod state;

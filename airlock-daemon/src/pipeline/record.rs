@@ -12,6 +12,7 @@ use crate::policy::Decision;
 
 use crate::upstream::UpstreamError;
 
+use super::kind::in_quotes;
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage};
 
@@ -57,11 +58,21 @@ pub fn intent(
     let intent = Record {
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
-        reason: aim.as_task.then(|| "as a task".into()),
+        reason: manner(aim).map(Into::into),
         input_digest: Some(aim.digest(arguments)),
         ..judged(context, Some(principal), aim, Event::CallIntent)
     };
     put(gateway, intent)
+}
+
+/// How a call was made, where that is not the plain way.
+fn manner(aim: &Aim) -> Option<String> {
+    let called = aim.called.as_deref().map(|name| format!("called as {}", in_quotes(name)));
+    match (aim.as_task, called) {
+        (true, Some(called)) => Some(format!("as a task, {called}")),
+        (true, None) => Some("as a task".to_owned()),
+        (false, called) => called,
+    }
 }
 
 /// Records how a call ended; a full log is the writer's to tell (a `gap` record).

@@ -63,6 +63,8 @@ pub struct Aim {
     pub target: Option<Arc<str>>,
     /// The same in full, where `target` shows less of it; it is digested, and on no record.
     pub whole: Option<Arc<str>>,
+    /// The client's name for it, where that is a shortened one (`merged.names: safe`).
+    pub called: Option<Arc<str>>,
     /// The revision that the client speaks, where the policy is asked.
     pub revision: Option<Revision>,
     /// Whether the client wants a task for it (2025-11-25, `params.task`).

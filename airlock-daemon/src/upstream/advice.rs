@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use super::pool::Upstream;
+use super::safe_names::Names;
 
 /// Longest name of a tool that APIs of models take, in characters.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 /// Most names of one sentence.
 const SHOWN: usize = 5;
 
@@ -16,10 +17,17 @@ impl Upstream {
         let mut sentences = Vec::new();
         let prefix = format!("{}__", self.name);
         let odd = tools.iter().filter(|tool| !is_taken(&prefix, tool)).map(AsRef::as_ref);
-        if let Some((count, names)) = some(odd) {
+        if let Some(maker) = self.tool_names.maker() {
+            let clashes = Names::of(maker, tools.iter().map(AsRef::as_ref)).clashes;
+            if let Some((count, names)) = some(clashes.iter().map(AsRef::as_ref)) {
+                sentences.push(format!(
+                    "{count} of its tools are not at `/mcp`, where their safe names are those of other tools: {names}"
+                ));
+            }
+        } else if let Some((count, names)) = some(odd) {
             sentences.push(format!(
                 "APIs of models refuse the names of {count} of its tools at `/mcp`, where they begin with `{prefix}` (at most \
-                 {MAX_NAME} letters, digits, `_` and `-`): {names}"
+                 {MAX_NAME} letters, digits, `_` and `-`): {names}; `merged.names: safe` shortens them"
             ));
         }
         let allowed = self.config.allow_tools.iter().flatten();
@@ -34,7 +42,7 @@ impl Upstream {
 }
 
 /// True where APIs of models take the name that a tool has at the merged endpoint.
-fn is_taken(prefix: &str, tool: &str) -> bool {
+pub(super) fn is_taken(prefix: &str, tool: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     prefix.len() + tool.len() <= MAX_NAME && tool.chars().all(is_plain)
 }

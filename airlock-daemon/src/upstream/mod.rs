@@ -31,6 +31,7 @@ pub mod modern;
 mod passing;
 pub mod pool;
 pub mod probe;
+pub mod safe_names;
 pub mod schemas;
 mod secret;
 pub mod sse;

@@ -110,6 +110,10 @@ pub struct Upstream {
     subscribed: fair::Places,
     /// What is known of its tools.
     pub schemas: Schemas,
+    /// Names of its tools at the merged endpoint.
+    pub tool_names: Schemas,
+    /// Names of its prompts there.
+    pub prompt_names: Schemas,
     pub(super) left_out: Remembered,
     /// Advice to the operator on its tools.
     pub(super) advice: ArcSwap<Vec<String>>,
@@ -198,6 +202,8 @@ impl Upstreams {
                     per_principal: MAX_SUBSCRIPTIONS_EACH,
                 }),
                 schemas: Schemas::default(),
+                tool_names: Schemas::of_names(config.merged.names, &upstream.name),
+                prompt_names: Schemas::of_names(config.merged.names, &upstream.name),
                 left_out: Remembered::new(&metrics),
                 advice: ArcSwap::default(),
                 metrics,

@@ -1,5 +1,7 @@
 //! What is known of the tools of a modern server: which of their arguments are repeated in headers.
 //!
+//! The same tables know the names of tools and prompts at the merged endpoint ([`super::safe_names`]).
+//!
 //! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call where it is known.
 
 use std::collections::HashMap;
@@ -11,18 +13,19 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::auth::principal::Identity;
-use crate::config::schema::Isolation;
+use crate::config::schema::{Isolation, MergedNames};
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Annotations;
 use crate::runtime::pacer::Pacer;
 
 use super::driver;
 use super::link::{Reply, Takes};
-use super::listed::{TOOLS, Walk};
+use super::listed::{Shape, TOOLS, Walk};
 use super::pool::{Caller, Upstream};
+use super::safe_names::{Namer, Names};
 
 /// A server that says again and again that its tools are others is asked for them once in this time.
-const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 /// How long a schema is believed without being seen again.
 const FRESH: Duration = Duration::from_mins(5);
 /// How long a server that did not say is not asked again.
@@ -50,6 +53,8 @@ pub enum Schema {
 /// What is known of the tools of one upstream.
 #[derive(Default)]
 pub struct Schemas {
+    /// Where names are learned instead of schemas.
+    maker: Option<Namer>,
     lists: Mutex<HashMap<Option<Identity>, Slot>>,
     forgotten: Mutex<Forgotten>,
     /// Whether what is known is to be forgotten as soon as a moment has passed.
@@ -66,21 +71,32 @@ struct Forgotten {
 }
 
 #[derive(Default, Clone)]
-struct Slot {
+pub(super) struct Slot {
     /// One asks, the others wait.
-    asking: Arc<tokio::sync::Mutex<()>>,
-    list: Option<Arc<List>>,
+    pub(super) asking: Arc<tokio::sync::Mutex<()>>,
+    pub(super) list: Option<Arc<List>>,
 }
 
-struct List {
+pub(super) struct List {
     tools: HashMap<Box<str>, Schema>,
+    /// Their names at the merged endpoint.
+    pub(super) names: Names,
     /// What a tool is that is not among them; none where some of the pages are missing.
     others: Option<Schema>,
+    since: Instant,
     until: Instant,
+}
+
+impl List {
+    /// Whether it says of every tool what it is, and is not older than `age`.
+    pub(super) fn is_whole_since(&self, age: Duration) -> bool {
+        matches!(self.others, Some(Schema::Plain)) && self.since.elapsed() < age
+    }
 }
 
 /// Tools as a server lists them, before they are remembered.
 pub struct Page {
+    reads_schemas: bool,
     generation: u64,
     tools: HashMap<Box<str>, Schema>,
     full: bool,
@@ -104,10 +120,26 @@ impl Page {
         }
         verdict
     }
+
+    /// Names that the merged endpoint has for its tools.
+    pub fn names(&self, maker: &Namer) -> Names {
+        Names::of(maker, self.tools.keys().map(AsRef::as_ref))
+    }
 }
 
 impl Schemas {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
+    /// A table of names at the merged endpoint, which learns only where they are to be safe.
+    pub(super) fn of_names(names: MergedNames, upstream: &str) -> Self {
+        let maker = (names == MergedNames::Safe).then(|| Namer::new(upstream));
+        Self { maker, ..Self::default() }
+    }
+
+    /// Maker of the names of the merged endpoint, where they are to be safe.
+    pub const fn maker(&self) -> Option<&Namer> {
+        self.maker.as_ref()
+    }
+
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,7 +147,8 @@ impl Schemas {
     /// A place for what a list will say; to be taken before the list is asked for.
     pub fn page(&self) -> Page {
         self.forget_what_is_due(Instant::now());
-        Page { generation: self.generation.load(Ordering::Acquire), tools: HashMap::new(), full: false }
+        let generation = self.generation.load(Ordering::Acquire);
+        Page { reads_schemas: self.maker.is_none(), generation, tools: HashMap::new(), full: false }
     }
 
     /// Forgets everything: the server has said that its tools are others now, or acts as if they were. One
@@ -153,8 +186,8 @@ impl Schemas {
     }
 
     /// Remembers a page; `whole` when there are no more tools than these.
-    fn learn(&self, key: Option<Identity>, page: Page, whole: bool) {
-        let Page { generation, mut tools, full } = page;
+    pub fn learn(&self, key: Option<Identity>, page: Page, whole: bool) {
+        let Page { generation, mut tools, full, .. } = page;
         let others = match (whole, full) {
             (true, false) => Some(Schema::Plain),
             (true, true) => Some(Schema::Unavailable),
@@ -177,25 +210,34 @@ impl Schemas {
                     }
                 }
             }
-            slot.list.replace(Arc::new(List { tools, others, until }))
+            let own = || tools.keys().map(AsRef::as_ref);
+            let names = self.maker.as_ref().map_or_else(Names::default, |maker| Names::of(maker, own()));
+            slot.list.replace(Arc::new(List { tools, names, others, since: now, until }))
         };
         drop(old);
     }
 
-    /// What is known of a tool; `None` when nothing is.
-    fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
+    /// The list that is remembered, if it is still believed.
+    pub(super) fn list(&self, key: Option<&Identity>) -> Option<Arc<List>> {
         self.forget_what_is_due(Instant::now());
         // A borrowed key would need another map; identities are counted references.
         let list = self.lock().get(&key.cloned())?.list.clone()?;
-        if list.until < Instant::now() {
-            return None;
-        }
+        (list.until >= Instant::now()).then_some(list)
+    }
+
+    /// What is known of a tool; `None` when nothing is.
+    fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
+        let list = self.list(key)?;
         list.tools.get(tool).or(list.others.as_ref()).cloned()
     }
 }
 
 /// The place of one list; where there are too many, old ones go first.
-fn slot(lists: &mut HashMap<Option<Identity>, Slot>, key: Option<Identity>, now: Instant) -> &mut Slot {
+pub(super) fn slot(
+    lists: &mut HashMap<Option<Identity>, Slot>,
+    key: Option<Identity>,
+    now: Instant,
+) -> &mut Slot {
     if lists.len() >= MAX_LISTS && !lists.contains_key(&key) {
         lists.retain(|_, slot| slot.list.as_ref().is_some_and(|list| list.until > now));
         if lists.len() >= MAX_LISTS
@@ -209,7 +251,7 @@ fn slot(lists: &mut HashMap<Option<Identity>, Slot>, key: Option<Identity>, now:
 
 impl Upstream {
     /// Whose list of tools it is: everybody's, or this caller's.
-    fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
+    pub fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
         let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
         (!shared || self.is_for_each()).then(|| caller.identity.clone())
     }
@@ -231,30 +273,37 @@ impl Upstream {
             return schema;
         }
         let page = self.schemas.page();
-        let listed = timeout(PATIENCE.min(self.timeout), self.list_tools(caller, page)).await;
+        let listed = timeout(PATIENCE.min(self.timeout), self.list_all(TOOLS, caller, page)).await;
         if let Ok(Some(page)) = listed {
             self.schemas.learn(key.clone(), page, true);
         } else {
             tracing::debug!(upstream = %self.name, "the server does not list its tools");
             let now = Instant::now();
             let others = Some(Schema::Unavailable);
-            let list = List { tools: HashMap::new(), others, until: now + SILENT };
+            let (tools, names) = (HashMap::new(), Names::default());
+            let list = List { tools, names, others, since: now, until: now + SILENT };
             slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
         }
         self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
     }
 
-    /// All tools of the server; `None` when it does not say, or says too much.
-    async fn list_tools(self: &Arc<Self>, caller: &Caller<'_>, mut page: Page) -> Option<Page> {
+    /// All entries of a list of the server's; `None` when it does not say, or says too much. Schemas are read for a table of
+    /// schemas only.
+    pub(super) async fn list_all(
+        self: &Arc<Self>,
+        shape: Shape,
+        caller: &Caller<'_>,
+        mut page: Page,
+    ) -> Option<Page> {
         let (link, facts) = self.link(caller).await.ok()?;
-        let mut walk = Walk::new(TOOLS, self.limit);
+        let mut walk = Walk::new(shape, self.limit);
         loop {
             let mut params = Object::default();
             walk.ask(&mut params);
             let mut pending = link
                 .request(Takes::List, |id| {
                     let text = driver::params(facts.era, params, caller.capabilities, id).0;
-                    driver::request(id, TOOLS.method, &text)
+                    driver::request(id, shape.method, &text)
                 })
                 .await?;
             let result = loop {
@@ -266,19 +315,20 @@ impl Upstream {
             };
             let result = walk.take(result).await.ok()?;
             let listed = Object::parse(&result).ok()?;
-            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(TOOLS.entries)?).ok()?;
+            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(shape.entries)?).ok()?;
             let mut pacer = Pacer::default();
             for tool in tools {
                 pacer.breathe().await;
                 let tool = Object::parse(tool.get()).ok()?;
-                let name = tool.string(TOOLS.name)?;
-                if let Err(reason) = page.add(&name, tool.get("inputSchema")) {
+                let name = tool.string(shape.name)?;
+                let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
+                if let Err(reason) = page.add(&name, schema) {
                     walk.leave_out(&name, &reason);
                 }
             }
             if !walk.goes_on() {
                 let is_whole = !walk.was_cut();
-                self.walked(TOOLS, walk, is_whole);
+                self.walked(shape, walk, is_whole);
                 return is_whole.then_some(page);
             }
         }

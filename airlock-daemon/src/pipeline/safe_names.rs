@@ -1,0 +1,121 @@
+//! Which tool is meant by a name of the merged endpoint, where names are safe (`merged.names: safe`)?
+//!
+//! [`naming`](super::naming) parts the server's name from the rest; this stage turns the rest into the
+//! server's own name before the policy, the limits and the record see it. A list that has to be asked for is
+//! one like any other: the policy is asked whether this principal may have it, and it is on record.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::audit::Event;
+use crate::mcp::object::Object;
+use crate::upstream::pool::Upstream;
+use crate::upstream::safe_names::{Namer, Names};
+use crate::upstream::schemas::{Page, Schemas};
+
+use super::authorize::{Wish, authorize};
+use super::call::{Requester, unknown, upstream_failed};
+use super::kind::{List, Noun};
+use super::record;
+use super::refusal::Aim;
+use super::route::Endpoint;
+use super::table::{PROMPTS_LIST, TOOLS_LIST};
+use super::{Gateway, Refusal};
+
+/// The list and the table of names of a noun that has safe ones.
+fn table(upstream: &Upstream, noun: Noun) -> Option<(&'static List, &Schemas, &Namer)> {
+    let (list, table) = match noun {
+        Noun::Tool => (&TOOLS_LIST, &upstream.tool_names),
+        Noun::Prompt => (&PROMPTS_LIST, &upstream.prompt_names),
+        Noun::Resource | Noun::Task => return None,
+    };
+    Some((list, table, table.maker()?))
+}
+
+/// The upstream's own name for what a client calls `name`, which has lost the upstream's already.
+///
+/// # Errors An unknown name; the policy's refusal of the list where that has to be asked for; an upstream
+/// that does not list.
+pub async fn own<'n>(
+    gateway: &Gateway,
+    who: &Requester,
+    endpoint: &Endpoint,
+    upstream: &Arc<Upstream>,
+    noun: Noun,
+    name: &'n str,
+    aim: &Aim,
+) -> Result<Cow<'n, str>, Refusal> {
+    let known = (*endpoint == Endpoint::Merged).then(|| table(upstream, noun)).flatten();
+    let Some((list, table, _)) = known.filter(|_| Namer::may_have_made(name)) else {
+        return Ok(Cow::Borrowed(name));
+    };
+    let caller = who.caller();
+    if let Some(own) = upstream.known_name(table, &caller, name) {
+        return Ok(Cow::Owned(own));
+    }
+    let aim = Aim { upstream: Some(Arc::clone(&upstream.name)), ..aim.clone() };
+    let aimed = |mut refusal: Refusal| {
+        refusal.aim = aim.clone();
+        refusal
+    };
+    let wish = Wish { method: list.method, subject: None, arguments: None, revision: who.revision };
+    authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
+    let asked = Aim { upstream: aim.upstream.clone(), method: Some(list.method.into()), ..Aim::default() };
+    record::answered(gateway, &who.context, &who.principal, &asked, Event::List).map_err(aimed)?;
+    let own = upstream.own_name(list.shape(), table, &caller, name).await;
+    match own.map_err(|error| aimed(upstream_failed(&error)))? {
+        Some(own) => Ok(Cow::Owned(own)),
+        None => Err(unknown(noun, who.revision, &aim)),
+    }
+}
+
+/// Names of one list of the merged endpoint, while its pages pass through.
+pub struct Shown<'u> {
+    table: Option<(&'u Schemas, &'u Namer, Page)>,
+}
+
+impl<'u> Shown<'u> {
+    /// To be taken before the list is asked for.
+    pub fn new(upstream: &'u Upstream, noun: Noun) -> Self {
+        Self { table: table(upstream, noun).map(|(_, table, maker)| (table, maker, table.page())) }
+    }
+
+    /// Takes in an entry, whoever may see it.
+    pub fn entry(&mut self, list: &List, entry: &RawValue) {
+        if let Some((_, _, page)) = &mut self.table
+            && let Ok(object) = Object::parse(entry.get())
+            && let Some(own) = object.string(list.name)
+        {
+            // A name without a schema is never against the specification.
+            let _ = page.add(&own, None);
+        }
+    }
+
+    /// A safe name for an own one, without the upstream's.
+    pub fn name<'n>(&self, own: &'n str) -> Cow<'n, str> {
+        self.table.as_ref().map_or(Cow::Borrowed(own), |(_, maker, _)| maker.shown(own))
+    }
+
+    /// Remembers the names; `is_whole` when the list was read to its end. Gives back which own names nobody
+    /// can call.
+    pub fn learn(
+        self,
+        upstream: &Upstream,
+        who: &Requester,
+        is_whole: bool,
+    ) -> impl Fn(&str) -> bool + use<> {
+        let known = self.table.map(|(table, maker, page)| {
+            let names: Names = page.names(maker);
+            table.learn(upstream.lists_of(&who.caller()), page, is_whole);
+            (names, Namer::new(&upstream.name))
+        });
+        move |own| {
+            known.as_ref().is_some_and(|(names, maker)| {
+                let shown = maker.shown(own);
+                (*shown != *own || Namer::may_have_made(own)) && names.own(&shown) != Some(own)
+            })
+        }
+    }
+}
