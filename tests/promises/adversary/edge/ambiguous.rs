@@ -22,7 +22,7 @@ fn exchange(airlock: &Airlock, text: &str) -> String {
 #[test]
 fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
     for io in ["epoll", "io_uring"] {
-        let Some(airlock) = start_on(io, &Setup::default()) else { continue };
+        let Some(mut airlock) = start_on(io, &Setup::default()) else { continue };
         let token = airlock.user();
         // A call that would be answered by 200, were it not for one line of its head.
         let call = modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"}));
@@ -99,6 +99,8 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
             assert!(answer.starts_with("HTTP/1.1 400"), "{shown}");
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "what follows is not read: {shown}");
         }
+        // Records are written behind the answers, and all of them before the end.
+        assert!(airlock.stop().success(), "{io}: {}", airlock.log());
         let calls = airlock.audit().iter().filter(|record| record["event"] == "call.intent").count();
         assert_eq!(calls, honest.len() + 1, "{io}: none but the good ones reached a server");
     }
