@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::Setup;
-use airlock_tests::airlock::run;
+use airlock_tests::airlock::{POLICY, run, until};
 use airlock_tests::mcp::{Session, modern, tool_names};
 use serde_json::{Value, json};
 
-use crate::transports::little::{Book, Little, Seen, write_json};
+use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
@@ -57,4 +57,63 @@ fn instructions_are_joined_and_names_that_do_not_fit_are_told() {
         "{warnings}"
     );
     assert!(warnings.contains("`gone`") && !warnings.contains("`good`"), "{warnings}");
+}
+
+/// A server of both eras that breaks off the first `initialize` and answers each later one.
+fn answer_of_both(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    let result = match seen.rpc() {
+        "server/discover" => json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+            "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}),
+        "initialize" => {
+            let asked = book
+                .lock()
+                .map_or(0, |book| book.seen.iter().filter(|one| one.rpc() == "initialize").count());
+            if asked < 2 {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            json!({"protocolVersion": "2025-11-25", "serverInfo": {"name": "both", "version": "1"},
+                "capabilities": {"tools": {}, "prompts": {}}})
+        }
+        _ => return write(stream, "202 Accepted", "", ""),
+    };
+    write_json(stream, &seen.result(&result))
+}
+
+#[test]
+fn a_server_that_broke_off_once_is_asked_again_for_the_legacy_era() {
+    let little = Little::start(answer_of_both);
+    let airlock = Setup { upstreams: little.upstream("both", ""), ..Setup::default() }.start();
+    let token = airlock.user();
+    let learnt = until(|| {
+        let session = Session::open(airlock.address(), "/mcp/both", &token).expect("a session");
+        session.initialized["capabilities"]["prompts"].is_object().then_some(())
+    });
+    assert!(learnt.is_some(), "{}", airlock.log());
+    assert!(little.asked("initialize").len() >= 2);
+}
+
+#[test]
+fn nothing_reaches_a_server_for_who_may_not_use_it() {
+    let (open, closed) = (Little::start(answer_of_one), Little::start(answer_of_one));
+    let policy = POLICY.to_owned()
+        + "\ndeny contains {\"rule_id\": \"closed\", \"reason\": \"not for you\"} if {\n    input.call.upstream == \"closed\"\n    not \"mcp.operators\" in input.subject.groups\n}\n";
+    let upstreams = open.upstream("open", "") + &closed.upstream("closed", "");
+    let airlock = Setup { upstreams, policy, ..Setup::default() }.start();
+    let initialize = |token: &str, path: &str| {
+        Session::open(airlock.address(), path, token).expect("a session");
+        (open.asked("initialize").len(), closed.asked("initialize").len())
+    };
+    let user = airlock.user();
+    assert_eq!(initialize(&user, "/mcp"), (1, 0));
+    assert_eq!(initialize(&user, "/mcp/closed"), (1, 0));
+    let operator = airlock.token("olga", "acme", &["mcp.users", "mcp.operators"]);
+    assert_eq!(initialize(&operator, "/mcp"), (1, 1), "it is asked for who may use it");
+}
+
+/// A server of the modern era alone.
+fn answer_of_one(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    match seen.rpc() {
+        "initialize" => write_json(stream, &seen.no_such_method()),
+        _ => answer(seen, stream, book),
+    }
 }

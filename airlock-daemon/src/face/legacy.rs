@@ -25,6 +25,7 @@ use crate::pipeline::route::Endpoint;
 use crate::pipeline::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
 use crate::pipeline::{Context, Gateway, Refusal, Stage, level, limit, record};
 use crate::upstream::driver::{self, META_LOG_LEVEL};
+use crate::upstream::pool::Upstream;
 
 use super::batch::Voice;
 use super::outbox;
@@ -284,7 +285,7 @@ impl Legacy<'_> {
         record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)
             .map_err(|refusal| refusal.id(Some(id)))?;
         // Nothing reaches a server before the record; what is learned of it may change what is offered.
-        self.learn().await;
+        self.learn(revision).await;
         let offer = offer()?;
         let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
         // Extensions belong to the modern era.
@@ -306,12 +307,17 @@ impl Legacy<'_> {
         Ok(Reply::Opened(reply::result(id, &result), Arc::clone(&session.id)))
     }
 
-    /// Learns of the servers of the endpoint what they have for clients of this era, all at once.
-    async fn learn(&self) {
+    /// Learns of the servers of the endpoint what they have for clients of this era, all at once. Nothing reaches
+    /// a server for a principal that may not use it.
+    async fn learn(&self, revision: Revision) {
         let upstreams = &self.gateway.upstreams;
         let mut asked = JoinSet::new();
         let one = self.endpoint.upstream(upstreams).ok().flatten();
-        for upstream in upstreams.iter().filter(|upstream| one.is_none_or(|one| Arc::ptr_eq(one, upstream))) {
+        let is_asked = |upstream: &Arc<Upstream>| {
+            one.is_none_or(|one| Arc::ptr_eq(one, upstream))
+                && super::may_use(self.gateway, self.context, self.principal, upstream, revision)
+        };
+        for upstream in upstreams.iter().filter(|upstream| is_asked(upstream)) {
             let upstream = Arc::clone(upstream);
             asked.spawn_local(async move { upstream.learn_legacy().await });
         }

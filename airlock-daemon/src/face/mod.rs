@@ -77,6 +77,20 @@ fn until(gateway: &Gateway, principal: &Principal) -> outbox::Until {
     })
 }
 
+/// True where a principal may list anything of a server.
+fn may_use(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    upstream: &Upstream,
+    revision: Revision,
+) -> bool {
+    ["tools/list", "prompts/list", "resources/list"].into_iter().any(|method| {
+        let wish = Wish { method, subject: None, arguments: None, revision };
+        permits(gateway, context, principal, upstream, wish)
+    })
+}
+
 /// The capabilities and instructions of an endpoint, as its upstreams were found to have them.
 #[derive(Debug, Default)]
 pub struct Offer {
@@ -99,13 +113,8 @@ pub fn offer(
     revision: Revision,
 ) -> Result<Offer, Refusal> {
     let known = |upstream: &Upstream| {
-        let may = |method| {
-            let wish = Wish { method, subject: None, arguments: None, revision };
-            permits(gateway, context, principal, upstream, wish)
-        };
-        upstream
-            .facts_for(revision.era())
-            .filter(|_| ["tools/list", "prompts/list", "resources/list"].into_iter().any(may))
+        let facts = upstream.facts_for(revision.era());
+        facts.filter(|_| may_use(gateway, context, principal, upstream, revision))
     };
     // Of a server that was never reached nothing is known; most have tools.
     let offers = |facts: Option<&Facts>| {

@@ -93,7 +93,7 @@ pub struct Upstream {
     /// The same for legacy clients, where it is a modern server that speaks their era as well.
     legacy: ArcSwapOption<Facts>,
     /// Set once it was asked for that.
-    legacy_asked: tokio::sync::OnceCell<()>,
+    legacy_asked: era::Asked,
     /// The last start failed in a way that lets doubt that the server is what it was.
     doubtful: AtomicBool,
     /// Why it cannot be used, after the last attempt; empty when it can.
@@ -188,7 +188,7 @@ impl Upstreams {
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
                 legacy: ArcSwapOption::empty(),
-                legacy_asked: tokio::sync::OnceCell::new(),
+                legacy_asked: era::Asked::default(),
                 doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
                 asked: watch::Sender::new(false),

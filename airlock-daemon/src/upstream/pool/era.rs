@@ -1,13 +1,16 @@
 //! The era in which a server is spoken to for a client: the client's own, where the server has both and a process or a session
 //! that is the client's alone. Then nothing is translated that need not be.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OnceCell;
 
 use crate::config::schema::{EraChoice, Isolation, UpstreamKind};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
+use super::super::backoff::Backoff;
 use super::super::driver::Facts;
 use super::super::error::UpstreamError;
 use super::open::Opening;
@@ -15,6 +18,53 @@ use super::{Caller, Owner, Upstream};
 
 /// How long a server may think about `initialize` where nobody knows that it has it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The question whether a server has the legacy era as well: its answer is kept, a failure of the moment is not.
+#[derive(Default)]
+pub(super) struct Asked {
+    answered: OnceCell<()>,
+    /// Until when the server is left alone after a failure, and for how long after the next.
+    failed: Mutex<Failed>,
+}
+
+#[derive(Default)]
+struct Failed {
+    until: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// The server could not be asked, or ended or was silent before it answered.
+#[derive(Debug)]
+struct Unanswered;
+
+impl Asked {
+    fn is_answered(&self) -> bool {
+        self.answered.initialized()
+    }
+
+    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. Who comes meanwhile waits for it.
+    async fn ask(&self, ask: impl AsyncFnOnce() -> Result<(), Unanswered>) {
+        let attempt = async || {
+            if self.failed().until.is_some_and(|until| Instant::now() < until) {
+                return Err(Unanswered);
+            }
+            let answer = ask().await;
+            if answer.is_err() {
+                let mut failed = self.failed();
+                let pause = failed.backoff.pause();
+                failed.until = Some(Instant::now() + pause);
+            }
+            answer
+        };
+        // The failure is in the log, and remembered.
+        let _ = self.answered.get_or_try_init(attempt).await;
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Failed> {
+        // No change of it can panic between its steps.
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Caller<'_> {
     /// The era of the client: one with a session is of the legacy era.
@@ -61,16 +111,16 @@ impl Upstream {
     /// legacy client comes: `server/discover` does not say it. A connection opened for it ends again.
     pub async fn learn_legacy(self: &Arc<Self>) {
         let asks =
-            !self.legacy_asked.initialized() && self.facts().is_some_and(|known| self.may_have_both(&known));
+            !self.legacy_asked.is_answered() && self.facts().is_some_and(|known| self.may_have_both(&known));
         if asks {
             let this = Arc::clone(self);
             // In a task of its own: a client that goes away must not keep it from being learned.
-            let asked = async move { this.legacy_asked.get_or_init(|| this.ask_legacy()).await.to_owned() };
+            let asked = async move { this.legacy_asked.ask(|| this.ask_legacy()).await };
             let _ = tokio::task::spawn_local(asked).await;
         }
     }
 
-    async fn ask_legacy(&self) {
+    async fn ask_legacy(&self) -> Result<(), Unanswered> {
         let opening = Opening {
             hub: self.places.hub(&Owner::Everyone, None),
             capabilities: ClientCapabilities::default(),
@@ -80,11 +130,15 @@ impl Upstream {
         };
         let framing = self.framing.load_full();
         match self.open_as(EraChoice::Legacy, &opening).await {
-            Ok((_, facts)) => self.legacy.store(Some(facts)),
-            // Most modern servers have one era, and that is no fault.
+            Ok((_, facts)) => {
+                self.legacy.store(Some(facts));
+                Ok(())
+            }
             Err(error) => {
                 self.framing.store(framing);
+                // Most modern servers have one era, and that is no fault.
                 tracing::debug!("it is spoken to in the modern era for all clients: {error}");
+                if matches!(error, UpstreamError::Protocol { .. }) { Ok(()) } else { Err(Unanswered) }
             }
         }
     }
@@ -102,5 +156,30 @@ impl Upstream {
                 self.facts.store(Some(self.in_general(facts)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn a_failure_of_the_moment_is_no_answer() {
+        let (asked, count) = (Asked::default(), Cell::new(0));
+        let ask = async |answer: Result<(), Unanswered>| {
+            let counted = async || {
+                count.set(count.get() + 1);
+                answer
+            };
+            asked.ask(counted).await;
+            (count.get(), asked.is_answered())
+        };
+        assert_eq!(ask(Err(Unanswered)).await, (1, false));
+        asked.failed().until = Some(Instant::now() + Duration::from_mins(1));
+        assert_eq!(ask(Ok(())).await, (1, false), "it is left alone for a while");
+        asked.failed().until = Some(Instant::now());
+        assert_eq!(ask(Ok(())).await, (2, true));
+        assert_eq!(ask(Ok(())).await, (2, true), "an answer is kept");
     }
 }
