@@ -22,6 +22,7 @@ mod gone;
 mod handles;
 mod identity;
 mod injection;
+mod intent_first;
 mod journal;
 mod large_answers;
 mod lifecycle;

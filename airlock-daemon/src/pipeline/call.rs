@@ -166,8 +166,7 @@ pub async fn enter(
     let decision = decide(gateway, &who, upstream, wish, &aim).map_err(refused)?;
     let merged = *endpoint == Endpoint::Merged;
     let needs = kind.needs(&params);
-    let opened =
-        task::admit(gateway, kind, upstream, &who, own, merged, &mut params).await.map_err(refused)?;
+    let opened = task::admit(gateway, kind, upstream, &who, own, merged, &mut params).map_err(refused)?;
     if let Some(id) = &opened {
         (aim.target, aim.whole) = (Some(id.as_str().into()), None);
     }
@@ -175,14 +174,6 @@ pub async fn enter(
     let refused = |mut refusal: Refusal| {
         refusal.aim = aim.clone();
         refusal
-    };
-    let mirrored = match own {
-        Some((Noun::Tool, tool)) => {
-            mirror::check(upstream, &who, tool, arguments.map_or("{}", RawValue::get))
-                .await
-                .map_err(refused)?
-        }
-        _ => Mirrored::default(),
     };
     let digested = arguments.map_or("{}", RawValue::get);
     let mut leads = Leads::Nowhere;
@@ -198,13 +189,15 @@ pub async fn enter(
         leads = lead(gateway, &who, back, &scope).map_err(|reason| refused(stale(reason)))?;
     }
     record::intent(gateway, &who.context, &who.principal, &aim, &decision, digested).map_err(refused)?;
+    // From here on the server may be started and asked.
+    let mut open = Open::new(gateway, who, aim.clone());
+    let mirrored = ask_first(kind, needs, upstream, &mut open, own, digested).await.map_err(refused)?;
 
     match (&opened, own) {
         (Some(id), _) => kind.retarget(&mut params, id),
         (None, Some((_, own))) if merged => kind.retarget(&mut params, own),
         _ => {}
     }
-    let open = Open::new(gateway, who, aim.clone());
     match leads {
         Leads::Nowhere => {}
         Leads::ToServer(state) => {
@@ -213,7 +206,10 @@ pub async fn enter(
         Leads::ToParked(ticket, answers) => {
             // Taken out only now that the retry is on record: it goes on once.
             let way = gateway.parked.take(ticket, open.who.principal.identity());
-            let way = way.ok_or_else(|| refused(stale(GONE)))?;
+            let Some(way) = way else {
+                open.end(Outcome::Refused, 0, None);
+                return Err(refused(stale(GONE)));
+            };
             let resumed = Resumed::hand_over(&way, answers, open, upstream.timeout).await;
             return resumed.map(Started::Resumed).ok_or_else(|| refused(stale(GONE)));
         }
@@ -221,6 +217,32 @@ pub async fn enter(
     let sending = Sending { kind, needs, upstream, params, merged, mirrored };
     let running = launch(open, sending, shape, cancellation).await;
     running.map(Started::Running).map_err(refused)
+}
+
+/// Finds out of the server what has to be known before a call is sent: whether it has tasks, and which arguments headers
+/// repeat. A call that cannot be sent for it has its outcome on record.
+async fn ask_first(
+    kind: &Call,
+    needs: Capability,
+    upstream: &Arc<Upstream>,
+    open: &mut Open,
+    own: Option<(Noun, &str)>,
+    arguments: &str,
+) -> Result<Mirrored, Refusal> {
+    match task::ask(kind, needs, upstream, &open.who).await {
+        Ok(true) => {}
+        Ok(false) => {
+            open.end(Outcome::Refused, 0, None);
+            return Err(task::lacking(kind, needs, open.who.revision));
+        }
+        Err(error) => {
+            open.end(failed(&error), 0, Some(&error));
+            return Err(upstream_failed(&error));
+        }
+    }
+    let Some((Noun::Tool, tool)) = own else { return Ok(Mirrored::default()) };
+    let checked = mirror::check(upstream, &open.who, tool, arguments).await;
+    checked.inspect_err(|_| open.end(Outcome::Refused, 0, None))
 }
 
 /// The quota of a tool, and then the policy.

@@ -91,7 +91,7 @@ pub fn outcome(
         reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.on_record().into())),
         status: match (outcome, failure) {
             (_, Some(failure)) => Some(failure.status().as_u16()),
-            (Outcome::Cancelled, None) => None,
+            (Outcome::Cancelled | Outcome::Refused, None) => None,
             (_, None) => Some(StatusCode::OK.as_u16()),
         },
         latency_us: Some(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
@@ -139,6 +139,7 @@ const fn word(outcome: Outcome) -> &'static str {
         Outcome::Timeout => "timeout",
         Outcome::Unavailable => "unavailable",
         Outcome::Cancelled => "cancelled",
+        Outcome::Refused => "refused",
     }
 }
 

@@ -14,11 +14,13 @@ use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::variant;
 use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::revision::Revision;
 use crate::mcp::strict;
 use crate::upstream::driver::META_RELATED_TASK;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 
-use super::call::{Requester, not_offered, unknown, upstream_failed};
+use super::call::{Requester, not_offered, unknown};
 use super::kind::{Call, Noun, Target, Tasks, offered};
 use super::refusal::Aim;
 use super::seal::{Purpose, Sealer};
@@ -44,53 +46,63 @@ pub fn concerns(kind: &Call, needs: Capability) -> bool {
     needs != kind.capability || matches!(kind.target, Target::Member(Noun::Task, _))
 }
 
-/// Whether the upstream has what a request of a client of this revision needs. Of a server that was not reached yet the best
-/// is hoped, except for tasks: those of one era mean nothing in the other, so the server is asked first.
+/// True where the upstream is known to have what a request of a client of this revision needs, or where the call itself
+/// will tell. `None` where only the server can say: tasks of one era mean nothing in the other, so it is asked first
+/// ([`ask`]).
+fn known(kind: &Call, needs: Capability, upstream: &Upstream, client: Revision) -> Option<bool> {
+    if kind.era.is_some_and(|era| era != client.era()) {
+        return Some(false);
+    }
+    match upstream.facts_for(client.era()) {
+        Some(facts) => Some(offered(needs, &facts, client)),
+        None => (!concerns(kind, needs)).then_some(true),
+    }
+}
+
+/// Starts the server and asks it for what a request needs, where that is not known yet; says whether it has it. The intent
+/// is on record before.
 ///
 /// # Errors
 /// When the server has to be asked and cannot.
-async fn fits(
+pub async fn ask(
     kind: &Call,
     needs: Capability,
     upstream: &Arc<Upstream>,
     who: &Requester,
-) -> Result<bool, Refusal> {
-    let client = who.revision;
-    if kind.era.is_some_and(|era| era != client.era()) {
-        return Ok(false);
+) -> Result<bool, UpstreamError> {
+    if let Some(known) = known(kind, needs, upstream, who.revision) {
+        return Ok(known);
     }
-    match upstream.facts_for(client.era()) {
-        Some(facts) => Ok(offered(needs, &facts, client)),
-        None if !concerns(kind, needs) => Ok(true),
-        None => {
-            let facts = upstream.probe_for(&who.caller()).await.map_err(|error| upstream_failed(&error))?;
-            Ok(offered(needs, &facts, client))
-        }
-    }
+    let facts = upstream.probe_for(&who.caller()).await?;
+    Ok(offered(needs, &facts, who.revision))
 }
 
-/// Checks what a request has to do with tasks, and gives the server its own ids of them. Returns the id of the task that it
-/// is aimed at, where that is one.
+/// The refusal of what the server does not have for this client.
+pub fn lacking(kind: &Call, needs: Capability, client: Revision) -> Refusal {
+    if needs == kind.capability {
+        return not_offered(kind.method, client);
+    }
+    let reason = "`params.task` is not carried across";
+    Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)
+}
+
+/// Checks what is known of a request that has to do with tasks, and gives the server its own ids of them. Returns the id of
+/// the task that it is aimed at, where that is one.
 ///
 /// # Errors
-/// When the server has no tasks for this client, or the task is not one of this principal's.
-pub async fn admit(
+/// When the server is known to have no tasks for this client, or the task is not one of this principal's.
+pub fn admit(
     gateway: &Gateway,
     kind: &Call,
-    upstream: &Arc<Upstream>,
+    upstream: &Upstream,
     who: &Requester,
     own: Option<(Noun, &str)>,
     merged: bool,
     params: &mut Object<'_>,
 ) -> Result<Option<String>, Refusal> {
     let needs = kind.needs(params);
-    if !fits(kind, needs, upstream, who).await? {
-        return Err(if needs == kind.capability {
-            not_offered(kind.method, who.revision)
-        } else {
-            let reason = "`params.task` is not carried across";
-            Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)
-        });
+    if known(kind, needs, upstream, who.revision) == Some(false) {
+        return Err(lacking(kind, needs, who.revision));
     }
     let related = params.get("_meta").is_some_and(|meta| mentions(meta, META_RELATED_TASK));
     if !related && !matches!(own, Some((Noun::Task, _))) {

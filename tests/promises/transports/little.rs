@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
     /// Its body as it came.
     pub(crate) raw: String,
+    /// When it had come.
+    pub(crate) at: SystemTime,
 }
 
 impl Seen {
@@ -149,7 +152,15 @@ pub(crate) fn read(
                 let raw = String::from_utf8_lossy(body).into_owned();
                 let body = serde_json::from_slice(body).unwrap_or(Value::Null);
                 bytes.drain(..head + 4 + length);
-                return Ok(Some(Seen { connection, method, target, headers, body, raw }));
+                return Ok(Some(Seen {
+                    connection,
+                    method,
+                    target,
+                    headers,
+                    body,
+                    raw,
+                    at: SystemTime::now(),
+                }));
             }
         }
         match stream.read(&mut buffer)? {

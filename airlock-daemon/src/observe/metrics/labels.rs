@@ -47,11 +47,19 @@ pub enum Outcome {
     Unavailable,
     /// The client went away or cancelled.
     Cancelled,
+    /// The server was only asked what it offers: by its answer the call could not be sent.
+    Refused,
 }
 
 /// Every outcome, in the order of their numbers.
-pub(super) const OUTCOMES: [Outcome; 5] =
-    [Outcome::Ok, Outcome::Error, Outcome::Timeout, Outcome::Unavailable, Outcome::Cancelled];
+pub(super) const OUTCOMES: [Outcome; 6] = [
+    Outcome::Ok,
+    Outcome::Error,
+    Outcome::Timeout,
+    Outcome::Unavailable,
+    Outcome::Cancelled,
+    Outcome::Refused,
+];
 
 macro_rules! label_values {
     ($type:ident: $($variant:ident = $name:literal),*) => {
@@ -76,7 +84,8 @@ impl EncodeLabelValue for Stage {
     }
 }
 
-label_values!(Outcome: Ok = "ok", Error = "error", Timeout = "timeout", Unavailable = "unavailable", Cancelled = "cancelled");
+label_values!(Outcome: Ok = "ok", Error = "error", Timeout = "timeout", Unavailable = "unavailable", Cancelled = "cancelled",
+    Refused = "refused");
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RequestLabels {
