@@ -6,13 +6,14 @@ use http::StatusCode;
 
 use crate::audit::{Event, Record, Verdict};
 use crate::auth::principal::Principal;
+use crate::mcp::method::Method;
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
 
 use crate::upstream::UpstreamError;
 
-use super::kind::in_quotes;
+use super::kind::{Kind, in_quotes};
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage};
 
@@ -179,7 +180,11 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         refusal.reason
     );
     // A call that was let through has its outcome on record already; nothing was denied.
-    let is_list = refusal.aim.method.as_deref().is_some_and(|method| method.ends_with("/list"));
+    let is_list = refusal
+        .aim
+        .method
+        .as_deref()
+        .is_some_and(|method| matches!(Kind::of(Method::parse(method)), Some(Kind::List(_))));
     if refusal.stage == Stage::Upstream && !is_list {
         return;
     }

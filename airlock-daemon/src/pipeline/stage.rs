@@ -92,4 +92,16 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_page_has_a_row_for_each_stage_in_order() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/architecture.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        let section = page.split("\n## ").find(|section| section.starts_with("The checks\n"));
+        let rows = section
+            .expect("the section")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        assert_eq!(rows.collect::<Vec<_>>(), Stage::ALL.map(Stage::name));
+    }
 }
