@@ -12,6 +12,7 @@ mod browser;
 mod check_host;
 mod cold_starts;
 mod crowd;
+mod daemon_filter;
 mod dial_in;
 mod edge;
 mod edge_of_http;

@@ -76,6 +76,7 @@ pub use self::peer::Peer;
 pub use self::pins::PinsError;
 pub use self::refused::Refused;
 pub use self::report::{Layer, Report};
+pub use self::seccomp::confine_daemon;
 pub use self::sockets::SocketsError;
 pub use self::spawn::{
     Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, ServerProcess, SpawnError, has_default_user,

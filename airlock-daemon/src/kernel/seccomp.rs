@@ -13,7 +13,7 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-use super::syscalls::{ALWAYS, FAMILIES, FAMILIES_BUT_IP, Group, When};
+use super::syscalls::{FAMILIES, FAMILIES_BUT_IP, Group, NOBODY, SERVERS, When};
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: TargetArch = TargetArch::x86_64;
@@ -56,21 +56,41 @@ pub(super) fn filters(sockets: Sockets) -> Result<&'static Filters, String> {
 
 /// What the filters refuse, for the doctor.
 pub(super) fn refused() -> String {
-    let groups = std::iter::once(&FAMILIES).chain(ALWAYS);
+    let groups = std::iter::once(&FAMILIES).chain(SERVERS).chain(NOBODY);
     groups.map(|group| group.why).collect::<Vec<_>>().join("; ")
 }
 
 fn build(families: Option<&Group>) -> Result<Filters, String> {
+    let table = rules(families.into_iter().chain(SERVERS).chain(NOBODY))?;
+    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    Ok(Filters(vec![native_only(), compile(clone3, libc::ENOSYS)?, compile(table, libc::EPERM)?]))
+}
+
+/// Puts every thread of the process, and every thread and process started from now on, under the daemon's own
+/// filter, for good: foreign ways into the kernel fail with `ENOSYS`, the calls of [`NOBODY`] with `EPERM`.
+/// The process gives up new privileges, without which one that is not root gets no filter.
+///
+/// # Errors
+/// When the kernel takes no filter, or a thread has one that this one has not.
+pub fn confine_daemon() -> io::Result<()> {
+    daemon_filters().map_err(io::Error::other)?.put_on(libc::SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+fn daemon_filters() -> Result<Filters, String> {
+    Ok(Filters(vec![native_only(), compile(rules(NOBODY)?, libc::EPERM)?]))
+}
+
+/// The rows of groups, by the number of the system call.
+fn rules<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Result<BTreeMap<i64, Vec<SeccompRule>>, String> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in families.into_iter().chain(ALWAYS).flat_map(|group| group.calls) {
+    for call in groups.into_iter().flat_map(|group| group.calls) {
         let rows: Result<Vec<_>, _> = call.when.iter().map(|row| rule(row)).collect();
         let known = rules.insert(call.number, rows.map_err(|error| error.to_string())?);
         if known.is_some() {
             return Err(format!("system call {} stands in two groups", call.number));
         }
     }
-    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    Ok(Filters(vec![native_only(), compile(clone3, libc::ENOSYS)?, compile(rules, libc::EPERM)?]))
+    Ok(rules)
 }
 
 fn rule(row: &[When]) -> Result<SeccompRule, seccompiler::BackendError> {
@@ -125,6 +145,17 @@ struct Program {
 impl Filters {
     /// Puts the calling thread under the filters, for good. It has to have given up new privileges. Makes system calls only.
     pub(super) fn install(&self) -> io::Result<()> {
+        self.with_flags(0)
+    }
+
+    /// Makes the calling thread, and with `SECCOMP_FILTER_FLAG_TSYNC` all others, give up new privileges and
+    /// take the filters.
+    fn put_on(&self, flags: libc::c_ulong) -> io::Result<()> {
+        rustix::thread::set_no_new_privs(true)?;
+        self.with_flags(flags)
+    }
+
+    fn with_flags(&self, flags: libc::c_ulong) -> io::Result<()> {
         for filter in &self.0 {
             let Ok(length) = libc::c_ushort::try_from(filter.len()) else {
                 return Err(io::Error::from_raw_os_error(libc::E2BIG));
@@ -132,10 +163,13 @@ impl Filters {
             let program = Program { length, instructions: filter.as_ptr() };
             // SAFETY: the program and its instructions live for the call, which copies them; its length is its own.
             let result = unsafe {
-                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
             };
-            if result != 0 {
-                return Err(io::Error::last_os_error());
+            match result {
+                0 => {}
+                // The number of a thread that has another filter, which stays as it is.
+                thread if thread > 0 => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+                _ => return Err(io::Error::last_os_error()),
             }
         }
         Ok(())
@@ -155,5 +189,29 @@ mod tests {
             assert!(filters.0.iter().all(|filter| filter.len() < 1_000), "{:?}", filters.0[2].len());
         }
         assert!(refused().contains("io_uring"));
+    }
+
+    #[test]
+    fn the_daemon_keeps_its_own_calls_and_loses_the_rest() {
+        // The filter is of the thread that takes it, and of nothing else in this process.
+        let confined = std::thread::spawn(|| {
+            // SAFETY: calls by number with arguments that name nothing: they make and change nothing.
+            let errno = |number| match unsafe { libc::syscall(number, -1_i64, 0_i64, 0_i64, 0_i64, 0_i64) } {
+                -1 => io::Error::last_os_error().raw_os_error(),
+                _ => None,
+            };
+            let refused = [libc::SYS_ptrace, libc::SYS_keyctl, libc::SYS_kexec_load, libc::SYS_pidfd_getfd];
+            let before = refused.map(errno);
+            daemon_filters().expect("filters").put_on(0).expect("this thread takes them");
+            let kept = [libc::SYS_bpf, libc::SYS_io_uring_enter, libc::SYS_setns].map(errno);
+            (before, refused.map(errno), kept)
+        });
+        let (before, after, kept) = confined.join().expect("a thread");
+        assert!(
+            before.contains(&Some(libc::EBADF)),
+            "one at least is refused by the filter alone: {before:?}"
+        );
+        assert_eq!(after, [Some(libc::EPERM); 4]);
+        assert!(!kept.contains(&Some(libc::EPERM)), "{kept:?}");
     }
 }

@@ -97,8 +97,8 @@ pub(super) const FAMILIES_BUT_IP: Group = Group {
     ],
 };
 
-/// Everything else; nothing here depends on the configuration.
-pub(super) const ALWAYS: &[Group] = &[
+/// Everything else that a server is not given, besides [`NOBODY`]; nothing here depends on the configuration.
+pub(super) const SERVERS: &[Group] = &[
     Group {
         // A ring makes sockets and connects them without a system call that a filter could look at.
         why: "io_uring, which goes past every filter of system calls",
@@ -133,18 +133,6 @@ pub(super) const ALWAYS: &[Group] = &[
         ],
     },
     Group {
-        // The last one also takes descriptors, sockets among them, out of a process.
-        why: "the memory, registers and descriptors of other processes",
-        calls: &[
-            always(libc::SYS_ptrace),
-            always(libc::SYS_process_vm_readv),
-            always(libc::SYS_process_vm_writev),
-            always(libc::SYS_process_madvise),
-            always(libc::SYS_kcmp),
-            always(libc::SYS_pidfd_getfd),
-        ],
-    },
-    Group {
         // Servers of one user are neighbours. A call that names no process is for the caller itself; one that names a user, or
         // everybody, is for all of them. What a program calls by its own number it may call without.
         why: "limits, priority, processors and pages of other processes, and signals to everybody",
@@ -161,9 +149,27 @@ pub(super) const ALWAYS: &[Group] = &[
             Call { number: libc::SYS_kill, when: &[&[When::Has(0, u32::MAX, EVERYBODY)]] },
         ],
     },
+    Group { why: "programs in the kernel", calls: &[always(libc::SYS_bpf)] },
+];
+
+/// Neither a server nor the daemon is given these: the daemon has no use for them once it has started, and
+/// the processes that it starts inherit the refusal.
+pub(super) const NOBODY: &[Group] = &[
     Group {
-        why: "programs in the kernel, and what watches it",
-        calls: &[always(libc::SYS_bpf), always(libc::SYS_perf_event_open), always(libc::SYS_syslog)],
+        // The last one also takes descriptors, sockets among them, out of a process.
+        why: "the memory, registers and descriptors of other processes",
+        calls: &[
+            always(libc::SYS_ptrace),
+            always(libc::SYS_process_vm_readv),
+            always(libc::SYS_process_vm_writev),
+            always(libc::SYS_process_madvise),
+            always(libc::SYS_kcmp),
+            always(libc::SYS_pidfd_getfd),
+        ],
+    },
+    Group {
+        why: "watching the kernel",
+        calls: &[always(libc::SYS_perf_event_open), always(libc::SYS_syslog)],
     },
     Group {
         // Both stop the kernel in the middle of a copy, which is what many exploits of races need.

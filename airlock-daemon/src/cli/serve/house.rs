@@ -17,7 +17,7 @@ use crate::config::{self, OnDisk};
 use crate::face::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
-use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, is_root_by_omission};
+use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, confine_daemon, is_root_by_omission};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
 use crate::limits::keeper::Keeper;
@@ -58,14 +58,7 @@ impl House {
         allocator::set_up();
         let io = backend::choose(config.server.io)?;
         tracing::info!(io = %io.backend, why = io.why, "socket I/O");
-        // Cgroups and programs come first: no thread but this one may exist when the process moves.
-        let mut kernel = config.kernel.clone();
-        // What a proxy's clients do must never take the proxy away from all of them.
-        kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
-        // The kernel knows an IPv6 source by its /64, which behind a translator is everybody.
-        kernel.xdp.allow.extend(config.server.nat64_prefixes.iter().cloned());
-        let kernel = KernelHalf::start(&kernel)?;
-        kernel.hide(config::own_files(&config, file));
+        let kernel = start_kernel(&config, file)?;
         nobody_is_root_by_omission(&config)?;
         let tls = match &config.server.tls {
             Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
@@ -168,6 +161,27 @@ impl House {
         });
         listed.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Starts the kernel half, and puts the daemon under its own filter of system calls.
+fn start_kernel(config: &Config, file: &Path) -> Result<Arc<KernelHalf>, Failure> {
+    // Cgroups and programs come first: no thread but this one may exist when the process moves.
+    let mut kernel = config.kernel.clone();
+    // What a proxy's clients do must never take the proxy away from all of them.
+    kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
+    // The kernel knows an IPv6 source by its /64, which behind a translator is everybody.
+    kernel.xdp.allow.extend(config.server.nat64_prefixes.iter().cloned());
+    let kernel = KernelHalf::start(&kernel)?;
+    kernel.hide(config::own_files(config, file));
+    if config.kernel.mode != KernelMode::Off {
+        // The programs are loaded, no socket is open, and threads inherit the filter from this one.
+        confine_daemon().map_err(|error| {
+            format!(
+                "the daemon's own filter of system calls: {error}; allow seccomp, or set kernel.mode: off"
+            )
+        })?;
+    }
+    Ok(kernel)
 }
 
 /// In mode `required` each server that would not be started later is named now.
