@@ -38,7 +38,7 @@ const COMMANDS: [(&str, &str, Run); 11] = [
     ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),
     (
         "vm",
-        "test the kernel half on Debian's kernels in qemu: --kernel 6.1|6.12, or --all [--readme]",
+        "test the kernel half on Debian's kernels in qemu: --kernel 6.1|6.12, or --all [--write]",
         vm::run_command,
     ),
     ("fuzz", "fuzz the parsers: [--seconds N] [target ...]", fuzz::run_command),

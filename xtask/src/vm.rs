@@ -5,8 +5,8 @@
 //!
 //! With `--system` the machine is a Debian 12 with systemd, and the shipped units run in it ([`system`]).
 //!
-//! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to; `--readme` puts it
-//! into README.md.
+//! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to; `--write`
+//! puts it into docs/escapes.md.
 
 mod archive;
 mod escapes;
@@ -39,7 +39,8 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// The test programs that run in a guest of their own beside that of all others, so that both take about as long.
 const BESIDE: [&str; 3] = ["escapes", "kernel_packets", "kernel_sealed"];
 
-const USAGE: &str = "usage: cargo xtask vm --kernel 6.1|6.12 | --all | --system [--limit SECONDS] [--only SUITE[=TESTS]] [--readme]";
+const USAGE: &str = "usage: cargo xtask vm --kernel 6.1|6.12 | --all | --system \
+                     [--limit SECONDS] [--only SUITE[=TESTS]] [--write]";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,8 +51,8 @@ struct Options {
     only: Option<String>,
     /// The escape suite also runs on this host.
     host: bool,
-    /// The table of escapes is written into README.md.
-    readme: bool,
+    /// The table of escapes is written into docs/escapes.md.
+    write: bool,
     /// The shipped units run on a Debian with systemd.
     system: bool,
 }
@@ -59,7 +60,7 @@ struct Options {
 impl Options {
     fn read(args: &[String]) -> Result<Self, String> {
         let mut options =
-            Self { series: Vec::new(), limit: LIMIT, only: None, host: false, readme: false, system: false };
+            Self { series: Vec::new(), limit: LIMIT, only: None, host: false, write: false, system: false };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg {
@@ -67,7 +68,7 @@ impl Options {
                     options.series = SERIES.to_vec();
                     options.host = true;
                 }
-                "--readme" => options.readme = true,
+                "--write" => options.write = true,
                 "--system" => options.system = true,
                 "--kernel" => {
                     let wanted = args.next().ok_or(USAGE)?;
@@ -83,7 +84,7 @@ impl Options {
             }
         }
         // A table of one kernel would replace that of all.
-        if (options.series.is_empty() && !options.system) || (options.readme && !options.host) {
+        if (options.series.is_empty() && !options.system) || (options.write && !options.host) {
             return Err(USAGE.to_owned());
         }
         Ok(options)
@@ -122,8 +123,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
         counts.add(table.add_host()?);
     }
     table.print();
-    if options.readme {
-        table.write_readme()?;
+    if options.write {
+        table.write_page()?;
     } else if options.only.as_deref().is_none_or(|only| only == "escapes") {
         failures.extend(table.claims_too_much()?);
     }
@@ -251,7 +252,7 @@ mod tests {
             limit: LIMIT,
             only: None,
             host: true,
-            readme: false,
+            write: false,
             system: false,
         };
         assert_eq!(read(&["--all"]), Ok(both));
@@ -264,7 +265,7 @@ mod tests {
             &["--kernel", "5.4"],
             &["--all", "--limit", "soon"],
             &["6.1"],
-            &["--kernel", "6.1", "--readme"],
+            &["--kernel", "6.1", "--write"],
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

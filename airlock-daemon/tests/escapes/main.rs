@@ -39,6 +39,6 @@ fn main() -> ExitCode {
         run: Box::new(table::complete),
     });
     tests.push(harness::Test { name: "a_guest_is_sealed", run: Box::new(suite::sealed) });
-    tests.push(harness::Test { name: "readme_shows_every_attempt", run: Box::new(table::in_readme) });
+    tests.push(harness::Test { name: "page_shows_every_attempt", run: Box::new(table::in_page) });
     harness::run(&tests)
 }

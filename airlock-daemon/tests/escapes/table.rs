@@ -1,10 +1,10 @@
-//! The table in README.md has a row for every attempt, and no other.
+//! The table in docs/escapes.md has a row for every attempt, and no other.
 
 use std::collections::BTreeSet;
 
 use crate::attempts;
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/escapes.md");
 
 /// The lines between which the table is.
 const BEGIN: &str = "<!-- escapes: begin -->";
@@ -24,11 +24,11 @@ pub(crate) fn complete() -> Result<(), String> {
 }
 
 /// Each row is that of an attempt, in order, with what it tries.
-pub(crate) fn in_readme() -> Result<(), String> {
-    let table = README
+pub(crate) fn in_page() -> Result<(), String> {
+    let table = PAGE
         .split_once(BEGIN)
         .and_then(|(_, rest)| rest.split_once(END))
-        .ok_or("README.md has no table between its markers")?
+        .ok_or("docs/escapes.md has no table between its markers")?
         .0;
     let cells = |line: &str| {
         let mut cells = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned());
@@ -47,8 +47,8 @@ pub(crate) fn in_readme() -> Result<(), String> {
         .or_else(|| shown.iter().find(|row| !known.contains(row)))
         .map_or_else(|| "their order".to_owned(), |(name, _)| name.clone());
     Err(format!(
-        "README.md shows {} attempts, and there are {}; the first difference: {difference}\n\
-         write it anew: cargo xtask vm --all --readme",
+        "docs/escapes.md shows {} attempts, and there are {}; the first difference: {difference}\n\
+         write it anew: cargo xtask vm --all --write",
         shown.len(),
         known.len()
     ))

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use crate::shell::{cargo, root, stream, target};
 use crate::summary::Counts;
 
-/// The lines of README.md between which the table is.
+/// The page that has the table.
+const PAGE: &str = "docs/escapes.md";
+
+/// Lines of the page between which the table is.
 const BEGIN: &str = "<!-- escapes: begin -->";
 const END: &str = "<!-- escapes: end -->";
 
@@ -144,20 +147,20 @@ impl Table {
         }
     }
 
-    /// Compares it with the table in README.md, for what was run. What the README claims and this run did not see is a
+    /// Compares it with the table of the page, for what was run. A claim of the page that this run did not see is a
     /// fault; where a kernel has come to know more or less, the table is only old, which is printed.
     pub(super) fn claims_too_much(&self) -> Result<Vec<String>, String> {
-        let readme = Readme::open()?;
-        let differences = self.differences(readme.table(), &self.ran);
+        let page = Page::open()?;
+        let differences = self.differences(page.table(), &self.ran);
         let (faults, old): (Vec<_>, Vec<_>) = differences.into_iter().partition(Difference::is_fault);
         for difference in &old {
-            println!("the table in README.md is old: {difference}");
+            println!("the table in {PAGE} is old: {difference}");
         }
-        Ok(faults.iter().map(|fault| format!("{fault}: cargo xtask vm --all --readme")).collect())
+        Ok(faults.iter().map(|fault| format!("{fault}: cargo xtask vm --all --write")).collect())
     }
 
-    fn differences(&self, readme: &str, run: &[String]) -> Vec<Difference> {
-        let mut rows = readme
+    fn differences(&self, page: &str, run: &[String]) -> Vec<Difference> {
+        let mut rows = page
             .lines()
             .filter(|line| line.starts_with('|'))
             .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
@@ -186,26 +189,29 @@ impl Table {
         differences
     }
 
-    /// Puts it into README.md.
-    pub(super) fn write_readme(&self) -> Result<(), String> {
-        Readme::open()?.write(&self.markdown())
+    /// Puts it into the page.
+    pub(super) fn write_page(&self) -> Result<(), String> {
+        Page::open()?.write(&self.markdown())
     }
 }
 
-/// README.md, with the place of the table.
-struct Readme {
+/// The page, with the place of the table.
+struct Page {
     path: PathBuf,
     text: String,
     table: Range<usize>,
 }
 
-impl Readme {
+impl Page {
     fn open() -> Result<Self, String> {
-        let path = root().join("README.md");
+        let path = root().join(PAGE);
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let begin = text.find(BEGIN).ok_or("README.md has no line that begins the table")? + BEGIN.len();
+        let begin = text
+            .find(BEGIN)
+            .ok_or_else(|| format!("{PAGE} has no line `{BEGIN}`: put it above the table"))?
+            + BEGIN.len();
         let end = text.find(END).filter(|end| begin <= *end);
-        let end = end.ok_or("README.md has no line that ends the table")?;
+        let end = end.ok_or_else(|| format!("{PAGE} has no line `{END}`: put it below the table"))?;
         Ok(Self { path, text, table: begin..end })
     }
 
@@ -224,7 +230,7 @@ fn is_blank(cell: &str) -> bool {
     cell.split(" / ").any(|result| result == "-")
 }
 
-/// A cell that is not what README.md says.
+/// A cell that is not what the page says.
 #[derive(Debug, PartialEq, Eq)]
 struct Difference {
     /// The attempt and the kernel.
@@ -244,7 +250,7 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: README.md says `{}`, this run `{}`", self.at, self.told, self.seen)
+        write!(f, "{}: {PAGE} says `{}`, this run `{}`", self.at, self.told, self.seen)
     }
 }
 
@@ -281,15 +287,15 @@ mod tests {
         // Of a host, whose rung is its own, its very column.
         assert_eq!(table.differences(expected, &only("no-network, Linux 6.18")), blank);
         assert_eq!(table.differences(expected, &only("no-ip, Linux 6.18")), []);
-        let faults = |readme: &str, run: &str| {
-            let found = table.differences(readme, &only(run));
+        let faults = |page: &str, run: &str| {
+            let found = table.differences(page, &only(run));
             let faults = found.iter().filter(|one| one.is_fault()).map(|one| one.at.clone());
             (found.len(), faults.collect::<Vec<_>>())
         };
         // A claim that was not seen; one of less than there is, which is only old.
         let claims = expected.replace("connect | EPERM", "connect | open").replace("needs root", "absent");
         assert_eq!(faults(&claims, "6.1"), (2, vec!["tcp on sealed, Linux 6.1".to_owned()]));
-        // What the README does not have, and what it has alone: a row, and a column.
+        // A row that the page lacks, and what it has alone: a row, and a column.
         let (short, _) = expected.rsplit_once("| `raw`").expect("a row");
         assert_eq!(faults(short, "6.1"), (1, vec!["raw on sealed, Linux 6.1".to_owned()]));
         let long = format!("{expected}| `udp` | send | EPERM | open |\n");
