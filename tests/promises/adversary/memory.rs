@@ -147,22 +147,31 @@ fn answers_that_are_still_coming_in_stay_within_a_share() {
             (kept >= (number + 1) * 8 * MIB || refused() > 0).then_some(kept)
         };
         let kept = until(come).expect("what its server has sent is counted");
-        assert!(kept <= 24 * MIB, "{kept} bytes");
+        // What is on its way to a connection, at most 64 KiB of each, counts and cannot be taken back.
+        assert!(kept <= 24 * MIB + 5 * 64 * 1024, "{kept} bytes");
         sessions.push((session, stream));
     }
     // The ends of the answers: some had room, the others are told which share has none.
-    let mut statuses = Vec::new();
+    let (mut whole, mut refused_calls) = (0, 0);
     for (mut session, mut stream) in sessions {
         session.call("deep", &json!({"levels": 1})).expect("the server goes on");
-        let answer = read_response(&mut stream).expect("an answer");
-        if answer.status != 200 {
-            let text = answer.text();
-            assert!(text.contains("limits.memory.per_principal") && answer.status == 429, "{text}");
+        match read_response(&mut stream) {
+            // A call that is silent for long is answered by an event stream, whose status is 200 in any case.
+            Ok(answer) if answer.answer().get("result").is_some() => whole += 1,
+            Ok(answer) => {
+                let text = answer.text();
+                let told = text.contains("limits.memory.per_principal");
+                assert!(told && [200, 429].contains(&answer.status), "{}: {text}", answer.status);
+                refused_calls += 1;
+            }
+            // On a slow machine an answer on its way out is given up for the next one that comes in.
+            Err(error) => {
+                assert!(metric(metrics, "airlock_kept_given_up_total") > 0, "{error}:\n{}", airlock.log());
+                refused_calls += 1;
+            }
         }
-        statuses.push(answer.status);
     }
-    statuses.sort_unstable();
-    assert!(statuses.starts_with(&[200, 200]) && statuses.ends_with(&[429, 429]), "{statuses:?}");
+    assert!(whole >= 1 && refused_calls >= 2, "{whole} whole, {refused_calls} refused");
     until(|| (metric(metrics, "airlock_kept_bytes") == 0).then_some(())).expect("all of it is given back");
 }
 
