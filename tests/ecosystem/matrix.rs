@@ -462,9 +462,9 @@ fn version(package: &str) -> String {
 /// The whole page.
 fn page(targets: &[Target], seen: &BTreeMap<(usize, usize), Outcome>) -> String {
     let mut page = "# Clients and servers that were tried\n\n\
-        Written by the test `clients_and_servers_in_every_pair` from what it has seen, each server as an upstream of one\n\
-        Airlock. Each client lists the server's tools, calls one of them, and reads a resource where the server has some.\n\
-        `cargo xtask test` fails when this page is not what it sees; `AIRLOCK_BLESS=1` writes it.\n\n\
+        Written by the test `clients_and_servers_in_every_pair` from what it has seen, each server as an upstream of\n\
+        one Airlock. Each client lists the server's tools, calls one of them, and reads a resource where the server\n\
+        has some. `cargo xtask test` fails when this page is not what it sees; `AIRLOCK_BLESS=1` writes it.\n\n\
         | client | version | eras | agreed on |\n|---|---|---|---|\n"
         .to_owned();
     for (at, client) in CLIENTS.iter().enumerate() {
@@ -496,7 +496,8 @@ fn page(targets: &[Target], seen: &BTreeMap<(usize, usize), Outcome>) -> String 
             let _ = write!(page, " {} |", cell.join(", "));
         }
     }
-    page += "\n\nEvery server is a program that Airlock starts and confines, but `fetch`: its work is on the network, so it runs beside\n\
-        Airlock on a unix socket.\n";
+    page += "\n\n\
+        Every server is a program that Airlock starts and confines, but `fetch`: its work is on the network, so it\n\
+        runs beside Airlock on a unix socket.\n";
     page
 }
