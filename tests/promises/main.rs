@@ -40,6 +40,7 @@ mod oauth;
 mod old_clients;
 mod one_call;
 mod ownership;
+mod pages;
 mod param_headers;
 mod paths;
 mod pinned;
