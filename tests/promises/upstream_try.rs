@@ -65,6 +65,16 @@ fn a_server_that_ends_says_how_and_with_which_words() {
 }
 
 #[test]
+fn a_server_that_ends_with_unread_messages_says_how_as_well() {
+    // One byte of the first message is read; the rest is there when the process ends, which resets its
+    // socket.
+    let script = "head -c 1 >/dev/null; echo no index at /srv/docs >&2; exit 3";
+    let (good, _, errors) = attempt("docs", stdio_upstream("docs", &["/bin/sh", "-c", script]));
+    assert!(!good && errors.contains("ended (exit status: 3, its last words: no index"), "{errors}");
+    assert!(!errors.contains("cannot be read"), "{errors}");
+}
+
+#[test]
 fn the_cage_is_named_where_it_is_the_cause() {
     if !is_told() {
         return;

@@ -2,6 +2,7 @@
 
 mod unfit;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,6 +76,9 @@ impl Reading {
             match reader.read(lines.buffer()).await {
                 Ok(0) => return String::new(),
                 Ok(_) => {}
+                // A server that ends with unread messages resets its socket, behind all that it has said: it is
+                // an end as any other, and how the server ended says more.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return String::new(),
                 Err(error) => return format!("its output cannot be read: {error}"),
             }
             // A message for which there is no room is passed over as one that is too long.
