@@ -293,7 +293,8 @@ impl Legacy<'_> {
         let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
         let opened = opened.map_err(|unopened| no_room(unopened).id(Some(id)))?;
         if let Some(gone) = opened.instead_of {
-            self.gateway.upstreams.end_session(&gone);
+            self.gateway.metrics.session_made_room(gone.share);
+            self.gateway.upstreams.end_session(&gone.id);
         }
         let session = opened.session;
         let instructions =

@@ -13,6 +13,7 @@ use crate::limits::budget::Budget;
 use crate::limits::fair::{self, Full, Places, Seat};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Revision;
+use crate::observe::seldom::Seldom;
 use crate::pipeline::route::Endpoint;
 
 use super::session::{Served, Session, nanos};
@@ -27,6 +28,8 @@ pub struct Sessions {
     budget: Budget,
     places: Places,
     clock: Instant,
+    /// Sessions that made room, by the share that was used up.
+    told: Seldom<&'static str>,
 }
 
 /// Opening a session costs the same however many there are.
@@ -48,8 +51,16 @@ struct Kept {
 pub struct Opened {
     /// The session.
     pub session: Arc<Session>,
-    /// The one that had to make room for it: it has ended.
-    pub instead_of: Option<Arc<str>>,
+    /// The one that had to make room for it.
+    pub instead_of: Option<MadeRoom>,
+}
+
+/// A session that has ended, so that another of its principal could be opened.
+pub struct MadeRoom {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The key of the share that was used up.
+    pub share: &'static str,
 }
 
 /// Why no session can be opened.
@@ -134,7 +145,13 @@ impl Sessions {
     pub fn new(budget: &Budget, shares: &SessionShares) -> Self {
         let SessionShares { total, per_tenant, per_principal } = *shares;
         let places = Places::new(fair::Shares { total, per_tenant, per_principal });
-        Self { table: Mutex::default(), budget: budget.clone(), places, clock: Instant::now() }
+        Self {
+            table: Mutex::default(),
+            budget: budget.clone(),
+            places,
+            clock: Instant::now(),
+            told: Seldom::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -172,27 +189,38 @@ impl Sessions {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| Unopened::Random)?;
         let id: Arc<str> = format!("{:032x}", u128::from_ne_bytes(random)).into();
-        let (seat, given) = match self.places.enter(owner) {
+        let (seat, instead_of) = match self.places.enter(owner) {
             Ok(seat) => (seat, None),
             Err(full) => {
                 let idle = self.lock().longest_idle(owner, nanos(self.clock.elapsed()));
                 let Kept { session, seat, .. } = idle.ok_or(full)?;
-                (seat, Some(session))
+                (seat, Some(self.ended_early(&session, full.into())))
             }
         };
-        let instead_of = given.map(|given| {
-            given.close();
-            tracing::debug!(
-                idle_secs = given.idle().as_secs(),
-                "a session made room for another of its principal"
-            );
-            Arc::clone(&given.id)
-        });
         let account = self.budget.of(owner).session();
         let session = Session::new(id, owner, account, endpoint, (revision, capabilities), self.clock);
         let session = Arc::new(session);
         self.lock().insert(&session, seat);
         Ok(Opened { session, instead_of })
+    }
+
+    /// Ends a session that makes room for another, and says so: its client has to begin anew, and nobody else
+    /// would tell why.
+    fn ended_early(&self, session: &Session, full: Unopened) -> MadeRoom {
+        let share = full.key().unwrap_or("limits.sessions");
+        session.close();
+        if let Some(sessions) = self.told.count(share, Instant::now()) {
+            let idle_secs = session.idle().as_secs();
+            tracing::warn!(
+                share,
+                sessions,
+                idle_secs,
+                "sessions made room for others of their principal, the last one after {idle_secs} s without \
+                 use; their clients have to send `initialize` again. Let clients end sessions by DELETE, or \
+                 raise `{share}`"
+            );
+        }
+        MadeRoom { id: Arc::clone(&session.id), share }
     }
 
     /// The session of an id, for the principal and at the endpoint that it was opened for only.
@@ -282,7 +310,7 @@ mod tests {
 
     /// Which one made room.
     fn made_room(opened: Result<Opened, Unopened>) -> Option<Arc<str>> {
-        opened.expect("a session").instead_of
+        opened.expect("a session").instead_of.map(|gone| gone.id)
     }
 
     fn is_consistent(sessions: &Sessions) -> bool {
@@ -370,7 +398,8 @@ mod tests {
         let (alice, bob) = (principal("alice", None), principal("bob", None));
         let own = open(&sessions, &alice);
         let theirs: Vec<_> = (0..3).map(|_| open(&sessions, &bob)).collect();
-        assert_eq!(made_room(try_open(&sessions, &alice)), Some(Arc::clone(&own.id)));
+        let gone = try_open(&sessions, &alice).expect("a session").instead_of.expect("one made room");
+        assert_eq!((gone.id, gone.share), (Arc::clone(&own.id), "limits.sessions.total"));
         assert_eq!(try_open(&sessions, &principal("carol", None)).err(), Some(Unopened::All));
         assert!(theirs.iter().all(|one| sessions.get(&one.id, &bob, &Endpoint::Merged).is_some()));
         assert!(is_consistent(&sessions));

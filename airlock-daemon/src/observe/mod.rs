@@ -8,4 +8,5 @@ pub mod logging;
 pub mod metrics;
 pub mod notify;
 mod offload;
+pub(crate) mod seldom;
 mod sentence;

@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use airlock_tests::airlock::until;
+use airlock_tests::airlock::{free_address, until};
 use airlock_tests::events::Events;
-use airlock_tests::http::connect;
+use airlock_tests::http::{Request, connect};
 use airlock_tests::mcp::Session;
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
@@ -35,7 +35,9 @@ fn what_is_left_alone_makes_room_and_what_is_in_use_does_not() {
         let more = "limits: {sessions: {per_principal: 3}}\n".to_owned();
         // The call has no end, and nobody waits for it.
         let server_keys = "  timeouts: {drain: 1s}\n".to_owned();
-        let setup = Setup { upstreams, more, server: server_keys, ..Setup::default() };
+        let metrics = free_address().expect("a port");
+        let observability = format!("  metrics_listen: {metrics}\n");
+        let setup = Setup { upstreams, more, server: server_keys, observability, ..Setup::default() };
         let Some(airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
         let [reads, calls, idle] = [(); 3].map(|()| open(&airlock, &token).expect("a session"));
@@ -64,5 +66,14 @@ fn what_is_left_alone_makes_room_and_what_is_in_use_does_not() {
         assert!(until(|| open(&airlock, &token).ok()).is_some(), "{io}: nothing is read any more");
         assert_eq!(ping(&airlock, &fourth).0, 404, "{io}");
         assert_eq!(ping(&airlock, &reads).0, 200, "{io}");
+
+        // Two made room. The second is not a minute later, so one line tells of the first alone.
+        for words in ["sessions made room", "or raise `limits.sessions.per_principal`"] {
+            assert!(airlock.logs(words), "{io}: {}", airlock.log());
+        }
+        assert_eq!(airlock.log().matches("sessions made room").count(), 1, "{io}: {}", airlock.log());
+        let scraped = Request::get("/metrics").send(metrics).expect("an answer").text();
+        let counted = r#"airlock_sessions_made_room_total{limit="limits.sessions.per_principal"} 2"#;
+        assert!(scraped.lines().any(|line| line == counted), "{io}: {scraped}");
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct LimitMetrics {
     kept: Family<KeptLabels, Gauge>,
     given_up: Counter,
     no_room: Counter,
+    made_room: Family<LimitLabels, Counter>,
     packets: Family<VerdictLabels, Counter>,
 }
 
@@ -53,6 +54,12 @@ impl LimitMetrics {
                 "Times a share of the memory had no room and nothing could be given up",
                 Counter::default(),
             ),
+            made_room: registered(
+                r,
+                "sessions_made_room",
+                "Sessions that ended so that their principal could open another, by the share that was used up",
+                Family::default(),
+            ),
             blocks: registered(r, "address_blocks", "Times an address was blocked", Family::default()),
             packets: registered(
                 r,
@@ -68,6 +75,12 @@ impl Metrics {
     /// A request was refused by the limit of this name.
     pub fn limited(&self, limit: &'static str) {
         self.limits.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// A session ended so that another of its principal could be opened; `limit` is the key of the share that
+    /// was used up.
+    pub fn session_made_room(&self, limit: &'static str) {
+        self.limits.made_room.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// An address was blocked for one of few fixed reasons.
