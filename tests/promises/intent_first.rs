@@ -114,7 +114,7 @@ fn every_method_of_a_legacy_client_is_on_record_before_its_server_is_asked() {
 
 #[test]
 fn a_call_that_cannot_be_sent_has_an_outcome() {
-    let (little, airlock, token, since) = cold();
+    let (little, mut airlock, token, since) = cold();
     let answer = airlock.send(&modern_call("/mcp/little", 1, "broken", &json!({})).bearer(&token)).answer();
     let id = answer["error"]["data"]["correlation_id"].clone();
     assert!(id.is_string(), "{answer}");
@@ -122,6 +122,8 @@ fn a_call_that_cannot_be_sent_has_an_outcome() {
     let of_call = |event: &str| airlock.audited(|r| r["correlation_id"] == id && r["event"] == event);
     assert_eq!(of_call("call.outcome")["reason"], "refused");
     assert_eq!(of_call("refusal")["stage"], "mirror");
+    // All records are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
     let calls: Vec<Value> = airlock.audit().into_iter().filter(|r| r["event"] == "call.intent").collect();
     assert_eq!(calls.len(), 1, "{calls:?}");
     assert!(little.asked("tools/call").is_empty(), "the server never got the call");

@@ -66,7 +66,9 @@ pub(crate) fn server() -> (Little, String) {
     (server, upstreams)
 }
 
-fn intents_and_outcomes(airlock: &Airlock) -> (usize, usize) {
+/// Ends the daemon, which writes all records before it ends, and counts.
+fn intents_and_outcomes(airlock: &mut Airlock) -> (usize, usize) {
+    assert!(airlock.stop().success(), "{}", airlock.log());
     let count = |event: &str| airlock.audit().iter().filter(|record| record["event"] == event).count();
     (count("call.intent"), count("call.outcome"))
 }
@@ -75,7 +77,7 @@ fn intents_and_outcomes(airlock: &Airlock) -> (usize, usize) {
 fn a_modern_client_is_asked_by_the_end_of_its_request() {
     for io in ["epoll", "io_uring"] {
         let (server, upstreams) = server();
-        let Some(airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
+        let Some(mut airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
         let token = airlock.user();
         for (path, tool) in [("/mcp/asking", "greet"), ("/mcp", "asking__greet")] {
             let asked = airlock.send(&call(path, 1, tool, &Value::Null).bearer(&token)).answer();
@@ -98,7 +100,7 @@ fn a_modern_client_is_asked_by_the_end_of_its_request() {
             json!({"form": {}})
         );
         airlock.audited(|record| record["method"] == "elicitation/create" && record["decision"] == "allow");
-        airlock.audited(|_| intents_and_outcomes(&airlock) == (6, 6));
+        assert_eq!(intents_and_outcomes(&mut airlock), (6, 6), "{:#?}", airlock.audit());
     }
 }
 
@@ -158,7 +160,7 @@ fn asked(airlock: &Airlock, session: &Session, tool: &str, id: u64) -> (Events, 
 fn a_legacy_client_is_asked_on_the_stream_of_its_call() {
     for io in ["epoll", "io_uring"] {
         let (_server, upstreams) = server();
-        let Some(airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
+        let Some(mut airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
         let token = airlock.user();
         let can = json!({"elicitation": {}, "sampling": {}});
         let session =
@@ -183,7 +185,7 @@ fn a_legacy_client_is_asked_on_the_stream_of_its_call() {
         let error = json!({"jsonrpc": "2.0", "id": question["id"], "error": {"code": -1, "message": "no"}});
         assert_eq!(airlock.send(&session.prepare(&error)).status, 202);
         assert_eq!(events.message().expect("an answer")["error"]["message"], "no");
-        airlock.audited(|_| intents_and_outcomes(&airlock) == (2, 2));
+        assert_eq!(intents_and_outcomes(&mut airlock), (2, 2), "{:#?}", airlock.audit());
     }
 }
 

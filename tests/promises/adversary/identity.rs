@@ -71,7 +71,7 @@ fn secret() -> (tempfile::TempDir, std::path::PathBuf) {
 fn a_token_endpoint_that_fails_slowly_is_asked_once_for_all_who_wait() {
     let (_folder, file) = secret();
     let (server, endpoint) = (Little::start(server), Little::start(slow));
-    let airlock = exchanging(&server, &endpoint, &file);
+    let mut airlock = exchanging(&server, &endpoint, &file);
     let token = airlock.user();
     std::thread::scope(|scope| {
         for _ in 0..10 {
@@ -86,7 +86,10 @@ fn a_token_endpoint_that_fails_slowly_is_asked_once_for_all_who_wait() {
     assert!((1..=3).contains(&asked), "it was asked {asked} times");
     server.book(|book| assert!(book.seen.is_empty(), "{:?}", book.seen));
     // What the endpoint says is told, without what it was sent.
-    let log = told(&airlock, "invalid_client no such client");
+    told(&airlock, "invalid_client no such client");
+    // All lines and records are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
+    let log = airlock.log();
     let encoded = "Z2F0ZXdheTpzM2NyZXQt";
     for sent in [&token, &token[..24], SECRET, &SECRET[..10], "s3cret", encoded] {
         assert!(!log.contains(sent), "{sent} is in the log: {log}");

@@ -28,7 +28,7 @@ fn just_ends(mut stream: TcpStream) -> bool {
 fn who_is_slow_is_not_waited_for() {
     let setup = Setup { server: "  timeouts: {header: 300ms, body: 300ms}\n".to_owned(), ..Setup::default() };
     for io in ["epoll", "io_uring"] {
-        let Some(airlock) = start_on(io, &setup) else { continue };
+        let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
         let call = modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"})).bearer(&token);
         let bytes = call.bytes(airlock.address());
@@ -61,6 +61,8 @@ fn who_is_slow_is_not_waited_for() {
             assert!(response.text().contains("server.timeouts.body"), "{}", response.text());
             assert!(just_ends(slow), "{io}: the connection stays after half a body");
         }
+        // All records are written before the end.
+        assert!(airlock.stop().success(), "{io}: {}", airlock.log());
         assert!(!airlock.audit().iter().any(|record| record["event"] == "call.intent"));
     }
 }

@@ -39,7 +39,7 @@ fn raw(token: &str, lines: &str, body: &str) -> Vec<u8> {
 fn no_request_hides_in_another() {
     let setup = Setup { server: "  timeouts: {header: 1s, body: 1s}\n".to_owned(), ..Setup::default() };
     for io in ["epoll", "io_uring"] {
-        let Some(airlock) = start_on(io, &setup) else { continue };
+        let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
         // What each of them would smuggle: a request to a path that would be answered by 200.
         let hidden = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -132,6 +132,8 @@ fn no_request_hides_in_another() {
             assert!(lines_by_lf || found.iter().all(|status| *status >= 400), "{io} {head:?}: {found:?}");
         }
         assert_eq!(airlock.send(&Request::get("/live")).status, 200, "and it still serves");
+        // All records are written before the end.
+        assert!(airlock.stop().success(), "{io}: {}", airlock.log());
         let reached = airlock.audit().iter().any(|record| record["event"] == "call.intent");
         assert!(!reached, "one of these reached a server");
     }

@@ -50,7 +50,7 @@ fn lured() -> Vec<Request> {
 /// The visitor's browser sends as much as an offender does, who is blocked for it.
 #[test]
 fn a_page_cannot_have_its_visitors_blocked() {
-    let airlock =
+    let mut airlock =
         start("per_address: 1/h, burst: 1, failed_auth: 1/h, kernel_drop: {after: 3, for: 1h, at_most: 1h}");
     let (visitor, offender) = ("203.0.113.7", "203.0.113.8");
     let blocked = || {
@@ -66,9 +66,11 @@ fn a_page_cannot_have_its_visitors_blocked() {
     // What a page had its visitor send was limited all the while.
     let record = until(blocked).expect("the offender is blocked");
     assert_eq!(record["client"], offender, "{record}");
-    assert!(airlock.audit().iter().all(|r| r["event"] != "address.blocked" || r["client"] == offender));
     let limited = airlock.send(&from(lured().remove(0), visitor)).answer();
     assert_eq!(limited["error"]["data"]["rule_id"], "rate_limiting.per_address", "{limited}");
+    // All records are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
+    assert!(airlock.audit().iter().all(|r| r["event"] != "address.blocked" || r["client"] == offender));
 }
 
 /// Nor can it use up the guesses of an address, so that the honest tokens of its user are not looked at.
