@@ -11,7 +11,7 @@ fn start_one_server_that_serves_all() {
     let echo = built("echo-server").display().to_string();
     let slow = format!("sleep 1; exec {echo} --stdio");
     let upstreams = stdio_upstream("slow", &["/bin/sh", "-c", &slow]);
-    let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
+    let mut airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
     let token = airlock.user();
     let address = airlock.address();
     let callers: Vec<_> = (0..32)
@@ -23,7 +23,8 @@ fn start_one_server_that_serves_all() {
     for caller in callers {
         assert_eq!(caller.join().expect("no panic"), 200, "{}", airlock.log());
     }
-    assert!(airlock.logs("a server process has started"), "{}", airlock.log());
+    // All lines are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
     let started = airlock.log().matches("a server process has started").count();
     assert_eq!(started, 1, "{}", airlock.log());
 }
@@ -31,7 +32,7 @@ fn start_one_server_that_serves_all() {
 #[test]
 fn share_the_verdict_on_a_server_that_cannot_start() {
     let upstreams = stdio_upstream("broken", &["/bin/sh", "-c", "sleep 1; exit 3"]);
-    let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
+    let mut airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
     let token = airlock.user();
     let address = airlock.address();
     let callers: Vec<_> = (0..32)
@@ -43,6 +44,8 @@ fn share_the_verdict_on_a_server_that_cannot_start() {
     for caller in callers {
         assert_eq!(caller.join().expect("no panic"), 502, "{}", airlock.log());
     }
+    // All lines are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
     // Each attempt is two: a server that exits on the probe is started again in the other era.
     let started = airlock.log().matches("a server process has started").count();
     assert!(started <= 6, "{started} starts for 32 calls:\n{}", airlock.log());

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 #[test]
 fn a_token_in_the_query_string_is_refused_however_it_is_spelled() {
-    let airlock = Setup::default().start();
+    let mut airlock = Setup::default().start();
     let token = airlock.user();
     for query in [
         format!("access_token={token}"),
@@ -32,6 +32,8 @@ fn a_token_in_the_query_string_is_refused_however_it_is_spelled() {
     }
     let good = modern("/mcp/docs?q=access_token", 1, "tools/list", &Value::Null).bearer(&token);
     assert_eq!(airlock.send(&good).status, 200);
+    // All lines are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
     assert!(!airlock.log().contains(&token), "the log has the token");
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
-use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use airlock_tests::{Airlock, Setup};
@@ -134,7 +133,7 @@ fn the_server_gets_headers_written_anew() {
 #[test]
 fn malformed_tools_are_left_out_and_the_others_stay() {
     let little = Little::start(answer);
-    let (airlock, token) = start(&little);
+    let (mut airlock, token) = start(&little);
     for _ in 0..2 {
         let listed =
             airlock.send(&modern("/mcp/little", 1, "tools/list", &Value::Null).bearer(&token)).answer();
@@ -142,13 +141,14 @@ fn malformed_tools_are_left_out_and_the_others_stay() {
         let merged = airlock.send(&modern("/mcp", 1, "tools/list", &Value::Null).bearer(&token)).answer();
         assert_eq!(tool_names(&merged["result"]), ["little__plain", "little__query"], "{merged}");
     }
-    let warned =
-        || airlock.log().lines().filter(|line| line.contains("an entry is left out of a list")).count();
-    assert!(until(|| (warned() >= 4).then_some(())).is_some(), "{}", airlock.log());
-    assert_eq!(warned(), 4, "one line for each such tool:\n{}", airlock.log());
     let response = airlock.send(&modern_call("/mcp/little", 1, "number", &json!({"p": 1})).bearer(&token));
     assert_eq!(response.answer()["error"]["code"], -32_602, "{}", response.text());
     assert!(little.asked("tools/call").is_empty());
+    // All lines are written before the end.
+    assert!(airlock.stop().success(), "{}", airlock.log());
+    let log = airlock.log();
+    let warned = log.lines().filter(|line| line.contains("an entry is left out of a list")).count();
+    assert_eq!(warned, 4, "one line for each such tool:\n{log}");
 }
 
 /// A modern server that does not say which tools it has.

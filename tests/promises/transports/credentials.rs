@@ -131,7 +131,7 @@ fn a_secret_from_a_file_is_shown_and_read_again_when_it_changes() {
         for (little, era) in [(Little::start(shown), "modern"), (Little::start(shown_legacy), "legacy")] {
             std::fs::write(&file, "first\n").expect("written");
             let more = format!("    era: {era}\n    credential: {{bearer_file: {}}}\n", file.display());
-            let Some(airlock) = start(io, &little, &more) else { continue };
+            let Some(mut airlock) = start(io, &little, &more) else { continue };
             let token = airlock.user();
             assert_eq!(call(&airlock, &token), "Bearer first", "{io} {era}");
             let mut session = Session::open(airlock.address(), "/mcp/little", &token).expect("a session");
@@ -139,6 +139,8 @@ fn a_secret_from_a_file_is_shown_and_read_again_when_it_changes() {
             assert_eq!(call(&airlock, &token), "Bearer second");
             assert_eq!(text(&session.call("any", &json!({})).expect("a call")), "Bearer second");
             never_saw(&little, &token);
+            // All lines are written before the end.
+            assert!(airlock.stop().success(), "{io} {era}: {}", airlock.log());
             assert!(
                 !airlock.log().contains("first") && !airlock.log().contains("second"),
                 "{}",
