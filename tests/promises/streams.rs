@@ -123,14 +123,23 @@ fn a_newer_reader_takes_over_and_delete_ends_all() {
 
 #[test]
 fn a_session_that_is_listened_to_is_in_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock").display().to_string();
     let server = "  timeouts: {idle: 1s}\n".to_owned();
-    let airlock = Setup { server, ..Setup::default() }.start();
+    let observability = format!("  admin_listen: {socket}\n");
+    let airlock = Setup { server, observability, ..Setup::default() }.start();
     let token = airlock.user();
     let mut session = Session::open(airlock.address(), "/mcp/docs", &token).expect("a session");
-    let left = Session::open(airlock.address(), "/mcp/docs", &token).expect("a session");
     let events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
+    // Opened later, so that whatever ends it would end the other as well, were that not in use.
+    let left = Session::open(airlock.address(), "/mcp/docs", &token).expect("a session");
     let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"});
-    std::thread::sleep(Duration::from_secs(7));
+    let sessions = || {
+        let (_, text, errors) = airlock::run(&["status", "--json", "--socket", &socket]);
+        let status: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {errors}"));
+        status["sessions"].as_u64().expect("a number")
+    };
+    airlock::until(|| (sessions() <= 1).then_some(())).expect("one of them ends");
     assert_eq!(airlock.send(&left.prepare(&ping)).status, 404);
     session.result("ping", &Value::Null).expect("it lives");
     drop(events);
