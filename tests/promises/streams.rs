@@ -147,15 +147,15 @@ fn a_session_that_is_listened_to_is_in_use() {
 
 #[test]
 fn streams_end_when_the_process_does() {
-    let mut airlock = Setup::default().start();
+    // Nothing waits for the end of the drain time: no test has the patience for it.
+    let server = "  timeouts: {drain: 1h}\n".to_owned();
+    let mut airlock = Setup { server, ..Setup::default() }.start();
     let session = Session::open(airlock.address(), "/mcp/docs", &airlock.user()).expect("a session");
     let mut events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
     events.next_event().expect("a stream").expect("the first");
-    let before = std::time::Instant::now();
     airlock.signal(Signal::TERM);
     assert!(events.next_event().expect("a stream").is_none());
     assert!(airlock.wait().success());
-    assert!(before.elapsed() < Duration::from_secs(15), "nothing waits for the end of the drain time");
 }
 
 #[test]
