@@ -199,11 +199,15 @@ fn killing_a_server_ends_all_that_it_started_and_removes_its_cell() {
 #[test]
 fn a_server_that_ends_by_itself_is_noticed_and_nothing_stays_behind() {
     let Some(half) = support::pinning_unsealed() else { return };
-    let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
+    let mut server = support::spawn(&half, &Pin::default(), &support::probe("connect"));
+    let mut stream = BufReader::new(server.take_stdio().expect("its output"));
+    support::wait_for(&mut stream, "ready");
+    // A server that waits for a word has not ended yet, so its cgroup can be read.
     let cell = cell_of(server.pid());
     let servers = cell.parent().expect("servers").to_path_buf();
-    support::findings(&mut server);
-    // Its output is closed, so it is ending; the status follows without a signal from here.
+    writeln!(stream.get_mut(), "127.0.0.1:9").expect("a word");
+    support::wait_for(&mut stream, "FOUND connect=1");
+    // It has nothing more to do, so it is ending; the status follows without a signal from here.
     let status = loop {
         if let Some(status) = server.exited() {
             break status;
