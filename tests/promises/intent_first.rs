@@ -1,4 +1,5 @@
-//! What cannot be recorded does not happen: no server is started or asked before the record of the request is made.
+//! Requests that cannot be recorded do not happen: no server is started or asked before the record of the
+//! request is made.
 
 use std::io;
 use std::net::TcpStream;
@@ -36,8 +37,8 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
     write_json(stream, &seen.result(&result))
 }
 
-/// A daemon that is ready, in front of a server of which it knows the era and no schema. The time is that of the end of what
-/// the start of the daemon asks.
+/// A daemon that is ready, in front of a server of which it knows the era and no schema. The time is that of
+/// the end of what the start of the daemon asks.
 fn cold() -> (Little, Airlock, String, SystemTime) {
     let little = Little::start(answer);
     let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();

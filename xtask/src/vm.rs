@@ -5,8 +5,8 @@
 //!
 //! With `--system` the machine is a Debian 12 with systemd, and the shipped units run in it ([`system`]).
 //!
-//! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to; `--write`
-//! puts it into docs/escapes.md.
+//! With `--all` the escape suite also runs on this host, and one table shows what every attempt came to;
+//! `--write` puts it into docs/escapes.md.
 
 mod archive;
 mod escapes;

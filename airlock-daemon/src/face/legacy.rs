@@ -308,8 +308,8 @@ impl Legacy<'_> {
         Ok(Reply::Opened(reply::result(id, &result), Arc::clone(&session.id)))
     }
 
-    /// Learns of the servers of the endpoint what they have for clients of this era, all at once. Nothing reaches
-    /// a server for a principal that may not use it.
+    /// Learns of the servers of the endpoint what they have for clients of this era, all at once. Nothing
+    /// reaches a server for a principal that may not use it.
     async fn learn(&self, revision: Revision) {
         let upstreams = &self.gateway.upstreams;
         let mut asked = JoinSet::new();

@@ -29,8 +29,9 @@ pub(super) const NAME: &str = "namespaces";
 /// How long a child that was just born may take to say so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the end of a namespace of
-/// processes and a wait for RCU tasks, which taking a program off makes, may each wait for the other for ever: commit 1612160b9127
+/// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the
+/// end of a namespace of processes and a wait for RCU tasks, which taking a program off makes, may each wait
+/// for the other for ever: commit 1612160b9127
 /// ("rcu-tasks: Eliminate deadlocks involving `do_exit()` and RCU tasks"). Seen on 6.1.192.
 const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
 
@@ -238,7 +239,8 @@ pub(super) fn probe() -> (Option<Permitted>, Layer) {
     (None, layer)
 }
 
-/// True where the kernel of this release bears processes of their own ([`OWN_PROCESSES_FROM`]), and where a release is not understood.
+/// True where the kernel of this release bears processes of their own ([`OWN_PROCESSES_FROM`]), and where a
+/// release is not understood.
 fn may_have_processes(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {

@@ -219,8 +219,8 @@ pub async fn enter(
     running.map(Started::Running).map_err(refused)
 }
 
-/// Finds out of the server what has to be known before a call is sent: whether it has tasks, and which arguments headers
-/// repeat. A call that cannot be sent for it has its outcome on record.
+/// Asks the server for the facts that a call needs before it is sent: its tasks, and which arguments headers
+/// repeat. A call that cannot be sent for its answer has its outcome on record.
 async fn ask_first(
     kind: &Call,
     needs: Capability,

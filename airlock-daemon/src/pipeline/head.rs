@@ -32,8 +32,8 @@ pub fn size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 /// Checks the method of a request, and the media types that go with it.
 ///
 /// # Errors
-/// 405 for a method that has no meaning here or in the client's era, 415 for a body that is not JSON, 406 for a client
-/// that does not take the answer.
+/// 405 for a method that has no meaning here or in the client's era, 415 for a body that is not JSON, 406 for
+/// a client that does not take the answer.
 pub fn method(parts: &Parts) -> Result<(), Refusal> {
     match parts.method {
         Method::POST => media_types(&parts.headers),

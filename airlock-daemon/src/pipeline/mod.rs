@@ -1,11 +1,12 @@
 //! The checks, one file each, in the order in which a call meets them:
 //!
-//! 1. [`forwarded`]: whose request does a proxy bring? [`origin`]: may this connection speak at all? (Origin, Host)
+//! 1. [`forwarded`]: whose request does a proxy bring? [`origin`]: may this connection speak at all? (Origin,
+//!    Host)
 //! 2. [`authenticate`]: whose token is it?
 //! 3. [`decode`]: is the body exactly one message?
 //! 4. [`limit`]: is it too much? (Requests and refused tokens of an address are counted before 1 and 2 already.)
-//! 5. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged endpoint calls it,
-//!    [`safe_names`] what the upstream does)
+//! 5. [`route`]: which upstream? ([`kind`] says how a method names its target, [`naming`] what the merged
+//!    endpoint calls it, [`safe_names`] what the upstream does)
 //! 6. [`authorize`]: what does the policy say?
 //! 7. [`record`]: the intent is on record before anything happens.
 //! 8. [`call`], [`list`] and [`level`]: the upstream is asked, and what it says is filtered ([`rewrite`]). What it asks in

@@ -1,6 +1,8 @@
-//! The stages of the pipeline. Each is named as the file that refuses in its name; records, metrics and tools spell it so.
+//! The stages of the pipeline. Each is named as the file that refuses in its name; records, metrics and tools
+//! spell it so.
 
-/// The check that refused a request: the name of a file of `pipeline/`, or of the folder `http/` or `upstream/`.
+/// The check that refused a request: the name of a file of `pipeline/`, or of the folder `http/` or
+/// `upstream/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// `http/`: the path, the body's length and its time.

@@ -46,9 +46,9 @@ pub fn concerns(kind: &Call, needs: Capability) -> bool {
     needs != kind.capability || matches!(kind.target, Target::Member(Noun::Task, _))
 }
 
-/// True where the upstream is known to have what a request of a client of this revision needs, or where the call itself
-/// will tell. `None` where only the server can say: tasks of one era mean nothing in the other, so it is asked first
-/// ([`ask`]).
+/// True where the upstream is known to have what a request of a client of this revision needs, or where the
+/// call itself will tell. `None` where only the server can say: tasks of one era mean nothing in the other,
+/// so it is asked first ([`ask`]).
 fn known(kind: &Call, needs: Capability, upstream: &Upstream, client: Revision) -> Option<bool> {
     if kind.era.is_some_and(|era| era != client.era()) {
         return Some(false);
@@ -59,8 +59,8 @@ fn known(kind: &Call, needs: Capability, upstream: &Upstream, client: Revision) 
     }
 }
 
-/// Starts the server and asks it for what a request needs, where that is not known yet; says whether it has it. The intent
-/// is on record before.
+/// Starts the server and asks it for what a request needs, where that is not known yet; says whether it has
+/// it. The intent is on record before.
 ///
 /// # Errors
 /// When the server has to be asked and cannot.
@@ -86,8 +86,8 @@ pub fn lacking(kind: &Call, needs: Capability, client: Revision) -> Refusal {
     Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)
 }
 
-/// Checks what is known of a request that has to do with tasks, and gives the server its own ids of them. Returns the id of
-/// the task that it is aimed at, where that is one.
+/// Checks what is known of a request that has to do with tasks, and gives the server its own ids of them.
+/// Returns the id of the task that it is aimed at, where that is one.
 ///
 /// # Errors
 /// When the server is known to have no tasks for this client, or the task is not one of this principal's.

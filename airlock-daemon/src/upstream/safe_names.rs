@@ -36,7 +36,7 @@ pub struct Namer {
 }
 
 impl Namer {
-    /// Of a server by its name, which has at most 32 characters.
+    /// A maker for the server of this name, which has at most 32 characters.
     pub fn new(upstream: &str) -> Self {
         Self { upstream: upstream.into(), prefix: format!("{upstream}__") }
     }

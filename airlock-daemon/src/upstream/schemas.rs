@@ -53,7 +53,7 @@ pub enum Schema {
 /// What is known of the tools of one upstream.
 #[derive(Default)]
 pub struct Schemas {
-    /// Where names are learned instead of schemas.
+    /// Maker of names, in a table that learns those instead of schemas.
     maker: Option<Namer>,
     lists: Mutex<HashMap<Option<Identity>, Slot>>,
     forgotten: Mutex<Forgotten>,
@@ -88,7 +88,7 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Whether it says of every tool what it is, and is not older than `age`.
+    /// True for a list that says of every tool what it is, and is not older than `age`.
     pub(super) fn is_whole_since(&self, age: Duration) -> bool {
         matches!(self.others, Some(Schema::Plain)) && self.since.elapsed() < age
     }
@@ -287,8 +287,8 @@ impl Upstream {
         self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
     }
 
-    /// All entries of a list of the server's; `None` when it does not say, or says too much. Schemas are read for a table of
-    /// schemas only.
+    /// All entries of a list of the server's; `None` when it does not say, or says too much. Schemas are read
+    /// for a table of schemas only.
     pub(super) async fn list_all(
         self: &Arc<Self>,
         shape: Shape,

@@ -151,7 +151,7 @@ fn answers_that_are_still_coming_in_stay_within_a_share() {
             (kept >= (number + 1) * 8 * MIB || refused() > 0).then_some(kept)
         };
         let kept = until(come).expect("what its server has sent is counted");
-        // What is on its way to a connection, at most 64 KiB of each, counts and cannot be taken back.
+        // Bytes on their way to a connection, at most 64 KiB of each, count and cannot be taken back.
         assert!(kept <= 24 * MIB + 5 * 64 * 1024, "{kept} bytes");
         sessions.push((session, stream));
     }

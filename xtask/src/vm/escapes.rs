@@ -147,8 +147,8 @@ impl Table {
         }
     }
 
-    /// Compares it with the table of the page, for what was run. A claim of the page that this run did not see is a
-    /// fault; where a kernel has come to know more or less, the table is only old, which is printed.
+    /// Compares it with the table of the page, for what was run. A claim of the page that this run did not
+    /// see is a fault; where a kernel has come to know more or less, the table is only old, which is printed.
     pub(super) fn claims_too_much(&self) -> Result<Vec<String>, String> {
         let page = Page::open()?;
         let differences = self.differences(page.table(), &self.ran);

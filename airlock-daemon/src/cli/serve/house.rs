@@ -167,14 +167,15 @@ impl House {
 fn start_kernel(config: &Config, file: &Path) -> Result<Arc<KernelHalf>, Failure> {
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
     let mut kernel = config.kernel.clone();
-    // What a proxy's clients do must never take the proxy away from all of them.
+    // Trusted proxies are never dropped: the misdeed of one client would take the proxy away from all of
+    // them.
     kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
     // The kernel knows an IPv6 source by its /64, which behind a translator is everybody.
     kernel.xdp.allow.extend(config.server.nat64_prefixes.iter().cloned());
     let kernel = KernelHalf::start(&kernel)?;
     kernel.hide(config::own_files(config, file));
     if config.kernel.mode != KernelMode::Off {
-        // The programs are loaded, no socket is open, and threads inherit the filter from this one.
+        // The programs are loaded and no socket is open; threads and processes to come inherit the filter.
         confine_daemon().map_err(|error| {
             format!(
                 "the daemon's own filter of system calls: {error}; allow seccomp, or set kernel.mode: off"

@@ -76,8 +76,8 @@ impl Reading {
             match reader.read(lines.buffer()).await {
                 Ok(0) => return String::new(),
                 Ok(_) => {}
-                // A server that ends with unread messages resets its socket, behind all that it has said: it is
-                // an end as any other, and how the server ended says more.
+                // A server that ends with unread messages resets its socket, behind all that it has said: it
+                // is an end as any other, and how the server ended says more.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return String::new(),
                 Err(error) => return format!("its output cannot be read: {error}"),
             }

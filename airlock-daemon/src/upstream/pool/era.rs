@@ -19,7 +19,8 @@ use super::{Caller, Owner, Upstream};
 /// How long a server may think about `initialize` where nobody knows that it has it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The question whether a server has the legacy era as well: its answer is kept, a failure of the moment is not.
+/// The question whether a server has the legacy era as well: its answer is kept, a failure of the moment is
+/// not.
 #[derive(Default)]
 pub(super) struct Asked {
     answered: OnceCell<()>,
@@ -42,7 +43,8 @@ impl Asked {
         self.answered.initialized()
     }
 
-    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. Who comes meanwhile waits for it.
+    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. Who comes meanwhile
+    /// waits for it.
     async fn ask(&self, ask: impl AsyncFnOnce() -> Result<(), Unanswered>) {
         let attempt = async || {
             if self.failed().until.is_some_and(|until| Instant::now() < until) {
