@@ -50,6 +50,19 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect(text)
 }
 
+/// A listener of the server's. A child that another test starts holds copies of all sockets until its exec, so
+/// a port that was just given back may be taken for a moment.
+fn listen(net: &Net, at: (IpAddr, u16)) -> TcpListener {
+    net.inside(SERVER, || {
+        loop {
+            match TcpListener::bind(at) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::yield_now(),
+                bound => return bound.expect("a listener"),
+            }
+        }
+    })
+}
+
 /// Starts a connection from a chosen source and does not wait for it.
 fn start_connecting(from: IpAddr, to: SocketAddr) -> rustix::fd::OwnedFd {
     let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -130,7 +143,7 @@ fn another_service_on_the_same_port_is_not_closed() {
     let sockets = [ours, address("127.0.0.1")].map(|address| SocketAddr::new(address, OUR_PORT));
     early_drop.set_sockets(&sockets).expect("sockets");
     only_the_listed_is_dropped(&net, early_drop, ours, listed, None);
-    let other = net.inside(SERVER, || TcpListener::bind((theirs, OUR_PORT)).expect("a listener"));
+    let other = listen(&net, (theirs, OUR_PORT));
     reach(&net, listed, &other);
     drop(other);
     // The same once the daemon has that address alone.
@@ -232,8 +245,7 @@ fn only_the_listed_is_dropped(
     listed: IpAddr,
     neighbour: Option<IpAddr>,
 ) -> TcpListener {
-    let bind = |port| net.inside(SERVER, || TcpListener::bind((server, port)).expect("a listener"));
-    let (ours, other) = (bind(OUR_PORT), bind(OTHER_PORT));
+    let [ours, other] = [OUR_PORT, OTHER_PORT].map(|port| listen(net, (server, port)));
     // Everything is open before.
     reach(net, listed, &ours);
 
@@ -292,7 +304,7 @@ fn the_end_of_the_daemon_lifts_every_drop() {
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
     net.inside(SERVER, || early_drop.block(listed, Duration::from_mins(10), Reason::Operator))
         .expect("a block");
-    let listener = net.inside(SERVER, || TcpListener::bind((server, OUR_PORT)).expect("a listener"));
+    let listener = listen(&net, (server, OUR_PORT));
     drop(half);
     let to = listener.local_addr().expect("an address");
     let client = net.inside(CLIENTS, || start_connecting(listed, to));
