@@ -13,7 +13,6 @@ use super::on_disk::OnDisk;
 use super::parse;
 use super::schema::Config;
 use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
-use super::validate::later::NOT_YET;
 use super::validate::{self, Files, Host};
 
 /// Largest configuration file in bytes.
@@ -179,8 +178,6 @@ fn mend(root: &mut Node, fault: Fault) -> Option<Option<Issue>> {
 fn mend_key(root: &mut Node, id: NodeId, key: &str, valid: &[&'static str]) -> Option<Issue> {
     let Kind::Map(entries) = &mut root.parent_mut(id)?.kind else { return None };
     let index = entries.iter().position(|entry| entry.value.id == id)?;
-    let valid: Vec<&'static str> = valid.iter().copied().filter(|key| !NOT_YET.contains(key)).collect();
-    let valid = valid.as_slice();
     let meant = nearest(key, valid).filter(|meant| entries.iter().all(|entry| entry.key != **meant));
     let meant = meant.filter(|_| habit(key, valid).is_none());
     let entry = entries.get_mut(index)?;

@@ -12,7 +12,6 @@ const HOMES: [&str; 3] = ["/etc/airlock", "/var/lib/airlock", "/run/airlock"];
 pub fn own_files(config: &Config, file: &Path) -> Vec<PathBuf> {
     let mut own: Vec<PathBuf> = HOMES.map(PathBuf::from).to_vec();
     own.extend([file.to_path_buf(), config.policy.path.clone(), config.audit.dir.clone()]);
-    own.extend(config.audit.checkpoint.as_ref().map(|checkpoint| checkpoint.key_file.clone()));
     own.extend(config.server.tls.as_ref().map(|tls| tls.key_file.clone()));
     own.extend(config.server.unix_socket.clone());
     own.extend(config.observability.admin_listen.socket().map(Path::to_path_buf));

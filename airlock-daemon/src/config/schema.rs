@@ -4,13 +4,11 @@
 
 mod audit;
 mod auth;
-mod dlp;
 mod kernel;
 mod limits;
 mod merged;
 mod observability;
 mod policy;
-mod roots;
 mod server;
 mod shares;
 mod upstream;
@@ -19,13 +17,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::audit::*;
 pub use self::auth::*;
-pub use self::dlp::*;
 pub use self::kernel::*;
 pub use self::limits::*;
 pub use self::merged::*;
 pub use self::observability::*;
 pub use self::policy::*;
-pub use self::roots::*;
 pub use self::server::*;
 pub use self::shares::*;
 pub use self::upstream::*;
@@ -40,10 +36,6 @@ pub struct Config {
     pub auth: Auth,
     /// Who may do what.
     pub policy: Policy,
-    /// Virtual roots offered to servers and clients.
-    pub roots: Vec<Root>,
-    /// Data loss prevention.
-    pub dlp: Dlp,
     /// Quotas.
     pub rate_limiting: RateLimiting,
     /// How much there is of what all share, and how much of it one may have.
@@ -54,7 +46,7 @@ pub struct Config {
     pub merged: Merged,
     /// The audit log.
     pub audit: Audit,
-    /// Logs, metrics, traces.
+    /// Logs and metrics.
     pub observability: Observability,
     /// The kernel half.
     pub kernel: Kernel,

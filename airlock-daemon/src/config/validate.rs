@@ -1,4 +1,4 @@
-//! What the types cannot say: values that do not fit together, and keys whose feature this release does not have.
+//! Mistakes that the types cannot tell: values that do not fit together, and files that are not there.
 
 mod advice;
 mod auth;
@@ -6,7 +6,6 @@ mod credential;
 mod dial_in;
 mod files;
 mod host;
-pub(super) mod later;
 mod limits;
 mod net;
 mod server;
@@ -38,7 +37,6 @@ use at;
 /// All mistakes of `config`, which was read from the tree at `root`.
 pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
     let mut checks = Checks { root, issues: Vec::new() };
-    later::check(config, &mut checks);
     server::check(config, &mut checks, files);
     auth::check(config, &mut checks);
     limits::check(config, &mut checks);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::{ByteSize, Period};
+use crate::config::units::ByteSize;
 
 /// `audit`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -14,25 +14,11 @@ pub struct Audit {
     pub dir: PathBuf,
     /// Whether records also go to journald, where there is one.
     pub journald: bool,
-    /// How long sealed segments are kept; for ever when absent.
-    pub retention: Option<Period>,
-    /// Signed checkpoints.
-    pub checkpoint: Option<Checkpoint>,
     /// What happens when the store fails.
     pub on_failure: OnAuditFailure,
     /// Room that is to stay free on the file system of `dir`, at most a twentieth of it. Below this, refusals of requests without
     /// a good token are counted and not written; below half of it, requests are refused.
     pub reserve: ByteSize,
-}
-
-/// `audit.checkpoint`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// How often.
-    pub every: Period,
-    /// File with the Ed25519 signing key.
-    pub key_file: PathBuf,
 }
 
 /// `audit.on_failure`.
@@ -51,8 +37,6 @@ impl Default for Audit {
         Self {
             dir: PathBuf::from("/var/lib/airlock/audit"),
             journald: true,
-            retention: None,
-            checkpoint: None,
             on_failure: OnAuditFailure::Buffer,
             reserve: ByteSize(256 * 1024 * 1024),
         }

@@ -17,8 +17,6 @@ pub struct Observability {
     /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system has and those of
     /// `server.public_url` and `server.hosts`. A request for another name is refused: a web page may have bound it to this address.
     pub metrics_hosts: Vec<String>,
-    /// OTLP collector for traces.
-    pub otlp_endpoint: Option<String>,
     /// Logs.
     pub log: Log,
 }

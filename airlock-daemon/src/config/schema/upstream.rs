@@ -278,7 +278,7 @@ pub enum PinNetwork {
     /// Nothing.
     #[default]
     None,
-    /// The host's network: the server is not pinned. Only for `dial_in` in this release.
+    /// The host's network: the server is not pinned. Only for `dial_in`.
     Host,
 }
 

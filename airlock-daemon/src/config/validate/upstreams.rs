@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Checks, at, credential, net};
-use crate::config::schema::{Config, EraChoice, Framing, Isolation, Pin, Upstream, UpstreamKind};
+use crate::config::schema::{Config, EraChoice, Framing, Isolation, Pin, PinNetwork, Upstream, UpstreamKind};
 use crate::config::units::ByteSize;
 
 /// Longest name of an upstream in bytes.
@@ -134,6 +134,14 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
                 "remove the key, or change the type",
             );
         }
+    }
+    if upstream.kind == UpstreamKind::Stdio && upstream.pin.network == PinNetwork::Host {
+        checks.value(
+            at!["upstreams", index, "pin", "network"],
+            "a server that Airlock starts is given no network",
+            "`none`, the default, for upstreams of the type `stdio`",
+            "remove the key, or start the server by a unit of its own and write `type: dial_in`",
+        );
     }
     match upstream.kind {
         UpstreamKind::Stdio if !upstream.pin.sockets.is_empty() => checks.key(
