@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{self, IoSliceMut, Read as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -57,11 +57,14 @@ impl Init {
     }
 
     /// In the first process, when it is in its cage: returns in a child, which is to become the server, and ends with it otherwise.
-    /// System calls only.
+    /// Both have their standard streams, `faults` and the end of the pair, and no other descriptor. System calls only.
     ///
     /// # Errors
     /// When there is no room for a child.
-    pub(super) fn divide(&self) -> io::Result<()> {
+    pub(super) fn divide(&self, faults: RawFd) -> io::Result<()> {
+        // The last copy of a program's link takes the program off when it is closed. A child that did so while it ends
+        // would wait for tasks of which this process is one, and this process for it: before Linux 6.9, for ever.
+        keep_only(self.theirs.as_raw_fd(), faults)?;
         // SAFETY: the child goes on with a copy of this stack, as this process did.
         let server = unsafe { fork() }?;
         if server != 0 {
@@ -109,6 +112,20 @@ impl Init {
             }
         }
     }
+}
+
+/// Closes every descriptor of the calling process, which shares them with nobody, but the standard streams and these two.
+fn keep_only(one: RawFd, other: RawFd) -> io::Result<()> {
+    let (low, high) = (one.min(other).unsigned_abs(), one.max(other).unsigned_abs());
+    for (first, last) in
+        [(3, low.saturating_sub(1)), (low + 1, high.saturating_sub(1)), (high + 1, libc::c_uint::MAX)]
+    {
+        // SAFETY: plain numbers; no value that has one of them is dropped here.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// True where a process, a child of `first`, has begun to end, or has ended. An answer about another one that
@@ -171,5 +188,79 @@ impl Told {
         let mut status = [0; size_of::<libc::c_int>()];
         (&self.0).read_exact(&mut status).ok()?;
         Some(ExitStatus::from_raw(libc::c_int::from_ne_bytes(status)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+    use std::path::PathBuf;
+
+    use super::super::clone::Child;
+    use super::super::confine::hear;
+    use super::*;
+
+    /// The open descriptors of a process, with what they lead to.
+    fn descriptors(pid: Pid) -> io::Result<BTreeMap<RawFd, PathBuf>> {
+        let mut open = BTreeMap::new();
+        for entry in fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))? {
+            let entry = entry?;
+            // One that is closed meanwhile is none.
+            if let (Ok(number), Ok(place)) =
+                (entry.file_name().to_string_lossy().parse(), fs::read_link(entry.path()))
+            {
+                open.insert(number, place);
+            }
+        }
+        Ok(open)
+    }
+
+    #[test]
+    fn neither_the_first_process_nor_the_server_to_be_has_a_descriptor_of_the_daemons() {
+        // Descriptors below, between and above those that stay.
+        let null = || File::open("/dev/null").expect("a device");
+        let below = null();
+        let (init, told) = Init::prepare().expect("a pair");
+        let between = null();
+        let (waits, faults) = socket_pair().expect("a pair");
+        let above = null();
+        // SAFETY: system calls only. Who is to be the server waits for a byte.
+        let (mut first, _) = unsafe {
+            Child::start(None, 0, |_| {
+                if init.divide(faults.as_raw_fd()).is_ok() {
+                    let _ = hear(faults.as_raw_fd());
+                }
+                exit(3)
+            })
+        }
+        .expect("a child");
+        poll(&mut [PollFd::from_borrowed_fd(told.0.as_fd(), PollFlags::IN)], None).expect("a word");
+        first.tells(told);
+        let server = first.program();
+        assert_ne!(server, first.pid(), "there is no second process");
+        let wanted = [0, 1, 2, init.theirs.as_raw_fd(), faults.as_raw_fd()];
+        let of_server = descriptors(server).expect("a copy of ours");
+        assert!(of_server.keys().all(|fd| wanted.contains(fd)), "{of_server:?}");
+        for fd in [&init.theirs, &faults] {
+            let ours = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).expect("open");
+            assert_eq!(of_server.get(&fd.as_raw_fd()), Some(&ours));
+        }
+        // The one that reaps has closed them before there was a second process, and then the others but one.
+        loop {
+            match descriptors(first.pid()) {
+                Ok(open) if open.keys().eq(&[0]) => break,
+                Ok(open) => assert!(open.keys().all(|fd| wanted.contains(fd)), "{open:?}"),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    println!("SKIPPED: who is not root sees no descriptors of a closed process");
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(tell(waits.as_raw_fd(), b"."), 1);
+        drop((below, between, above));
+        assert_eq!(first.wait().expect("an end").code(), Some(3));
     }
 }

@@ -92,7 +92,7 @@ impl Program {
         // SAFETY: both functions make system calls only, on values that were made before.
         let started = unsafe {
             confinement.start(|birth| {
-                let (step, error) = self.become_it(confinement, init.as_ref(), birth);
+                let (step, error) = self.become_it(confinement, init.as_ref(), faults, birth);
                 fail(faults, step, &error)
             })
         };
@@ -121,11 +121,12 @@ impl Program {
     }
 
     /// In the child: confines it and executes the program; why it is still here. No step means the last one, which is none of the
-    /// cage.
+    /// cage. What is wrong is told on `faults`, which stays open until then.
     fn become_it(
         &self,
         confinement: &Confinement,
         init: Option<&Init>,
+        faults: RawFd,
         birth: Birth,
     ) -> (Option<Step>, io::Error) {
         for (stream, place) in self.streams.iter().zip(0..) {
@@ -137,7 +138,7 @@ impl Program {
         if let Err((step, error)) = confinement.enter(birth, Some(&self.working_dir)) {
             return (Some(step), error);
         }
-        if let Some(Err(error)) = init.map(Init::divide) {
+        if let Some(Err(error)) = init.map(|init| init.divide(faults)) {
             return (Some(Step::Init), error);
         }
         let (arguments, environment) = (&self.arguments.pointers, &self.environment.pointers);
