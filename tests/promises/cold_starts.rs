@@ -3,9 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use airlock_tests::airlock::stdio_upstream;
+use airlock_tests::airlock::{run, stdio_upstream, until};
+use airlock_tests::http::Response;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Setup, shown_dir, tools};
+use airlock_tests::{Airlock, Setup, shown_dir, tools};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -54,6 +55,79 @@ fn a_start_that_outlasts_its_caller_is_the_next_ones() {
     let answer = session.call("break", &json!({})).expect("it has started meanwhile");
     assert_eq!(text(&answer), "xx");
     assert_eq!(starts(&airlock.log()), before + 1, "{}", airlock.log());
+}
+
+/// Calls wait this long, and servers may take longer for each answer.
+const SHORT: &str = "    timeout: 1s\n    timeout_total: 10m\n";
+
+fn call(airlock: &Airlock) -> Response {
+    airlock.send(&modern_call("/mcp/bad", 1, "break", &json!({})).bearer(&airlock.user()))
+}
+
+/// Calls again until the server has started.
+fn is_reached(airlock: &Airlock) -> bool {
+    until(|| (call(airlock).status == 200).then_some(())).is_some()
+}
+
+fn converges(mode: &str) {
+    let (_dir, file) = held();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let observability = format!("  admin_listen: {socket}\n");
+    // Nobody who waits for readiness waits for the server.
+    let airlock =
+        Setup { upstreams: upstream(mode, &file, SHORT), observability, ..Setup::default() }.start();
+    let late = call(&airlock);
+    assert_eq!(late.status, 504, "{}", late.text());
+    assert!(late.text().contains("within 1s (`upstreams[].timeout`)"), "{}", late.text());
+    assert!(airlock.logs("the server is slow to start: it has 10m for each answer"), "{}", airlock.log());
+    let (_, status, _) = run(&["status", "--socket", &socket]);
+    assert!(status.contains("it is starting: ") && status.contains("and 10m for each answer"), "{status}");
+    std::fs::remove_file(&file).expect("ours");
+    assert!(is_reached(&airlock), "{}", airlock.log());
+}
+
+#[test]
+fn a_modern_server_slower_than_any_call_is_reached() {
+    converges("--late-modern");
+}
+
+#[test]
+fn a_legacy_server_slower_than_any_call_is_reached() {
+    converges("--late");
+}
+
+#[test]
+fn a_start_that_outlasts_a_call_is_the_only_one() {
+    let (_dir, file) = held();
+    let upstreams = upstream("--late-modern", &file, SHORT);
+    let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
+    assert_eq!(call(&airlock).status, 504);
+    assert!(airlock.logs("the server is slow to start"), "{}", airlock.log());
+    assert_eq!(call(&airlock).status, 504);
+    std::fs::remove_file(&file).expect("ours");
+    assert!(is_reached(&airlock), "{}", airlock.log());
+    assert_eq!(starts(&airlock.log()), 1, "{}", airlock.log());
+}
+
+#[test]
+fn a_modern_server_that_loses_its_first_request_is_asked_once_more() {
+    let upstreams = upstream("--forgetful-modern", "", SHORT);
+    let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
+    assert!(is_reached(&airlock), "{}", airlock.log());
+    assert_eq!(starts(&airlock.log()), 1, "{}", airlock.log());
+}
+
+#[test]
+fn shutting_down_breaks_a_first_start_off() {
+    let (_dir, file) = held();
+    let upstreams = upstream("--late-modern", &file, SHORT);
+    let mut airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
+    assert!(airlock.logs("the server is slow to start"), "{}", airlock.log());
+    let ended = airlock.stop();
+    let log = airlock.log();
+    assert!(ended.success(), "{log}");
+    assert!(!log.contains("server processes were still running at the end"), "{log}");
 }
 
 /// How often a process was started, as the log tells.

@@ -8,7 +8,8 @@
 //! that no reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID` stands
 //! for the number of the request, `--steps` reports progress to who wants it for as long as the file `while_exists` is
 //! there,
-//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no `initialize`.
+//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no `initialize`,
+//! `--forgetful-modern` is the same without the file, and loses the first message.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     match mode.as_str() {
         "--exit" => return ExitCode::from(3),
         "--rubbish" | "--silent" | "--crash-on-call" | "--huge" | "--stranger" | "--chatty" | "--orphan"
-        | "--odd-list" | "--answer" | "--steps" | "--late" | "--late-modern" => {}
+        | "--odd-list" | "--answer" | "--steps" | "--late" | "--late-modern" | "--forgetful-modern" => {}
         other => {
             let _ = writeln!(io::stderr(), "bad-server: unknown mode `{other}`");
             return ExitCode::from(2);
@@ -46,12 +47,13 @@ fn serve(mode: &str) -> io::Result<ExitCode> {
         out.write_all(b"\xff\xfe not even text \x00\n{\"jsonrpc\":\"2.0\",\n")?;
         out.flush()?;
     }
-    let is_modern = mode == "--late-modern";
+    let is_modern = mode.ends_with("-modern");
     let late = std::env::args().nth(2).filter(|_| mode.starts_with("--late")).unwrap_or_default();
     while !late.is_empty() && std::fs::exists(&late)? {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    for line in io::stdin().lock().lines() {
+    let lost = usize::from(mode == "--forgetful-modern");
+    for line in io::stdin().lock().lines().skip(lost) {
         let line = line?;
         if mode == "--silent" {
             continue;

@@ -229,19 +229,25 @@ async fn ask_first(
     own: Option<(Noun, &str)>,
     arguments: &str,
 ) -> Result<Mirrored, Refusal> {
+    let failed = |open: &mut Open, error: &UpstreamError| {
+        open.end(failed(error), 0, Some(error));
+        upstream_failed(error)
+    };
     match task::ask(kind, needs, upstream, &open.who).await {
         Ok(true) => {}
         Ok(false) => {
             open.end(Outcome::Refused, 0, None);
             return Err(task::lacking(kind, needs, open.who.revision));
         }
-        Err(error) => {
-            open.end(failed(&error), 0, Some(&error));
-            return Err(upstream_failed(&error));
-        }
+        Err(error) => return Err(failed(open, &error)),
     }
     let Some((Noun::Tool, tool)) = own else { return Ok(Mirrored::default()) };
-    let checked = mirror::check(upstream, &open.who, tool, arguments).await;
+    if !mirror::concerns(upstream, &open.who) {
+        return Ok(Mirrored::default());
+    }
+    // Trouble of a start that has not come about is the call's: it would only meet the same once more.
+    let facts = upstream.facts_of(&open.who.caller()).await.map_err(|error| failed(open, &error))?;
+    let checked = mirror::check(upstream, &open.who, &facts, tool, arguments).await;
     checked.inspect_err(|_| open.end(Outcome::Refused, 0, None))
 }
 

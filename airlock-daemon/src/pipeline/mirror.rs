@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tokio::time::timeout;
 
 use crate::config::schema::UpstreamKind;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
+use crate::upstream::driver::Facts;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Schema;
 
@@ -17,7 +17,14 @@ use super::call::Requester;
 use super::kind::{Noun, quoted};
 use super::{Refusal, Stage};
 
-/// Compares what a modern client sent, and finds out what goes along to the server.
+/// Whether a call is compared with the schema of its tool: a modern client's, and a legacy client's where
+/// there is a head to put something in.
+pub fn concerns(upstream: &Upstream, who: &Requester) -> bool {
+    let has_head = !matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn);
+    who.revision.era() == Era::Modern || has_head
+}
+
+/// Compares what a modern client sent, and finds out what goes along to the server, of which `facts` are known.
 ///
 /// The annotations are words of the modern era: a legacy server's tools have none. A schema that cannot be had is no
 /// obstacle to a call without such headers: the server itself refuses one that lacks them.
@@ -27,6 +34,7 @@ use super::{Refusal, Stage};
 pub async fn check(
     upstream: &Arc<Upstream>,
     who: &Requester,
+    facts: &Facts,
     tool: &str,
     arguments: &str,
 ) -> Result<Mirrored, Refusal> {
@@ -34,18 +42,6 @@ pub async fn check(
         Refusal::new(Stage::Mirror, StatusCode::BAD_REQUEST, reason).code(code::HEADER_MISMATCH)
     };
     let checked = who.revision.era() == Era::Modern;
-    // A legacy client's call gets headers only where there is a head to put them in.
-    if !checked && matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn) {
-        return Ok(Mirrored::default());
-    }
-    let facts = match upstream.facts_for(who.revision.era()) {
-        Some(facts) => facts,
-        None => match timeout(upstream.timeout, upstream.probe_for(&who.caller())).await {
-            Ok(Ok(facts)) => facts,
-            // The call will meet the same trouble, and report it.
-            Ok(Err(_)) | Err(_) => return Ok(Mirrored::default()),
-        },
-    };
     if facts.era == Era::Legacy {
         return Ok(Mirrored::default());
     }

@@ -4,25 +4,24 @@
 //! so, one tenant; never to two tenants. A modern server stands on no connection, so one process may serve all.
 
 mod era;
+mod first;
 mod open;
 mod places;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
-use crate::config::units::Period;
 use crate::kernel::KernelHalf;
 use crate::limits::budget::Budget;
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
-use crate::observe::age::Age;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
@@ -35,7 +34,9 @@ use super::error::UpstreamError;
 use super::hub::Hub;
 use super::left_out::Remembered;
 use super::link::Link;
+use super::probe::Patience;
 use super::schemas::Schemas;
+use first::First;
 use open::Opening;
 use places::{Owner, Places, is_lost};
 
@@ -46,9 +47,6 @@ const MAX_SUBSCRIPTIONS_EACH: usize = 64;
 
 /// The fault of a server of which nothing is known.
 const NOT_ASKED: &str = "it has not been asked yet";
-
-/// After a first start that failed, callers share its verdict for this long instead of starting another.
-const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// Most starts for one call: a server that answers its handshake and ends is not started for as long as the call has.
 const MAX_STARTS: u32 = 3;
@@ -98,12 +96,7 @@ pub struct Upstream {
     doubtful: AtomicBool,
     /// Why it cannot be used, after the last attempt; empty when it can.
     trouble: ArcSwapOption<String>,
-    /// Whether it was asked at all.
-    asked: watch::Sender<bool>,
-    /// When it began to be asked for the first time.
-    began: OnceLock<Instant>,
-    /// One first start at a time; when the last one failed, and how.
-    probing: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
+    first: First,
     places: Places,
     breaker: Breaker,
     /// Places for subscriptions.
@@ -144,6 +137,12 @@ impl Running {
     fn start(&self) -> RunningProcess {
         self.0.send_modify(|state| state.processes += 1);
         RunningProcess(self.clone())
+    }
+
+    /// Waits until no process is started any more.
+    async fn closing(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|state| state.closing).await;
     }
 
     fn is_closing(&self) -> bool {
@@ -191,9 +190,7 @@ impl Upstreams {
                 legacy_asked: era::Asked::default(),
                 doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
-                asked: watch::Sender::new(false),
-                began: OnceLock::new(),
-                probing: tokio::sync::Mutex::default(),
+                first: First::default(),
                 places: Places::new(&config.limits.processes, budget),
                 breaker: Breaker::default(),
                 subscribed: fair::Places::new(fair::Shares {
@@ -227,14 +224,6 @@ impl Upstreams {
     pub fn end_session(&self, session: &Arc<str>) {
         for upstream in &self.list {
             upstream.places.end_session(session);
-        }
-    }
-
-    /// Waits until every upstream was asked once, well or not.
-    pub async fn first_probe(&self) {
-        for upstream in &self.list {
-            // The sender lives as long as the upstream.
-            let _ = upstream.asked.subscribe().wait_for(|asked| *asked).await;
         }
     }
 
@@ -284,40 +273,12 @@ impl Upstream {
     pub fn trouble(&self) -> Option<Arc<String>> {
         let Some(dial_in) = &self.dial_in else {
             let trouble = self.trouble.load_full();
-            return match self.began.get() {
-                Some(began) if trouble.as_deref().is_some_and(|trouble| trouble == NOT_ASKED) => {
-                    let (age, limit) = (Age(began.elapsed()), Period(self.timeout));
-                    Some(Arc::new(format!("it is starting: it has had {age}, and {limit} for each answer")))
-                }
-                _ => trouble,
-            };
+            let is_news = trouble.as_deref().is_some_and(|trouble| trouble == NOT_ASKED);
+            return self.starting().filter(|_| is_news).map(Arc::new).or(trouble);
         };
         // Whether somebody is there is known without asking.
         let is_there = dial_in.is_waited_at() || self.places.is_any_alive();
         if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().without_name())) }
-    }
-
-    /// Asks the server what it is as soon as it can be asked: one that dials in, once it is there.
-    pub async fn introduce(self: &Arc<Self>) {
-        let Some(dial_in) = &self.dial_in else {
-            // What went wrong is logged by the pool and shown by /ready.
-            let _ = self.probe().await;
-            return;
-        };
-        let mut arrivals = dial_in.arrivals();
-        loop {
-            let failed = dial_in.is_waited_at() && self.probe().await.is_err();
-            // What depends on this daemon is not held up by a server that may itself depend on it.
-            self.asked.send_replace(true);
-            if self.facts().is_some() {
-                return;
-            }
-            if failed {
-                tokio::time::sleep(BACK_OFF).await;
-            } else if arrivals.changed().await.is_err() {
-                return;
-            }
-        }
     }
 
     /// Whether it is a server that dials in and one waits to be used.
@@ -325,77 +286,9 @@ impl Upstream {
         self.dial_in.as_ref().is_some_and(|dial_in| dial_in.is_waited_at())
     }
 
-    /// Asks the server once what it is, before the first call; a shared server's process is kept for the calls.
-    ///
-    /// # Errors
-    /// What the operator should know; calls may still succeed later.
-    pub async fn probe(self: &Arc<Self>) -> Result<Option<Arc<Facts>>, UpstreamError> {
-        if self.is_for_each() {
-            // Nothing can be presented before somebody calls.
-            self.trouble.store(None);
-            self.asked.send_replace(true);
-            return Ok(self.facts());
-        }
-        self.probe_with(None).await.map(Some)
-    }
-
-    /// The same on behalf of a caller, who may be the first.
-    ///
-    /// # Errors
-    /// As [`Upstream::probe`].
-    pub async fn probe_for(self: &Arc<Self>, caller: &Caller<'_>) -> Result<Arc<Facts>, UpstreamError> {
-        self.probe_with(caller.token.clone().filter(|_| self.is_for_each())).await
-    }
-
-    async fn probe_with(self: &Arc<Self>, token: Option<Arc<Token>>) -> Result<Arc<Facts>, UpstreamError> {
-        if let Some(facts) = self.facts() {
-            return Ok(facts);
-        }
-        let this = Arc::clone(self);
-        // In a task of its own: a caller whose own deadline passes first must not keep it from being learned.
-        let probed = tokio::task::spawn_local(async move { this.probe_once(token).await }).await;
-        probed.unwrap_or_else(|_| Err(self.broken_off()))
-    }
-
     /// Whether each principal presents something of its own to the server.
     pub(super) fn is_for_each(&self) -> bool {
         self.credential.as_ref().is_some_and(|credential| credential.is_for_each())
-    }
-
-    async fn probe_once(&self, token: Option<Arc<Token>>) -> Result<Arc<Facts>, UpstreamError> {
-        let mut last = self.probing.lock().await;
-        if let Some(facts) = self.facts() {
-            return Ok(facts);
-        }
-        match &*last {
-            // What one principal lacks, the next may have.
-            Some((_, error)) if self.is_one_principals(error) => {}
-            Some((_, UpstreamError::Absent { .. })) if self.is_waited_at() => {}
-            Some((when, error)) if when.elapsed() < BACK_OFF && !self.breaker.is_open() => {
-                return Err(error.clone());
-            }
-            _ => {}
-        }
-        self.refuse_when_closing()?;
-        self.began.get_or_init(Instant::now);
-        // Nobody asks yet, so a legacy server is told of no client; its process ends again.
-        let hub = self.places.hub(&Owner::Everyone, None);
-        let opening = Opening {
-            hub,
-            capabilities: ClientCapabilities::default(),
-            token,
-            limit: self.timeout,
-            own: None,
-        };
-        let opened = self.open(&opening).await;
-        self.asked.send_replace(true);
-        *last = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        let opened = opened?;
-        let facts = Arc::clone(&opened.1);
-        if self.owner(&facts, None) == Some(Owner::Everyone) && !self.running.is_closing() {
-            self.places.keep(Owner::Everyone, opened);
-        }
-        Ok(facts)
     }
 
     /// The process that serves this caller, started if need be.
@@ -456,12 +349,12 @@ impl Upstream {
     fn opening(&self, owner: &Owner, caller: &Caller<'_>, era: Era) -> Opening {
         let token = caller.token.clone();
         // It is known to work, and may be slow to start: those who call meanwhile have deadlines of their own.
-        let limit = self.timeout_total;
+        let patience = Patience::new(self.timeout, self.timeout_total);
         Opening {
             hub: self.places.hub(owner, Some(&caller.identity)),
             capabilities: caller.capabilities,
             token,
-            limit,
+            patience,
             own: Some(era),
         }
     }

@@ -14,6 +14,9 @@ use super::{legacy, modern};
 /// How long a server may think about a method that it does not know.
 const PROBE: Duration = Duration::from_secs(10);
 
+const DISCOVER: &str = "server/discover";
+const INITIALIZE: &str = "initialize";
+
 /// Why a handshake failed.
 #[derive(Debug)]
 pub enum Failure {
@@ -27,9 +30,25 @@ pub enum Failure {
     Wrong(String),
 }
 
+/// How long a server may take over its answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To `server/discover` where nobody knows that it has it, before `initialize` is tried as well.
+    pub probe: Duration,
+    /// To anything else.
+    pub answer: Duration,
+}
+
+impl Patience {
+    /// No longer than a caller's `timeout` for the probe.
+    pub fn new(timeout: Duration, answer: Duration) -> Self {
+        Self { probe: PROBE.min(timeout), answer }
+    }
+}
+
 /// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era. A legacy server is
-/// told once what its client can do. A server that was silent at first and then refuses `initialize` was only slow to start: it
-/// is asked once more.
+/// told once what its client can do. A server that was silent at first may only be slow to start: its late answer counts for as
+/// long as `initialize` has none, and where it refuses that, it is asked once more.
 ///
 /// # Errors
 /// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some servers exit on a
@@ -37,17 +56,20 @@ pub enum Failure {
 pub async fn handshake(
     link: &Link,
     era: EraChoice,
-    limit: Duration,
+    patience: Patience,
     capabilities: ClientCapabilities,
 ) -> Result<Facts, Failure> {
-    let mut was_silent = false;
+    let discover = || Box::pin(ask(link, DISCOVER, modern::discover()));
+    let mut late = None;
     if era != EraChoice::Legacy {
-        let limit = if era == EraChoice::Modern { limit } else { PROBE.min(limit) };
-        let mut answer = ask(link, "server/discover", &modern::discover(), limit).await;
+        let limit = if era == EraChoice::Modern { patience.answer } else { patience.probe };
+        let mut asked = discover();
+        let mut answer = within(limit, DISCOVER, &mut asked).await;
         // A server that may have meant another request, since it names the very revision it was asked in, is asked once more
         // (2026-07-28, "Protocol version negotiation").
         if matches!(&answer, Ok(Err(error)) if modern::supports_ours(error)) {
-            answer = ask(link, "server/discover", &modern::discover(), limit).await;
+            asked = discover();
+            answer = within(limit, DISCOVER, &mut asked).await;
         }
         match answer {
             Ok(Ok(result)) => match modern::facts(&result) {
@@ -68,13 +90,24 @@ pub async fn handshake(
             Err(Failure::Failed(UpstreamError::Protocol { .. })) if era == EraChoice::Auto => {}
             Err(Failure::Silent(..)) if era == EraChoice::Auto => {
                 tracing::debug!("a server does not answer server/discover, or not yet: initialize is tried");
-                was_silent = true;
+                late = Some(asked);
             }
             Err(failure) => return Err(failure),
         }
     }
+    let was_silent = late.is_some();
     link.told().declare(capabilities);
-    match ask(link, "initialize", &legacy::initialize(capabilities), limit).await? {
+    let initialize = ask(link, INITIALIZE, legacy::initialize(capabilities));
+    let answer = tokio::select! {
+        // Both may be there once a slow server reads what has come.
+        biased;
+        facts = late_facts(late) => {
+            link.told().withdraw_declaration();
+            return Ok(facts);
+        }
+        answer = within(patience.answer, INITIALIZE, initialize) => answer?,
+    };
+    match answer {
         Ok(result) => {
             let facts = legacy::facts(&result).ok_or_else(|| {
                 Failure::Wrong(format!("its answer to initialize names no revision: {}", short(&result)))
@@ -84,7 +117,7 @@ pub async fn handshake(
         }
         Err(error) => {
             if was_silent
-                && let Ok(result) = ask(link, "server/discover", &modern::discover(), limit).await?
+                && let Ok(result) = within(patience.answer, DISCOVER, discover()).await?
                 && let Some(facts) = modern::facts(&result)
             {
                 link.told().withdraw_declaration();
@@ -95,28 +128,39 @@ pub async fn handshake(
     }
 }
 
-/// Asks one question; the inner error is the server's error object.
-async fn ask(
-    link: &Link,
-    method: &'static str,
-    params: &str,
-    limit: Duration,
-) -> Result<Result<String, String>, Failure> {
-    let answer = async {
-        let mut pending = link
-            .request(Takes::Result, |id| driver::request(id, method, params))
-            .await
-            .ok_or_else(|| ended(link.ending()))?;
-        loop {
-            match pending.next().await {
-                None => return Err(ended(pending.ending())),
-                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
-                Some(Reply::Result(result)) => return Ok(Ok(result)),
-                Some(Reply::Error(error)) => return Ok(Err(error)),
-            }
+/// A server's answer; the inner error is its error object.
+type Answer = Result<Result<String, String>, Failure>;
+
+/// Waits for a good answer to a probe that was silent for too long, for ever where there is none.
+async fn late_facts(probe: Option<impl Future<Output = Answer>>) -> Facts {
+    if let Some(probe) = probe
+        && let Ok(Ok(result)) = probe.await
+        && let Some(facts) = modern::facts(&result)
+    {
+        return facts;
+    }
+    std::future::pending().await
+}
+
+/// The answer that comes in time.
+async fn within(limit: Duration, method: &'static str, asked: impl Future<Output = Answer>) -> Answer {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::Silent(method, limit)))
+}
+
+/// Asks one question.
+async fn ask(link: &Link, method: &'static str, params: String) -> Answer {
+    let mut pending = link
+        .request(Takes::Result, |id| driver::request(id, method, &params))
+        .await
+        .ok_or_else(|| ended(link.ending()))?;
+    loop {
+        match pending.next().await {
+            None => return Err(ended(pending.ending())),
+            Some(Reply::Notification(..) | Reply::Ask(_)) => {}
+            Some(Reply::Result(result)) => return Ok(Ok(result)),
+            Some(Reply::Error(error)) => return Ok(Err(error)),
         }
-    };
-    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Failure::Silent(method, limit)))
+    }
 }
 
 fn ended(ending: Ending) -> Failure {

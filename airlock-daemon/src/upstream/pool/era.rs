@@ -13,6 +13,7 @@ use crate::mcp::revision::Era;
 use super::super::backoff::Backoff;
 use super::super::driver::Facts;
 use super::super::error::UpstreamError;
+use super::super::probe::Patience;
 use super::open::Opening;
 use super::{Caller, Owner, Upstream};
 
@@ -89,10 +90,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::probe_for`].
-    pub(in super::super) async fn facts_of(
-        self: &Arc<Self>,
-        caller: &Caller<'_>,
-    ) -> Result<Arc<Facts>, UpstreamError> {
+    pub async fn facts_of(self: &Arc<Self>, caller: &Caller<'_>) -> Result<Arc<Facts>, UpstreamError> {
         if let Some(facts) = self.facts_for(caller.era()) {
             return Ok(facts);
         }
@@ -127,7 +125,7 @@ impl Upstream {
             hub: self.places.hub(&Owner::Everyone, None),
             capabilities: ClientCapabilities::default(),
             token: None,
-            limit: self.timeout.min(PATIENCE),
+            patience: Patience::new(self.timeout, self.timeout.min(PATIENCE)),
             own: Some(Era::Legacy),
         };
         let framing = self.framing.load_full();

@@ -20,7 +20,7 @@ use super::super::error::UpstreamError;
 use super::super::http::HttpLink;
 use super::super::hub::Hub;
 use super::super::link::{Ending, Link};
-use super::super::probe::{self, Failure};
+use super::super::probe::{self, Failure, Patience};
 use super::super::stdio::Start;
 use super::super::{subscription, unix};
 use super::places::{Opened, Slot};
@@ -38,7 +38,7 @@ pub(super) struct Opening {
     /// The principal's own token, where the server is presented something for it.
     pub(super) token: Option<Arc<Token>>,
     /// How long the server may take over each step of the handshake.
-    pub(super) limit: Duration,
+    pub(super) patience: Patience,
     /// The era in which it is spoken to for whom it is opened, where that is known.
     pub(super) own: Option<Era>,
 }
@@ -235,7 +235,7 @@ impl Upstream {
                 (link, Some(framing))
             }
         };
-        let shaken = probe::handshake(&link, era, opening.limit, opening.capabilities).await;
+        let shaken = probe::handshake(&link, era, opening.patience, opening.capabilities).await;
         // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
