@@ -19,9 +19,16 @@ use crate::source;
 /// The reason that new failures get, and that no committed file may have.
 const UNEXPLAINED: &str = "NOT YET EXPLAINED";
 
-struct Group {
-    reason: String,
-    entries: Vec<String>,
+/// What fails for one reason.
+pub(crate) struct Group {
+    pub(crate) reason: String,
+    pub(crate) entries: Vec<String>,
+}
+
+/// The groups of a file.
+pub(crate) fn groups(file: &str) -> Vec<Group> {
+    let text = std::fs::read_to_string(source(file)).expect("a file of exceptions");
+    parse(&text).1
 }
 
 /// Holds what failed, by the name of its entry and with what is to be shown, against the file. Panics when

@@ -5,6 +5,7 @@ mod baseline;
 mod client_leg;
 mod conformance;
 mod matrix;
+mod page;
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;

@@ -17,16 +17,14 @@ use airlock_tests::{Setup, skip, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::page::{PAGE, page};
 use crate::{POLICY, baseline, source};
 
-/// The page that has the table.
-const PAGE: &str = "../docs/compatibility.md";
-
 /// A client: its name, the package with its version in the lists of tools, what it is told about eras, how it is driven.
-struct Client {
-    name: &'static str,
-    package: &'static str,
-    mode: &'static str,
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) mode: &'static str,
     driver: Driver,
 }
 
@@ -37,7 +35,7 @@ enum Driver {
     Inspector(&'static str),
 }
 
-const CLIENTS: [Client; 8] = [
+pub(crate) const CLIENTS: [Client; 8] = [
     inspector("legacy"),
     inspector("auto"),
     inspector("modern"),
@@ -68,14 +66,14 @@ const fn inspector(mode: &'static str) -> Client {
 }
 
 /// A server: its name and path, the package with its version, and what clients do with it.
-struct Target {
-    name: &'static str,
-    package: &'static str,
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
     upstream: String,
     tool: &'static str,
     arguments: Value,
     expected: &'static str,
-    uri: Option<&'static str>,
+    pub(crate) uri: Option<&'static str>,
 }
 
 impl Target {
@@ -87,12 +85,12 @@ impl Target {
 
 /// What a pair did: the steps that were taken, and the revision that was agreed on.
 #[derive(Default)]
-struct Outcome {
-    steps: BTreeMap<&'static str, String>,
-    revision: Option<String>,
+pub(crate) struct Outcome {
+    pub(crate) steps: BTreeMap<&'static str, String>,
+    pub(crate) revision: Option<String>,
 }
 
-const STEPS: [&str; 3] = ["list", "call", "read"];
+pub(crate) const STEPS: [&str; 3] = ["list", "call", "read"];
 
 #[test]
 fn clients_and_servers_in_every_pair() {
@@ -441,63 +439,4 @@ fn overhear(address: &str) -> (u16, Arc<Mutex<Option<String>>>) {
         }
     });
     (port, seen)
-}
-
-/// The version of a package as the lists of tools pin it.
-fn version(package: &str) -> String {
-    let npm = std::fs::read_to_string(source("../xtask/tools/package.json")).unwrap_or_default();
-    let npm: Value = serde_json::from_str(&npm).unwrap_or_default();
-    if let Some(version) = npm["dependencies"][package].as_str() {
-        return version.to_owned();
-    }
-    let lists = ["requirements.txt", "requirements-legacy.txt"];
-    let text: String = lists
-        .iter()
-        .filter_map(|list| std::fs::read_to_string(source(&format!("../xtask/tools/{list}"))).ok())
-        .collect();
-    let pinned = text.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
-    pinned.unwrap_or_else(|| panic!("{package} is not pinned")).to_owned()
-}
-
-/// The whole page.
-fn page(targets: &[Target], seen: &BTreeMap<(usize, usize), Outcome>) -> String {
-    let mut page = "# Clients and servers that were tried\n\n\
-        Written by the test `clients_and_servers_in_every_pair` from what it has seen, each server as an upstream of\n\
-        one Airlock. Each client lists the server's tools, calls one of them, and reads a resource where the server\n\
-        has some. `cargo xtask test` fails when this page is not what it sees; `AIRLOCK_BLESS=1` writes it.\n\n\
-        | client | version | eras | agreed on |\n|---|---|---|---|\n"
-        .to_owned();
-    for (at, client) in CLIENTS.iter().enumerate() {
-        let mut revisions: Vec<&str> =
-            (0..targets.len()).filter_map(|target| seen.get(&(at, target))?.revision.as_deref()).collect();
-        revisions.sort_unstable();
-        revisions.dedup();
-        let agreed = if revisions.is_empty() { "not told".to_owned() } else { revisions.join(", ") };
-        let _ =
-            writeln!(page, "| {} | {} | {} | {agreed} |", client.name, version(client.package), client.mode);
-    }
-    page += "\n| server | package | version |";
-    for client in &CLIENTS {
-        let _ = write!(page, " {} ({}) |", client.name, client.mode);
-    }
-    page += "\n|---|---|---|";
-    page += &"---|".repeat(CLIENTS.len());
-    for (at, target) in targets.iter().enumerate() {
-        let _ = write!(page, "\n| {} | `{}` | {} |", target.name, target.package, version(target.package));
-        for client in 0..CLIENTS.len() {
-            let Some(outcome) = seen.get(&(client, at)) else { continue };
-            let steps = STEPS.iter().filter(|step| **step != "read" || target.uri.is_some());
-            let cell: Vec<String> = steps
-                .map(|step| match outcome.steps.get(step) {
-                    Some(how) if how == "ok" => (*step).to_owned(),
-                    _ => format!("**no {step}**"),
-                })
-                .collect();
-            let _ = write!(page, " {} |", cell.join(", "));
-        }
-    }
-    page += "\n\n\
-        Every server is a program that Airlock starts and confines, but `fetch`: its work is on the network, so it\n\
-        runs beside Airlock on a unix socket.\n";
-    page
 }
