@@ -3,6 +3,7 @@
 mod activation;
 mod adversary;
 mod alarms;
+mod architecture;
 mod audit;
 mod bad_input;
 mod batches;
