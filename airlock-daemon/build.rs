@@ -1,4 +1,4 @@
-//! Embeds the eBPF object that `cargo xtask build-ebpf` wrote, where there is one.
+//! Tells whether this build has the development issuer, and embeds the eBPF object that `cargo xtask build-ebpf` wrote, where there is one.
 //!
 //! `AIRLOCK_EBPF_OBJECT` names another object. Without any the daemon builds as well and reports its kernel half as absent.
 
@@ -10,6 +10,10 @@ use std::time::SystemTime;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-check-cfg=cfg(airlock_ebpf_object)");
+    println!("cargo:rustc-check-cfg=cfg(development_issuer)");
+    if has_development_issuer() {
+        println!("cargo:rustc-cfg=development_issuer");
+    }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=AIRLOCK_EBPF_OBJECT");
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
@@ -30,6 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-cfg=airlock_ebpf_object");
     }
     Ok(())
+}
+
+/// A release has no development issuer, unless the feature of that name is asked for.
+fn has_development_issuer() -> bool {
+    let has = |feature: &str| env::var_os(feature).is_some();
+    let is_debug = env::var("PROFILE").is_ok_and(|profile| profile == "debug");
+    has("CARGO_FEATURE_DEVELOPMENT_ISSUER") || (is_debug && has("CARGO_FEATURE_DEBUG_ISSUER"))
 }
 
 /// Cargo's target directory: the ancestor of `OUT_DIR` that cargo marked; `xtask` writes to the same one.

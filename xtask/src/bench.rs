@@ -30,7 +30,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
         Scene::Neighbours => {}
     }
     build_ebpf::run(&[])?;
-    build::run_with(true, &["airlock-daemon", "airlock-tests"])?;
+    build::measured(&["airlock-daemon", "airlock-tests"])?;
     run(rows.env("AIRLOCK_BIN", target().join("release/airlock")))
 }
 

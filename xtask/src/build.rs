@@ -3,11 +3,18 @@
 use crate::setup::{Need, ensure};
 use crate::shell::{cargo, run};
 
-pub(crate) fn run_with(release: bool, packages: &[&str]) -> Result<(), String> {
-    let mut build = cargo(&["build"]);
-    if release {
-        build.arg("--release");
-    }
+/// Builds in debug, which has the development issuer.
+pub(crate) fn debug(packages: &[&str]) -> Result<(), String> {
+    with(&["build"], packages)
+}
+
+/// Builds a release for measurements: the development issuer, which no other release has, gives their clients tokens.
+pub(crate) fn measured(packages: &[&str]) -> Result<(), String> {
+    with(&["build", "--release", "--features", "airlock-daemon/development-issuer"], packages)
+}
+
+fn with(args: &[&str], packages: &[&str]) -> Result<(), String> {
+    let mut build = cargo(args);
     for package in packages {
         build.args(["--package", package]);
     }
@@ -23,7 +30,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     };
     ensure(&[Need::Daemon, Need::Ebpf])?;
     crate::build_ebpf::run(&[])?;
-    run_with(release, &["airlock-daemon"])?;
+    let args: &[&str] = if release { &["build", "--release"] } else { &["build"] };
+    with(args, &["airlock-daemon"])?;
     let kind = if release { "release" } else { "debug" };
     println!("built {}", crate::shell::target().join(kind).join("airlock").display());
     Ok(())

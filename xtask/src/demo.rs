@@ -13,7 +13,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     }
     ensure(&[Need::Daemon, Need::Ebpf])?;
     build_ebpf::run(&[])?;
-    build::run_with(false, &["airlock-daemon", "airlock-tests"])?;
+    build::debug(&["airlock-daemon", "airlock-tests"])?;
     let mut story = command(target().join("debug/demo-story"), &[]);
     // Enter ends a demo that was kept.
     story.stdin(Stdio::inherit());

@@ -12,7 +12,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     }
     setup::ensure(&[Need::Daemon, Need::Ebpf])?;
     build_ebpf::run(&[])?;
-    build::run_with(true, &["airlock-daemon", "airlock-tests"])?;
+    build::measured(&["airlock-daemon", "airlock-tests"])?;
     let mut rows = command(target().join("release/soak-rows"), &[]);
     run(rows.env("AIRLOCK_BIN", target().join("release/airlock")))
 }

@@ -76,13 +76,8 @@ impl Fetcher {
         if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { url: url.clone(), status }) }
     }
 
-    /// Status and body of the answer to a POST of a form.
-    pub(crate) async fn post_form(&self, url: &Uri, form: String) -> Result<(StatusCode, Bytes), FetchError> {
-        self.post_form_as(url, form, None).await
-    }
-
-    /// The same with an `Authorization` header.
-    pub(crate) async fn post_form_as(
+    /// Status and body of the answer to a POST of a form, with a header `Authorization` if there is one.
+    pub(crate) async fn post_form(
         &self,
         url: &Uri,
         form: String,

@@ -9,6 +9,7 @@ mod audience;
 mod binding;
 mod cache;
 mod claims;
+#[cfg(development_issuer)]
 pub mod development;
 mod discovery;
 mod dpop;
@@ -41,7 +42,6 @@ use self::dpop::Dpop;
 pub use self::dpop::ProofError;
 use self::error::Quoted;
 pub use self::error::{AuthSetupError, TokenError};
-pub(crate) use self::fetch::{checked_url, is_loopback_host};
 use self::jwk::Key;
 use self::jwks::NoKey;
 use self::jwt::Unverified;

@@ -1,5 +1,6 @@
 //! The authenticator as a whole, against identity providers over real sockets.
 
+#[cfg(development_issuer)]
 mod development;
 mod hostile;
 mod keys;
@@ -8,9 +9,7 @@ mod providers;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::task::JoinHandle;
 
-use super::development::{DevelopmentError, DevelopmentIssuer, TokenRequest};
 use super::testing::{Provider, Signer, claims, trust};
 use super::*;
 use crate::config::schema::{Auth, SignatureAlgorithm};
@@ -39,24 +38,6 @@ async fn started(issuers: Vec<schema::Issuer>, tuning: Tuning) -> Arc<Authentica
         issuer.round_finished(1).await;
     }
     authenticator
-}
-
-fn start_development() -> (Arc<DevelopmentIssuer>, JoinHandle<Result<(), DevelopmentError>>) {
-    let config = schema::DevelopmentIssuer { listen: "127.0.0.1:0".parse().expect("an address") };
-    let issuer = DevelopmentIssuer::start(&config, "airlock".into()).expect("a free port");
-    let task = tokio::spawn(Arc::clone(&issuer).run());
-    (issuer, task)
-}
-
-fn alice() -> TokenRequest {
-    TokenRequest {
-        subject: "alice".into(),
-        tenant: Some("acme".into()),
-        groups: vec!["dev".into()],
-        scopes: vec!["read".into()],
-        lifetime: Duration::from_mins(10),
-        audience: None,
-    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod print;
 mod reload;
 pub mod serve;
 pub mod status;
+#[cfg(development_issuer)]
 pub mod token;
 pub mod upstream;
 pub mod vet;
@@ -55,6 +56,7 @@ enum Command {
     /// Try a server by itself.
     Upstream(upstream::Args),
     /// Get a token from a running development issuer.
+    #[cfg(development_issuer)]
     Token(token::Args),
 }
 
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::PolicyVet => vet::run(),
         Command::Kernel(args) => kernel::run(args),
         Command::Upstream(args) => upstream::run(args),
+        #[cfg(development_issuer)]
         Command::Token(args) => token::run(args),
     }
 }
@@ -87,6 +90,7 @@ mod tests {
             "check",
             "status",
             "block list",
+            #[cfg(development_issuer)]
             "token --subject alice",
             "upstream try docs",
             "kernel doctor",

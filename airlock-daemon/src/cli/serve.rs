@@ -2,6 +2,7 @@
 
 mod closed;
 mod crew;
+mod development;
 mod house;
 mod housekeeping;
 

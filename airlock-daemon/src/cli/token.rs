@@ -7,9 +7,8 @@ use http::Uri;
 use serde::Deserialize;
 
 use crate::auth::development::DEFAULT_LIFETIME;
-use crate::auth::fetch::{FetchError, Fetcher};
+use crate::auth::fetch::{FetchError, Fetcher, checked_url, is_loopback_host};
 use crate::auth::guard::Zone;
-use crate::auth::{checked_url, is_loopback_host};
 use crate::config::units::Period;
 
 use super::print;
@@ -128,7 +127,7 @@ async fn ask(url: &Uri, form: String) -> Result<String, String> {
     struct Refused {
         error_description: String,
     }
-    let (status, body) = Fetcher::new(Zone::Private).post_form(url, form).await.map_err(|error| match error {
+    let (status, body) = Fetcher::new(Zone::Private).post_form(url, form, None).await.map_err(|error| match error {
         FetchError::Transport { .. } | FetchError::Timeout { .. } => format!(
             "no development issuer answers ({error}): start `airlock serve` with `auth.development_issuer.listen` set"
         ),

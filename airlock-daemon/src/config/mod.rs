@@ -25,3 +25,5 @@ pub use exposed::{Exposed, exposed, exposed_with_way};
 pub use load::{MAX_BYTES, MAX_DIAGNOSTICS, advise, from_text, load, load_from_disk};
 pub use on_disk::OnDisk;
 pub use validate::Host;
+#[cfg(not(development_issuer))]
+pub(crate) use validate::NO_DEVELOPMENT_ISSUER;

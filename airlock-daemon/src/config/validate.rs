@@ -14,6 +14,8 @@ mod upstreams;
 
 use std::time::Duration;
 
+#[cfg(not(development_issuer))]
+pub(crate) use self::auth::NO_DEVELOPMENT_ISSUER;
 pub use self::host::Host;
 use super::diagnostics::{Issue, Place};
 use super::network::Network;
@@ -38,7 +40,7 @@ use at;
 pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
     let mut checks = Checks { root, issues: Vec::new() };
     server::check(config, &mut checks, files);
-    auth::check(config, &mut checks);
+    auth::check(config, &mut checks, cfg!(development_issuer));
     limits::check(config, &mut checks);
     shares::check(config, &mut checks);
     upstreams::check(config, &mut checks);

@@ -103,7 +103,7 @@ impl TokenEndpoint {
                 None
             }
         };
-        let asked = self.fetcher.post_form_as(&url, form.finish(), authorization).await;
+        let asked = self.fetcher.post_form(&url, form.finish(), authorization).await;
         let (status, body) = asked.map_err(|error: FetchError| format!("no token could be had: {error}"))?;
         read(&url, status, &body, &Sent { id: &client.client_id, secret: &secret, subject })
     }

@@ -1,13 +1,53 @@
 //! The development issuer, from outside.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::super::development::{DevelopmentError, DevelopmentIssuer, TokenRequest};
 use super::super::fetch::Fetcher;
 use super::super::guard::Zone;
 use super::super::*;
-use super::{alice, patient, start_development, started};
+use super::{patient, started};
+
+fn start_development() -> (Arc<DevelopmentIssuer>, JoinHandle<Result<(), DevelopmentError>>) {
+    let config = schema::DevelopmentIssuer { listen: "127.0.0.1:0".parse().expect("an address") };
+    let issuer = DevelopmentIssuer::start(&config, "airlock".into()).expect("a free port");
+    let task = tokio::spawn(Arc::clone(&issuer).run());
+    (issuer, task)
+}
+
+fn alice() -> TokenRequest {
+    TokenRequest {
+        subject: "alice".into(),
+        tenant: Some("acme".into()),
+        groups: vec!["dev".into()],
+        scopes: vec!["read".into()],
+        lifetime: Duration::from_mins(10),
+        audience: None,
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_honoured_at_once_and_the_old_one_no_longer() {
+    let (issuer, _task) = start_development();
+    let auth = started(vec![issuer.issuer()], patient()).await;
+    let old = issuer.token(&alice()).expect("a token");
+    let before = auth.authenticate(&old, None).await.expect("a good token");
+    assert_eq!(before.scopes, ["read"]);
+    issuer.rotate().expect("a new key");
+    // Nobody has noticed yet.
+    assert!(auth.cached(&old, None).is_some());
+    let new = issuer.token(&alice()).expect("a token");
+    auth.authenticate(&new, None).await.expect("the new key is fetched for it");
+    assert_eq!(issuer.keys_served(), 2);
+    assert_eq!(auth.cached(&old, None), None, "remembered tokens of the old key are forgotten");
+    let error = auth.authenticate(&old, None).await.expect_err("the old key is gone");
+    assert!(matches!(error, TokenError::UnknownKey { .. }), "{error}");
+    assert!(auth.cached(&new, None).is_some());
+}
 
 #[tokio::test]
 async fn the_development_issuer_stays_on_this_host() {
@@ -29,7 +69,7 @@ async fn the_development_issuer_answers_as_an_issuer_does() {
     let fetcher = Fetcher::new(Zone::Loopback);
     let url = |path: &str| format!("{}{path}", issuer.url()).parse::<http::Uri>().expect("a URL");
     let form = "subject=bob&tenant=acme&groups=ops&groups=dev&scope=read&lifetime=10m";
-    let (status, body) = fetcher.post_form(&url("/token"), form.into()).await.expect("an answer");
+    let (status, body) = fetcher.post_form(&url("/token"), form.into(), None).await.expect("an answer");
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(
         (status, &body["token_type"], &body["expires_in"]),
@@ -45,7 +85,7 @@ async fn the_development_issuer_answers_as_an_issuer_does() {
         ("/nowhere", String::new(), StatusCode::NOT_FOUND),
         ("/rotate", String::new(), StatusCode::OK),
     ] {
-        let (status, _) = fetcher.post_form(&url(path), form).await.expect("an answer");
+        let (status, _) = fetcher.post_form(&url(path), form, None).await.expect("an answer");
         assert_eq!(status, expected, "{path}");
     }
     // The last one has rotated the key.

@@ -8,28 +8,9 @@ use serde_json::json;
 
 use super::super::testing::{Provider, Signer, claims, trust};
 use super::super::*;
-use super::{BASE, alice, eager, patient, start_development, started};
+use super::{BASE, eager, patient, started};
 use crate::config::schema::Auth;
 use crate::config::units::Period;
-
-#[tokio::test]
-async fn a_rotated_key_is_honoured_at_once_and_the_old_one_no_longer() {
-    let (issuer, _task) = start_development();
-    let auth = started(vec![issuer.issuer()], patient()).await;
-    let old = issuer.token(&alice()).expect("a token");
-    let before = auth.authenticate(&old, None).await.expect("a good token");
-    assert_eq!(before.scopes, ["read"]);
-    issuer.rotate().expect("a new key");
-    // Nobody has noticed yet.
-    assert!(auth.cached(&old, None).is_some());
-    let new = issuer.token(&alice()).expect("a token");
-    auth.authenticate(&new, None).await.expect("the new key is fetched for it");
-    assert_eq!(issuer.keys_served(), 2);
-    assert_eq!(auth.cached(&old, None), None, "remembered tokens of the old key are forgotten");
-    let error = auth.authenticate(&old, None).await.expect_err("the old key is gone");
-    assert!(matches!(error, TokenError::UnknownKey { .. }), "{error}");
-    assert!(auth.cached(&new, None).is_some());
-}
 
 #[tokio::test]
 async fn an_added_key_leaves_verified_tokens_verified() {

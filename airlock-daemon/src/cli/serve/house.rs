@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Failure;
+use super::development::Development;
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
-use crate::auth::development::DevelopmentIssuer;
 use crate::cli::reload;
 use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
@@ -47,7 +47,7 @@ pub(super) struct House {
     pub(super) metrics: Option<TcpListener>,
     pub(super) admin: Option<AdminSocket>,
     pub(super) dial_ins: DialIns,
-    pub(super) development: Option<Arc<DevelopmentIssuer>>,
+    pub(super) development: Development,
     pub(super) backend: Backend,
     pub(super) workers: usize,
 }
@@ -76,12 +76,9 @@ impl House {
             cache_ttl: config.policy.decision_cache_ttl.map(|ttl| ttl.0),
         });
         let base_url = base_url(&config, &listeners);
-        let development = match &config.auth.development_issuer {
-            Some(development) => Some(DevelopmentIssuer::start(development, format!("{base_url}/mcp"))?),
-            None => None,
-        };
+        let development = Development::start(&config.auth, &base_url)?;
         let mut auth = config.auth.clone();
-        auth.issuers.extend(development.as_ref().map(|issuer| issuer.issuer()));
+        auth.issuers.extend(development.issuer());
         let exchanges = |upstream: &schema::Upstream| {
             upstream.credential.as_ref().is_some_and(|credential| credential.token_exchange.is_some())
         };

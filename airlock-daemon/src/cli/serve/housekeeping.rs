@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::Failure;
 use super::crew::Crew;
-use crate::auth::development::DevelopmentIssuer;
+use super::development::Development;
 use crate::cli::{certificates, reload};
 use crate::http::admin::{self, AdminSocket};
 use crate::http::status::Started;
@@ -48,7 +48,7 @@ pub(super) struct Side {
     pub(super) metrics: Option<TcpListener>,
     pub(super) admin: Option<AdminSocket>,
     pub(super) dial_ins: DialIns,
-    pub(super) development: Option<Arc<DevelopmentIssuer>>,
+    pub(super) development: Development,
 }
 
 /// Keys, tokens for development, metrics, idle sessions, and the signal that ends it all.
@@ -62,13 +62,8 @@ pub(super) async fn keep_house(
     let mut status = format!("listening on {addresses}");
     let started = Started::now();
     let Side { metrics, admin, dial_ins, development } = side;
-    if let Some(issuer) = development {
-        let _ = write!(status, ", development issuer at {}", issuer.url());
-        tokio::task::spawn_local(async move {
-            if let Err(error) = issuer.run().await {
-                tracing::error!(%error, "the development issuer has ended");
-            }
-        });
+    if let Some(url) = development.run() {
+        let _ = write!(status, ", development issuer at {url}");
     }
     tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
     if let Some(tls) = &service.door.tls {

@@ -17,7 +17,7 @@ pub struct Auth {
     /// Scopes that every token must have, all of them. Challenges and metadata name them, so that clients know what to ask
     /// for; a token without one is answered with 403 and the whole list.
     pub required_scopes: Vec<String>,
-    /// An issuer inside the daemon, for development on loopback only.
+    /// An issuer inside the daemon, for development on loopback only. A release has none and refuses the key.
     pub development_issuer: Option<DevelopmentIssuer>,
 }
 

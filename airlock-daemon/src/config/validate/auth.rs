@@ -8,7 +8,12 @@ use crate::config::schema::{Config, DevelopmentIssuer, Issuer};
 /// Greatest tolerance for clocks that differ.
 const MAX_SKEW: Duration = Duration::from_mins(5);
 
-pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
+/// The reason of a refusal by a build without the development issuer.
+pub(crate) const NO_DEVELOPMENT_ISSUER: &str =
+    "this build has no development issuer: a release cannot give tokens to whoever asks";
+
+/// `has_issuer` tells whether this build has the development issuer.
+pub(super) fn check(config: &Config, checks: &mut Checks<'_>, has_issuer: bool) {
     let auth = &config.auth;
     if auth.issuers.is_empty()
         && auth.development_issuer.is_none()
@@ -19,8 +24,12 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
             at!["auth", "issuers"],
             "no identity provider is trusted, so nobody could be let in",
             "at least one entry below `auth.issuers`",
-            "add `- {issuer: https://…, audience: [https://…]}`, or on a developer's machine \
-             `development_issuer: {listen: \"127.0.0.1:8090\"}`",
+            if has_issuer {
+                "add `- {issuer: https://…, audience: [https://…]}`, or on a developer's machine \
+                 `development_issuer: {listen: \"127.0.0.1:8090\"}`"
+            } else {
+                "add `- {issuer: https://…, audience: [https://…]}`"
+            },
         );
     }
     for (index, issuer) in auth.issuers.iter().enumerate() {
@@ -59,8 +68,16 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
             );
         }
     }
-    if let Some(development) = &auth.development_issuer {
-        development_issuer(config, development, checks);
+    match &auth.development_issuer {
+        Some(_) if !has_issuer => checks.key(
+            at!["auth", "development_issuer"],
+            NO_DEVELOPMENT_ISSUER,
+            "an identity provider in `auth.issuers`",
+            "remove the key and name a provider in `auth.issuers`, or on a developer's machine take a debug \
+             build, which `cargo xtask build` makes",
+        ),
+        Some(development) => development_issuer(config, development, checks),
+        None => {}
     }
 }
 
@@ -202,5 +219,40 @@ fn development_issuer(config: &Config, issuer: &DevelopmentIssuer, checks: &mut 
                 "listen on `127.0.0.1`, or replace `auth.development_issuer` by `auth.issuers`",
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_text;
+
+    const TEXT: &str = "auth:\n  development_issuer: {listen: \"127.0.0.1:8090\"}\n";
+
+    /// A release says of a development issuer where it is asked for, why there is none, and the way out.
+    #[cfg(development_issuer)]
+    #[test]
+    fn a_release_refuses_a_development_issuer() {
+        let config = from_text("airlock.yaml", TEXT).expect("this build has one");
+        let parsed = crate::config::parse::parse(TEXT);
+        let mut checks = Checks { root: parsed.root.as_ref().expect("YAML"), issues: Vec::new() };
+        check(&config, &mut checks, false);
+        let told = crate::config::Diagnostics::new("airlock.yaml", TEXT, &parsed.hidden, checks.issues);
+        assert_refused(&told);
+    }
+
+    #[cfg(not(development_issuer))]
+    #[test]
+    fn a_release_refuses_a_development_issuer() {
+        assert_refused(&from_text("airlock.yaml", TEXT).expect_err("this build has none"));
+        let told = from_text("airlock.yaml", "server: {}\n").expect_err("nobody is trusted").to_string();
+        assert!(!told.contains("development_issuer"), "{told}");
+    }
+
+    fn assert_refused(told: &crate::config::Diagnostics) {
+        let [one] = told.entries() else { panic!("{told}") };
+        assert_eq!((one.line, one.column), (Some(2), Some(3)), "{told}");
+        assert_eq!(one.message, NO_DEVELOPMENT_ISSUER);
+        assert!(one.help.contains("`auth.issuers`") && one.help.contains("debug build"), "{told}");
     }
 }
