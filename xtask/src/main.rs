@@ -6,6 +6,7 @@ mod build_ebpf;
 mod check;
 mod coverage;
 mod demo;
+mod deny;
 mod fuzz;
 mod pins;
 mod setup;
@@ -27,7 +28,7 @@ const COMMANDS: [(&str, &str, Run); 11] = [
     ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
     ("build-ebpf", "build only the kernel programs", build_ebpf::run),
-    ("check", "formatting and lints", check::run_command),
+    ("check", "formatting, lints, and the rules for dependencies", check::run_command),
     (
         "bench",
         "measure against a direct call and nginx, or --flood, --neighbours: beside a flood; --quick for a glance",

