@@ -1,4 +1,4 @@
-//! What one audit record costs: on the worker that hands it over, and on the writer that chains it.
+//! The cost of one audit record: on the worker that hands it over, and on the writer that chains it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

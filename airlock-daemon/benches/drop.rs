@@ -1,5 +1,6 @@
-//! What the early drop costs a packet: its program beside one that only drops, in the same run (`BPF_PROG_TEST_RUN`, the kernel's
-//! own clock). It prints ratios and fails on nothing: figures of a busy host are no verdict.
+//! The cost of the early drop for a packet: its program beside one that only drops, in the same run
+//! (`BPF_PROG_TEST_RUN`, the kernel's own clock). It prints ratios and fails on nothing: figures of a busy
+//! host are no verdict.
 //!
 //! As root on Linux: `cargo bench -p airlock-daemon --bench drop`.
 #![allow(missing_docs, unsafe_code)]
@@ -78,7 +79,8 @@ impl Bare {
             nanos: 0,
             rest: [0; 4],
         };
-        // SAFETY: the kernel reads the frame and the attribute, and writes to the attribute alone; both live until it returns.
+        // SAFETY: the kernel reads the frame and the attribute, and writes to the attribute alone; both live
+        // until it returns.
         let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut run, size_of::<Run>()) };
         if done != 0 {
             return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! What a limit costs: one bucket, alone and fought over by two threads, and a table of many keys.
+//! The cost of a limit: one bucket, alone and fought over by two threads, and a table of many keys.
 #![allow(missing_docs)]
 
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! What each stage of a call costs that neither the policy nor the audit log has a bench of its own for: the strict parse,
-//! a cached and a fresh token, the parameters on their way to a server, and the answer on its way back.
+//! The cost of each stage of a call that has no bench of its own: the strict parse, a cached and a fresh
+//! token, the parameters on their way to a server, and the answer on its way back.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -30,7 +30,7 @@ fn decode(c: &mut Criterion) {
     c.bench_function("decode: the strict parse of a call", |b| {
         b.iter(|| envelope::parse(black_box(CALL)).expect("a call"));
     });
-    // What it is measured against: one parse into a tree, without any of the checks.
+    // The yardstick: one parse into a tree, without any of the checks.
     c.bench_function("decode: serde_json::Value, for scale", |b| {
         b.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(CALL)).expect("a call"));
     });

@@ -1,7 +1,8 @@
 //! Bodies of peers that answer in a content coding nobody asked for (RFC 9110, sections 8.4 and 12.5.3).
 //!
-//! Airlock asks for [`IDENTITY`]. Some peers, and what stands before them, encode all the same: their bodies come out of
-//! [`Decoded`] as they were meant, in pieces of bounded size, so that whoever counts the bytes can stop at any of them.
+//! Airlock asks for [`IDENTITY`]. Some peers, and what stands before them, encode all the same: their bodies
+//! come out of [`Decoded`] as they were meant, in pieces of bounded size, so that whoever counts the bytes
+//! can stop at any of them.
 
 mod decoder;
 

@@ -1,6 +1,7 @@
 //! MCP Airlock: a zero-trust gateway for the Model Context Protocol.
 //!
-//! The modules follow a call from the socket to the audit record; [`pipeline`] reads as the list of the checks.
+//! The modules follow a call from the socket to the audit record; [`pipeline`] reads as the list of the
+//! checks.
 
 // Both panic where the reader has gone: commands write by `cli::print`, a daemon to its log.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

@@ -28,16 +28,17 @@ impl Block {
     }
 }
 
-/// Map: dropped sources; hash of [`Source`] to [`Block`]. Not LRU: the daemon bounds what it puts in, so nothing is ever
-/// evicted, and an attacker with many addresses frees nobody.
+/// Map: dropped sources; hash of [`Source`] to [`Block`]. Not LRU: the daemon bounds what it puts in, so
+/// nothing is ever evicted, and an attacker with many addresses frees nobody.
 pub const BLOCKED: &str = "BLOCKED";
-/// Map: packets dropped of each source in [`BLOCKED`]; per-CPU hash of [`Source`] to `u64`. The daemon makes the entries; the
-/// program looks only when it drops, so that an honest packet pays nothing.
+/// Map: packets dropped of each source in [`BLOCKED`]; per-CPU hash of [`Source`] to `u64`. The daemon makes
+/// the entries; the program looks only when it drops, so that an honest packet pays nothing.
 pub const DROPS: &str = "DROPS";
 /// Map: sources that are never dropped; longest-prefix trie of [`Source`] bits to one byte.
 pub const ALLOWED: &str = "ALLOWED";
-/// Map: addresses and TCP ports for which this daemon has a socket, the only ones that are protected; hash of [`Destination`] to
-/// one byte. The daemon writes a socket for all addresses as one entry for each address of the host.
+/// Map: addresses and TCP ports for which this daemon has a socket, the only ones that are protected; hash of
+/// [`Destination`] to one byte. The daemon writes a socket for all addresses as one entry for each address of
+/// the host.
 pub const SOCKETS: &str = "SOCKETS";
 /// Map: packets by [`Verdict`](crate::Verdict); per-CPU array of `u64`.
 pub const VERDICTS: &str = "VERDICTS";

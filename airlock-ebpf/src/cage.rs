@@ -3,7 +3,8 @@
 //! The decisions are plain functions of plain values, so that what runs in the kernel is tested on the host.
 #![allow(clippy::inline_always, reason = "a program in the kernel has no stack to spare for calls")]
 
-/// The hooks that refuse what a pinned server tries; the discriminant is the index of its counter in [`DENIED`].
+/// The hooks that refuse what a pinned server tries; the discriminant is the index of its counter in
+/// [`DENIED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Hook {
@@ -91,8 +92,8 @@ impl Hook {
     /// The hooks of cgroups that refuse unix sockets; each has a program of its name.
     pub const UNIX: [Self; 2] = [Self::ConnectUnix, Self::SendmsgUnix];
 
-    /// The LSM hooks that seal a cage: as many as a kernel has places for (`CGROUP_LSM_NUM`). Each has two programs, named
-    /// [`CGROUP_PREFIX`] and [`HOST_PREFIX`] and its name.
+    /// The LSM hooks that seal a cage: as many as a kernel has places for (`CGROUP_LSM_NUM`). Each has two
+    /// programs, named [`CGROUP_PREFIX`] and [`HOST_PREFIX`] and its name.
     pub const SEALED: [Self; 10] = [
         Self::SocketCreate,
         Self::SocketConnect,
@@ -142,7 +143,7 @@ impl Hook {
     }
 }
 
-/// Who is pinned; the discriminant is the index in [`CAGES`].
+/// The kind of a cage; the discriminant is the index in [`CAGES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Cage {
@@ -160,8 +161,8 @@ impl Cage {
 /// `AF_UNIX`.
 pub const AF_UNIX: u32 = 1;
 
-/// Whether a pinned server may have sockets of this family: an allow list of one, so that a family that a later kernel
-/// brings is refused as well.
+/// True where a pinned server may have sockets of this family: an allow list of one, so that a family that a
+/// later kernel brings is refused as well.
 #[inline(always)]
 pub const fn may_use_family(family: u32) -> bool {
     family == AF_UNIX
@@ -172,10 +173,11 @@ const OF_NETWORKS: [u32; 3] = [2, 10, 16];
 /// `SOCK_STREAM`.
 const STREAM: u32 = 1;
 
-/// Whether a socket that the kernel makes for itself, in a process of a slice, may be one of those that each new network has
-/// (`PrivateNetwork=` of a unit): control sockets of IP and of netlink. None of those is a stream; streams are what file systems of
-/// the network are mounted by, on behalf of whoever may mount. What rare modules (`rds_tcp`, `tipc`, `kafs`) open for each network is
-/// refused, and that network with it.
+/// True where a socket that the kernel makes for itself, in a process of a slice, may be one of those that
+/// each new network has (`PrivateNetwork=` of a unit): control sockets of IP and of netlink. None of those is
+/// a stream; streams are what file systems of the network are mounted by, on behalf of whoever may mount.
+/// Sockets that rare modules (`rds_tcp`, `tipc`, `kafs`) open for each network are refused, and that network
+/// with them.
 #[inline(always)]
 pub const fn is_of_a_new_network(family: u32, kind: u32) -> bool {
     kind != STREAM && (family == OF_NETWORKS[0] || family == OF_NETWORKS[1] || family == OF_NETWORKS[2])
@@ -188,8 +190,8 @@ pub const CGROUP1_MAGIC: u64 = 0x0027_e0eb;
 /// The kernel's `FMODE_WRITE`.
 pub const FMODE_WRITE: u32 = 2;
 
-/// Whether a pinned server may open a file with this mode on a file system of this magic number: cgroups may be read, and
-/// nobody in a cage writes there, where the way out of it is.
+/// True where a pinned server may open a file with this mode on a file system of this magic number: cgroups
+/// may be read, and nobody in a cage writes there, where the way out of it is.
 #[inline(always)]
 pub const fn may_open(magic: u64, mode: u32) -> bool {
     (magic != CGROUP2_MAGIC && magic != CGROUP1_MAGIC) || mode & FMODE_WRITE == 0
@@ -198,7 +200,7 @@ pub const fn may_open(magic: u64, mode: u32) -> bool {
 /// `CLONE_INTO_CGROUP` of `clone3(2)`.
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Whether somebody in a cage may have a child with these flags: one that is born where its parent is.
+/// True where somebody in a cage may have a child with these flags: one that is born where its parent is.
 #[inline(always)]
 pub const fn may_clone(flags: u64) -> bool {
     flags & CLONE_INTO_CGROUP == 0
@@ -207,15 +209,16 @@ pub const fn may_clone(flags: u64) -> bool {
 /// The file whose writer moves processes into its cgroup, with the end of the string.
 pub const ENTRANCE: [u8; 13] = *b"cgroup.procs\0";
 
-/// Whether a unit of the slice may open a file of cgroup v2 for writing after all, by its name and the cgroup it is in: the way
-/// into the cgroup where it is. The manager's child writes there once more, when its parent has moved it already. It leads nobody out,
-/// but root may draw others in: which process is moved, no hook sees.
+/// True where a unit of the slice may open a file of cgroup v2 for writing after all, by its name and the
+/// cgroup it is in: the way into the cgroup where it is. The manager's child writes there once more, when its
+/// parent has moved it already. It leads nobody out, but root may draw others in: which process is moved, no
+/// hook sees.
 #[inline(always)]
 pub fn is_own_entrance(name: &[u8; 13], cgroup: u64, own: u64) -> bool {
     cgroup == own && *name == ENTRANCE
 }
 
-/// What was refused to whom.
+/// A refusal: the operation, and the process that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
@@ -285,10 +288,11 @@ impl Event {
 
 /// Map: refusals by [`Hook`]; per-CPU array of `u64`.
 pub const DENIED: &str = "DENIED";
-/// Map: the cages, which are the cgroups whose processes, however deep below, are pinned; array of cgroups, see [`Cage`].
+/// Map: the cages, which are the cgroups whose processes, however deep below, are pinned; array of cgroups,
+/// see [`Cage`].
 pub const CAGES: &str = "CAGES";
-/// Map: the unix sockets that the processes of [`Cage::Slice`] may connect to; hash of the listening socket's cookie
-/// (`SO_COOKIE`), which no path, link or mount can fake, to one byte.
+/// Map: the unix sockets that the processes of [`Cage::Slice`] may connect to; hash of the listening socket's
+/// cookie (`SO_COOKIE`), which no path, link or mount can fake, to one byte.
 pub const DOORS: &str = "DOORS";
 /// Map: what was refused; ring of [`Event`].
 pub const EVENTS: &str = "EVENTS";
@@ -297,11 +301,12 @@ pub const PACES: &str = "PACES";
 /// Map: events that are in no ring, because they were too many; per-CPU array of one `u64`.
 pub const LOST: &str = "LOST";
 
-/// What the names of programs for `lsm_cgroup` begin with.
+/// The prefix of programs for `lsm_cgroup`.
 pub const CGROUP_PREFIX: &str = "cage_";
-/// What the names of programs for the whole host begin with.
+/// The prefix of programs for the whole host.
 pub const HOST_PREFIX: &str = "host_";
-/// The programs of the guard of cgroups, for the whole host: the two ways by which a process comes into another one.
+/// The programs of the guard of cgroups, for the whole host: the two ways by which a process comes into
+/// another one.
 pub const GUARD: [(Hook, &str); 2] =
     [(Hook::FileOpen, "host_file_open"), (Hook::TaskAlloc, "host_task_alloc")];
 /// Programs that refuse all packets of sockets that were born in a cage.
@@ -314,9 +319,10 @@ pub const MAX_PACES: u32 = 1_024;
 /// Bytes of the ring of events.
 pub const EVENTS_BYTES: u32 = 256 * 1_024;
 
-/// Where programs find what they look at, as offsets in bytes that the daemon reads from the kernel's own type information.
-/// Globals of these names; 0 means unknown. The guard needs the first four. Without one of the others a slice has less: nobody
-/// writes to the entrance of its own cgroup, and datagrams do not pass between the ends of one `socketpair(2)` either.
+/// Where programs find what they look at, as offsets in bytes that the daemon reads from the kernel's own
+/// type information. Globals of these names; 0 means unknown. The guard needs the first four. Without one of
+/// the others a slice has less: nobody writes to the entrance of its own cgroup, and datagrams do not pass
+/// between the ends of one `socketpair(2)` either.
 pub const OFFSETS: [&str; 10] = [
     "FILE_MODE",
     "FILE_INODE",

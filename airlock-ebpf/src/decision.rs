@@ -2,16 +2,16 @@
 
 use crate::packet::{Destination, Packet, Source, locate, tcp_destination};
 
-/// What became of a packet; the discriminant is the index of its counter.
+/// The fate of a packet; the discriminant is the index of its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Verdict {
     /// Passed: not IP, or not understood.
     Unparsed = 0,
-    /// Passed: nobody asked for this source to be dropped. What every honest packet gets.
+    /// Passed: nobody asked for this source to be dropped. The fate of every honest packet.
     NotListed = 1,
-    /// Passed: the source is listed, but this goes to no socket of the daemon: to another port, or to the same port of another
-    /// address, which another service of this host has, or a host behind it.
+    /// Passed: the source is listed, but this goes to no socket of the daemon: to another port, or to the
+    /// same port of another address, which another service of this host has, or a host behind it.
     Elsewhere = 2,
     /// Passed: the time of the drop is over.
     Expired = 3,
@@ -42,15 +42,15 @@ impl Verdict {
     }
 }
 
-/// What the decision may ask; in the kernel these are map lookups and a clock.
+/// The questions of the decision; in the kernel these are map lookups and a clock.
 pub trait World {
     /// The end of the drop of this source in nanoseconds of `CLOCK_MONOTONIC`, if it is listed.
     fn blocked_until(&self, source: &Source) -> Option<u64>;
-    /// Whether the daemon has a socket for this address and TCP port.
+    /// True where the daemon has a socket for this address and TCP port.
     fn listens_at(&self, destination: &Destination) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds.
     fn now_ns(&self) -> u64;
-    /// Whether this source is exempt from dropping.
+    /// True where this source is exempt from dropping.
     fn is_exempt(&self, source: &Source) -> bool;
     /// Counts a packet of this source that is dropped.
     fn count_drop(&self, source: &Source);
@@ -58,8 +58,8 @@ pub trait World {
 
 /// Judges one frame.
 ///
-/// The order is the point: an honest packet pays for one exact-match lookup and nothing else; sockets, clock and trie are
-/// read only for a source that is listed.
+/// The order is the point: an honest packet pays for one exact-match lookup and nothing else; sockets, clock
+/// and trie are read only for a source that is listed.
 #[inline]
 pub fn decide<P: Packet + ?Sized, W: World>(packet: &P, world: &W) -> Verdict {
     let Some(located) = locate(packet) else { return Verdict::Unparsed };

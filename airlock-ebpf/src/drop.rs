@@ -1,4 +1,5 @@
-//! The early drop: an XDP program that drops packets of listed sources to the daemon's own sockets, and its twin for TCX.
+//! The early drop: an XDP program that drops packets of listed sources to the daemon's own sockets, and its
+//! twin for TCX.
 //!
 //! It only gathers what [`airlock_ebpf::decide`] asks for; the decision itself is tested on the host.
 #![allow(unsafe_code)]
@@ -58,8 +59,8 @@ impl World for Kernel {
     #[inline(always)]
     fn blocked_until(&self, source: &Source) -> Option<u64> {
         let block = BLOCKED.get_ptr(source)?;
-        // SAFETY: the map gave a valid pointer. A change or reuse of the entry meanwhile can mix old and new, which for this
-        // one field means an early or late end of a drop and nothing worse.
+        // SAFETY: the map gave a valid pointer. A change or reuse of the entry meanwhile can mix old and new,
+        // which for this one field means an early or late end of a drop and nothing worse.
         Some(unsafe { (*block).until_ns })
     }
 
@@ -121,7 +122,8 @@ fn early_drop(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// The kernel has taken the outermost VLAN tag out of the bytes by now, so one more is looked through than by XDP.
+/// The kernel has taken the outermost VLAN tag out of the bytes by now, so one more is looked through than by
+/// XDP.
 #[classifier]
 fn early_drop_tcx(ctx: TcContext) -> i32 {
     if judge(&Buffer(&ctx)) == Verdict::Dropped {

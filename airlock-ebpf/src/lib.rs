@@ -1,4 +1,5 @@
-//! What the kernel half and the daemon share: the layout of every map, and the decision of the early drop.
+//! The code that the kernel half and the daemon share: the layout of every map, and the decision of the early
+//! drop.
 //!
 //! Nothing here needs the kernel, so the very code that judges packets inside it is also tested on the host.
 //!

@@ -1,7 +1,7 @@
 //! The eBPF programs: `pin` refuses the network to servers, `drop` drops packets early.
 //!
-//! They are built for the target `bpfel-unknown-none` only (`cargo xtask build-ebpf`); on the host this is a stub, so that
-//! the workspace builds everywhere.
+//! They are built for the target `bpfel-unknown-none` only (`cargo xtask build-ebpf`); on the host this is a
+//! stub, so that the workspace builds everywhere.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -11,7 +11,8 @@ mod pin;
 
 #[cfg(target_arch = "bpf")]
 mod runtime {
-    //! What every object needs: a licence, for the helpers that are reserved to GPL programs, and a panic handler.
+    //! The parts that every object needs: a licence, for the helpers that are reserved to GPL programs, and a
+    //! panic handler.
     #![allow(unsafe_code)]
 
     // SAFETY: the name and the section are what the loader looks for, and nothing else uses them.

@@ -1,17 +1,18 @@
 //! Finding the source address of a packet, and the address and port that it goes to.
 //!
-//! The functions are generic over [`Packet`], because inside the kernel every read is a checked access to the packet's memory
-//! and on the host it is a slice. What is not understood is `None`, and `None` lets the packet pass.
+//! The functions are generic over [`Packet`], because inside the kernel every read is a checked access to the
+//! packet's memory and on the host it is a slice. A packet that is not understood is `None`, and `None` lets
+//! it pass.
 
-/// A source address as the maps know it: 16 bytes in network order, IPv4 mapped into `::ffff:0:0/96`, IPv6 cut to its /64,
-/// because one IPv6 host has a whole /64 to hide in. An address of `64:ff9b::/96` stays whole: there one /64 is the IPv4 internet
-/// behind a translator (RFC 6052).
+/// A source address as the maps know it: 16 bytes in network order, IPv4 mapped into `::ffff:0:0/96`, IPv6
+/// cut to its /64, because one IPv6 host has a whole /64 to hide in. An address of `64:ff9b::/96` stays
+/// whole: there one /64 is the IPv4 internet behind a translator (RFC 6052).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Source(pub [u8; 16]);
 
-/// Where a TCP packet goes to, as the maps know it: the address in network order, IPv4 mapped into `::ffff:0:0/96`, IPv6 whole, and
-/// the port in network order.
+/// Where a TCP packet goes to, as the maps know it: the address in network order, IPv4 mapped into
+/// `::ffff:0:0/96`, IPv6 whole, and the port in network order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Destination(pub [u8; 18]);
@@ -31,7 +32,7 @@ impl Packet for [u8] {
 /// A packet whose network header was understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Located {
-    /// Who sent it.
+    /// The sender.
     pub source: Source,
     /// The protocol after the network header, or an IPv6 extension header.
     protocol: u8,
@@ -39,9 +40,9 @@ pub struct Located {
     destination: usize,
     /// Where what follows begins.
     next: usize,
-    /// Whether `protocol` may name an IPv6 extension header.
+    /// True where `protocol` may name an IPv6 extension header.
     v6: bool,
-    /// Whether this is a later fragment, which has no ports.
+    /// True where this is a later fragment, which has no ports.
     later_fragment: bool,
 }
 
@@ -67,7 +68,8 @@ impl Source {
         Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
-    /// The key of an IPv6 address, given in network order: its /64, or itself behind the well-known translator.
+    /// The key of an IPv6 address, given in network order: its /64, or itself behind the well-known
+    /// translator.
     #[inline]
     pub const fn from_v6(address: [u8; 16]) -> Self {
         if Self(address).is_translated() {
@@ -76,7 +78,7 @@ impl Source {
         Self((u128::from_be_bytes(address) & (u128::MAX << 64)).to_be_bytes())
     }
 
-    /// Whether it lies in `64:ff9b::/96`.
+    /// True where it lies in `64:ff9b::/96`.
     #[inline]
     pub const fn is_translated(self) -> bool {
         u128::from_be_bytes(self.0) >> 32 == 0x0064_ff9b << 64

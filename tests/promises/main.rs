@@ -12,6 +12,7 @@ mod bridge;
 mod browser;
 mod check_host;
 mod cold_starts;
+mod comments;
 mod crowd;
 mod daemon_filter;
 mod dial_in;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench [--quick]`: the same call directly, through nginx and through airlock, from one run.
-//! `cargo xtask bench --flood [--quick]`: an honest client beside a flood that is refused, and beside one that is dropped.
-//! `cargo xtask bench --neighbours [--quick]`: an honest client beside servers that flood the worker which serves it.
+//! `cargo xtask bench --flood [--quick]`: an honest client beside a flood that is refused, and beside one
+//! that is dropped. `cargo xtask bench --neighbours [--quick]`: an honest client beside servers that flood
+//! the worker which serves it.
 
 use crate::setup::{self, Need};
 use crate::shell::{command, run, target};

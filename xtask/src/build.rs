@@ -8,7 +8,8 @@ pub(crate) fn debug(packages: &[&str]) -> Result<(), String> {
     with(&["build"], packages)
 }
 
-/// Builds a release for measurements: the development issuer, which no other release has, gives their clients tokens.
+/// Builds a release for measurements: the development issuer, which no other release has, gives their clients
+/// tokens.
 pub(crate) fn measured(packages: &[&str]) -> Result<(), String> {
     with(&["build", "--release", "--features", "airlock-daemon/development-issuer"], packages)
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask build-ebpf`: compiles the kernel half into `<target>/bpf/airlock.o`, which the daemon embeds.
 //!
-//! The eBPF target has no prebuilt `core`, so this needs a compiler with the source of its library: rustup's with the
-//! `rust-src` component, or Debian's `rustc-web` with `rust-web-src`. Unstable switches are needed for nothing but
-//! `-Z build-std`, hence a stable compiler will do under `RUSTC_BOOTSTRAP=1`.
+//! The eBPF target has no prebuilt `core`, so this needs a compiler with the source of its library: rustup's
+//! with the `rust-src` component, or Debian's `rustc-web` with `rust-web-src`. Unstable switches are needed
+//! for nothing but `-Z build-std`, hence a stable compiler will do under `RUSTC_BOOTSTRAP=1`.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,14 +12,15 @@ use std::process::Command;
 
 /// The version of bpf-linker that is known to work; `install` commands name it.
 const LINKER_VERSION: &str = "0.13.0";
-/// The LLVM that Debian's bpf-linker is built with. A compiler with a newer one writes bitcode that the linker cannot read.
+/// The LLVM that Debian's bpf-linker is built with. A compiler with a newer one writes bitcode that the
+/// linker cannot read.
 const NEWEST_LLVM: u32 = 22;
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler that can build the programs.
 struct Compiler {
     rustc: PathBuf,
-    /// What `rustc --version` says, and where it came from.
+    /// The words of `rustc --version`, and where it came from.
     description: String,
 }
 
@@ -59,8 +60,8 @@ fn target_dir(workspace: &Path) -> PathBuf {
     if let Some(dir) = env::var_os("CARGO_TARGET_DIR").or_else(|| env::var_os("CARGO_BUILD_TARGET_DIR")) {
         return env::current_dir().unwrap_or_default().join(dir);
     }
-    // This very program lies in the target directory, which cargo marks; that also honours `build.target-dir`.
-    // With `build.target` the directory of the triple is marked as well.
+    // This very program lies in the target directory, which cargo marks; that also honours
+    // `build.target-dir`. With `build.target` the directory of the triple is marked as well.
     let is_triple = |dir: &&Path| {
         dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(env::consts::ARCH))
     };
@@ -71,7 +72,7 @@ fn target_dir(workspace: &Path) -> PathBuf {
         .unwrap_or_else(|| workspace.join("target"))
 }
 
-/// What a program prints, or `None` where it is missing or fails.
+/// The text that a program prints, or `None` where it is missing or fails.
 fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
@@ -106,7 +107,7 @@ fn find_compiler() -> Result<Compiler, String> {
     ))
 }
 
-/// Whether this compiler has its library's source and an LLVM that the linker understands.
+/// True where this compiler has its library's source and an LLVM that the linker understands.
 fn examine(rustc: &Path, origin: &str) -> Result<Compiler, String> {
     let facts = output_of(Command::new(rustc).arg("-vV")).ok_or("does not run")?;
     let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -148,7 +149,8 @@ fn find_linker() -> Result<PathBuf, String> {
 /// Runs cargo for the eBPF target; the path of what it linked.
 fn compile(workspace: &Path, target: &Path, compiler: &Compiler, linker: &Path) -> Result<PathBuf, String> {
     let triple = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
-    // A directory of its own: the flags differ from the host's, and cargo would wait for its own lock on the shared one.
+    // A directory of its own: the flags differ from the host's, and cargo would wait for its own lock on the
+    // shared one.
     let build_dir = target.join("bpf-build");
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
@@ -185,7 +187,8 @@ fn compile(workspace: &Path, target: &Path, compiler: &Compiler, linker: &Path) 
     Ok(build_dir.join(triple).join("release").join("airlock-ebpf"))
 }
 
-/// Puts the object into its place, unless the very same one lies there, so that the daemon is not rebuilt for nothing.
+/// Puts the object into its place, unless the very same one lies there, so that the daemon is not rebuilt for
+/// nothing.
 fn install(built: &Path, object: &Path) -> Result<usize, String> {
     let at = |path: &Path| {
         let path = path.display().to_string();

@@ -18,7 +18,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     found
 }
 
-/// All of them, even if the first finds something. A check that cannot be made here goes to `skips`, with its reason.
+/// All of them, even if the first finds something. A check that cannot be made here goes to `skips`, with its
+/// reason.
 pub(crate) fn lints(skips: &mut Vec<String>) -> Result<(), String> {
     let clippy = ["clippy", "--workspace", "--all-targets"];
     let strict = ["--", "-D", "warnings"];

@@ -1,5 +1,6 @@
-//! `cargo xtask coverage`: the tests with instrumented code, read by Debian's LLVM tools. rustc 1.95 writes profiles of
-//! LLVM 22, so llvm-22's `llvm-profdata` and `llvm-cov` read them, and nothing else needs to be installed.
+//! `cargo xtask coverage`: the tests with instrumented code, read by Debian's LLVM tools. rustc 1.95 writes
+//! profiles of LLVM 22, so llvm-22's `llvm-profdata` and `llvm-cov` read them, and nothing else needs to be
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     let built = output(&mut instrumented(&["test", "--workspace", "--no-run", "--message-format=json"]))?;
     let mut objects = executables(&built);
     objects.push(home.join("debug/airlock"));
-    // What a failed test reached is still worth knowing.
+    // The lines that a failed test reached are still worth knowing.
     let tested = run(&mut instrumented(&["test", "--workspace", "--no-fail-fast"]));
     report(&home, &profiles, &objects)?;
     tested

@@ -1,5 +1,5 @@
-//! cargo-deny as a part of `cargo xtask check`: the rules of `deny.toml` for dependencies, and known vulnerabilities
-//! where the database of advisories can be fetched.
+//! cargo-deny as a part of `cargo xtask check`: the rules of `deny.toml` for dependencies, and known
+//! vulnerabilities where the database of advisories can be fetched.
 
 use crate::shell::{command, run};
 use crate::tools;

@@ -1,5 +1,6 @@
-//! `cargo xtask fuzz [--seconds N] [target ...]`: libFuzzer on the parsers, with the stable compiler: the coverage pass
-//! of LLVM is switched on by code generation flags, so nothing but a C++ compiler (for libFuzzer itself) is needed.
+//! `cargo xtask fuzz [--seconds N] [target ...]`: libFuzzer on the parsers, with the stable compiler: the
+//! coverage pass of LLVM is switched on by code generation flags, so nothing but a C++ compiler (for
+//! libFuzzer itself) is needed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,8 +9,8 @@ use std::thread;
 use crate::setup::{Need, ensure};
 use crate::shell::{cargo, command, root, run, stream, target};
 
-/// What makes LLVM report which edges a run took. No address sanitizer: the parsers are safe Rust, and debug
-/// assertions and overflow checks are on.
+/// The options that make LLVM report which edges a run took. No address sanitizer: the parsers are safe Rust,
+/// and debug assertions and overflow checks are on.
 const FLAGS: [&str; 7] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -20,14 +21,15 @@ const FLAGS: [&str; 7] = [
     "-Ccodegen-units=1",
 ];
 
-/// The crates whose edges count, besides the targets themselves. All others are built as ever: some of their build
-/// scripts link programs of their own, which the flags would break, and it is quicker.
+/// The crates whose edges count, besides the targets themselves. All others are built as ever: some of their
+/// build scripts link programs of their own, which the flags would break, and it is quicker.
 const WATCHED: [&str; 6] = ["airlock", "base64", "granit_parser", "http", "serde_json", "serde_saphyr"];
 
 /// Tells the compiler wrapper what it is, and holds the names of the targets.
 const WRAPPER: &str = "AIRLOCK_FUZZ_TARGETS";
 
-/// This program as cargo's `RUSTC_WRAPPER`: adds the flags for the crates whose edges count. None if it is not called so.
+/// This program as cargo's `RUSTC_WRAPPER`: adds the flags for the crates whose edges count. None if it is
+/// not called so.
 pub(crate) fn wrapper() -> Option<std::process::ExitCode> {
     let targets = std::env::var(WRAPPER).ok()?;
     let mut args = std::env::args_os().skip(1);
@@ -73,8 +75,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
 
 /// Every target for at most that many seconds: how many held, and what did not.
 ///
-/// Always the same inputs in the same order, so that a change is not blamed for what another run of dice would have found;
-/// finding more is what `cargo xtask fuzz` is for.
+/// Always the same inputs in the same order, so that a change is not blamed for what another run of dice
+/// would have found; finding more is what `cargo xtask fuzz` is for.
 pub(crate) fn smoke(seconds: u32) -> Result<(u64, Vec<String>), String> {
     fuzz(&targets()?, seconds, &["-seed=1", "-runs=1000000"])
 }

@@ -19,7 +19,7 @@ mod vm;
 
 use std::process::ExitCode;
 
-/// What a command does with the arguments that follow its name.
+/// The function of a command. It takes the arguments that follow the name.
 type Run = fn(&[String]) -> Result<(), String>;
 
 /// Every command: its name, what it does in one line, its function.

@@ -1,11 +1,11 @@
-//! What the commands need of the host: Debian packages and two cargo tools.
+//! The needs of the commands: Debian packages and two cargo tools.
 //!
-//! What is missing is installed when we are root; otherwise the one command to run is printed and we stop.
+//! Missing packages are installed when we are root; otherwise the one command to run is printed and we stop.
 
 use crate::pins;
 use crate::shell::{cargo, command, on_path, output, run, run_quietly, succeeds};
 
-/// What a command needs.
+/// A need of a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     /// To build the daemon.
@@ -108,7 +108,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether nextest is to be had: it is built where it is missing. The reason why not is printed.
+/// True where nextest works: it is built where it is missing. The reason why not is printed.
 pub(crate) fn nextest() -> bool {
     if succeeds(&mut cargo(&["nextest", "--version"])) {
         return true;
@@ -154,7 +154,7 @@ fn install(missing: &[&str], root: bool) -> Result<(), String> {
     run_quietly(apt(&args).arg("-qq"))
 }
 
-/// Whether dpkg has the package installed.
+/// True where dpkg has the package installed.
 fn installed(package: &str) -> bool {
     let mut query = command("dpkg-query", &["-W", "-f", "${db:Status-Status}\n", package]);
     query.stderr(std::process::Stdio::null());
@@ -168,8 +168,8 @@ fn has_bpf_linker() -> bool {
     succeeds(&mut command("bpf-linker", &["--version"]))
 }
 
-/// A nightly toolchain of rustup builds the kernel programs as well, if it carries the library's source and its LLVM is
-/// not newer than the linker's.
+/// A nightly toolchain of rustup builds the kernel programs as well, if it carries the library's source and
+/// its LLVM is not newer than the linker's.
 fn nightly_with_source() -> bool {
     let ask = |args: &[&str]| {
         // Asking must not make rustup install what is asked for.
@@ -190,7 +190,8 @@ fn python_makes_environments() -> bool {
     succeeds(&mut command("python3", &["-c", "import ensurepip, venv"]))
 }
 
-/// nginx: the host's own, or Debian's package unpacked below target/tools: installing it would start a web server.
+/// nginx: the host's own, or Debian's package unpacked below target/tools: installing it would start a web
+/// server.
 pub(crate) fn nginx() -> Result<std::path::PathBuf, String> {
     if let Some(found) = on_path("nginx") {
         return Ok(found);

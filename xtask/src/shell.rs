@@ -93,7 +93,7 @@ pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Resul
     Ok(child.wait().map_err(broken)?.success())
 }
 
-/// Whether a program of that name is on the path.
+/// True where a program of that name is on the path.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where administrators' programs are, even if the caller's path leaves it out.
@@ -101,7 +101,7 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(more).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Whether the command ends well, with all it writes thrown away.
+/// True where the command ends well, with all it writes thrown away.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

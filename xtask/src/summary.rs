@@ -1,4 +1,4 @@
-//! What the test runners print, counted.
+//! The lines of the test runners, counted.
 
 /// How nextest begins the line of a test that failed.
 const FAILED: [&str; 5] = ["FAIL [", "TIMEOUT [", "SIGABRT [", "SIGSEGV [", "SIGKILL ["];

@@ -1,5 +1,6 @@
-//! Programs of others in target/tools: Node 22, npm packages, two Python environments and OPA, which the integration
-//! tests drive, and cargo-deny. Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
+//! Programs of others in target/tools: Node 22, npm packages, two Python environments and OPA, which the
+//! integration tests drive, and cargo-deny. Their versions are pinned by the files in xtask/tools; a changed
+//! file installs them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,8 +95,8 @@ fn everything_server(dir: &Path) -> Result<(), String> {
     download().inspect_err(|_| forget(list, dir))
 }
 
-/// The real OPA as a library, which the tests compare the policy engine with. Its wheel asks for a newer Python than the
-/// host may have, but only the library in it is used.
+/// The real OPA as a library, which the tests compare the policy engine with. Its wheel asks for a newer
+/// Python than the host may have, but only the library in it is used.
 fn opa(dir: &Path) -> Result<(), String> {
     let list = "opa.txt";
     if !copy_if_changed(list, dir)? && dir.join("opa/opa_bindings/libopabridge.so").exists() {
@@ -127,7 +128,8 @@ fn remove_if_there(dir: &Path) -> Result<(), String> {
     }
 }
 
-/// What is in the Debian root: systemd, and what the shipped example of a unit needs (`DynamicUser=`, Python).
+/// The packages of the Debian root: systemd, and the needs of the shipped example of a unit (`DynamicUser=`,
+/// Python).
 const CONTAINER: &str = "systemd,systemd-sysv,dbus,libnss-systemd,python3-minimal";
 
 /// A Debian root with systemd, from the host's own release: the built programs need its libraries.
@@ -152,7 +154,8 @@ fn container(dir: &Path) -> Result<(), String> {
     fs::write(&mark, CONTAINER).map_err(|error| format!("{}: {error}", mark.display()))
 }
 
-/// The host's own Python, so that users other than ours may run what is installed with it; else whatever is on the path.
+/// The host's own Python, so that users other than ours may run what is installed with it; else whatever is
+/// on the path.
 fn host_python() -> &'static str {
     let own = "/usr/bin/python3";
     if succeeds(&mut command(own, &["-c", "import ensurepip, venv"])) { own } else { "python3" }

@@ -1,7 +1,8 @@
 //! `cargo xtask vm --kernel 6.1|6.12 [--all]`: the tests of the kernel half on Debian's own kernels.
 //!
-//! A guest is a kernel from Debian's archive and an initramfs with the test programs of this workspace; qemu interprets
-//! it (never KVM: some hosts have one that cannot run a stock kernel). What the guest prints is read line by line.
+//! A guest is a kernel from Debian's archive and an initramfs with the test programs of this workspace; qemu
+//! interprets it (never KVM: some hosts have one that cannot run a stock kernel). The lines that the guest
+//! prints are read one by one.
 //!
 //! With `--system` the machine is a Debian 12 with systemd, and the shipped units run in it ([`system`]).
 //!
@@ -26,23 +27,25 @@ use crate::tools;
 
 use self::transcript::Transcript;
 
-/// The series of kernels that a guest can be booted with: Debian 12's own, and the newest of its long-term backports.
+/// The series of kernels that a guest can be booted with: Debian 12's own, and the newest of its long-term
+/// backports.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// The series that Debian 12 comes with.
 const DEBIAN_12: &str = SERIES[0];
 
-/// How long a guest may take from the start of qemu to its end, unless the command says otherwise. It takes less than two
-/// minutes on two cores; a busy host is no fault of the kernel's.
+/// How long a guest may take from the start of qemu to its end, unless the command says otherwise. It takes
+/// less than two minutes on two cores; a busy host is no fault of the kernel's.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// The test programs that run in a guest of their own beside that of all others, so that both take about as long.
+/// The test programs that run in a guest of their own beside that of all others, so that both take about as
+/// long.
 const BESIDE: [&str; 3] = ["escapes", "kernel_packets", "kernel_sealed"];
 
 const USAGE: &str = "usage: cargo xtask vm --kernel 6.1|6.12 | --all | --system \
                      [--limit SECONDS] [--only SUITE[=TESTS]] [--write]";
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     series: Vec<&'static str>,
@@ -142,8 +145,8 @@ pub(crate) fn run_command(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// Both guests as a phase of `cargo xtask test`: adds to its counts, skips and failures. What this host cannot have at all
-/// is skipped with the reason.
+/// Both guests as a phase of `cargo xtask test`: adds to its counts, skips and failures. A guest that this
+/// host cannot have at all is skipped with the reason.
 pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut Vec<String>) {
     let mut skip = |name: &str, reason: &str| {
         println!("skipped: {reason}");
@@ -188,7 +191,8 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
     }
 }
 
-/// Runs the tests on a kernel and prints what they did: in two guests, because qemu interprets with one thread only.
+/// Runs the tests on a kernel and prints what they did: in two guests, because qemu interprets with one
+/// thread only.
 fn boot(
     kernel: &kernel::Kernel,
     suites: &[image::Suite],

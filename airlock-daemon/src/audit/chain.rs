@@ -10,7 +10,7 @@ use super::record::{Bounded, Record};
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
 
-/// What `prev` says in the first line of a log: 64 zeros.
+/// The value of `prev` in the first line of a log: 64 zeros.
 pub const GENESIS: Hash = [0; 32];
 
 /// The SHA-256 of `bytes`.
@@ -41,7 +41,8 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Appends the line of `record`, with its newline, to `out`, and moves the chain on. Returns the record's number.
+    /// Appends the line of `record`, with its newline, to `out`, and moves the chain on. Returns the record's
+    /// number.
     pub fn append(&mut self, record: Record, time: SystemTime, out: &mut Vec<u8>) -> u64 {
         let mut text = Vec::new();
         line::write(&Bounded::from(record), &mut text);

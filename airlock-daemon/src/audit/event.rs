@@ -1,10 +1,11 @@
-//! What kinds of records there are, and the fixed 128-bit id that journald knows each by.
+//! The kinds of records, and the fixed 128-bit id that journald knows each by.
 
 use serde::Serialize;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $id:literal;)*) => {
-        /// What happened. Each kind has a name (`event` in the record) and a message id with an entry in the journal's catalog.
+        /// The event. Each kind has a name (`event` in the record) and a message id with an entry in the
+        /// journal's catalog.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
         pub enum Event {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
@@ -49,7 +50,8 @@ events! {
     ServerExit = "server.exit", "c7979351db1a4217ab86db13ad124a89";
     /// Records are missing here; the record says how many and why.
     Gap = "gap", "5918a0c60de842978e945a988c2fcb08";
-    /// The records before this one are an earlier process's, which ended before it had stored them; the record says how many.
+    /// The records before this one are an earlier process's, which ended before it had stored them; the
+    /// record says how many.
     Recovered = "recovered", "0b6f0f6bd3f24f0c9a4e5d9c5f6a7c1e";
     /// Another policy took the place of the one in force.
     PolicyLoaded = "policy.loaded", "46433dfd48ee46a4a7a3f87cc11137ed";

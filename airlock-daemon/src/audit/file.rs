@@ -1,7 +1,8 @@
 //! The segments on disk: `<dir>/<number of the first record, 20 digits>.jsonl`.
 //!
-//! What was synced is never written again. A write or sync that fails leaves the segment cut back to its last synced length
-//! before anything else is written, so a retry never stores a line twice and never builds on a page the kernel lost.
+//! Synced bytes are never written again. A write or sync that fails leaves the segment cut back to its last
+//! synced length before anything else is written, so a retry never stores a line twice and never builds on a
+//! page the kernel lost.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -79,12 +80,13 @@ pub enum OpenError {
     Doubtful {
         /// The segment.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         what: String,
     },
 }
 
-/// Where the writer puts lines. `Err` means that nothing of `lines` is stored, and that the same call may be repeated.
+/// Where the writer puts lines. `Err` means that nothing of `lines` is stored, and that the same call may be
+/// repeated.
 pub(super) trait Store: Send {
     /// Appends whole lines, the first of which has the number `first_seq`, and returns when they are on disk.
     fn append(&mut self, first_seq: u64, lines: &[u8]) -> Result<(), StoreError>;
@@ -111,7 +113,7 @@ pub(super) struct Segments {
     file: File,
     /// Length up to which the segment is synced.
     len: u64,
-    /// Whether bytes may stand after `len`.
+    /// True where bytes may stand after `len`.
     dirty: bool,
     segment_bytes: u64,
     /// Bytes that are to stay free on the file system.
@@ -119,7 +121,8 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Opens (or makes) the directory and finds the end of its chain. `reserve` bytes are to stay free on its file system.
+    /// Opens (or makes) the directory and finds the end of its chain. `reserve` bytes are to stay free on its
+    /// file system.
     pub(super) fn open(dir: &Path, reserve: u64) -> Result<(Self, Chain, Option<Torn>), OpenError> {
         DirBuilder::new()
             .recursive(true)
@@ -179,7 +182,8 @@ impl Segments {
         self.dirty = true;
         let written = self.file.write_all_at(lines, self.len).map_err(|e| fail("append to", e));
         if let Err(error) = written.and_then(|()| self.file.sync_data().map_err(|e| fail("sync", e))) {
-            // At once, so that a reader sees whole lines only; if that fails as well, the next attempt begins with it.
+            // At once, so that a reader sees whole lines only; if that fails as well, the next attempt begins
+            // with it.
             self.dirty = self.file.set_len(self.len).is_err();
             return Err(error);
         }
@@ -271,7 +275,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Whether a daemon writes to `dir` just now.
+/// True where a daemon writes to `dir` just now.
 pub(super) fn is_locked(dir: &Path) -> bool {
     File::open(dir.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

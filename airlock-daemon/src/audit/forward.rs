@@ -1,7 +1,9 @@
-//! The way of records to journald: a thread of its own, so that a journald that does not read holds up nobody.
+//! The way of records to journald: a thread of its own, so that a journald that does not read holds up
+//! nobody.
 //!
-//! The writer hands over what it has stored, as it is stored, and a bounded number of bytes may wait. A batch that does not
-//! fit is counted, said once, and shown by `airlock status`: the files are the log and have it all the same.
+//! The writer hands over what it has stored, as it is stored, and a bounded number of bytes may wait. A batch
+//! that does not fit is counted, said once, and shown by `airlock status`: the files are the log and have it
+//! all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

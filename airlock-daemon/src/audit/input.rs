@@ -5,9 +5,10 @@ use super::chain::{Hash, digest};
 /// Begins what is digested: a digest of something else is never one of a call.
 const KIND: &str = "airlock-call-1";
 
-/// The digest of a call, `input_digest` on record: the SHA-256 of five netstrings (the length in bytes in decimal, `:`, the
-/// bytes, `,`), which are `airlock-call-1`, the method, the upstream, the whole target (empty where there is none), and the
-/// arguments byte for byte as they were received (`{}` where there are none).
+/// The digest of a call, `input_digest` on record: the SHA-256 of five netstrings (the length in bytes in
+/// decimal, `:`, the bytes, `,`), which are `airlock-call-1`, the method, the upstream, the whole target
+/// (empty where there is none), and the arguments byte for byte as they were received (`{}` where there are
+/// none).
 pub fn input_digest(method: &str, upstream: &str, target: Option<&str>, arguments: &str) -> Hash {
     let parts = [KIND, method, upstream, target.unwrap_or_default(), arguments];
     let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());

@@ -1,7 +1,8 @@
 //! Records in journald: `journalctl -t airlock-audit AIRLOCK_TENANT=acme AIRLOCK_DECISION=deny`.
 //!
-//! The files are the log; journald holds a copy that is easy to ask. An error here is counted and logged, never hidden, and
-//! does not stop the writer. Only the writer thread sends, so a slow journald holds up no worker.
+//! The files are the log; journald holds a copy that is easy to ask. An error here is counted and logged,
+//! never hidden, and does not stop the writer. Only the writer thread sends, so a slow journald holds up no
+//! worker.
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ fn present() -> bool {
     Path::new(SOCKET).exists()
 }
 
-/// What takes the fields of one entry, each `NAME=value`.
+/// A sink for the fields of one entry, each `NAME=value`.
 pub(super) trait Journal: Send {
     /// Sends one entry.
     fn send(&mut self, fields: &[String]) -> Result<(), String>;

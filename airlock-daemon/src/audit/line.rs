@@ -1,7 +1,7 @@
 //! A line of the log: a record as it is stored.
 //!
-//! Its middle, the *text*, is made by the worker that makes the record. The writer thread puts number and time before it and
-//! the hash of the line before behind it, so a record becomes JSON once.
+//! Its middle, the *text*, is made by the worker that makes the record. The writer thread puts number and
+//! time before it and the hash of the line before behind it, so a record becomes JSON once.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -88,8 +88,8 @@ enum Class {
 }
 
 impl Class {
-    /// Which part of the queue, in percent, may be taken before a record of this class is not. A few places are kept for what has
-    /// happened already.
+    /// Which part of the queue, in percent, may be taken before a record of this class is not. A few places
+    /// are kept for what has happened already.
     const fn percent(self) -> u64 {
         match self {
             Self::Done => 100,
@@ -122,11 +122,11 @@ pub struct Stats {
     pub strangers_untold: u64,
     /// Room on the file system of the log.
     pub space: Space,
-    /// Whether records reach the store.
+    /// True where records reach the store.
     pub healthy: bool,
 }
 
-/// What workers and the writer share.
+/// The state that workers and the writer share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Records taken and not stored yet.
@@ -201,7 +201,8 @@ pub struct AuditLog {
     refuse_on_failure: bool,
 }
 
-/// The writer thread. Dropping it ends the log as [`AuditWriter::join`] does, but hides whether everything was stored.
+/// The writer thread. Dropping it ends the log as [`AuditWriter::join`] does, but hides whether everything
+/// was stored.
 #[derive(Debug)]
 pub struct AuditWriter {
     queue: Sender<Queued>,
@@ -215,7 +216,8 @@ impl AuditLog {
     /// A last line cut by a crash is set apart in `<segment>.torn`, and a gap record names it.
     ///
     /// # Errors
-    /// The directory cannot be made or written, others may write there, another daemon writes there, or its end is no record.
+    /// The directory cannot be made or written, others may write there, another daemon writes there, or its
+    /// end is no record.
     pub fn open(config: &schema::Audit) -> Result<(Self, AuditWriter), AuditError> {
         let (segments, chain, torn) = Segments::open(&config.dir, config.reserve.0)?;
         let (spool, left) = Spool::open(&config.dir, chain.next_seq).map_err(OpenError::from)?;
@@ -268,8 +270,9 @@ impl AuditLog {
         Ok((log, AuditWriter { queue, shared, thread: Some(thread) }))
     }
 
-    /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits for the disk.
-    /// What was taken outlives the process: the next one stores what this one had not come to.
+    /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits
+    /// for the disk. A record that was taken outlives the process: the next one stores what this one had not
+    /// come to.
     ///
     /// # Errors
     /// The record was not taken, and a gap record will say so. Whatever it was to record must not happen.
@@ -277,8 +280,8 @@ impl AuditLog {
         self.take(Class::Intent, record)
     }
 
-    /// Hands over the record of something that has happened: how a call ended, that the daemon stops. It finds room where an
-    /// intent does not any more.
+    /// Hands over the record of something that has happened: how a call ended, that the daemon stops. It
+    /// finds room where an intent does not any more.
     ///
     /// # Errors
     /// As for [`AuditLog::record`]; there is nothing that the caller could still refuse.
@@ -286,8 +289,8 @@ impl AuditLog {
         self.take(Class::Done, record)
     }
 
-    /// Hands over the record of a refusal of a known principal, or of something else that somebody can cause many of: such
-    /// records fill only half of the queue. What is above is counted in a gap record.
+    /// Hands over the record of a refusal of a known principal, or of something else that somebody can cause
+    /// many of: such records fill only half of the queue. Those above are counted in a gap record.
     ///
     /// # Errors
     /// As for [`AuditLog::record_done`].
@@ -295,8 +298,9 @@ impl AuditLog {
         self.take(Class::Refusal, record)
     }
 
-    /// Hands over the record of a refusal, at `stage` of the pipeline, of a request whose sender is not known. Of what one sender
-    /// causes within a second one record tells the number, and a tenth of the queue is all that they may take.
+    /// Hands over the record of a refusal, at `stage` of the pipeline, of a request whose sender is not
+    /// known. One record tells the number of those that one sender causes within a second, and a tenth of the
+    /// queue is all that they may take.
     pub fn record_stranger(&self, stage: &'static str, record: Record) {
         if let Some(record) = self.shared.strangers.count(stage, record, Instant::now())
             && self.take(Class::Stranger, record).is_err()
@@ -307,8 +311,8 @@ impl AuditLog {
 
     fn take(&self, class: Class, record: Record) -> Result<(), AuditFull> {
         let shared = &*self.shared;
-        // Counted before `closed` is looked at: the writer ends only when `closed` is set and this is back at zero, so a
-        // record that was taken is always written.
+        // Counted before `closed` is looked at: the writer ends only when `closed` is set and this is back at
+        // zero, so a record that was taken is always written.
         let waiting = shared.queued.fetch_add(1, Ordering::SeqCst);
         let taken = if shared.closed.load(Ordering::SeqCst) {
             Err(AuditFull::Closed)
@@ -337,7 +341,8 @@ impl AuditLog {
                 AuditFull::Closed
             }),
             Err(refusal) => {
-                // After the end, the log's last record says that the daemon stopped; a stranger's is counted by the caller.
+                // After the end, the log's last record says that the daemon stopped; a stranger's is counted
+                // by the caller.
                 if refusal != AuditFull::Closed && class != Class::Stranger {
                     shared.refused.fetch_add(1, Ordering::Relaxed);
                     // The first one wakes the writer, which may have emptied the queue meanwhile.
@@ -353,7 +358,7 @@ impl AuditLog {
         }
     }
 
-    /// Whether records reach the store.
+    /// True where records reach the store.
     ///
     /// # Errors
     /// Says why not, for `/ready` and the operator.

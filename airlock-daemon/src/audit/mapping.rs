@@ -24,8 +24,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `words` words of a file, which must have them: a file that is cut afterwards ends the process by SIGBUS
-    /// where it is touched, so it lies in a directory where only its owner may do that.
+    /// Maps the first `words` words of a file, which must have them: a file that is cut afterwards ends the
+    /// process by SIGBUS where it is touched, so it lies in a directory where only its owner may do that.
     ///
     /// # Errors
     /// The file is shorter, or its file system maps no files.
@@ -55,8 +55,9 @@ impl Mapping {
 
     /// The words.
     pub(super) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned, so aligned for words, and has `words` of them, any bits of which are a value. It lives
-        // as long as `self`. Another process that writes to the file changes values, as atomics may change.
+        // SAFETY: the mapping is page-aligned, so aligned for words, and has `words` of them, any bits of
+        // which are a value. It lives as long as `self`. Another process that writes to the file changes
+        // values, as atomics may change.
         unsafe { std::slice::from_raw_parts(self.start.cast::<AtomicU64>(), self.words) }
     }
 }

@@ -6,7 +6,8 @@ use super::event::Event;
 use super::record::{Record, Verdict};
 use crate::observe::escape::printable;
 
-/// The record as one sentence, without control characters: `alice (acme) called docs/read_file: allowed by rule reader`.
+/// The record as one sentence, without control characters:
+/// `alice (acme) called docs/read_file: allowed by rule reader`.
 pub fn message(record: &Record) -> String {
     let who = who(record);
     let what = what(record);

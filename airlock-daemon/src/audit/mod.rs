@@ -1,9 +1,9 @@
 //! The audit log: what a record says, how records are chained, stored, sent to journald and verified.
 //!
-//! A record is made on a worker ([`Record`]) and handed over without waiting ([`AuditLog::record`]): its text goes into a ring that
-//! outlives the process ([`spool`]), and from then on belongs to one writer thread, which numbers, chains, hashes and stores. A
-//! *line* is a record as stored: JSON, one line, with `prev`, the SHA-256 of the whole line before it. What is stored goes to
-//! journald by a thread of its own ([`forward`]).
+//! A record is made on a worker ([`Record`]) and handed over without waiting ([`AuditLog::record`]): its text
+//! goes into a ring that outlives the process ([`spool`]), and from then on belongs to one writer thread,
+//! which numbers, chains, hashes and stores. A *line* is a record as stored: JSON, one line, with `prev`, the
+//! SHA-256 of the whole line before it. Stored records go to journald by a thread of its own ([`forward`]).
 
 mod chain;
 mod event;

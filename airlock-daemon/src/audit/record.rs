@@ -1,4 +1,4 @@
-//! What one audit record says. Never a payload, a token or a matched secret.
+//! The content of one audit record. Never a payload, a token or a matched secret.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::chain::Hash;
 use super::event::Event;
 use crate::pipeline::Stage;
 
-/// The longest text a field keeps, in characters. What is longer is cut and ends in `…`.
+/// The longest text a field keeps, in characters. A longer text is cut and ends in `…`.
 const MAX_TEXT: usize = 256;
 /// How many groups or scopes a record names, and how long a name may be, in characters.
 const MAX_NAMES: usize = 64;
@@ -21,7 +21,7 @@ const MAX_SCOPES: usize = 1_024;
 const MAX_DETECTORS: usize = 64;
 const MAX_DETECTOR_NAME: usize = 64;
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -43,10 +43,11 @@ impl Verdict {
 
 /// One audit record, as a worker makes it. The writer thread adds `v`, `seq`, `time` and `prev`.
 ///
-/// Every field may come from outside and is bounded when the record is handed over. Absent fields are left out of the line.
+/// Every field may come from outside and is bounded when the record is handed over. Absent fields are left
+/// out of the line.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// What happened.
+    /// The event.
     pub event: Event,
     /// The id that the client was told as well.
     pub correlation_id: Option<Arc<str>>,
@@ -54,12 +55,13 @@ pub struct Record {
     pub trace_id: Option<Arc<str>>,
     /// The tenant of the subject.
     pub tenant: Option<Arc<str>>,
-    /// Whose token it was.
+    /// The owner of the token.
     pub subject: Option<Arc<str>>,
-    /// Who issued the token. This and the four below are what a policy judged by, on record with its decisions.
+    /// The issuer of the token. This and the four below are what a policy judged by, on record with its
+    /// decisions.
     pub issuer: Option<Arc<str>>,
-    /// The subject's groups: at most 64, of 128 characters each and 2,048 together. A name that is cut ends in `…`, and so does
-    /// a list, with an entry `…`.
+    /// The subject's groups: at most 64, of 128 characters each and 2,048 together. A name that is cut ends
+    /// in `…`, and so does a list, with an entry `…`.
     pub groups: Option<Arc<[Arc<str>]>>,
     /// The token's scopes: at most 64, of 128 characters each and 1,024 together, cut in the same way.
     pub scopes: Option<Arc<[Arc<str>]>>,
@@ -75,12 +77,12 @@ pub struct Record {
     pub unit: Option<Arc<str>>,
     /// The MCP method. In `kernel.denied`: the hook.
     pub method: Option<Arc<str>>,
-    /// Tool, prompt or resource, by the upstream's own name: without a URI's query, and at most 256 characters, with `…` in
-    /// the place of what is left out. In `kernel.denied`: what was to be reached.
+    /// Tool, prompt or resource, by the upstream's own name: without a URI's query, and at most 256
+    /// characters, with `…` in the place of what is left out. In `kernel.denied`: what was to be reached.
     pub target: Option<Arc<str>>,
     /// How many bytes the whole target has; there where `target` shows less of it.
     pub target_bytes: Option<u64>,
-    /// Whether it was let through.
+    /// True where it was let through.
     pub decision: Option<Verdict>,
     /// The stage of the pipeline that refused, named as its file: in `refusal` and `policy.shadowed`.
     pub stage: Option<Stage>,
@@ -88,8 +90,8 @@ pub struct Record {
     pub rule_id: Option<Arc<str>>,
     /// Why, in words.
     pub reason: Option<Arc<str>>,
-    /// What binds the record to its call: see [`input_digest`](super::input_digest). A digest, so that it cannot be the
-    /// arguments.
+    /// The digest that binds the record to its call: see [`input_digest`](super::input_digest). A digest, so
+    /// that it cannot be the arguments.
     pub input_digest: Option<Hash>,
     /// How often each detector matched.
     pub redactions: BTreeMap<Arc<str>, u32>,
@@ -101,8 +103,8 @@ pub struct Record {
     pub bytes: Option<u64>,
     /// In `gap`: how many records are missing.
     pub lost: Option<u64>,
-    /// How many events this one record stands for, where that is more than one: refusals of the same stranger in a second; in
-    /// `recovered`, how many records before it are an earlier process's.
+    /// How many events this one record stands for, where that is more than one: refusals of the same stranger
+    /// in a second; in `recovered`, how many records before it are an earlier process's.
     pub count: Option<u64>,
 }
 
@@ -112,7 +114,8 @@ impl Record {
         Self { event, ..Self::default() }
     }
 
-    /// The kernel denied `hook` (such as `connect4`) towards `target` to process `pid` running `program`, a server of `upstream`.
+    /// The kernel denied `hook` (such as `connect4`) towards `target` to process `pid` running `program`, a
+    /// server of `upstream`.
     pub fn kernel_denied(upstream: &str, pid: u32, program: &str, hook: &str, target: &str) -> Self {
         Self {
             upstream: Some(upstream.into()),
@@ -141,7 +144,7 @@ impl Record {
         Self { count: Some(count), reason: Some(reason.into()), ..Self::new(Event::Recovered) }
     }
 
-    /// Whether this is something an operator should look at.
+    /// True where this is something an operator should look at.
     pub fn is_refusal(&self) -> bool {
         self.decision == Some(Verdict::Deny) || matches!(self.event, Event::Refusal | Event::KernelDenied)
     }
@@ -198,7 +201,7 @@ impl From<Record> for Bounded {
             let mut bounded = BTreeMap::new();
             for (name, count) in std::mem::take(redactions) {
                 let name = clip(&name, MAX_DETECTOR_NAME).unwrap_or(name);
-                // What does not fit is counted under one name rather than dropped.
+                // Names that do not fit are counted under one name rather than dropped.
                 let full = bounded.len() >= MAX_DETECTORS - 1 && !bounded.contains_key(&name);
                 let total: &mut u32 = bounded.entry(if full { "…".into() } else { name }).or_default();
                 *total = total.saturating_add(count);
@@ -240,7 +243,8 @@ fn clip(text: &str, max: usize) -> Option<Arc<str>> {
     Some(format!("{}…", text.get(..keep)?).into())
 }
 
-/// `text` cut to `max` characters in its middle, or `None` if it fits already: two long names may differ at either end.
+/// `text` cut to `max` characters in its middle, or `None` if it fits already: two long names may differ at
+/// either end.
 fn clip_middle(text: &str, max: usize) -> Option<Arc<str>> {
     let count = text.chars().count();
     if count <= max {

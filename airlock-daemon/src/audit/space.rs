@@ -8,8 +8,8 @@ use super::log::Space;
 /// A reserve is never more than this part of the file system.
 const PART: u64 = 20;
 
-/// Judges the room for the log in `dir`, of which `reserve` bytes are to stay: below all of it no refusal of a stranger is
-/// written, below half of it no request is accepted whose record would have to be.
+/// Judges the room for the log in `dir`, of which `reserve` bytes are to stay: below all of it no refusal of
+/// a stranger is written, below half of it no request is accepted whose record would have to be.
 ///
 /// # Errors
 /// The file system does not answer.

@@ -1,12 +1,14 @@
 //! Records that were taken and are not stored yet, where the death of the process does not reach them.
 //!
-//! Workers put a record's text into a ring that lies in a file ([`FILE`] in the log's directory) mapped into memory, which costs
-//! them no system call. Everything in it is the kernel's from then on: a process that is killed takes nothing along, and the next
-//! one finds what the writer had not come to. A host that loses its power may lose it, as it may lose what is not synced.
+//! Workers put a record's text into a ring that lies in a file ([`FILE`] in the log's directory) mapped into
+//! memory, which costs them no system call. Everything in it is the kernel's from then on: a process that is
+//! killed takes nothing along, and the next one finds what the writer had not come to. A host that loses its
+//! power may lose it, as it may lose what is not synced.
 //!
-//! The file is a header of [`HEADER`] words and a ring. Positions count words from the beginning of time, and a place in the ring
-//! is a position modulo its size, so that what an earlier lap left is never taken for a record. An entry is [`ENTRY`] words
-//! (committed length, its own position, time in microseconds, number in the log) and its text.
+//! The file is a header of [`HEADER`] words and a ring. Positions count words from the beginning of time, and
+//! a place in the ring is a position modulo its size, so that what an earlier lap left is never taken for a
+//! record. An entry is [`ENTRY`] words (committed length, its own position, time in microseconds, number in
+//! the log) and its text.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -37,8 +39,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"airlock1");
 const COMMITTED: u64 = 0x5245_4344 << 32;
 /// The number of an entry that the writer has not come to.
 const UNNUMBERED: u64 = u64::MAX;
-/// A ring that has become empty begins at its first place again, once it is further than this many words into a lap: the few pages
-/// that are in use stay the same, and are written to disk once in a while instead of one after another.
+/// A ring that has become empty begins at its first place again, once it is further than this many words into
+/// a lap: the few pages that are in use stay the same, and are written to disk once in a while instead of one
+/// after another.
 const WARM: u64 = 16 * 1024;
 
 // Where things are in the header; each in a line of the cache of its own.
@@ -89,8 +92,8 @@ thread_local! {
 }
 
 impl Spool {
-    /// Opens the ring in `dir`, the lock of which must be held, and takes out what an earlier process had left there and the log,
-    /// whose next number is `next_seq`, does not have.
+    /// Opens the ring in `dir`, the lock of which must be held, and takes out what an earlier process had
+    /// left there and the log, whose next number is `next_seq`, does not have.
     ///
     /// # Errors
     /// The file cannot be made, filled or mapped.
@@ -107,14 +110,16 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::new("open", &path, error)),
         }
-        // Made whole under another name: whatever ends the process meanwhile, `pending` is a ring or is not there.
+        // Made whole under another name: whatever ends the process meanwhile, `pending` is a ring or is not
+        // there.
         let new = dir.join(format!("{FILE}.new"));
         let made = Self::make(&new).and_then(|spool| {
             std::fs::rename(&new, &path).map_err(|error| StoreError::new("name", &path, error))?;
             Ok(spool)
         });
         if made.is_err() {
-            // It may have taken the last room on the disk; where it was never made there is nothing to remove.
+            // It may have taken the last room on the disk; where it was never made there is nothing to
+            // remove.
             let _ = std::fs::remove_file(&new);
         }
         Ok((made?, left))
@@ -127,8 +132,8 @@ impl Spool {
         Self { map, size: words, left_until: 0 }
     }
 
-    /// Makes an empty ring in a new file. All its blocks are taken at once: where the disk is full later, no write to the mapping
-    /// fails.
+    /// Makes an empty ring in a new file. All its blocks are taken at once: where the disk is full later, no
+    /// write to the mapping fails.
     fn make(path: &Path) -> Result<Self, StoreError> {
         let fail = |error| StoreError::new("make room for records in", path, error);
         let mut options = OpenOptions::new();
@@ -167,7 +172,8 @@ impl Spool {
         let mut left = Left::default();
         let mut at = start;
         while at < end {
-            // An entry that was reserved and never committed had no effect yet. The next one tells its own position.
+            // An entry that was reserved and never committed had no effect yet. The next one tells its own
+            // position.
             let Some((slot, time, seq)) = spool.entry(at, end) else {
                 at += 1;
                 continue;
@@ -182,13 +188,14 @@ impl Spool {
         Some((spool, left))
     }
 
-    /// Gives back the room of what an earlier process left, once it is stored and before anything else is given back.
+    /// Gives back the room of what an earlier process left, once it is stored and before anything else is
+    /// given back.
     pub(super) fn forget_left(&self) {
         self.header(AT_TAIL).store(self.left_until, Ordering::Release);
     }
 
-    /// Puts a record, whose text `write` appends to the vector it gets. None where it would find no room in the first `percent` of
-    /// the ring's.
+    /// Puts a record, whose text `write` appends to the vector it gets. None where it would find no room in
+    /// the first `percent` of the ring's.
     pub(super) fn put(
         &self,
         time: SystemTime,
@@ -204,7 +211,8 @@ impl Spool {
             let most = self.size / 100 * percent;
             let fits = |at: u64| {
                 let tail = self.header(AT_TAIL).load(Ordering::Acquire);
-                // The tail is ahead where others have put, stored and freed since `at` was read: then the exchange fails.
+                // The tail is ahead where others have put, stored and freed since `at` was read: then the
+                // exchange fails.
                 ((at + words).saturating_sub(tail) <= most).then_some(at + words)
             };
             let at = head.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
@@ -258,7 +266,8 @@ impl Spool {
         tail.store(at, Ordering::Release);
         if at % self.size > WARM {
             let (head, lap) = (self.header(AT_HEAD), at.next_multiple_of(self.size));
-            // Fails where somebody puts a record just now. Until the tail follows, the rest of the lap counts as taken.
+            // Fails where somebody puts a record just now. Until the tail follows, the rest of the lap counts
+            // as taken.
             if head.compare_exchange(at, lap, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 tail.store(lap, Ordering::Release);
             }
@@ -433,7 +442,8 @@ mod tests {
         let (spool, left) = Spool::open(dir.path(), 0).unwrap();
         assert_eq!(left, Left::default());
         let slots = ["zero", "one", "two", "three"].map(|text| put(&spool, text).unwrap());
-        // The first is stored and given back, the second stored, the third numbered and not stored, the fourth not looked at.
+        // The first is stored and given back, the second stored, the third numbered and not stored, the
+        // fourth not looked at.
         for (slot, seq) in slots.iter().zip(0..3) {
             spool.number(*slot, seq);
         }

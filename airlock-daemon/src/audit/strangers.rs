@@ -1,9 +1,9 @@
 //! Refusals of nobody: of requests whose sender is not known, of which anybody can send any number.
 //!
-//! The first of a kind (the same sender, stage and status) is recorded as it is. Those that follow are counted, and each second one
-//! record tells their number. Only so many new kinds a second have a record of their own; the rest are counted together. So a flood
-//! leaves some records a second instead of some for each request, and the log, the disk and the journal stay those of known
-//! principals.
+//! The first of a kind (the same sender, stage and status) is recorded as it is. Those that follow are
+//! counted, and each second one record tells their number. Only so many new kinds a second have a record of
+//! their own; the rest are counted together. So a flood leaves some records a second instead of some for each
+//! request, and the log, the disk and the journal stay those of known principals.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -110,7 +110,8 @@ fn summary(first: &Record, count: u64) -> Record {
     Record { count: Some(count), correlation_id: None, trace_id: None, latency_us: None, ..first.clone() }
 }
 
-/// Whose refusals are counted together: addresses of IPv6 by their /64, since whoever has one has all of it.
+/// Senders whose refusals are counted together: addresses of IPv6 by their /64, since whoever has one has all
+/// of it.
 fn sender(client: Option<&str>) -> Box<str> {
     let client = client.unwrap_or_default();
     match client.parse::<Ipv6Addr>() {

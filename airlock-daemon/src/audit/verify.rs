@@ -1,7 +1,8 @@
 //! Reads a whole log and says whether it is what was written: `airlock audit verify`.
 //!
-//! The chain finds an edit, a removal, an insertion and a reordering anywhere before the last line. It cannot find that the
-//! last line was edited or that whole lines were cut off the end; a head hash noted earlier (`expected_head`) can.
+//! The chain finds an edit, a removal, an insertion and a reordering anywhere before the last line. It cannot
+//! find that the last line was edited or that whole lines were cut off the end; a head hash noted earlier
+//! (`expected_head`) can.
 
 mod finding;
 pub mod journal;
@@ -26,7 +27,7 @@ const MAX_FINDINGS: usize = 100;
 /// How often the unfinished last line of a log in use is read again before it counts as cut.
 const TAIL_RETRIES: u32 = 100;
 
-/// What every line must have; everything else in it is covered by the hash.
+/// The members that every line must have; everything else in it is covered by the hash.
 #[derive(Debug, Deserialize)]
 struct Fields<'a> {
     v: u64,
@@ -47,7 +48,7 @@ pub struct Parsed {
     pub seq: u64,
     /// Its time.
     pub time: SystemTime,
-    /// What it says of the line before.
+    /// Its hash of the line before.
     pub prev: Hash,
     /// For a `gap` record, how many records it says are missing.
     pub gap: Option<u64>,
@@ -83,7 +84,7 @@ pub fn parse_hash(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// What a whole log turned out to be.
+/// The verdict on a whole log.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Lines that are records.
@@ -96,18 +97,19 @@ pub struct Report {
     pub first_seq: Option<u64>,
     /// Number of the last record.
     pub last_seq: Option<u64>,
-    /// What is wrong, in the order of the log; at most 100.
+    /// The faults, in the order of the log; at most 100.
     pub findings: Vec<Finding>,
     /// Findings beyond those.
     pub more_findings: u64,
     /// Records that gap records say are missing, and the place of the first such record.
     pub gaps: Option<(u64, Place)>,
-    /// How often time went backwards, and where first. The clock was set back; the chain proves the order all the same.
+    /// How often time went backwards, and where first. The clock was set back; the chain proves the order all
+    /// the same.
     pub clock_steps: Option<(u64, Place)>,
 }
 
 impl Report {
-    /// Whether nothing is in doubt.
+    /// True where nothing is in doubt.
     pub fn intact(&self) -> bool {
         self.findings.is_empty()
     }
@@ -129,8 +131,9 @@ pub enum VerifyError {
     Empty(PathBuf),
 }
 
-/// Reads the log in `dir` from end to end, in memory bounded by the length of a line. With `expected_head`, some line must
-/// have that hash: a head noted earlier proves that nothing before it was changed since, and nothing cut off before it.
+/// Reads the log in `dir` from end to end, in memory bounded by the length of a line. With `expected_head`,
+/// some line must have that hash: a head noted earlier proves that nothing before it was changed since, and
+/// nothing cut off before it.
 pub fn verify(dir: &Path, expected_head: Option<Hash>) -> Result<Report, VerifyError> {
     let read = |path: &Path, source| VerifyError::Read { path: path.to_owned(), source };
     let paths = segments(dir).map_err(|e| read(dir, e))?;
@@ -153,7 +156,8 @@ struct Before {
     damaged: bool,
     /// Where the chain stood before it, in case it was inserted.
     chain: Chain,
-    /// Its own `prev` was not the hash of its predecessor, and it is not known yet which of the two was edited.
+    /// Its own `prev` was not the hash of its predecessor, and it is not known yet which of the two was
+    /// edited.
     unsure_of: Option<Place>,
 }
 
@@ -271,7 +275,8 @@ impl Walk {
         self.before = Some(Before { place: place.clone(), seq: parsed.seq, hash, damaged, chain, unsure_of });
     }
 
-    /// Two neighbours did not fit: the next line knows the hash of the second, and so which of the two was edited.
+    /// Two neighbours did not fit: the next line knows the hash of the second, and so which of the two was
+    /// edited.
     fn settle(&mut self, next: &Parsed) {
         let Some(before) = self.before.as_mut() else { return };
         let Some(first) = before.unsure_of.take() else { return };

@@ -1,7 +1,8 @@
 //! The one thread that numbers, chains, hashes and stores records.
 //!
-//! It takes what is queued as one batch, writes the batch at once, syncs it, and only then takes the next, so that many
-//! records share one sync. Between batches it rests a few milliseconds: that groups more, and workers need not wake it.
+//! It takes what is queued as one batch, writes the batch at once, syncs it, and only then takes the next, so
+//! that many records share one sync. Between batches it rests a few milliseconds: that groups more, and
+//! workers need not wake it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,10 +28,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 /// How often is looked whether there is room again, where there is little.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Records that reach the queue in another order than their times differ by less than this; a larger step is the clock's.
+/// Records that reach the queue in another order than their times differ by less than this; a larger step is
+/// the clock's.
 const JITTER: Duration = Duration::from_secs(1);
 
-/// What travels through the queue.
+/// A message of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Queued {
     /// A record in the spool, and when it was made.
@@ -103,7 +105,7 @@ impl Writer {
     }
 
     fn write_all(&mut self) -> Result<(), AuditError> {
-        // What an earlier process left is stored before anything else, and only then given up.
+        // Records that an earlier process left are stored before anything else, and only then given up.
         self.look_at_space();
         if self.batch.records > 0 {
             self.commit()?;
@@ -128,11 +130,12 @@ impl Writer {
                 }
             };
             self.look_at_space();
-            // Asked once: what is closed while this round is under way has one more round, with all that was counted till then.
+            // Asked once: what is closed while this round is under way has one more round, with all that was
+            // counted till then.
             let last = gone || self.closed();
             self.add_strangers(last);
-            // After what was waiting already, so that time does not run backwards; and not where every such record would take
-            // from the little that is left.
+            // After what was waiting already, so that time does not run backwards; and not where every such
+            // record would take from the little that is left.
             self.lost += self.shared.lost.swap(0, Ordering::SeqCst);
             if self.lost > 0 && !full && (self.shared.space() != Space::Gone || last) {
                 let reason = "they were refused together with their calls, because the store failed or did not keep up";
@@ -158,8 +161,8 @@ impl Writer {
         }
     }
 
-    /// Waits for a record, for the end of a second in which strangers were refused, or to look again whether there is room. False
-    /// where nobody can send any more.
+    /// Waits for a record, for the end of a second in which strangers were refused, or to look again whether
+    /// there is room. False where nobody can send any more.
     fn wait(&mut self) -> bool {
         let again = (self.shared.space() != Space::Plenty).then(|| Instant::now() + LOOK_AGAIN);
         let received = match self.shared.strangers.due().into_iter().chain(again).min() {
@@ -239,7 +242,8 @@ impl Writer {
         self.batch.records += 1;
     }
 
-    /// The time of the next line: workers race for the queue, and what they made in the same moment keeps the order of the queue.
+    /// The time of the next line: workers race for the queue, and what they made in the same moment keeps the
+    /// order of the queue.
     fn in_order(&mut self, time: SystemTime) -> SystemTime {
         let behind = self.time.duration_since(time).unwrap_or_default();
         self.time = if behind < JITTER { self.time.max(time) } else { time };

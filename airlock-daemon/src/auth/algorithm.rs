@@ -1,4 +1,5 @@
-//! Signature algorithms by their names (RFC 7518 section 3.1, RFC 8037): those with a public key, and no others.
+//! Signature algorithms by their names (RFC 7518 section 3.1, RFC 8037): those with a public key, and no
+//! others.
 
 use jsonwebtoken::Algorithm;
 
@@ -17,7 +18,8 @@ pub(crate) fn of_token(name: &str) -> Option<SignatureAlgorithm> {
     ALL.into_iter().find(|algorithm| self::name(*algorithm) == name)
 }
 
-/// The algorithm of a key's `alg`. RFC 9864 names the curve instead of `EdDSA`: the same algorithm for this curve.
+/// The algorithm of a key's `alg`. RFC 9864 names the curve instead of `EdDSA`: the same algorithm for this
+/// curve.
 pub(crate) fn of_key(name: &str) -> Option<SignatureAlgorithm> {
     if name == "Ed25519" { Some(EdDSA) } else { of_token(name) }
 }

@@ -1,13 +1,16 @@
 //! Where a token is good: its audience, bound to endpoints (RFC 8707, RFC 9068 section 4).
 //!
-//! Each MCP endpoint of this host is a resource of its own: `…/mcp` is the merged one, `…/mcp/docs` that of one upstream. Of
-//! the values of `aud`, only these count, and a token without any of them is meant for somebody else:
+//! Each MCP endpoint of this host is a resource of its own: `…/mcp` is the merged one, `…/mcp/docs` that of
+//! one upstream. Only these values of `aud` count, and a token without any of them is meant for somebody
+//! else:
 //!
-//! - a configured audience that is not the URL of one upstream's endpoint: the token is good at all endpoints;
-//! - the URL of one upstream's endpoint, where it is configured itself or the URL of the merged endpoint is: the token is
-//!   good at that endpoint alone, not at another one and not at the merged one.
+//! - a configured audience that is not the URL of one upstream's endpoint: the token is good at all
+//!   endpoints;
+//! - the URL of one upstream's endpoint, where it is configured itself or the URL of the merged endpoint is:
+//!   the token is good at that endpoint alone, not at another one and not at the merged one.
 //!
-//! URLs are compared letter by letter: an issuer that writes them otherwise than the metadata does is not believed.
+//! URLs are compared letter by letter: an issuer that writes them otherwise than the metadata does is not
+//! believed.
 
 use std::fmt;
 
@@ -21,7 +24,8 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Whether a token of this reach is good at the endpoint of an upstream; `None` is the merged endpoint.
+    /// True where a token of this reach is good at the endpoint of an upstream; `None` is the merged
+    /// endpoint.
     pub fn covers(&self, upstream: Option<&str>) -> bool {
         match (self, upstream) {
             (Self::Everywhere, _) => true,

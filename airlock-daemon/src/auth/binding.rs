@@ -1,5 +1,6 @@
-//! To whom a token is bound (RFC 7800): the key of a client's proofs (RFC 9449), its certificate (RFC 8705), or nobody but its
-//! bearer. A binding that is not checked is worth nothing, so one that cannot be is refused.
+//! To whom a token is bound (RFC 7800): the key of a client's proofs (RFC 9449), its certificate (RFC 8705),
+//! or nobody but its bearer. A binding that is not checked is worth nothing, so one that cannot be is
+//! refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +11,7 @@ use super::error::{Quoted, TokenError};
 use super::lookup::bad;
 use super::principal::Identity;
 
-/// What one token says in `cnf`. All that is there must hold.
+/// The claim `cnf` of one token. All that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// `jkt`: the thumbprint of the key that signs proofs.
@@ -19,12 +20,12 @@ pub(crate) struct Binding {
     certificate: Option<[u8; 32]>,
 }
 
-/// What a request shows to be let in. Never shown itself.
+/// The credentials that a request shows to be let in. Never shown itself.
 #[derive(Clone, Copy)]
 pub struct Shown<'a> {
     /// The access token.
     pub token: &'a str,
-    /// What came with it where its scheme is `DPoP`; none where it came as a bearer token.
+    /// The proof that came with it where its scheme is `DPoP`; none where it came as a bearer token.
     pub proof: Option<Proof<'a>>,
     /// SHA-256 of the certificate that the client showed on this connection and proved to be its own.
     pub certificate: Option<&'a [u8; 32]>,
@@ -82,10 +83,12 @@ impl Binding {
         Ok(binding)
     }
 
-    /// Checks that who shows the token of `holder` is the one that it is bound to. A proof that is good is used up by it.
+    /// Checks that who shows the token of `holder` is the one that it is bound to. A proof that is good is
+    /// used up by it.
     ///
     /// # Errors
-    /// The scheme is not that of such a token, the certificate is missing or another, or the proof is not good.
+    /// The scheme is not that of such a token, the certificate is missing or another, or the proof is not
+    /// good.
     pub(crate) fn check(
         &self,
         shown: &Shown<'_>,

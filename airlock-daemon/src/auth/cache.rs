@@ -1,7 +1,7 @@
 //! Verified tokens, so that a token is verified once and not with each call.
 //!
-//! The key is the token's SHA-256: whoever reads this memory learns no token, and two tokens with one digest do not exist. Refusals
-//! are never stored, so that a flood of bad tokens cannot push good ones out.
+//! The key is the token's SHA-256: whoever reads this memory learns no token, and two tokens with one digest
+//! do not exist. Refusals are never stored, so that a flood of bad tokens cannot push good ones out.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Whether the token would be accepted again: not expired, and its key still published.
+    /// True where the token would be accepted again: not expired, and its key still published.
     pub(crate) fn holds(&self, keys: &KeySet, now: u64) -> bool {
         now < self.until && (self.generation == keys.generation || keys.holds(&self.key))
     }
@@ -45,7 +45,7 @@ impl Entry {
 /// The SHA-256 of a token.
 pub(crate) type Digest = [u8; 32];
 
-/// What a token is remembered by.
+/// The key by which a token is remembered.
 pub(crate) fn digest(token: &str) -> Digest {
     Sha256::digest(token).into()
 }

@@ -12,10 +12,10 @@ use crate::config::schema;
 /// An `exp` further ahead than this (ten years) is an error of its issuer, or not seconds at all.
 const ABSURD_LIFETIME_SECS: u64 = 10 * 366 * 86_400;
 
-/// What the claims of a good token say.
+/// The facts in the claims of a good token.
 #[derive(Debug)]
 pub(crate) struct Verified {
-    /// Whose it is.
+    /// The owner.
     pub(crate) principal: Principal,
     /// Where it is good.
     pub(crate) reach: Reach,
@@ -23,7 +23,7 @@ pub(crate) struct Verified {
     pub(crate) binding: Binding,
 }
 
-/// What the claims of one issuer must say.
+/// The rules for claims of one issuer.
 #[derive(Debug)]
 pub(crate) struct Rules {
     issuer: String,
@@ -63,7 +63,8 @@ impl Rules {
     /// # Errors
     /// The first claim that does not hold.
     pub(crate) fn check(&self, claims: Map<String, Value>, now: u64) -> Result<Verified, TokenError> {
-        // By their own names only: no path leads to a registered claim (RFC 7519 section 4.1), they have no dots.
+        // By their own names only: no path leads to a registered claim (RFC 7519 section 4.1), they have no
+        // dots.
         let subject = text(&claims, "sub")?.ok_or(TokenError::MissingClaim("sub"))?;
         match text(&claims, "iss")? {
             Some(issuer) if issuer == self.issuer => {}
@@ -77,7 +78,8 @@ impl Rules {
             wanted: self.audience.to_string(),
         })?;
         let expires_at = self.check_times(&claims, now)?;
-        // Logout tokens and their kin (RFC 8417) are signed by the same keys, often without a `typ` of their own.
+        // Logout tokens and their kin (RFC 8417) are signed by the same keys, often without a `typ` of their
+        // own.
         if claims.contains_key("events") {
             return Err(bad("events", "tells of an event: not an access token"));
         }
@@ -135,9 +137,9 @@ impl Rules {
     }
 }
 
-/// The claim by which a token is known not to be an access token. ID tokens are made for the client that asked for them, are shown
-/// to more than one party, and are bound to no resource (`OpenID` Connect Core section 2); many providers sign them with the same
-/// keys, and without a `typ` of their own in the header.
+/// The claim by which a token is known not to be an access token. ID tokens are made for the client that
+/// asked for them, are shown to more than one party, and are bound to no resource (`OpenID` Connect Core
+/// section 2); many providers sign them with the same keys, and without a `typ` of their own in the header.
 fn foreign_mark(claims: &Map<String, Value>, id_tokens: bool) -> Option<&'static str> {
     /// Claims of ID tokens alone (`OpenID` Connect Core sections 2 and 3.3.2.11, FAPI).
     const MARKS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];

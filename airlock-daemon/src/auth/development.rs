@@ -1,7 +1,8 @@
 //! An identity provider inside the daemon, for trying Airlock out: on loopback only, with keys made at start.
 //!
-//! Whoever reaches its address gets a token for whatever name they like. So it listens on loopback addresses only, refuses
-//! requests that a browser might have been tricked into, and is refused by configuration next to a public listener.
+//! Whoever reaches its address gets a token for whatever name they like. So it listens on loopback addresses
+//! only, refuses requests that a browser might have been tricked into, and is refused by configuration next
+//! to a public listener.
 
 mod server;
 
@@ -41,7 +42,7 @@ pub enum DevelopmentError {
     Listen {
         /// As configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// `run` was called a second time.
@@ -52,7 +53,7 @@ pub enum DevelopmentError {
     Key(String),
 }
 
-/// What is to be in a token.
+/// The content of a token to be made.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     /// `sub`.
@@ -108,8 +109,8 @@ impl SigningKey {
 }
 
 impl DevelopmentIssuer {
-    /// Binds the address and makes a key. With port 0 the system chooses a port, known from here on. Nothing is answered
-    /// before [`DevelopmentIssuer::run`].
+    /// Binds the address and makes a key. With port 0 the system chooses a port, known from here on. Nothing
+    /// is answered before [`DevelopmentIssuer::run`].
     ///
     /// # Errors
     /// An address that is not loopback or cannot be bound.
@@ -162,7 +163,8 @@ impl DevelopmentIssuer {
         }
     }
 
-    /// Answers requests until it is dropped. Belongs on the control thread (a tokio runtime with I/O and time).
+    /// Answers requests until it is dropped. Belongs on the control thread (a tokio runtime with I/O and
+    /// time).
     ///
     /// # Errors
     /// It is already running, or the listener cannot be used.
@@ -181,7 +183,7 @@ impl DevelopmentIssuer {
     /// A signed access token (RFC 9068).
     ///
     /// # Errors
-    /// What is wrong with the request, as a sentence.
+    /// The fault of the request, as a sentence.
     pub fn token(&self, request: &TokenRequest) -> Result<String, String> {
         if request.subject.is_empty() {
             return Err("`subject` is empty".into());

@@ -12,7 +12,8 @@ use crate::config::schema::SignatureAlgorithm;
 #[derive(Debug)]
 pub(crate) struct Locations {
     issuer: String,
-    /// Where plain http may go: the issuer's own host, if that is this host and the issuer is plain http itself.
+    /// Where plain http may go: the issuer's own host, if that is this host and the issuer is plain http
+    /// itself.
     plain_host: Option<String>,
     is_loopback: bool,
     urls: [Uri; 2],
@@ -20,7 +21,7 @@ pub(crate) struct Locations {
 
 impl Locations {
     /// # Errors
-    /// What is wrong with the issuer's name, as the end of a sentence that begins with it.
+    /// The fault of the issuer's name, as the end of a sentence that begins with it.
     pub(crate) fn of(issuer: &str) -> Result<Self, String> {
         let url = checked_url(issuer, true)?;
         if url.query().is_some() || issuer.contains('#') {

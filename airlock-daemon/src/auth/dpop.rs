@@ -1,4 +1,5 @@
-//! Proofs of possession (RFC 9449): a client shows with each request that it holds the key to which its token is bound.
+//! Proofs of possession (RFC 9449): a client shows with each request that it holds the key to which its token
+//! is bound.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
@@ -27,7 +28,8 @@ const TIME: usize = 8;
 /// Bytes of the code behind it.
 const CODE: usize = 16;
 
-/// Header members that are refused (RFC 7515 section 4.1, RFC 7797): they change how a proof is to be read, or name another key.
+/// Header members that are refused (RFC 7515 section 4.1, RFC 7797): they change how a proof is to be read,
+/// or name another key.
 const REFUSED_MEMBERS: [&str; 6] = ["crit", "b64", "jku", "x5u", "x5c", "x5t"];
 /// Members of a key that nobody else may know (RFC 7518 section 6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -52,7 +54,7 @@ pub enum ProofError {
     WrongRequest {
         /// `htm`, `htu` or `ath`.
         claim: &'static str,
-        /// What it should say.
+        /// The value that is expected.
         expected: String,
     },
     /// `iat` is too far from now.
@@ -98,7 +100,7 @@ impl ProofError {
         }
     }
 
-    /// Whether it is what somebody sends who does not have the key.
+    /// True where it is what somebody sends who does not have the key.
     pub(crate) fn is_guess(&self) -> bool {
         matches!(self, Self::Malformed(_) | Self::WrongKey | Self::BadSignature)
     }
@@ -111,14 +113,15 @@ pub(crate) struct Request<'a> {
     pub(crate) base_url: &'a str,
     pub(crate) path: &'a str,
     pub(crate) token: &'a str,
-    /// Whose token it is.
+    /// The owner of the token.
     pub(crate) holder: &'a Identity,
 }
 
 /// Judges proofs: knows the nonces that it gave out, and the proofs that it has seen.
 #[derive(Debug)]
 pub(crate) struct Dpop {
-    /// Of this process alone: what an earlier one has seen is known to nobody, and its nonces are not taken.
+    /// It belongs to this process alone: what an earlier one has seen is known to nobody, and its nonces are
+    /// not taken.
     key: hmac::Key,
     replay: Replay,
 }
@@ -133,8 +136,8 @@ impl Dpop {
         Ok(Self { key, replay: Replay::default() })
     }
 
-    /// The nonce that proofs must have from now on (RFC 9449 section 9). It needs no memory: it is the time, and a code that
-    /// nobody else can make.
+    /// The nonce that proofs must have from now on (RFC 9449 section 9). It needs no memory: it is the time,
+    /// and a code that nobody else can make.
     pub(crate) fn nonce(&self, now: u64) -> String {
         self.nonce_of(now / NONCE_SECS)
     }
@@ -155,7 +158,8 @@ impl Dpop {
             && verify_slices_are_equal(nonce.as_bytes(), self.nonce_of(given).as_bytes()).is_ok()
     }
 
-    /// Judges the proof of a request with a token that is bound to the key of this thumbprint. A good one is used up.
+    /// Judges the proof of a request with a token that is bound to the key of this thumbprint. A good one is
+    /// used up.
     ///
     /// # Errors
     /// The first check that fails (RFC 9449 section 4.3).
@@ -225,7 +229,7 @@ impl Dpop {
     }
 }
 
-/// Whether the claims are about this method, this URL and this token.
+/// True where the claims are about this method, this URL and this token.
 fn about(claims: &Map<String, Value>, request: &Request<'_>) -> Result<(), ProofError> {
     if text(claims, "htm")? != request.method {
         return Err(ProofError::WrongRequest { claim: "htm", expected: request.method.to_owned() });
@@ -242,7 +246,8 @@ fn about(claims: &Map<String, Value>, request: &Request<'_>) -> Result<(), Proof
     Ok(())
 }
 
-/// Scheme, host, port and path of a URL; its query and its fragment do not count (RFC 9449 section 4.3, number 9).
+/// Scheme, host, port and path of a URL; its query and its fragment do not count (RFC 9449 section 4.3,
+/// number 9).
 fn place(url: &str) -> Option<(String, String, u16, String)> {
     let url: Uri = url.parse().ok()?;
     let scheme = url.scheme_str()?.to_ascii_lowercase();

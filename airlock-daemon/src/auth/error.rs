@@ -7,8 +7,8 @@ use super::dpop::ProofError;
 
 /// Why a bearer token is refused.
 ///
-/// `Display` is for the operator's log and may quote the token's (unverified) issuer or key id, shortened and escaped;
-/// [`TokenError::reason`] is for the client and quotes nothing.
+/// `Display` is for the operator's log and may quote the token's (unverified) issuer or key id, shortened and
+/// escaped; [`TokenError::reason`] is for the client and quotes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -84,7 +84,8 @@ pub enum TokenError {
         /// Where it would be good.
         good_at: String,
     },
-    /// The claim stands elsewhere (`OpenID` Connect Core section 5.6.2), and addresses in tokens are not followed.
+    /// The claim stands elsewhere (`OpenID` Connect Core section 5.6.2), and addresses in tokens are not
+    /// followed.
     #[error(
         "claim `{claim}` is not in the token but only referred to (too many groups, most likely): have the issuer assign \
          fewer groups or application roles, and name their claim in `claims`"
@@ -110,7 +111,7 @@ pub enum TokenError {
     BadClaim {
         /// The claim.
         claim: String,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: &'static str,
     },
     /// Valid, but the bearer is in none of `auth.required_groups`.
@@ -218,8 +219,8 @@ impl TokenError {
         }
     }
 
-    /// Whether it may have been a guess: forged, unknown or malformed. A token that a trusted issuer has signed is none, however
-    /// late it comes or whomever it is meant for: its bearer has nothing to find out.
+    /// True where it may have been a guess: forged, unknown or malformed. A token that a trusted issuer has
+    /// signed is none, however late it comes or whomever it is meant for: its bearer has nothing to find out.
     pub fn is_guess(&self) -> bool {
         match self {
             Self::TooLarge { .. }
@@ -252,7 +253,8 @@ impl TokenError {
         }
     }
 
-    /// Whether the answer to it is about proofs of possession, so that its challenge is of the scheme `DPoP`.
+    /// True where the answer to it is about proofs of possession, so that its challenge is of the scheme
+    /// `DPoP`.
     pub fn is_about_proofs(&self) -> bool {
         matches!(self, Self::ProofNeeded | Self::Proof(_))
     }
@@ -267,8 +269,8 @@ impl TokenError {
         }
     }
 
-    /// The `error` of `WWW-Authenticate` (RFC 6750 section 3.1); for a 503, which carries no such header, the OAuth
-    /// code `temporarily_unavailable`.
+    /// The `error` of `WWW-Authenticate` (RFC 6750 section 3.1); for a 503, which carries no such header, the
+    /// OAuth code `temporarily_unavailable`.
     pub fn error_code(&self) -> &'static str {
         match self {
             Self::Forbidden { .. }
@@ -294,7 +296,8 @@ impl TokenError {
     }
 }
 
-/// Text from an unverified token: shortened to 120 characters and shown with escapes, so that it cannot forge log lines.
+/// Text from an unverified token: shortened to 120 characters and shown with escapes, so that it cannot forge
+/// log lines.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Quoted(String);
 
@@ -339,7 +342,7 @@ pub enum AuthSetupError {
     BadIssuer {
         /// As configured.
         issuer: String,
-        /// What is wrong and what would be right.
+        /// The fault, and the remedy.
         problem: String,
     },
     /// Two entries of the same name.
@@ -352,7 +355,7 @@ pub enum AuthSetupError {
         issuer: String,
         /// The field.
         field: &'static str,
-        /// What to write.
+        /// The text to write.
         remedy: &'static str,
     },
 }

@@ -1,4 +1,5 @@
-//! Fetching documents of identity providers: bounded in time and size, without redirects, from within a [`Zone`].
+//! Fetching documents of identity providers: bounded in time and size, without redirects, from within a
+//! [`Zone`].
 
 use std::fmt;
 use std::net::IpAddr;
@@ -168,7 +169,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a URL's host is this host for certain: a loopback address or `localhost`.
+/// True where a URL's host is this host for certain: a loopback address or `localhost`.
 pub(crate) fn is_loopback_host(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>() {
@@ -177,7 +178,8 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
     }
 }
 
-/// Parses a URL that documents may be fetched from: https, or http to loopback where `allow_loopback`; no user name in it.
+/// Parses a URL that documents may be fetched from: https, or http to loopback where `allow_loopback`; no
+/// user name in it.
 pub(crate) fn checked_url(text: &str, allow_loopback: bool) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|error| format!("is not a URL ({error})"))?;
     let host = url.host().filter(|host| !host.is_empty()).ok_or("is not an absolute URL")?;

@@ -1,5 +1,6 @@
-//! Which addresses documents of identity providers are fetched from: the check is made on the address that is connected to,
-//! after the name was looked up, so that neither a name nor metadata can lead a fetch into this host's own network.
+//! Which addresses documents of identity providers are fetched from: the check is made on the address that is
+//! connected to, after the name was looked up, so that neither a name nor metadata can lead a fetch into this
+//! host's own network.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-/// What may be connected to on behalf of one issuer.
+/// The addresses that may be connected to on behalf of one issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zone {
     /// This host alone: for plain HTTP.
@@ -25,7 +26,7 @@ pub(crate) enum Zone {
     Private,
 }
 
-/// What an address is, as far as fetching goes (the IANA special-purpose registries, RFC 6890).
+/// The class of an address, as far as fetching goes (the IANA special-purpose registries, RFC 6890).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Public,
@@ -37,7 +38,7 @@ enum Kind {
 
 impl Zone {
     /// # Errors
-    /// What the address is, where it lies outside.
+    /// The class of the address, where it lies outside.
     fn check(self, address: IpAddr) -> Result<(), String> {
         let remedy = "set `allow_private_addresses: true` for this issuer if it is meant to be there";
         match (self, kind(address)) {
@@ -54,7 +55,7 @@ impl Zone {
     /// Checks the host of a URL where it is an address; names are checked when they have been looked up.
     ///
     /// # Errors
-    /// What the address is, where it lies outside.
+    /// The class of the address, where it lies outside.
     pub(crate) fn check_host(self, host: &str) -> Result<(), String> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         bare.parse().map_or(Ok(()), |address| self.check(address))

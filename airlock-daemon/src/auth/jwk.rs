@@ -31,17 +31,17 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Whether the token may be by this key: the right algorithm, and no other key named.
+    /// True where the token may be by this key: the right algorithm, and no other key named.
     pub(crate) fn fits(&self, token: &Unverified<'_>) -> bool {
         self.algorithms.contains(&token.algorithm) && (token.key_id.is_none() || self.id == token.key_id)
     }
 
-    /// Whether it is the same key, published once more.
+    /// True where it is the same key, published once more.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.id == other.id && self.algorithms == other.algorithms && self.material == other.material
     }
 
-    /// Whether the token's signature is by this key.
+    /// True where the token's signature is by this key.
     pub(crate) fn verifies(&self, token: &Unverified<'_>) -> bool {
         // An error (a signature of the wrong length, say) is as good as `false`.
         self.algorithms.contains(&token.algorithm)
@@ -55,7 +55,7 @@ impl Key {
     }
 }
 
-/// What a key is for, its bytes, and its form for the signature library.
+/// The use of a key, its bytes, and its form for the signature library.
 type Material = (&'static [SignatureAlgorithm], Vec<u8>, DecodingKey);
 
 /// One entry of a key document.
@@ -76,8 +76,8 @@ pub(crate) struct Jwk {
 }
 
 impl Jwk {
-    /// SHA-256 of the members that make the key, in their canonical form (RFC 7638); none for a type that is not known. The key
-    /// itself is judged by [`Jwk::into_key`].
+    /// SHA-256 of the members that make the key, in their canonical form (RFC 7638); none for a type that is
+    /// not known. The key itself is judged by [`Jwk::into_key`].
     pub(crate) fn thumbprint(&self) -> Option<[u8; 32]> {
         let members: &[(&str, &Option<String>)] = match self.kty.as_str() {
             "EC" => &[("crv", &self.crv), ("x", &self.x), ("y", &self.y)],
@@ -167,7 +167,8 @@ impl Jwk {
         }
         let material = [&[4], x.as_slice(), y.as_slice()].concat();
         ParsedPublicKey::new(curve, &material).map_err(|_| format!("not a point on {name}"))?;
-        // The name says DER, the library reads the uncompressed point here as well as in its own constructors.
+        // The name says DER, the library reads the uncompressed point here as well as in its own
+        // constructors.
         let decoding = DecodingKey::from_ec_der(&material);
         Ok((family, material, decoding))
     }

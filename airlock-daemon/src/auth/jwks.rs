@@ -29,13 +29,13 @@ pub(crate) enum NoKey {
     Ambiguous,
     /// The one that fits says no. Where the token names no key, the issuer may have a newer one.
     WrongSignature {
-        /// Whether the token named the key.
+        /// True where the token named the key.
         named: bool,
     },
 }
 
 impl NoKey {
-    /// Whether newer keys could change the answer.
+    /// True where newer keys could change the answer.
     pub(crate) fn may_be_outdated(&self) -> bool {
         matches!(self, Self::Unknown | Self::WrongSignature { named: false })
     }
@@ -68,13 +68,13 @@ impl KeySet {
         fitting().find(|key| key.verifies(token)).ok_or(NoKey::WrongSignature { named })
     }
 
-    /// Whether this very key is (still) in the set.
+    /// True where this very key is (still) in the set.
     pub(crate) fn holds(&self, key: &Arc<Key>) -> bool {
         self.keys.iter().any(|other| Arc::ptr_eq(other, key))
     }
 
-    /// The set after a refresh: keys that did not change stay the same `Arc`, and a set that did not change keeps its
-    /// generation, so that verified tokens stay verified.
+    /// The set after a refresh: keys that did not change stay the same `Arc`, and a set that did not change
+    /// keeps its generation, so that verified tokens stay verified.
     pub(crate) fn renewed(&self, fetched: Vec<Key>) -> Self {
         let keys: Vec<Arc<Key>> = fetched
             .into_iter()
@@ -89,7 +89,7 @@ impl KeySet {
     }
 }
 
-/// What a fetched document yields.
+/// The keys of a fetched document.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) keys: Vec<Key>,

@@ -1,7 +1,8 @@
 //! The form of a token: what can be refused before any key is looked at.
 //!
-//! A token is a JWS in compact form (RFC 7515 section 7.1) whose payload is a JSON object (RFC 7519, RFC 9068). The rules
-//! here are stricter than those of the signature library: what two readers might understand differently is refused.
+//! A token is a JWS in compact form (RFC 7515 section 7.1) whose payload is a JSON object (RFC 7519, RFC
+//! 9068). The rules here are stricter than those of the signature library: what two readers might understand
+//! differently is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,8 +19,9 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Longest `kid` in bytes.
 const MAX_KEY_ID_BYTES: usize = 512;
 
-/// Header members that are refused: `crit` and `b64` change how a token is to be read (RFC 7515 section 4.1.11, RFC 7797),
-/// the others bring a key along or say where to fetch one, and keys come from the issuer alone.
+/// Header members that are refused: `crit` and `b64` change how a token is to be read (RFC 7515 section
+/// 4.1.11, RFC 7797), the others bring a key along or say where to fetch one, and keys come from the issuer
+/// alone.
 const REFUSED_MEMBERS: [&str; 6] = ["crit", "b64", "jku", "jwk", "x5u", "x5c"];
 
 /// A token whose form is right. Nothing in it is verified.
@@ -31,7 +33,7 @@ pub struct Unverified<'a> {
     pub key_id: Option<String>,
     /// The payload, without duplicate members at any depth.
     pub claims: Map<String, Value>,
-    /// What is signed: header and payload as received.
+    /// The signed bytes: header and payload as received.
     pub signed: &'a str,
     /// The signature, still in base64url.
     pub signature: &'a str,
@@ -54,7 +56,8 @@ impl Unverified<'_> {
 /// Takes a token apart and checks its form. Needs no key, does no I/O, never panics.
 ///
 /// # Errors
-/// See [`TokenError`]: too large, malformed, a refused header member, an algorithm that is unknown or symmetric.
+/// See [`TokenError`]: too large, malformed, a refused header member, an algorithm that is unknown or
+/// symmetric.
 pub fn inspect(token: &str) -> Result<Unverified<'_>, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::TooLarge { bytes: token.len(), limit: MAX_TOKEN_BYTES });
@@ -96,8 +99,8 @@ fn check_header(header: &Map<String, Value>) -> Result<(SignatureAlgorithm, Opti
     if let Some(member) = REFUSED_MEMBERS.iter().find(|member| header.contains_key(**member)) {
         return Err(TokenError::Header(format!("`{member}` is not accepted")));
     }
-    // RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ` of their own, proofs
-    // of possession, logout tokens) is not an access token.
+    // RFC 9068 section 4 asks for `at+jwt`; many providers say `JWT`. Anything else (ID tokens with a `typ`
+    // of their own, proofs of possession, logout tokens) is not an access token.
     match header.get("typ") {
         None => {}
         Some(Value::String(kind)) if is_of_type(kind, "jwt") || is_of_type(kind, "at+jwt") => {}
@@ -119,7 +122,7 @@ fn check_header(header: &Map<String, Value>) -> Result<(SignatureAlgorithm, Opti
     }
 }
 
-/// Whether a `typ` is this one. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
+/// True where a `typ` is this one. Media type prefix and letter case do not matter (RFC 7515 section 4.1.9).
 pub(super) fn is_of_type(kind: &str, wanted: &str) -> bool {
     let bare = match kind.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
@@ -128,7 +131,8 @@ pub(super) fn is_of_type(kind: &str, wanted: &str) -> bool {
     bare.eq_ignore_ascii_case(wanted)
 }
 
-/// Base64url without padding and without loose bits in the last character, so that there is one spelling for each token.
+/// Base64url without padding and without loose bits in the last character, so that there is one spelling for
+/// each token.
 fn decode(part: &str, text: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD
         .decode(text)
@@ -244,7 +248,8 @@ mod tests {
                 inspect(&text)
             );
         }
-        // "c2ln" + one loose bit in the last character of a two-byte value: another spelling of the same bytes.
+        // "c2ln" + one loose bit in the last character of a two-byte value: another spelling of the same
+        // bytes.
         assert!(inspect(&format!("{head}.{body}.c2k")).is_ok());
         assert!(matches!(inspect(&format!("{head}.{body}.c2l")), Err(TokenError::Malformed(_))));
     }

@@ -4,11 +4,13 @@ use serde_json::{Map, Value};
 
 use super::error::TokenError;
 
-/// The claim of this name; where there is none and the name has dots, what the path leads to. A name that is a URL has dots and
-/// no path (`https://example.com/groups`), so at each level what is left of the name is first taken as it stands.
+/// The claim of this name; where there is none and the name has dots, what the path leads to. A name that is
+/// a URL has dots and no path (`https://example.com/groups`), so at each level what is left of the name is
+/// first taken as it stands.
 ///
 /// # Errors
-/// The path leads through something that is not an object: whatever the issuer means by it, it is not "no such claim".
+/// The path leads through something that is not an object: whatever the issuer means by it, it is not "no
+/// such claim".
 fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Value>, TokenError> {
     let (mut object, mut rest) = (claims, name);
     loop {
@@ -82,9 +84,9 @@ pub(crate) fn scopes(claims: &Map<String, Value>) -> Result<Vec<String>, TokenEr
     }
 }
 
-/// Refuses a token that only refers to this claim (aggregated and distributed claims, `OpenID` Connect Core section 5.6.2).
-/// Entra ID does so for somebody in more groups than fit: `_claim_names` in version 2, or `hasgroups`. To read that as "no
-/// groups" would let a policy's rule about a group pass by.
+/// Refuses a token that only refers to this claim (aggregated and distributed claims, `OpenID` Connect Core
+/// section 5.6.2). Entra ID does so for somebody in more groups than fit: `_claim_names` in version 2, or
+/// `hasgroups`. To read that as "no groups" would let a policy's rule about a group pass by.
 pub(crate) fn is_here(claims: &Map<String, Value>, claim: &str) -> Result<(), TokenError> {
     let elsewhere = || Err(TokenError::ClaimElsewhere { claim: claim.to_owned() });
     match claims.get("_claim_names") {

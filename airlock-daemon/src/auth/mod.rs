@@ -1,8 +1,8 @@
 //! Authentication: from a bearer token to a [`Principal`].
 //!
-//! [`Authenticator::authenticate`] reads as the list of the checks: form (`jwt`), issuer, algorithm, signature (`jwks`),
-//! claims (`claims`). Keys come by `discovery` and `fetch` on the control thread, which `refresh` keeps going; `cache`
-//! remembers what was verified.
+//! [`Authenticator::authenticate`] reads as the list of the checks: form (`jwt`), issuer, algorithm,
+//! signature (`jwks`), claims (`claims`). Keys come by `discovery` and `fetch` on the control thread, which
+//! `refresh` keeps going; `cache` remembers what was verified.
 
 mod algorithm;
 mod audience;
@@ -58,7 +58,7 @@ pub struct Authenticator {
     cache: TokenCache,
     dpop: Dpop,
     told: Told,
-    /// Whether principals carry their tokens, because something is exchanged for them.
+    /// True where principals carry their tokens, because something is exchanged for them.
     carries_tokens: bool,
 }
 
@@ -68,9 +68,9 @@ pub fn proof_algorithms() -> impl Iterator<Item = &'static str> {
 }
 
 impl Authenticator {
-    /// Sets up the trusted issuers; fetches nothing yet. `base_url` is the URL of this host without a path, from which
-    /// the URLs of the endpoints are made that tokens may name as their audience. `carries_tokens` where a token is needed beyond
-    /// its check, to be exchanged for others; without it, none is kept.
+    /// Sets up the trusted issuers; fetches nothing yet. `base_url` is the URL of this host without a path,
+    /// from which the URLs of the endpoints are made that tokens may name as their audience. `carries_tokens`
+    /// where a token is needed beyond its check, to be exchanged for others; without it, none is kept.
     ///
     /// The embedded development issuer is not added here: put [`development::DevelopmentIssuer::issuer`] into
     /// `auth.issuers` first.
@@ -101,8 +101,8 @@ impl Authenticator {
         Ok(Arc::new(Self { issuers, cache, dpop, told, carries_tokens: tuning.carries_tokens }))
     }
 
-    /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones. Belongs on the
-    /// control thread (a tokio runtime with I/O and time); ends only by being dropped.
+    /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones.
+    /// Belongs on the control thread (a tokio runtime with I/O and time); ends only by being dropped.
     pub async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
         for index in 0..self.issuers.len() {
@@ -120,9 +120,10 @@ impl Authenticator {
         }
     }
 
-    /// The bearer of a token that was verified before and would be verified again now, or why it may not pass: at the endpoint of
-    /// this upstream (`None` for the merged one), and to whom it is bound. None where it is not known. About a microsecond, but
-    /// for proofs of possession, which are made for one request each.
+    /// The bearer of a token that was verified before and would be verified again now, or why it may not
+    /// pass: at the endpoint of this upstream (`None` for the merged one), and to whom it is bound. None
+    /// where it is not known. About a microsecond, but for proofs of possession, which are made for one
+    /// request each.
     pub fn known(
         &self,
         shown: &Shown<'_>,
@@ -178,9 +179,9 @@ impl Authenticator {
         Some(entry)
     }
 
-    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one), with the proof or the certificate
-    /// that it is bound to. Where its key is unknown, the issuer is asked once for newer keys (by the control thread, shared by
-    /// all who wait, at most every ten seconds).
+    /// Verifies a token, whole, for the endpoint of this upstream (`None` for the merged one), with the proof
+    /// or the certificate that it is bound to. Where its key is unknown, the issuer is asked once for newer
+    /// keys (by the control thread, shared by all who wait, at most every ten seconds).
     ///
     /// # Errors
     /// The first check that fails; see [`TokenError`].
@@ -251,8 +252,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether tokens of every issuer can be verified. An issuer that is away does not make this an error while its keys
-    /// are less than a day old; see [`Authenticator::status`] for that.
+    /// True where tokens of every issuer can be verified. An issuer that is away does not make this an error
+    /// while its keys are less than a day old; see [`Authenticator::status`] for that.
     ///
     /// # Errors
     /// The issuers whose keys are missing, and why.
@@ -267,7 +268,7 @@ impl Authenticator {
         if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     }
 
-    /// What is known of each issuer.
+    /// The state of each issuer.
     pub fn status(&self) -> Vec<IssuerStatus> {
         self.issuers.iter().map(TrustedIssuer::status).collect()
     }

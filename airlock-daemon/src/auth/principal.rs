@@ -1,4 +1,4 @@
-//! Who is calling, as verified.
+//! The caller, as verified.
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ pub struct Principal {
     facts: Facts,
 }
 
-/// What the audit log says of a bearer besides name and tenant; made once, shared by all its records.
+/// The facts in the audit log on a bearer besides name and tenant; made once, shared by all its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The issuer.
@@ -29,7 +29,8 @@ pub struct Facts {
     pub scopes: Arc<[Arc<str>]>,
 }
 
-/// A client's own token, kept for what is exchanged for it (RFC 8693). Never shown, logged or sent to a server.
+/// A client's own token, kept for what is exchanged for it (RFC 8693). Never shown, logged or sent to a
+/// server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     text: Box<str>,
@@ -37,7 +38,7 @@ pub struct Token {
     expires_at: u64,
 }
 
-/// What a token says of its bearer.
+/// The facts in a token on its bearer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bearer {
     /// The `sub` claim.
@@ -58,7 +59,7 @@ pub struct Bearer {
     pub expires_at: u64,
 }
 
-/// What makes two tokens the same principal's: what is bound to one is worthless to all others.
+/// The identity that two tokens of one principal share: what is bound to one is worthless to all others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity(Arc<(String, Option<String>, String)>);
 
@@ -86,7 +87,8 @@ impl Principal {
         Self { bearer: Arc::new(bearer), token: None, identity, digest, facts }
     }
 
-    /// The same with the token that says so, whose SHA-256 is `digest`: for one request, and for what it begins.
+    /// The same with the token that says so, whose SHA-256 is `digest`: for one request, and for what it
+    /// begins.
     #[must_use]
     pub(crate) fn with_token(&self, text: &str, digest: [u8; 32]) -> Self {
         let token = Token { text: text.into(), digest, expires_at: self.bearer.expires_at };
@@ -98,7 +100,7 @@ impl Principal {
         self.token.as_ref()
     }
 
-    /// What goes on record of it.
+    /// The facts on it that go on record.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -113,7 +115,7 @@ impl Principal {
         life_left(self.expires_at)
     }
 
-    /// Whose token it is.
+    /// The owner of the token.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -16,7 +16,8 @@ use super::jwks::{KeySet, Parsed};
 use crate::config::schema::{self, SignatureAlgorithm};
 use crate::observe::escape::printable;
 
-/// How the keys are kept fresh, and what is kept. Times are fixed in production; tests take others instead of waiting.
+/// How the keys are kept fresh, and what is kept. Times are fixed in production; tests take others instead of
+/// waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
     /// The least time between two fetches on behalf of tokens with unknown keys.
@@ -29,7 +30,7 @@ pub(crate) struct Tuning {
     pub(crate) round: Duration,
     /// How long keys are used while their issuer is away.
     pub(crate) stale_limit: Duration,
-    /// Whether principals carry their tokens.
+    /// True where principals carry their tokens.
     pub(crate) carries_tokens: bool,
 }
 
@@ -46,7 +47,7 @@ impl Default for Tuning {
     }
 }
 
-/// What is known of one issuer, for `/info` and metrics.
+/// The state of one issuer, for `/info` and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IssuerStatus {
     /// The issuer.
@@ -70,7 +71,8 @@ pub(crate) struct TrustedIssuer {
     fetcher: Fetcher,
     ttl: Duration,
     tuning: Tuning,
-    /// The first second since the Unix epoch in which the keys are too old to be used; 0 before the first fetch.
+    /// The first second since the Unix epoch in which the keys are too old to be used; 0 before the first
+    /// fetch.
     usable_until: AtomicU64,
     rounds: Mutex<Rounds>,
     /// The number of the last finished round.
@@ -80,17 +82,18 @@ pub(crate) struct TrustedIssuer {
 
 #[derive(Debug, Default)]
 struct Rounds {
-    /// Whether the background task is there to serve requests.
+    /// True where the background task is there to serve requests.
     running: bool,
     /// The number of the newest round that was started.
     started: u64,
-    /// Whether that round is still under way.
+    /// True where that round is still under way.
     fetching: bool,
-    /// Whether the newest round was asked for by a token.
+    /// True where the newest round was asked for by a token.
     on_request: bool,
-    /// Whether another one is asked for.
+    /// True where another one is asked for.
     pending: bool,
-    /// When a token last asked for a round, and later, when that round ended: it may have taken longer than the floor.
+    /// When a token last asked for a round, and later, when that round ended: it may have taken longer than
+    /// the floor.
     last_request: Option<Instant>,
     fetched_at: Option<u64>,
     error: Option<String>,
@@ -141,7 +144,7 @@ impl TrustedIssuer {
         self.algorithms.contains(&algorithm)
     }
 
-    /// Whether there are keys that are not too old.
+    /// True where there are keys that are not too old.
     pub(crate) fn has_usable_keys(&self, now: u64) -> bool {
         now < self.usable_until.load(Ordering::Acquire)
     }
@@ -162,7 +165,7 @@ impl TrustedIssuer {
         TokenError::KeysUnavailable { issuer: self.name.clone(), cause }
     }
 
-    /// Whether the newest attempt to fetch the keys failed.
+    /// True where the newest attempt to fetch the keys failed.
     pub(crate) fn is_away(&self) -> bool {
         self.rounds().error.is_some()
     }
@@ -173,8 +176,8 @@ impl TrustedIssuer {
         let _ = self.finished.subscribe().wait_for(|round| *round > 0).await;
     }
 
-    /// Waits for newer keys, on behalf of a token with an unknown key. Returns false at once where the last such fetch
-    /// is too recent. Any number of callers share one fetch.
+    /// Waits for newer keys, on behalf of a token with an unknown key. Returns false at once where the last
+    /// such fetch is too recent. Any number of callers share one fetch.
     pub(crate) async fn wait_for_newer_keys(&self) -> bool {
         let (number, mut finished) = {
             let mut rounds = self.rounds();
@@ -252,7 +255,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// Whether the round brought keys.
+    /// True where the round brought keys.
     fn finish_round(&self, outcome: Result<Parsed, String>) -> bool {
         let is_good = outcome.is_ok();
         match outcome {
@@ -321,7 +324,7 @@ fn shortened(problem: &str) -> String {
     }
 }
 
-/// What tests wait for.
+/// The events that tests wait for.
 #[cfg(test)]
 impl TrustedIssuer {
     pub(crate) async fn round_finished(&self, number: u64) {

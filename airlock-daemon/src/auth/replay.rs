@@ -10,23 +10,23 @@ use super::principal::Identity;
 
 /// Parts of the memory, each with a lock of its own; a principal is in one of them.
 const PARTS: usize = 16;
-/// Most proofs of one principal that are remembered at a time, whatever keys it has: more than a hundred a second, for as long as
-/// each would be taken.
+/// Most proofs of one principal that are remembered at a time, whatever keys it has: more than a hundred a
+/// second, for as long as each would be taken.
 const EACH: usize = 16_384;
 /// Most principals of one part.
 const PRINCIPALS: usize = 4_096;
 /// Most proofs of one part: 32 bytes each with their place, so that all parts together stay below 48 MiB.
 const ALL: usize = 65_536;
 
-/// What is known of a proof.
+/// The verdict on a proof.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// It is new, and remembered from now on.
     First,
     /// It was here before.
     Again,
-    /// There is no room to remember it, so it cannot be taken. One principal takes a quarter of a part at most, and nobody
-    /// chooses the part that a principal is in.
+    /// There is no room to remember it, so it cannot be taken. One principal takes a quarter of a part at
+    /// most, and nobody chooses the part that a principal is in.
     Full,
 }
 
@@ -48,8 +48,8 @@ struct Part {
 }
 
 impl Replay {
-    /// Looks whether the proof `id` of this principal's key with this thumbprint was here before, and remembers it through the
-    /// second `until`.
+    /// Looks whether the proof `id` of this principal's key with this thumbprint was here before, and
+    /// remembers it through the second `until`.
     pub(crate) fn see(&self, holder: &Identity, key: &[u8; 32], id: &str, until: u64, now: u64) -> Seen {
         let digest = Sha256::new().chain_update(key).chain_update(id).finalize();
         let id = digest.first_chunk::<16>().copied().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! JSON objects in which no member may occur twice, at any depth.
 //!
-//! Most readers let the last of two equal members win, some the first: a token that two readers understand differently
-//! is not one to believe.
+//! Most readers let the last of two equal members win, some the first: a token that two readers understand
+//! differently is not one to believe.
 
 use serde::de::Error as _;
 use serde_json::{Error, Map, Value};

@@ -84,7 +84,8 @@ impl Signer {
         let public = pair.public_key();
         Self {
             algorithm: Algorithm::RS256,
-            // jsonwebtoken reads the bare RSAPrivateKey; for 2,048 bits the envelope of PKCS #8 is 26 bytes long.
+            // jsonwebtoken reads the bare RSAPrivateKey; for 2,048 bits the envelope of PKCS #8 is 26 bytes
+            // long.
             private: EncodingKey::from_rsa_der(&document.as_ref()[26..]),
             jwk: json!({
                 "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid,

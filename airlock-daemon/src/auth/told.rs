@@ -1,5 +1,5 @@
-//! Refused tokens in the log: why, and how many, at most once a minute for each issuer and reason. Mistakes of a configuration are
-//! found there; the record has each single one.
+//! Refused tokens in the log: why, and how many, at most once a minute for each issuer and reason. Mistakes
+//! of a configuration are found there; the record has each single one.
 
 use std::mem::{Discriminant, discriminant};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::observe::seldom::Seldom;
 use super::dpop::ProofError;
 use super::error::TokenError;
 
-/// What has been said. There is one entry for each issuer and kind of error at most.
+/// The refusals that have been told. There is one entry for each issuer and kind of error at most.
 #[derive(Debug, Default)]
 pub(crate) struct Told(Seldom<Reason>);
 

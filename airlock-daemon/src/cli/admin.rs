@@ -28,7 +28,7 @@ pub(super) struct Place {
     socket: Option<PathBuf>,
 }
 
-/// What every command has that asks the daemon.
+/// The arguments of every command that asks the daemon.
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
     #[command(flatten)]

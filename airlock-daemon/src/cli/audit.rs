@@ -26,7 +26,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Verify the chain of the whole log. Exit code 0: intact; 1: something is in doubt; 2: it cannot be read.
+    /// Verify the chain of the whole log. Exit code 0: intact; 1: something is in doubt; 2: it cannot be
+    /// read.
     Verify {
         /// The audit directory (`audit.dir`).
         #[arg(long, default_value = super::DEFAULT_AUDIT_DIR)]
@@ -34,8 +35,8 @@ enum Command {
         /// A head printed by an earlier run: the log must still contain that line.
         #[arg(long, value_name = "SHA256", value_parser = parse_head)]
         head: Option<Hash>,
-        /// Compare with the copy in journald as well. A record that journald lacks is told; one that the files lack, or have
-        /// otherwise, is a doubt.
+        /// Compare with the copy in journald as well. A record that journald lacks is told; one that the
+        /// files lack, or have otherwise, is a doubt.
         #[arg(long)]
         journal: bool,
         /// Files of a journal that was kept elsewhere, instead of this host's.
@@ -159,7 +160,7 @@ fn summary(report: &Report) -> String {
     format!("{records} in {segments}{range}, {verdict}\n")
 }
 
-/// What `tail` shows of a record.
+/// The part of a record that `tail` shows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Row {

@@ -24,8 +24,8 @@ pub struct Args {
 enum Command {
     /// Show which addresses are blocked.
     List(Common),
-    /// Block an address. Its open connections end, its packets are dropped where the kernel does that, and what a trusted proxy
-    /// passes on for it is refused.
+    /// Block an address. Its open connections end, its packets are dropped where the kernel does that, and
+    /// what a trusted proxy passes on for it is refused.
     Add {
         /// The address; an IPv6 address stands for its /64.
         address: String,
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> ExitCode {
             (common, admin::ask(&common.place, Method::POST, "/blocks", Some(&order)))
         }
         Command::Remove { address, common } => {
-            // What is no address cannot be a part of a path, either.
+            // A text that is no address cannot be a part of a path, either.
             let path = format!("/blocks/{}", address.replace('/', "%2F"));
             (common, admin::ask(&common.place, Method::DELETE, &path, None))
         }

@@ -1,5 +1,5 @@
-//! The certificate of the listeners, kept up to date: looked at from time to time and at SIGHUP, changed without a connection
-//! noticing.
+//! The certificate of the listeners, kept up to date: looked at from time to time and at SIGHUP, changed
+//! without a connection noticing.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use crate::observe::metrics::Metrics;
 use crate::runtime::tls::{Reloaded, Tls, WARN_DAYS};
 
-/// How often the files are looked at. They are compared by content, so links that are turned to another directory count.
+/// How often the files are looked at. They are compared by content, so links that are turned to another
+/// directory count.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Says what is in use at the start.

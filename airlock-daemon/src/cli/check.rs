@@ -17,10 +17,12 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     pub config: PathBuf,
-    /// Do not look at what the file names on this host (programs, users, directories, ports): for a check elsewhere, as in CI.
+    /// Do not look at what the file names on this host (programs, users, directories, ports): for a check
+    /// elsewhere, as in CI.
     #[arg(long)]
     pub no_host: bool,
-    /// Print mistakes and warnings as a JSON array of {severity, file, line, column, message, expected, help}.
+    /// Print mistakes and warnings as a JSON array of {severity, file, line, column, message, expected,
+    /// help}.
     #[arg(long)]
     pub json: bool,
 }
@@ -33,15 +35,17 @@ pub fn run(args: Args) -> ExitCode {
     run_with(&args, policy_compiles)
 }
 
-/// The policy must be one that the daemon would run: one that compiles, passes its own tests and brings no process down.
+/// The policy must be one that the daemon would run: one that compiles, passes its own tests and brings no
+/// process down.
 fn policy_compiles(config: &Config) -> Result<(), Vec<Diagnostic>> {
     Vetting::own_program().load(&config.policy.path).map(drop).map_err(|error| vec![error.diagnostic()])
 }
 
-/// Runs the command, and `deeper` on a configuration that has no mistakes of its own: what a file names is checked
-/// there, such as the policy.
+/// Runs the command, and `deeper` on a configuration that has no mistakes of its own: what a file names is
+/// checked there, such as the policy.
 pub fn run_with(args: &Args, deeper: impl FnOnce(&Config) -> Result<(), Vec<Diagnostic>>) -> ExitCode {
-    // A closed pipe on our side of the terminal changes nothing about the configuration, nor about the exit code.
+    // A closed pipe on our side of the terminal changes nothing about the configuration, nor about the exit
+    // code.
     ExitCode::from(check(args, deeper, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
 

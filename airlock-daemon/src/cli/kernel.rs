@@ -1,4 +1,5 @@
-//! `airlock kernel`: what the kernel half can do on this host, and whether that is what the configuration promises.
+//! `airlock kernel`: what the kernel half can do on this host, and whether that is what the configuration
+//! promises.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,24 +24,25 @@ pub struct Args {
 enum KernelCommand {
     /// Attach everything for a moment, try to break out, and say what holds.
     ///
-    /// Exit code 0: what the configuration promises holds on this host; 1: it does not; 2: the configuration cannot be read.
+    /// Exit code 0: what the configuration promises holds on this host; 1: it does not; 2: the configuration
+    /// cannot be read.
     Doctor {
         /// Print the report as JSON.
         #[arg(long)]
         json: bool,
-        /// The configuration whose promises are looked at; by default /etc/airlock/airlock.yaml where there is one, and
-        /// otherwise the defaults.
+        /// The configuration whose promises are looked at; by default /etc/airlock/airlock.yaml where there
+        /// is one, and otherwise the defaults.
         #[arg(long)]
         config: Option<PathBuf>,
     },
 }
 
-/// What the doctor says.
+/// The doctor's answer.
 #[derive(Serialize)]
 struct Findings<'a> {
     #[serde(flatten)]
     report: &'a Report,
-    /// What the configuration promises and this host does not keep.
+    /// The promises of the configuration that this host does not keep.
     broken_promises: Vec<String>,
 }
 
@@ -83,7 +85,7 @@ fn read(path: Option<&Path>) -> Result<Config, String> {
     config::load(path).map_err(|diagnostics| diagnostics.to_string())
 }
 
-/// What the configuration promises and this host does not keep, a sentence each.
+/// The promises of the configuration that this host does not keep, a sentence each.
 fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
     let mut broken = promises::broken(config, half);
     if config.kernel.mode == KernelMode::Off {

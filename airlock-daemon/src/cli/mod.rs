@@ -60,7 +60,8 @@ enum Command {
     Token(token::Args),
 }
 
-/// Reads the command line and runs the command. Exit codes: 0 done, 1 the answer is no, 2 the question was wrong.
+/// Reads the command line and runs the command. Exit codes: 0 done, 1 the answer is no, 2 the question was
+/// wrong.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),

@@ -1,4 +1,5 @@
-//! Output of commands. A reader that has seen enough (`airlock status | true`) is no fault, and changes no exit code.
+//! Output of commands. A reader that has seen enough (`airlock status | true`) is no fault, and changes no
+//! exit code.
 
 use std::fmt;
 use std::io::{self, Write};

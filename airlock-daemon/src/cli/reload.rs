@@ -1,4 +1,5 @@
-//! What can change while calls go on: the policy and the certificates, by SIGHUP and when their files change.
+//! The parts that change while calls go on: the policy and the certificates, by SIGHUP and when their files
+//! change.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::policy::watch::Watch;
 
 use super::certificates;
 
-/// Puts other certificates in use and another policy in force when `asked`, and another policy also when the one on disk has
-/// changed. Goes on for ever; `status` is what the service manager is told.
+/// Puts other certificates in use and another policy in force when `asked`, and another policy also when the
+/// one on disk has changed. Goes on for ever; `status` is what the service manager is told.
 pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: String) {
     let gateway = Arc::clone(&service.gateway);
     let mut files = Watch::new(&gateway.config.policy.path);
@@ -37,8 +38,8 @@ pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: Strin
     }
 }
 
-/// Puts the policy on disk in force, if it is good. Whatever comes of it is logged and on record. Files that were tried
-/// before are tried again only when that was asked for.
+/// Puts the policy on disk in force, if it is good. Whatever comes of it is logged and on record. Files that
+/// were tried before are tried again only when that was asked for.
 async fn policy(gateway: &Arc<Gateway>, asked: bool) {
     let reading = Arc::clone(gateway);
     let attempt = move || {

@@ -1,4 +1,5 @@
-//! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps the house.
+//! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps
+//! the house.
 
 mod closed;
 mod crew;

@@ -19,7 +19,8 @@ pub struct Args {
     common: Common,
 }
 
-/// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, degraded, or an alarm; 2: the daemon cannot be asked.
+/// Runs the command. Exit code 0: ready and nothing to look at; 1: not ready, degraded, or an alarm; 2: the
+/// daemon cannot be asked.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
 pub fn run(args: Args) -> ExitCode {
     match admin::ask(&args.common.place, Method::GET, "/status", None) {

@@ -22,7 +22,7 @@ pub struct Args {
     /// URL of the development issuer, such as <http://127.0.0.1:9000>.
     #[arg(long)]
     issuer: Option<String>,
-    /// Who the token is for (`sub`).
+    /// The subject that the token is for (`sub`).
     #[arg(long)]
     subject: String,
     /// The tenant.
@@ -42,7 +42,8 @@ pub struct Args {
     audience: Option<String>,
 }
 
-/// Runs the command. The token goes to standard output, errors to standard error; exit code 1 where there is no token.
+/// Runs the command. The token goes to standard output, errors to standard error; exit code 1 where there is
+/// no token.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
 pub fn run(args: Args) -> ExitCode {
     match token(&args) {
@@ -215,7 +216,8 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             path.to_str().expect("UTF-8").to_owned()
         };
-        // A port that was free a moment ago, and that nobody listens on while this socket holds it without listening.
+        // A port that was free a moment ago, and that nobody listens on while this socket holds it without
+        // listening.
         let unused = tokio::net::TcpSocket::new_v4().expect("a socket");
         unused.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let away = format!("http://{}", unused.local_addr().expect("an address"));

@@ -34,8 +34,9 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum UpstreamCommand {
-    /// Start a server in its cage as the daemon would, ask it what it is, and show all that it says on standard error, how it ended,
-    /// and what the kernel refused it. Restrictions that the unit of the daemon adds (`ProtectHome=` and others) are not in force.
+    /// Start a server in its cage as the daemon would, ask it what it is, and show all that it says on
+    /// standard error, how it ended, and what the kernel refused it. Restrictions that the unit of the daemon
+    /// adds (`ProtectHome=` and others) are not in force.
     ///
     /// Exit code 0: it answers; 1: it does not; 2: it cannot be tried.
     Try {

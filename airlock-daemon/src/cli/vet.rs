@@ -1,5 +1,5 @@
-//! `airlock policy-vet`: the process that tries a policy before the daemon runs it. Not for people: files come on standard
-//! input and findings go to standard output.
+//! `airlock policy-vet`: the process that tries a policy before the daemon runs it. Not for people: files
+//! come on standard input and findings go to standard output.
 
 use std::process::ExitCode;
 

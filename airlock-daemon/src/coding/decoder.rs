@@ -37,7 +37,8 @@ impl Name {
     fn decoder(self, first: u8) -> Box<dyn DecodeV2 + Send> {
         match self {
             Self::Gzip => Box::new(GzipDecoder::new()),
-            // `deflate` is in the format of zlib, and some send it bare: no bare one begins with the mark of zlib.
+            // `deflate` is in the format of zlib, and some send it bare: no bare one begins with the mark of
+            // zlib.
             Self::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
             Self::Deflate => Box::new(DeflateDecoder::new()),
             Self::Brotli => Box::new(BrotliDecoder::new()),

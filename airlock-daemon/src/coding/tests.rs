@@ -61,7 +61,8 @@ fn take_in(encoder: &mut dyn EncodeV2, text: &[u8], output: &mut WriteBuffer<'_>
     }
 }
 
-/// The text in its coding, and how much of that stands for the part before `flush_at`, where the encoder was flushed.
+/// The text in its coding, and how much of that stands for the part before `flush_at`, where the encoder was
+/// flushed.
 fn encode(encoder: &mut dyn EncodeV2, text: &[u8], flush_at: usize) -> (Vec<u8>, usize) {
     let mut out = vec![0; 2 * text.len() + 4096];
     let mut output = WriteBuffer::new_initialized(&mut out);

@@ -162,7 +162,7 @@ fn visitor_words(visitor: &dyn Expected) -> String {
     plainly(&visitor.to_string())
 }
 
-/// Whether plain text is a number in YAML's core schema, not one of Rust's words such as `inf`.
+/// True where plain text is a number in YAML's core schema, not one of Rust's words such as `inf`.
 fn looks_numeric(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
         && text.bytes().any(|b| b.is_ascii_digit())
@@ -211,8 +211,8 @@ impl<'t> Deserializer<'t> for Reader<'t> {
         match &self.0.kind {
             Kind::Plain(text) if is_null(text) => visitor.visit_none(),
             Kind::Blank(_) => visitor.visit_none(),
-            // Nothing at all may be what is left when everything below a key was commented out: it is not taken
-            // for "no restriction".
+            // Nothing at all may be what is left when everything below a key was commented out: it is not
+            // taken for "no restriction".
             Kind::Empty => self.wrong(&"a value, or `null` for none"),
             _ => visitor.visit_some(self),
         }

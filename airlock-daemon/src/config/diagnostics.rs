@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, told to a person: place, line, caret, expectation, remedy.
+//! The faults of a configuration file, told to a person: place, line, caret, expectation, remedy.
 
 use std::fmt;
 use std::ops::Range;
@@ -71,11 +71,11 @@ pub struct Diagnostic {
     pub line: Option<usize>,
     /// The column in characters, from 1.
     pub column: Option<usize>,
-    /// What was found.
+    /// The value that was found.
     pub message: String,
-    /// What was expected instead; empty when the message says it.
+    /// The expectation; empty when the message says it.
     pub expected: String,
-    /// What to do; empty when nothing is known to help.
+    /// The remedy; empty when none is known.
     pub help: String,
     /// The line itself, values below `env` hidden.
     #[serde(skip)]
@@ -112,8 +112,8 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..self }
     }
 
-    /// A mistake at a line and a column, both from 1 and in characters, with the text of that line and how many characters of it
-    /// are meant.
+    /// A mistake at a line and a column, both from 1 and in characters, with the text of that line and how
+    /// many characters of it are meant.
     pub fn in_text(
         file: impl Into<String>,
         (line, column): (usize, usize),
@@ -146,7 +146,8 @@ impl Diagnostics {
         Self(vec![diagnostic])
     }
 
-    /// Gives issues their file and their lines. `hidden` are byte ranges of `text` that are shown as asterisks.
+    /// Gives issues their file and their lines. `hidden` are byte ranges of `text` that are shown as
+    /// asterisks.
     pub(super) fn new(name: &str, text: &str, hidden: &[Range<usize>], mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| issue.at);
         // YAML ends a line at a lone carriage return too.

@@ -23,7 +23,7 @@ pub struct Exposed {
 }
 
 impl Exposed {
-    /// What to do about it.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         format!("`chmod o-w {}`, after a look at what stands there now", self.path.display())
     }
@@ -37,7 +37,8 @@ impl fmt::Display for Exposed {
     }
 }
 
-/// Judges what was opened or looked at, by itself. In a directory the sticky bit does not help: a new file may be put there.
+/// Judges what was opened or looked at, by itself. In a directory the sticky bit does not help: a new file
+/// may be put there.
 pub fn exposed(path: &Path, metadata: &Metadata) -> Option<Exposed> {
     let mode = metadata.mode();
     // A device or a pipe has no content that could be changed beforehand.
@@ -49,13 +50,13 @@ pub fn exposed(path: &Path, metadata: &Metadata) -> Option<Exposed> {
     })
 }
 
-/// Whether nobody writes there whatever the mode says, as in a volume that an orchestrator mounts.
+/// True where nobody writes there whatever the mode says, as in a volume that an orchestrator mounts.
 fn is_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// Judges a file or directory and all directories above it, in which it could be replaced as a whole; there the sticky bit
-/// helps. What cannot be looked at is for whoever reads it to tell.
+/// Judges a file or directory and all directories above it, in which it could be replaced as a whole; there
+/// the sticky bit helps. A path that cannot be looked at is for whoever reads it to tell.
 pub fn exposed_with_way(path: &Path) -> Option<Exposed> {
     let metadata = std::fs::metadata(path).ok()?;
     exposed(path, &metadata).or_else(|| {

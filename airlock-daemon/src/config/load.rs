@@ -22,7 +22,8 @@ pub const MAX_DIAGNOSTICS: usize = 100;
 /// Bound of the retries: a mistake takes one, and what must be pretended in its place a few more.
 const MAX_ATTEMPTS: usize = 20 * MAX_DIAGNOSTICS;
 
-/// Reads and checks the configuration in the file at `path`, and that the directories it names for reading exist.
+/// Reads and checks the configuration in the file at `path`, and that the directories it names for reading
+/// exist.
 ///
 /// # Errors
 /// All mistakes at once, each with place, reason and remedy.
@@ -149,7 +150,7 @@ fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> 
     Err(Diagnostics::new(name, text, &parsed.hidden, issues))
 }
 
-/// Reads the tree until it yields a configuration. What is wrong is reported once and then mended in the tree: an
+/// Reads the tree until it yields a configuration. A fault is reported once and then mended in the tree: an
 /// unknown key takes the name that was meant or goes, any other mistake becomes a blank.
 fn settle(root: &mut Node, issues: &mut Vec<Issue>) -> Option<Config> {
     for _ in 0..MAX_ATTEMPTS {
@@ -164,7 +165,8 @@ fn settle(root: &mut Node, issues: &mut Vec<Issue>) -> Option<Config> {
     None
 }
 
-/// Mends one fault; the outer `None` says that nothing can be mended, the inner that there is nothing new to tell.
+/// Mends one fault; the outer `None` says that nothing can be mended, the inner that there is nothing new to
+/// tell.
 #[expect(clippy::option_option, reason = "the two absences mean different things to the one caller")]
 fn mend(root: &mut Node, fault: Fault) -> Option<Option<Issue>> {
     let id = fault.node?;

@@ -57,7 +57,8 @@ impl Network {
         self.prefix
     }
 
-    /// Whether `address` lies in it. An IPv4 address written as IPv6 (`::ffff:…`) counts as the IPv4 address that it is.
+    /// True where `address` lies in it. An IPv4 address written as IPv6 (`::ffff:…`) counts as the IPv4
+    /// address that it is.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -72,12 +73,13 @@ impl Network {
         }
     }
 
-    /// Whether no address (of its family) is outside, or so few that it comes to the same: less than a /4 of IPv4, a /8 of IPv6.
+    /// True where no address (of its family) is outside, or so few that it comes to the same: less than a /4
+    /// of IPv4, a /8 of IPv6.
     pub fn is_everybody(&self) -> bool {
         self.prefix < if self.address.is_ipv4() { 4 } else { 8 }
     }
 
-    /// Whether bits are set behind the prefix, which is a slip of whoever wrote it.
+    /// True where bits are set behind the prefix, which is a slip of whoever wrote it.
     pub fn has_host_bits(&self) -> bool {
         match self.address {
             IpAddr::V4(address) => {
@@ -90,8 +92,8 @@ impl Network {
     }
 }
 
-/// The networks that a customer lies in, which one owner may have as a whole: the /48 and the /32 of IPv6, the /24 and the /16 of
-/// IPv4. Who fills a table is told by these.
+/// The networks that a customer lies in, which one owner may have as a whole: the /48 and the /32 of IPv6,
+/// the /24 and the /16 of IPv4. The owner of entries in a table is told by these.
 pub fn owners(customer: IpAddr) -> [Network; 2] {
     let within = |near: u8, far: u8| [near, far].map(|prefix| Network::around(customer, prefix));
     if customer.is_ipv4() { within(24, 16) } else { within(48, 32) }

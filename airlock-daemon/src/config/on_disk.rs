@@ -19,7 +19,8 @@ impl OnDisk {
         Self { path: path.to_path_buf(), digest: Sha256::digest(text).into() }
     }
 
-    /// How the file differs from what is in force, in a sentence with the remedy; none where it does not. Reads the file.
+    /// How the file differs from what is in force, in a sentence with the remedy; none where it does not.
+    /// Reads the file.
     pub fn drift(&self) -> Option<String> {
         let shown = self.path.display();
         let text = match load::text(&self.path) {

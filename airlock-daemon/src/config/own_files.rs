@@ -1,4 +1,4 @@
-//! What of the file system is Airlock's own, and no server's to see.
+//! The files and directories that are Airlock's own, and no server's to see.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use super::schema::Config;
 /// Where Airlock is at home as a service, whatever its configuration says.
 const HOMES: [&str; 3] = ["/etc/airlock", "/var/lib/airlock", "/run/airlock"];
 
-/// The files and directories of this configuration, which was read from `file`: policies, the audit log, keys, secrets and
-/// sockets. Not the socket of a server that dials in, which is there to be reached.
+/// The files and directories of this configuration, which was read from `file`: policies, the audit log,
+/// keys, secrets and sockets. Not the socket of a server that dials in, which is there to be reached.
 pub fn own_files(config: &Config, file: &Path) -> Vec<PathBuf> {
     let mut own: Vec<PathBuf> = HOMES.map(PathBuf::from).to_vec();
     own.extend([file.to_path_buf(), config.policy.path.clone(), config.audit.dir.clone()]);

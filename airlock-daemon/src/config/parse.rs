@@ -1,7 +1,7 @@
 //! From YAML to the located tree.
 //!
-//! Anchors, aliases, tags, directives and further documents have no use in a configuration and are refused, which also
-//! bounds the tree by the size of the file.
+//! Anchors, aliases, tags, directives and further documents have no use in a configuration and are refused,
+//! which also bounds the tree by the size of the file.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ const MAX_DEPTH: usize = 32;
 /// Most keys and values in one file.
 const MAX_NODES: usize = 20_000;
 
-/// Whether a key is `env`, or most likely meant to be.
+/// True where a key is `env`, or most likely meant to be.
 fn is_env(key: &str) -> bool {
     let key = key.to_lowercase();
     key.starts_with("env") || strsim::damerau_levenshtein(&key, "env") <= 1
 }
 
-/// Whether text is a URL with a user name or password in it.
+/// True where text is a URL with a user name or password in it.
 fn holds_password(kind: &Kind) -> bool {
     match kind {
         Kind::Plain(text) | Kind::Quoted(text) => {
@@ -31,7 +31,7 @@ fn holds_password(kind: &Kind) -> bool {
     }
 }
 
-/// What came of reading the text.
+/// The result of reading the text.
 pub(super) struct Parsed {
     /// The tree; none when the text is not YAML or not one document.
     pub(super) root: Option<Node>,
@@ -73,7 +73,7 @@ enum Open {
     Map { id: NodeId, at: Place, entries: Vec<Entry>, seen: HashMap<String, usize>, key: Key },
 }
 
-/// What a mapping waits for.
+/// The next thing that a mapping waits for.
 enum Key {
     Awaited,
     Read(String, Place),
@@ -88,7 +88,7 @@ struct Builder<'t> {
     root: Option<Node>,
     documents: usize,
     nodes: usize,
-    /// Whether the newest node stands below `env`; its anchor and tag come after it.
+    /// True where the newest node stands below `env`; its anchor and tag come after it.
     secret: bool,
     hidden: Vec<std::ops::Range<usize>>,
     issues: Vec<Issue>,
@@ -241,7 +241,7 @@ impl Builder<'_> {
 
     fn syntax_error(&mut self, mark: Marker, info: &str) {
         if self.in_env() {
-            // What could not be read may be the secret itself, so its whole line is hidden.
+            // A value that could not be read may be the secret itself, so its whole line is hidden.
             let (before, after) =
                 self.text.split_at_checked(mark.byte_offset().unwrap_or(0)).unwrap_or_default();
             let start = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);

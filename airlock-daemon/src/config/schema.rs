@@ -32,9 +32,9 @@ pub use self::upstream::*;
 pub struct Config {
     /// Where Airlock listens and how it runs.
     pub server: Server,
-    /// Whose tokens are believed.
+    /// The issuers whose tokens are believed.
     pub auth: Auth,
-    /// Who may do what.
+    /// The policy: who may do what.
     pub policy: Policy,
     /// Quotas.
     pub rate_limiting: RateLimiting,

@@ -45,7 +45,7 @@ fn assert_mistakes(marked: &str, words: &[&str]) {
     }
 }
 
-/// What differs from the marked places and the words.
+/// The difference from the marked places and the words.
 fn compare(marked: &str, words: &[&str]) -> Result<(), String> {
     let (text, marks) = unmark(marked);
     let Err(diagnostics) = from_text("airlock.yaml", &text) else { return Err(format!("accepted:\n{text}")) };

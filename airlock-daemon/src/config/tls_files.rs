@@ -19,12 +19,12 @@ use super::schema::{ClientAuth, Tls};
 /// Largest of these files in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What the files hold.
+/// The content of the files.
 #[derive(Debug)]
 pub struct TlsFiles {
     /// The certificate chain with its key.
     pub pair: Arc<CertifiedKey>,
-    /// Who signs the certificates of clients; none where they are not asked for one.
+    /// The authorities for certificates of clients; none where they are not asked for one.
     pub authorities: Option<Arc<RootCertStore>>,
     /// From when on clients take the certificate for too old.
     pub expires: SystemTime,
@@ -43,17 +43,17 @@ pub enum Which {
     Authorities,
 }
 
-/// What is wrong with one of them.
+/// A fault of one of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}; expected {expected}. Remedy: {help}", which.key())]
 pub struct TlsFault {
     /// Which.
     pub which: Which,
-    /// What is wrong with it, with its path.
+    /// The fault, with the file's path.
     pub message: String,
-    /// What it should be.
+    /// The expectation.
     pub expected: &'static str,
-    /// What to do.
+    /// The remedy.
     pub help: &'static str,
 }
 
@@ -73,7 +73,7 @@ pub struct RawTlsFiles {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authorities: Option<Vec<u8>>,
-    /// Of all of them.
+    /// The digest of all of them.
     pub digest: [u8; 32],
 }
 
@@ -123,8 +123,8 @@ fn file(which: Which, path: &Path) -> Result<Vec<u8>, TlsFault> {
 }
 
 impl RawTlsFiles {
-    /// Judges them: the key is the certificate's, and the certificate's time has come at `now`. That its time is over is no
-    /// fault here but [`TlsFiles::expires`].
+    /// Judges them: the key is the certificate's, and the certificate's time has come at `now`. That its time
+    /// is over is no fault here but [`TlsFiles::expires`].
     ///
     /// # Errors
     /// [`TlsFault`] of the first that is not good.

@@ -1,7 +1,9 @@
-//! Address translators, and who is behind an address: the one thing that limits, connections and blocks count.
+//! Address translators, and who is behind an address: the one thing that limits, connections and blocks
+//! count.
 //!
-//! A translator (NAT64, SIIT) writes the IPv4 address of its client into the IPv6 address that it sends from (RFC 6052), so that
-//! all IPv4 clients of one translator lie in one /64, or in a few. Where the prefix is known, that IPv4 address is the client.
+//! A translator (NAT64, SIIT) writes the IPv4 address of its client into the IPv6 address that it sends from
+//! (RFC 6052), so that all IPv4 clients of one translator lie in one /64, or in a few. Where the prefix is
+//! known, that IPv4 address is the client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -21,16 +23,16 @@ impl Translators {
     /// The well-known prefix and these, which were validated with the configuration.
     pub fn new(prefixes: &[String]) -> Self {
         let mut networks: Vec<Network> = prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect();
-        // Of two that hold an address, the longer one is the translator's.
+        // Where two hold an address, the longer one is the translator's.
         networks.sort_by_key(|network| std::cmp::Reverse(network.prefix()));
         Self(networks.into())
     }
 
-    /// The customer behind an address: the address itself of IPv4, also where a translator has embedded it, and of IPv6 the base
-    /// of its /64, which is what one customer of a network gets at least.
+    /// The customer behind an address: the address itself of IPv4, also where a translator has embedded it,
+    /// and of IPv6 the base of its /64, which is what one customer of a network gets at least.
     ///
-    /// What a translator could not have embedded (loopback, multicast and the like) makes nobody somebody else: such an IPv6
-    /// address is a customer by itself.
+    /// An address that a translator could not have embedded (loopback, multicast and the like) makes nobody
+    /// somebody else: such an IPv6 address is a customer by itself.
     pub fn customer(&self, address: IpAddr) -> IpAddr {
         let address = match address.to_canonical() {
             IpAddr::V4(address) => return address.into(),
@@ -43,7 +45,7 @@ impl Translators {
         }
     }
 
-    /// What a translator has embedded in an address of its own; none in any other address.
+    /// The address that a translator has embedded in one of its own; none in any other address.
     fn embedded(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         let bits = address.to_bits();
         if is_well_known(bits) {

@@ -24,7 +24,7 @@ impl Node {
     }
 }
 
-/// What stands there.
+/// The value that stands there.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Text without quotes, from which numbers, booleans and null may be read.
@@ -176,7 +176,7 @@ impl Node {
     }
 }
 
-/// Whether plain text stands for null.
+/// True where plain text stands for null.
 pub(super) fn is_null(text: &str) -> bool {
     matches!(text, "~" | "null" | "Null" | "NULL")
 }

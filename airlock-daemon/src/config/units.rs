@@ -1,4 +1,5 @@
-//! Durations, sizes, rates, shares and modes as an operator writes them: `30s`, `256KiB`, `200/min`, `50%`, `0660`.
+//! Durations, sizes, rates, shares and modes as an operator writes them: `30s`, `256KiB`, `200/min`, `50%`,
+//! `0660`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -23,7 +23,7 @@ use super::schema::{Config, KernelMode, Rung, Seal};
 use super::tree::{Located, Node, Step};
 use super::units::Period;
 
-/// Whether validation may look at the files and directories that the configuration names.
+/// True where validation may look at the files and directories that the configuration names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Files {
     Check,
@@ -95,7 +95,8 @@ impl Checks<'_> {
         self.issues.push(Issue::new(at, message).expected(expected).help(help));
     }
 
-    /// Whether what was read at `path` is what the file says, or its default, and not a stand-in for a mistake.
+    /// True where what was read at `path` is what the file says, or its default, and not a stand-in for a
+    /// mistake.
     fn known(&self, path: &[Step<'_>]) -> bool {
         !matches!(self.root.locate(path), Located::Blank)
     }

@@ -1,4 +1,4 @@
-//! What an operator asks for with `airlock block`: the list, one more, one less.
+//! Requests of an operator by `airlock block`: the list, one more, one less.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use super::orders::{self, Order};
 use crate::config::units::Period;
 use crate::kernel::Reason;
 
-/// Longest time that an operator can block for. What is to last longer belongs into a firewall, which keeps it over a restart.
+/// Longest time that an operator can block for. A longer one belongs into a firewall, which keeps it over a
+/// restart.
 pub const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// Longest reason of an operator, in characters.
 pub const MAX_REASON: usize = 200;
@@ -20,7 +21,7 @@ pub const MAX_REASON: usize = 200;
 pub struct Block {
     /// The address, or the IPv6 /64; of a client behind a translator its IPv4 address.
     pub address: String,
-    /// What for: `operator`, `rate_limit` or `failed_auth`.
+    /// The cause: `operator`, `rate_limit` or `failed_auth`.
     pub kind: Reason,
     /// The operator's words.
     pub reason: Option<String>,
@@ -28,14 +29,14 @@ pub struct Block {
     pub added_by_uid: Option<u32>,
     /// How long it still lasts, in seconds, rounded up.
     pub remaining_secs: u64,
-    /// The interfaces on which the kernel drops its packets. On none, its requests are refused; so are, everywhere, those that
-    /// a trusted proxy passes on for it.
+    /// The interfaces on which the kernel drops its packets. On none, its requests are refused; so are,
+    /// everywhere, those that a trusted proxy passes on for it.
     pub dropped_on: Vec<String>,
     /// Packets that the kernel dropped since the block began.
     pub packets: u64,
 }
 
-/// What the kernel does about an address.
+/// The kernel's part against an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Early {
     /// On which interfaces.
@@ -67,8 +68,8 @@ pub enum OrderError {
 }
 
 impl Limits {
-    /// Blocks an address by order of user `by`, from now on for `lasting`. Another order for the same address takes the place
-    /// of the one before.
+    /// Blocks an address by order of user `by`, from now on for `lasting`. Another order for the same address
+    /// takes the place of the one before.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -94,13 +95,14 @@ impl Limits {
         let nanos = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
         let order = Order { address: customer, reason, by, until: now.saturating_add(nanos) };
         self.orders.add(order.clone()).map_err(|orders::Full| OrderError::Full)?;
-        // What it has earned besides is not cut short by an order.
+        // A block that it has earned besides is not cut short by an order.
         let earned = self.offenders.as_ref().and_then(|offenders| offenders.left(customer, now));
         self.sink.ordered(&order, lasting, earned.unwrap_or_default().max(lasting));
         Ok(self.shown(order.address, Reason::Operator, Some(order.reason), Some(by), lasting))
     }
 
-    /// Lifts the block of an address, whether ordered or earned, by order of user `by`; false when there is none.
+    /// Lifts the block of an address, whether ordered or earned, by order of user `by`; false when there is
+    /// none.
     pub fn unblock(&self, address: IpAddr, by: u32) -> bool {
         let address = self.translators.customer(address);
         let ordered = self.orders.remove(address).is_some();
@@ -112,7 +114,8 @@ impl Limits {
         ordered || earned
     }
 
-    /// What is blocked now, in order of address. Of an address that is blocked by order and by what it did, the order is shown.
+    /// The addresses that are blocked now, in their order. An address that is blocked both by an order and
+    /// for its deeds is shown with the order.
     pub fn blocks(&self) -> Vec<Block> {
         let now = self.now();
         let earned = self.offenders.iter().flat_map(|offenders| offenders.list(now));

@@ -1,7 +1,8 @@
 //! A token bucket in one number (GCRA): the time at which it will be full again.
 //!
-//! Whoever takes moves that time ahead by the time that one request is worth, and may not move it further ahead of now than a
-//! whole bucket is worth. So a bucket is 8 bytes, needs nobody to fill it, and is changed by one compare-and-swap.
+//! Whoever takes moves that time ahead by the time that one request is worth, and may not move it further
+//! ahead of now than a whole bucket is worth. So a bucket is 8 bytes, needs nobody to fill it, and is changed
+//! by one compare-and-swap.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,8 +23,8 @@ pub struct Quota {
 pub struct Bucket(AtomicU64);
 
 impl Quota {
-    /// `rate`, with at most `burst` requests at once (at least 1). Never more than `burst` + `rate` × time: what does not
-    /// divide is rounded to the disadvantage of the client.
+    /// `rate`, with at most `burst` requests at once (at least 1). Never more than `burst` + `rate` × time:
+    /// what does not divide is rounded to the disadvantage of the client.
     pub fn new(rate: Rate, burst: u32) -> Self {
         let nanos = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
         let every = nanos.div_ceil(u64::from(rate.count.max(1))).max(1);
@@ -73,7 +74,7 @@ impl Bucket {
         (ahead > quota.room).then(|| Duration::from_nanos(ahead - quota.room))
     }
 
-    /// Whether it is full, so that a new one is as good.
+    /// True where it is full, so that a new one is as good.
     pub fn is_full(&self, now: u64) -> bool {
         self.0.load(Ordering::Relaxed) <= now
     }
@@ -119,7 +120,8 @@ mod tests {
         assert_eq!(bucket.wait(quota, 13 * SECOND), None);
     }
 
-    /// Threads share one bucket while a clock that they also share goes on: no more passes than was allowed, and no less.
+    /// Threads share one bucket while a clock that they also share goes on: no more passes than was allowed,
+    /// and no less.
     #[test]
     fn threads_get_a_burst_and_the_rate_together() {
         let quota = Quota::new(per_second(1_000), 50);
@@ -139,7 +141,8 @@ mod tests {
         // 160,000 attempts in 1.6 s of that clock.
         let passed = passed.into_inner();
         assert!(passed <= 50 + 1_600, "{passed}");
-        // A thread that was put aside comes with an old time and gets nothing for it, so some is lost; never much.
+        // A thread that was put aside comes with an old time and gets nothing for it, so some is lost; never
+        // much.
         assert!(passed >= 1_500, "{passed}");
     }
 

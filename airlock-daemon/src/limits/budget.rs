@@ -32,7 +32,7 @@ const REMEMBERED: usize = 64;
 /// At most one message in the log in this time; what is given up in between is counted.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What is kept.
+/// The kind of bytes that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// An answer, or a message of a stream, that its client has not read yet.
@@ -100,7 +100,7 @@ pub struct Charge {
     bytes: usize,
 }
 
-/// What the metrics show.
+/// The figures of the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes in use, by [`What`].
@@ -114,7 +114,7 @@ pub struct Stats {
 struct Root {
     shares: [usize; 4],
     stripes: [Stripe; STRIPES],
-    /// What the stripes have drawn.
+    /// The bytes that the stripes have drawn.
     drawn: AtomicUsize,
     used: [AtomicIsize; What::ALL.len()],
     given_up: AtomicU64,
@@ -151,7 +151,7 @@ impl What {
     pub const ALL: [Self; 5] =
         [Self::Answer, Self::Question, Self::Subscription, Self::Request, Self::Incoming];
 
-    /// What metrics call it.
+    /// Its name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
@@ -237,7 +237,7 @@ impl Budget {
         child(&self.0, Some(&tenant), &tenant.children, key, Level::Principal)
     }
 
-    /// What is in use, and what became of what did not fit.
+    /// The bytes in use, and the fate of those that did not fit.
     pub fn stats(&self) -> Stats {
         let used = |place: usize| {
             let used = self.0.used.get(place).map_or(0, |used| used.load(Ordering::Relaxed));
@@ -521,7 +521,7 @@ impl Drop for Node {
     }
 }
 
-/// Whose account it is, for the operator.
+/// The owner of the account, for the operator.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |node: Option<&Arc<Self>>| node.map(ToString::to_string).unwrap_or_default();

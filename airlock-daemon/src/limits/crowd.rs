@@ -1,4 +1,5 @@
-//! How many buckets the networks of owners hold: asked only where a table fills up, counted only when a bucket comes or goes.
+//! How many buckets the networks of owners hold: asked only where a table fills up, counted only when a
+//! bucket comes or goes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

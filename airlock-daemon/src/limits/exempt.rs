@@ -1,4 +1,5 @@
-//! Addresses that are never dropped, whatever they do: loopback, trusted proxies, and what the operator exempts.
+//! Addresses that are never dropped, whatever they do: loopback, trusted proxies, and what the operator
+//! exempts.
 
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ impl Exempt {
         Self { proxies: networks(proxies), allowed: networks(allowed) }
     }
 
-    /// Whether an address is one of them. Loopback always is.
+    /// True where an address is one of them. Loopback always is.
     pub(super) fn covers(&self, address: IpAddr) -> bool {
         self.why(address).is_some()
     }

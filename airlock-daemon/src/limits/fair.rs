@@ -22,9 +22,9 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Shares {
     /// All of them.
     pub total: usize,
-    /// Of one tenant; none for a fair share.
+    /// Places of one tenant; none for a fair share.
     pub per_tenant: Option<usize>,
-    /// Of one principal.
+    /// Places of one principal.
     pub per_principal: usize,
 }
 
@@ -108,7 +108,7 @@ impl Places {
 /// Tries again for a moment what found no place.
 ///
 /// # Errors
-/// What the last try said.
+/// The error of the last try.
 pub async fn soon<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
     is_full: impl Fn(&E) -> bool,
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!((greedy.len(), full), (192, Full::Tenant(192)));
         let (modest, full) = take_all(&places, Some("acme"));
         assert_eq!((modest.len(), full), (64, Full::All(256)));
-        // What the greedy one gives back goes to whoever has less than its share.
+        // A place that the greedy one gives back goes to whoever has less than its share.
         drop(greedy);
         let (more, _) = take_all(&places, Some("third"));
         assert!(more.len() >= 64, "{}", more.len());

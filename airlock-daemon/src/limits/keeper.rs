@@ -1,5 +1,5 @@
-//! What becomes of an address that is blocked: the kernel drops its packets where it can, its connections end, the audit log and
-//! the metrics say so.
+//! The fate of an address that is blocked: the kernel drops its packets where it can, its connections end,
+//! the audit log and the metrics say so.
 
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Keeper {
         self.kernel.early_drop().filter(|early_drop| !early_drop.attached().is_empty())
     }
 
-    /// Whether the kernel drops its packets from now on.
+    /// True where the kernel drops its packets from now on.
     fn drop_early(&self, address: IpAddr, lasting: Duration, reason: Reason) -> bool {
         let Some(early_drop) = self.early_drop() else { return false };
         match early_drop.block(address, lasting, reason) {

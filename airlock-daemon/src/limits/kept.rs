@@ -37,7 +37,7 @@ struct Slot {
 struct State {
     text: Box<str>,
     charge: Option<Charge>,
-    /// What is said in its place once it was given up.
+    /// The text in its place once it was given up.
     instead: Option<Box<str>>,
     is_given_up: bool,
 }
@@ -100,7 +100,7 @@ impl Kept {
     }
 
     /// Hands at most `most` bytes from `from` on to `take`, and says how many that were; none at the end.
-    /// Whole characters where `most` is at least 4. What is said in place of the text is one piece.
+    /// Whole characters where `most` is at least 4. The text in its place is one piece.
     ///
     /// # Errors
     /// [`GivenUp`] when it was given up after its first piece was taken, or when nothing is said in its
@@ -138,7 +138,7 @@ impl Kept {
         Whole { text: piece.into_boxed_str(), _charge: Some(charge) }
     }
 
-    /// Whether it was given up, and nothing is said in its place.
+    /// True where it was given up, and nothing is said in its place.
     pub fn is_lost(&self) -> bool {
         let state = self.0.lock();
         state.is_given_up && state.instead.is_none()

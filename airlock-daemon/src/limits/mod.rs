@@ -5,10 +5,13 @@
 //! [`offender`] knows who earns a drop, [`orders`] what an operator blocks, and [`keeper`] carries both out.
 //! The stages of a call that ask here are in `pipeline/limit.rs`.
 //!
-//! What counts for one limit, and who shares one:
-//! - `per_address` counts requests of HTTP, good or bad, of a customer: an IPv4 address, also behind a translator, or an IPv6 /64.
-//! - `per_token` counts messages of one principal (issuer, tenant and subject): a fresh token is no fresh limit.
-//! - `per_tenant` counts messages of all principals of a tenant of one issuer; those without a tenant are one together.
+//! The requests that count for one limit, and the senders who share one:
+//! - `per_address` counts requests of HTTP, good or bad, of a customer: an IPv4 address, also behind a
+//!   translator, or an IPv6 /64.
+//! - `per_token` counts messages of one principal (issuer, tenant and subject): a fresh token is no fresh
+//!   limit.
+//! - `per_tenant` counts messages of all principals of a tenant of one issuer; those without a tenant are one
+//!   together.
 //! - `per_tool` counts calls of one principal to all tools that one entry of the list matches.
 
 pub mod block;
@@ -81,7 +84,7 @@ pub struct Exceeded {
     pub wait: Duration,
 }
 
-/// What the metrics show.
+/// The figures of the metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// How many keys each limit remembers.
@@ -90,7 +93,7 @@ pub struct Stats {
     pub blocked: usize,
 }
 
-/// All limits in force. What is not configured costs nothing.
+/// All limits in force. A limit that is not configured costs nothing.
 pub struct Limits {
     epoch: Instant,
     /// Two of them make a key that nobody can aim at.
@@ -198,8 +201,8 @@ impl Limits {
     /// A token is about to be looked at that is not known to be good.
     ///
     /// # Errors
-    /// [`Limit::FailedAuth`]: too many tokens of this address were refused. The token is not looked at, good or bad: whoever
-    /// guesses must not learn which guess was right.
+    /// [`Limit::FailedAuth`]: too many tokens of this address were refused. The token is not looked at, good
+    /// or bad: whoever guesses must not learn which guess was right.
     pub fn token_shown(&self, source: Source) -> Result<(), Exceeded> {
         let Some(table) = &self.failed else { return Ok(()) };
         if table.keys() == 0 {
@@ -296,7 +299,7 @@ impl Limits {
         }
     }
 
-    /// What is remembered.
+    /// The memory of offenders.
     pub fn stats(&self) -> Stats {
         let mut keys: Vec<(Limit, usize)> = Vec::new();
         for (limit, table) in self.tables() {
@@ -336,7 +339,8 @@ impl Limits {
         u128::from(one.hash_one(of)) << 64 | u128::from(two.hash_one(of))
     }
 
-    /// Nanoseconds since the start. Not the time at which a request came: by the time its body is here, that is long ago.
+    /// Nanoseconds since the start. Not the time at which a request came: by the time its body is here, that
+    /// is long ago.
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

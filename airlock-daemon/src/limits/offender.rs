@@ -1,8 +1,8 @@
-//! Who earns a drop: an address that goes on where it was told to wait, again and again.
+//! Offenders earn a drop: addresses that go on where they were told to wait, again and again.
 //!
-//! Refusals of one address that lie closer together than [`SPACING`] are one violation, so that many requests at once are not
-//! taken for stubbornness. The first drop lasts `for`, each next one twice as long, up to `at_most`; after `at_most` without
-//! one, the address begins anew.
+//! Refusals of one address that lie closer together than [`SPACING`] are one violation, so that many requests
+//! at once are not taken for stubbornness. The first drop lasts `for`, each next one twice as long, up to
+//! `at_most`; after `at_most` without one, the address begins anew.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -36,7 +36,8 @@ pub struct Source {
     pub address: IpAddr,
     /// Packets come from that address itself; otherwise a proxy has told of it.
     pub direct: bool,
-    /// Somebody else's web page may have had the browser of whoever sits there send this: it is limited, and held against nobody.
+    /// Somebody else's web page may have had the browser of whoever sits there send this: it is limited, and
+    /// held against nobody.
     pub lured: bool,
 }
 
@@ -45,27 +46,29 @@ pub struct Source {
 pub struct Offence {
     /// The customer: an address, or the base of an IPv6 /64.
     pub address: IpAddr,
-    /// What it did.
+    /// Its deed.
     pub reason: Reason,
     /// For how long.
     pub lasting: Duration,
-    /// Packets come from that address itself; where a proxy has told of it, the kernel must not drop anything.
+    /// Packets come from that address itself; where a proxy has told of it, the kernel must not drop
+    /// anything.
     pub direct: bool,
 }
 
-/// Who is told of offenders.
+/// The listener to offenders.
 pub trait OffenderSink: Send + Sync {
     /// Drops an address.
     fn offend(&self, offence: &Offence);
     /// The time of a drop that was earned is over.
     fn forgive(&self, address: IpAddr);
-    /// An operator has ordered a block of this time; with what was earned besides, packets are to be dropped for `in_all`.
+    /// An operator has ordered a block of this time; with what was earned besides, packets are to be dropped
+    /// for `in_all`.
     fn ordered(&self, _order: &Order, _lasting: Duration, _in_all: Duration) {}
     /// A block that an operator ordered, or lifted, has ended.
     fn lifted(&self, _address: IpAddr, _why: &str) {}
     /// Nothing blocks this address any more.
     fn release(&self, _address: IpAddr) {}
-    /// What the kernel does about an address; none when nothing.
+    /// The kernel's part against an address; none when it has none.
     fn early(&self, _address: IpAddr) -> Option<Early> {
         None
     }
@@ -102,12 +105,12 @@ struct Watched {
     /// Until when the last one lasts or lasted.
     until: u64,
     is_blocked: bool,
-    /// What the last violation was.
+    /// The last violation.
     reason: Reason,
 }
 
 impl Watched {
-    /// Who is dropped does not give way.
+    /// An address that is dropped does not give way.
     fn rank(&self) -> Option<Rank> {
         let Self { drops, violations, last, .. } = *self;
         (!self.is_blocked).then_some(Rank { drops, violations, last })
@@ -169,7 +172,7 @@ impl Offenders {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Who is dropped, for what, and for how long still.
+    /// The addresses that are dropped, with the cause and the time that is left.
     pub(super) fn list(&self, now: u64) -> Vec<(IpAddr, Reason, Duration)> {
         let book = self.lock();
         let dropped = book.entries.values().filter(|one| one.until > now);
@@ -191,7 +194,8 @@ impl Offenders {
         if source.lured {
             return;
         }
-        // Of one who comes by a translator neither address may be blocked: the other ones of either would be as well.
+        // Neither address of a customer who comes by a translator may be blocked: the others behind either
+        // would be as well.
         if self.exempt.covers(source.address) || self.exempt.covers(customer) {
             return;
         }
@@ -276,7 +280,7 @@ impl Offenders {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is left to remember.
+    /// True where nothing is left to remember.
     fn is_over(&self, one: &Watched, now: u64) -> bool {
         !one.is_blocked
             && now > one.last.saturating_add(self.window)
@@ -397,7 +401,8 @@ mod tests {
         assert!(offenders.blocked(customer(told_of), 4 * SECOND).is_some());
     }
 
-    /// Owners of a /48, of a /32 and of very many networks go on and on; whoever offends meanwhile is blocked all the same.
+    /// Owners of a /48, of a /32 and of very many networks go on and on; whoever offends meanwhile is blocked
+    /// all the same.
     #[test]
     fn nobody_takes_all_places_and_so_the_blocks_of_others() {
         let count = |offenders: &Offenders| offenders.lock().entries.len();

@@ -1,5 +1,5 @@
-//! Blocks that an operator ordered, so many and no more. They are apart from those that are earned: nobody who earns many can
-//! take the room from the operator.
+//! Blocks that an operator ordered, so many and no more. They are apart from those that are earned: nobody
+//! who earns many can take the room from the operator.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -71,7 +71,7 @@ impl Orders {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// What is in force.
+    /// The orders in force.
     pub fn list(&self, now: u64) -> Vec<Order> {
         self.lock().values().filter(|order| order.until > now).cloned().collect()
     }

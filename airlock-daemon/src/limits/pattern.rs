@@ -8,14 +8,14 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads `upstream/tool`; none where a part is missing. What follows the first slash is the tool's.
+    /// Reads `upstream/tool`; none where a part is missing. The part behind the first slash is the tool's.
     pub fn parse(text: &str) -> Option<Self> {
         let (upstream, tool) = text.split_once('/')?;
         (!upstream.is_empty() && !tool.is_empty())
             .then(|| Self { upstream: upstream.to_owned(), tool: tool.to_owned() })
     }
 
-    /// Whether it is about this tool, named as its server names it.
+    /// True where it is about this tool, named as its server names it.
     pub fn matches(&self, upstream: &str, tool: &str) -> bool {
         matches(&self.upstream, upstream) && matches(&self.tool, tool)
     }
@@ -25,7 +25,7 @@ impl Pattern {
         &self.upstream
     }
 
-    /// Whether it is about this upstream.
+    /// True where it is about this upstream.
     pub fn concerns(&self, upstream: &str) -> bool {
         matches(&self.upstream, upstream)
     }

@@ -1,7 +1,9 @@
-//! Who gives way where there is no room: of a network that holds more than its share the one who did least, longest ago.
+//! The rule of who gives way where there is no room: in a network that holds more than its share, the one who
+//! did least, longest ago.
 //!
-//! One owner may have a whole /48 of IPv6, or a /32, and so as many customers as they like. Each such network has a share of the
-//! places (see [`owners`](crate::config::network::owners)), so its owner takes places from themselves only.
+//! One owner may have a whole /48 of IPv6, or a /32, and so as many customers as they like. Each such network
+//! has a share of the places (see [`owners`](crate::config::network::owners)), so its owner takes places from
+//! themselves only.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -44,7 +46,8 @@ impl Ranks {
         Self { shares, held: HashMap::new() }
     }
 
-    /// Who has to leave so that one more customer of these networks has a place; none when there is room.
+    /// The customer that has to leave so that one more of these networks has a place; none when there is
+    /// room.
     ///
     /// # Errors
     /// [`Full`].

@@ -1,5 +1,5 @@
-//! How many event streams are open, of each principal and of each tenant. They are few and live long: one short lock when one
-//! opens and one when it ends.
+//! How many event streams are open, of each principal and of each tenant. They are few and live long: one
+//! short lock when one opens and one when it ends.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,9 +1,10 @@
 //! Buckets by key, so many and no more.
 //!
-//! A bucket is forgotten only when it is full again, so nobody gets a fresh one by making others come and go. Once half of the
-//! room is taken, no owner's network has more than its share of it: further customers of that network share one bucket. When a
-//! shard has no room at all, a new key shares a bucket with its neighbours. So an attacker with very many addresses gets in the
-//! way of those in the networks that they come from, and of few others.
+//! A bucket is forgotten only when it is full again, so nobody gets a fresh one by making others come and go.
+//! Once half of the room is taken, no owner's network has more than its share of it: further customers of
+//! that network share one bucket. When a shard has no room at all, a new key shares a bucket with its
+//! neighbours. So an attacker with very many addresses gets in the way of those in the networks that they
+//! come from, and of few others.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -27,17 +28,18 @@ const SHARES: [usize; 2] = [64, 8];
 /// How often a full shard is looked through for buckets that are full again, in nanoseconds.
 const SWEEP: u64 = 100_000_000;
 
-/// Whose bucket it is.
+/// The owner of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Nobody else's.
     exact: u128,
-    /// What it has in common with those with whom it shares a bucket where there is no room.
+    /// The part that it has in common with those with whom it shares a bucket where there is no room.
     wide: u64,
 }
 
 impl Key {
-    /// Of a customer (see [`Translators`](crate::config::translators::Translators)). Neighbours are of one /16 or /48.
+    /// The key of a customer (see [`Translators`](crate::config::translators::Translators)). Neighbours are
+    /// of one /16 or /48.
     pub fn of(customer: IpAddr) -> Self {
         match customer {
             IpAddr::V4(address) => Self {
@@ -51,7 +53,7 @@ impl Key {
         }
     }
 
-    /// Of something that was hashed with a secret.
+    /// The key of something that was hashed with a secret.
     pub fn hashed(hash: u128) -> Self {
         let [wide, _] = halves(hash);
         Self { exact: hash, wide }
@@ -146,7 +148,7 @@ impl Table {
         }
     }
 
-    /// Whether `key` has a bucket of its own; otherwise it may share one with strangers.
+    /// True where `key` has a bucket of its own; otherwise it may share one with strangers.
     pub fn knows(&self, key: Key) -> bool {
         self.shard(key).read().unwrap_or_else(PoisonError::into_inner).buckets.contains_key(&key.exact)
     }
@@ -282,8 +284,8 @@ mod tests {
         assert_eq!(table.keys(), 0);
     }
 
-    /// An attacker with any number of networks neither resets a bucket nor grows the table, and strangers of other networks
-    /// are still served.
+    /// An attacker with any number of networks neither resets a bucket nor grows the table, and strangers of
+    /// other networks are still served.
     #[test]
     fn a_full_table_resets_nobody_and_serves_strangers() {
         let table = Table::of_size(Quota::whole(Rate::per_minute(2)), 4, None);
@@ -306,8 +308,8 @@ mod tests {
         assert!(strangers >= 90, "{strangers}");
     }
 
-    /// The owner of a /48 or a /32 takes half of the room and no more: all their further networks share one bucket, those who come
-    /// from elsewhere have their own, and can be held to account.
+    /// The owner of a /48 or a /32 takes half of the room and no more: all their further networks share one
+    /// bucket, those who come from elsewhere have their own, and can be held to account.
     #[test]
     fn no_owner_takes_the_room_of_others() {
         for owner in ["2001:db8:7", "2001:db8:{}"] {

@@ -1,4 +1,4 @@
-//! What a server offers, in the words of its capabilities.
+//! The offer of a server, in the words of its capabilities.
 
 use super::client::TASKS_EXTENSION;
 use super::object::Object;
@@ -33,7 +33,8 @@ pub enum Capability {
     TasksCancel,
     /// `params.task` of `tools/call`, and `tasks/result` (2025-11-25).
     TaskCalls,
-    /// The extension `io.modelcontextprotocol/tasks` (2026-07-28): results that are tasks, and `tasks/update`.
+    /// The extension `io.modelcontextprotocol/tasks` (2026-07-28): results that are tasks, and
+    /// `tasks/update`.
     TasksExtension,
 }
 
@@ -57,7 +58,7 @@ const DECLARED: [(Capability, &str, &[Named]); 5] = [
     (Capability::Logging, "logging", &[]),
 ];
 
-/// What belongs to the tasks of 2025-11-25 alone.
+/// Members of the tasks of 2025-11-25 alone.
 const LEGACY_TASKS: Capabilities = Capabilities::NONE
     .with(Capability::Tasks)
     .with(Capability::TasksList)
@@ -108,7 +109,7 @@ impl Capabilities {
         set
     }
 
-    /// Whether the capability is in the set.
+    /// True where the capability is in the set.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0
     }
@@ -125,7 +126,7 @@ impl Capabilities {
         Self(self.0 & !capability.bit())
     }
 
-    /// What is in one of the two.
+    /// The union of the two.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -135,8 +136,8 @@ impl Capabilities {
         Self(self.0 & !other.0)
     }
 
-    /// What of a server's offer a client of another revision can use. The two forms of tasks share nothing but their name:
-    /// neither is carried over into the other, and before 2025-11-25 there was none.
+    /// The part of a server's offer that a client of another revision can use. The two forms of tasks share
+    /// nothing but their name: neither is carried over into the other, and before 2025-11-25 there was none.
     #[must_use]
     pub const fn between(self, client: Revision, server: Era) -> Self {
         let extension = Self::NONE.with(Capability::TasksExtension);

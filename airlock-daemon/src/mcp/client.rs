@@ -1,4 +1,4 @@
-//! What a client can do for a server: answer its questions, lend it a model.
+//! The abilities of a client for a server: to answer its questions, to lend it a model.
 
 use super::object::Object;
 use super::revision::Era;
@@ -44,7 +44,8 @@ impl ClientCapabilities {
         if let Some(elicitation) = inner(&declared, "elicitation") {
             let elicitation = Object::parse(&elicitation).unwrap_or_default();
             let (form, url) = (inner(&elicitation, "form").is_some(), inner(&elicitation, "url").is_some());
-            // An empty object is from before there were two modes, and means forms (2025-11-25, "Elicitation").
+            // An empty object is from before there were two modes, and means forms (2025-11-25,
+            // "Elicitation").
             if form || !url {
                 set = set.with(ClientCapability::ElicitForm);
             }
@@ -83,12 +84,12 @@ impl ClientCapabilities {
         Self(self.0 & !capability.bit())
     }
 
-    /// Whether the capability is in the set.
+    /// True where the capability is in the set.
     pub const fn has(self, capability: ClientCapability) -> bool {
         self.0 & capability.bit() != 0
     }
 
-    /// Whether the client can do nothing.
+    /// True where the client can do nothing.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -1,15 +1,15 @@
 //! How deep a JSON text is nested, found without recursion.
 //!
-//! What reads JSON into a tree, in a client as in a server, has a stack that ends; a text of some hundred
-//! kilobytes of brackets is enough. The strict walk bounds what is read here; this bounds what is passed on
-//! as it came.
+//! A parser that makes a tree of JSON, in a client as in a server, has a stack that ends; a text of some
+//! hundred kilobytes of brackets is enough. The strict walk bounds what is read here; this bounds what is
+//! passed on as it came.
 
 use memchr::{memchr2, memchr2_iter};
 
 /// Deepest nesting of a message of a server. `serde_json`, which many clients use, reads 128 levels.
 pub const MAX: usize = 128;
 
-/// Whether `text` is nested deeper than [`MAX`] levels; for well-formed JSON.
+/// True where `text` is nested deeper than [`MAX`] levels; for well-formed JSON.
 pub fn is_too_deep(text: &str) -> bool {
     let bytes = text.as_bytes();
     // Most messages have fewer brackets than that, in strings and out of them.

@@ -1,7 +1,7 @@
 //! The JSON-RPC envelope of what a client sends: parsed once, strictly.
 //!
-//! "Value authorised equals value forwarded": every stage reads this one parse, and the bytes that it borrows are the
-//! bytes that the server gets.
+//! "Value authorised equals value forwarded": every stage reads this one parse, and the bytes that it borrows
+//! are the bytes that the server gets.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,8 +42,8 @@ pub struct Refused {
 /// Longest string id in bytes.
 const MAX_ID: usize = 256;
 
-/// Members that decide what a message does. A variant in other letter case is refused: some parsers match names without
-/// regard to case, and would read what was never authorised.
+/// Members that decide what a message does. A variant in other letter case is refused: some parsers match
+/// names without regard to case, and would read what was never authorised.
 const ENVELOPE_NAMES: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS_NAMES: [&str; 18] = [
     "name",
@@ -109,8 +109,8 @@ impl fmt::Display for Id {
 /// Parses one message.
 ///
 /// # Errors
-/// [`Refused`] for anything that is not exactly one well-formed JSON-RPC 2.0 request, notification or response; see the
-/// strict walk for what well-formed means here.
+/// [`Refused`] for anything that is not exactly one well-formed JSON-RPC 2.0 request, notification or
+/// response; see the strict walk for what well-formed means here.
 pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
     let refuse = |code, reason: String, id: Option<Id>| Refused { code, reason, id };
     let text = std::str::from_utf8(body).map_err(|error| {
@@ -174,7 +174,8 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refused> {
         let reason = format!("the member `params.{name}` is written in the wrong letter case");
         return Err(refuse(code::INVALID_PARAMS, reason, id));
     }
-    // Many clients write what they leave out as null. No member of the protocol may be null, so every reader sees the same.
+    // Many clients write what they leave out as null. No member of the protocol may be null, so every reader
+    // sees the same.
     params.drop_nulls(&PARAMS_NAMES);
     let mut meta = match params.kept("_meta") {
         None => None,
@@ -204,8 +205,9 @@ pub fn variant(object: &Object<'_>, known: &[&str]) -> Option<String> {
         .map(|name| name.chars().take(64).collect())
 }
 
-/// Whether a name is that of a known member to the laxest parsers, which fold letter case: `ſ` counts as `s` and the Kelvin sign as
-/// `k`. Known names are ASCII. Costs no more than the first letter that differs: a client may send many names.
+/// True where a name is that of a known member to the laxest parsers, which fold letter case: `ſ` counts as
+/// `s` and the Kelvin sign as `k`. Known names are ASCII. Costs no more than the first letter that differs: a
+/// client may send many names.
 fn is_alike(name: &str, known: &str) -> bool {
     if name.is_ascii() {
         return name.eq_ignore_ascii_case(known);

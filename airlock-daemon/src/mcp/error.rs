@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// Codes of JSON-RPC 2.0 and of the MCP specification. Codes of our own are HTTP status numbers: they lie outside
-/// -32768..-32000, which JSON-RPC reserves.
+/// Codes of JSON-RPC 2.0 and of the MCP specification. Codes of our own are HTTP status numbers: they lie
+/// outside -32768..-32000, which JSON-RPC reserves.
 pub mod code {
     /// Not JSON.
     pub const PARSE_ERROR: i32 = -32700;

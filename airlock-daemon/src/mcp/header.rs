@@ -40,8 +40,8 @@ pub fn decode(value: &str) -> Result<Cow<'_, str>, String> {
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "the header's base64 is not UTF-8".to_owned())
 }
 
-/// Writes a value as a mirrored header: as it is where a header can carry it, otherwise as `=?base64?…?=`. What looks like
-/// the sentinel itself is encoded too, so that [`decode`] gives back what was put in.
+/// Writes a value as a mirrored header: as it is where a header can carry it, otherwise as `=?base64?…?=`. A
+/// text that looks like the sentinel itself is encoded too, so that [`decode`] gives it back.
 pub fn encode(value: &str) -> Cow<'_, str> {
     let unfit = value.bytes().any(|byte| !(b' '..=b'~').contains(&byte))
         || value.starts_with(' ')

@@ -1,4 +1,4 @@
-//! What an upstream sends: told apart with one shallow parse, the payload left as bytes.
+//! Messages of an upstream: told apart with one shallow parse, the payload left as bytes.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,7 +29,8 @@ pub enum Incoming<'a> {
         /// The result, or the error object.
         outcome: Result<&'a RawValue, &'a RawValue>,
     },
-    /// An answer that is not as it has to be: it has another id than the request, or not one outcome that is an object.
+    /// An answer that is not as it has to be: it has another id than the request, or not one outcome that is
+    /// an object.
     Unfit {
         /// The request that it is meant for.
         id: Meant,
@@ -99,7 +100,7 @@ struct Wire<'a> {
 /// Reads one message; duplicate members of the envelope are refused.
 ///
 /// # Errors
-/// What is wrong with it, for the log.
+/// The fault, for the log.
 pub fn parse(text: &str) -> Result<Incoming<'_>, String> {
     let wire: Wire<'_> = serde_json::from_str(text)
         .map_err(|error| short(&format!("not a JSON-RPC message: {error}"), MAX_REASON))?;

@@ -1,6 +1,6 @@
 //! The methods that Airlock knows; everything else is refused as unknown.
 
-/// What a client asks for.
+/// The methods of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// `initialize` (legacy).
@@ -101,7 +101,7 @@ impl Method {
         }
     }
 
-    /// Whether the method is a notification, so that it must come without an id.
+    /// True where the method is a notification, so that it must come without an id.
     pub const fn is_notification(self) -> bool {
         matches!(self, Self::Initialized | Self::Cancelled | Self::OtherNotification)
     }

@@ -1,7 +1,7 @@
 //! A JSON object as an ordered list of members whose values stay bytes.
 //!
-//! Editing one member leaves all others byte for byte as they came: a gateway that re-encodes a message through a model
-//! loses what the model does not know.
+//! Editing one member leaves all others byte for byte as they came: a gateway that re-encodes a message
+//! through a model loses what the model does not know.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,8 +35,9 @@ impl<'a> Object<'a> {
     /// Reads an object.
     ///
     /// # Errors
-    /// When `text` is not one JSON object. Duplicate members are not looked for: the strict walk of a request did that,
-    /// and for an upstream's message [`Object::get`] takes the first, as [`Object::write`] keeps both.
+    /// When `text` is not one JSON object. Duplicate members are not looked for: the strict walk of a request
+    /// did that, and for an upstream's message [`Object::get`] takes the first, as [`Object::write`] keeps
+    /// both.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -46,7 +47,8 @@ impl<'a> Object<'a> {
         self.members.iter().find(|(key, _)| key == name).map(|(_, value)| value.text())
     }
 
-    /// The text of a member's value, for as long as the parsed text lives; `None` for members written by [`Object::set`].
+    /// The text of a member's value, for as long as the parsed text lives; `None` for members written by
+    /// [`Object::set`].
     pub fn kept(&self, name: &str) -> Option<&'a RawValue> {
         self.members.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
             Member::Kept(raw) => Some(*raw),
@@ -64,7 +66,8 @@ impl<'a> Object<'a> {
         serde_json::from_str::<Text<'a>>(self.kept(name)?.get()).ok().map(|text| text.0)
     }
 
-    /// Sets a member to JSON text, in its old place or at the end. Duplicates go: another parser may take the last one.
+    /// Sets a member to JSON text, in its old place or at the end. Duplicates go: another parser may take the
+    /// last one.
     pub fn set(&mut self, name: &'a str, json: impl Into<String>) {
         let value = Member::Written(json.into());
         match self.members.iter().position(|(key, _)| key == name) {
@@ -104,7 +107,7 @@ impl<'a> Object<'a> {
         self.members.iter().map(|(key, _)| key.as_ref())
     }
 
-    /// Whether there is no member.
+    /// True where there is no member.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -134,7 +137,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Whether a string has nothing that JSON escapes.
+/// True where a string has nothing that JSON escapes.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
 }

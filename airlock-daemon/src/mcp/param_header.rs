@@ -1,8 +1,8 @@
-//! `Mcp-Param-*`: headers that repeat arguments of a tool call, where the tool's input schema says `x-mcp-header`
-//! (2026-07-28, "Custom Headers from Tool Parameters").
+//! `Mcp-Param-*`: headers that repeat arguments of a tool call, where the tool's input schema says
+//! `x-mcp-header` (2026-07-28, "Custom Headers from Tool Parameters").
 //!
-//! Whoever stands before the server may route or count by these headers, so they must say what the body says: they are
-//! compared when they come in, and written anew from the body when they go out.
+//! Whoever stands before the server may route or count by these headers, so they must say what the body says:
+//! they are compared when they come in, and written anew from the body when they go out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::header;
 
-/// What all these headers begin with, in lower case.
+/// The prefix of all these headers, in lower case.
 pub const PREFIX: &str = "mcp-param-";
 /// The member of a property's schema that asks for a header.
 const ANNOTATION: &str = "x-mcp-header";
@@ -29,7 +29,7 @@ const SAFE: i64 = (1 << 53) - 1;
 #[derive(Debug, Clone, Default)]
 pub struct Sent(Option<Arc<[(HeaderName, HeaderValue)]>>);
 
-/// What a tool wants to see as headers.
+/// The arguments that a tool wants to see as headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations(Vec<Annotation>);
 
@@ -40,7 +40,8 @@ struct Annotation {
     path: Vec<String>,
 }
 
-/// What goes along with one call to a server: what its tool wants, and what the client sent beyond that.
+/// The headers of one call to a server: those that its tool wants, and those that the client sent beyond
+/// them.
 #[derive(Debug, Clone, Default)]
 pub struct Mirrored {
     /// Written anew from the arguments that are sent.
@@ -53,7 +54,8 @@ impl Sent {
     /// Takes the headers out of a request's head.
     ///
     /// # Errors
-    /// A sentence for the client: when there are more than 32, one is repeated, too long, or is not visible ASCII.
+    /// A sentence for the client: when there are more than 32, one is repeated, too long, or is not visible
+    /// ASCII.
     pub fn read(headers: &HeaderMap) -> Result<Self, String> {
         let mut sent: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for (name, value) in headers {
@@ -72,7 +74,7 @@ impl Sent {
         Ok(Self((!sent.is_empty()).then(|| sent.into())))
     }
 
-    /// Whether there is none.
+    /// True where there is none.
     pub const fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -141,7 +143,8 @@ impl Annotations {
         Ok(())
     }
 
-    /// The headers for these arguments. What no header can carry is left out, for the server to refuse.
+    /// The headers for these arguments. A value that no header can carry is left out, for the server to
+    /// refuse.
     pub fn write(&self, arguments: &str) -> Vec<(HeaderName, HeaderValue)> {
         let Ok(arguments) = serde_json::from_str::<Value>(arguments) else { return Vec::new() };
         let each = |annotation: &Annotation| {
@@ -161,8 +164,8 @@ impl Annotations {
     }
 }
 
-/// Looks for annotations in a schema. `path` leads to it from the root through `properties` alone, and is none where it is
-/// reached by another way, where no annotation may stand.
+/// Looks for annotations in a schema. `path` leads to it from the root through `properties` alone, and is
+/// none where it is reached by another way, where no annotation may stand.
 fn walk(schema: &Value, mut path: Option<&mut Vec<String>>, found: &mut Annotations) -> Result<(), String> {
     let Value::Object(members) = schema else {
         if let Value::Array(items) = schema {
@@ -245,7 +248,7 @@ fn at<'a>(arguments: &'a Value, path: &[String]) -> Option<&'a Value> {
         .filter(|value| !value.is_null())
 }
 
-/// Whether a header's decoded text says what the value says. Numbers are compared as such.
+/// True where a header's decoded text says what the value says. Numbers are compared as such.
 fn agree(value: &Value, text: &str) -> bool {
     match value {
         Value::String(string) => string == text,

@@ -17,7 +17,7 @@ pub enum Revision {
     V20260728,
 }
 
-/// Whether a revision has sessions.
+/// True where a revision has sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {

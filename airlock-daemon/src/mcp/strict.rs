@@ -1,8 +1,9 @@
 //! One strict walk over a whole JSON document, before anything is believed.
 //!
-//! Two parsers that read the same bytes differently are a way around a policy: the gateway authorises one reading, the
-//! server executes the other. So whatever parsers disagree about is refused here: duplicate members at any depth (also
-//! when one is written with escapes), lone surrogates, numbers out of range, trailing data, and nesting without end.
+//! Two parsers that read the same bytes differently are a way around a policy: the gateway authorises one
+//! reading, the server executes the other. So whatever parsers disagree about is refused here: duplicate
+//! members at any depth (also when one is written with escapes), lone surrogates, numbers out of range,
+//! trailing data, and nesting without end.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

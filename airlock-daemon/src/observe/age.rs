@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// A stretch of time in its one largest unit that leaves at least two of it, rounded down: `119s`, `2m`, `47h`, `2d`.
+/// A stretch of time in its one largest unit that leaves at least two of it, rounded down: `119s`, `2m`,
+/// `47h`, `2d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Age(pub Duration);
 

@@ -1,4 +1,4 @@
-//! What the kernel refused to pinned servers goes to the audit log, the metrics and the log.
+//! Refusals of the kernel to pinned servers go to the audit log, the metrics and the log.
 
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// Whether a character steers what shows it instead of being shown: control characters, line and paragraph separators, those
-/// that turn the direction of writing (Unicode TR 9), and those that nobody sees.
+/// True where a character steers what shows it instead of being shown: control characters, line and paragraph
+/// separators, those that turn the direction of writing (Unicode TR 9), and those that nobody sees.
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -12,8 +12,9 @@ pub fn steers(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` with every character that [`steers`] as an escape (`\n`, `\u{202e}`): what comes from outside must not steer a
-/// terminal, forge a line, or hide a part of itself. All else is as it was, so a text that is printable stays the same.
+/// `text` with every character that [`steers`] as an escape (`\n`, `\u{202e}`): what comes from outside must
+/// not steer a terminal, forge a line, or hide a part of itself. All else is as it was, so a text that is
+/// printable stays the same.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
@@ -24,8 +25,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(printable.text)
 }
 
-/// JSON in which every character that [`steers`] is written as an escape: the same values to whoever reads them. Line ends between
-/// its tokens stay.
+/// JSON in which every character that [`steers`] is written as an escape: the same values to whoever reads
+/// them. Line ends between its tokens stay.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     let inside = |c: char| steers(c) && c != '\n';
     if !json.contains(inside) {
@@ -45,12 +46,12 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// What is written to it, printable.
+/// The text that was written to it, printable.
 #[derive(Debug, Default)]
 pub struct Printable {
     /// The text so far.
     pub text: String,
-    /// Whether something in it had to be escaped.
+    /// True where something in it had to be escaped.
     pub is_changed: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The one way into every log: foreign text in a message or a field is made printable here, so that no caller can forget it.
+//! The one way into every log: foreign text in a message or a field is made printable here, so that no caller
+//! can forget it.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -23,10 +24,11 @@ const FIELDS: usize = 64;
 pub(super) enum Shows {
     /// Each field in a place of its own, strings as they are.
     Fields,
-    /// Fields behind the message; those that are strings between quotes and with escapes, as Rust's `Debug` does.
+    /// Fields behind the message; those that are strings between quotes and with escapes, as Rust's `Debug`
+    /// does.
     Line,
-    /// Each field in a place of its own, strings as they are; but most of its readers see the message alone, so the fields stand
-    /// behind that as well.
+    /// Each field in a place of its own, strings as they are; but most of its readers see the message alone,
+    /// so the fields stand behind that as well.
     Message,
 }
 
@@ -326,7 +328,7 @@ mod tests {
         assert_clean(&text);
         assert_eq!(text.lines().count(), 5, "{text}");
         assert!(text.contains("plain words name=\"docs\" number=7"), "{text}");
-        // What the layer inside escapes is escaped once.
+        // A text that the layer inside escapes is escaped once.
         assert!(text.contains("method=\"tools/x\\r\\n2026"), "{text}");
     }
 

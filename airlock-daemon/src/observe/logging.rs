@@ -1,5 +1,5 @@
-//! Logs: to journald under systemd, as text on a terminal, as JSON lines where asked for. They are written by a thread of their
-//! own ([`super::offload`]), so that nobody else waits for a reader.
+//! Logs: to journald under systemd, as text on a terminal, as JSON lines where asked for. They are written by
+//! a thread of their own ([`super::offload`]), so that nobody else waits for a reader.
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -78,7 +78,8 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
             (vec![json.with_filter(filter(log.level)).boxed()], None)
         }
     };
-    // Both ends filter alike: an end that wanted everything would have every event of every library looked at.
+    // Both ends filter alike: an end that wanted everything would have every event of every library looked
+    // at.
     let inner = tracing_subscriber::registry().with(layers);
     let logs = Logs::start(Dispatch::new(inner)).map_err(LoggingError::Thread)?;
     tracing_subscriber::registry().with(Offload(logs.clone()).with_filter(filter(log.level))).try_init()?;
@@ -106,7 +107,8 @@ pub fn lost() -> u64 {
 /// Layers of the log, each of which writes somewhere.
 type Sinks = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 
-/// Lines for a terminal. Those of servers have their name before them and no fields, behind which a server could write its own.
+/// Lines for a terminal. Those of servers have their name before them and no fields, behind which a server
+/// could write its own.
 fn text(level: LogLevel) -> Sinks {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -126,8 +128,8 @@ fn journald(identifier: &str) -> io::Result<tracing_journald::Layer> {
     Ok(layer.with_field_prefix(Some("AIRLOCK".to_owned())))
 }
 
-/// journald only where systemd connected standard error to it: `JOURNAL_STREAM` names that stream's device and inode, and a
-/// process whose standard error was redirected since has another.
+/// journald only where systemd connected standard error to it: `JOURNAL_STREAM` names that stream's device
+/// and inode, and a process whose standard error was redirected since has another.
 fn choose(format: LogFormat, stream: Option<&str>, stderr: Option<(u64, u64)>) -> Sink {
     let named = stream.and_then(|stream| {
         let (device, inode) = stream.split_once(':')?;
@@ -141,7 +143,8 @@ fn choose(format: LogFormat, stream: Option<&str>, stderr: Option<(u64, u64)>) -
     }
 }
 
-/// The level is meant for Airlock; what libraries say is heard from `info` upwards, unless everything is asked for.
+/// The level is meant for Airlock; what libraries say is heard from `info` upwards, unless everything is
+/// asked for.
 fn filter(level: LogLevel) -> Targets {
     let (own, libraries) = levels(level);
     Targets::new().with_default(libraries).with_target("airlock", own)

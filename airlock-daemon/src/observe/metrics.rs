@@ -1,8 +1,8 @@
 //! Metrics in the `OpenMetrics` text format, for Prometheus.
 //!
-//! Every label comes from a fixed list or from the configuration, so nobody outside can make the number of series grow.
-//! Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and [`Metrics::refusal`] are one
-//! hash look-up under a shared lock besides.
+//! Every label comes from a fixed list or from the configuration, so nobody outside can make the number of
+//! series grow. Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and
+//! [`Metrics::refusal`] are one hash look-up under a shared lock besides.
 
 mod edge;
 mod labels;

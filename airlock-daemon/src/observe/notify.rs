@@ -1,4 +1,5 @@
-//! What systemd is told about the daemon's state (`sd_notify`); nothing happens where `NOTIFY_SOCKET` is not set.
+//! The messages to systemd about the daemon's state (`sd_notify`); nothing happens where `NOTIFY_SOCKET` is
+//! not set.
 //!
 //! A thread of its own tells it, in order: a manager that does not read its socket holds up nobody else.
 
@@ -36,7 +37,7 @@ const WAITING: usize = 64;
 /// How long the end of the process waits until it has been told.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// What is told, or a question whether all before it has been.
+/// A message, or the question whether all before it have been told.
 enum Message {
     State(Vec<(&'static str, String)>),
     Flush(SyncSender<()>),

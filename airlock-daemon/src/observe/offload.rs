@@ -1,8 +1,9 @@
 //! Log lines leave the threads that make them: one thread of their own formats and writes them.
 //!
-//! Standard error and journald are other programs' to read, and a reader that has stopped holds up whoever writes to it. So an
-//! event is copied, put into a queue that is bounded in number and in bytes, and written by [`Logs`]'s thread. A line that finds no
-//! room is counted, and the count is logged as soon as the reader reads again.
+//! Standard error and journald are other programs' to read, and a reader that has stopped holds up whoever
+//! writes to it. So an event is copied, put into a queue that is bounded in number and in bytes, and written
+//! by [`Logs`]'s thread. A line that finds no room is counted, and the count is logged as soon as the reader
+//! reads again.
 
 use std::cell::Cell;
 use std::fmt;
@@ -89,8 +90,8 @@ impl Logs {
         self.figures.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until the lines so far are written, at most two seconds: a reader that has stopped must not keep a process
-    /// from its end.
+    /// Waits until the lines so far are written, at most two seconds: a reader that has stopped must not keep
+    /// a process from its end.
     pub(super) fn flush(&self) {
         let (done, written) = sync_channel(1);
         let deadline = std::time::Instant::now() + FLUSH;
@@ -102,7 +103,8 @@ impl Logs {
             message = back;
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Written, too late, or there is no such thread any more: in all three cases there is nothing left to wait for.
+        // Written, too late, or there is no such thread any more: in all three cases there is nothing left to
+        // wait for.
         let _ = written.recv_timeout(FLUSH);
     }
 

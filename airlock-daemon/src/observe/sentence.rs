@@ -14,8 +14,8 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
-    /// Adds the message or a field. `Debug` of the value is what a terminal shows: text that was printed already has no quotes, a
-    /// string has.
+    /// Adds the message or a field. `Debug` of the value is what a terminal shows: text that was printed
+    /// already has no quotes, a string has.
     pub(super) fn add(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string cannot fail.
         let _ = match field.name() {

@@ -1,7 +1,9 @@
-//! Do the two engines say the same? Bytecode serves only a policy for which they do, on every input tried here.
+//! Do the two engines say the same? Bytecode serves only a policy for which they do, on every input tried
+//! here.
 //!
-//! Inputs are those of the bundle's own tests (`… with input as …`), and variations of them: fields take the constants that
-//! the policy, its tests and its data mention. The choice is random with a fixed seed, so a bundle is always tried alike.
+//! Inputs are those of the bundle's own tests (`… with input as …`), and variations of them: fields take the
+//! constants that the policy, its tests and its data mention. The choice is random with a fixed seed, so a
+//! bundle is always tried alike.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -36,7 +38,7 @@ const METHODS: [&str; 9] = [
     "initialize",
 ];
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 pub(super) struct Probed {
     /// Inputs tried.
@@ -173,8 +175,8 @@ fn in_query(query: &Query, report: &mut dyn FnMut(&Expr)) {
     }
 }
 
-/// The value of an expression of a module, put into a rule of the same package beside it; none where it needs variables
-/// of the test around it.
+/// The value of an expression of a module, put into a rule of the same package beside it; none where it needs
+/// variables of the test around it.
 fn evaluated(engine: &Engine, module: &Module, text: &str) -> Option<Json> {
     const RULE: &str = "airlock_probed_input";
     let package = syntax::static_path(&module.package.refr).join(".");

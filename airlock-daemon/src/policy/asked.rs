@@ -67,11 +67,12 @@ pub(super) struct ClientPart {
 }
 
 impl Asked {
-    /// Reads an input document. `subject.id`, `call.method` and `call.upstream` must be there; what else is missing is empty,
-    /// null, or for `time` now. A field that the contract does not know is an error: it would be a misspelt one.
+    /// Reads an input document. `subject.id`, `call.method` and `call.upstream` must be there; what else is
+    /// missing is empty, null, or for `time` now. A field that the contract does not know is an error: it
+    /// would be a misspelt one.
     ///
     /// # Errors
-    /// What is wrong, with line and column.
+    /// The fault, with line and column.
     pub fn parse(json: &str) -> serde_json::Result<Self> {
         let Document { subject, call, client, time } = serde_json::from_str(json)?;
         let SubjectPart { id, tenant, groups, scopes, issuer, claims } = subject;

@@ -1,9 +1,10 @@
 //! `x := value` where there is no value, which bytecode passes over.
 //!
-//! In Rego a body does not hold where what is assigned is undefined. Measured on regorus 0.14.1: the bytecode machine goes on with
-//! an undefined `x`, so that `path := input.call.arguments.path` followed by `not startswith(path, "/secret")` holds for a
-//! call without `path`, as does a body that never looks at `x` again. `x = value`, which means the same where `x` has no other
-//! meaning, is right there; so that is what bytecode is made of. It is written over the other, so that every place stays.
+//! In Rego a body does not hold where what is assigned is undefined. Measured on regorus 0.14.1: the bytecode
+//! machine goes on with an undefined `x`, so that `path := input.call.arguments.path` followed by
+//! `not startswith(path, "/secret")` holds for a call without `path`, as does a body that never looks at `x`
+//! again. `x = value`, which means the same where `x` has no other meaning, is right there; so that is what
+//! bytecode is made of. It is written over the other, so that every place stays.
 
 use std::collections::BTreeSet;
 
@@ -43,8 +44,8 @@ pub(super) fn mend(modules: &[Ref<Module>], sources: &[Source]) -> Result<Option
     Ok(is_changed.then_some(mended))
 }
 
-/// True of a pattern with an array in it: bytecode counts its items and takes each one as it is, also of an object, where all of
-/// them are absent.
+/// True of a pattern with an array in it: bytecode counts its items and takes each one as it is, also of an
+/// object, where all of them are absent.
 fn has_array(pattern: &Expr) -> bool {
     let mut pending = vec![pattern];
     while let Some(expr) = pending.pop() {

@@ -43,7 +43,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) root: PathBuf,
-    /// What decides.
+    /// The bundle's modules that decide.
     pub(super) policies: Vec<Source>,
     /// The `*_test.rego` files, which never take part in a decision.
     pub(super) tests: Vec<Source>,

@@ -1,9 +1,11 @@
-//! Decisions that were made before: for a question that is the same in everything the policy can look at ([`Depends`]).
+//! Decisions that were made before: for a question that is the same in everything the policy can look at
+//! ([`Depends`]).
 //!
-//! Each worker has a cache of its own, so no lock is taken, and in it each tenant has a map of its own: what is found
-//! belongs to the tenant that asks even if all else were to collide. The key in it is the SHA-256 of the rest of the question,
-//! with the bytes of the arguments where the policy reads them; nobody finds two questions with one digest. Decisions of one
-//! policy are never another's, and an answer that could not be given (`policy_error`) is not kept.
+//! Each worker has a cache of its own, so no lock is taken, and in it each tenant has a map of its own: what
+//! is found belongs to the tenant that asks even if all else were to collide. The key in it is the SHA-256 of
+//! the rest of the question, with the bytes of the arguments where the policy reads them; nobody finds two
+//! questions with one digest. Decisions of one policy are never another's, and an answer that could not be
+//! given (`policy_error`) is not kept.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +24,7 @@ use super::input;
 const MAX_TENANTS: usize = 64;
 /// Bytes that a worker keeps for one tenant, as [`weight`] counts them.
 const MAX_TENANT_BYTES: usize = 256 * 1024;
-/// What an entry takes besides its texts: key, times, counts and the table's own room.
+/// The bytes of an entry besides its texts: key, times, counts and the table's own room.
 const ENTRY_BYTES: usize = 256;
 
 thread_local! {
@@ -48,7 +50,7 @@ impl Counts {
     }
 }
 
-/// What makes up the key of one policy's decisions.
+/// The parts of the key of one policy's decisions.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) generation: u64,
@@ -67,7 +69,8 @@ impl Plan {
         let mut digest = Sha256::new();
         digest.update(question.subject.digest());
         let text = |digest: &mut Sha256, text: Option<&str>| match text {
-            // The length before each text keeps two questions from having the same bytes; no text is this long.
+            // The length before each text keeps two questions from having the same bytes; no text is this
+            // long.
             None => digest.update(u64::MAX.to_le_bytes()),
             Some(text) => {
                 digest.update((text.len() as u64).to_le_bytes());
@@ -83,7 +86,8 @@ impl Plan {
         text(&mut digest, Some(call.revision));
         match call.arguments {
             arguments if self.reads.arguments => text(&mut digest, arguments.map(RawValue::get)),
-            // The engine refuses what two readers could understand differently, whether the policy looks at it or not.
+            // The engine refuses what two readers could understand differently, whether the policy looks at
+            // it or not.
             Some(raw) if !input::is_unambiguous(raw.get()) => return None,
             _ => {}
         }
@@ -113,8 +117,8 @@ impl Plan {
         self.worker(|worker| worker.make_shelf(tenant).keep(key, Kept { decision: own(decision), until }));
     }
 
-    /// Does something with this worker's cache, which is emptied when a newer policy comes; an older one, of a call that
-    /// began before it, finds and keeps nothing.
+    /// Does something with this worker's cache, which is emptied when a newer policy comes; an older one, of
+    /// a call that began before it, finds and keeps nothing.
     fn worker<T>(&self, act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
         let with = |worker: &RefCell<Worker>| {
             let mut worker = worker.try_borrow_mut().ok()?;
@@ -157,7 +161,8 @@ impl Worker {
     }
 }
 
-/// The decisions of one tenant, in two halves: when the young half is full it becomes the old one, and what was old goes.
+/// The decisions of one tenant, in two halves: when the young half is full it becomes the old one, and what
+/// was old goes.
 #[derive(Default)]
 struct Shelf {
     young: HashMap<Key, Kept>,

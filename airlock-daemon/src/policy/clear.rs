@@ -1,9 +1,10 @@
 //! Arguments that every reader understands alike.
 //!
-//! The policy sees arguments as one parser reads them, and the server behind it has another. Parsers that match names without
-//! regard to letter case (Go's), or normalise text, take `Path` for `path`; those that hold every number in a double
-//! (JavaScript's) read 9007199254740992 where 9007199254740993 was sent. The strict walk of a message has refused what no two
-//! parsers agree about already; this looks for what is legal JSON and still two things to two readers.
+//! The policy sees arguments as one parser reads them, and the server behind it has another. Parsers that
+//! match names without regard to letter case (Go's), or normalise text, take `Path` for `path`; those that
+//! hold every number in a double (JavaScript's) read 9007199254740992 where 9007199254740993 was sent. The
+//! strict walk of a message has refused what no two parsers agree about already; this looks for what is legal
+//! JSON and still two things to two readers.
 //!
 //! One pass over the text, with no allocation for members whose names are plain ASCII.
 
@@ -27,7 +28,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 const TYPE_TESTS: [&str; 8] =
     ["is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set", "is_string", "type_name"];
 
-/// What is asked of arguments.
+/// The questions to arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clarity {
     /// No two members of one object may differ only in letter case, width or Unicode normal form.
@@ -51,7 +52,7 @@ pub struct Unclear {
 pub(super) struct ArgumentsRead(BTreeSet<Vec<String>>);
 
 impl ArgumentsRead {
-    /// What the rules of all modules may read. A test for `null`, or of a type, reads no value.
+    /// The names that the rules of all modules may read. A test for `null`, or of a type, reads no value.
     pub(super) fn of(modules: &[Ref<Module>]) -> Self {
         let mut found = BTreeSet::new();
         for module in modules {
@@ -98,7 +99,7 @@ impl ArgumentsRead {
         Self(found)
     }
 
-    /// Whether the value that is inside of all these is, or is part of, something that is read.
+    /// True where the value that is inside of all these is, or is part of, something that is read.
     fn covers(&self, open: &[Open<'_>]) -> bool {
         let is_step = |(read, open): (&String, &Open<'_>)| match open {
             Open::Object { name, .. } => **name == **read,
@@ -108,8 +109,8 @@ impl ArgumentsRead {
     }
 }
 
-/// What an expression looks at without reading its value: one side of a comparison with `null`, or the argument of a test of
-/// its type.
+/// The operand that an expression looks at without reading its value: one side of a comparison with `null`,
+/// or the argument of a test of its type.
 fn tested(expr: &Expr) -> Option<&Expr> {
     let found = match expr {
         Expr::BoolExpr { op: BoolOp::Eq | BoolOp::Ne, lhs, rhs, .. } => match (&**lhs, &**rhs) {
@@ -160,8 +161,8 @@ struct Scan<'a> {
 
 /// An object or array that the walk is inside of.
 enum Open<'a> {
-    /// Where its names begin, whether a name comes next, and the name whose value is being read: decoded once, since every
-    /// number in it asks for it.
+    /// Where its names begin, whether a name comes next, and the name whose value is being read: decoded
+    /// once, since every number in it asks for it.
     Object { keys: usize, name_next: bool, name: Cow<'a, str> },
     /// Which element is being read.
     Array(usize),
@@ -211,7 +212,7 @@ impl<'a> Scan<'a> {
                 end = from + found + 1;
                 break;
             }
-            // What is escaped, a quote for one, is passed over.
+            // An escaped character, a quote for one, is passed over.
             from += found + 2;
         }
         self.at += end;
@@ -289,8 +290,8 @@ fn same_to_somebody<'a>(keys: &[&'a str]) -> Option<(&'a str, &'a str)> {
     None
 }
 
-/// A name as the laxest of readers sees it: without letter case, width and other compatibility forms. `ß` is `ss`, `ſ` is `s`,
-/// `ı` is `i`, and the Kelvin sign is `k`.
+/// A name as the laxest of readers sees it: without letter case, width and other compatibility forms. `ß` is
+/// `ss`, `ſ` is `s`, `ı` is `i`, and the Kelvin sign is `k`.
 fn folded(key: &str) -> Cow<'_, str> {
     let name = decoded(key);
     if name.is_ascii() {
@@ -305,7 +306,7 @@ fn folded(key: &str) -> Cow<'_, str> {
     normal.to_uppercase().to_lowercase().nfkc().collect::<String>().into()
 }
 
-/// What stands between the quotes of a string.
+/// The text between the quotes of a string.
 fn decoded(quoted: &str) -> Cow<'_, str> {
     let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(quoted);
     if inner.contains('\\') {
@@ -334,8 +335,8 @@ fn shown(text: &str) -> String {
     printable(&short).into_owned()
 }
 
-/// Whether a number in JSON is the same to readers with doubles and to readers with integers of any size: it is no integer, or
-/// it is one that a double holds.
+/// True where a number in JSON is the same to readers with doubles and to readers with integers of any size:
+/// it is no integer, or it is one that a double holds.
 pub(super) fn is_exact(number: &str) -> bool {
     // 15 digits always fit.
     if number.len() <= 15 && number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {

@@ -1,10 +1,12 @@
-//! A path below `input` that does not exist is an error at load: a misspelt field in a `deny` would never refuse anything.
+//! A path below `input` that does not exist is an error at load: a misspelt field in a `deny` would never
+//! refuse anything.
 //!
-//! For each expression this finds which parts of the document it may stand for: through variables that are bound by `:=` or `=`,
-//! `some … in` and `every`, imports, complete rules, and the arguments and values of functions. Where one expression may be
-//! several parts, a step is wrong only if none of them has it, and where it may be anything else nothing is said, so no policy
-//! is refused that could be right. Not seen are names that are computed (`input.call[name]`), what a builtin makes of a part
-//! of the document (`json.filter`, `walk`), and elements of rules that collect. [`super::literals`] looks at the other side:
+//! For each expression this finds which parts of the document it may stand for: through variables that are
+//! bound by `:=` or `=`, `some … in` and `every`, imports, complete rules, and the arguments and values of
+//! functions. Where one expression may be several parts, a step is wrong only if none of them has it, and
+//! where it may be anything else nothing is said, so no policy is refused that could be right. Not seen are
+//! names that are computed (`input.call[name]`), what a builtin makes of a part of the document
+//! (`json.filter`, `walk`), and elements of rules that collect. [`super::literals`] looks at the other side:
 //! documents that tests write down.
 
 pub(super) mod known;

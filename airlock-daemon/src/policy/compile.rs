@@ -23,7 +23,7 @@ use super::{assigned, closed, hazards, negated, syntax, undefined};
 pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
 /// The package of the module below; no bundle may use it.
 pub(super) const ENTRY_PACKAGE: &str = "airlock_entry";
-/// What is asked of the engine.
+/// The question to the engine.
 pub(super) const ENTRY_POINT: &str = "data.airlock_entry.decision";
 const OUTPUTS: [&str; 5] = ["allow", "deny", "rule_id", "reason", "obligations"];
 
@@ -44,11 +44,11 @@ pub(super) enum Compiled {
 
 /// A compiled bundle and what is known of it.
 pub(super) struct Built {
-    /// What runs.
+    /// The program that runs.
     pub(super) compiled: Compiled,
     /// Why it is not bytecode.
     pub(super) fallback: Option<String>,
-    /// What its answers may depend on.
+    /// The parts of the input that its answers may depend on.
     pub(super) reads: Depends,
     /// The parts of the arguments that it looks at.
     pub(super) arguments: ArgumentsRead,
@@ -61,7 +61,8 @@ pub(super) struct Built {
 /// # Errors
 /// Names file, line and column, the reason and the remedy.
 pub(super) fn compile(bundle: &Bundle) -> Result<Built, PolicyError> {
-    // The parser and the compilers see text that nobody has checked; a panic there must not end a running daemon.
+    // The parser and the compilers see text that nobody has checked; a panic there must not end a running
+    // daemon.
     catch_unwind(AssertUnwindSafe(|| compile_unguarded(bundle)))
         .unwrap_or_else(|_| {
             Err(PolicyError::at(
@@ -113,7 +114,7 @@ pub(super) fn parse<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<Eng
     Ok(engine)
 }
 
-/// What every bundle must pass before any of it runs.
+/// The checks that every bundle must pass before any of it runs.
 pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, PolicyError> {
     let modules = engine.get_modules();
     for module in modules {
@@ -157,8 +158,8 @@ pub(super) fn gate(root: &Path, engine: &mut Engine) -> Result<CallGraph, Policy
     Ok(graph)
 }
 
-/// Refuses rules below an output, such as `deny.secrets contains …` or those of a package `airlock.authz.deny`: the output is
-/// asked for as a whole, and what is written so would never be heard.
+/// Refuses rules below an output, such as `deny.secrets contains …` or those of a package
+/// `airlock.authz.deny`: the output is asked for as a whole, and what is written so would never be heard.
 fn below_an_output(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
     for module in modules {
         let package = syntax::static_path(&module.package.refr);
@@ -231,8 +232,9 @@ fn compile_unguarded(bundle: &Bundle) -> Result<Built, PolicyError> {
     Ok(Built { compiled, fallback: None, reads, arguments, unnamed })
 }
 
-/// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands for an
-/// undefined rule: inside a literal the engine does not treat "undefined" as Rego wants, so none may get there.
+/// One module that gathers all outputs, so that one evaluation gives one consistent answer. `false` stands
+/// for an undefined rule: inside a literal the engine does not treat "undefined" as Rego wants, so none may
+/// get there.
 fn entry_module(outputs: &[(&str, bool)]) -> String {
     let mut source = format!("package {ENTRY_PACKAGE}\nimport rego.v1\n");
     for (output, declared) in outputs {

@@ -1,4 +1,4 @@
-//! What of a policy its tests reach.
+//! The part of a policy that its tests reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::bundle::Bundle;
 use super::probe::Source;
 use super::syntax;
 
-/// What the tests of a bundle reach of its policies.
+/// The part of its policies that the tests of a bundle reach.
 #[derive(Debug, Default, Serialize)]
 pub struct Coverage {
     /// By file, without the test files.
@@ -19,7 +19,7 @@ pub struct Coverage {
     pub percent: f64,
 }
 
-/// What the tests reach of one file.
+/// The part of one file that the tests reach.
 #[derive(Debug, Serialize)]
 pub struct FileCoverage {
     /// The file.
@@ -85,7 +85,8 @@ impl Lines {
     }
 }
 
-/// The lines of the last statement of each body of a rule; of its value where it has no body; none for a constant.
+/// The lines of the last statement of each body of a rule; of its value where it has no body; none for a
+/// constant.
 fn ends_of(rule: &Rule) -> BTreeSet<u32> {
     let mut lines = BTreeSet::new();
     if let Rule::Spec { bodies, .. } = rule {

@@ -1,9 +1,9 @@
 //! Refuses recursion before anything runs.
 //!
-//! The engine accepts recursive rules and then overflows the stack, which ends the process, perhaps only for inputs of
-//! one shape. So every rule and function is a node here, every name that may stand for another one is an edge, and a
-//! cycle is an error. Where a local variable has the name of a rule the edge is drawn too: the answer is a rename, and
-//! missing an edge would cost the daemon.
+//! The engine accepts recursive rules and then overflows the stack, which ends the process, perhaps only for
+//! inputs of one shape. So every rule and function is a node here, every name that may stand for another one
+//! is an edge, and a cycle is an error. Where a local variable has the name of a rule the edge is drawn too:
+//! the answer is a rename, and missing an edge would cost the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -61,7 +61,7 @@ impl CallGraph {
         graph
     }
 
-    /// Whether any rule other than those below `except` may read the rule `path`.
+    /// True where any rule other than those below `except` may read the rule `path`.
     pub(super) fn is_read(&self, path: &[&str], except: &str) -> bool {
         let Some(target) = self.nodes.iter().position(|node| node.path == path) else { return false };
         self.nodes.iter().any(|node| {
@@ -74,7 +74,8 @@ impl CallGraph {
     /// # Errors
     /// Shows the whole cycle with the place of each link.
     pub(super) fn check(&self) -> Result<(), PolicyError> {
-        // Depth first, with the stack on the heap. `height` is the length of the longest chain below a finished node.
+        // Depth first, with the stack on the heap. `height` is the length of the longest chain below a
+        // finished node.
         let mut height: Vec<Option<usize>> = vec![None; self.nodes.len()];
         for start in 0..self.nodes.len() {
             let mut stack: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -140,7 +141,7 @@ impl CallGraph {
     }
 }
 
-/// What names mean inside one module.
+/// The meaning of names inside one module.
 #[derive(Clone, Default)]
 pub(super) struct Scope {
     package: Path,

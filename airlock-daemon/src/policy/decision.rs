@@ -1,4 +1,4 @@
-//! What is asked and what is answered.
+//! The question to the policy, and its answer.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ pub const ERROR_RULE: &str = "policy_error";
 /// The rule id of every refusal while there is no good policy.
 pub const NO_POLICY_RULE: &str = "no_policy";
 
-/// The rule id of what was let through in shadow mode begins with this; the rule that would have refused follows.
+/// The rule id of what was let through in shadow mode begins with this; the rule that would have refused
+/// follows.
 pub const SHADOW_PREFIX: &str = "shadow:";
 
 const MAX_RULE_ID_BYTES: usize = 128;
@@ -27,7 +28,7 @@ pub const NOT_ALLOWED: &str = "no rule of the policy allows this call";
 const NO_ANSWER: &str = "the policy could not decide this call";
 const NO_POLICY: &str = "no policy is in force here, so nothing is allowed";
 
-/// What a client wants to do. Names are the upstream's own, without the `upstream__` prefix.
+/// The call that a client wants to make. Names are the upstream's own, without the `upstream__` prefix.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// The MCP method.
@@ -72,19 +73,19 @@ pub struct Question<'a> {
     pub time: u64,
 }
 
-/// What a policy wants done with a call that it allows.
+/// The conditions of a policy on a call that it allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Obligations {
     /// Detectors or packs to apply to the answer.
     pub redact: Vec<Arc<str>>,
     /// Scopes that the token must carry.
     pub scopes: Vec<Arc<str>>,
-    /// Whether the audit record must be on disk before the call.
+    /// True where the audit record must be on disk before the call.
     pub durable: bool,
 }
 
 impl Obligations {
-    /// Whether nothing is asked for.
+    /// True where nothing is asked for.
     pub fn is_empty(&self) -> bool {
         self.redact.is_empty() && self.scopes.is_empty() && !self.durable
     }
@@ -93,17 +94,17 @@ impl Obligations {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether the call may go on.
+    /// True where the call may go on.
     pub allow: bool,
-    /// The rule that decided: at most 128 bytes, without control characters, the file and the line of a rule without a name,
-    /// `default` when no rule decided, and `policy_error` when the policy could not answer.
+    /// The rule that decided: at most 128 bytes, without control characters, the file and the line of a rule
+    /// without a name, `default` when no rule decided, and `policy_error` when the policy could not answer.
     pub rule_id: Arc<str>,
     /// Why, for the client: at most 512 bytes, without control characters.
     pub reason: Arc<str>,
-    /// What the caller of the engine must do; empty for a refusal.
+    /// The conditions that the caller of the engine must meet; empty for a refusal.
     pub obligations: Obligations,
-    /// Why the policy could not answer, with file and line where these are known: for the log and the record, at most 512
-    /// bytes, never for the client.
+    /// Why the policy could not answer, with file and line where these are known: for the log and the record,
+    /// at most 512 bytes, never for the client.
     pub detail: Option<Arc<str>>,
 }
 

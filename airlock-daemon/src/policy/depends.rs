@@ -1,8 +1,9 @@
-//! Which parts of `input` a policy can look at, found in the syntax tree: what it cannot see cannot change its answer.
+//! Which parts of `input` a policy can look at, found in the syntax tree: what it cannot see cannot change
+//! its answer.
 //!
-//! Every doubt counts as a look. `input.call` as a whole (in `walk`, behind a variable, as an argument) reads all below it,
-//! `input[x]` reads everything, and so does an import. What a `with` puts in the place of `input` is made of expressions that
-//! are looked at here as well.
+//! Every doubt counts as a look. `input.call` as a whole (in `walk`, behind a variable, as an argument) reads
+//! all below it, `input[x]` reads everything, and so does an import. A `with` puts in the place of `input` a
+//! value of expressions that are looked at here as well.
 
 use regorus::unstable::{Expr, Module, Ref, Span};
 
@@ -12,7 +13,8 @@ use super::syntax::{self, Step};
 const FICKLE: [&str; 6] =
     ["time.now_ns", "rand.intn", "uuid.rfc4122", "opa.runtime", "http.send", "net.lookup_ip_addr"];
 
-/// What of a question an answer may depend on. The subject and the names of the call are always part of it.
+/// The parts of a question that an answer may depend on. The subject and the names of the call are always
+/// part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Depends {
     /// `input.call.arguments`.
@@ -23,12 +25,12 @@ pub(super) struct Depends {
     pub(super) certificate: bool,
     /// `input.client.uid`.
     pub(super) uid: bool,
-    /// What makes two equal questions have different answers, and where it stands: the clock, or chance.
+    /// The cause of different answers to two equal questions, and its place: the clock, or chance.
     pub(super) fickle: Option<String>,
 }
 
 impl Depends {
-    /// What the rules of all modules may read.
+    /// The names that the rules of all modules may read.
     pub(super) fn of(modules: &[Ref<Module>]) -> Self {
         let mut reads = Self::default();
         for module in modules {

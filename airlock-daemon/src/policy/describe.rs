@@ -1,4 +1,5 @@
-//! The input document for people and programs: an example with comments, a JSON schema, and the table of docs/policy.md.
+//! The input document for people and programs: an example with comments, a JSON schema, and the table of
+//! docs/policy.md.
 
 use std::fmt::Write as _;
 

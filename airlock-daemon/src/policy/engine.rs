@@ -82,7 +82,7 @@ impl PolicyEngine {
     /// The bundle in the interpreter, because of `reason`, although bytecode could run it.
     ///
     /// # Errors
-    /// What the interpreter gets wrong.
+    /// The construct that the interpreter gets wrong.
     pub(super) fn interpreted(bundle: &Bundle, reason: &str) -> Result<Self, PolicyError> {
         refuse_in_interpreter(bundle, reason)?;
         Ok(Self::new(interpreted(bundle, reason)?, bundle.digest.clone()))
@@ -103,7 +103,8 @@ impl PolicyEngine {
         Ok(Self::new(interpreted(&bundle, "a test asked for it")?, bundle.digest))
     }
 
-    /// What stands in for a policy where there is no good one: it refuses everything, with the rule id `no_policy`.
+    /// The stand-in for a policy where there is no good one: it refuses everything, with the rule id
+    /// `no_policy`.
     pub fn none() -> Self {
         Self {
             generation: generation(),
@@ -130,7 +131,8 @@ impl PolicyEngine {
         }
     }
 
-    /// Keeps decisions for `ttl`, unless the policy reads the clock or chance. Found and missed ones are counted in `counts`.
+    /// Keeps decisions for `ttl`, unless the policy reads the clock or chance. Found and missed ones are
+    /// counted in `counts`.
     #[must_use]
     pub fn with_cache(mut self, ttl: Option<Duration>, counts: &Arc<Counts>) -> Self {
         self.cache = ttl.filter(|_| self.compiled.is_some() && self.reads.fickle.is_none()).map(|ttl| Plan {
@@ -142,8 +144,8 @@ impl PolicyEngine {
         self
     }
 
-    /// Decides one call, or finds the decision that was made for the same question before. Never panics; whatever goes wrong
-    /// is a refusal with the rule id `policy_error`.
+    /// Decides one call, or finds the decision that was made for the same question before. Never panics;
+    /// whatever goes wrong is a refusal with the rule id `policy_error`.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         let Some(plan) = &self.cache else { return self.ask(question) };
         let Some(key) = plan.key(question) else { return self.ask(question) };
@@ -152,7 +154,7 @@ impl PolicyEngine {
             return decision;
         }
         let decision = self.ask(question);
-        // What went wrong once (a limit of time, for one) may go right the next time.
+        // An answer that failed once (a limit of time, for one) may come the next time.
         if &*decision.rule_id != ERROR_RULE {
             plan.keep(tenant, key, &decision, now);
         }
@@ -162,7 +164,8 @@ impl PolicyEngine {
     /// Decides one call anew.
     fn ask(&self, question: &Question<'_>) -> Decision {
         self.try_ask(question).unwrap_or_else(|problem| {
-            // Who may call may bring it about, and not fill the log with it: each such call is on record.
+            // A client that may call may bring it about, and not fill the log with it: each such call is on
+            // record.
             if is_due() {
                 tracing::error!(
                     %problem,
@@ -184,7 +187,8 @@ impl PolicyEngine {
         self.run(|runner| runner.ask(question))
     }
 
-    /// Looks for what two readers of these arguments would understand differently, before anything is decided about them.
+    /// Looks for what two readers of these arguments would understand differently, before anything is decided
+    /// about them.
     ///
     /// # Errors
     /// The first such place.
@@ -202,12 +206,12 @@ impl PolicyEngine {
         self.fallback.as_deref()
     }
 
-    /// Whether there is a policy at all.
+    /// True where there is a policy at all.
     pub fn is_policy(&self) -> bool {
         self.compiled.is_some()
     }
 
-    /// Whether it runs as bytecode.
+    /// True where it runs as bytecode.
     pub fn is_bytecode(&self) -> bool {
         matches!(self.compiled, Some(Compiled::Bytecode { .. }))
     }
@@ -225,8 +229,9 @@ impl PolicyEngine {
         self.run(|runner| runner.judge(document.clone()))
     }
 
-    /// Lets a runner do something. The engine's limit goes by the clock on the wall, which runs on while this thread waits for
-    /// a processor: a decision that met the limit and had little of a processor is made again.
+    /// Lets a runner do something. The engine's limit goes by the clock on the wall, which runs on while this
+    /// thread waits for a processor: a decision that met the limit and had little of a processor is made
+    /// again.
     fn run(&self, act: impl Fn(&mut Runner) -> Result<Decision, String>) -> Result<Decision, String> {
         let late = |outcome: &Result<_, String>| {
             outcome.as_ref().is_err_and(|error| error.contains("xceeded time limit"))
@@ -287,14 +292,14 @@ fn generation() -> u64 {
     GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Whether it is another second than the last time.
+/// True where it is another second than the last time.
 fn is_due() -> bool {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     LAST.swap(now, Ordering::Relaxed) != now
 }
 
-/// What this thread has had of a processor.
+/// The time that this thread has had of a processor.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
@@ -354,7 +359,7 @@ impl Runner {
                 let output = vm
                     .execute_entry_point_by_index(0)
                     .map_err(|error| strict::failure(vm, calls).unwrap_or_else(|| error.to_string()));
-                // What a client sent is not kept any longer than the decision takes.
+                // Text of a client is not kept any longer than the decision takes.
                 vm.set_input(Value::Null);
                 output?
             }

@@ -10,15 +10,16 @@ use crate::config::Diagnostic;
 const TAB: usize = 4;
 const CORRECT: &str = "correct the Rego source at this place; `airlock policy test --path DIR` checks it";
 
-/// A bundle that cannot be used: where, why, and what to do. [`PolicyError::diagnostic`] shows it to a person.
+/// A bundle that cannot be used: where, why, and what to do. [`PolicyError::diagnostic`] shows it to a
+/// person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{place}: {reason}\n  help: {remedy}")]
 pub struct PolicyError {
     /// A path, followed by `:line:column`, both from 1 and in characters, where these are known.
     pub place: String,
-    /// What is wrong.
+    /// The fault.
     pub reason: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
     /// The text of the line at the place, where that is known.
     #[serde(default)]
@@ -47,8 +48,9 @@ impl PolicyError {
         Self::new(path.display().to_string(), reason, remedy)
     }
 
-    /// Turns the engine's message into place and reason: lines with `--> file:line:column`, the line of source behind its
-    /// number, a caret, and `error: …`. Its columns count a tab as four and whatever is not ASCII by its bytes.
+    /// Turns the engine's message into place and reason: lines with `--> file:line:column`, the line of
+    /// source behind its number, a caret, and `error: …`. Its columns count a tab as four and whatever is not
+    /// ASCII by its bytes.
     pub(super) fn from_rego(fallback: &Path, message: &str) -> Self {
         let lines = || message.lines().map(str::trim_start);
         let reason: Vec<&str> = match lines().position(|line| line.starts_with("error: ")) {

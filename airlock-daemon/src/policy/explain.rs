@@ -33,13 +33,13 @@ const MAX_VALUE: usize = 400;
 /// A decision and what led to it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// Whether the call is allowed; obligations may still refuse it.
+    /// True where the call is allowed; obligations may still refuse it.
     pub allow: bool,
     /// The rule that decided.
     pub rule_id: String,
     /// Why, as the client is told.
     pub reason: String,
-    /// What an allowed call asks for besides.
+    /// The obligations of an allowed call.
     pub obligations: Asks,
     /// Where what decided is written.
     pub decided_by: Vec<Source>,
@@ -52,7 +52,7 @@ pub struct Explanation {
     pub failed: Vec<Failed>,
     /// Lines that were evaluated, by file.
     pub evaluated: Vec<Evaluated>,
-    /// What the policy reads of the input that is not known.
+    /// The parts of the input that the policy reads and nobody knows.
     pub unknown: Vec<String>,
     /// Why the call is refused before the policy is asked, unless `policy.arguments` is `lenient`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ pub struct Asks {
     pub scopes: Vec<String>,
     /// Those of them that it does not.
     pub missing_scopes: Vec<String>,
-    /// Whether the record must be on disk before the call.
+    /// True where the record must be on disk before the call.
     pub durable: bool,
 }
 
@@ -82,7 +82,7 @@ pub struct Held {
     pub rule_id: Option<String>,
     /// Where it begins.
     pub source: Source,
-    /// What it gives, as JSON; long values are cut.
+    /// Its value, as JSON; long values are cut.
     pub value: String,
 }
 
@@ -113,7 +113,8 @@ pub struct Evaluated {
     pub lines: Vec<u32>,
 }
 
-/// Decides `asked` under the bundle at `path` and tells why. `unknown` are parts of the input that `asked` has nothing for.
+/// Decides `asked` under the bundle at `path` and tells why. `unknown` are parts of the input that `asked`
+/// has nothing for.
 ///
 /// # Errors
 /// A bundle that does not load.
@@ -217,7 +218,7 @@ fn asks(decision: &Decision, asked: &Asked) -> Asks {
     }
 }
 
-/// Whether this is what the decision comes from.
+/// True where this is what the decision comes from.
 fn decides(definition: &Definition, outcome: &Outcome, decision: &Decision) -> bool {
     let value = match outcome {
         Outcome::Held(value) => value,

@@ -1,8 +1,8 @@
-//! What the engine does not do safely, found in the syntax tree.
+//! Constructs that the engine does not run safely, found in the syntax tree.
 //!
-//! The bytecode machine drops an error inside a rule and goes on as if the rule were undefined. Where the rule is one
-//! that refuses, that would open the door. The interpreter reports such errors, so a policy that can have them runs
-//! there. Functions whose memory grows with their arguments are refused altogether.
+//! The bytecode machine drops an error inside a rule and goes on as if the rule were undefined. Where the
+//! rule is one that refuses, that would open the door. The interpreter reports such errors, so a policy that
+//! can have them runs there. Functions whose memory grows with their arguments are refused altogether.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,8 @@ pub(super) fn refuse(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
     }
 }
 
-/// Where `glob.match` is asked for a delimiter that the engine does not take for one: `:`, or what is not known before it runs.
+/// Where `glob.match` is asked for a delimiter that the engine does not take for one: `:`, or what is not
+/// known before it runs.
 fn misread_glob(modules: &[Ref<Module>]) -> Option<String> {
     let known = |delimiter: &Expr| matches!(constant(delimiter), Some(Value::String(text)) if &*text != ":");
     let mut found = None;
@@ -90,7 +91,8 @@ pub(super) fn needs_interpreter(modules: &[Ref<Module>], graph: &CallGraph) -> O
             let mut path = package.clone();
             path.extend(syntax::static_path(syntax::head(rule)));
             definitions.entry(path).or_default().push(rule);
-            // Bytecode loses the key of `p[k] contains v`, and keeps either value where `p[k] := v` contradicts itself.
+            // Bytecode loses the key of `p[k] contains v`, and keeps either value where `p[k] := v`
+            // contradicts itself.
             if !matches!(syntax::head(rule), Expr::Var { .. }) {
                 let span = rule.span();
                 reason.get_or_insert_with(|| {
@@ -156,7 +158,7 @@ fn can_fail(expr: &Expr) -> Option<(&'static str, &regorus::unstable::Span)> {
     }
 }
 
-/// Whether several definitions of a complete rule or function might give different values for one input.
+/// True where several definitions of a complete rule or function might give different values for one input.
 fn can_conflict(rules: &[&Rule]) -> bool {
     let mut seen: Option<Option<Value>> = None;
     for rule in rules {

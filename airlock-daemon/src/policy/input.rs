@@ -11,7 +11,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use super::decision::Question;
 use crate::auth::principal::Principal;
 
-/// Integers from here on are not all representable as a double, so a reader may see another number than its neighbour.
+/// Integers from here on are not all representable as a double, so a reader may see another number than its
+/// neighbour.
 const INEXACT: f64 = 9_007_199_254_740_992.0;
 /// Integers below this fit into 63 bits.
 const LARGE: f64 = 4_611_686_018_427_387_904.0;
@@ -76,8 +77,8 @@ pub(super) fn document(subject: Value, question: &Question<'_>) -> Result<Value,
     ]))
 }
 
-/// Reads JSON strictly. An integer of more than 64 bits becomes the nearest double: where that matters, the call has been
-/// refused before ([`super::clear`]).
+/// Reads JSON strictly. An integer of more than 64 bits becomes the nearest double: where that matters, the
+/// call has been refused before ([`super::clear`]).
 ///
 /// # Errors
 /// Syntax errors, duplicate keys.
@@ -85,7 +86,7 @@ pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Strict<false>>(text).map(|strict| strict.0)
 }
 
-/// Whether [`parse_json`] would read the text, without building what it reads.
+/// True where [`parse_json`] would read the text, without building what it reads.
 pub(super) fn is_unambiguous(text: &str) -> bool {
     // The common `{}` and what needs no look are worth nothing more.
     text == "{}" || serde_json::from_str::<Judged>(text).is_ok()
@@ -210,7 +211,7 @@ impl<'de, const EXACT: bool> Visitor<'de> for StrictVisitor<EXACT> {
     }
 }
 
-/// What [`Strict`] would take, read and forgotten.
+/// A value that [`Strict`] would take, read and forgotten.
 struct Judged;
 
 impl<'de> Deserialize<'de> for Judged {

@@ -1,7 +1,9 @@
-//! Input documents that a policy or a test writes down, after `with input as`: a misspelt member there tests nothing.
+//! Input documents that a policy or a test writes down, after `with input as`: a misspelt member there tests
+//! nothing.
 //!
-//! An object is followed to where it is written: through variables, complete rules, functions with what they are given, and
-//! `object.union`. Members that are missing are no mistake, since a test may write down only what it is about.
+//! An object is followed to where it is written: through variables, complete rules, functions with what they
+//! are given, and `object.union`. Members that are missing are no mistake, since a test may write down only
+//! what it is about.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,7 +1,8 @@
 //! Policy: who may do what, in Rego through regorus.
 //!
 //! [`PolicyEngine::load`] reads a directory, refuses what cannot be run safely and compiles the rest once;
-//! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain `allow := true` with an empty `deny` is a refusal.
+//! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain
+//! `allow := true` with an empty `deny` is a refusal.
 
 mod agree;
 mod asked;

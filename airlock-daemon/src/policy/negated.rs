@@ -1,11 +1,12 @@
 //! `not` over something that may be absent, which the engine and OPA understand differently.
 //!
-//! OPA evaluates what a negated call, operator or literal is given *before* the `not`: where that is undefined, the rule does not
-//! hold. The engine takes the whole expression for undefined, so `not` is true: an `allow` with
-//! `not startswith(input.call.arguments.path, "/secret")` holds for a call without `path`. Both agree about references and their
-//! comparison by `==`, whose sides are not evaluated before. Where they could disagree the policy is refused, unless what is
-//! given is there for certain: it is promised by the contract, a constant, in the data, or something else in the same body,
-//! or in one around it, is not true without it.
+//! OPA evaluates what a negated call, operator or literal is given *before* the `not`: where that is
+//! undefined, the rule does not hold. The engine takes the whole expression for undefined, so `not` is true:
+//! an `allow` with `not startswith(input.call.arguments.path, "/secret")` holds for a call without `path`.
+//! Both agree about references and their comparison by `==`, whose sides are not evaluated before. Where they
+//! could disagree the policy is refused, unless what is given is there for certain: it is promised by the
+//! contract, a constant, in the data, or something else in the same body, or in one around it, is not true
+//! without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,8 @@
 //! Which definitions of rules hold for one input, and at which statement the others fail.
 //!
-//! The engine tells values, not reasons. So each body is written out once more, as rules of its own in the same package: one
-//! rule for each of its beginnings, and one for the value. The first beginning that is not true names the statement.
+//! The engine tells values, not reasons. So each body is written out once more, as rules of its own in the
+//! same package: one rule for each of its beginnings, and one for the value. The first beginning that is not
+//! true names the statement.
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ use regorus::{Engine, Value};
 use super::reads::{Basis, Paths, Reads};
 use super::{strict, syntax};
 
-/// What the rules written here are called; no rule of a bundle should be.
+/// The prefix of rules that are written here; no rule of a bundle should have it.
 const NAME: &str = "airlock_probe";
 
 /// One body of a rule.
@@ -27,9 +28,9 @@ pub(super) struct Definition {
     adds: bool,
     value: String,
     statements: Vec<Source>,
-    /// What each statement may read of the input, itself and through rules.
+    /// The parts of the input that each statement may read, itself and through rules.
     pub(super) statement_reads: Vec<Paths>,
-    /// What its value may read.
+    /// The parts of the input that its value may read.
     pub(super) value_reads: Paths,
     /// All that its result follows from, besides the input.
     pub(super) basis: Basis,
@@ -48,14 +49,16 @@ pub struct Source {
     pub text: String,
 }
 
-/// What became of a definition.
+/// The fate of a definition.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// It holds, and gives this value; a rule that collects gives the set of what this definition adds.
     Held(Value),
-    /// The statement of this number, from 0, is not true or its value undefined; with all statements true, its value is.
+    /// The statement of this number, from 0, is not true or its value undefined; with all statements true,
+    /// its value is.
     Failed(usize, Source),
-    /// At the statement of this number, or in its value, something failed; that refuses the call. With what it was.
+    /// At the statement of this number, or in its value, something failed; that refuses the call. With what
+    /// it was.
     Erred(usize, Source, String),
     /// It cannot be written out on its own.
     Unknown,
@@ -73,8 +76,8 @@ impl Source {
     }
 }
 
-/// All bodies of complete rules and of rules that collect. Functions, which mean nothing without their arguments, and
-/// constants, which always hold, are left out.
+/// All bodies of complete rules and of rules that collect. Functions, which mean nothing without their
+/// arguments, and constants, which always hold, are left out.
 pub(super) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> Vec<Definition> {
     let mut found = Vec::new();
     for module in modules {
@@ -236,7 +239,7 @@ impl Probes {
     /// Writes out all `definitions` for an engine that has the bundle and its data.
     pub(super) fn new(engine: &Engine, definitions: Vec<Definition>) -> Self {
         let probe = |(id, definition): (usize, Definition)| {
-            // Whether an `else` is looked at depends on what stands before it.
+            // True where an `else` is looked at depends on what stands before it.
             let how = if definition.is_else { How::NotAtAll } else { How::Beginnings };
             Probe { definition, id, how }
         };
@@ -262,7 +265,7 @@ impl Probes {
         Self { engine, ready }
     }
 
-    /// What becomes of each definition under the engine's input.
+    /// The fate of each definition under the engine's input.
     pub(super) fn outcomes(&mut self, input: Option<Value>) -> Vec<Outcome> {
         if let Some(input) = input {
             self.engine.set_input(input);
@@ -382,7 +385,8 @@ mod tests {
         assert_eq!(places(&ask(r#"{"xs": ["a", "b"]}"#)), ["2 at 8: count(input.xs) > 2", "\"é\""]);
         let all = places(&ask(r#"{"xs": ["a", "b", "c"]}"#));
         assert!(all[0].contains("\"b\"") && all[0].contains("\"c\""), "{all:?}");
-        // A text cannot be gone through, so the statement is not true; a number has no length, which is an error.
+        // A text cannot be gone through, so the statement is not true; a number has no length, which is an
+        // error.
         let text = text.replace("count(input.xs)", "count(input.n)");
         let mut engine = Engine::new();
         engine.add_policy("a.rego".into(), text).expect("a policy");

@@ -1,4 +1,4 @@
-//! What parts of the input a policy may read, found in its syntax tree: never too little.
+//! The parts of the input that a policy may read, found in its syntax tree: never too few.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ const NEVER_FAIL: [&str; 9] = [
 /// Dotted paths below `input`, such as `call.arguments`; the empty one is the whole.
 pub(super) type Paths = BTreeSet<String>;
 
-/// What each rule reads.
+/// The parts that each rule reads.
 pub(super) struct Reads {
     /// By package and name, over all definitions of that name.
     rules: BTreeMap<String, Direct>,
@@ -36,16 +36,17 @@ struct Direct {
     rules: BTreeSet<String>,
     /// Its definitions as they are written.
     texts: Vec<String>,
-    /// Whether something in them may fail.
+    /// True where something in them may fail.
     can_fail: bool,
 }
 
-/// All that a rule's result follows from, besides the input: rules as they are written, and places in the data.
+/// All that a rule's result follows from, besides the input: rules as they are written, and places in the
+/// data.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Basis {
     pub(super) texts: BTreeSet<String>,
     pub(super) data: BTreeSet<String>,
-    /// Whether a builtin or an operator may fail in it, which refuses the call.
+    /// True where a builtin or an operator may fail in it, which refuses the call.
     pub(super) can_fail: bool,
 }
 
@@ -63,13 +64,14 @@ impl Reads {
         Self { rules }
     }
 
-    /// What the rules of these names read, themselves and through others.
+    /// The parts that rules of these names read, themselves and through others.
     pub(super) fn of<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Paths {
         let rules = names.into_iter().map(str::to_owned).collect();
         self.closure(Direct { rules, ..Direct::default() }).0
     }
 
-    /// What this text in the place of a rule of `module` would read: an expression, with all that it needs.
+    /// The parts that this text would read in the place of a rule of `module`: an expression, with all that
+    /// it needs.
     pub(super) fn of_expressions<'a>(
         &self,
         module: &Module,
@@ -80,7 +82,7 @@ impl Reads {
         self.closure(direct).0
     }
 
-    /// What one definition follows from.
+    /// The expressions that one definition follows from.
     pub(super) fn basis(&self, module: &Module, rule: &Rule) -> Basis {
         let (names, mut direct) = (Names::new(module), Direct::default());
         syntax::roots(rule, &mut |expr| names.gather(expr, &mut direct));
@@ -109,17 +111,17 @@ impl Reads {
     }
 }
 
-/// Whether the dotted path `outer` is `inner` or stands above it.
+/// True where the dotted path `outer` is `inner` or stands above it.
 pub(super) fn covers(outer: &str, inner: &str) -> bool {
     outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Whether something that reads `paths` may look at `part`.
+/// True where something that reads `paths` may look at `part`.
 pub(super) fn touches(paths: &Paths, part: &str) -> bool {
     paths.iter().any(|path| covers(path, part) || covers(part, path))
 }
 
-/// What names mean in one module.
+/// The meaning of names in one module.
 struct Names {
     scope: Scope,
     package: String,
@@ -184,7 +186,7 @@ impl Names {
     }
 }
 
-/// Whether a builtin or an operator stands here that fails for some values.
+/// True where a builtin or an operator stands here that fails for some values.
 fn can_fail(expr: &Expr) -> bool {
     match expr {
         Expr::ArithExpr { .. } | Expr::BinExpr { .. } | Expr::UnaryExpr { .. } => true,

@@ -1,7 +1,8 @@
 //! A decision of the audit log, asked once more.
 //!
-//! A record names the subject, the call and the client, and never the arguments or the free claims of the token. So the question
-//! is put together as far as it is on record, with the parts of the input that are not.
+//! A record names the subject, the call and the client, and never the arguments or the free claims of the
+//! token. So the question is put together as far as it is on record, with the parts of the input that are
+//! not.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,14 +17,14 @@ use crate::audit::{digest, hex, input_digest};
 use crate::auth::principal::Bearer;
 use crate::observe::escape::printable;
 
-/// What a line of the audit log says of a decision.
+/// The facts on a decision in a line of the audit log.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq, Hash)]
 pub struct Recorded {
     event: String,
     time: String,
     /// Finds the records of the request.
     pub correlation_id: Option<String>,
-    /// Whose token it was.
+    /// The owner of the token.
     pub subject: Option<String>,
     tenant: Option<String>,
     issuer: Option<String>,
@@ -40,7 +41,7 @@ pub struct Recorded {
     /// The length of the whole target, where less of it is shown.
     target_bytes: Option<u64>,
     revision: Option<String>,
-    /// What was decided.
+    /// The decision.
     pub decision: Option<Verdict>,
     /// The stage that refused; none in a record of what was let through.
     pub stage: Option<String>,
@@ -50,7 +51,7 @@ pub struct Recorded {
     input_digest: Option<String>,
 }
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -69,7 +70,7 @@ pub struct Rebuilt {
     pub unknown: BTreeSet<&'static str>,
 }
 
-/// What somebody knows of a call besides what is on record.
+/// The facts on a call that somebody knows besides its record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The bytes of `params.arguments`.
@@ -80,14 +81,14 @@ pub struct Known<'a> {
 
 /// The rule ids under which something else than the policy refuses in its stage.
 const NOT_THE_POLICY: [&str; 1] = ["allow_tools"];
-/// What the rule ids of limits begin with.
+/// The prefix of rule ids of limits.
 const LIMITS: &str = "rate_limiting.";
 
 impl Recorded {
     /// Reads a line of the log; `None` where it is no decision of the policy.
     ///
     /// # Errors
-    /// What is wrong with the line.
+    /// The fault of the line.
     pub fn read(line: &[u8]) -> Result<Option<Self>, String> {
         let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if let Some(rule) = record.rule_id.as_deref().and_then(|rule| rule.strip_prefix(SHADOW_PREFIX)) {
@@ -106,7 +107,8 @@ impl Recorded {
         Ok((decided && ours).then_some(record))
     }
 
-    /// What is the same in two records whose decision must be the same; the time only where the policy reads it.
+    /// The facts that are the same in two records whose decision must be the same; the time only where the
+    /// policy reads it.
     pub(super) fn essence(&self, timed: bool) -> Self {
         let time = if timed { self.time.clone() } else { String::new() };
         Self { time, correlation_id: None, stage: None, reason: None, ..self.clone() }
@@ -118,13 +120,13 @@ impl Recorded {
         time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
     }
 
-    /// What the log says was refused because the token lacks a scope.
+    /// The rule id of a refusal because the token lacks a scope.
     pub fn verdict(&self) -> Verdict {
         self.decision.unwrap_or(Verdict::Deny)
     }
 
-    /// Puts the question together, with what is known besides. A target that is shortened on record and not known is unknown: no
-    /// other name is asked about.
+    /// Puts the question together, with what is known besides. A target that is shortened on record and not
+    /// known is unknown: no other name is asked about.
     ///
     /// # Errors
     /// Arguments, or a target, that are not those of the record.
@@ -186,7 +188,8 @@ impl Recorded {
         Ok(Rebuilt { asked, unknown })
     }
 
-    /// Whether the record shows less than the whole target. Records from before that was marked end it in `…`.
+    /// True where the record shows less than the whole target. Records from before that was marked end it in
+    /// `…`.
     fn is_shortened(&self) -> bool {
         self.target_bytes.is_some() || self.target.as_deref().is_some_and(is_cut)
     }

@@ -1,4 +1,5 @@
-//! Another policy takes the place of the one in force, or does not: calls see the one or the other, never a mix.
+//! Another policy takes the place of the one in force, or does not: calls see the one or the other, never a
+//! mix.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,11 +45,11 @@ struct History {
     rejected: Option<(SystemTime, PolicyError)>,
     loaded: u64,
     rejections: u64,
-    /// What was on disk at the last attempt.
+    /// The files on disk at the last attempt.
     tried: Option<Result<[u8; 32], PolicyError>>,
 }
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
     /// The bundle on disk is the one in force.
@@ -57,7 +58,7 @@ pub enum Reloaded {
     Changed,
 }
 
-/// What `airlock status` shows of the policy. Times are RFC 3339, in UTC.
+/// The state of the policy that `airlock status` shows. Times are RFC 3339, in UTC.
 #[derive(Debug, Clone, Serialize)]
 pub struct PolicyStatus {
     /// SHA-256 of the bundle in force, in hex; `none` where there is no good one and everything is refused.
@@ -94,7 +95,7 @@ pub struct Rejected {
 /// How decisions are kept.
 #[derive(Debug, Clone, Serialize)]
 pub struct CacheStatus {
-    /// Whether any are.
+    /// True where any are.
     pub on: bool,
     /// Why not: switched off, or what the policy reads.
     pub off_because: Option<String>,
@@ -105,8 +106,8 @@ pub struct CacheStatus {
 }
 
 impl InForce {
-    /// Puts the bundle on disk in force. Where it is not good, everything is refused until a reload brings one that is; why
-    /// is in [`InForce::status`].
+    /// Puts the bundle on disk in force. Where it is not good, everything is refused until a reload brings
+    /// one that is; why is in [`InForce::status`].
     pub fn start(options: Options) -> Self {
         let in_force = Self {
             options,
@@ -131,17 +132,18 @@ impl InForce {
         self.changes.subscribe()
     }
 
-    /// Reads the bundle on disk, has it tried with its own tests, and only then puts it in force. Takes its time: not for a
-    /// worker's thread.
+    /// Reads the bundle on disk, has it tried with its own tests, and only then puts it in force. Takes its
+    /// time: not for a worker's thread.
     ///
     /// # Errors
-    /// What is wrong with the bundle; the policy in force stays.
+    /// The fault of the bundle; the policy in force stays.
     pub fn reload(&self) -> Result<Reloaded, PolicyError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.attempt(Files::read(&self.options.path))
     }
 
-    /// As [`InForce::reload`], where the files are others than at the last attempt; nothing where they are the same.
+    /// As [`InForce::reload`], where the files are others than at the last attempt; nothing where they are
+    /// the same.
     ///
     /// # Errors
     /// As [`InForce::reload`].

@@ -1,8 +1,9 @@
 //! Decisions of the audit log under another policy.
 //!
-//! A log has no arguments and no free claims. A decision is certain where nothing that decides it reads what is missing: a
-//! definition that fails at a statement before the first that does cannot hold whatever was sent, and one that reads nothing
-//! missing holds or fails as it does here. Whatever else might tip the decision leaves it open.
+//! A log has no arguments and no free claims. A decision is certain where nothing that decides it reads what
+//! is missing: a definition that fails at a statement before the first that does cannot hold whatever was
+//! sent, and one that reads nothing missing holds or fails as it does here. Whatever else might tip the
+//! decision leaves it open.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -23,14 +24,14 @@ use super::unprobed::Unprobed;
 /// Judgements that are kept for records with the same question.
 const MAX_KEPT: usize = 65_536;
 
-/// What becomes of a recorded decision under another policy.
+/// The fate of a recorded decision under another policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     /// It stays.
     Same,
     /// It would be another.
     Changed {
-        /// What it would be.
+        /// The decision as it would be.
         now: Verdict,
         /// By which rule.
         rule_id: String,
@@ -56,7 +57,7 @@ struct Side {
     data: Value,
 }
 
-/// What a policy says of a question of which parts are unknown.
+/// The answer of a policy to a question with unknown parts.
 struct Weighed {
     /// The decision with nothing in the place of what is unknown.
     decision: Decision,
@@ -67,8 +68,8 @@ struct Weighed {
 }
 
 impl Replay {
-    /// Loads the policy at `path`, and the one that was in force at `against`, where that is at hand: what both have in
-    /// common decides now as it did then.
+    /// Loads the policy at `path`, and the one that was in force at `against`, where that is at hand: what
+    /// both have in common decides now as it did then.
     ///
     /// # Errors
     /// A bundle that does not load.
@@ -78,7 +79,7 @@ impl Replay {
         Ok(Self { new, old, timed, kept: HashMap::new() })
     }
 
-    /// What becomes of a recorded decision.
+    /// The fate of a recorded decision.
     pub fn judge(&mut self, recorded: &Recorded) -> Judgement {
         let essence = recorded.essence(self.timed);
         if let Some(judgement) = self.kept.get(&essence) {
@@ -110,7 +111,7 @@ impl Replay {
         }
     }
 
-    /// Whether all that is open decides now as it did under the policy that was in force.
+    /// True where all that is open decides now as it did under the policy that was in force.
     fn settled(&mut self, recorded: &Recorded, new: &Weighed, rebuilt: &Rebuilt) -> bool {
         let Some(old) = &mut self.old else { return false };
         let all: Vec<&Definition> = self.new.probes.definitions().collect();
@@ -153,7 +154,7 @@ impl Side {
         Ok(Self { engine, probes, unprobed, reads, data: bundle.data })
     }
 
-    /// Whether this policy has the same definition, over the same rules and data.
+    /// True where this policy has the same definition, over the same rules and data.
     fn has(&self, other: &Definition, data: &Value) -> bool {
         let here = self.probes.definitions().any(|own| own.rule == other.rule && own.basis == other.basis);
         // Names that are no data are undefined in both.
@@ -227,7 +228,7 @@ impl Side {
     }
 }
 
-/// What the client gets: a token that lacks a scope is refused although the policy allows.
+/// The client's answer: a token that lacks a scope is refused although the policy allows.
 fn effective(decision: &Decision, rebuilt: &Rebuilt) -> Verdict {
     let question = rebuilt.asked.question();
     let has: BTreeSet<&str> = question.subject.scopes.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! The shape of the input document, said once: what a policy may look at, of which type, and when it is null.
 //!
-//! [`super::input`] builds such documents, [`super::closed`] refuses a policy that reads what is not in them, and
-//! `airlock policy input` and the table in docs/policy.md show it. Tests hold all of them to this.
+//! [`super::input`] builds such documents, [`super::closed`] refuses a policy that reads what is not in them,
+//! and `airlock policy input` and the table in docs/policy.md show it. Tests hold all of them to this.
 
 /// The kind of thing that stands at one place of the document.
 #[derive(Debug)]

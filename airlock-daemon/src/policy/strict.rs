@@ -1,10 +1,11 @@
-//! Builtins that fail aloud: what meets a wrong type, or an error, ends the whole evaluation, as OPA does with strict
-//! builtin errors.
+//! Builtins that fail aloud: what meets a wrong type, or an error, ends the whole evaluation, as OPA does
+//! with strict builtin errors.
 //!
-//! A builtin that fails quietly is undefined, so a `deny` that calls it does not fire, and `not` of it is true. The interpreter
-//! has a mode in which it is an error. The bytecode machine has one too, but drops such an error together with the body of the
-//! rule that it occurs in; only what it takes for a limit that was exceeded ends its run. So each builtin of a program is
-//! wrapped: its failure is noted here, for this thread, and reported to the machine as such a limit.
+//! A builtin that fails quietly is undefined, so a `deny` that calls it does not fire, and `not` of it is
+//! true. The interpreter has a mode in which it is an error. The bytecode machine has one too, but drops such
+//! an error together with the body of the rule that it occurs in; only what it takes for a limit that was
+//! exceeded ends its run. So each builtin of a program is wrapped: its failure is noted here, for this
+//! thread, and reported to the machine as such a limit.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -86,7 +87,8 @@ pub(super) fn strict(program: Arc<Program>) -> Option<Arc<Program>> {
     if program.builtin_info_table.len() != program.resolved_builtins.len() {
         return None;
     }
-    // What fails does so whichever definition of a rule comes first: the interpreter looks at all of them as well.
+    // A failure does not depend on which definition of a rule comes first: the interpreter looks at all of
+    // them as well.
     for rule in &mut program.rule_infos {
         rule.early_exit_on_first_success = false;
     }
@@ -96,7 +98,8 @@ pub(super) fn strict(program: Arc<Program>) -> Option<Arc<Program>> {
 /// How many lines an expression may have before its calls are not looked for any more.
 const LINES: usize = 64;
 
-/// Where the calls of a bundle stand, by line: the machine knows the place of an expression, and not its file.
+/// Where the calls of a bundle stand, by line: the machine knows the place of an expression, and not its
+/// file.
 #[derive(Debug, Default)]
 pub(super) struct Calls(HashMap<usize, Vec<Called>>);
 
@@ -151,14 +154,14 @@ pub(super) fn begin() {
     FAILED.set(None);
 }
 
-/// What failed in the machine's run that has just ended with an error, if a builtin did: with its name and place, and without
-/// the values that it was given, which are the client's and no log's.
+/// The builtin that failed in the machine's run that has just ended with an error: its name and place,
+/// without the values that it was given, which are the client's and no log's.
 pub(super) fn failure(machine: &RegoVM, calls: &Calls) -> Option<String> {
     FAILED.take().map(|builtin| told(builtin, &calls.place(machine, builtin)))
 }
 
-/// The same for an error of the interpreter, which is a text of several lines with the place after `-->`, the line of source,
-/// and a reason that may quote values.
+/// The same for an error of the interpreter, which is a text of several lines with the place after `-->`, the
+/// line of source, and a reason that may quote values.
 pub(super) fn failure_of_interpreter(error: &str) -> String {
     let place = error.lines().find_map(|line| line.trim_start().strip_prefix("--> "));
     let reason = error.lines().find_map(|line| line.trim_start().strip_prefix("error: "));
@@ -172,7 +175,8 @@ pub(super) fn failure_of_interpreter(error: &str) -> String {
     }
 }
 
-/// Whether a reason is the engine's own words alone: values stand in quotes or brackets, and numbers have digits.
+/// True where a reason is the engine's own words alone: values stand in quotes or brackets, and numbers have
+/// digits.
 fn quotes_nothing(reason: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphabetic() || matches!(c, ' ' | ',' | '.' | '-' | '/' | '_');
     reason.chars().all(plain)

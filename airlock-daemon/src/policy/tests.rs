@@ -195,7 +195,8 @@ fn names_and_obligations_come_through() {
 
 #[test]
 fn an_error_in_a_refusing_rule_refuses() {
-    // Bytecode alone would drop the rule when the first element is no number, and with it the refusal of the second.
+    // Bytecode alone would drop the rule when the first element is no number, and with it the refusal of the
+    // second.
     let arithmetic = r#"allow := true
         deny contains {"rule_id": "sum", "reason": "too much"} if { some n in input.call.arguments.l; n + 1 > 5 }"#;
     let engine = load(arithmetic).unwrap();

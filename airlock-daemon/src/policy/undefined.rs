@@ -1,13 +1,14 @@
 //! Where the engines lose track of undefined values.
 //!
 //! In Rego an undefined value ends the round of the loop it occurs in. Measured on regorus 0.14.1:
-//! - `x := data.m[g] if some g in …`: both engines forget the value of an earlier round when the last is undefined;
+//! - `x := data.m[g] if some g in …`: both engines forget the value of an earlier round when the last is
+//!   undefined;
 //! - `p contains data.m[g] if some g in …`: the interpreter forgets the elements of all rounds;
 //! - `[data.m[g] | …]` and `{g: data.m[g] | …}`: bytecode collects the string `<undefined>`.
 //!
-//! Each of these could lose a refusal, so each is kept from the engine that gets it wrong. [`super::assigned`] mends another:
-//! `x := data.m[g]`, which bytecode passes over. `y := data.m[g]` in the body
-//! and `y` in the head are right everywhere, which is what the errors advise.
+//! Each of these could lose a refusal, so each is kept from the engine that gets it wrong.
+//! [`super::assigned`] mends another: `x := data.m[g]`, which bytecode passes over. `y := data.m[g]` in the
+//! body and `y` in the head are right everywhere, which is what the errors advise.
 
 use std::collections::BTreeSet;
 
@@ -120,7 +121,8 @@ fn is_promised(expr: &Expr) -> bool {
     input && names.is_some_and(shape::is_promised)
 }
 
-/// Whether a body may go round more than once. A variable as an index counts: nothing here says whether it is bound.
+/// True where a body may go round more than once. A variable as an index counts: nothing here says whether it
+/// is bound.
 pub(super) fn iterates(query: &Query) -> bool {
     let some = query
         .stmts

@@ -24,7 +24,7 @@ use super::{strict, syntax};
 /// The longest that one test may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What to run, and how.
+/// The tests to run, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TestOptions<'a> {
     /// Only tests whose name, as `package.test_name`, contains this.
@@ -33,26 +33,26 @@ pub struct TestOptions<'a> {
     pub coverage: bool,
 }
 
-/// What the tests of a bundle said.
+/// The results of a bundle's tests.
 #[derive(Debug, Default, Serialize)]
 pub struct TestReport {
     /// All that ran, by name.
     pub tests: Vec<TestResult>,
-    /// What they reached, where that was asked for.
+    /// The lines that they reached, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
 }
 
-/// What one test said.
+/// The result of one test.
 #[derive(Debug, Serialize)]
 pub struct TestResult {
     /// `package.test_name`.
     pub name: String,
     /// Where its rule stands.
     pub source: Source,
-    /// Whether it is true.
+    /// True where it is true.
     pub passed: bool,
-    /// What it gave instead.
+    /// The value that it gave instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// The expression that was not true, where one alone can be named.
@@ -74,8 +74,8 @@ impl TestReport {
     }
 }
 
-/// Runs the tests of the bundle in the directory `path`. The interpreter runs them, since tests replace `input` by `with`,
-/// which bytecode has not.
+/// Runs the tests of the bundle in the directory `path`. The interpreter runs them, since tests replace
+/// `input` by `with`, which bytecode has not.
 ///
 /// # Errors
 /// A bundle that does not load, or a test file that does not parse or is recursive.
@@ -148,7 +148,8 @@ fn run_unshown(bundle: &Bundle, options: TestOptions<'_>) -> Result<TestReport, 
     Ok(report)
 }
 
-/// Refuses `some x in y with input as z`: the engine evaluates `y` without the `with`, so such a test tells nothing.
+/// Refuses `some x in y with input as z`: the engine evaluates `y` without the `with`, so such a test tells
+/// nothing.
 fn refuse_unheard(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
     let mut found = None;
     for rule in modules.iter().flat_map(|module| &module.policy) {

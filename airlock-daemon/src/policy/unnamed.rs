@@ -1,8 +1,8 @@
 //! Rules that give no `rule_id`: what they decide is told by file and line.
 //!
-//! A policy may say nothing of `rule_id`, and an entry of `deny` may have none. Which definition of `allow` holds is known to the
-//! engine alone, so where there are several, each is written out once more: as an element of a set that holds the place
-//! of those that hold. An entry of `deny` is found again by its reason.
+//! A policy may say nothing of `rule_id`, and an entry of `deny` may have none. Which definition of `allow`
+//! holds is known to the engine alone, so where there are several, each is written out once more: as an
+//! element of a set that holds the place of those that hold. An entry of `deny` is found again by its reason.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub(super) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Finds them in a bundle at `root`, and adds to `engine` what tells definitions of `allow` from each other. One that cannot
-    /// be written out is left without a name.
+    /// Finds them in a bundle at `root`, and adds to `engine` what tells definitions of `allow` from each
+    /// other. One that cannot be written out is left without a name.
     pub(super) fn of(engine: &mut Engine, root: &Path) -> Self {
         let modules = engine.get_modules().clone();
         let mut found = Self::default();

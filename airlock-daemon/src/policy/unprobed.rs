@@ -1,4 +1,5 @@
-//! What decides without a body to look into: constants, defaults, and heads that are more than a name.
+//! Definitions that decide without a body to look into: constants, defaults, and heads that are more than a
+//! name.
 
 use regorus::Value;
 use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead};
@@ -6,7 +7,7 @@ use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead};
 use super::explain::OUTPUTS;
 use super::{probe, syntax};
 
-/// What the rules of a policy decide that [`probe::definitions`] does not list.
+/// The decisions of a policy's rules that [`probe::definitions`] does not list.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unprobed {
     /// `allow` is always true, unless something refuses.
@@ -43,7 +44,7 @@ impl Unprobed {
             Rule::Spec { head: RuleHead::Compr { refr, assign, .. }, bodies, .. } if is_name(refr) => {
                 let Some(assign) = assign.as_ref().filter(|_| bodies.is_empty()) else { return };
                 self.allows |= is_true(&assign.value);
-                // What is neither a constant nor in a body is listed.
+                // A value that is neither a constant nor in a body is listed.
             }
             Rule::Spec { .. } => self.is_unknown = true,
         }

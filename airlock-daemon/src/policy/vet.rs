@@ -1,8 +1,9 @@
 //! A bundle is tried by another process before this one runs it: what it brings down is not the daemon.
 //!
-//! Endless recursion, a lack of memory or an abort inside the engine end a process, and nothing in it can prevent that. So the
-//! files are read once, a child of the same program ([`Vetting::Program`]) compiles and tries exactly these texts under limits
-//! of time and memory ([`confine`]), and only what it calls good is compiled here.
+//! Endless recursion, a lack of memory or an abort inside the engine end a process, and nothing in it can
+//! prevent that. So the files are read once, a child of the same program ([`Vetting::Program`]) compiles and
+//! tries exactly these texts under limits of time and memory ([`confine`]), and only what it calls good is
+//! compiled here.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -29,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CPU_SECONDS: u64 = 20;
 /// Address space of a child.
 const MEMORY_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-/// Stack of the thread that tries a bundle: half of a worker's, so that what passes here has room to spare there.
+/// Stack of the thread that tries a bundle: half of a worker's, so that what passes here has room to spare
+/// there.
 const PROBE_STACK: usize = WORKER_STACK / 2;
 /// Stack that a thread needs which asks a policy.
 pub const WORKER_STACK: usize = 4 * 1024 * 1024;
@@ -45,7 +47,7 @@ pub enum Vetting {
     Here,
 }
 
-/// What trying a bundle showed.
+/// The result of trying a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// The digest of what was tried.
@@ -69,7 +71,7 @@ impl Vetting {
     /// Reads the bundle at `path`, has it tried, and compiles it. Takes its time: not for a worker's thread.
     ///
     /// # Errors
-    /// What is wrong with the bundle: where, why, and what to do.
+    /// The fault of the bundle: where, why, and what to do.
     pub fn load(&self, path: &Path) -> Result<(PolicyEngine, Findings), PolicyError> {
         self.compile(&Files::read(path)?)
     }
@@ -105,7 +107,8 @@ pub fn child() -> Result<(), String> {
     out.flush().map_err(|error| error.to_string())
 }
 
-/// Gives up privileges and takes limits: no new files, no cores, little memory and time, and no life after the parent's.
+/// Gives up privileges and takes limits: no new files, no cores, little memory and time, and no life after
+/// the parent's.
 fn confine() -> std::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;

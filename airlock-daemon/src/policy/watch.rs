@@ -1,8 +1,9 @@
 //! Notices that a bundle on disk may have become another one.
 //!
-//! The kernel tells of changes in the directory, in its folders, beside it (where a link to a version is swapped), and where
-//! links inside it lead (a mounted config map swaps a hidden link). A look every now and then finds what it does not tell, such
-//! as changes on a network file system. Whether anything is different is for the reader of the bundle to say.
+//! The kernel tells of changes in the directory, in its folders, beside it (where a link to a version is
+//! swapped), and where links inside it lead (a mounted config map swaps a hidden link). A look every now and
+//! then finds what it does not tell, such as changes on a network file system. True where anything is
+//! different is for the reader of the bundle to say.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,7 +15,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// A bundle is read when nothing has happened for this long: several files are often written one after the other.
+/// A bundle is read when nothing has happened for this long: several files are often written one after the
+/// other.
 const QUIET: Duration = Duration::from_millis(250);
 /// It is read after this long even if there is no quiet.
 const LONGEST: Duration = Duration::from_secs(3);
@@ -57,7 +59,7 @@ impl Watch {
         watch
     }
 
-    /// Waits until the bundle should be read again. What is not waited for to the end is not lost.
+    /// Waits until the bundle should be read again. A change that is not waited for to the end is not lost.
     pub async fn changed(&mut self) {
         loop {
             if let Some(began) = self.stirred {
@@ -109,7 +111,7 @@ impl Watch {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let beside = (parent.unwrap_or(Path::new(".")).to_path_buf(), names);
         for (folder, flags) in folders.into_iter().map(|folder| (folder, inside)).chain([beside]) {
-            // What has just gone away is told of by its parent.
+            // A file that has just gone away is told of by its parent.
             let _ = inotify::add_watch(
                 inotify.get_ref(),
                 &folder,
@@ -121,8 +123,8 @@ impl Watch {
 
 #[allow(unsafe_code)]
 fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` has one open descriptor, always the same, and closes it when it is dropped; the `AsyncFd` owns it
-    // until then.
+    // SAFETY: an `OwnedFd` has one open descriptor, always the same, and closes it when it is dropped; the
+    // `AsyncFd` owns it until then.
     unsafe { AsyncFd::register(inotify) }.map_err(io::Error::from)
 }
 
@@ -155,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the watch tells, long before the next round would.
+    /// True where the watch tells, long before the next round would.
     async fn told(watch: &mut Watch) -> bool {
         timeout(ROUND / 2, watch.changed()).await.is_ok()
     }

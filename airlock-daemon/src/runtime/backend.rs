@@ -77,7 +77,8 @@ struct Ring {
 }
 
 impl Ring {
-    /// Sets up a ring with the flags that spare interrupts where the kernel has them (5.19 and 6.0), otherwise without.
+    /// Sets up a ring with the flags that spare interrupts where the kernel has them (5.19 and 6.0),
+    /// otherwise without.
     fn new() -> io::Result<Self> {
         let mut tuned = io_uring::IoUring::builder();
         tuned.setup_coop_taskrun().setup_single_issuer();

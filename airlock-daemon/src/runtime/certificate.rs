@@ -1,4 +1,4 @@
-//! Whose certificate it is, in one line, as a policy compares it.
+//! The owner of a certificate, in one line, as a policy compares it.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,9 @@ use x509_parser::oid_registry::{Oid, OidRegistry};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// Who a verified certificate is about: its first URI, otherwise its first host name, otherwise its first mail address,
-/// otherwise its subject as RFC 4514 writes it. None where it names nobody, or by bytes that are no text.
+/// The owner of a verified certificate: its first URI, otherwise its first host name, otherwise its first
+/// mail address, otherwise its subject as RFC 4514 writes it. None where it names nobody, or by bytes that
+/// are no text.
 pub fn holder(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let names = certificate.subject_alternative_name().ok().flatten();

@@ -21,9 +21,9 @@ pub enum ListenError {
     Bind {
         /// The address of `server.listen`.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
-        /// What to do.
+        /// The remedy.
         remedy: &'static str,
     },
     /// The unix socket cannot be made.
@@ -31,9 +31,9 @@ pub enum ListenError {
     Unix {
         /// Its path.
         path: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         error: io::Error,
-        /// What to do.
+        /// The remedy.
         remedy: String,
     },
     /// systemd handed over something else.
@@ -64,8 +64,8 @@ impl Listener {
         }
     }
 
-    /// The addresses that it takes connections to, of TCP only: two of one that takes IPv4 as well as IPv6, as systemd may hand
-    /// it over.
+    /// The addresses that it takes connections to, of TCP only: two of one that takes IPv4 as well as IPv6,
+    /// as systemd may hand it over.
     pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
         let Some(address) = self.tcp_address() else { return Vec::new() };
         let Self::Tcp(listener) = self else { return Vec::new() };
@@ -102,8 +102,8 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Opens all listeners; sockets handed over by systemd take the place of `server.listen` and `server.unix_socket`. To be called
-/// while the process has one thread.
+/// Opens all listeners; sockets handed over by systemd take the place of `server.listen` and
+/// `server.unix_socket`. To be called while the process has one thread.
 ///
 /// # Errors
 /// [`ListenError`] with the remedy.
@@ -147,8 +147,9 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     Ok(listener)
 }
 
-/// A socket that listens on this address and no other: one of IPv6 takes no IPv4, so that `0.0.0.0` and `[::]` are two, whatever
-/// `net.ipv6.bindv6only` says. Each worker accepts from the same one, so none may block in accept.
+/// A socket that listens on this address and no other: one of IPv6 takes no IPv4, so that `0.0.0.0` and
+/// `[::]` are two, whatever `net.ipv6.bindv6only` says. Each worker accepts from the same one, so none may
+/// block in accept.
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     /// Connections that wait to be accepted; the kernel takes less where `net.core.somaxconn` says so.
     const WAITING: i32 = 1_024;
@@ -193,7 +194,7 @@ fn activated() -> Result<Vec<Listener>, ListenError> {
 
 #[allow(unsafe_code)]
 fn own(fd: std::os::fd::RawFd) -> OwnedFd {
-    // SAFETY: systemd passes the descriptors from 3 on to this process alone (`listen_fds` checks LISTEN_PID), and `open` runs
-    // once, at start, before anything else could own one of them.
+    // SAFETY: systemd passes the descriptors from 3 on to this process alone (`listen_fds` checks
+    // LISTEN_PID), and `open` runs once, at start, before anything else could own one of them.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -1,4 +1,5 @@
-//! Threads, sockets and time: thread-per-core workers over `io_uring`, with an epoll twin behind the same trait.
+//! Threads, sockets and time: thread-per-core workers over `io_uring`, with an epoll twin behind the same
+//! trait.
 
 pub mod allocator;
 pub mod backend;

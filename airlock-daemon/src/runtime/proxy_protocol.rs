@@ -1,8 +1,8 @@
-//! The PROXY protocol, versions 1 and 2, as the document `proxy-protocol.txt` of haproxy defines it: what a proxy says about its
-//! client in front of everything that the client says.
+//! The PROXY protocol, versions 1 and 2, as the document `proxy-protocol.txt` of haproxy defines it: what a
+//! proxy says about its client in front of everything that the client says.
 //!
-//! Nothing is guessed: whether a header comes is known from the configuration, and one that is not exactly as it should be
-//! ends the connection.
+//! Nothing is guessed: whether a header comes is known from the configuration, and one that is not exactly as
+//! it should be ends the connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const MAX_V1: usize = 107;
 /// Length of the fixed part of version 2 in bytes.
 const FIXED_V2: usize = 16;
-/// Longest part behind it that is taken: addresses of IPv6, and 500 bytes of what else a proxy may want to tell.
+/// Longest part behind it that is taken: addresses of IPv6, and 500 bytes of what else a proxy may want to
+/// tell.
 const MAX_V2: usize = 536;
 /// Most bytes of a header of either version.
 pub const MAX_HEADER: usize = FIXED_V2 + MAX_V2;
@@ -20,7 +21,7 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// How a header of version 1 begins.
 const PREFIX: &[u8] = b"PROXY ";
 
-/// What has come so far.
+/// The bytes that have come so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a header.
@@ -65,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
     }
 }
 
-/// Whether `bytes` agree with `pattern` as far as both go.
+/// True where `bytes` agree with `pattern` as far as both go.
 fn begins_like(bytes: &[u8], pattern: &[u8]) -> bool {
     bytes.iter().zip(pattern).all(|(a, b)| a == b)
 }
@@ -82,7 +83,7 @@ fn version_1(bytes: &[u8]) -> Result<Parsed, Fault> {
     let mut words = line.split(' ');
     let kind = words.next().unwrap_or_default();
     if kind == "UNKNOWN" {
-        // What follows is to be ignored.
+        // The rest is to be ignored.
         return Ok(Parsed::Whole { length, source: None });
     }
     let mut word = || words.next().ok_or(Fault::Malformed);
@@ -152,7 +153,7 @@ fn version_2(bytes: &[u8]) -> Result<Parsed, Fault> {
     Ok(Parsed::Whole { length, source: Some(source) })
 }
 
-/// What else a proxy tells is not used, but it must fill its place exactly (section 2.2.7).
+/// Other facts that a proxy tells are not used, but they must fill their place exactly (section 2.2.7).
 fn extensions(mut rest: &[u8]) -> Result<(), Fault> {
     while let Some(([_, high, low], more)) = rest.split_first_chunk::<3>() {
         rest = more.get(usize::from(u16::from_be_bytes([*high, *low]))..).ok_or(Fault::Malformed)?;

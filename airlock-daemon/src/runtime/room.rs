@@ -1,10 +1,11 @@
-//! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a request's way. Once half
-//! of the room is taken, no owner's network has more than its share of it, however many addresses it has. Inside a site all clients
-//! may be of one network; there only the shares of addresses hold.
+//! Room for connections: so many in all, so many of one address. Looked at once a connection, never on a
+//! request's way. Once half of the room is taken, no owner's network has more than its share of it, however
+//! many addresses it has. Inside a site all clients may be of one network; there only the shares of addresses
+//! hold.
 //!
-//! The sockets of an address are remembered, so that all can be shut down when it is blocked. Each is held by a descriptor of
-//! its own, so none can meanwhile have become another connection's. `shutdown(2)` is what both kinds of I/O, TLS and a
-//! handshake that hangs all notice by themselves.
+//! The sockets of an address are remembered, so that all can be shut down when it is blocked. Each is held by
+//! a descriptor of its own, so none can meanwhile have become another connection's. `shutdown(2)` is what
+//! both kinds of I/O, TLS and a handshake that hangs all notice by themselves.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -25,7 +26,7 @@ pub struct Room {
     translators: Translators,
 }
 
-/// Who is in.
+/// The connections that are in.
 #[derive(Debug, Default)]
 struct Book {
     of_one: HashMap<IpAddr, HashMap<u64, Option<TcpStream>>>,
@@ -33,11 +34,12 @@ struct Book {
     owners: HashMap<Network, usize>,
 }
 
-/// The part of all room that a nearer and a farther network of one owner have (see [`owners`]), once half of it is taken.
+/// The part of all room that a nearer and a farther network of one owner have (see [`owners`]), once half of
+/// it is taken.
 const SHARES: [usize; 2] = [8, 4];
 
-/// A customer is inside the site when its address is private, loopback or link-local: no stranger on the internet has such an
-/// address (RFC 1918, RFC 3927, RFC 4193).
+/// A customer is inside the site when its address is private, loopback or link-local: no stranger on the
+/// internet has such an address (RFC 1918, RFC 3927, RFC 4193).
 fn is_inside(customer: IpAddr) -> bool {
     match customer {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
@@ -53,12 +55,13 @@ pub enum Full {
     All,
     /// `server.max_connections_per_address` of that address are open.
     Address,
-    /// Half of `server.max_connections` are open, and those of that address's network are as many as its share.
+    /// Half of `server.max_connections` are open, and those of that address's network are as many as its
+    /// share.
     Network,
 }
 
 impl Full {
-    /// What the metrics call it.
+    /// Its name in the metrics.
     pub const fn word(self) -> &'static str {
         match self {
             Self::All => "full",
@@ -100,8 +103,8 @@ impl Room {
         if self.open.fetch_add(1, Ordering::Relaxed) < self.most { Ok(place) } else { Err(Full::All) }
     }
 
-    /// A place among those of `address`, whose `socket` is to be shut down when the address is blocked. A connection of a proxy,
-    /// which others share, gives none.
+    /// A place among those of `address`, whose `socket` is to be shut down when the address is blocked. A
+    /// connection of a proxy, which others share, gives none.
     ///
     /// # Errors
     /// [`Full::Address`] or [`Full::Network`].
@@ -129,8 +132,8 @@ impl Room {
         Ok(OfOne(Arc::clone(self), address, number))
     }
 
-    /// Shuts down the connections of an address that are its own; gives how many. With `how` [`Shutdown::Read`] answers that
-    /// are on their way still arrive.
+    /// Shuts down the connections of an address that are its own; gives how many. With `how`
+    /// [`Shutdown::Read`] answers that are on their way still arrive.
     pub fn shut(&self, address: IpAddr, how: Shutdown) -> usize {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let sockets = book
@@ -206,7 +209,8 @@ mod tests {
         assert!(is_empty(&room));
     }
 
-    /// All clients of a site are in one network and have all of the room; an address has no more than its share.
+    /// All clients of a site are in one network and have all of the room; an address has no more than its
+    /// share.
     #[test]
     fn inside_a_site_a_network_has_no_share() {
         for network in ["10.1.0.", "172.16.7.", "192.168.1.", "127.0.0.", "169.254.1.", "fd00:1:2:"] {

@@ -11,8 +11,8 @@ use hyper::rt::{Read, ReadBuf, Write};
 
 /// A connected byte stream of one worker thread.
 ///
-/// Implementations: [`super::uring`] and [`super::epoll`]. Dropping a stream closes the connection; no implementation may
-/// cancel an operation that the kernel still holds a buffer of.
+/// Implementations: [`super::uring`] and [`super::epoll`]. Dropping a stream closes the connection; no
+/// implementation may cancel an operation that the kernel still holds a buffer of.
 pub trait Stream: Read + Write + Unpin + 'static {}
 
 impl<T: Read + Write + Unpin + 'static> Stream for T {}
@@ -20,7 +20,8 @@ impl<T: Read + Write + Unpin + 'static> Stream for T {}
 /// A stream whose implementation was chosen at start.
 pub type BoxStream = Box<dyn Stream>;
 
-/// Bytes that the first read of a half asks for. Room is zeroed before it is read into, so it is kept near what comes.
+/// Bytes that the first read of a half asks for. Room is zeroed before it is read into, so it is kept near
+/// what comes.
 const MIN_CHUNK: usize = 4 * 1024;
 /// Bytes that a read asks for at most.
 const MAX_CHUNK: usize = 256 * 1024;

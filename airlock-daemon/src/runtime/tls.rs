@@ -1,4 +1,5 @@
-//! TLS in front of the listeners: the certificate in use, another one when the files change, and the handshake.
+//! TLS in front of the listeners: the certificate in use, another one when the files change, and the
+//! handshake.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,7 @@ struct Pending {
     told: Option<(SystemTime, String)>,
 }
 
-/// What came of looking at the files again.
+/// The result of a look at the files.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reloaded {
     /// They are as they were, or it has been told already what is wrong with them.
@@ -64,9 +65,9 @@ pub enum Reloaded {
 pub struct Secured {
     /// The stream inside.
     pub stream: BoxStream,
-    /// Whether the client speaks HTTP/2.
+    /// True where the client speaks HTTP/2.
     pub is_h2: bool,
-    /// Who the client's verified certificate is about.
+    /// The owner of the client's verified certificate.
     pub certificate: Option<Arc<str>>,
     /// SHA-256 of that certificate.
     pub certificate_digest: Option<[u8; 32]>,
@@ -83,8 +84,9 @@ impl Tls {
         Ok(Self { settings: settings.clone(), inner, pending: Mutex::default() })
     }
 
-    /// Looks at the files again. Whoever replaces them one by one is not caught halfway: a change counts once it was seen
-    /// twice, unless `at_once`, when somebody says that they are all there. Blocks on the file system.
+    /// Looks at the files again. Whoever replaces them one by one is not caught halfway: a change counts once
+    /// it was seen twice, unless `at_once`, when somebody says that they are all there. Blocks on the file
+    /// system.
     pub fn reload(&self, at_once: bool) -> Reloaded {
         let result = self.look(at_once);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,9 +26,9 @@ fn identity(file: &Metadata) -> Identity {
     (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
-/// Makes the socket and listens on it. A socket that was left behind and that nobody listens on is replaced, nothing else is.
-/// `key` is where the path is configured. To be called while the process has one thread, since the mask of new files is the
-/// whole process's.
+/// Makes the socket and listens on it. A socket that was left behind and that nobody listens on is replaced,
+/// nothing else is. `key` is where the path is configured. To be called while the process has one thread,
+/// since the mask of new files is the whole process's.
 ///
 /// # Errors
 /// [`ListenError::Unix`] with the remedy.

@@ -1,9 +1,10 @@
 //! Streams over `io_uring`.
 //!
-//! A read or write that was handed to the kernel owns its buffer until it completes: a dropped future would lose the
-//! bytes that arrive later, and leak the descriptor. So each stream has one reader task and one writer task that are never
-//! cancelled; they reuse one buffer each, so that an operation allocates nothing. Closing is `shutdown(2)`, which lets a
-//! pending read complete, after which the tasks end and the descriptor is closed.
+//! A read or write that was handed to the kernel owns its buffer until it completes: a dropped future would
+//! lose the bytes that arrive later, and leak the descriptor. So each stream has one reader task and one
+//! writer task that are never cancelled; they reuse one buffer each, so that an operation allocates nothing.
+//! Closing is `shutdown(2)`, which lets a pending read complete, after which the tasks end and the descriptor
+//! is closed.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,9 +21,11 @@ use tokio_uring::buf::{BoundedBuf, BoundedBufMut};
 
 use super::stream::BoxStream;
 
-/// Bytes read at most by one operation of a stream that says little. An idle connection holds a buffer of this size.
+/// Bytes read at most by one operation of a stream that says little. An idle connection holds a buffer of
+/// this size.
 const MIN_READ: usize = 16 * 1024;
-/// The same for a stream that fills its buffer again and again: each operation has a price, whatever it brings.
+/// The same for a stream that fills its buffer again and again: each operation has a price, whatever it
+/// brings.
 const MAX_READ: usize = 256 * 1024;
 /// Bytes that may wait to be written before a writer has to wait.
 const WRITE_BUFFER: usize = 256 * 1024;
@@ -75,7 +78,7 @@ impl Socket {
     }
 }
 
-/// What the stream and its two tasks share; all on one thread.
+/// The state that the stream and its two tasks share; all on one thread.
 struct Shared {
     reading: RefCell<Reading>,
     writing: RefCell<Writing>,
@@ -89,7 +92,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Reading {
-    /// What was read; empty while the reader task holds the buffer.
+    /// The bytes that were read; empty while the reader task holds the buffer.
     buffer: Vec<u8>,
     taken: usize,
     state: ReadState,
@@ -111,9 +114,9 @@ enum ReadState {
 
 #[derive(Default)]
 struct Writing {
-    /// What waits to be written.
+    /// The bytes that wait to be written.
     queued: Vec<u8>,
-    /// Whether the writer task is writing.
+    /// True where the writer task is writing.
     busy: bool,
     error: Option<io::ErrorKind>,
     /// The write side is to be shut down once all is written.
@@ -144,8 +147,9 @@ impl UringStream {
     }
 }
 
-/// Reads to the end, then waits for the stream to be dropped and sees to it that the writer does not wait for ever on an other
-/// end that takes nothing: a write in the ring cannot be cancelled, but a socket that is shut down completes it.
+/// Reads to the end, then waits for the stream to be dropped and sees to it that the writer does not wait for
+/// ever on an other end that takes nothing: a write in the ring cannot be cancelled, but a socket that is
+/// shut down completes it.
 async fn attend(socket: Rc<Socket>, shared: Rc<Shared>) {
     read_all(&socket, &shared).await;
     while !shared.dropped.get() {
@@ -345,7 +349,8 @@ impl Write for UringStream {
 
 impl Drop for UringStream {
     fn drop(&mut self) {
-        // What was accepted by `poll_write` and not flushed is still written: the writer task ends after it.
+        // Bytes that `poll_write` accepted and nobody flushed are still written: the writer task ends after
+        // them.
         self.shared.dropped.set(true);
         let mut writing = self.shared.writing.borrow_mut();
         writing.closing = true;
@@ -357,7 +362,8 @@ impl Drop for UringStream {
         reading.waker = None;
         drop(reading);
         self.shared.wants_read.notify_one();
-        // A pending read completes with 0 once the socket is shut down; errors mean that it is shut down already.
+        // A pending read completes with 0 once the socket is shut down; errors mean that it is shut down
+        // already.
         let how = if pending { Shutdown::Read } else { Shutdown::Both };
         let _ = self.socket.shutdown(how);
     }

@@ -1,5 +1,5 @@
-//! A client's connection under watch: bytes that were read too early are given back, and it is seen whether the client still
-//! takes what it is sent. Neither clock nor timer is touched on the way of a byte.
+//! A client's connection under watch: bytes that were read too early are given back, and it is seen whether
+//! the client still takes what it is sent. Neither clock nor timer is touched on the way of a byte.
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +11,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::stream::BoxStream;
 
-/// What happens on a connection; looked at from time to time.
+/// The life on a connection; looked at from time to time.
 #[derive(Debug, Default)]
 pub struct Activity {
     /// Goes on with everything that the client took.
@@ -21,7 +21,8 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// How much was taken so far, if something waits to be: the same figure twice means that nothing was taken between.
+    /// How much was taken so far, if something waits to be: the same figure twice means that nothing was
+    /// taken between.
     pub fn waiting(&self) -> Option<u64> {
         self.waiting.get().then(|| self.taken.get())
     }
@@ -50,7 +51,7 @@ impl Watched {
         Self { stream, early, given: 0, activity: Rc::default() }
     }
 
-    /// What happens on it.
+    /// Its life.
     pub fn activity(&self) -> Rc<Activity> {
         Rc::clone(&self.activity)
     }

@@ -65,12 +65,14 @@ impl Drop for Connection {
     }
 }
 
-/// Runs one worker until the process drains: accepts on every listener and hands each stream to `serve` as a task of its own.
+/// Runs one worker until the process drains: accepts on every listener and hands each stream to `serve` as a
+/// task of its own.
 ///
-/// A TCP connection whose other end has gone without a word ends once it has acknowledged nothing for the time `stalled`.
+/// A TCP connection whose other end has gone without a word ends once it has acknowledged nothing for the
+/// time `stalled`.
 ///
-/// `serve` must end by itself when `phase` says [`Phase::Draining`]; connections still open `drain` later are dropped. Returns
-/// what is left of `drain`.
+/// `serve` must end by itself when `phase` says [`Phase::Draining`]; connections still open `drain` later are
+/// dropped. Returns what is left of `drain`.
 pub async fn run<F, Fut>(
     backend: Backend,
     listeners: Vec<Listener>,
@@ -144,7 +146,8 @@ async fn accept<F, Fut>(
     }
 }
 
-/// A listening socket on epoll: tokio-uring cannot take over sockets of socket activation, and leaks accepted ones on cancel.
+/// A listening socket on epoll: tokio-uring cannot take over sockets of socket activation, and leaks accepted
+/// ones on cancel.
 enum Source {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
@@ -175,7 +178,7 @@ impl Source {
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Who cannot be told is not served.
+                // A client whose address cannot be told is not served.
                 let adopted = stream.peer_cred().and_then(|credentials| {
                     let stream = backend.unix(stream.into_std()?)?;
                     Ok((stream, Remote::Unix(credentials.uid())))

@@ -1,8 +1,9 @@
-//! What a server asks of its client: elicitation and sampling.
+//! Questions of a server to its client: elicitation and sampling.
 
 use tokio::sync::oneshot;
 
-/// The answer to `roots/list`, in either era: a client has no say in which folders of this host a server looks at.
+/// The answer to `roots/list`, in either era: a client has no say in which folders of this host a server
+/// looks at.
 pub const NO_ROOTS: &str = r#"{"roots":[]}"#;
 
 /// The outcome of a question: the result's JSON text, or the error object's.
@@ -19,13 +20,14 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// A question, and where its answer comes out. The receiver fails when the question was dropped: nobody answers it.
+    /// A question, and where its answer comes out. The receiver fails when the question was dropped: nobody
+    /// answers it.
     pub fn new(method: String, params: String) -> (Self, oneshot::Receiver<Answered>) {
         let (answer, answered) = oneshot::channel();
         (Self { method, params, answer }, answered)
     }
 
-    /// Whether the server does not wait for the answer any more.
+    /// True where the server does not wait for the answer any more.
     pub fn is_withdrawn(&self) -> bool {
         self.answer.is_closed()
     }
@@ -35,7 +37,8 @@ impl Ask {
         let _ = self.answer.send(answered);
     }
 
-    /// Waits until the server does not want the answer any more: it has cancelled its request, or its connection is gone.
+    /// Waits until the server does not want the answer any more: it has cancelled its request, or its
+    /// connection is gone.
     pub async fn withdrawn(&mut self) {
         self.answer.closed().await;
     }

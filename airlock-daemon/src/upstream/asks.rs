@@ -35,7 +35,7 @@ pub(super) struct Question<'a> {
 #[derive(Default)]
 pub(super) struct Asks(Mutex<HashMap<String, oneshot::Sender<()>>>);
 
-/// What becomes of a request.
+/// The fate of a request.
 pub(super) enum Taken {
     /// This is the answer, as a message.
     Answer(String),
@@ -57,13 +57,13 @@ impl Asks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether none waits.
+    /// True where none waits.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Takes in a request. `offer` hands a question to a client and says whether there was one to hand it to; only what was
-    /// declared to the server gets so far.
+    /// Takes in a request. `offer` hands a question to a client and says whether there was one to hand it to;
+    /// only what was declared to the server gets so far.
     pub(super) fn take(
         self: &Arc<Self>,
         question: Question<'_>,
@@ -136,7 +136,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Whether the server was told that its client can do this.
+/// True where the server was told that its client can do this.
 fn is_declared(method: &str, params: &str, declared: ClientCapabilities) -> bool {
     let Ok(params) = Object::parse(params) else { return false };
     match (method, params.string("mode").as_deref()) {

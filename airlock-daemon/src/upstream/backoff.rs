@@ -1,4 +1,5 @@
-//! Pauses that double from one failure to the next, each a little different so that not everybody comes back at once.
+//! Pauses that double from one failure to the next, each a little different so that not everybody comes back
+//! at once.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Words of a token endpoint, for the log: without what was sent to it, which some endpoints quote in what they refuse.
+//! Words of a token endpoint, for the log: without what was sent to it, which some endpoints quote in what
+//! they refuse.
 
 use std::collections::HashSet;
 
@@ -13,7 +14,8 @@ use crate::observe::escape::printable;
 const READ: usize = 4_000;
 /// Most characters of them that are shown.
 const SHOWN: usize = 200;
-/// A run of so many characters of a client's token is a quotation; shorter ones every token has in common with many.
+/// A run of so many characters of a client's token is a quotation; shorter ones every token has in common
+/// with many.
 const TOKEN_RUN: usize = 8;
 /// The same for a secret, of which each part is one.
 const SECRET_RUN: usize = 4;
@@ -22,7 +24,7 @@ const BLANK: &str = "[blanked]";
 /// In the place of words in which it cannot be found exactly, but is there once they are decoded.
 const LEFT_OUT: &str = "[left out: it quotes what was sent]";
 
-/// What one request to a token endpoint held that nobody may read in a log.
+/// The secrets of one request to a token endpoint, which nobody may read in a log.
 #[derive(Clone, Copy)]
 pub(super) struct Sent<'a> {
     /// The client's name: no secret, but it is encoded together with one.
@@ -62,8 +64,8 @@ impl Runs {
 }
 
 impl Sent<'_> {
-    /// Whether a token that was granted is one of these: the secret itself, or the principal's token, also with another
-    /// signature or with something behind it.
+    /// True where a token that was granted is one of these: the secret itself, or the principal's token, also
+    /// with another signature or with something behind it.
     pub(super) fn is_in(&self, granted: &str) -> bool {
         let is_subject = |subject: &str| {
             let signed = subject.rfind('.').map(|end| &subject[..=end]);
@@ -72,7 +74,8 @@ impl Sent<'_> {
         granted == self.secret || self.subject.is_some_and(is_subject)
     }
 
-    /// The words of an endpoint as they may be shown: printable, short, and without anything of this, however it is encoded.
+    /// The words of an endpoint as they may be shown: printable, short, and without anything of this, however
+    /// it is encoded.
     pub(super) fn blanked(&self, said: &str) -> String {
         let said: Vec<char> = said.chars().take(READ).collect();
         let mut marks = vec![false; said.len()];
@@ -94,7 +97,7 @@ impl Sent<'_> {
         printable(text.trim()).chars().take(SHOWN).collect()
     }
 
-    /// What was sent, as endpoints are known to quote it.
+    /// The text that was sent, as endpoints are known to quote it.
     fn forms(&self) -> Vec<Runs> {
         let (id, secret) = (self.id, self.secret);
         let mut forms = vec![Runs::of(secret, SECRET_RUN)];
@@ -115,9 +118,9 @@ impl Sent<'_> {
         forms.into_iter().flatten().collect()
     }
 
-    /// Whether something of it comes to light when the text is decoded once or twice.
+    /// True where something of it comes to light when the text is decoded once or twice.
     fn is_hidden_in(&self, text: &str) -> bool {
-        // What is shorter than a run is in every text.
+        // A text that is shorter than a run is in every text.
         let secrets = [Some(self.secret), self.subject].into_iter().flatten();
         let secrets = secrets.filter(|text| text.len() >= SECRET_RUN);
         let runs: Vec<Runs> = secrets.filter_map(|text| Runs::of(text, TOKEN_RUN)).collect();
@@ -144,7 +147,8 @@ fn hex(text: &str) -> String {
     text.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
 }
 
-/// What a text may mean: without white space, percent signs, escapes of JSON, and base64 in each of its words.
+/// The readings of a text: without white space, percent signs, escapes of JSON, and base64 in each of its
+/// words.
 fn decodings(text: &str) -> Vec<String> {
     const LOOSE: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -157,7 +161,7 @@ fn decodings(text: &str) -> Vec<String> {
     );
     for word in text.split(|c: char| !c.is_ascii_alphanumeric() && !"+/-_".contains(c)) {
         let word = word.replace('-', "+").replace('_', "/");
-        // Of a quotation the beginning may be missing.
+        // The beginning of a quotation may be missing.
         for start in 0..4.min(word.len()) {
             let rest = &word[start..];
             // One character alone, beyond the groups of four, is no base64.

@@ -78,7 +78,8 @@ pub(super) fn no_room(endpoint: &Endpoint, exhausted: Exhausted) -> UpstreamErro
     UpstreamError::NoRoom { upstream: endpoint.upstream.to_string(), exhausted }
 }
 
-/// The error object of a JSON-RPC error, whatever its id: a server that refuses a request early may not know it.
+/// The error object of a JSON-RPC error, whatever its id: a server that refuses a request early may not know
+/// it.
 pub(super) fn error_of(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let message = Object::parse(text).ok()?;
@@ -89,7 +90,8 @@ pub(super) fn error_of(body: &[u8]) -> Option<String> {
 
 /// 404 says it (2025-11-25, "Session management"); some servers say 400 and mean it, in words.
 pub(super) fn is_session_gone(status: StatusCode, error: Option<&str>) -> bool {
-    // -32000 and -32001 are what servers send for it; an argument that happens to be named after a session is another matter.
+    // -32000 and -32001 are what servers send for it; an argument that happens to be named after a session is
+    // another matter.
     let in_words = || {
         error.and_then(|error| Object::parse(error).ok()).is_some_and(|error| {
             matches!(error.get("code"), Some("-32000" | "-32001"))

@@ -1,5 +1,5 @@
-//! The circuit breaker of one upstream: a server that fails to start again and again is left alone for a while, so that callers
-//! are told at once and the host is not kept busy with processes that end.
+//! The circuit breaker of one upstream: a server that fails to start again and again is left alone for a
+//! while, so that callers are told at once and the host is not kept busy with processes that end.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub(super) struct Attempt<'a> {
     trial: bool,
 }
 
-/// What a failed start does to the circuit.
+/// The effect of a failed start on the circuit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Unchanged,
@@ -50,7 +50,7 @@ impl Breaker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the server is left alone, or about to be tried again.
+    /// True where the server is left alone, or about to be tried again.
     pub(super) fn is_open(&self) -> bool {
         self.lock().open.is_some()
     }

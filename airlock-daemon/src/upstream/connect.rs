@@ -22,7 +22,8 @@ use super::error::UpstreamError;
 
 /// The path of the endpoint behind a unix socket, which has no URL: the one that servers use by default.
 const UNIX_PATH: &str = "/mcp";
-/// The host named on a unix socket. With its port: some servers' protection against DNS rebinding demands one.
+/// The host named on a unix socket. With its port: some servers' protection against DNS rebinding demands
+/// one.
 const UNIX_HOST: &str = "localhost:80";
 
 /// Limits of one upstream's connections.
@@ -148,7 +149,8 @@ impl Endpoint {
         .await
     }
 
-    /// A new connection to a unix socket as a stream of bytes, and a handle that can close it from any thread.
+    /// A new connection to a unix socket as a stream of bytes, and a handle that can close it from any
+    /// thread.
     ///
     /// # Errors
     /// As [`Endpoint::connect`].

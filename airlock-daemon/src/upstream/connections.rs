@@ -1,6 +1,8 @@
-//! HTTP connections of one worker: opened when needed, kept for the next request, closed when nobody needs them.
+//! HTTP connections of one worker: opened when needed, kept for the next request, closed when nobody needs
+//! them.
 //!
-//! A connection never leaves the thread whose ring or epoll moves its bytes, so each worker has a pool of its own.
+//! A connection never leaves the thread whose ring or epoll moves its bytes, so each worker has a pool of its
+//! own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,8 +21,9 @@ use crate::coding::{Decoded, decoded};
 use super::connect::Endpoint;
 use super::error::UpstreamError;
 
-/// Connections that one worker keeps for one upstream. Under load the answers of a whole turn of the ring come at once: what
-/// is beyond this bound is closed and opened again for the next calls, which costs more than the calls.
+/// Connections that one worker keeps for one upstream. Under load the answers of a whole turn of the ring
+/// come at once: what is beyond this bound is closed and opened again for the next calls, which costs more
+/// than the calls.
 const MAX_IDLE: usize = 256;
 /// How long a connection just given back may need to be ready again.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -49,8 +52,9 @@ impl Drop for Connection {
     }
 }
 
-/// Sends a request, on a kept connection where there is one. A kept connection that turns out to be closed costs another
-/// attempt only when not a byte of the request was written; otherwise the server may have acted on it.
+/// Sends a request, on a kept connection where there is one. A kept connection that turns out to be closed
+/// costs another attempt only when not a byte of the request was written; otherwise the server may have acted
+/// on it.
 ///
 /// # Errors
 /// When no connection can be had, or it ends before the response.

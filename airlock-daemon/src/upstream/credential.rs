@@ -1,5 +1,5 @@
-//! What Airlock presents to a server: nothing, a secret from a file, a token of its own, or one got for the principal that
-//! calls. The principal's own token goes to the token endpoint at most, never to a server.
+//! Credentials of Airlock for a server: nothing, a secret from a file, a token of its own, or one got for the
+//! principal that calls. The principal's own token goes to the token endpoint at most, never to a server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,10 +23,11 @@ use super::token_endpoint::TokenEndpoint;
 const MAX_HELD: usize = 10_000;
 /// A token that is refused when it is younger than this is not the trouble: another would be refused as well.
 const YOUNG: Duration = Duration::from_secs(5);
-/// A failure is everybody's verdict for this long after it was known, or for as long as it took, whichever is longer.
+/// A failure is everybody's verdict for this long after it was known, or for as long as it took, whichever is
+/// longer.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// What is presented to one upstream.
+/// The credential for one upstream.
 #[derive(Debug)]
 pub(super) struct Credential {
     upstream: Box<str>,
@@ -84,7 +85,7 @@ impl Credential {
         Some(Self { upstream: upstream.name.as_str().into(), kind })
     }
 
-    /// Whether each principal presents something of its own.
+    /// True where each principal presents something of its own.
     pub(super) fn is_for_each(&self) -> bool {
         matches!(self.kind, Kind::Exchanged(..))
     }
@@ -121,8 +122,9 @@ impl Credential {
 }
 
 impl Slot {
-    /// The token, fetched where there is none that is fresh. Those who wait for one fetch share what comes of it, a token or
-    /// a failure, however long it took: each asks for itself only what no fetch after its arrival has answered.
+    /// The token, fetched where there is none that is fresh. Those who wait for one fetch share what comes of
+    /// it, a token or a failure, however long it took: each asks for itself only what no fetch after its
+    /// arrival has answered.
     async fn value<F>(
         &self,
         arrived: Instant,
@@ -151,7 +153,7 @@ impl Slot {
         match answer {
             Ok((value, life)) => {
                 *last = None;
-                // What is left of the principal's own token was said on arrival.
+                // The time that is left of the principal's own token was said on arrival.
                 let left = at_most.map(|left| left.saturating_sub(known.saturating_duration_since(arrived)));
                 let life = life.min(left.unwrap_or(life));
                 let held = Held { value: value.clone(), since: known, until: known + life };
@@ -166,8 +168,8 @@ impl Slot {
         }
     }
 
-    /// A token that was fetched while somebody who came at `arrived` waited: as good as one that it would get itself, also
-    /// where it is meant to be used only once.
+    /// A token that was fetched while somebody who came at `arrived` waited: as good as one that it would get
+    /// itself, also where it is meant to be used only once.
     fn got_since(&self, arrived: Instant) -> Option<HeaderValue> {
         let held = self.held.load();
         let held = held.as_ref().filter(|held| arrived <= held.since)?;
@@ -194,13 +196,13 @@ impl Slot {
     }
 }
 
-/// What one link presents: a credential, and who used the link last.
+/// The credential of one link, and who used the link last.
 pub(super) struct Presents {
     credential: Arc<Credential>,
     last: ArcSwapOption<Token>,
 }
 
-/// What was presented with one request.
+/// The credential of one request.
 pub(super) struct Shown {
     token: Option<Arc<Token>>,
     value: HeaderValue,
@@ -212,9 +214,10 @@ impl Presents {
         Self { credential, last: ArcSwapOption::new(token) }
     }
 
-    /// Puts the credential into a request of the principal of `token`. What belongs to no request of one (the end of a session,
-    /// the stream for what belongs to no call, answers to what the server asks) goes out with the last token that came: a link
-    /// that presents something for each principal is one principal's alone.
+    /// Puts the credential into a request of the principal of `token`. A message that belongs to no request
+    /// of one (the end of a session, the stream for what belongs to no call, answers to what the server asks)
+    /// goes out with the last token that came: a link that presents something for each principal is one
+    /// principal's alone.
     ///
     /// # Errors
     /// [`UpstreamError::Credential`].

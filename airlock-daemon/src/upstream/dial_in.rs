@@ -1,7 +1,8 @@
 //! Servers that connect to us: a socket for each, who may come in, and those that wait to be used.
 //!
-//! Each connection counts as a process of its own. It is used once, by whoever a process would be started for: a session, a
-//! principal, or all. When that one ends, the connection is closed, and the server dials in again.
+//! Each connection counts as a process of its own. It is used once, by whoever a process would be started
+//! for: a session, a principal, or all. When that one ends, the connection is closed, and the server dials in
+//! again.
 
 mod admission;
 mod lent;
@@ -46,9 +47,10 @@ pub struct DialIn {
     path: PathBuf,
     listener: UnixListener,
     _file: SocketFile,
-    /// What lets the units of a sealed slice connect, whether this server has to be one of them or not.
+    /// The grant that lets the units of a sealed slice connect, whether this server has to be one of them or
+    /// not.
     _door: Option<Door>,
-    /// What lets them print to the journal; all servers share it.
+    /// The grant that lets them print to the journal; all servers share it.
     _journal: Arc<[Door]>,
     admission: Admission,
     waiting: Mutex<VecDeque<UnixStream>>,
@@ -91,7 +93,8 @@ impl DialIn {
         journal: Arc<[Door]>,
     ) -> Result<Self, DialInError> {
         let path = upstream.dial_in_socket();
-        // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the file's mode.
+        // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the
+        // file's mode.
         let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
         let door = kernel.open_door(&listener)?;
         Ok(Self {
@@ -123,7 +126,7 @@ impl DialIn {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a server waits to be used.
+    /// True where a server waits to be used.
     pub fn is_waited_at(&self) -> bool {
         let mut waiting = self.waiting();
         waiting.retain(is_open);
@@ -135,8 +138,8 @@ impl DialIn {
         self.arrived.subscribe()
     }
 
-    /// The connection that has waited longest; waits for one at most `limit`. Where none comes, one that stands idle is given up,
-    /// so that its server dials in again.
+    /// The connection that has waited longest; waits for one at most `limit`. Where none comes, one that
+    /// stands idle is given up, so that its server dials in again.
     async fn take(&self, limit: Duration) -> Result<UnixStream, UpstreamError> {
         let next = async {
             let mut arrivals = self.arrived.subscribe();
@@ -207,8 +210,8 @@ impl DialIn {
                 }
             };
             let this = Arc::clone(&self);
-            // In a thread of its own, since the name service may take its time. One at a time is enough: whoever knocks
-            // often waits for itself.
+            // In a thread of its own, since the name service may take its time. One at a time is enough:
+            // whoever knocks often waits for itself.
             let judged = tokio::task::spawn_blocking(move || (this.admission.judge(&peer), peer.describe()));
             match judged.await {
                 Ok((Ok(()), who)) => {
@@ -270,7 +273,7 @@ impl DialIn {
     }
 }
 
-/// Whether the other end still holds the connection; what it may have said already is left in it.
+/// True where the other end still holds the connection; what it may have said already is left in it.
 fn is_open(stream: &UnixStream) -> bool {
     let mut byte = [0_u8; 1];
     match recv(stream.as_fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {

@@ -1,4 +1,4 @@
-//! What both drivers share: the canonical call, and messages to a server.
+//! The code that both drivers share: the canonical call, and messages to a server.
 
 use crate::mcp::capability::Capabilities;
 use crate::mcp::client::ClientCapabilities;
@@ -25,18 +25,18 @@ pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// `_meta` member that names the task that a message belongs to (2025-11-25, "Tasks").
 pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
-/// What was learned about a server when it was first asked.
+/// The facts on a server from when it was first asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its era.
     pub era: Era,
     /// The revision that is spoken with it.
     pub revision: String,
-    /// What it offers.
+    /// Its offer.
     pub offers: Capabilities,
     /// Which of its lists it says to have changed.
     pub changes: Interest,
-    /// Whether it says that a resource has changed to those who subscribed to it.
+    /// True where it says that a resource has changed to those who subscribed to it.
     pub subscribe: bool,
     /// Its instructions, as JSON text.
     pub instructions: Option<String>,
@@ -75,7 +75,8 @@ pub fn request(id: u64, method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
 }
 
-/// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced by our number.
+/// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced
+/// by our number.
 ///
 /// Returns the text and the client's own token, as JSON text, where it had one.
 pub fn params(

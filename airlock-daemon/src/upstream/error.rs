@@ -1,4 +1,4 @@
-//! What can go wrong on the server's side, and whose fault it is.
+//! The faults on the server's side, and who is to blame.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::limits::budget::Exhausted;
 /// Before the last words of a server, in the text of how it ended.
 pub(super) const LAST_WORDS: &str = "its last words: ";
 
-/// A call could not be answered by the upstream. `Display` is for the operator; clients get [`UpstreamError::reason`].
+/// A call could not be answered by the upstream. `Display` is for the operator; clients get
+/// [`UpstreamError::reason`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
     /// The process could not be started.
@@ -19,7 +20,7 @@ pub enum UpstreamError {
     Start {
         /// The upstream's name.
         upstream: String,
-        /// What went wrong, with the remedy.
+        /// The fault, with the remedy.
         detail: String,
     },
     /// The process ended.
@@ -41,7 +42,7 @@ pub enum UpstreamError {
         upstream: String,
         /// The URL or socket.
         place: String,
-        /// What the connection attempt said.
+        /// The error of the attempt.
         detail: String,
     },
     /// It is a server that dials in, and it has not.
@@ -61,7 +62,7 @@ pub enum UpstreamError {
         upstream: String,
         /// The URL or socket.
         place: String,
-        /// What it did, as a predicate.
+        /// Its deed, as a predicate.
         detail: String,
     },
     /// It does not speak MCP.
@@ -69,15 +70,15 @@ pub enum UpstreamError {
     Protocol {
         /// The upstream's name.
         upstream: String,
-        /// What it did instead.
+        /// Its deed instead.
         detail: String,
     },
-    /// What it wants to see of us cannot be had, or is not good enough for it.
+    /// The credential that it wants to see of us cannot be had, or is not good enough for it.
     #[error("upstream `{upstream}`: {detail}")]
     Credential {
         /// The upstream's name.
         upstream: String,
-        /// What is wrong, with the remedy.
+        /// The fault, with the remedy.
         detail: String,
     },
     /// It did not answer in time.
@@ -85,7 +86,7 @@ pub enum UpstreamError {
     Deadline {
         /// The upstream's name.
         upstream: String,
-        /// What it was asked.
+        /// The question to it.
         what: String,
         /// The limit that passed.
         limit: String,
@@ -115,7 +116,7 @@ pub enum UpstreamError {
     Busy {
         /// The upstream's name.
         upstream: String,
-        /// What it has too many of.
+        /// The things that it has too many of.
         what: &'static str,
         /// The limit.
         limit: usize,
@@ -135,8 +136,8 @@ pub enum UpstreamError {
         /// How long it is left alone from now on.
         wait: Duration,
     },
-    /// The process of a session ended by itself, and what the session kept in it is gone. Told once: the next call would get a
-    /// process that knows nothing of the session.
+    /// The process of a session ended by itself, and what the session kept in it is gone. Told once: the next
+    /// call would get a process that knows nothing of the session.
     #[error("upstream `{upstream}` ended by itself{detail}, and with it what a session kept there")]
     SessionLost {
         /// The upstream's name.
@@ -197,7 +198,8 @@ impl UpstreamError {
         bare.map_or(text.as_str(), |(_, rest)| rest.trim_start_matches([':', ' '])).to_owned()
     }
 
-    /// As it goes on record: without the last words of the server, which may quote what somebody else has said to it.
+    /// As it goes on record: without the last words of the server, which may quote what somebody else has
+    /// said to it.
     pub fn on_record(&self) -> String {
         let text = self.to_string();
         let Some(at) = text.find(LAST_WORDS) else { return text };

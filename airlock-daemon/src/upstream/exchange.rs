@@ -30,7 +30,8 @@ use super::sse::Events;
 
 /// Longest error page that is read, in bytes.
 const ERROR_BODY: usize = 64 * 1024;
-/// How long, and how many bytes, a server may add to a stream behind the answer before the connection is given up.
+/// How long, and how many bytes, a server may add to a stream behind the answer before the connection is
+/// given up.
 const TAIL: (Duration, usize) = (Duration::from_millis(250), 64 * 1024);
 /// Bounds of the pause before a broken stream is taken up again; the server's `retry` is obeyed between them.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -42,7 +43,7 @@ pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
     pub(super) takes: Takes,
-    /// Whose request it is.
+    /// The principal of the request.
     pub(super) token: Option<Arc<Token>>,
     /// Where the answer is charged while it is read.
     pub(super) account: Option<Account>,
@@ -62,7 +63,7 @@ enum Source {
     Events,
 }
 
-/// What came of a stream.
+/// The result of a stream.
 enum Streamed {
     /// The answer was in it.
     Answered,
@@ -83,8 +84,8 @@ impl Exchange {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 if matches!(error, UpstreamError::Unreachable { .. }) && !self.shared.has_session() {
-                    // The next call opens a new link: it may be another server, of another era, by then. A session is
-                    // kept: it may have outlived the trouble, and if not, the server says so.
+                    // The next call opens a new link: it may be another server, of another era, by then. A
+                    // session is kept: it may have outlived the trouble, and if not, the server says so.
                     self.shared.finish(error.clone());
                 }
                 let _ = self.failure.set(error);
@@ -93,7 +94,8 @@ impl Exchange {
                 let _ = tokio::time::timeout(self.shared.endpoint.limits.call, talk).await;
             }
             None => {
-                // The end of the connection is what a modern server is told by; a legacy one wants it in words.
+                // The end of the connection is what a modern server is told by; a legacy one wants it in
+                // words.
                 drop(talk);
                 if self.shared.is_legacy() {
                     self.shared.deliver(cancelled(self.id)).await;
@@ -165,7 +167,7 @@ impl Exchange {
         if shared.has_session() && is_session_gone(status, error.as_deref()) {
             return Err(shared.session_gone());
         }
-        // What a server says to a gateway that it does not let in is not for the client.
+        // A server's words to a gateway that it does not let in are not for the client.
         if status == StatusCode::UNAUTHORIZED {
             return Err(shared.wants_credential());
         }
@@ -243,8 +245,8 @@ impl Exchange {
         }
     }
 
-    /// Takes in one message, or a batch of them as 2025-03-26 allows. All of it counts, and each part of a batch besides.
-    /// In an event stream, what is no message is passed over.
+    /// Takes in one message, or a batch of them as 2025-03-26 allows. All of it counts, and each part of a
+    /// batch besides. In an event stream, what is no message is passed over.
     async fn message(
         &self,
         bytes: Vec<u8>,
@@ -342,8 +344,8 @@ impl Exchange {
                 };
                 self.deliver(reply).await;
             }
-            // All that comes here is for this request; an error without an id is what a server answers to what it cannot
-            // read (JSON-RPC 2.0, section 5).
+            // All that comes here is for this request; an error without an id is what a server answers to
+            // what it cannot read (JSON-RPC 2.0, section 5).
             Incoming::Unfit { id: Meant::Nobody, error: Some(error), .. } if !self.answered.get() => {
                 self.deliver(Reply::Error(error.get().to_owned())).await;
             }
@@ -375,7 +377,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// What comes on the stream of a call is the call's, but for changes: those of a legacy server are for who subscribed.
+    /// Messages on the stream of a call are the call's, but for changes: those of a legacy server are for who
+    /// subscribed.
     fn notification(&self, method: &str, params: &str) {
         let shared = &self.shared;
         if params.len() > MAX_NOTIFICATION {
@@ -408,7 +411,7 @@ impl Exchange {
     }
 }
 
-/// Whether a notification is about the server and not about a call.
+/// True where a notification is about the server and not about a call.
 fn is_change(method: &str) -> bool {
     matches!(
         method,

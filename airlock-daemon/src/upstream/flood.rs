@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server may go on saying too much.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is to be done after one more message that nobody asked for.
+/// The measure after one more message that nobody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It may go on.
@@ -51,8 +51,8 @@ impl Flood {
         )
     }
 
-    /// One more message that nobody asked for, of so many bytes. A long one is taken while anything is left; the
-    /// messages after it make up for what it costs beyond that.
+    /// One more message that nobody asked for, of so many bytes. A long one is taken while anything is left;
+    /// the messages after it make up for what it costs beyond that.
     pub(super) fn one_more(&mut self, now: Instant, bytes: usize) -> Verdict {
         self.left = (self.left + now.duration_since(self.at).as_secs_f64() * RATE).min(BURST);
         self.at = now;

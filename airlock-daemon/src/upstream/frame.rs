@@ -7,7 +7,8 @@ use memchr::memchr;
 pub enum Line<'a> {
     /// A whole line, without its end.
     Whole(&'a [u8]),
-    /// A piece of a line that is longer than an upstream may send, which is not kept, and whether it is the last one.
+    /// A piece of a line that is longer than an upstream may send, which is not kept, and whether it is the
+    /// last one.
     Piece(&'a [u8], bool),
 }
 

@@ -27,7 +27,7 @@ pub enum Pending {
 }
 
 impl Link {
-    /// Whether the link can take a request.
+    /// True where the link can take a request.
     pub fn is_alive(&self) -> bool {
         match self {
             Self::Pipe(link) => link.is_alive(),
@@ -35,8 +35,8 @@ impl Link {
         }
     }
 
-    /// A handle whose requests are made for the principal of `token`, and their answers charged to `account` while they are
-    /// read; a pipe knows nothing of either.
+    /// A handle whose requests are made for the principal of `token`, and their answers charged to `account`
+    /// while they are read; a pipe knows nothing of either.
     pub(super) fn on_behalf_of(&self, token: Option<Arc<Token>>, account: Account) -> Self {
         match self {
             Self::Pipe(link) => Self::Pipe(link.clone()),
@@ -44,7 +44,7 @@ impl Link {
         }
     }
 
-    /// What ended the link, once it has ended.
+    /// The cause of the link's end, once it has ended.
     pub fn ending(&self) -> Ending {
         match self {
             Self::Pipe(link) => link.ending(),
@@ -52,8 +52,8 @@ impl Link {
         }
     }
 
-    /// Sends a request whose text `write` makes for the id it is given, from a worker's thread. `None` when the link has
-    /// ended.
+    /// Sends a request whose text `write` makes for the id it is given, from a worker's thread. `None` when
+    /// the link has ended.
     pub async fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<Pending> {
         match self {
             Self::Pipe(link) => link.request(takes, write).await.map(Pending::Pipe),
@@ -61,7 +61,8 @@ impl Link {
         }
     }
 
-    /// Whether the server has ended by itself, or has forgotten the session; not so when it was ended from this side.
+    /// True where the server has ended by itself, or has forgotten the session; not so when it was ended from
+    /// this side.
     pub fn is_lost(&self) -> bool {
         match self {
             Self::Pipe(link) => link.is_lost(),
@@ -69,7 +70,7 @@ impl Link {
         }
     }
 
-    /// What the server was told besides its calls.
+    /// The messages that the server was told besides its calls.
     pub(super) fn told(&self) -> &Told {
         match self {
             Self::Pipe(link) => link.told(),

@@ -1,7 +1,8 @@
 //! Streamable HTTP: each request is an exchange of its own, and a legacy session is an id that goes along.
 //!
-//! A link stands on no connection. A request runs as a task of the worker that makes it, over that worker's pool; the
-//! link's only own task waits for its end, so that a legacy session is ended with `DELETE` on a worker's thread.
+//! A link stands on no connection. A request runs as a task of the worker that makes it, over that worker's
+//! pool; the link's only own task waits for its end, so that a legacy session is ended with `DELETE` on a
+//! worker's thread.
 
 mod outline;
 mod requests;
@@ -45,19 +46,19 @@ const MAX_ANSWERS: usize = 16;
 #[derive(Clone)]
 pub struct HttpLink {
     shared: Arc<Shared>,
-    /// Whose requests go through this handle.
+    /// The principal whose requests go through this handle.
     token: Option<Arc<Token>>,
     account: Option<Account>,
     /// Only its being there matters.
     _hold: mpsc::Sender<Infallible>,
 }
 
-/// What all requests of a link share.
+/// The state that all requests of a link share.
 pub(super) struct Shared {
     pub(super) endpoint: Arc<Endpoint>,
-    /// What is presented with each request.
+    /// The credential of each request.
     presents: Option<Presents>,
-    /// What goes along with each request.
+    /// The headers of each request.
     mode: ArcSwap<Mode>,
     next_id: AtomicU64,
     alive: AtomicBool,
@@ -81,7 +82,7 @@ pub(super) enum Mode {
     Modern,
     /// `initialize` was answered.
     Legacy {
-        /// What the server calls the session; some have none.
+        /// The server's name of the session; some have none.
         session: Option<HeaderValue>,
         /// The revision it chose.
         revision: HeaderValue,
@@ -113,8 +114,8 @@ impl Drop for InFlight {
 }
 
 impl HttpLink {
-    /// A link on the current worker. `counted` is dropped when the link has ended, session and all; the link ends by itself
-    /// when it was not used for `idle`.
+    /// A link on the current worker. `counted` is dropped when the link has ended, session and all; the link
+    /// ends by itself when it was not used for `idle`.
     pub(super) fn start(
         endpoint: Arc<Endpoint>,
         presents: Option<Presents>,
@@ -158,18 +159,19 @@ impl HttpLink {
         Self { token, account: Some(account), ..self.clone() }
     }
 
-    /// Whether the link can take a request.
+    /// True where the link can take a request.
     pub fn is_alive(&self) -> bool {
         self.shared.alive.load(Ordering::Acquire)
     }
 
-    /// What ended the link, once it has ended.
+    /// The cause of the link's end, once it has ended.
     pub fn ending(&self) -> Ending {
         let error = self.shared.end.load_full().map(|error| error.as_ref().clone());
         Ending { error, ..Ending::default() }
     }
 
-    /// Sends a request from the current worker; its headers are read off the text, so that they agree with it.
+    /// Sends a request from the current worker; its headers are read off the text, so that they agree with
+    /// it.
     pub fn request(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Option<HttpPending> {
         self.request_mirrored(takes, Mirrored::default(), write)
     }
@@ -213,12 +215,12 @@ impl HttpLink {
         }
     }
 
-    /// Whether the server has forgotten the session.
+    /// True where the server has forgotten the session.
     pub(super) fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Acquire)
     }
 
-    /// What the server was told besides its calls.
+    /// The messages that the server was told besides its calls.
     pub(super) fn told(&self) -> &Told {
         &self.shared.told
     }
@@ -320,7 +322,7 @@ impl Shared {
         match self.asks.take(question, self.told.declared().unwrap_or_default(), offer) {
             Taken::Answer(text) => self.answer(text),
             Taken::Waits(waiting) => {
-                // Who thinks about an answer still uses the session.
+                // A client that thinks about an answer still uses the session.
                 let counted = InFlight::new(self);
                 tokio::task::spawn_local(async move {
                     if let Some(text) = waiting.message().await {

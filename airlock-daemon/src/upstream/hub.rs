@@ -1,5 +1,5 @@
-//! Who hears what a legacy server says outside of calls. A hub outlives the server's process: who subscribed before it was
-//! started hears it, and so does who subscribed before it was started again.
+//! The listeners to a legacy server outside of calls. A hub outlives the server's process: who subscribed
+//! before it was started hears it, and so does who subscribed before it was started again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,8 @@ const MAX_WATCHED: usize = 1024;
 /// Resources that one subscriber may watch.
 pub(super) const MAX_WATCHED_EACH: usize = 256;
 
-/// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that fits.
+/// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that
+/// fits.
 pub(super) struct Outbox {
     notices: mpsc::Sender<Notice>,
     heard: Arc<Heard>,
@@ -32,7 +33,8 @@ pub(super) struct Hub {
     pub(super) account: Option<Account>,
     state: Mutex<State>,
     presence: watch::Sender<Presence>,
-    /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in order.
+    /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in
+    /// order.
     pub(super) changing: tokio::sync::Mutex<()>,
 }
 
@@ -64,7 +66,7 @@ pub(super) struct Member {
 }
 
 impl Outbox {
-    /// What is told too often waits in `heard` for the subscriber.
+    /// A notice that is told too often waits in `heard` for the subscriber.
     pub(super) fn new(notices: mpsc::Sender<Notice>, heard: Arc<Heard>) -> Self {
         Self { notices, heard, dropped: 0 }
     }
@@ -104,8 +106,8 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a subscriber. Where several principals share the server, it hears what is for all of them, and nothing else: that
-    /// does not say whose it is.
+    /// Adds a subscriber. Where several principals share the server, it hears what is for all of them, and
+    /// nothing else: that does not say whose it is.
     pub(super) fn join(self: &Arc<Self>, interest: Interest, outbox: Outbox) -> Member {
         let interest = Interest { everything: interest.everything && !self.several, ..interest };
         let mut state = self.lock();
@@ -146,7 +148,7 @@ impl Hub {
         let _ = self.presence.subscribe().wait_for(|presence| presence.members == 0).await;
     }
 
-    /// Whether somebody listens. The server of a session that is listened to is in use.
+    /// True where somebody listens. The server of a session that is listened to is in use.
     pub(super) fn is_attended(&self) -> bool {
         self.presence.borrow().members > 0
     }
@@ -169,7 +171,8 @@ impl Hub {
         }
     }
 
-    /// Hands a question that belongs to no call to the newest subscriber that takes such; says whether there is one.
+    /// Hands a question that belongs to no call to the newest subscriber that takes such; says whether there
+    /// is one.
     pub(super) fn ask(&self, ask: Ask) -> bool {
         let mut state = self.lock();
         match state.members.iter_mut().rev().find(|member| member.interest.everything) {
@@ -184,7 +187,7 @@ impl Hub {
 }
 
 impl Member {
-    /// Whether anybody watches the resource, this one included.
+    /// True where anybody watches the resource, this one included.
     pub(super) fn is_watched(&self, uri: &str) -> bool {
         self.hub.lock().watched.contains_key(uri)
     }
@@ -243,7 +246,7 @@ fn release(watched: &mut HashMap<String, usize>, uri: &str) -> bool {
     }
 }
 
-/// Whether somebody with this interest, who watches these resources, wants to hear of a notification.
+/// True where somebody with this interest, who watches these resources, wants to hear of a notification.
 pub(super) fn wants<'a>(
     interest: Interest,
     mut uris: impl Iterator<Item = &'a String>,
@@ -259,7 +262,7 @@ pub(super) fn wants<'a>(
     }
 }
 
-/// Whether `uri` is the watched resource or one below it (2025-11-25, `ResourceUpdatedNotification`).
+/// True where `uri` is the watched resource or one below it (2025-11-25, `ResourceUpdatedNotification`).
 fn concerns(watched: &str, uri: &str) -> bool {
     uri.strip_prefix(watched).is_some_and(|rest| {
         rest.is_empty() || watched.ends_with('/') || rest.starts_with('/') || rest.starts_with('#')

@@ -1,12 +1,13 @@
-//! Room for a message of a server that is not whole yet: many that come slowly are as much as many that nobody reads.
+//! Room for a message of a server that is not whole yet: many that come slowly are as much as many that
+//! nobody reads.
 
 use crate::limits::budget::{Account, Charge, Exhausted, What};
 
 /// Bytes of one message that need no leave: most messages are no longer than that.
 const FREE: usize = 64 * 1024;
 
-/// Bytes that one reader holds, charged to the principal for whom the server works. Servers that several share are as many
-/// as the configuration has, and charged to nobody.
+/// Bytes that one reader holds, charged to the principal for whom the server works. Servers that several
+/// share are as many as the configuration has, and charged to nobody.
 #[derive(Default)]
 pub(super) struct Intake {
     account: Option<Account>,

@@ -118,8 +118,8 @@ impl Remembered {
 }
 
 impl Upstream {
-    /// Tells the operator what a walk through one of its lists has left out; `whole` when it went from the first page to the
-    /// last.
+    /// Tells the operator what a walk through one of its lists has left out; `whole` when it went from the
+    /// first page to the last.
     pub fn walked(&self, shape: Shape, walk: Walk, whole: bool) {
         if whole && shape == TOOLS {
             self.advise(walk.names());

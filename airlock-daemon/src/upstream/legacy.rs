@@ -12,7 +12,8 @@ pub fn meta(meta: &mut Object<'_>) {
     meta.retain(|name| !name.starts_with(META_PREFIX) || name == META_RELATED_TASK);
 }
 
-/// The parameters of `initialize`. What the client can do is declared, but never roots: those are not a client's to name.
+/// The parameters of `initialize`. The client's abilities are declared, but never roots: those are not a
+/// client's to name.
 pub fn initialize(capabilities: ClientCapabilities) -> String {
     format!(
         r#"{{"protocolVersion":{},"capabilities":{},"clientInfo":{}}}"#,

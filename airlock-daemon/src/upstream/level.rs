@@ -1,4 +1,5 @@
-//! The log level of modern clients at legacy servers: a modern call carries it, a legacy server is told of it beforehand.
+//! The log level of modern clients at legacy servers: a modern call carries it, a legacy server is told of it
+//! beforehand.
 
 use crate::mcp::capability::Capability;
 use crate::mcp::level::Level;

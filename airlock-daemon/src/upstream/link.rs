@@ -1,7 +1,9 @@
-//! One connection to one server, a message a line: requests out, answers matched, the server ended with the link.
+//! One connection to one server, a message a line: requests out, answers matched, the server ended with the
+//! link.
 //!
-//! A link lives on the worker that opened it; its handle goes anywhere. Two tasks serve it, so that a read is never
-//! cancelled: one reads and hands out answers, one writes. Messages that queue up while a write runs leave as one write.
+//! A link lives on the worker that opened it; its handle goes anywhere. Two tasks serve it, so that a read is
+//! never cancelled: one reads and hands out answers, one writes. Messages that queue up while a write runs
+//! leave as one write.
 
 mod lease;
 mod reader;
@@ -68,7 +70,8 @@ impl Reply {
     }
 }
 
-/// What a call takes of what its server says without naming a call: a legacy server on a pipe has no way to name one.
+/// The part that a call takes of what its server says without naming a call: a legacy server on a pipe has no
+/// way to name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// The result alone, and progress that names the call.
@@ -77,30 +80,30 @@ pub enum Takes {
     List,
     /// Questions and log messages too.
     Everything,
-    /// What a modern server says for as long as the request is open: it is a subscription.
+    /// All that a modern server says for as long as the request is open: it is a subscription.
     Changes,
 }
 
-/// What ended a link.
+/// The cause of a link's end.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
     /// Exit status or I/O error, in words.
     pub how: String,
     /// The last line on standard output that was not MCP.
     pub rubbish: Option<String>,
-    /// What went wrong, where it has a name already.
+    /// The error, where it has a name already.
     pub error: Option<UpstreamError>,
 }
 
-/// What a server was told besides its calls.
+/// The messages that a server was told besides its calls.
 pub(super) struct Told {
-    /// What it may ask of its client, from `initialize` on.
+    /// The questions that it may ask of its client, from `initialize` on.
     declared: ArcSwapOption<ClientCapabilities>,
     /// The level from which on it sends log messages: its place in [`Level::ALL`], or none of them.
     level: AtomicU8,
     /// The first principal that it served.
     first: OnceLock<Identity>,
-    /// Whether it has served others too.
+    /// True where it has served others too.
     mixed: AtomicBool,
 }
 
@@ -123,8 +126,8 @@ impl Told {
         }
     }
 
-    /// Whether the server has worked for several principals. Then what names no call is nobody's, for good: it may be about
-    /// a call that was given up long ago.
+    /// True where the server has worked for several principals. Then what names no call is nobody's, for
+    /// good: it may be about a call that was given up long ago.
     pub(super) fn is_mixed(&self) -> bool {
         self.mixed.load(Ordering::Acquire)
     }
@@ -139,7 +142,7 @@ impl Told {
         self.declared.store(None);
     }
 
-    /// What was declared; `None` before `initialize`, and for modern servers.
+    /// The declared abilities; `None` before `initialize`, and for modern servers.
     pub(super) fn declared(&self) -> Option<ClientCapabilities> {
         self.declared.load().as_deref().copied()
     }
@@ -224,7 +227,7 @@ pub struct PipePending {
     done: bool,
 }
 
-/// What belongs to the tasks of one link.
+/// The parts of the tasks of one link.
 pub struct Parts {
     /// The name of the upstream, for the log.
     pub upstream: Arc<str>,
@@ -234,14 +237,14 @@ pub struct Parts {
     pub limit: usize,
     /// The link ends when it was not used for so long; never when absent.
     pub idle: Option<Duration>,
-    /// Who hears what it says outside of calls.
+    /// The listeners to it outside of calls.
     pub(super) hub: Arc<Hub>,
     /// Ends the server and says how it ended; called once, off the worker's thread.
     pub end: Box<dyn FnOnce() -> String + Send>,
 }
 
-/// The end of a server that was not started here: its connection is shut down, so that the reader lets go of it even where the
-/// server keeps it open, and so that one that dials in sees the end.
+/// The end of a server that was not started here: its connection is shut down, so that the reader lets go of
+/// it even where the server keeps it open, and so that one that dials in sees the end.
 pub(super) fn hang_up(
     handle: UnixStream,
     counted: impl Send + 'static,
@@ -318,12 +321,12 @@ impl PipeLink {
         Self { commands, shared }
     }
 
-    /// Whether the link can take a request.
+    /// True where the link can take a request.
     pub fn is_alive(&self) -> bool {
         self.shared.alive.load(Ordering::Acquire) && !self.commands.is_closed()
     }
 
-    /// What ended the link, once it has ended.
+    /// The cause of the link's end, once it has ended.
     pub fn ending(&self) -> Ending {
         self.shared.ending()
     }
@@ -344,12 +347,12 @@ impl PipeLink {
         Lease { commands: self.commands.downgrade(), shared: Arc::clone(&self.shared) }
     }
 
-    /// Whether the server has ended by itself.
+    /// True where the server has ended by itself.
     pub(super) fn is_lost(&self) -> bool {
         !self.is_alive() && !self.shared.retired.load(Ordering::Acquire)
     }
 
-    /// What the server was told besides its calls.
+    /// The messages that the server was told besides its calls.
     pub(super) fn told(&self) -> &Told {
         &self.shared.told
     }

@@ -53,8 +53,8 @@ pub enum Fault {
     /// All pages together are larger than an answer may be.
     #[error("its answer to {0} is larger than server.max_response_bytes")]
     TooLarge(&'static str),
-    /// It is no object with such a list, or what stands around the list could be read in several ways: it would be
-    /// judged by one reading and used by another.
+    /// It is no object with such a list, or what stands around the list could be read in several ways: it
+    /// would be judged by one reading and used by another.
     #[error("its answer is no JSON object with a list `{0}` that can be read in one way only: {1}")]
     Malformed(&'static str, String),
 }
@@ -139,8 +139,8 @@ impl Walk {
         }
     }
 
-    /// Checks a page; gives it back with its good entries, each once in the whole walk, and without a `nextCursor` that
-    /// leads nowhere. Whoever shares the worker is not held up by a long one.
+    /// Checks a page; gives it back with its good entries, each once in the whole walk, and without a
+    /// `nextCursor` that leads nowhere. Whoever shares the worker is not held up by a long one.
     ///
     /// # Errors
     /// [`Fault`].

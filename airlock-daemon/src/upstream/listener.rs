@@ -1,5 +1,6 @@
-//! The task of a subscription to a modern server: one `subscriptions/listen` request that stays open (2026-07-28,
-//! "Subscriptions"). The server is asked only for what it offers, and asked again when its answer ends.
+//! The task of a subscription to a modern server: one `subscriptions/listen` request that stays open
+//! (2026-07-28, "Subscriptions"). The server is asked only for what it offers, and asked again when its
+//! answer ends.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) struct Listener {
     again: Option<Instant>,
 }
 
-/// What the server said to a request to listen: nothing was asked for, it listens, or it refuses.
+/// The server's answer to a request to listen: nothing was asked for, it listens, or it refuses.
 type Begun = Result<Option<Pending>, String>;
 
 impl Listener {
@@ -265,7 +266,7 @@ async fn request(
     timeout(upstream.timeout, asking).await.unwrap_or_else(|_| Err(upstream.late(LISTEN)))
 }
 
-/// What the server is asked for: what is wanted and what it offers; `None` when that is nothing.
+/// The request to the server: what is wanted and what it offers; `None` when that is nothing.
 fn filter(facts: &Facts, interest: Interest, uris: &BTreeSet<String>) -> Option<String> {
     let lists = [
         ("toolsListChanged", interest.tools && facts.changes.tools),
@@ -281,8 +282,8 @@ fn filter(facts: &Facts, interest: Interest, uris: &BTreeSet<String>) -> Option<
     (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 
-/// A notification as its subscriber gets it, without the number that it has between us and the server; `None` for one that
-/// was not asked for.
+/// A notification as its subscriber gets it, without the number that it has between us and the server; `None`
+/// for one that was not asked for.
 fn notice(interest: Interest, uris: &BTreeSet<String>, method: String, params: &str) -> Option<Notice> {
     if !wants(interest, uris.iter(), &method, uri_of(&method, params).as_deref()) {
         return None;

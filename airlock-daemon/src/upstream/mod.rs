@@ -1,4 +1,5 @@
-//! What a server sees: transports below, one driver an era above, and the pool that says whose process is whose.
+//! The side of servers: transports below, one driver an era above, and the pool that says whose process is
+//! whose.
 
 mod advice;
 pub mod ask;

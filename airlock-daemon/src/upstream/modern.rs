@@ -8,7 +8,8 @@ use crate::mcp::revision::{Era, Revision};
 
 use super::driver::{self, Facts, META_CAPABILITIES, META_CLIENT, META_VERSION};
 
-/// Fills in what a modern request must carry. The capabilities are those of the client that Airlock carries across.
+/// Fills in what a modern request must carry. The capabilities are those of the client that Airlock carries
+/// across.
 pub fn meta(meta: &mut Object<'_>, capabilities: ClientCapabilities) {
     meta.set(META_VERSION, quote(Revision::LATEST.as_str()));
     meta.set(META_CLIENT, driver::implementation());
@@ -22,7 +23,8 @@ pub fn discover() -> String {
     format!(r#"{{"_meta":{}}}"#, object.write())
 }
 
-/// Whether an error object says that the revision is not spoken and, all the same, names it among those that are.
+/// True where an error object says that the revision is not spoken and, all the same, names it among those
+/// that are.
 pub fn supports_ours(error: &str) -> bool {
     let Ok(error) = Object::parse(error) else { return false };
     let data = error.get("data").and_then(|data| Object::parse(data).ok()).unwrap_or_default();

@@ -1,10 +1,12 @@
-//! A message that is too long to be kept: its bytes go by, and of the envelope its id stays, wherever in it that stands.
+//! A message that is too long to be kept: its bytes go by, and of the envelope its id stays, wherever in it
+//! that stands.
 
 use memchr::memchr2;
 
 /// Longest id that is kept, in bytes.
 const MAX_ID: usize = 256;
-/// Longest name of a member of the envelope, in bytes; of a longer one the beginning is kept, which is no name of ours.
+/// Longest name of a member of the envelope, in bytes; of a longer one the beginning is kept, which is no
+/// name of ours.
 const MAX_NAME: usize = 8;
 
 /// The envelope of such a message, as far as anything can be done about it.
@@ -43,7 +45,8 @@ impl Passing {
         self.length
     }
 
-    /// Looks at more bytes of the message. In long strings, where nearly all of a long message is, no byte is looked at alone.
+    /// Looks at more bytes of the message. In long strings, where nearly all of a long message is, no byte is
+    /// looked at alone.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         self.length = self.length.saturating_add(bytes.len());
         while let Some((byte, rest)) = bytes.split_first() {

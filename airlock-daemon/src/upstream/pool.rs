@@ -1,7 +1,8 @@
-//! Whose server is whose.
+//! The pool says whose server is whose.
 //!
-//! A legacy server keeps state in its process, so a process belongs to one session, one principal or, where the operator says
-//! so, one tenant; never to two tenants. A modern server stands on no connection, so one process may serve all.
+//! A legacy server keeps state in its process, so a process belongs to one session, one principal or, where
+//! the operator says so, one tenant; never to two tenants. A modern server stands on no connection, so one
+//! process may serve all.
 
 mod era;
 mod first;
@@ -48,10 +49,11 @@ const MAX_SUBSCRIPTIONS_EACH: usize = 64;
 /// The fault of a server of which nothing is known.
 const NOT_ASKED: &str = "it has not been asked yet";
 
-/// Most starts for one call: a server that answers its handshake and ends is not started for as long as the call has.
+/// Most starts for one call: a server that answers its handshake and ends is not started for as long as the
+/// call has.
 const MAX_STARTS: u32 = 3;
 
-/// Who asks for a process.
+/// The client that asks for a process.
 pub struct Caller<'a> {
     /// The verified principal.
     pub identity: Identity,
@@ -59,7 +61,7 @@ pub struct Caller<'a> {
     pub session: Option<&'a Arc<str>>,
     /// The principal's own token, for what can be had in exchange for it.
     pub token: Option<Arc<Token>>,
-    /// What the client can do for a server.
+    /// The client's abilities for a server.
     pub capabilities: ClientCapabilities,
 }
 
@@ -79,9 +81,9 @@ pub struct Upstream {
     endpoint: Option<Result<Arc<Endpoint>, String>>,
     /// Where it dials in, where it is one that does.
     dial_in: Option<Arc<DialIn>>,
-    /// What is presented to it.
+    /// The credential for it.
     credential: Option<Arc<Credential>>,
-    /// What is spoken on its unix socket, as long as that led to a handshake.
+    /// The framing on its unix socket, as long as that led to a handshake.
     framing: ArcSwapOption<Framing>,
     pub(super) limit: usize,
     /// How long one that dials in is waited for.
@@ -101,7 +103,7 @@ pub struct Upstream {
     breaker: Breaker,
     /// Places for subscriptions.
     subscribed: fair::Places,
-    /// What is known of its tools.
+    /// The facts on its tools.
     pub schemas: Schemas,
     /// Names of its tools at the merged endpoint.
     pub tool_names: Schemas,
@@ -120,7 +122,8 @@ pub struct Upstreams {
     running: Running,
 }
 
-/// The server processes that run, so that shutdown knows when the last has ended, and that none is started any more.
+/// The server processes that run, so that shutdown knows when the last has ended, and that none is started
+/// any more.
 #[derive(Clone)]
 pub struct Running(Arc<watch::Sender<State>>);
 
@@ -227,7 +230,8 @@ impl Upstreams {
         }
     }
 
-    /// Ends all processes and waits until the last is gone, at most `limit`; a call that still holds one keeps it.
+    /// Ends all processes and waits until the last is gone, at most `limit`; a call that still holds one
+    /// keeps it.
     pub async fn end_all(&self, limit: Duration) {
         self.running.0.send_modify(|state| state.closing = true);
         for upstream in &self.list {
@@ -264,7 +268,7 @@ fn endpoint(
 }
 
 impl Upstream {
-    /// What is known of the server; `None` until it has answered once.
+    /// The facts on the server; `None` until it has answered once.
     pub fn facts(&self) -> Option<Arc<Facts>> {
         self.facts.load_full()
     }
@@ -276,17 +280,17 @@ impl Upstream {
             let is_news = trouble.as_deref().is_some_and(|trouble| trouble == NOT_ASKED);
             return self.starting().filter(|_| is_news).map(Arc::new).or(trouble);
         };
-        // Whether somebody is there is known without asking.
+        // True where somebody is there is known without asking.
         let is_there = dial_in.is_waited_at() || self.places.is_any_alive();
         if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().without_name())) }
     }
 
-    /// Whether it is a server that dials in and one waits to be used.
+    /// True where it is a server that dials in and one waits to be used.
     fn is_waited_at(&self) -> bool {
         self.dial_in.as_ref().is_some_and(|dial_in| dial_in.is_waited_at())
     }
 
-    /// Whether each principal presents something of its own to the server.
+    /// True where each principal presents something of its own to the server.
     pub(super) fn is_for_each(&self) -> bool {
         self.credential.as_ref().is_some_and(|credential| credential.is_for_each())
     }
@@ -294,8 +298,9 @@ impl Upstream {
     /// The process that serves this caller, started if need be.
     ///
     /// # Errors
-    /// When it cannot be started, does not speak MCP, or there are too many; and once [`UpstreamError::SessionLost`] when the
-    /// process of a legacy session ended by itself since the session's last call.
+    /// When it cannot be started, does not speak MCP, or there are too many; and once
+    /// [`UpstreamError::SessionLost`] when the process of a legacy session ended by itself since the
+    /// session's last call.
     pub async fn link(self: &Arc<Self>, caller: &Caller<'_>) -> Result<(Link, Arc<Facts>), UpstreamError> {
         let mut facts = self.facts_of(caller).await?;
         let mut starts = 0;
@@ -348,7 +353,8 @@ impl Upstream {
 
     fn opening(&self, owner: &Owner, caller: &Caller<'_>, era: Era) -> Opening {
         let token = caller.token.clone();
-        // It is known to work, and may be slow to start: those who call meanwhile have deadlines of their own.
+        // It is known to work, and may be slow to start: those who call meanwhile have deadlines of their
+        // own.
         let patience = Patience::new(self.timeout, self.timeout_total);
         Opening {
             hub: self.places.hub(owner, Some(&caller.identity)),
@@ -370,7 +376,7 @@ impl Upstream {
         self.places.live(&self.owner(self.facts_for(caller.era()).as_deref()?, Some(caller))?)
     }
 
-    /// Who hears what the server of this caller says outside of calls.
+    /// The listeners to the server of this caller outside of calls.
     pub(super) fn hub(&self, facts: &Facts, caller: &Caller<'_>) -> Arc<Hub> {
         let owner = self.owner(facts, Some(caller)).unwrap_or(Owner::Everyone);
         self.places.hub(&owner, Some(&caller.identity))
@@ -400,7 +406,7 @@ impl Upstream {
         Ok(())
     }
 
-    /// Who shares the process that serves `caller`; `None` when it depends on the caller and there is none.
+    /// The owner of the process that serves `caller`; `None` when it depends on the caller and there is none.
     fn owner(&self, facts: &Facts, caller: Option<&Caller<'_>>) -> Option<Owner> {
         let isolation = self.config.isolation.unwrap_or(match facts.era {
             Era::Modern if self.is_for_each() => Isolation::Subject,

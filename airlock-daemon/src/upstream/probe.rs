@@ -46,13 +46,14 @@ impl Patience {
     }
 }
 
-/// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era. A legacy server is
-/// told once what its client can do. A server that was silent at first may only be slow to start: its late answer counts for as
-/// long as `initialize` has none, and where it refuses that, it is asked once more.
+/// Asks `server/discover` first, as the specification says; anything but a good answer means the legacy era.
+/// A legacy server is told once what its client can do. A server that was silent at first may only be slow to
+/// start: its late answer counts for as long as `initialize` has none, and where it refuses that, it is asked
+/// once more.
 ///
 /// # Errors
-/// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some servers exit on a
-/// method that they do not know.
+/// [`Failure`]; after [`Failure::Ended`] a new process may be tried with [`EraChoice::Legacy`], since some
+/// servers exit on a method that they do not know.
 pub async fn handshake(
     link: &Link,
     era: EraChoice,
@@ -65,8 +66,8 @@ pub async fn handshake(
         let limit = if era == EraChoice::Modern { patience.answer } else { patience.probe };
         let mut asked = discover();
         let mut answer = within(limit, DISCOVER, &mut asked).await;
-        // A server that may have meant another request, since it names the very revision it was asked in, is asked once more
-        // (2026-07-28, "Protocol version negotiation").
+        // A server that may have meant another request, since it names the very revision it was asked in, is
+        // asked once more (2026-07-28, "Protocol version negotiation").
         if matches!(&answer, Ok(Err(error)) if modern::supports_ours(error)) {
             asked = discover();
             answer = within(limit, DISCOVER, &mut asked).await;

@@ -1,8 +1,9 @@
-//! What is known of the tools of a modern server: which of their arguments are repeated in headers.
+//! The facts on the tools of a modern server: which of their arguments are repeated in headers.
 //!
 //! The same tables know the names of tools and prompts at the merged endpoint ([`super::safe_names`]).
 //!
-//! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call where it is known.
+//! Learned from lists of tools that pass through, and asked for when a call needs it. One look-up a call
+//! where it is known.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,12 +38,12 @@ const MAX_TOOLS: usize = 2048;
 /// Most lists of one server that are remembered, where they differ from principal to principal.
 const MAX_LISTS: usize = 256;
 
-/// What the headers of calls of a tool must say.
+/// The headers of calls of a tool.
 #[derive(Debug, Clone)]
 pub enum Schema {
     /// Nothing.
     Plain,
-    /// What these annotations say.
+    /// The content of these annotations.
     Annotated(Arc<Annotations>),
     /// Its annotations are against the specification, so the tool is not offered.
     Invalid,
@@ -50,14 +51,14 @@ pub enum Schema {
     Unavailable,
 }
 
-/// What is known of the tools of one upstream.
+/// The facts on the tools of one upstream.
 #[derive(Default)]
 pub struct Schemas {
     /// Maker of names, in a table that learns those instead of schemas.
     maker: Option<Namer>,
     lists: Mutex<HashMap<Option<Identity>, Slot>>,
     forgotten: Mutex<Forgotten>,
-    /// Whether what is known is to be forgotten as soon as a moment has passed.
+    /// True where what is known is to be forgotten as soon as a moment has passed.
     is_due: AtomicBool,
     /// How often all of it was forgotten: what was asked for before is not believed after.
     generation: AtomicU64,
@@ -81,7 +82,7 @@ pub(super) struct List {
     tools: HashMap<Box<str>, Schema>,
     /// Their names at the merged endpoint.
     pub(super) names: Names,
-    /// What a tool is that is not among them; none where some of the pages are missing.
+    /// The verdict on a tool that is not among them; none where some of the pages are missing.
     others: Option<Schema>,
     since: Instant,
     until: Instant,
@@ -225,7 +226,7 @@ impl Schemas {
         (list.until >= Instant::now()).then_some(list)
     }
 
-    /// What is known of a tool; `None` when nothing is.
+    /// The facts on a tool; `None` when there are none.
     fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
         let list = self.list(key)?;
         list.tools.get(tool).or(list.others.as_ref()).cloned()
@@ -250,7 +251,7 @@ pub(super) fn slot(
 }
 
 impl Upstream {
-    /// Whose list of tools it is: everybody's, or this caller's.
+    /// The owner of the list of tools: everybody, or this caller.
     pub fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
         let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
         (!shared || self.is_for_each()).then(|| caller.identity.clone())
@@ -261,7 +262,7 @@ impl Upstream {
         self.schemas.learn(self.lists_of(caller), page, whole);
     }
 
-    /// What the headers of a call of `tool` must say, as this caller sees the server.
+    /// The headers of a call of `tool`, as this caller sees the server.
     pub async fn schema(self: &Arc<Self>, caller: &Caller<'_>, tool: &str) -> Schema {
         let key = self.lists_of(caller);
         if let Some(schema) = self.schemas.known(key.as_ref(), tool) {

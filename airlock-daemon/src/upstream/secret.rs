@@ -78,7 +78,8 @@ pub(super) struct HeaderFile {
     kept: Mutex<Option<(Stamp, HeaderValue)>>,
 }
 
-/// Tells one content of a file from the next: device, inode, size, and the time of the last change in nanoseconds.
+/// Tells one content of a file from the next: device, inode, size, and the time of the last change in
+/// nanoseconds.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl HeaderFile {

@@ -23,7 +23,7 @@ pub struct Event {
 /// The reader of one stream.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// What has come of the line that is not whole yet.
+    /// The part that has come of the line that is not whole yet.
     line: Vec<u8>,
     /// The data lines of the event so far, each with a newline behind it.
     data: Vec<u8>,
@@ -93,7 +93,8 @@ impl Events {
         Ok(())
     }
 
-    /// As [`Events::feed`]: the data of every event that is a message. One without data only sets the id to resume after.
+    /// As [`Events::feed`]: the data of every event that is a message. One without data only sets the id to
+    /// resume after.
     ///
     /// # Errors
     /// As [`Events::feed`].

@@ -1,5 +1,5 @@
-//! The stream on which a legacy HTTP server says what belongs to no call: a GET that stays open while somebody subscribes
-//! (2025-11-25, "Listening for Messages from the Server").
+//! The stream on which a legacy HTTP server says what belongs to no call: a GET that stays open while
+//! somebody subscribes (2025-11-25, "Listening for Messages from the Server").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,8 +116,8 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
     Ok(End::Broken)
 }
 
-/// Takes in one message, or a batch of them as 2025-03-26 allows. What is none is passed over: no call depends on it.
-/// All of it counts, and each part of a batch.
+/// Takes in one message, or a batch of them as 2025-03-26 allows. A message that is none is passed over: no
+/// call depends on it. All of it counts, and each part of a batch.
 async fn messages(
     shared: &Arc<Shared>,
     bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! The standard error of a server goes to the log, line by line, but never so much that it drowns all else. The end of it is
-//! kept: it often says why a server has ended.
+//! The standard error of a server goes to the log, line by line, but never so much that it drowns all else.
+//! The end of it is kept: it often says why a server has ended.
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -40,7 +40,7 @@ impl Bucket {
         Self { tokens: BURST, filled: now, left_out: 0 }
     }
 
-    /// Whether a line may be logged, and how many were left out before it.
+    /// True where a line may be logged, and how many were left out before it.
     fn take(&mut self, now: Instant) -> Option<u64> {
         let passed = now.saturating_duration_since(self.filled);
         let earned = u32::try_from(passed.as_millis() / EACH.as_millis()).unwrap_or(u32::MAX);
@@ -68,8 +68,9 @@ pub(super) struct LastWords {
 }
 
 impl LastWords {
-    /// Reads what is left of a server that has ended, and gives its last lines; empty when it wrote none. A process that has
-    /// got away from the server's cell and holds its standard error is not waited for. Blocks for [`LAST`] at most.
+    /// Reads what is left of a server that has ended, and gives its last lines; empty when it wrote none. A
+    /// process that has got away from the server's cell and holds its standard error is not waited for.
+    /// Blocks for [`LAST`] at most.
     pub(super) fn take(self) -> String {
         // The bytes that have come are read all the same, and then comes the end.
         let _ = self.stream.shutdown(Shutdown::Both);

@@ -35,7 +35,7 @@ pub struct Start<'a> {
     pub counted: (Held, RunningProcess),
     /// When an unused process is ended.
     pub idle: Option<Duration>,
-    /// Who hears what it says outside of calls.
+    /// The listeners to it outside of calls.
     pub(super) hub: &'a Arc<Hub>,
 }
 
@@ -102,8 +102,9 @@ impl Start<'_> {
     }
 }
 
-/// Ends a link with its process, however long a process that this one has started holds the other end of the pipe: what is left
-/// in the cell is killed, and the reader finds the end behind all that the server has said.
+/// Ends a link with its process, however long a process that this one has started holds the other end of the
+/// pipe: what is left in the cell is killed, and the reader finds the end behind all that the server has
+/// said.
 async fn end_with_process(exit: Exit, process: Weak<Mutex<ServerProcess>>, pipe: UnixStream) {
     if let Err(error) = exit.wait().await {
         tracing::debug!(%error, "the end of a process is not waited for any more");
@@ -119,8 +120,8 @@ async fn end_with_process(exit: Exit, process: Weak<Mutex<ServerProcess>>, pipe:
     let _ = ended.await;
 }
 
-/// Kills a server, unless it has ended, and says how it ended: its exit status, what the kernel refused it, and the last lines
-/// on its standard error.
+/// Kills a server, unless it has ended, and says how it ended: its exit status, what the kernel refused it,
+/// and the last lines on its standard error.
 fn end(
     process: &Mutex<ServerProcess>,
     words: Option<LastWords>,

@@ -1,7 +1,8 @@
-//! What a server says outside of calls, for those who want to hear it.
+//! Messages of a server outside of calls, for those who want to hear them.
 //!
-//! A subscription has a task of its own on the worker that made it. At a legacy server it is one of the subscribers of a hub,
-//! and the task tells the server which resources are watched; at a modern server it is a request of its own.
+//! A subscription has a task of its own on the worker that made it. At a legacy server it is one of the
+//! subscribers of a hub, and the task tells the server which resources are watched; at a modern server it is
+//! a request of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +35,12 @@ pub enum Notice {
     Notification(String, String),
     /// A question that belongs to no call.
     Ask(Ask),
-    /// So many notices were dropped here, since the subscriber did not take them in time; none is meant by a gap in which
-    /// nobody listened to the server, so that nobody knows how many there were.
+    /// So many notices were dropped here, since the subscriber did not take them in time; none is meant by a
+    /// gap in which nobody listened to the server, so that nobody knows how many there were.
     Dropped(u64),
 }
 
-/// What a subscriber wants to hear of.
+/// The interest of a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interest {
     /// `notifications/tools/list_changed`.
@@ -66,7 +67,7 @@ pub(super) struct Change {
     pub(super) answer: oneshot::Sender<Result<Answered, UpstreamError>>,
 }
 
-/// Whose subscription it is.
+/// The owner of the subscription.
 pub(super) struct Subscriber {
     identity: Identity,
     session: Option<Arc<str>>,
@@ -87,8 +88,9 @@ impl Subscriber {
 }
 
 impl Upstream {
-    /// Subscribes a caller to what the server that serves it says outside of calls. A legacy server is not started for it:
-    /// what it says is heard once a call has started it. A modern one is asked (`subscriptions/listen`).
+    /// Subscribes a caller to what the server that serves it says outside of calls. A legacy server is not
+    /// started for it: what it says is heard once a call has started it. A modern one is asked
+    /// (`subscriptions/listen`).
     ///
     /// # Errors
     /// When a modern server cannot be reached or refuses, or there are too many subscriptions.
@@ -160,8 +162,8 @@ impl Subscription {
         }
     }
 
-    /// Hears of changes of a resource from now on (`notifications/resources/updated`), by the upstream's own URI. The inner
-    /// error is the server's error object.
+    /// Hears of changes of a resource from now on (`notifications/resources/updated`), by the upstream's own
+    /// URI. The inner error is the server's error object.
     ///
     /// # Errors
     /// When the server cannot be reached.
@@ -199,7 +201,7 @@ impl Attendance {
             while let Some(Change { uri, watch, answer }) = changes.recv().await {
                 let outcome = if watch { self.watch(&uri).await } else { self.unwatch(&uri).await };
                 if answer.send(outcome).is_err() && watch {
-                    // Who asked has given up: nobody would listen to what it says.
+                    // The one who asked has given up: nobody would listen to what it says.
                     let _ = self.unwatch(&uri).await;
                 }
             }
@@ -272,7 +274,8 @@ pub(super) fn again(link: &Link, upstream: &Arc<str>, hub: &Arc<Hub>) {
     }
 }
 
-/// Tells a server about resources; nobody waits for what it answers, and not for longer than [`COURTESY`] in all.
+/// Tells a server about resources; nobody waits for what it answers, and not for longer than [`COURTESY`] in
+/// all.
 async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<String>, hub: &Hub) {
     let all = async {
         for uri in uris {

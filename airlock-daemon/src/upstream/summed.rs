@@ -26,11 +26,11 @@ const LISTS: [&str; 3] = [
 ];
 /// Most kinds that are remembered; resources beyond it are told each time. The few others always have room.
 const MAX: usize = 512;
-/// Most bytes that wait to be told, methods and parameters. What is beyond is counted as dropped, so that the
-/// subscriber reads anew.
+/// Most bytes that wait to be told, methods and parameters. A notice beyond that is counted as dropped, so
+/// that the subscriber reads anew.
 const MAX_WAITING: usize = 256 * 1024;
 
-/// What one subscriber has heard of late, shared by those who tell it and itself.
+/// The notices that one subscriber has heard of late, shared by those who tell it and itself.
 #[derive(Default)]
 pub(super) struct Heard {
     summed: Mutex<Summed>,
@@ -115,7 +115,7 @@ impl Heard {
 }
 
 impl Summed {
-    /// What a notice is about; none where each one counts.
+    /// The subject of a notice; none where each one counts.
     fn kind_of(&self, notice: &Notice) -> Option<Kind> {
         match notice {
             Notice::Notification(method, params) => {
@@ -151,7 +151,7 @@ impl Summed {
                 return None;
             }
             slot.last = now;
-            // What waited is older than this.
+            // The notice that waited is older than this.
             if let Some(older) = slot.later.take() {
                 self.waiting -= 1;
                 self.bytes -= size(&older);

@@ -1,5 +1,5 @@
-//! Tokens for servers, got from an identity provider's token endpoint: by client credentials (RFC 6749, section 4.4), or in
-//! exchange for a principal's own (RFC 8693).
+//! Tokens for servers, got from an identity provider's token endpoint: by client credentials (RFC 6749,
+//! section 4.4), or in exchange for a principal's own (RFC 8693).
 
 use std::time::Duration;
 
@@ -124,7 +124,8 @@ fn read(
     sent: &Sent<'_>,
 ) -> Result<(HeaderValue, Duration), String> {
     if status != StatusCode::OK {
-        // Codes and descriptions are made to be shown (RFC 6749, section 5.2); an answer of another kind is not.
+        // Codes and descriptions are made to be shown (RFC 6749, section 5.2); an answer of another kind is
+        // not.
         let why = serde_json::from_slice::<Refused>(body)
             .map(|refused| {
                 let said = [sent.blanked(&refused.error), sent.blanked(&refused.error_description)].join(" ");

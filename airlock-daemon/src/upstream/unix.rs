@@ -13,8 +13,9 @@ use super::hub::Hub;
 use super::link::{Parts, PipeLink, hang_up};
 use super::{driver, modern};
 
-/// Finds out what is spoken on a socket: asks as HTTP does and looks whether an HTTP answer begins. The body is a whole line
-/// of its own, so that a server of lines that passes over the head it does not understand answers at once too.
+/// Finds out what is spoken on a socket: asks as HTTP does and looks whether an HTTP answer begins. The body
+/// is a whole line of its own, so that a server of lines that passes over the head it does not understand
+/// answers at once too.
 ///
 /// # Errors
 /// When there is no connection.

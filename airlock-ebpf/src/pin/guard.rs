@@ -1,6 +1,7 @@
-//! The guard of the cage's own walls: nobody inside opens a file of a cgroup file system for writing, nor has a child that is
-//! born in another cgroup, which is how a process with uid 0 would walk out. These are the hooks beyond the ten places that a kernel
-//! has for `lsm_cgroup`: so they stand host-wide, and let everybody pass who is in no cage.
+//! The guard of the cage's own walls: nobody inside opens a file of a cgroup file system for writing, nor has
+//! a child that is born in another cgroup, which is how a process with uid 0 would walk out. These are the
+//! hooks beyond the ten places that a kernel has for `lsm_cgroup`: so they stand host-wide, and let everybody
+//! pass who is in no cage.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
@@ -26,7 +27,7 @@ fn allows(file: *const c_void) -> Result<bool, Unreadable> {
     Ok(may_open(magic, mode) || magic == CGROUP2_MAGIC && is_in(Cage::Slice) && is_entrance(file)?)
 }
 
-/// Whether it is the way into the cgroup of the current process, whose id is the number of its directory.
+/// True where it is the way into the cgroup of the current process, whose id is the number of its directory.
 #[inline(always)]
 fn is_entrance(file: *const c_void) -> Result<bool, Unreadable> {
     let dentry: *const c_void = read(file, known(&FILE_DENTRY)?)?;
@@ -44,7 +45,7 @@ fn host_file_open(ctx: LsmContext) -> i32 {
     if !is_caged() {
         return 0;
     }
-    // What cannot be read cannot be judged, and is refused.
+    // A name that cannot be read cannot be judged, and is refused.
     if let Ok(true) = allows(ctx.arg(0)) {
         return 0;
     }
@@ -54,7 +55,7 @@ fn host_file_open(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "task_alloc")]
 fn host_task_alloc(ctx: LsmContext) -> i32 {
-    // What everybody does all the time is asked first.
+    // The common case is asked first.
     if may_clone(ctx.arg::<u64>(1)) || !is_caged() {
         return 0;
     }

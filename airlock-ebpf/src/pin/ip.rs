@@ -1,8 +1,8 @@
 //! The cgroup hooks of IP sockets: they refuse every one, and every use of one.
 //!
-//! `sock_create` alone already refuses them; the others catch a socket that was born in the cgroup before the program came,
-//! and the packet hooks are the belt: a connect that none of the others saw would hang there and reach nobody.
-//! A refusal is the number 0, which the kernel turns into `EPERM` for the caller.
+//! `sock_create` alone already refuses them; the others catch a socket that was born in the cgroup before the
+//! program came, and the packet hooks are the belt: a connect that none of the others saw would hang there
+//! and reach nobody. A refusal is the number 0, which the kernel turns into `EPERM` for the caller.
 #![allow(unsafe_code)]
 
 use airlock_ebpf::{Hook, may_use_family};
@@ -50,7 +50,8 @@ refuse! {
     bind6 => Bind6, AF_INET6;
 }
 
-// Packets are seen in whatever process the kernel happens to run, so these count nothing: they would name the wrong one.
+// Packets are seen in whatever process the kernel happens to run, so these count nothing: they would name the
+// wrong one.
 #[cgroup_skb(egress)]
 fn packets_out(_: SkBuffContext) -> i32 {
     DENY

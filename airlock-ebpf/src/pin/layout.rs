@@ -1,5 +1,5 @@
-//! Where the running kernel has what is looked at, and how it is read. The daemon knows the offsets from the kernel's own type
-//! information; programs in Rust have no relocations for them.
+//! Where the running kernel has what is looked at, and how it is read. The daemon knows the offsets from the
+//! kernel's own type information; programs in Rust have no relocations for them.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-/// What cannot be read. Whoever asks refuses then.
+/// A value that cannot be read. Whoever asks refuses then.
 pub(super) struct Unreadable;
 
 macro_rules! offsets {

@@ -1,11 +1,12 @@
-//! The hooks that seal a cage. Unlike those of sockets they ask who acts and not where a socket was born, so that a socket that
-//! was inherited, handed over or taken is of no use either.
+//! The hooks that seal a cage. Unlike those of sockets they ask who acts and not where a socket was born, so
+//! that a socket that was inherited, handed over or taken is of no use either.
 //!
-//! Each decision stands once and makes two programs: `cage_…` for `lsm_cgroup` (1 allows, 0 refuses), and `host_…` for the
-//! whole host (0 allows, an error number refuses), which lets everybody pass who is in no cage.
+//! Each decision stands once and makes two programs: `cage_…` for `lsm_cgroup` (1 allows, 0 refuses), and
+//! `host_…` for the whole host (0 allows, an error number refuses), which lets everybody pass who is in no
+//! cage.
 //!
-//! No layout of the kernel is taken on trust: arguments are typed by the kernel's own type information, and the verifier
-//! refuses the program at load where [`SOCKET_SOCK`] is not a `struct sock`.
+//! No layout of the kernel is taken on trust: arguments are typed by the kernel's own type information, and
+//! the verifier refuses the program at load where [`SOCKET_SOCK`] is not a `struct sock`.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
@@ -25,21 +26,22 @@ static CAGES: CgroupArray = CgroupArray::with_max_entries(Cage::COUNT, 0);
 #[map]
 static DOORS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_DOORS, 0);
 
-/// `struct socket::sk`: behind a state, a type, flags and a file on every 64-bit kernel that has LSM programs.
+/// `struct socket::sk`: behind a state, a type, flags and a file on every 64-bit kernel that has LSM
+/// programs.
 const SOCKET_SOCK: usize = 24;
 /// `struct sock_common::skc_family`, for what is told and not for what is decided.
 const SOCK_FAMILY: usize = 16;
 
-/// What refuses: the family to tell, 0 where there is none.
+/// A refusal: the family to tell, 0 where there is none.
 type Refusal = Option<u32>;
 
-/// Whether the current process is in this cage, however deep; nobody is in one that is not there.
+/// True where the current process is in this cage, however deep; nobody is in one that is not there.
 #[inline(always)]
 pub(super) fn is_in(cage: Cage) -> bool {
     matches!(CAGES.current_task_under_cgroup(cage as u32), Ok(true))
 }
 
-/// Whether it is in any.
+/// True where it is in any.
 #[inline(always)]
 pub(super) fn is_caged() -> bool {
     is_in(Cage::Servers) || is_in(Cage::Slice)
@@ -48,7 +50,8 @@ pub(super) fn is_caged() -> bool {
 /// Reads a pointer or number that lies at an offset of a typed pointer.
 ///
 /// # Safety
-/// `base` has to come from the kernel as a typed pointer: then the verifier proves the access, or it reads zero.
+/// `base` has to come from the kernel as a typed pointer: then the verifier proves the access, or it reads
+/// zero.
 #[inline(always)]
 unsafe fn field<T>(base: *const c_void, offset: usize) -> T {
     // SAFETY: as above; volatile, so that it stays one load of this size.
@@ -119,14 +122,16 @@ fn is_door(cookie: u64) -> bool {
     DOORS.get_ptr(cookie).is_some()
 }
 
-/// Datagrams reach doors too. Between the ends of a pair they are no way out, and the manager of a slice's units speaks to itself
-/// through such pairs while it sets a unit up; servers, whose pairs might be somebody else's, have none.
+/// Datagrams reach doors too. Between the ends of a pair they are no way out, and the manager of a slice's
+/// units speaks to itself through such pairs while it sets a unit up; servers, whose pairs might be somebody
+/// else's, have none.
 #[inline(always)]
 fn unix_may_send(ctx: &LsmContext) -> Refusal {
     if !is_in(Cage::Slice) {
         return Some(AF_UNIX);
     }
-    // SAFETY: the argument of the hook, typed by the kernel; the verifier refuses the program if what it reads there is no sock.
+    // SAFETY: the argument of the hook, typed by the kernel; the verifier refuses the program if what it
+    // reads there is no sock.
     let receiver: *mut c_void = unsafe { field(ctx.arg(1), SOCKET_SOCK) };
     if receiver.is_null() {
         return Some(AF_UNIX);
@@ -136,8 +141,8 @@ fn unix_may_send(ctx: &LsmContext) -> Refusal {
     if is_door(cookie) || is_pair(ctx.arg(0), receiver) { None } else { Some(AF_UNIX) }
 }
 
-/// Whether each of the two is the other's end. Within a cage only `socketpair(2)` joins datagram sockets without asking this
-/// hook, which is asked at `connect(2)` too.
+/// True where each of the two is the other's end. Within a cage only `socketpair(2)` joins datagram sockets
+/// without asking this hook, which is asked at `connect(2)` too.
 #[inline(always)]
 fn is_pair(sender: *const c_void, receiver: *const c_void) -> bool {
     // SAFETY: the argument of the hook, typed by the kernel.
@@ -169,7 +174,8 @@ macro_rules! seal {
                 record(Hook::$variant, family);
                 return 0;
             }
-            // Opaque: where the compiler knows a register to be 1 it returns that, of which the verifier may know less.
+            // Opaque: where the compiler knows a register to be 1 it returns that, of which the verifier may
+            // know less.
             black_box(1)
         }
 

@@ -1,4 +1,5 @@
-//! The programs that pin a server: what they refuse, they refuse to every process below a cage, whatever its user.
+//! The programs that pin a server: what they refuse, they refuse to every process below a cage, whatever its
+//! user.
 //!
 //! - `ip`: cgroup hooks of IP sockets, and of packets as a belt;
 //! - `unix`: cgroup hooks of unix sockets;
@@ -6,8 +7,9 @@
 //! - `guard`: nobody in a cage comes into another cgroup;
 //! - `layout`: where the last two find what they look at.
 //!
-//! Each refusal counts and, within a pace, is told to the daemon. The line for the log is written only where the loader set
-//! the log level to `debug`: the level is read-only data, so that the verifier removes the whole branch otherwise.
+//! Each refusal counts and, within a pace, is told to the daemon. The line for the log is written only where
+//! the loader set the log level to `debug`: the level is read-only data, so that the verifier removes the
+//! whole branch otherwise.
 
 mod guard;
 mod ip;

@@ -1,4 +1,4 @@
-//! What every refusal leaves behind: a count, and an event for the daemon.
+//! The traces of a refusal: a count, and an event for the daemon.
 #![allow(unsafe_code)]
 
 use airlock_ebpf::{EVENTS_BYTES, Event, Hook, MAX_PACES, Pace};
@@ -20,7 +20,8 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 fn add(counters: &PerCpuArray<u64>, index: u32) {
     if let Some(counter) = counters.get_ptr_mut(index) {
-        // SAFETY: the map gave a valid pointer to this CPU's own counter; at worst an interrupt makes it miss one.
+        // SAFETY: the map gave a valid pointer to this CPU's own counter; at worst an interrupt makes it miss
+        // one.
         unsafe { *counter += 1 };
     }
 }
@@ -32,7 +33,8 @@ pub(super) fn record(hook: Hook, family: u32) {
     // SAFETY: the helpers take nothing and only read.
     let (cgroup, now) = unsafe { (bpf_get_current_cgroup_id(), bpf_ktime_get_ns()) };
     let pace = match PACES.get_ptr(&cgroup) {
-        // SAFETY: the map gave a valid pointer. A change by another CPU meanwhile can only mix two paces of this cgroup.
+        // SAFETY: the map gave a valid pointer. A change by another CPU meanwhile can only mix two paces of
+        // this cgroup.
         Some(pace) => unsafe { *pace },
         None => Pace::default(),
     };

@@ -1,7 +1,7 @@
 //! The cgroup hooks of unix sockets (Linux 6.7): they refuse every connection and every addressed datagram.
 //!
-//! The loader library has no attach type for them. They are compiled as hooks of IPv4, which take the same context, and the
-//! daemon loads their instructions itself.
+//! The loader library has no attach type for them. They are compiled as hooks of IPv4, which take the same
+//! context, and the daemon loads their instructions itself.
 
 use airlock_ebpf::{AF_UNIX, Hook};
 use aya_ebpf::macros::cgroup_sock_addr;

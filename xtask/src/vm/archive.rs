@@ -45,7 +45,8 @@ impl Archive {
         // Sizes that do not fit cannot be booted either; the kernel says so, and the guest does not start.
         let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-        // inode, mode, uid, gid, links, time, size, device of the file, device itself, length of the name, checksum
+        // inode, mode, uid, gid, links, time, size, device of the file, device itself, length of the name,
+        // checksum
         let numbers = [self.entries, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0];
         self.bytes.extend(b"070701");
         for number in numbers {

@@ -33,7 +33,7 @@ struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Row>,
-    /// What was run: series of kernels, whatever their rung, and whole columns.
+    /// The runs: series of kernels, whatever their rung, and whole columns.
     ran: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ impl Table {
         columns
     }
 
-    /// What an attempt came to on one kernel: one word if both users fared alike.
+    /// The result of an attempt on one kernel: one word if both users fared alike.
     fn cell(&self, attempt: &str, column: &str) -> String {
         let of = |user: &str| {
             let row = self
@@ -172,7 +172,7 @@ impl Table {
             told.keys().copied().filter(|name| !name.starts_with("---")).chain(attempts).collect();
         let mut differences = Vec::new();
         for (place, column) in columns.iter().enumerate() {
-            // What was not run may be as it is told.
+            // A result that was not run may be as it is told.
             let Some((_, kernel)) = column.rsplit_once(", Linux ") else { continue };
             if !run.iter().any(|run| run == kernel || run == column) {
                 continue;
@@ -225,7 +225,7 @@ impl Page {
     }
 }
 
-/// Whether nobody, or only one of the two users, made an attempt.
+/// True where nobody, or only one of the two users, made an attempt.
 fn is_blank(cell: &str) -> bool {
     cell.split(" / ").any(|result| result == "-")
 }
@@ -240,7 +240,7 @@ struct Difference {
 }
 
 impl Difference {
-    /// Whether somebody is told of more than there is.
+    /// True where somebody is told of more than there is.
     fn is_fault(&self) -> bool {
         self.told == "nothing"
             || is_blank(&self.seen)
@@ -277,14 +277,14 @@ mod tests {
 
         let only = |run: &str| vec![run.to_owned()];
         let both = ["6.1", "6.18"].map(str::to_owned);
-        // Of the other user, and of the other attempt, nothing was seen there.
+        // Nothing was seen there of the other user and of the other attempt.
         let blank = table.differences(expected, &both);
         assert_eq!(
             blank.iter().map(|one| (one.at.as_str(), one.is_fault())).collect::<Vec<_>>(),
             [("raw on no-network, Linux 6.18", true), ("tcp on no-network, Linux 6.18", true)]
         );
         assert_eq!(table.differences(expected, &only("6.1")), []);
-        // Of a host, whose rung is its own, its very column.
+        // The very column of a host, whose rung is its own.
         assert_eq!(table.differences(expected, &only("no-network, Linux 6.18")), blank);
         assert_eq!(table.differences(expected, &only("no-ip, Linux 6.18")), []);
         let faults = |page: &str, run: &str| {

@@ -1,4 +1,5 @@
-//! The initramfs of a guest: busybox, the test programs with the libraries they name, `ip`, kernel modules and an init.
+//! The initramfs of a guest: busybox, the test programs with the libraries they name, `ip`, kernel modules
+//! and an init.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,12 +13,12 @@ use crate::shell::{cargo, command, on_path, output, root, target};
 const INIT: &str = include_str!("init.sh");
 /// The first process of a machine, which has a Debian root and systemd.
 const MACHINE_INIT: &str = include_str!("machine.sh");
-/// What a Debian host would load when it is asked for: nothing does so here.
+/// Modules that a Debian host would load when they are asked for: nothing does so here.
 const ON_DEMAND: [&str; 1] = ["unix_diag"];
 
-/// The modules that the tests need where the kernel does not have them built in. First interfaces and their queues, for
-/// the early drop; then families of sockets, so that an attempt to open one meets the cage and not only a kernel that
-/// lacks it. Those that a kernel does not come with are left out.
+/// The modules that the tests need where the kernel does not have them built in. First interfaces and their
+/// queues, for the early drop; then families of sockets, so that an attempt to open one meets the cage and
+/// not only a kernel that lacks it. Those that a kernel does not come with are left out.
 const MODULES: [&str; 20] = [
     "veth",
     "dummy",
@@ -52,7 +53,7 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    /// Whether that is its name.
+    /// True where that is its name.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name
     }
@@ -135,7 +136,8 @@ pub(super) fn build(
     image.write(&dir.join("initramfs.cpio"))
 }
 
-/// Writes a directory with a kernel, and the part of its first file system that puts a Debian root in its own place.
+/// Writes a directory with a kernel, and the part of its first file system that puts a Debian root in its own
+/// place.
 pub(super) fn machine(kernel: &Kernel) -> Result<PathBuf, String> {
     let dir = target().join("vm").join(&kernel.release).join("machine");
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -221,7 +223,8 @@ impl Image {
         Ok(path.to_owned())
     }
 
-    /// The users that tests know, and the part of the C library that reads them where it is a file of its own.
+    /// The users that tests know, and the part of the C library that reads them where it is a file of its
+    /// own.
     fn accounts(&mut self) -> Result<(), String> {
         self.directory(Path::new("etc"));
         self.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n");

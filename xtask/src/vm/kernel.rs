@@ -18,7 +18,8 @@ pub(super) struct Kernel {
     pub(super) modules: PathBuf,
 }
 
-/// The newest kernel of a series that Debian has for clouds, or that was unpacked earlier. An error says why there is none.
+/// The newest kernel of a series that Debian has for clouds, or that was unpacked earlier. An error says why
+/// there is none.
 pub(super) fn find(series: &str) -> Result<Kernel, String> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err("guests are booted on x86_64 only".to_owned());
@@ -42,7 +43,8 @@ pub(super) fn find(series: &str) -> Result<Kernel, String> {
         return Ok(kernel);
     }
     if let Err(error) = download(&package, &home) {
-        // An older one of the same series proves almost as much; which one it was is printed with the results.
+        // An older one of the same series proves almost as much; which one it was is printed with the
+        // results.
         return earlier(&home, series).ok_or(error);
     }
     Kernel::below(&home.join(&package))

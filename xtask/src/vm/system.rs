@@ -1,6 +1,8 @@
-//! `cargo xtask vm --system`: Airlock as a service of Debian 12 on Debian 12's own kernel, where servers are sealed.
+//! `cargo xtask vm --system`: Airlock as a service of Debian 12 on Debian 12's own kernel, where servers are
+//! sealed.
 //!
-//! The tests that boot the shipped units in a container boot them in a virtual machine instead; see `tests/promises/machine.rs`.
+//! The tests that boot the shipped units in a container boot them in a virtual machine instead; see
+//! `tests/promises/machine.rs`.
 
 use std::fs;
 use std::time::Instant;
@@ -35,7 +37,7 @@ pub(super) fn run(kernel: &Kernel, skips: &mut Vec<String>) -> Result<Counts, St
         .env("CARGO_TERM_COLOR", "never");
     let mut counts = Counts::default();
     let well = stream(&mut tests, |line| counts.read(line))?;
-    // What crashed, or was not built, is in nobody's summary; nor is what was renamed.
+    // A test that crashed, was not built or was renamed is in nobody's summary.
     if !well && counts.failed == 0 {
         counts.failed += 1;
     }

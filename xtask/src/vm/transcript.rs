@@ -1,4 +1,4 @@
-//! What a guest says on its serial line, and what is wrong with it.
+//! The lines of a guest on its serial port, and the faults in them.
 
 use crate::summary::Counts;
 
@@ -8,7 +8,7 @@ struct Suite {
     name: String,
     /// The tests that ended, and how: `ok`, `FAILED` or `ignored`.
     tests: Vec<(String, String)>,
-    /// What it printed after its list of tests: why some failed.
+    /// The text after its list of tests: why some failed.
     tail: Vec<String>,
     code: Option<i32>,
 }
@@ -31,7 +31,7 @@ enum Section {
 pub(super) struct Transcript {
     section: Section,
     suites: Vec<Suite>,
-    /// What skipped itself, one line each.
+    /// The tests that skipped themselves, one line each.
     pub(super) skips: Vec<String>,
     /// The rows of the escape suite.
     pub(super) escapes: Vec<String>,
@@ -136,7 +136,7 @@ impl Transcript {
         }
     }
 
-    /// Whether the guest ran all it should, whatever the tests said.
+    /// True where the guest ran all it should, whatever the tests said.
     pub(super) fn ended_well(&self) -> bool {
         self.faults.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a log, and where.
+//! The faults of a log, and their places.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong at a place.
+/// A fault at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
     /// The line is not the one that was written.
@@ -51,7 +51,7 @@ pub enum Doubt {
 pub struct Finding {
     /// Where.
     pub place: Place,
-    /// What.
+    /// The fault.
     pub doubt: Doubt,
 }
 

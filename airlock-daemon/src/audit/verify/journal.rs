@@ -25,12 +25,13 @@ pub struct Compared {
     pub first_seq: Option<u64>,
     /// Records of the files that are not in the journal, and the first few of their numbers.
     pub missing: (u64, Vec<u64>),
-    /// Records of the journal that are not in the files, or are others there, and the first few of their numbers. The files
-    /// were changed or cut, or the journal has records of another log.
+    /// Records of the journal that are not in the files, or are others there, and the first few of their
+    /// numbers. The files were changed or cut, or the journal has records of another log.
     pub differ: (u64, Vec<u64>),
 }
 
-/// Compares the files in `dir` with what the journal has: that of this host, or the files of a journal that are given.
+/// Compares the files in `dir` with what the journal has: that of this host, or the files of a journal that
+/// are given.
 ///
 /// # Errors
 /// Either cannot be read.
@@ -116,7 +117,8 @@ mod tests {
         fs::write(dir.path().join("00000000000000000000.jsonl"), &out).unwrap();
         let whole = join(dir.path(), entries.clone()).unwrap();
         assert_eq!(whole, Compared { entries: 10, first_seq: Some(0), ..Compared::default() });
-        // journald has forgotten 0 and 1, never got 5, has another 7, and has 10, which was cut off the files.
+        // journald has forgotten 0 and 1, never got 5, has another 7, and has 10, which was cut off the
+        // files.
         entries.retain(|seq, _| ![0, 1, 5].contains(seq));
         entries.insert(7, [1; 32]);
         entries.insert(10, [2; 32]);

@@ -27,7 +27,8 @@ fn lines(count: u64) -> Vec<String> {
         .collect()
 }
 
-/// Writes `lines` as segments of `size` lines, named by where the segment would begin if nothing was tampered with.
+/// Writes `lines` as segments of `size` lines, named by where the segment would begin if nothing was tampered
+/// with.
 fn store(dir: &Path, lines: &[String], size: usize) {
     for (n, part) in lines.chunks(size).enumerate() {
         fs::write(dir.join(name((n * size) as u64)), part.join("\n") + "\n").unwrap();
@@ -256,7 +257,8 @@ proptest! {
         fs::write(dir.path().join(name(0)), &bytes).unwrap();
         let report = verify(dir.path(), None).unwrap();
         prop_assert!(!report.intact());
-        // The changed line itself, or, where a newline came or went, the one it was split from or joined with.
+        // The changed line itself, or, where a newline came or went, the one it was split from or joined
+        // with.
         let first = report.findings[0].place.line;
         prop_assert!(first.abs_diff(line) <= 1, "changed line {}, found {:#?}", line, report.findings);
     }

@@ -106,7 +106,8 @@ fn refuse<T>(status: StatusCode, problem: &str) -> Result<T, (StatusCode, String
     Err((status, problem.to_owned()))
 }
 
-/// Keeps web pages out: a name of theirs that resolves to loopback shows in `Host`, a form they post brings an `Origin`.
+/// Keeps web pages out: a name of theirs that resolves to loopback shows in `Host`, a form they post brings
+/// an `Origin`.
 fn check_origin(headers: &HeaderMap) -> Result<(), (StatusCode, String)> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
@@ -138,7 +139,8 @@ async fn read_form(request: Request<Incoming>) -> Result<Vec<(String, String)>, 
     Ok(form_urlencoded::parse(&body).into_owned().collect())
 }
 
-/// `subject` once; `tenant`, `audience`, `lifetime` at most once; `groups` once a group; `scope` separated by spaces.
+/// `subject` once; `tenant`, `audience`, `lifetime` at most once; `groups` once a group; `scope` separated by
+/// spaces.
 fn token_request(form: &[(String, String)]) -> Result<TokenRequest, String> {
     let mut subject = None;
     let mut tenant = None;

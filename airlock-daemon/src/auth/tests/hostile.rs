@@ -9,7 +9,8 @@ use super::super::testing::{Provider, Signer, b64, claims, trust};
 use super::super::*;
 use super::{eager, patient, started};
 
-/// A trusted provider with a key of each kind, a stranger with a key of a trusted name, and good claims to start from.
+/// A trusted provider with a key of each kind, a stranger with a key of a trusted name, and good claims to
+/// start from.
 struct Forge {
     provider: Provider,
     rsa: Signer,
@@ -59,7 +60,8 @@ impl Forge {
         format!("{signed}.{signature}")
     }
 
-    /// Each token is refused with an error that starts as expected, and nothing is remembered; the good ones pass.
+    /// Each token is refused with an error that starts as expected, and nothing is remembered; the good ones
+    /// pass.
     async fn try_all<N: AsRef<str>>(&self, cases: &[(N, String, &str)]) {
         let auth = started(vec![trust(&self.provider.url), trust(AWAY)], eager()).await;
         for (name, token, expected) in cases {
@@ -202,8 +204,9 @@ async fn names_of_algorithms_and_keys_are_nothing_but_names() {
     forge.try_all(&cases).await;
 }
 
-/// An assertion of another authorization server's (ID-JAG) is for that server: neither its `typ` nor its audience is ours. An
-/// ID token says `JWT` and is told from an access token by its audience alone, which is the client's.
+/// An assertion of another authorization server's (ID-JAG) is for that server: neither its `typ` nor its
+/// audience is ours. An ID token says `JWT` and is told from an access token by its audience alone, which is
+/// the client's.
 #[tokio::test]
 async fn tokens_for_other_purposes_are_refused() {
     let forge = Forge::new().await;

@@ -87,7 +87,7 @@ async fn keys_outlive_their_issuer() {
     );
     assert!(auth.cached(&known, None).is_some());
     auth.authenticate(&signer.sign(&claims(&provider.url)), None).await.expect("cached keys work");
-    // Whether a new key exists cannot be known: not the bearer's fault.
+    // True where a new key exists cannot be known: not the bearer's fault.
     let newer = Signer::ed25519("newer");
     let error = auth.authenticate(&newer.sign(&claims(&provider.url)), None).await.expect_err("unknown");
     assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -140,7 +140,8 @@ async fn a_worker_is_not_left_waiting_without_the_control_thread() {
     let error = auth.authenticate(&token, None).await.expect_err("never run");
     assert!(matches!(error, TokenError::KeysUnavailable { .. }), "{error}");
     assert!(auth.ready().expect_err("never run").contains("not fetched yet"));
-    // A listener that accepts and says nothing: the round hangs, a token waits for it, then the control thread ends.
+    // A listener that accepts and says nothing: the round hangs, a token waits for it, then the control
+    // thread ends.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
     let auth = Authenticator::tuned(&Auth { issuers: vec![trust(&url)], ..Auth::default() }, BASE, eager())

@@ -1,5 +1,5 @@
-//! What tokens of well-known providers say, with the configuration that reads them. The claims have the shapes that the providers
-//! document; names and numbers are made up.
+//! The claims of well-known providers' tokens, with the configuration that reads them. The claims have the
+//! shapes that the providers document; names and numbers are made up.
 
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ type Expected = (&'static str, Option<&'static str>, &'static [&'static str], &'
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const PAIRWISE: &str = "HKZpfaHyWadeOouYlitjrI-KffTm222X5rrV3xDqfKQ";
 
-/// What is shown, `auth.issuers[]`, the claims, and who that is.
+/// The name of the case, `auth.issuers[]`, the claims, and the principal.
 const CASES: &[(&str, &str, &str, Expected)] = &[
     (
         "Okta: scopes are an array; a custom authorization server adds groups",

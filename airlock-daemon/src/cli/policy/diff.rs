@@ -73,7 +73,7 @@ struct Group {
     first_correlation_id: String,
 }
 
-/// What the log would be under the new policy.
+/// The log as it would be under the new policy.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     decisions: u64,
@@ -157,7 +157,7 @@ fn compare(args: &Args, replay: &mut Replay) -> Result<Report, String> {
         .into_iter()
         .map(|(key, (count, first_correlation_id))| Group { key, count, first_correlation_id })
         .collect();
-    // What changes before what may, and what is frequent before what is rare.
+    // Decisions that change come before those that may, and frequent ones before rare ones.
     sorted.sort_by_key(|group| (group.key.now.is_none(), std::cmp::Reverse(group.count)));
     report.more = sorted.len().saturating_sub(args.limit) + overflow;
     sorted.truncate(args.limit);

@@ -34,13 +34,16 @@ pub(super) struct Args {
     /// The audit directory (`audit.dir`).
     #[arg(long, value_name = "DIR", default_value = crate::cli::DEFAULT_AUDIT_DIR)]
     audit_dir: PathBuf,
-    /// The whole target of that call, where the record shows only a part of it; it is checked against the record's digest.
+    /// The whole target of that call, where the record shows only a part of it; it is checked against the
+    /// record's digest.
     #[arg(long, value_name = "TEXT", requires = "correlation_id")]
     target: Option<String>,
-    /// The arguments of that call, byte for byte as they were sent; they are checked against the record's digest.
+    /// The arguments of that call, byte for byte as they were sent; they are checked against the record's
+    /// digest.
     #[arg(long, value_name = "FILE", requires = "correlation_id")]
     arguments: Option<PathBuf>,
-    /// Print one JSON document: {`on_record`, `undecided`, `allow`, `rule_id`, reason, obligations, `decided_by`, error?, held, failed, evaluated, unknown, unclear?}.
+    /// Print one JSON document: {`on_record`, `undecided`, `allow`, `rule_id`, reason, obligations,
+    /// `decided_by`, error?, held, failed, evaluated, unknown, unclear?}.
     #[arg(long)]
     json: bool,
 }
@@ -90,7 +93,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     Ok(if granted { 0 } else { NO })
 }
 
-/// What the log says of the decision.
+/// The log's account of the decision.
 #[derive(Serialize)]
 struct OnRecord {
     decision: Verdict,
@@ -100,12 +103,12 @@ struct OnRecord {
     rule_id: String,
 }
 
-/// What is told as JSON.
+/// The answer as JSON.
 #[derive(Serialize)]
 struct Told<'a> {
     /// None for an input that came from elsewhere.
     on_record: Option<OnRecord>,
-    /// Whether what is not on record keeps the decision from being told.
+    /// True where what is not on record keeps the decision from being told.
     undecided: bool,
     #[serde(flatten)]
     explanation: &'a Explanation,

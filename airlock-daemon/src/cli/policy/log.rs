@@ -29,8 +29,8 @@ pub(super) struct Line {
 /// Visits all lines in order, without their newlines.
 ///
 /// # Errors
-/// What cannot be read, or the first line that is no record, with its place. The last line of a log in use, which is still
-/// being written, is left out.
+/// The path that cannot be read, or the first line that is no record, with its place. The last line of a log
+/// in use, which is still being written, is left out.
 pub(super) fn walk(
     dir: &Path,
     mut visit: impl FnMut(&Place, &[u8]) -> Result<(), Line>,

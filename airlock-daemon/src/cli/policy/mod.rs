@@ -28,16 +28,17 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Run the bundle's own tests: every rule `test_*` in its `*_test.rego` files. Exit code 0: all passed; 1: a test failed,
-    /// there is none, the bundle does not load, or the coverage is below its minimum.
+    /// Run the bundle's own tests: every rule `test_*` in its `*_test.rego` files. Exit code 0: all passed;
+    /// 1: a test failed, there is none, the bundle does not load, or the coverage is below its minimum.
     Test(test::Args),
-    /// Tell why the policy decides as it does, with the place of every rule that holds or does not. Exit code 0: the call is
-    /// allowed; 1: it is refused; 2: the policy, the input or the record cannot be used.
+    /// Tell why the policy decides as it does, with the place of every rule that holds or does not. Exit code
+    /// 0: the call is allowed; 1: it is refused; 2: the policy, the input or the record cannot be used.
     Explain(explain::Args),
-    /// Decide the calls of the audit log under another policy and show what would change. Exit code 0: nothing certain; 1: some
-    /// decision would change; 2: the policy or the log cannot be used.
+    /// Decide the calls of the audit log under another policy and show what would change. Exit code 0:
+    /// nothing certain; 1: some decision would change; 2: the policy or the log cannot be used.
     Diff(diff::Args),
-    /// Show the input document that a policy reads: every field with its type, what it is and when it is null. Exit code 0.
+    /// Show the input document that a policy reads: every field with its type, what it is and when it is
+    /// null. Exit code 0.
     Input(input::Args),
 }
 
@@ -49,8 +50,8 @@ struct Bundle {
     path: PathBuf,
 }
 
-/// Tells why a bundle cannot be used: as text to `err`, or as the JSON document {mistakes: [{file, line, column, message,
-/// expected, help}]} to `out`.
+/// Tells why a bundle cannot be used: as text to `err`, or as the JSON document {mistakes: [{file, line,
+/// column, message, expected, help}]} to `out`.
 fn unusable(
     error: &PolicyError,
     json: bool,

@@ -22,8 +22,9 @@ pub(super) struct Args {
     /// Exit with 1 where less than this share of the policy's lines is reached; implies --coverage.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     coverage_minimum: Option<u8>,
-    /// Print one JSON document: {tests: [{name, source, passed, outcome?, `failed_at`?, micros}], coverage?: {files, percent}};
-    /// where the bundle does not load, {mistakes: [{file, line, column, message, expected, help}]}.
+    /// Print one JSON document: {tests: [{name, source, passed, outcome?, `failed_at`?, micros}], coverage?:
+    /// {files, percent}}; where the bundle does not load, {mistakes: [{file, line, column, message, expected,
+    /// help}]}.
     #[arg(long)]
     json: bool,
 }

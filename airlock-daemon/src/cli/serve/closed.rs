@@ -5,8 +5,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use super::Failure;
 use crate::kernel::swap_in_reach;
 
-/// From here on the process leaves no core when it dies, and no other process of its user may trace it, read its memory or open
-/// what it has open. Root still may.
+/// From here on the process leaves no core when it dies, and no other process of its user may trace it, read
+/// its memory or open what it has open. Root still may.
 pub(super) fn close() -> Result<(), Failure> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(|error| format!("core dumps cannot be forbidden: {error}; allow setrlimit"))?;
@@ -15,7 +15,8 @@ pub(super) fn close() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Warns where the host may write this memory to its swap: nothing of the process can tell then what is left behind there.
+/// Warns where the host may write this memory to its swap: nothing of the process can tell then what is left
+/// behind there.
 pub(super) fn warn_of_swap() {
     if let Some(swap) = swap_in_reach() {
         tracing::warn!(

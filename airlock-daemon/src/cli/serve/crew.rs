@@ -67,7 +67,8 @@ impl Crew {
         })
     }
 
-    /// Waits until no worker has a connection left, or `limit` has passed: servers live on the worker that started them.
+    /// Waits until no worker has a connection left, or `limit` has passed: servers live on the worker that
+    /// started them.
     async fn all_drained(&self, limit: Duration) {
         let mut drained = self.drained.subscribe();
         let _ = tokio::time::timeout(limit, drained.wait_for(|count| *count >= self.size)).await;

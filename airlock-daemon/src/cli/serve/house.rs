@@ -1,4 +1,4 @@
-//! What is set up before the first worker starts.
+//! The parts that are set up before the first worker starts.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -38,7 +38,7 @@ use crate::runtime::unix_socket::SocketFile;
 use crate::upstream::dial_in::{self, DialIns};
 use crate::upstream::pool::Upstreams;
 
-/// What is set up before the first worker starts.
+/// The parts that are set up before the first worker starts.
 pub(super) struct House {
     pub(super) service: Arc<Service>,
     pub(super) writer: AuditWriter,
@@ -69,7 +69,8 @@ impl House {
             let sockets: Vec<_> = listeners.iter().flat_map(Listener::tcp_addresses).collect();
             early_drop.set_sockets(&sockets)?;
         }
-        // Sockets that were handed over are taken by now, so that the child that tries the policy inherits none.
+        // Sockets that were handed over are taken by now, so that the child that tries the policy inherits
+        // none.
         let policy = InForce::start(Options {
             path: config.policy.path.clone(),
             vetting: Vetting::own_program(),

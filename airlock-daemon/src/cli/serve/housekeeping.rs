@@ -1,4 +1,5 @@
-//! What the first thread does while the workers serve: keys, tokens for development, metrics, idle sessions, and signals.
+//! The work of the first thread while the workers serve: keys, tokens for development, metrics, idle
+//! sessions, and signals.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -43,7 +44,7 @@ impl Signals {
     }
 }
 
-/// What the first thread serves besides.
+/// The services of the first thread besides.
 pub(super) struct Side {
     pub(super) metrics: Option<TcpListener>,
     pub(super) admin: Option<AdminSocket>,
@@ -102,7 +103,8 @@ pub(super) async fn keep_house(
     let gateway = Arc::clone(&service.gateway);
     let said = status.clone();
     tokio::task::spawn_local(async move {
-        // What depends on this unit should find keys and servers there; one that is away must not hold it up for ever.
+        // A unit that depends on this one should find keys and servers there; one that is away must not hold
+        // it up for ever.
         let first = async {
             gateway.auth.first_round().await;
             gateway.upstreams.first_probe().await;

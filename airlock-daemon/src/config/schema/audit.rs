@@ -12,12 +12,12 @@ use crate::config::units::ByteSize;
 pub struct Audit {
     /// Directory of the log's segments.
     pub dir: PathBuf,
-    /// Whether records also go to journald, where there is one.
+    /// True where records also go to journald, where there is one.
     pub journald: bool,
-    /// What happens when the store fails.
+    /// The answer to a store that fails.
     pub on_failure: OnAuditFailure,
-    /// Room that is to stay free on the file system of `dir`, at most a twentieth of it. Below this, refusals of requests without
-    /// a good token are counted and not written; below half of it, requests are refused.
+    /// Room that is to stay free on the file system of `dir`, at most a twentieth of it. Below this, refusals
+    /// of requests without a good token are counted and not written; below half of it, requests are refused.
     pub reserve: ByteSize,
 }
 

@@ -14,8 +14,8 @@ pub struct Auth {
     pub issuers: Vec<Issuer>,
     /// Groups of which a principal must have at least one; none required when empty.
     pub required_groups: Vec<String>,
-    /// Scopes that every token must have, all of them. Challenges and metadata name them, so that clients know what to ask
-    /// for; a token without one is answered with 403 and the whole list.
+    /// Scopes that every token must have, all of them. Challenges and metadata name them, so that clients
+    /// know what to ask for; a token without one is answered with 403 and the whole list.
     pub required_scopes: Vec<String>,
     /// An issuer inside the daemon, for development on loopback only. A release has none and refuses the key.
     pub development_issuer: Option<DevelopmentIssuer>,
@@ -27,9 +27,9 @@ pub struct Auth {
 pub struct Issuer {
     /// The issuer identifier, https (or http to loopback); discovery starts here.
     pub issuer: String,
-    /// Accepted values of `aud`; a token must carry one of them. The URL of the merged endpoint (`…/mcp`) also admits tokens
-    /// whose audience is the URL of one upstream's endpoint (`…/mcp/docs`): such a token is good at that endpoint alone.
-    /// Any other value is good at all endpoints.
+    /// Accepted values of `aud`; a token must carry one of them. The URL of the merged endpoint (`…/mcp`)
+    /// also admits tokens whose audience is the URL of one upstream's endpoint (`…/mcp/docs`): such a token
+    /// is good at that endpoint alone. Any other value is good at all endpoints.
     pub audience: Vec<String>,
     /// How long fetched keys are used before they are fetched again.
     #[serde(default = "Issuer::default_ttl")]
@@ -43,12 +43,13 @@ pub struct Issuer {
     /// Which claims carry what.
     #[serde(default)]
     pub claims: ClaimNames,
-    /// Its metadata and keys may also be fetched from private addresses (RFC 1918, unique local, shared, loopback); without
-    /// it only from public ones. Link-local, multicast and cloud metadata addresses are never connected to.
+    /// Its metadata and keys may also be fetched from private addresses (RFC 1918, unique local, shared,
+    /// loopback); without it only from public ones. Link-local, multicast and cloud metadata addresses are
+    /// never connected to.
     #[serde(default)]
     pub allow_private_addresses: bool,
-    /// Its ID tokens are taken as if they were access tokens. Only for an issuer that has no access tokens that others can
-    /// verify; when absent, that is so for `https://accounts.google.com` alone.
+    /// Its ID tokens are taken as if they were access tokens. Only for an issuer that has no access tokens
+    /// that others can verify; when absent, that is so for `https://accounts.google.com` alone.
     #[serde(default)]
     pub id_tokens: Option<bool>,
 }
@@ -83,7 +84,8 @@ pub enum SignatureAlgorithm {
 pub struct ClaimNames {
     /// The claim that names the tenant.
     pub tenant: Option<String>,
-    /// Who has no such claim comes in without a tenant; without this key, a token without the claim is refused with 403.
+    /// A principal without such a claim comes in without a tenant; without this key, a token without the
+    /// claim is refused with 403.
     pub tenant_optional: bool,
     /// The claim that lists groups; `groups` when absent.
     pub groups: Option<String>,
@@ -98,7 +100,7 @@ pub struct DevelopmentIssuer {
 }
 
 impl Issuer {
-    /// Whether its ID tokens are taken.
+    /// True where its ID tokens are taken.
     pub fn takes_id_tokens(&self) -> bool {
         self.id_tokens.unwrap_or(self.issuer == "https://accounts.google.com")
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kernel {
-    /// Whether the kernel half must work.
+    /// True where the kernel half must work.
     pub mode: KernelMode,
     /// The weakest pinning under which a server may be started in mode `required`.
     pub minimum_rung: Option<Rung>,
@@ -45,7 +45,8 @@ pub enum Seal {
     Auto,
     /// Those for the cgroup of the servers, or none: they cost other processes nothing.
     Cgroup,
-    /// Those for the whole host, or none: they leave the ten places that a kernel has for the others to other software.
+    /// Those for the whole host, or none: they leave the ten places that a kernel has for the others to other
+    /// software.
     Host,
     /// None.
     Off,

@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observability {
-    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path; by default [`AdminListen::DEFAULT`],
-    /// where its directory exists. For root and the daemon's own user. `null` for none.
+    /// Unix socket of the admin interface, which `airlock status` asks: an absolute path; by default
+    /// [`AdminListen::DEFAULT`], where its directory exists. For root and the daemon's own user. `null` for
+    /// none.
     pub admin_listen: AdminListen,
     /// Address of `/metrics`; not served when absent.
     pub metrics_listen: Option<SocketAddr>,
-    /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system has and those of
-    /// `server.public_url` and `server.hosts`. A request for another name is refused: a web page may have bound it to this address.
+    /// Names by which scrapers know this host, beside its addresses, `localhost`, the name that the system
+    /// has and those of `server.public_url` and `server.hosts`. A request for another name is refused: a web
+    /// page may have bound it to this address.
     pub metrics_hosts: Vec<String>,
     /// Logs.
     pub log: Log,

@@ -11,34 +11,38 @@ use crate::config::units::{ByteSize, FileMode, Period};
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// TCP addresses to listen on. Loopback only by default; may be empty beside a unix socket. `0.0.0.0` stands for all of IPv4,
-    /// `[::]` for all of IPv6 and for no IPv4.
+    /// TCP addresses to listen on. Loopback only by default; may be empty beside a unix socket. `0.0.0.0`
+    /// stands for all of IPv4, `[::]` for all of IPv6 and for no IPv4.
     pub listen: Vec<SocketAddr>,
-    /// A unix socket to listen on as well, without TLS. The policy sees the user at its other end (`input.client.uid`).
+    /// A unix socket to listen on as well, without TLS. The policy sees the user at its other end
+    /// (`input.client.uid`).
     pub unix_socket: Option<PathBuf>,
-    /// Who may connect to the unix socket: its file mode, in octal.
+    /// The file mode of the unix socket, in octal: it says who may connect.
     pub unix_socket_mode: FileMode,
     /// The URL under which clients reach this host, without a path; names the resource in OAuth metadata.
     pub public_url: Option<String>,
-    /// Names in `Host` under which clients may reach this host besides that of `public_url`, `localhost` and addresses, such as one
-    /// inside the site; none by default. Tokens are for `public_url`, by whichever name a client comes.
+    /// Names in `Host` under which clients may reach this host besides that of `public_url`, `localhost` and
+    /// addresses, such as one inside the site; none by default. Tokens are for `public_url`, by whichever
+    /// name a client comes.
     pub hosts: Vec<String>,
     /// Certificate and key of all TCP listeners. Reloaded when the files change.
     pub tls: Option<Tls>,
-    /// Proxies that are believed about the address of their clients (CIDR); from anybody else such words are ignored.
+    /// Proxies that are believed about the address of their clients (CIDR); from anybody else such words are
+    /// ignored.
     pub trusted_proxies: Vec<String>,
     /// How trusted proxies name their client.
     pub proxy_protocol: ProxyProtocol,
-    /// Prefixes of address translators (NAT64, SIIT) beside `64:ff9b::/96`, with a length of 32, 40, 48, 56, 64 or 96 bits
-    /// (RFC 6052). Of a client behind one, the IPv4 address is what is limited and blocked; otherwise all that share the
-    /// translator's /64 are one.
+    /// Prefixes of address translators (NAT64, SIIT) beside `64:ff9b::/96`, with a length of 32, 40, 48, 56,
+    /// 64 or 96 bits (RFC 6052). A client behind one is limited and blocked by its IPv4 address; otherwise
+    /// all that share the translator's /64 are one.
     pub nat64_prefixes: Vec<String>,
     /// Most client connections open at a time; further ones are closed at once.
     pub max_connections: usize,
     /// The same of one address (IPv6: one /64). Trusted proxies and unix sockets are not counted.
     pub max_connections_per_address: usize,
-    /// Web pages that may call from a browser, by their origin (`https://app.example.com`); none by default. Browsers are told so
-    /// by CORS: such a page may send and read what any client may, a page of anybody else nothing but the OAuth metadata.
+    /// Web pages that may call from a browser, by their origin (`https://app.example.com`); none by default.
+    /// Browsers are told so by CORS: such a page may send and read what any client may, a page of anybody
+    /// else nothing but the OAuth metadata.
     pub allowed_origins: Vec<String>,
     /// Which kind of socket I/O to use.
     pub io: Io,
@@ -46,7 +50,8 @@ pub struct Server {
     pub workers: Workers,
     /// Largest request body in bytes.
     pub max_request_bytes: ByteSize,
-    /// Largest message an upstream may send, in bytes. A call whose answer is larger fails; the server goes on.
+    /// Largest message an upstream may send, in bytes. A call whose answer is larger fails; the server goes
+    /// on.
     pub max_response_bytes: ByteSize,
     /// How long things may take.
     pub timeouts: Timeouts,
@@ -63,8 +68,8 @@ pub struct Tls {
     /// PEM file with the authorities that sign the certificates of clients.
     #[serde(default)]
     pub client_ca_file: Option<PathBuf>,
-    /// Whether clients show a certificate. The policy sees whose it is (`input.client.certificate`); a token is needed
-    /// all the same.
+    /// True where clients show a certificate. The policy sees whose it is (`input.client.certificate`); a
+    /// token is needed all the same.
     #[serde(default)]
     pub client_auth: ClientAuth,
 }
@@ -132,8 +137,8 @@ pub struct Timeouts {
     pub body: Period,
     /// For calls in flight to finish at shutdown.
     pub drain: Period,
-    /// For a client to answer what a server asks in the middle of a call (elicitation, sampling). The call's own deadline
-    /// rests meanwhile.
+    /// For a client to answer what a server asks in the middle of a call (elicitation, sampling). The call's
+    /// own deadline rests meanwhile.
     pub input: Period,
 }
 

@@ -17,17 +17,18 @@ pub struct Shares {
     pub processes: ProcessShares,
 }
 
-/// `limits.sessions`: open sessions of the legacy era. Whoever finds no place takes that of its own session that was left
-/// alone longest, without a call and a stream that is read. Where all of its own are in use it waits for a second before it is
-/// refused with 503.
+/// `limits.sessions`: open sessions of the legacy era. Whoever finds no place takes that of its own session
+/// that was left alone longest, without a call and a stream that is read. Where all of its own are in use it
+/// waits for a second before it is refused with 503.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionShares {
-    /// Of all, 10,000 by default.
+    /// Sessions of all, 10,000 by default.
     pub total: usize,
-    /// Of one tenant of an issuer. By default its fair share, and what nobody uses, but for a quarter of all.
+    /// Those of one tenant of an issuer. By default its fair share, and what nobody uses, but for a quarter
+    /// of all.
     pub per_tenant: Option<usize>,
-    /// Of one principal, 64 by default.
+    /// Sessions of one principal, 64 by default.
     pub per_principal: usize,
 }
 
@@ -36,11 +37,12 @@ pub struct SessionShares {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProcessShares {
-    /// Of all, 256 by default.
+    /// Processes of all, 256 by default.
     pub total: usize,
-    /// Of one tenant of an issuer. By default its fair share, and what nobody uses, but for a quarter of all.
+    /// Those of one tenant of an issuer. By default its fair share, and what nobody uses, but for a quarter
+    /// of all.
     pub per_tenant: Option<usize>,
-    /// Of one principal, 32 by default.
+    /// Processes of one principal, 32 by default.
     pub per_principal: usize,
 }
 

@@ -16,7 +16,8 @@ pub struct Upstream {
     /// How it is reached.
     #[serde(rename = "type")]
     pub kind: UpstreamKind,
-    /// `stdio`: the program and its arguments; the program is an absolute path or is looked up in `/usr/local/bin:/usr/bin:/bin`.
+    /// `stdio`: the program and its arguments; the program is an absolute path or is looked up in
+    /// `/usr/local/bin:/usr/bin:/bin`.
     #[serde(default)]
     pub command: Vec<String>,
     /// `stdio`: the server's whole environment, besides `PATH`.
@@ -28,20 +29,20 @@ pub struct Upstream {
     /// `stdio`: its working directory, `/` by default.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
-    /// `stdio`: the user it runs as; when absent `airlock-mcp`, or Airlock's own where that does not exist or cannot be become.
-    /// `dial_in`: the user whose processes may dial in.
+    /// `stdio`: the user it runs as; when absent `airlock-mcp`, or Airlock's own where that does not exist or
+    /// cannot be become. `dial_in`: the user whose processes may dial in.
     #[serde(default)]
     pub user: Option<String>,
-    /// `dial_in`: the systemd unit whose processes may dial in, by its whole name; any of the user's when absent. Two upstreams with one
-    /// `user` need one each.
+    /// `dial_in`: the systemd unit whose processes may dial in, by its whole name; any of the user's when
+    /// absent. Two upstreams with one `user` need one each.
     #[serde(default)]
     pub unit: Option<String>,
-    /// `dial_in`: how long a connection may stand idle while a caller waits who has none; then it is given up, and whoever had it is
-    /// told that its session is lost. 30 s when absent.
+    /// `dial_in`: how long a connection may stand idle while a caller waits who has none; then it is given
+    /// up, and whoever had it is told that its session is lost. 30 s when absent.
     #[serde(default)]
     pub yield_after: Option<Period>,
-    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock listens for the server,
-    /// `/run/airlock/dial-in/NAME.sock` when absent.
+    /// `unix`: the absolute path of the socket; HTTP is spoken at `/mcp` of it. `dial_in`: where Airlock
+    /// listens for the server, `/run/airlock/dial-in/NAME.sock` when absent.
     #[serde(default)]
     pub socket: Option<PathBuf>,
     /// `unix`: what is spoken on the socket.
@@ -53,7 +54,7 @@ pub struct Upstream {
     /// `http`, and `unix` with `framing: http`: what Airlock presents to the server.
     #[serde(default)]
     pub credential: Option<Credential>,
-    /// Who shares one process of this server.
+    /// The clients that share one process of this server.
     #[serde(default)]
     pub isolation: Option<Isolation>,
     /// Which protocol era it speaks.
@@ -62,8 +63,8 @@ pub struct Upstream {
     /// Deadline of one call; `server.timeouts.upstream` when absent. Each report of progress begins it anew.
     #[serde(default)]
     pub timeout: Option<Period>,
-    /// Longest time of a call whose server reports progress: each report puts the deadline off by `timeout`, up to this. Ten times
-    /// `timeout` when absent.
+    /// Longest time of a call whose server reports progress: each report puts the deadline off by `timeout`,
+    /// up to this. Ten times `timeout` when absent.
     #[serde(default)]
     pub timeout_total: Option<Period>,
     /// The only tools that may be called; all that the policy allows when absent.
@@ -72,8 +73,8 @@ pub struct Upstream {
     /// `stdio`: how the process is confined. `dial_in`: how it has to be confined to be let in.
     #[serde(default)]
     pub pin: Pin,
-    /// `stdio`: what of the file system it has, besides the system's programs; what its user has when absent. Never Airlock's own
-    /// files.
+    /// `stdio`: what of the file system it has, besides the system's programs; what its user has when absent.
+    /// Never Airlock's own files.
     #[serde(default)]
     pub files: Option<Files>,
 }
@@ -178,7 +179,8 @@ pub struct Credential {
     pub token_exchange: Option<TokenClient>,
 }
 
-/// Where a secret is: an absolute path, or the name of a systemd credential (`LoadCredential=`) without a `/` in it.
+/// Where a secret is: an absolute path, or the name of a systemd credential (`LoadCredential=`) without a `/`
+/// in it.
 pub type SecretFile = PathBuf;
 
 /// `upstreams[].credential.header`.
@@ -230,17 +232,17 @@ pub enum TokenClientAuth {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pin {
-    /// What it may reach by network: nothing (the default) or, explicitly, the host's network.
+    /// Its network: none (the default) or, explicitly, the host's.
     pub network: PinNetwork,
     /// Memory limit of its cgroup, swap included: it is given none. No limit when null.
     pub memory: Option<ByteSize>,
     /// Limit of processes and threads of its cgroup. None when null.
     pub tasks: Option<u32>,
-    /// How long a file may be that one of its processes writes, wherever it may write; what is longer is cut off and the process is
-    /// sent `SIGXFSZ`. No limit when null.
+    /// How long a file may be that one of its processes writes, wherever it may write; what is longer is cut
+    /// off and the process is sent `SIGXFSZ`. No limit when null.
     pub file_size: Option<ByteSize>,
-    /// How much it may keep in all in its own `/tmp`, `/var/tmp` and `/dev/shm`, which are in memory and go with it. It counts as
-    /// `memory`, too.
+    /// How much it may keep in all in its own `/tmp`, `/var/tmp` and `/dev/shm`, which are in memory and go
+    /// with it. It counts as `memory`, too.
     pub tmp: ByteSize,
     /// Share of processors of its cgroup, in hundredths of one: `50%` is half a processor, `200%` two.
     pub cpu: Option<CpuShare>,
@@ -256,8 +258,8 @@ pub struct Pin {
 pub enum PinSocket {
     /// The socket of Airlock's on which this server dials in.
     Airlock,
-    /// Those of journald below `/run/systemd/journal`: systemd connects what a unit prints, as one of the unit's processes.
-    /// Given to every unit of the slice, if to one.
+    /// Those of journald below `/run/systemd/journal`: systemd connects what a unit prints, as one of the
+    /// unit's processes. Given to every unit of the slice, if to one.
     Journal,
 }
 
@@ -265,9 +267,9 @@ pub enum PinSocket {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Files {
-    /// What it may read and execute.
+    /// Paths that it may read and execute.
     pub read: Vec<PathBuf>,
-    /// What it may read, execute, write, make and remove.
+    /// Paths that it may read, execute, write, make and remove.
     pub write: Vec<PathBuf>,
 }
 

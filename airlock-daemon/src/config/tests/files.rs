@@ -62,7 +62,7 @@ fn the_example_of_the_package_is_good() {
     assert_eq!(config.kernel.mode, crate::config::schema::KernelMode::Required);
 }
 
-/// What the example shows as default, commented out, is the default.
+/// A default that the example shows, commented out, is the default.
 #[test]
 fn the_commented_defaults_of_the_example_are_the_defaults() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/config.example.yaml");

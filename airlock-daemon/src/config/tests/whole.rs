@@ -115,7 +115,7 @@ fn a_mistake_has_no_echo() {
             "found a list", "found `1`", "found `1`", "`auto` or a number", "did you mean `off`?", "found `eth0`",
         ],
     );
-    // What must be pretended for a mapping with required keys of several types.
+    // A mapping with required keys of several types must be pretended.
     assert_mistakes(
         &format!(
             "{AUTH}rate_limiting: {{kernel_drop: «1, per_token: «x}}\nkernel: {{xdp: «[]}}\n\

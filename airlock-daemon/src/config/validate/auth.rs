@@ -147,7 +147,8 @@ fn is_path(claim: &str) -> bool {
     claim.contains("://") || claim.split('.').all(|part| !part.is_empty())
 }
 
-/// An audience that is the URL of one upstream's endpoint admits tokens there alone, so there must be such an upstream.
+/// An audience that is the URL of one upstream's endpoint admits tokens there alone, so there must be such an
+/// upstream.
 fn endpoints(index: usize, issuer: &Issuer, config: &Config, checks: &mut Checks<'_>) {
     for (place, audience) in issuer.audience.iter().enumerate() {
         let Ok(url) = audience.parse::<http::Uri>() else { continue };
@@ -186,7 +187,8 @@ fn endpoints(index: usize, issuer: &Issuer, config: &Config, checks: &mut Checks
     }
 }
 
-/// Whether a URL with `/mcp/…` in it can only mean this host: by its name, however that is spelled, or since this host has none.
+/// True where a URL with `/mcp/…` in it can only mean this host: by its name, however that is spelled, or
+/// since this host has none.
 fn is_this_host(url: &http::Uri, config: &Config) -> bool {
     let Some(own) = config.server.public_url.as_deref().and_then(|own| own.parse::<http::Uri>().ok()) else {
         let name = url.path().strip_prefix("/mcp/").unwrap_or_default();
@@ -195,7 +197,8 @@ fn is_this_host(url: &http::Uri, config: &Config) -> bool {
     url.host().is_some_and(|host| own.host().is_some_and(|own| own.eq_ignore_ascii_case(host)))
 }
 
-/// A development issuer gives tokens to whoever asks, so nobody outside this host may reach it or what believes it.
+/// A development issuer gives tokens to whoever asks, so nobody outside this host may reach it or what
+/// believes it.
 fn development_issuer(config: &Config, issuer: &DevelopmentIssuer, checks: &mut Checks<'_>) {
     let own = at!["auth", "development_issuer", "listen"];
     if !net::is_loopback(issuer.listen.ip()) {

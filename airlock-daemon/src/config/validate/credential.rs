@@ -72,7 +72,7 @@ fn kinds(index: usize, credential: &Credential, checks: &mut Checks<'_>) {
         credential.token_exchange.is_some(),
     ];
     let names = "`bearer_file`, `header`, `client_credentials` or `token_exchange`";
-    // What could not be read was reported, and may be the one.
+    // A key that could not be read was reported, and may be the one.
     if given.iter().filter(|given| **given).count() != 1 && checks.known(whole) {
         let complete = ["bearer_file", "header", "client_credentials", "token_exchange"]
             .iter()
@@ -135,7 +135,8 @@ fn token_client(index: usize, kind: &str, client: &TokenClient, checks: &mut Che
     }
 }
 
-/// A path, or the name of a systemd credential. Whether it is there is seen when it is needed: secrets may come later.
+/// A path, or the name of a systemd credential. True where it is there is seen when it is needed: secrets may
+/// come later.
 fn secret(path: &[Step<'_>], file: &Path, checks: &mut Checks<'_>) {
     let text = file.to_string_lossy();
     let name = !text.is_empty() && !text.contains('/') && text != "." && text != "..";

@@ -78,7 +78,7 @@ fn unit(index: usize, config: &Config, checks: &mut Checks<'_>) {
     );
 }
 
-/// What Airlock does not start it can only let in or not: the limits are the unit's.
+/// A server that Airlock does not start can only be let in or not: the limits are the unit's.
 fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
     let Some(upstream) = config.upstreams.get(index) else { return };
     let (pin, default) = (&upstream.pin, Pin::default());

@@ -7,8 +7,8 @@ use super::super::schema::Config;
 use super::super::tree::Step;
 use super::{Checks, at};
 
-/// The policy's directory and the files of secrets. Those of TLS are judged where they are read, again at each reload, and so
-/// are the files in the policy's directory.
+/// The policy's directory and the files of secrets. Those of TLS are judged where they are read, again at
+/// each reload, and so are the files in the policy's directory.
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     judge(&config.policy.path, at!["policy", "path"], checks);
     for (index, upstream) in config.upstreams.iter().enumerate() {

@@ -122,7 +122,7 @@ fn kernel_drop(config: &Config, drop: &KernelDrop, checks: &mut Checks<'_>) {
     }
 }
 
-/// Whether all of these are as the file has them, so that their absence is meant.
+/// True where all of these are as the file has them, so that their absence is meant.
 fn all_known(checks: &Checks<'_>, keys: &[&str]) -> bool {
     keys.iter().all(|key| checks.known(at!["rate_limiting", *key]))
 }

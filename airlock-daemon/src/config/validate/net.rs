@@ -79,7 +79,7 @@ fn is_loopback_host(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(is_loopback)
 }
 
-/// Whether an address is loopback, also when it is an IPv4 address written as IPv6.
+/// True where an address is loopback, also when it is an IPv4 address written as IPv6.
 pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
@@ -92,7 +92,7 @@ pub(super) fn check_cidr(text: &str) -> Result<(), &'static str> {
     text.parse::<Network>().map(drop)
 }
 
-/// What the kernel accepts as the name of an interface.
+/// A name that the kernel accepts for an interface.
 pub(super) fn is_interface_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
     (1..=15).contains(&name.len()) && name.chars().all(allowed) && name != "." && name != ".."

@@ -70,7 +70,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
 fn unix_socket(config: &Config, checks: &mut Checks<'_>) {
     let server = &config.server;
     let Some(path) = &server.unix_socket else { return };
-    // What fits into sockaddr_un, with the zero at its end (unix(7)).
+    // The length that fits into sockaddr_un, with the zero at its end (unix(7)).
     if !path.is_absolute() || path.as_os_str().len() > 107 {
         checks.value(
             at!["server", "unix_socket"],

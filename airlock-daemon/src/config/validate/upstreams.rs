@@ -169,7 +169,8 @@ fn keys_of_type(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     }
 }
 
-/// Airlock confines the processes that it starts. Whoever writes a limit for another server must not believe in it.
+/// Airlock confines the processes that it starts. Whoever writes a limit for another server must not believe
+/// in it.
 fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
     let default = Pin::default();
     let keys = [
@@ -194,7 +195,7 @@ fn nothing_to_pin(index: usize, pin: &Pin, checks: &mut Checks<'_>) {
     }
 }
 
-/// What a process is started with.
+/// The command and the environment of a process.
 fn process(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     if let Some(program) = upstream.command.first() {
         let path = at!["upstreams", index, "command", 0];

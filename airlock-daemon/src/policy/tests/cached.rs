@@ -197,10 +197,10 @@ fn a_cache_that_may_be_used_is_used_and_no_other() {
     };
     let elsewhere = Made { address: Some("192.0.2.2"), time: 2, ..one() };
     let other_arguments = Made { arguments: Some("{}"), ..elsewhere.clone() };
-    // What is not read makes no difference.
+    // A field that is not read makes no difference.
     assert_eq!(hits("allow if input.call.tool == \"read_file\"", other_arguments.clone()), 1);
     assert_eq!(hits("allow if input.call.arguments.path == \"/guide.md\"", elsewhere.clone()), 1);
-    // What is read does, and the time is never the same.
+    // A field that is read does, and the time is never the same.
     assert_eq!(hits("allow if input.call.arguments.path == \"/guide.md\"", other_arguments), 0);
     assert_eq!(hits("allow if input.client.address == \"192.0.2.1\"", elsewhere), 0);
     assert_eq!(hits("allow if input.time > 0", one()), 0);

@@ -139,7 +139,8 @@ fn what_is_told_is_short_and_has_no_value() {
     assert!(!steering.unwrap_err().to_string().contains('\u{1b}'));
 }
 
-/// Each number asks what it is inside of: with a long name that is escaped, at more than gigabytes if that were decoded each time.
+/// Each number asks what it is inside of: with a long name that is escaped, at more than gigabytes if that
+/// were decoded each time.
 #[test]
 fn many_numbers_below_a_long_name_cost_one_look_at_it() {
     let (name, numbers) = ("A".repeat(128 * 1024), vec!["1e23"; 26_000].join(","));

@@ -60,7 +60,7 @@ fn a_builtin_that_fails_refuses_the_call_in_both_engines() {
             "deny contains {\"rule_id\": \"r\", \"reason\": \"x\"} if to_number(input.call.arguments.path) > 5",
             r#"{"path": "x"}"#,
         ),
-        // What names the decision, and what is asked of the token.
+        // The entrypoint of the decision, and the demand on the token.
         ("rule_id := lower(input.call.arguments.path)", r#"{"path": 1}"#),
         ("obligations := {\"scopes\": split(input.call.arguments.path, \" \")}", r#"{"path": 1}"#),
     ];

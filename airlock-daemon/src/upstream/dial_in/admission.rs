@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use crate::kernel::{KernelHalf, Peer, is_of_unit, user_id};
 
-/// Who is let in on one socket.
+/// The rule of who is let in on one socket.
 pub(super) struct Admission {
     /// The user's name; its number is asked for each time, since users of units (`DynamicUser=`) come and go.
     pub(super) user: String,
     /// The unit of which it has to be a process; any where there is none.
     pub(super) unit: Option<String>,
-    /// Whether the process has to be pinned.
+    /// True where the process has to be pinned.
     pub(super) is_pinned: bool,
     pub(super) kernel: Arc<KernelHalf>,
 }
 
 impl Admission {
-    /// Judges a process by what the kernel noted when it connected. Asks the name service, which may take its time.
+    /// Judges a process by what the kernel noted when it connected. Asks the name service, which may take its
+    /// time.
     ///
     /// # Errors
     /// Why it is not let in, as a sentence with its remedy.
@@ -33,7 +34,8 @@ impl Admission {
             Ok(None) => return Err(format!("there is no user `{user}`; create it or correct `user`")),
             Err(error) => return Err(format!("the user `{user}` cannot be looked up: {error}")),
         }
-        // Nothing is pinned where there is no slice (`kernel.mode: off`), which the log and `airlock status` say.
+        // Nothing is pinned where there is no slice (`kernel.mode: off`), which the log and `airlock status`
+        // say.
         if let Some(slice) = self.kernel.slice().filter(|_| self.is_pinned) {
             slice.as_ref().map_err(ToString::to_string)?.holds(peer)?;
         }

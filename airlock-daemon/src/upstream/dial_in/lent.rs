@@ -1,4 +1,5 @@
-//! Connections that are in use, so that one that stands idle is given up for somebody who has none: a unit may have no second one.
+//! Connections that are in use, so that one that stands idle is given up for somebody who has none: a unit
+//! may have no second one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -46,7 +47,8 @@ impl Lent {
         match self.spared.checked_sub(longest) {
             Some(left) if !left.is_zero() => Reclaimed::NoneBefore(left),
             _ => {
-                // It stays in the list: a call may have begun meanwhile. Its turn comes after the others' then.
+                // It stays in the list: a call may have begun meanwhile. Its turn comes after the others'
+                // then.
                 if let Some(lease) = leases.get(place) {
                     lease.give_up();
                 }

@@ -1,4 +1,5 @@
-//! Refused diallers go to the log and the audit, but never so many that they drown all else: anybody on the host may knock.
+//! Refused diallers go to the log and the audit, but never so many that they drown all else: anybody on the
+//! host may knock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ struct Throttle {
 }
 
 impl Throttle {
-    /// Whether this one is recorded, and how many were not since the last that was.
+    /// True where this one is recorded, and how many were not since the last that was.
     fn take(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < QUIET) {
             self.skipped = self.skipped.saturating_add(1);

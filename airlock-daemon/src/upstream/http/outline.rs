@@ -1,11 +1,11 @@
-//! What a message says in its headers, read off its text.
+//! The headers of a message, read off its text.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 
-/// What the headers of a modern request mirror.
+/// The members that the headers of a modern request mirror.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Outline {
     pub(in super::super) method: String,
@@ -16,7 +16,8 @@ pub(in super::super) struct Outline {
 }
 
 impl Outline {
-    /// Reads a message that was written here, and repeats of its arguments what its tool wants to be repeated.
+    /// Reads a message that was written here, and repeats of its arguments what its tool wants to be
+    /// repeated.
     pub(in super::super) fn mirroring(text: &str, mirrored: &Mirrored) -> Self {
         let mut outline = Self::read(text);
         outline.params.clone_from(&mirrored.others);

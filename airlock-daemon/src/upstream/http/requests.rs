@@ -18,7 +18,7 @@ use super::outline::Outline;
 use super::{Mode, Shared};
 
 impl Shared {
-    /// The POST of a message. What it is called is read from the message itself, after all rewriting.
+    /// The POST of a message. Its name is read from the message itself, after all rewriting.
     pub(in super::super) fn post(&self, text: String, outline: &Outline) -> Request<Full<Bytes>> {
         self.build(Method::POST, Bytes::from(text), |headers| {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -34,7 +34,8 @@ impl Shared {
         })
     }
 
-    /// The GET that takes up an event stream where it broke off, or opens the one for what belongs to no call.
+    /// The GET that takes up an event stream where it broke off, or opens the one for what belongs to no
+    /// call.
     pub(in super::super) fn listen(&self, last: Option<HeaderValue>) -> Request<Full<Bytes>> {
         self.build(Method::GET, Bytes::new(), |headers| {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));

@@ -72,7 +72,8 @@ impl Lease {
         lives.then(|| self.shared.usage.idle())
     }
 
-    /// Ends it, unless a call has begun meanwhile. Whoever had it and keeps something in the server is told with the next call.
+    /// Ends it, unless a call has begun meanwhile. Whoever had it and keeps something in the server is told
+    /// with the next call.
     pub(in super::super) fn give_up(&self) {
         self.shared.usage.is_asked_for();
         if let Some(commands) = self.commands.upgrade() {

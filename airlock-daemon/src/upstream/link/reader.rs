@@ -44,7 +44,7 @@ pub(super) struct Reading {
     pub(super) limit: usize,
 }
 
-/// Whose it is what a server says without naming a call.
+/// The owner of what a server says without naming a call.
 enum Addressee {
     Call(mpsc::Sender<Reply>),
     /// Calls of several principals are in flight, and it may be any one's.
@@ -58,7 +58,8 @@ enum Addressee {
 enum Counts {
     /// Somebody waits for it: not at all.
     Not,
-    /// An answer for which nobody waits any more, which is no fault of the server's: as one, however long it is.
+    /// An answer for which nobody waits any more, which is no fault of the server's: as one, however long it
+    /// is.
     Once,
     /// Nobody asked for it: by its length.
     ByLength,
@@ -137,8 +138,8 @@ impl Reading {
         }
     }
 
-    /// Does what can be done about a message that is too long, or finds no room; says how it counts. The call that it answers
-    /// fails, and no other.
+    /// Does what can be done about a message that is too long, or finds no room; says how it counts. The call
+    /// that it answers fails, and no other.
     fn outsize(&self, passed: &Passing, shown: &str, exhausted: Option<Exhausted>) -> Counts {
         let error = || match exhausted {
             Some(exhausted) => UpstreamError::NoRoom { upstream: self.upstream.to_string(), exhausted },
@@ -189,7 +190,7 @@ impl Reading {
                 self.rubbish(&shown, &reason);
                 Counts::ByLength
             }
-            // What is no answer for sure is rubbish.
+            // A message that is no answer for sure is rubbish.
             Err(_) => Counts::ByLength,
         }
     }
@@ -248,8 +249,9 @@ impl Reading {
         }
     }
 
-    /// Progress goes to the call whose number it carries; the caller puts the client's token back. Log messages carry none.
-    /// The rest belongs to no call: a modern server names the subscription, a legacy one nothing.
+    /// Progress goes to the call whose number it carries; the caller puts the client's token back. Log
+    /// messages carry none. The rest belongs to no call: a modern server names the subscription, a legacy one
+    /// nothing.
     fn notification(&self, method: &str, params: &str) {
         if params.len() > MAX_NOTIFICATION {
             tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
@@ -304,7 +306,8 @@ impl Reading {
         waiting.get(&id).is_some_and(|waiter| waiter.takes == Takes::Changes) && waiting.remove(&id).is_some()
     }
 
-    /// The newest call that takes what names no call; none where the server has worked for several principals.
+    /// The newest call that takes what names no call; none where the server has worked for several
+    /// principals.
     fn addressee(&self) -> Addressee {
         let waiting = self.waiting.borrow();
         let calls = || {

@@ -19,7 +19,7 @@ const CLOSING: Duration = Duration::from_millis(100);
 /// How long a server may leave its input unread.
 const STALL: Duration = Duration::from_secs(30);
 
-/// What the writer of one link looks at.
+/// The state that the writer of one link looks at.
 pub(super) struct Writing<'a> {
     pub(super) waiting: &'a Waiting,
     pub(super) ended: &'a Notify,
@@ -61,7 +61,8 @@ impl Writing<'_> {
             while let Ok(command) = queue.try_recv() {
                 take(command, waiting, &mut batch);
             }
-            // A server that closed its input, or does not read it, gets no more; what it still says is read until its end.
+            // A server that closed its input, or does not read it, gets no more; what it still says is read
+            // until its end.
             if !matches!(tokio::time::timeout(STALL, writer.write_all(&batch)).await, Ok(Ok(()))) {
                 return;
             }
@@ -69,7 +70,7 @@ impl Writing<'_> {
                 break;
             }
         }
-        // What slipped in while the queue was being closed is still answered.
+        // A request that slipped in while the queue was being closed is still answered.
         while !waiting.borrow().is_empty() {
             if tokio::time::timeout(CLOSING, ended.notified()).await.is_ok() {
                 return;
@@ -120,8 +121,8 @@ fn take(command: Command, waiting: &Waiting, batch: &mut Vec<u8>) {
     frame(&text, batch);
 }
 
-/// Adds a message as one line. A line end inside of it would begin another message, one that nobody authorised: in JSON it
-/// can only be white space between tokens, so it becomes a space.
+/// Adds a message as one line. A line end inside of it would begin another message, one that nobody
+/// authorised: in JSON it can only be white space between tokens, so it becomes a space.
 fn frame(text: &str, batch: &mut Vec<u8>) {
     let start = batch.len();
     batch.extend_from_slice(text.as_bytes());

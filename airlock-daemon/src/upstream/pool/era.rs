@@ -1,5 +1,5 @@
-//! The era in which a server is spoken to for a client: the client's own, where the server has both and a process or a session
-//! that is the client's alone. Then nothing is translated that need not be.
+//! The era in which a server is spoken to for a client: the client's own, where the server has both and a
+//! process or a session that is the client's alone. Then nothing is translated that need not be.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ impl Asked {
         self.answered.initialized()
     }
 
-    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. Who comes meanwhile
-    /// waits for it.
+    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. A client that comes
+    /// meanwhile waits for it.
     async fn ask(&self, ask: impl AsyncFnOnce() -> Result<(), Unanswered>) {
         let attempt = async || {
             if self.failed().until.is_some_and(|until| Instant::now() < until) {

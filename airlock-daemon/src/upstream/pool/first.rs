@@ -28,7 +28,7 @@ type Verdict = Result<Arc<Facts>, UpstreamError>;
 /// The first start of one upstream: whether it runs, and how the last one failed.
 pub(super) struct First {
     state: Mutex<State>,
-    /// Whether the server was asked, well or not, or is only slow to answer.
+    /// True where the server was asked, well or not, or is only slow to answer.
     asked: watch::Sender<bool>,
     /// When it began to be asked for the first time.
     began: OnceLock<Instant>,
@@ -108,11 +108,11 @@ impl Upstream {
         }
     }
 
-    /// Asks the server once what it is, before the first call; a shared server's process is kept for the calls.
-    /// It waits for as long as the start takes.
+    /// Asks the server once what it is, before the first call; a shared server's process is kept for the
+    /// calls. It waits for as long as the start takes.
     ///
     /// # Errors
-    /// What the operator should know; calls may still succeed later.
+    /// The news for the operator; calls may still succeed later.
     pub async fn probe(self: &Arc<Self>) -> Result<Option<Arc<Facts>>, UpstreamError> {
         if self.is_for_each() {
             // Nothing can be presented before somebody calls.
@@ -123,8 +123,8 @@ impl Upstream {
         self.first_start(None).await.map(Some)
     }
 
-    /// The same on behalf of a caller, who may be the first and waits as long as for a call: the start that it
-    /// leaves goes on for the next one.
+    /// The same on behalf of a caller, who may be the first and waits as long as for a call: the start that
+    /// it leaves goes on for the next one.
     ///
     /// # Errors
     /// As [`Upstream::probe`], and [`UpstreamError::Deadline`] after `timeout`.
@@ -151,7 +151,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the failure of somebody's start is that of all who come: what one principal lacks, the next
+    /// True where the failure of somebody's start is that of all who come: what one principal lacks, the next
     /// may have, and a server that was absent may have dialled in by now.
     fn is_for_all(&self, error: &UpstreamError) -> bool {
         let is_there_now = matches!(error, UpstreamError::Absent { .. }) && self.is_waited_at();

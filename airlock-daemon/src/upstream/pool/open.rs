@@ -31,9 +31,9 @@ const DOWNLOADERS: [&str; 8] = ["bunx", "npm", "npx", "pipx", "pnpm", "uv", "uvx
 
 /// For whom a link is opened.
 pub(super) struct Opening {
-    /// Who hears what the server says outside of calls.
+    /// The listeners to the server outside of calls.
     pub(super) hub: Arc<Hub>,
-    /// What a legacy server is told that its client can do.
+    /// The abilities of its client that a legacy server is told.
     pub(super) capabilities: ClientCapabilities,
     /// The principal's own token, where the server is presented something for it.
     pub(super) token: Option<Arc<Token>>,
@@ -63,8 +63,8 @@ impl Upstream {
         result
     }
 
-    /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one that does not
-    /// answer as it did before is asked anew what it is.
+    /// Opens a link and shakes hands. A server that hangs up on the probe is tried again as a legacy one; one
+    /// that does not answer as it did before is asked anew what it is.
     async fn open_now(&self, opening: &Opening) -> Result<Opened, UpstreamError> {
         let sure = !self.doubtful.load(Ordering::Acquire);
         let known = self.facts().filter(|_| sure).map(|facts| opening.own.unwrap_or(facts.era));
@@ -94,14 +94,15 @@ impl Upstream {
                 self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
-            // Whether it is there is seen anew each time.
+            // True where it is there is seen anew each time.
             Err(error @ UpstreamError::Absent { .. }) => tracing::warn!("{error}"),
             // Others may be let in.
             Err(error) if self.is_one_principals(error) => tracing::warn!("{error}"),
             Err(error) => {
                 tracing::warn!("{error}");
                 if matches!(error, UpstreamError::Protocol { .. } | UpstreamError::Deadline { .. }) {
-                    // Perhaps it was replaced by one of the other era: the next start asks. What runs meanwhile goes on.
+                    // Perhaps it was replaced by one of the other era: the next start asks. A process that
+                    // runs meanwhile goes on.
                     self.doubtful.store(true, Ordering::Release);
                 }
                 self.trouble.store(Some(Arc::new(error.without_name())));
@@ -110,13 +111,13 @@ impl Upstream {
         result
     }
 
-    /// Whether a failure may be one principal's alone: the server knows each apart, and was reached.
+    /// True where a failure may be one principal's alone: the server knows each apart, and was reached.
     pub(super) fn is_one_principals(&self, error: &UpstreamError) -> bool {
         self.is_for_each()
             && matches!(error, UpstreamError::Credential { .. } | UpstreamError::Protocol { .. })
     }
 
-    /// What is true of the server whoever asks: what it says to one principal is nobody else's.
+    /// The facts that are true of the server whoever asks: what it says to one principal is nobody else's.
     pub(super) fn in_general(&self, facts: &Arc<Facts>) -> Arc<Facts> {
         if !self.is_for_each() || facts.instructions.is_none() {
             return Arc::clone(facts);
@@ -124,8 +125,9 @@ impl Upstream {
         Arc::new(Facts { instructions: None, ..facts.as_ref().clone() })
     }
 
-    /// Leaves out what one principal could take from another: who may list the tasks of a server that does not tell its clients
-    /// apart may follow them all. A legacy server over HTTP may keep one list for all of its sessions.
+    /// Leaves out what one principal could take from another: who may list the tasks of a server that does
+    /// not tell its clients apart may follow them all. A legacy server over HTTP may keep one list for all of
+    /// its sessions.
     fn kept_apart(&self, mut facts: Facts) -> Facts {
         if facts.era == Era::Legacy {
             let several = self.config.isolation == Some(Isolation::Tenant);
@@ -141,8 +143,8 @@ impl Upstream {
         facts
     }
 
-    /// What is kept of a server for as long as its link: no more than what is already known of it where that
-    /// is the same, and no instructions without end.
+    /// The facts that are kept of a server for as long as its link: no more than what is already known of it
+    /// where that is the same, and no instructions without end.
     fn kept(&self, mut facts: Facts) -> Arc<Facts> {
         if let Some(text) = facts.instructions.take_if(|text| text.len() > MAX_INSTRUCTIONS) {
             tracing::warn!(
@@ -153,8 +155,9 @@ impl Upstream {
         self.facts().filter(|known| **known == facts).unwrap_or_else(|| Arc::new(facts))
     }
 
-    /// Opens a link for all who wait at this place, in a task of its own: a caller that goes away, or whose deadline passes,
-    /// neither hides how it ended nor takes from the next caller the server that was slow to start.
+    /// Opens a link for all who wait at this place, in a task of its own: a caller that goes away, or whose
+    /// deadline passes, neither hides how it ended nor takes from the next caller the server that was slow to
+    /// start.
     pub(super) async fn open_for_all_who_wait<'a>(
         self: &Arc<Self>,
         slot: &'a Slot,
@@ -181,7 +184,7 @@ impl Upstream {
         self.ended(&Ending { how: "its start was broken off".to_owned(), ..Ending::default() })
     }
 
-    /// Whether the server is known to be one that all callers share.
+    /// True where the server is known to be one that all callers share.
     fn serves_everyone(&self) -> bool {
         self.facts().is_some_and(|facts| self.owner(&facts, None) == Some(Owner::Everyone))
     }
@@ -236,7 +239,8 @@ impl Upstream {
             }
         };
         let shaken = probe::handshake(&link, era, opening.patience, opening.capabilities).await;
-        // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by now.
+        // A verdict that led nowhere is not kept: the server may have been slow to answer, or another one by
+        // now.
         self.framing.store(framing.filter(|_| shaken.is_ok()).map(Arc::new));
         match shaken {
             Ok(facts) => Ok((link, self.kept(self.kept_apart(facts)))),
@@ -257,7 +261,7 @@ impl Upstream {
             .map_err(|detail| UpstreamError::Start { upstream: self.name.to_string(), detail })
     }
 
-    /// What is spoken on the socket: configured, remembered, or found out.
+    /// The framing on the socket: configured, remembered, or found out.
     async fn framing(&self, endpoint: &Endpoint) -> Result<Framing, UpstreamError> {
         match (self.config.framing, self.framing.load_full()) {
             (Framing::Auto, Some(known)) => Ok(*known),

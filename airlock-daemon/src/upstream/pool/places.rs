@@ -16,7 +16,8 @@ use super::super::error::UpstreamError;
 use super::super::hub::Hub;
 use super::super::link::Link;
 
-/// Who shares a process. What a client can do is told a legacy server once, so processes for different answers differ.
+/// The owners of a process. A client's abilities are told a legacy server once, so processes for different
+/// answers differ.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     Everyone,
@@ -27,7 +28,7 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    /// Whether several principals share the process.
+    /// True where several principals share the process.
     pub(super) fn are_several(&self) -> bool {
         matches!(self, Self::Everyone | Self::Tenant(..))
     }
@@ -55,13 +56,14 @@ pub(super) struct Places {
 struct Inner {
     slots: HashMap<Owner, Place>,
     hubs: HashMap<Owner, Weak<Hub>>,
-    /// Sessions whose process ended by itself and who were not told yet; at most as many as there are sessions.
+    /// Sessions whose process ended by itself and who were not told yet; at most as many as there are
+    /// sessions.
     lost: HashSet<Arc<str>>,
 }
 
 struct Place {
     slot: Slot,
-    /// Of whoever's request opened it.
+    /// The seat of whoever opened it by a request.
     _seat: Option<Seat>,
 }
 
@@ -138,7 +140,7 @@ impl Places {
         link.is_alive().then(|| link.clone())
     }
 
-    /// Whether anybody has a link that is alive.
+    /// True where anybody has a link that is alive.
     pub(super) fn is_any_alive(&self) -> bool {
         let inner = self.lock();
         inner.slots.values().any(|place| place.slot.get().is_some_and(|(link, _)| link.is_alive()))
@@ -164,7 +166,8 @@ impl Places {
         hub
     }
 
-    /// Whether the session's process ended by itself and the session was not told yet; it counts as told from now on.
+    /// True where the session's process ended by itself and the session was not told yet; it counts as told
+    /// from now on.
     pub(super) fn tell_lost(&self, session: &Arc<str>) -> bool {
         let mut inner = self.lock();
         !inner.lost.is_empty() && inner.lost.remove(session)
@@ -211,7 +214,7 @@ impl Inner {
     }
 }
 
-/// Whether a session has lost what it kept in this server.
+/// True where a session has lost what it kept in this server.
 pub(super) fn is_lost((link, facts): &Opened) -> bool {
     facts.era == crate::mcp::revision::Era::Legacy && link.is_lost()
 }

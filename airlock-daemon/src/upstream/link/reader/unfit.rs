@@ -1,5 +1,5 @@
-//! Answers of a server that are not as they have to be: the call that they are meant for fails at once and says why,
-//! instead of waiting for its deadline.
+//! Answers of a server that are not as they have to be: the call that they are meant for fails at once and
+//! says why, instead of waiting for its deadline.
 
 use std::sync::atomic::Ordering;
 
@@ -48,8 +48,8 @@ impl Reading {
         }
     }
 
-    /// The call in flight where there is one alone; a subscription is none. Of a server that has worked for several principals it
-    /// may be about a call of another one that was given up.
+    /// The call in flight where there is one alone; a subscription is none. From a server that has worked for
+    /// several principals it may be about a call of another one that was given up.
     fn only_call(&self) -> Option<u64> {
         if self.hub.several && self.shared.told.is_mixed() {
             return None;

@@ -1,0 +1,87 @@
+//! Comments can be read: lines are short, and sentences begin with their subject.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The most characters of a line of a comment.
+const COLUMNS: usize = 110;
+
+/// Words that put off the subject of a sentence.
+const RIDDLES: [&str; 4] = ["What", "Who", "Whether", "Of"];
+
+/// Folders and files whose comments keep to this.
+const HELD: [&str; 15] = [
+    "airlock-daemon/benches",
+    "airlock-daemon/src/audit",
+    "airlock-daemon/src/auth",
+    "airlock-daemon/src/cli",
+    "airlock-daemon/src/coding",
+    "airlock-daemon/src/config",
+    "airlock-daemon/src/limits",
+    "airlock-daemon/src/mcp",
+    "airlock-daemon/src/observe",
+    "airlock-daemon/src/policy",
+    "airlock-daemon/src/runtime",
+    "airlock-daemon/src/upstream",
+    "airlock-daemon/src/wipe.rs",
+    "airlock-ebpf/src",
+    "xtask/src",
+];
+
+/// The Rust files below a path.
+fn files(path: &Path, found: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a directory") {
+            files(&entry.expect("an entry").path(), found);
+        }
+    } else if path.extension().is_some_and(|kind| kind == "rs") {
+        found.push(path.to_path_buf());
+    }
+}
+
+/// The text of a line that is a comment as a whole.
+fn comment(line: &str) -> Option<&str> {
+    let text = line.trim_start().strip_prefix("//")?;
+    Some(text.trim_start_matches(['/', '!']).trim())
+}
+
+/// The first word of a sentence that puts off its subject.
+fn riddle(text: &str) -> Option<&'static str> {
+    let begins = |part: &str, word: &str| part.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
+    RIDDLES.into_iter().find(|word| text.split(". ").any(|sentence| begins(sentence, word)))
+}
+
+#[test]
+fn comments_are_short_and_begin_with_their_subject() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut seen, mut faults) = (0, Vec::new());
+    for place in HELD {
+        let mut found = Vec::new();
+        files(&root.join(place), &mut found);
+        assert!(!found.is_empty(), "{place} has no files");
+        for file in found {
+            for (line, number) in fs::read_to_string(&file).expect("a file").lines().zip(1..) {
+                let Some(text) = comment(line) else { continue };
+                seen += 1;
+                let place = format!("{}:{number}", file.strip_prefix(&root).expect("below it").display());
+                if line.chars().count() > COLUMNS {
+                    faults.push(format!("{place}: a comment of more than {COLUMNS} columns: wrap it"));
+                }
+                if let Some(word) = riddle(text) {
+                    faults.push(format!("{place}: a sentence begins with `{word}`: name its subject first"));
+                }
+            }
+        }
+    }
+    assert!(seen > 5_000, "only {seen} comments were found");
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn riddles_are_found() {
+    assert_eq!(comment("    /// What it is."), Some("What it is."));
+    assert_eq!(comment("let a = 1; // one"), None);
+    assert_eq!(riddle("What it is."), Some("What"));
+    assert_eq!(riddle("A sentence. Whether it is true"), Some("Whether"));
+    assert_eq!(riddle("Whatever comes, what it is is told."), None);
+}
