@@ -18,7 +18,8 @@ use airlock::kernel::{Hook, KernelError, KernelHalf, Reason, SpawnError, Verdict
 const EPERM: &str = "1";
 const EACCES: &str = "13";
 
-/// What is not given may not be opened, where this host permits namespaces is not there, and is mounted to be read only.
+/// A file that is not given may not be opened; where this host permits namespaces, it is not there, and the
+/// rest is mounted to be read only.
 fn is_withheld(errno: &str) -> bool {
     const ENOENT: &str = "2";
     const EROFS: &str = "30";
@@ -59,7 +60,8 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
     assert!(said.contains("this goes to standard error"), "{said}");
     let denied = half.denied().expect("counters");
     let sockets = denied.iter().find(|(hook, _)| *hook == Hook::SockCreate).expect("a counter").1;
-    // Four of the probe, four of the proof at the start. Raw sockets fail before that: no server has a capability.
+    // Four of the probe, four of the proof at the start. Raw sockets fail before that: no server has a
+    // capability.
     assert_eq!(sockets, 8);
 }
 
@@ -89,7 +91,8 @@ fn a_server_has_of_the_file_system_what_it_is_given() {
     }
     assert_eq!([found(&format!("read {secret}")), found(&format!("write {secret}"))], [EACCES; 2]);
 
-    // What is named, and the system's programs; nothing else to read or to write, wherever it starts.
+    // The paths that are named, and the system's programs; nothing else to read or to write, wherever it
+    // starts.
     let files = |read: &str, write: &str| {
         Some(Files { read: vec![root.join(read)], write: vec![root.join(write), root.join("secret")] })
     };
@@ -132,7 +135,8 @@ fn fifty_servers_that_connect_at_once_are_all_refused() {
     assert_eq!(arrived.kind(), std::io::ErrorKind::WouldBlock);
 }
 
-/// A server may be born in its cage, or go there itself before its program is executed. In both it cannot be faster than the cage.
+/// A server may be born in its cage, or go there itself before its program is executed. In both it cannot be
+/// faster than the cage.
 #[test]
 fn no_server_is_faster_than_its_cage() {
     const AT_ONCE: usize = 10;

@@ -1,4 +1,5 @@
-//! A delegated cgroup, as systemd gives one to a service with `Delegate=yes`: the daemon steps aside into a leaf of it.
+//! A delegated cgroup, as systemd gives one to a service with `Delegate=yes`: the daemon steps aside into a
+//! leaf of it.
 //!
 //! Alone in its file, because it moves the whole test process.
 

@@ -1,4 +1,5 @@
-//! With the log level `debug` the programs themselves say what they refuse; the verifier has to accept that code too.
+//! With the log level `debug` the programs themselves say what they refuse; the verifier has to accept that
+//! code too.
 //!
 //! Alone in its file, because the log is one for the whole process.
 

@@ -1,4 +1,5 @@
-//! The early drop on a real interface: a pair of veth devices between two network namespaces that this test creates.
+//! The early drop on a real interface: a pair of veth devices between two network namespaces that this test
+//! creates.
 
 #[path = "../../tests/src/netns.rs"]
 mod netns;
@@ -19,8 +20,8 @@ use netns::{CLIENTS, Net, SERVER};
 const OUR_PORT: u16 = 8080;
 const OTHER_PORT: u16 = 2222;
 
-/// A server with one address of each family, and two clients of it; none, and the reason why not is said, where there are no
-/// namespaces.
+/// A server with one address of each family, and two clients of it; none, and the reason why not is said,
+/// where there are no namespaces.
 fn net() -> Option<Net> {
     let clients = ["10.99.0.2/24", "10.99.0.3/24", "fd99:0:0:2::1/48", "fd99:0:0:3::1/48"];
     Net::create(&["10.99.0.1/24", "fd99::1/48"], &clients)
@@ -50,8 +51,8 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect(text)
 }
 
-/// A listener of the server's. A child that another test starts holds copies of all sockets until its exec, so
-/// a port that was just given back may be taken for a moment.
+/// A listener of the server's. A child that another test starts holds copies of all sockets until its exec,
+/// so a port that was just given back may be taken for a moment.
 fn listen(net: &Net, at: (IpAddr, u16)) -> TcpListener {
     net.inside(SERVER, || {
         loop {
@@ -129,8 +130,8 @@ fn generically_a_listed_source_is_dropped_and_nothing_else() {
     a_listed_source_is_dropped_and_nothing_else(XdpMode::Generic, "generic");
 }
 
-/// A source is blocked at a daemon that listens on one address of several: the same port of another address, where another service
-/// listens, stays open to it.
+/// A source is blocked at a daemon that listens on one address of several: the same port of another address,
+/// where another service listens, stays open to it.
 #[test]
 fn another_service_on_the_same_port_is_not_closed() {
     let Some(net) = net() else { return };
@@ -197,7 +198,7 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     let error = net.inside(SERVER, || KernelHalf::start(&required)).expect_err("required means required");
     says_all(&error.to_string());
 
-    // Who was there first works on; once it is gone, the next look attaches.
+    // The program that was there first works on; once it is gone, the next look attaches.
     let [server, listed] = ["10.99.0.1", "10.99.0.2"].map(address);
     let early_drop = first.early_drop().expect("it was there");
     protect(&net, early_drop);
@@ -237,7 +238,8 @@ fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_a
     only_the_listed_is_dropped(&net, early_drop, server, listed, Some(exempt));
 }
 
-/// Blocks a source: it does not reach our port any more, given back here, and still the other port. A neighbour reaches ours.
+/// Blocks a source: it does not reach our port any more, given back here, and still the other port. A
+/// neighbour reaches ours.
 fn only_the_listed_is_dropped(
     net: &Net,
     early_drop: &EarlyDrop,

@@ -1,9 +1,10 @@
-//! Every kind of packet, judged by the programs in the kernel itself (`BPF_PROG_TEST_RUN`): what becomes of it and which counter
-//! moves. Both programs see the same packets: that of XDP, and its twin for TCX, which gets them as socket buffers.
+//! Every kind of packet, judged by the programs in the kernel itself (`BPF_PROG_TEST_RUN`): what becomes of
+//! it and which counter moves. Both programs see the same packets: that of XDP, and its twin for TCX, which
+//! gets them as socket buffers.
 //!
-//! The fixtures know what they are made of, so what is expected of them is told without parsing anything. The property test
-//! compares the kernel with `airlock_ebpf::decide` on the host, which is the same source in other machine code and over other
-//! ways to read memory.
+//! The fixtures know what they are made of, so what is expected of them is told without parsing anything. The
+//! property test compares the kernel with `airlock_ebpf::decide` on the host, which is the same source in
+//! other machine code and over other ways to read memory.
 
 #[path = "../../tests/src/skip.rs"]
 mod support;
@@ -26,7 +27,7 @@ const OUR_V6: [u8; 16] = [0xfd; 16];
 /// The least that the kernel takes for a test: an Ethernet header.
 const SHORTEST: usize = 14;
 
-/// What is known of a source.
+/// The state of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Unlisted,
@@ -71,8 +72,9 @@ fn kernel() -> Option<Arc<KernelHalf>> {
 
 /// Judges frames by the program of a stage, and watches the counters.
 ///
-/// A system call in an emulated guest is dear, so of each frame only the counter is read that has to move; that no other has
-/// moved as well is told from all of them by [`Judge::settle`], which a test calls after every few frames.
+/// A system call in an emulated guest is dear, so of each frame only the counter is read that has to move;
+/// that no other has moved as well is told from all of them by [`Judge::settle`], which a test calls after
+/// every few frames.
 struct Judge<'a> {
     half: &'a KernelHalf,
     stage: Stage,
@@ -86,8 +88,9 @@ impl<'a> Judge<'a> {
         Self { half, stage, counted: counters(half), judged: 0, refused: 0 }
     }
 
-    /// The kernel comes to this verdict, by the counter that moves, and drops only what it counts as dropped. Whether it did
-    /// so: a frame that is refused before any program sees it is counted and must be one that cannot be understood.
+    /// The kernel comes to this verdict, by the counter that moves, and drops only what it counts as dropped.
+    /// True where it did so: a frame that is refused before any program sees it is counted and must be one
+    /// that cannot be understood.
     fn expect(&mut self, frame: &[u8], expected: Verdict) -> Result<bool, String> {
         let dropped = match self.half.judge_at(self.stage, frame) {
             Ok(dropped) => dropped,
@@ -129,12 +132,12 @@ fn counters(half: &KernelHalf) -> [u64; Verdict::COUNT as usize] {
     half.early_drop().expect("loaded").counters().expect("counters").map(|(_, count)| count)
 }
 
-/// Whether the kernel has refused the frame itself.
+/// True where the kernel has refused the frame itself.
 fn is_invalid(error: &KernelError) -> bool {
     matches!(error, KernelError::Load(error @ LoadError::Program { .. }) if error.errno() == Some(22))
 }
 
-/// What stands between the addresses and the TCP header.
+/// The headers between the addresses and the TCP header.
 #[derive(Debug, Clone, Copy)]
 enum Between {
     /// IPv4 options: so many words.
@@ -230,7 +233,8 @@ fn build(shape: Shape) -> Frame {
     Frame { bytes, network, port }
 }
 
-/// What has to become of the first `length` bytes of a frame of this shape: told by what its maker knows, not by parsing.
+/// The fate that the first `length` bytes of a frame of this shape must have: told by what its maker knows,
+/// not by parsing.
 fn expected(shape: Shape, frame: &Frame, length: usize) -> Verdict {
     if length < frame.network {
         return Verdict::Unparsed;
@@ -358,7 +362,8 @@ fn what_goes_to_another_address_passes() {
     }
 }
 
-/// A block of one client of a translator, however it was named, meets that client by both ways and nobody else of the /64.
+/// A block of one client of a translator, however it was named, meets that client by both ways and nobody
+/// else of the /64.
 #[test]
 fn one_client_of_a_translator_is_dropped_and_not_all_of_them() {
     let Some(half) = kernel() else { return };

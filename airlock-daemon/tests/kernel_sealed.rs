@@ -1,5 +1,5 @@
-//! The seal: LSM programs, where the kernel takes them. In a guest with Debian's kernel it has to hold; on another host the
-//! tests skip themselves with the reason.
+//! The seal: LSM programs, where the kernel takes them. In a guest with Debian's kernel it has to hold; on
+//! another host the tests skip themselves with the reason.
 
 #[path = "support/kernel.rs"]
 mod support;
@@ -80,7 +80,7 @@ fn sealed_host_wide_no_socket_is_reached_and_others_are_free() {
     drop(half);
 }
 
-/// What a probe tries in a slice besides the sockets that it is told of.
+/// The attempts of a probe in a slice besides the sockets that it is told of.
 const REFUSED: [&str; 10] = [
     "inet",
     "inet6",
@@ -135,7 +135,7 @@ fn a_slice_has_doors(seal: Seal) {
     ours.accept().expect("the one that was let through");
     assert_eq!(found[&name("other")], "1", "{found:?}");
     assert_eq!(found[&paths[2]], "1", "{found:?}");
-    // What a door is called is of no account: the other one takes its place.
+    // The name of a door is of no account: the other one takes its place.
     std::fs::rename(name("ours"), name("moved")).expect("ours");
     std::fs::rename(name("other"), name("ours")).expect("ours");
     let found = support::probe_slice(&slice, &[name("ours"), name("moved")]);

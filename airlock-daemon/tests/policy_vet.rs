@@ -119,7 +119,8 @@ fn the_policy_in_force_outlives_one_that_would_end_the_process() {
     assert!(policy.status().rejected.is_none());
 }
 
-/// Bytecode skips a loop over what is no collection, and with it this refusal; the interpreter reports an error.
+/// Bytecode skips a loop over what is no collection, and with it this refusal; the interpreter reports an
+/// error.
 #[test]
 fn engines_that_disagree_are_found_out() {
     const DENY: &str = "allow := true\ndeny contains {\"rule_id\": \"r\", \"reason\": \"x\"} if";

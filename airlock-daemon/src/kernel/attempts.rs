@@ -1,4 +1,5 @@
-//! What the canary tries in the cage. It is forked and executes no program, so that nothing but the kernel's hooks is in its way.
+//! The attempts of the canary in the cage. It is forked and executes no program, so that nothing but the
+//! kernel's hooks is in its way.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -20,7 +21,7 @@ pub(super) struct Attempts {
     pub(super) unix_stream: u8,
     /// `sendto(2)` to a bound unix socket.
     pub(super) unix_datagram: u8,
-    /// What only a seal keeps: a netlink socket, which nobody needs a privilege for.
+    /// The attempt that only a seal stops: a netlink socket, which nobody needs a privilege for.
     pub(super) netlink: u8,
     /// Giving a unix socket a name, to be reached at.
     pub(super) unix_bind: u8,
@@ -66,7 +67,7 @@ impl Attempts {
     }
 }
 
-/// What waits for the canary outside, and what it is given.
+/// The sockets that wait for the canary outside, and the descriptors that it is given.
 pub(super) struct Bait<'a> {
     /// The abstract name, without the leading zero byte, of a stream listener.
     pub(super) stream: &'a [u8],
@@ -78,8 +79,8 @@ pub(super) struct Bait<'a> {
     pub(super) cgroup: CString,
 }
 
-/// Starts a child that confines itself and then tries what it must not be able to do; what came of it, and where the child was
-/// born. No program is executed.
+/// Starts a child that confines itself and then tries what it must not be able to do; what came of it, and
+/// where the child was born. No program is executed.
 pub(super) fn attempt(
     confinement: &Confinement,
     bait: &Bait<'_>,

@@ -1,7 +1,7 @@
 //! Where fields lie in the running kernel's structures, read from its own type information (BTF).
 //!
-//! Rust has no relocations for eBPF, so what a program needs is looked up here at load and given to it as globals.
-//! Format: <https://www.kernel.org/doc/html/latest/bpf/btf.html>.
+//! Rust has no relocations for eBPF, so what a program needs is looked up here at load and given to it as
+//! globals. Format: <https://www.kernel.org/doc/html/latest/bpf/btf.html>.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ pub(super) enum BtfError {
     Absent(&'static str, &'static str),
 }
 
-/// What programs look at, in bytes from the start of each structure.
+/// The members that programs look at, in bytes from the start of each structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Offsets([u64; OFFSETS.len()]);
 
@@ -50,7 +50,7 @@ impl Offsets {
         &self.0
     }
 
-    /// Whether those were found without which there is no guard of cgroups.
+    /// True where those were found without which there is no guard of cgroups.
     pub(super) fn are_known(self) -> bool {
         self != Self::default()
     }
@@ -91,12 +91,12 @@ struct Types<'a> {
     structures: Vec<usize>,
 }
 
-/// What every type begins with.
+/// The head of every type.
 struct Head {
     name: u32,
     count: usize,
     kind: u32,
-    /// Of a structure: the upper eight bits of where a member lies are the size of a bit field.
+    /// In a structure, the upper eight bits of where a member lies are the size of a bit field.
     flagged: bool,
 }
 
@@ -157,13 +157,14 @@ impl<'a> Types<'a> {
         Ok(all)
     }
 
-    /// Whether the string at an offset is this one.
+    /// True where the string at an offset is this one.
     fn is_called(&self, offset: u32, name: &str) -> bool {
         let rest = self.strings.get(offset as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
         rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// Where a field lies in a structure, in bytes; also one in a structure or union without a name inside of it.
+    /// Where a field lies in a structure, in bytes; also one in a structure or union without a name inside of
+    /// it.
     fn offset(&self, structure: &str, field: &str) -> Option<u64> {
         let named = |at: &&usize| {
             Head::read(self.blob, **at).is_some_and(|head| self.is_called(head.name, structure))

@@ -38,8 +38,8 @@ impl CanaryError {
     }
 }
 
-/// Starts a process in a leaf and has it try to open sockets, to reach unix sockets that wait for it, and the rest of what a
-/// cage refuses.
+/// Starts a process in a leaf and has it try to open sockets, to reach unix sockets that wait for it, and the
+/// rest of what a cage refuses.
 pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<(Attempts, Birth), CanaryError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -50,15 +50,16 @@ pub(super) fn sing(cgroups: &Cgroups, names: &Names) -> Result<(Attempts, Birth)
     let leaf = cgroups.leaf("canary", &Pin::default())?;
     names.ignore(leaf.id()?, leaf.dir().to_path_buf());
     let cgroup = CString::new(leaf.procs_path().into_os_string().into_vec()).map_err(io::Error::other)?;
-    // Without a filter and namespaces: what is to be proved is that the programs refuse, not that something does.
+    // Without a filter and namespaces: what is to be proved is that the programs refuse, not that something
+    // does.
     let confinement = Confinement { entrance: Some(leaf.open()?), ..Confinement::default() };
     let bait = Bait { stream: &stream, datagram: &datagram, free: &free, cgroup };
     attempt(&confinement, &bait)?.map_err(CanaryError::Confine)
 }
 
 impl Attempts {
-    /// The rung that these attempts prove. Only the refusal of the programs counts (`EPERM`): anything else, such as a host
-    /// without IPv6, proves nothing about them.
+    /// The rung that these attempts prove. Only the refusal of the programs counts (`EPERM`): anything else,
+    /// such as a host without IPv6, proves nothing about them.
     pub(super) fn rung(self) -> Option<Rung> {
         let refused = |errno: u8| i32::from(errno) == libc::EPERM;
         let absent = |errno: u8| i32::from(errno) == libc::EAFNOSUPPORT;
@@ -79,7 +80,7 @@ impl Attempts {
         }
     }
 
-    /// Whether nobody in the cage writes to its cgroup.
+    /// True where nobody in the cage writes to its cgroup.
     pub(super) fn is_guarded(self) -> bool {
         i32::from(self.cgroup_write) == libc::EPERM
     }

@@ -1,7 +1,8 @@
 //! The cgroups: where ours are, one leaf a server process, and its end.
 //!
 //! ```text
-//! base/            our own cgroup when systemd delegated it and we serve, otherwise `airlock-<pid>-<n>-claimed` below our own
+//! base/            our own cgroup when systemd delegated it and we serve, otherwise
+//!                  `airlock-<pid>-<n>-claimed` below our own
 //!   daemon/        this process (only when delegated: a cgroup with controllers holds no processes itself)
 //!   servers/       the programs are attached here, before the first leaf exists
 //!     <name>-<n>   one server process and its children
@@ -31,7 +32,7 @@ pub struct Limit {
     pub controller: &'static str,
     /// Its key in the configuration.
     pub key: &'static str,
-    /// Whether a server has it.
+    /// True where a server has it.
     pub is_set: fn(&Pin) -> bool,
 }
 
@@ -42,7 +43,7 @@ pub const LIMITS: [Limit; 3] = [
     Limit { controller: "cpu", key: "pin.cpu", is_set: |pin| pin.cpu.is_some() },
 ];
 
-/// What the leaves are in: of pinned servers, and of others.
+/// The parents of the leaves: of pinned servers, and of others.
 pub(super) const PARENTS: [&str; 2] = ["servers", "unpinned"];
 
 /// How the names end of cgroups on which their daemon holds a lock.
@@ -58,9 +59,9 @@ pub(super) struct Cgroups {
     /// `base`, if it was created here, and is removed at the end.
     claim: Option<Claim>,
     delegated: bool,
-    /// What leaves have.
+    /// The controllers that leaves have.
     controllers: Vec<&'static str>,
-    /// What systemd gave to who only looks, whose leaves do not have it.
+    /// The cgroup that systemd gave to a process that only looks, whose leaves do not have it.
     given: Vec<&'static str>,
     next_leaf: AtomicU64,
 }
@@ -68,8 +69,9 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Finds our place in the hierarchy and creates `servers` and `unpinned`.
     ///
-    /// Who only looks has them apart also where systemd delegated a cgroup, and changes nothing there: a running daemon has its own,
-    /// and one that is about to be started could not be put where children have controllers.
+    /// A process that only looks has them apart also where systemd delegated a cgroup, and changes nothing
+    /// there: a running daemon has its own, and one that is about to be started could not be put where
+    /// children have controllers.
     pub(super) fn prepare(purpose: Purpose) -> Result<Self, CgroupError> {
         let own = own_cgroup()?;
         let given = delegated_base(&own);
@@ -107,12 +109,12 @@ impl Cgroups {
         self.base.join(PARENTS[1])
     }
 
-    /// Whether systemd gave us the subtree that these are in.
+    /// True where systemd gave us the subtree that these are in.
     pub(super) fn is_delegated(&self) -> bool {
         self.delegated
     }
 
-    /// Whether the next daemon is given the same ones.
+    /// True where the next daemon is given the same ones.
     pub(super) fn are_given(&self) -> bool {
         self.claim.is_none()
     }
@@ -122,12 +124,12 @@ impl Cgroups {
         &self.base
     }
 
-    /// Whether leaves have this controller, one of [`LIMITS`].
+    /// True where leaves have this controller, one of [`LIMITS`].
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
 
-    /// Whether leaves of a daemon that serves have it.
+    /// True where leaves of a daemon that serves have it.
     pub(super) fn offers(&self, controller: &str) -> bool {
         self.has(controller) || self.given.contains(&controller)
     }
@@ -168,7 +170,7 @@ impl Cgroups {
             leaf.write_if_there("memory.oom.group", "1")?;
         }
         if let Some(share) = pin.cpu.filter(|_| self.has("cpu")) {
-            // Of each period of 100 ms, in microseconds.
+            // The share of each period of 100 ms, in microseconds.
             leaf.write("cpu.max", &format!("{} 100000", u64::from(share.percent) * 1_000))?;
         }
         if let Some(tasks) = pin.tasks.filter(|_| self.has("pids")) {
@@ -178,7 +180,8 @@ impl Cgroups {
         Ok(leaf)
     }
 
-    /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost otherwise.
+    /// Passes the controllers down to the leaves, where we have them; limits are the only thing lost
+    /// otherwise.
     fn enable_controllers(&mut self) {
         for Limit { controller, .. } in LIMITS {
             let enable = format!("+{controller}");
@@ -316,7 +319,8 @@ fn controllers_of(dir: &Path) -> Vec<&'static str> {
     LIMITS.iter().map(|limit| limit.controller).filter(is_listed).collect()
 }
 
-/// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its children.
+/// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its
+/// children.
 fn step_aside(base: &Path) -> Result<(), CgroupError> {
     let daemon = base.join("daemon");
     create_if_absent(&daemon)?;
@@ -324,7 +328,8 @@ fn step_aside(base: &Path) -> Result<(), CgroupError> {
     fs::write(&procs, "0").map_err(failed("move this process", &procs))
 }
 
-/// A cgroup that no other daemon, and no other instance in this process, has. As long as this one lives nobody clears it away.
+/// A cgroup that no other daemon, and no other instance in this process, has. As long as this one lives
+/// nobody clears it away.
 fn claim_below(parent: &Path) -> Result<Claim, CgroupError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {

@@ -1,8 +1,8 @@
 //! Directories of a daemon that others may clear away when it is dead, and not before.
 //!
-//! Whoever makes one holds a lock on it. The kernel lets go of the lock when the process ends, whatever it ends of, so a lock that
-//! can be taken proves that nobody lives who made the directory. No number of a process is believed: those are used again, and
-//! are others in another container.
+//! Whoever makes one holds a lock on it. The kernel lets go of the lock when the process ends, whatever it
+//! ends of, so a lock that can be taken proves that nobody lives who made the directory. No number of a
+//! process is believed: those are used again, and are others in another container.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -17,8 +17,8 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Makes the directory and takes the lock. `None` where somebody took it for a dead one's in the moment between the two: it is
-    /// that one's to remove, and another name has to be found.
+    /// Makes the directory and takes the lock. `None` where somebody took it for a dead one's in the moment
+    /// between the two: it is that one's to remove, and another name has to be found.
     ///
     /// A file system without locks gives a directory that nobody takes for a dead one's.
     pub(super) fn make(path: &Path, mode: u32) -> io::Result<Option<Self>> {
@@ -36,7 +36,8 @@ impl Claim {
         Ok(is_there.then(|| Self { path: path.into(), dir }))
     }
 
-    /// Takes over a directory whose maker is dead. `None` for what is no directory, is not this user's, or is a living one's.
+    /// Takes over a directory whose maker is dead. `None` for what is no directory, is not this user's, or is
+    /// a living one's.
     pub(super) fn of_the_dead(path: &Path) -> Option<Self> {
         let dir = open(path).ok()?;
         let found = dir.metadata().ok()?;

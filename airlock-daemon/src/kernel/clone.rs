@@ -1,7 +1,8 @@
 //! A child that is born in its cgroup and its namespaces: clone3(2), and clone(2) where that is refused.
 //!
-//! Between its birth and its program the child is a copy of one thread of this process. It may not allocate, lock or unwind, and no
-//! handler of a signal may run in it: those of the daemon write to descriptors that both have.
+//! Between its birth and its program the child is a copy of one thread of this process. It may not allocate,
+//! lock or unwind, and no handler of a signal may run in it: those of the daemon write to descriptors that
+//! both have.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -32,7 +33,8 @@ pub(super) struct Entrance {
 pub(super) enum Birth {
     /// In the cgroup that was asked for: no instruction of its ran anywhere else.
     Inside,
-    /// In that of its parent, because the kernel or a filter of system calls refuses clone3, or because no other was asked for.
+    /// In that of its parent, because the kernel or a filter of system calls refuses clone3, or because no
+    /// other was asked for.
     Outside,
 }
 
@@ -72,7 +74,8 @@ impl Child {
     /// Where the kernel has no room for a process, or refuses the namespaces.
     ///
     /// # Safety
-    /// `run` may do nothing but system calls on values that were made before: it may not allocate, lock or unwind.
+    /// `run` may do nothing but system calls on values that were made before: it may not allocate, lock or
+    /// unwind.
     pub(super) unsafe fn start(
         entrance: Option<&Entrance>,
         namespaces: u64,
@@ -126,7 +129,7 @@ impl Child {
         self.status
     }
 
-    /// Whether it has ended. It stays unreaped, so that its number is still its own.
+    /// True where it has ended. It stays unreaped, so that its number is still its own.
     pub(super) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.status.is_some() || matches!(waitid(WaitId::Pid(self.pid), options), Ok(Some(_)))
@@ -177,8 +180,8 @@ fn clone3(entrance: &Entrance, namespaces: u64) -> io::Result<libc::pid_t> {
         cgroup: entrance.dir.as_raw_fd().unsigned_abs().into(),
         ..CloneArgs::default()
     };
-    // SAFETY: the structure lives for the call and its size is its own. Without a stack and without CLONE_VM the child goes on with a
-    // copy of this one, as after fork.
+    // SAFETY: the structure lives for the call and its size is its own. Without a stack and without CLONE_VM
+    // the child goes on with a copy of this one, as after fork.
     returned(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) })
 }
 
@@ -203,7 +206,7 @@ fn returned(result: libc::c_long) -> io::Result<libc::pid_t> {
     }
 }
 
-/// What a kernel takes a set of signals for: a bit for each of 64.
+/// A set of signals as the kernel takes it: a bit for each of 64.
 type Signals = u64;
 
 /// Every signal is blocked in this thread until the end of this value.
@@ -217,11 +220,12 @@ impl Blocked {
     /// In a child: no signal has a handler, none is ignored, and none is blocked.
     fn forget_in_child(self) {
         for signal in 1..=64 {
-            // SAFETY: the default action is no code of ours. Refused for a few, whose action is fixed or glibc's own.
+            // SAFETY: the default action is no code of ours. Refused for a few, whose action is fixed or
+            // glibc's own.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         let _ = set_mask(0);
-        // What it restores is the mask of the parent's thread.
+        // The mask that it restores is that of the parent's thread.
         std::mem::forget(self);
     }
 }
@@ -233,7 +237,8 @@ impl Drop for Blocked {
     }
 }
 
-/// Sets the mask of this thread, and tells the former one. The call itself: glibc leaves out signals of its own.
+/// Sets the mask of this thread, and tells the former one. The call itself: glibc leaves out signals of its
+/// own.
 fn set_mask(mask: Signals) -> io::Result<Signals> {
     let mut former: Signals = 0;
     // SAFETY: both sets live for the call, and have the size that it is told.

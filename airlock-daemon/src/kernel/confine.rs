@@ -1,4 +1,4 @@
-//! What a server process does to itself between its birth and its program.
+//! The steps of a server process between its birth and its program.
 //!
 //! The code in between runs in a copy of a process with many threads, of which only one is left: it may not
 //! allocate, lock or unwind. So it is a row of plain system calls on values that were prepared before.
@@ -75,7 +75,7 @@ impl Step {
         Self::ALL.into_iter().find(|step| *step as u8 == byte)
     }
 
-    /// What the step does, and what to do when it is refused.
+    /// The name of the step, and the remedy when it is refused.
     pub(super) fn explain(self) -> (&'static str, &'static str) {
         match self {
             Self::Cgroup => ("enter its cgroup", "check that nothing else manages airlock's cgroups"),
@@ -112,28 +112,30 @@ impl Step {
     }
 }
 
-/// Everything the child needs, prepared before it is born. Without any of it the child is confined by the last steps alone.
+/// Everything the child needs, prepared before it is born. Without any of it the child is confined by the
+/// last steps alone.
 #[derive(Debug, Default)]
 pub(super) struct Confinement {
     /// The way into its leaf.
     pub(super) entrance: Option<Entrance>,
     /// Namespaces of its own.
     pub(super) namespaces: Option<Namespaces>,
-    /// Who to become; the daemon's own user when absent.
+    /// The user to become; the daemon's own when absent.
     pub(super) ids: Option<Ids>,
     /// How many descriptors it may have open; as many as the daemon when absent.
     pub(super) open_files: Option<u32>,
     /// How many bytes long a file may be that it writes; as many as the daemon's when absent.
     pub(super) file_size: Option<u64>,
-    /// What system calls it may not make; none for whoever is not to be confined, and for the canary.
+    /// The system calls that it may not make; none for a process that is not to be confined, and for the
+    /// canary.
     pub(super) filters: Option<&'static Filters>,
-    /// What of the file system it has; all where there is none.
+    /// The part of the file system that it has; all where there is none.
     pub(super) domain: Option<Domain>,
 }
 
 impl Confinement {
-    /// Starts a child for this confinement, which runs `run`, and tells where it was born. It is not confined before `run` calls
-    /// [`Self::enter`].
+    /// Starts a child for this confinement, which runs `run`, and tells where it was born. It is not confined
+    /// before `run` calls [`Self::enter`].
     ///
     /// # Safety
     /// As [`Child::start`].
@@ -154,8 +156,8 @@ impl Confinement {
         Ok((child, birth))
     }
 
-    /// Confines the calling process, which has to be a child of [`Self::start`]. It goes to `working_dir` on the way: as its
-    /// user, among its mounts.
+    /// Confines the calling process, which has to be a child of [`Self::start`]. It goes to `working_dir` on
+    /// the way: as its user, among its mounts.
     pub(super) fn enter(&self, birth: Birth, working_dir: Option<&CStr>) -> Result<(), (Step, io::Error)> {
         if let (Some(entrance), Birth::Outside) = (&self.entrance, birth) {
             check(Step::Cgroup, tell(entrance.procs.as_raw_fd(), b"0"))?;
@@ -166,8 +168,8 @@ impl Confinement {
             namespaces.enter()?;
         }
         if let Some(Ids { uid, gid }) = self.ids {
-            // The system calls themselves: glibc's functions would tell other threads, of which there are none here.
-            // SAFETY: the list has one element and lives for the call.
+            // The system calls themselves: glibc's functions would tell other threads, of which there are
+            // none here. SAFETY: the list has one element and lives for the call.
             check(Step::Groups, unsafe { libc::syscall(libc::SYS_setgroups, 1, &raw const gid) })?;
             // SAFETY: plain numbers.
             check(Step::Groups, unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
@@ -185,7 +187,8 @@ impl Confinement {
         if let Some(file_size) = self.file_size {
             limit(libc::RLIMIT_FSIZE, file_size)?;
         }
-        // SAFETY: plain numbers. Without this the server would inherit what systemd gave the daemon as ambient.
+        // SAFETY: plain numbers. Without this the server would inherit what systemd gave the daemon as
+        // ambient.
         let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
         check(Step::Capabilities, cleared.into())?;
         // SAFETY: plain numbers.
@@ -207,8 +210,8 @@ impl Confinement {
     }
 }
 
-/// Gives up every capability, for good: with no new privileges, executing a program as uid 0 brings none back. What is left
-/// to root in a cage is to own files.
+/// Gives up every capability, for good: with no new privileges, executing a program as uid 0 brings none
+/// back. The one power that root in a cage keeps is to own files.
 fn give_up_capabilities() -> Result<(), (Step, io::Error)> {
     /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 bits for each set.
     const VERSION: u32 = 0x2008_0522;
@@ -252,7 +255,8 @@ pub(super) fn hear(fd: RawFd) -> io::Result<()> {
     }
 }
 
-/// Whether the calling process, a child, is closed to others of its user until it executes a program. One system call.
+/// True where the calling process, a child, is closed to others of its user until it executes a program. One
+/// system call.
 pub(super) fn set_closed(closed: bool) -> io::Result<()> {
     let dumpable = libc::c_ulong::from(!closed);
     // SAFETY: plain numbers.

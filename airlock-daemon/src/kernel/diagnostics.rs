@@ -1,4 +1,4 @@
-//! What the eBPF programs say at level `debug`, passed on to our own log.
+//! Messages of the eBPF programs at level `debug`, passed on to our own log.
 #![allow(unsafe_code)]
 
 use aya::Ebpf;
@@ -22,7 +22,7 @@ impl Log for ToTracing {
     fn flush(&self) {}
 }
 
-/// Whether anybody would read the programs' lines.
+/// True where anybody would read the programs' lines.
 pub(super) fn wanted() -> bool {
     tracing::enabled!(target: "airlock::kernel::program", tracing::Level::DEBUG)
 }
@@ -31,7 +31,8 @@ pub(super) fn wanted() -> bool {
 pub(super) struct Lines(AsyncFd<EbpfLogger<ToTracing>>);
 
 impl Lines {
-    /// Takes the ring buffer out of the object; `None` when it was taken before. Call inside of a runtime with I/O.
+    /// Takes the ring buffer out of the object; `None` when it was taken before. Call inside of a runtime
+    /// with I/O.
     pub(super) fn take(ebpf: &mut Ebpf) -> Option<Self> {
         let logger = EbpfLogger::init_with_logger(ebpf, ToTracing)
             .inspect_err(|error| tracing::debug!(%error, "no diagnostics of the eBPF programs"))

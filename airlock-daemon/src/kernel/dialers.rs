@@ -1,8 +1,10 @@
-//! Servers that Airlock does not start: units of a slice whose cgroup carries the programs too, and who may dial in from there.
+//! Servers that Airlock does not start: units of a slice whose cgroup carries the programs too, and who may
+//! dial in from there.
 //!
-//! Where servers are sealed the slice is, with doors to Airlock's sockets ([`super::door`]). Elsewhere it has the IP hooks alone:
-//! those on unix sockets know no doors, and would refuse the way to Airlock with the rest. Then a dialler stands on the rung
-//! `no-ip`, and what it reaches by unix sockets is for its unit to limit.
+//! Where servers are sealed the slice is, with doors to Airlock's sockets ([`super::door`]). Elsewhere it has
+//! the IP hooks alone: those on unix sockets know no doors, and would refuse the way to Airlock with the
+//! rest. Then a dialler stands on the rung `no-ip`, and what it reaches by unix sockets is for its unit to
+//! limit.
 
 use std::fs::{self, File};
 use std::io;
@@ -34,7 +36,7 @@ pub enum SliceError {
     Absent {
         /// Where it should be.
         dir: PathBuf,
-        /// What the kernel said, and its number.
+        /// The kernel's error, and its number.
         detail: String,
         /// Its number.
         errno: Option<i32>,
@@ -61,7 +63,7 @@ pub enum SliceError {
         name: String,
         /// Where its units stand.
         rung: Rung,
-        /// What is demanded.
+        /// The rung that is demanded.
         minimum: Rung,
         /// Why they are not sealed.
         unsealed: String,
@@ -82,7 +84,8 @@ impl SliceError {
     }
 }
 
-/// Where a slice lies below the cgroup of the system's manager: `a-b.slice` in `a.slice`. `None` for what names no slice.
+/// Where a slice lies below the cgroup of the system's manager: `a-b.slice` in `a.slice`. `None` for what
+/// names no slice.
 pub fn slice_dir(name: &str) -> Option<PathBuf> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'\\');
     let stem = name.strip_suffix(".slice").filter(|_| name.len() < 256)?;
@@ -93,8 +96,9 @@ pub fn slice_dir(name: &str) -> Option<PathBuf> {
     Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
 }
 
-/// The slice whose units are pinned. Its links end with this value where they have no names, and stay otherwise, until the end
-/// that is asked for: a unit that does not heed the signal to end outlives the daemon by a minute and a half.
+/// The slice whose units are pinned. Its links end with this value where they have no names, and stay
+/// otherwise, until the end that is asked for: a unit that does not heed the signal to end outlives the
+/// daemon by a minute and a half.
 #[derive(Debug)]
 pub struct Slice {
     name: String,
@@ -105,9 +109,9 @@ pub struct Slice {
     since: u64,
     /// Why its units are not sealed; nothing where they are.
     unsealed: Option<String>,
-    /// Whether programs are on it that leave its units no unix socket but those behind doors.
+    /// True where programs are on it that leave its units no unix socket but those behind doors.
     has_doors: bool,
-    /// What keeps the links when this process dies; none where no later start would find them.
+    /// The pins that keep the links when this process dies; none where no later start would find them.
     pins: Option<Pins>,
     /// Why there are no names where there should be, with the remedy.
     unpinned: Option<String>,
@@ -115,16 +119,16 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// What [`Self::attach`] would come to, without anything attached: a running daemon has its own programs there, and a second
-    /// set without its doors would shut them.
+    /// The result that [`Self::attach`] would come to, without anything attached: a running daemon has its
+    /// own programs there, and a second set without its doors would shut them.
     pub(super) fn look(name: &str, seal: Option<Seal>) -> Result<Self, SliceError> {
         let (mut slice, _) = Self::find(name)?;
         slice.unsealed = seal.is_none().then(unsealed);
         Ok(slice)
     }
 
-    /// Attaches to the cgroup of a slice what is attached to that of the servers, but for the hooks on unix sockets; `seal` is how
-    /// those are sealed. What it is worth is for [`Self::proved`] to say.
+    /// Attaches to the cgroup of a slice what is attached to that of the servers, but for the hooks on unix
+    /// sockets; `seal` is how those are sealed. Its worth is for [`Self::proved`] to say.
     pub(super) fn attach(name: &str, ebpf: &mut Ebpf, seal: Option<Seal>) -> Result<Self, SliceError> {
         let (mut slice, open) = Self::find(name)?;
         slice.links = loader::attach_ip(ebpf, &open)
@@ -142,7 +146,8 @@ impl Slice {
         Ok(slice)
     }
 
-    /// Gives its links names, in the place of those that an earlier daemon left; `refused` is why those of servers have none.
+    /// Gives its links names, in the place of those that an earlier daemon left; `refused` is why those of
+    /// servers have none.
     pub(super) fn pin(&mut self, hold: Hold<'_>, refused: Option<&PinsError>) {
         let explained = |error: &PinsError| format!("{error}; {}", error.remedy());
         if let Some(error @ PinsError::Stronger { .. }) = refused {
@@ -173,12 +178,12 @@ impl Slice {
         }
     }
 
-    /// What is attached to it.
+    /// The programs that are attached to it.
     pub(super) fn links(&self) -> &Links {
         &self.links
     }
 
-    /// Whether its units reach nothing but what a door is opened to.
+    /// True where its units reach nothing but what a door is opened to.
     pub(super) fn has_doors(&self) -> bool {
         self.has_doors
     }
@@ -220,7 +225,7 @@ impl Slice {
         if self.unsealed.is_none() { Rung::Sealed } else { Rung::NoIp }
     }
 
-    /// Whether that is enough.
+    /// True where that is enough.
     ///
     /// # Errors
     /// [`SliceError::BelowMinimum`], with the remedy.
@@ -242,7 +247,7 @@ impl Slice {
         &self.dir
     }
 
-    /// Whether it still is what the hooks are on.
+    /// True where it still is what the hooks are on.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.
@@ -257,8 +262,9 @@ impl Slice {
         ))
     }
 
-    /// Whether the programs on it are this daemon's alone. Others refuse as well and know no doors, so they shut them: those that a
-    /// daemon left which died, above all. Asked of the kernel, so it is what it is now.
+    /// True where the programs on it are this daemon's alone. Others refuse as well and know no doors, so
+    /// they shut them: those that a daemon left which died, above all. Asked of the kernel, so it is what it
+    /// is now.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.
@@ -267,7 +273,7 @@ impl Slice {
         let remedy = self.unpinned.as_deref().unwrap_or(
             "end that software, or remove the daemon's pins where kernel.bpffs was then: rm -r …/v1/*_slice",
         );
-        // What cannot be asked is no finding.
+        // A process that cannot be asked is no finding.
         let attached = File::open(&self.dir).and_then(|dir| links::count(&dir, BPF_CGROUP_INET4_CONNECT));
         match attached {
             Ok(count) if count > 1 => Err(format!(
@@ -280,7 +286,7 @@ impl Slice {
         }
     }
 
-    /// Whether the hooks have been in force on a process all its life.
+    /// True where the hooks have been in force on a process all its life.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.
@@ -301,7 +307,7 @@ impl Slice {
                 ));
             }
         }
-        // What it opened before the hooks were there would not be refused any more.
+        // A socket that it opened before the hooks were there would not be refused any more.
         if started.is_none_or(|started| started <= self.since) {
             return Err(format!(
                 "it was started before {} was pinned; order its unit After=airlock.service, and restart it",
@@ -330,7 +336,7 @@ fn seal(ebpf: &mut Ebpf, by: Seal, slice: &File, links: &mut Links) -> Result<()
     Ok(())
 }
 
-/// What the report says of a slice.
+/// The lines of the report on a slice.
 pub(super) fn layer(slice: &Result<Slice, SliceError>) -> Layer {
     match slice {
         Ok(slice) => {

@@ -1,6 +1,7 @@
 //! A door in a sealed slice: a listening socket that the slice's processes may connect to.
 //!
-//! It is known by the socket's cookie, which the kernel gives out once; no path, link, mount or name is looked at.
+//! It is known by the socket's cookie, which the kernel gives out once; no path, link, mount or name is
+//! looked at.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,7 +10,8 @@ use std::sync::Arc;
 
 use super::{KernelError, KernelHalf, Programs, sealed, sock_diag};
 
-/// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for those of syslog(3).
+/// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for
+/// those of syslog(3).
 const JOURNAL: [(&str, &str); 3] = [
     ("/run/systemd/journal/stdout", "systemd-journald.socket"),
     ("/run/systemd/journal/socket", "systemd-journald.socket"),
@@ -25,9 +27,9 @@ pub struct Door {
 }
 
 impl KernelHalf {
-    /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where the slice is not
-    /// sealed, and nothing looks at doors: on the rung `no-ip` every unix socket may be connected to. A socket has one door: the
-    /// first of two that is dropped closes it.
+    /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where
+    /// the slice is not sealed, and nothing looks at doors: on the rung `no-ip` every unix socket may be
+    /// connected to. A socket has one door: the first of two that is dropped closes it.
     ///
     /// # Errors
     /// When 1,024 doors are open, or `listener` is no socket.
@@ -36,8 +38,8 @@ impl KernelHalf {
             .map_err(KernelError::Door)
     }
 
-    /// The same for the sockets of the journal: systemd connects the output of units, and writes what it has to say of them, as
-    /// one of their processes.
+    /// The same for the sockets of the journal: systemd connects the output of units, and writes what it has
+    /// to say of them, as one of their processes.
     ///
     /// # Errors
     /// When no journald listens there.

@@ -22,7 +22,7 @@ use super::network;
 use super::sockets::{Sockets, SocketsError};
 use crate::config::schema::Xdp as XdpConfig;
 
-/// What `XDP_DROP` and `TC_ACT_SHOT` are as return values.
+/// The return values `XDP_DROP` and `TC_ACT_SHOT`.
 const XDP_DROP: u32 = 1;
 const TC_ACT_SHOT: u32 = 2;
 
@@ -50,7 +50,7 @@ pub enum DropError {
         interface: String,
         /// The mode that was tried last.
         mode: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         reason: String,
         /// The number of the system error.
         errno: Option<i32>,
@@ -64,7 +64,7 @@ pub enum DropError {
         interface: String,
         /// Which program it is, as far as the kernel tells.
         holder: String,
-        /// What the kernel said of TCX.
+        /// The kernel's error on TCX.
         reason: String,
         /// The number of the system error.
         errno: Option<i32>,
@@ -88,9 +88,9 @@ pub enum DropError {
     /// A map is full or gone.
     #[error("early drop: {action}: {source}")]
     Map {
-        /// What was tried.
+        /// The attempt.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: MapError,
     },
 }
@@ -162,8 +162,8 @@ pub struct EarlyDrop {
     maps: Mutex<Maps>,
     verdicts: Map,
     interfaces: Mutex<Interfaces>,
-    /// Never looked at again, and still kept: the twin for TCX, which is loaded when an interface turns out to be taken, names
-    /// the maps by descriptors that have to be open until then.
+    /// Never looked at again, and still kept: the twin for TCX, which is loaded when an interface turns out
+    /// to be taken, names the maps by descriptors that have to be open until then.
     _allowed: Allowed,
 }
 
@@ -207,7 +207,7 @@ impl Maps {
         self.blocked.insert(key, block.to_words(), 0).map_err(map_failed("block a source"))
     }
 
-    /// Whether there was something to lift.
+    /// True where there was something to lift.
     fn unblock(&mut self, Source(key): Source) -> Result<bool, DropError> {
         ignore_absent(self.drops.remove(&key)).map_err(map_failed("forget a count"))?;
         match self.blocked.remove(&key) {
@@ -237,8 +237,8 @@ fn now_ns() -> u64 {
 }
 
 impl EarlyDrop {
-    /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces; what that does not work
-    /// with is the second part.
+    /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces; what
+    /// that does not work with is the second part.
     pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
         let program = interfaces::xdp(ebpf)?;
         program.load().map_err(loader::failed(DROP_PROGRAM))?;
@@ -267,16 +267,17 @@ impl EarlyDrop {
         self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).attached()
     }
 
-    /// Attaches to interfaces that have appeared, and takes over what addresses this host has now; gives what does not work and
-    /// was not said before.
+    /// Attaches to interfaces that have appeared, and takes over what addresses this host has now; gives what
+    /// does not work and was not said before.
     pub(super) fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
         let mut troubles = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf);
         troubles.extend(self.lock().sockets.news().map(DropError::Sockets));
         troubles
     }
 
-    /// The TCP sockets of this daemon: only packets to these are ever dropped. Replaces what was set before. One for all addresses
-    /// of a family (`0.0.0.0`, `::`) stands for those that the calling thread's network namespace has, now and at each
+    /// The TCP sockets of this daemon: only packets to these are ever dropped. Replaces what was set before.
+    /// One for all addresses of a family (`0.0.0.0`, `::`) stands for those that the calling thread's network
+    /// namespace has, now and at each
     /// [`KernelHalf::refresh_interfaces`](super::KernelHalf::refresh_interfaces).
     ///
     /// # Errors
@@ -299,7 +300,7 @@ impl EarlyDrop {
         network::sources(address).try_for_each(|key| maps.block(key, block))
     }
 
-    /// What is done about a source now; none when its packets pass.
+    /// The measure against a source now; none when its packets pass.
     ///
     /// # Errors
     /// When the map cannot be read.
@@ -328,7 +329,7 @@ impl EarlyDrop {
         Ok(lifted)
     }
 
-    /// What is dropped now, in order of address. What has expired is removed on the way.
+    /// The sources that are dropped now, in order of address. Expired entries are removed on the way.
     pub fn list(&self) -> Result<Vec<Blocked>, DropError> {
         let mut maps = self.lock();
         let now = now_ns();
@@ -376,8 +377,8 @@ impl EarlyDrop {
     }
 }
 
-/// Lets the kernel run the program of a stage on a frame that came from no network, `repeat` times; whether it would drop it,
-/// and the mean time of one run, by the kernel's clock.
+/// Lets the kernel run the program of a stage on a frame that came from no network, `repeat` times; whether
+/// it would drop it, and the mean time of one run, by the kernel's clock.
 pub(super) fn judge(
     ebpf: &mut Ebpf,
     stage: Stage,

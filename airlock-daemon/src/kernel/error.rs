@@ -1,4 +1,4 @@
-//! What a kernel half that is demanded does not start without.
+//! The reasons for which a kernel half that is demanded does not start.
 
 use super::dialers::SliceError;
 use super::drop::DropError;
@@ -18,9 +18,9 @@ pub enum KernelError {
         rung_name(*rung), rung_name(Some(*minimum))
     )]
     BelowMinimum {
-        /// What was proved.
+        /// The rung that was proved.
         rung: Option<Rung>,
-        /// What is demanded.
+        /// The rung that is demanded.
         minimum: Rung,
         /// The layers that are missing, one a line.
         missing: String,
@@ -46,7 +46,7 @@ pub enum KernelError {
         path: &'static str,
         /// The unit that listens there.
         unit: &'static str,
-        /// What is wrong there.
+        /// The fault there.
         error: std::io::Error,
     },
     /// The filter of system calls.

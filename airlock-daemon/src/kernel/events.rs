@@ -1,4 +1,4 @@
-//! What the programs refused, as they tell it: one event a refusal, at most so many a second of one cgroup.
+//! Refusals as the programs tell them: one event a refusal, at most so many a second of one cgroup.
 #![allow(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +13,8 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Cgroups below a slice that are looked at for one event; units are few, and what they make below their own is theirs.
+/// Cgroups below a slice that are looked at for one event; units are few, and what they make below their own
+/// is theirs.
 const SEARCHED: usize = 4_096;
 
 /// Servers and units whose cgroups are remembered besides those that are there: the oldest of them make room.
@@ -22,7 +23,7 @@ const REMEMBERED: usize = 8_192;
 /// Something that was refused to a pinned server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// Whose server it was; none for a process that Airlock did not start.
+    /// The server's upstream; none for a process that Airlock did not start.
     pub upstream: Option<Arc<str>>,
     /// The unit of systemd's of such a process.
     pub unit: Option<Arc<str>>,
@@ -32,14 +33,14 @@ pub struct Denied {
     pub uid: u32,
     /// The name of its task; what is not printable is replaced.
     pub comm: String,
-    /// What refused.
+    /// The hook that refused.
     pub hook: Hook,
     /// The address family; 0 where the hook knows none.
     pub family: u32,
 }
 
 impl Denied {
-    /// What was to be reached, as far as the hook knows.
+    /// The target, as far as the hook knows.
     pub fn target(&self) -> String {
         match family_name(self.family) {
             _ if self.family == 0 => self.hook.name().to_owned(),
@@ -72,7 +73,7 @@ fn family_name(number: u32) -> Option<&'static str> {
     NAMES.into_iter().find(|(known, _)| *known == number).map(|(_, name)| name)
 }
 
-/// Whose a cgroup is.
+/// The owner of a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owner {
     /// A server that Airlock started.
@@ -90,7 +91,7 @@ struct Known {
     dir: PathBuf,
 }
 
-/// Whose cgroup is whose, also for a while after a cgroup is gone: events are read later than they happen.
+/// The owners of cgroups, also for a while after a cgroup is gone: events are read later than they happen.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: Mutex<BTreeMap<u64, Known>>,
@@ -114,7 +115,8 @@ impl Names {
         self.keep(cgroup, dir, Owner::Ignored);
     }
 
-    /// The kernel counts ids upwards, so the smallest is the oldest; but a server may be older than thousands that are gone.
+    /// The kernel counts ids upwards, so the smallest is the oldest; but a server may be older than thousands
+    /// that are gone.
     fn keep(&self, cgroup: u64, dir: PathBuf, owner: Owner) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(cgroup, Known { owner, dir });
@@ -159,8 +161,8 @@ impl Names {
     }
 }
 
-/// The directory of a cgroup below that of the slice; its id is the number of its directory. Those that are less deep come first, so
-/// that what a unit makes below its own hides nobody.
+/// The directory of a cgroup below that of the slice; its id is the number of its directory. Those that are
+/// less deep come first, so that what a unit makes below its own hides nobody.
 fn find_below(slice: &Path, cgroup: u64) -> Option<PathBuf> {
     // A cgroup's directories go with it, and what cannot be read any more has ended.
     let mut left = VecDeque::from([slice.to_path_buf()]);

@@ -1,4 +1,5 @@
-//! The end of a child, told by the kernel: a descriptor of the process (`pidfd_open(2)`) is readable from then on.
+//! The end of a child, told by the kernel: a descriptor of the process (`pidfd_open(2)`) is readable from
+//! then on.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,11 +14,12 @@ use tokio::io::unix::AsyncFd;
 pub struct Exit(AsyncFd<OwnedFd>);
 
 impl Exit {
-    /// The end of a child that is not reaped yet, so that the number is its own. Call inside of a runtime with I/O.
+    /// The end of a child that is not reaped yet, so that the number is its own. Call inside of a runtime
+    /// with I/O.
     pub(super) fn of(child: Pid) -> io::Result<Self> {
         let process = pidfd_open(child, PidfdFlags::empty())?;
-        // SAFETY: an `OwnedFd` has one open descriptor, always the same, and closes it when it is dropped; the `AsyncFd`
-        // owns it until then.
+        // SAFETY: an `OwnedFd` has one open descriptor, always the same, and closes it when it is dropped;
+        // the `AsyncFd` owns it until then.
         unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }
             .map(Self)
             .map_err(io::Error::from)

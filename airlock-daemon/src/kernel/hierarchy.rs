@@ -24,11 +24,11 @@ pub enum CgroupError {
     /// A file or directory refused.
     #[error("{path}: cannot {action}: {source}; run as root, or as a systemd service with Delegate=yes")]
     Io {
-        /// What was tried.
+        /// The attempt.
         action: &'static str,
         /// Where.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
@@ -62,8 +62,9 @@ pub(super) fn of_process(entry: &str) -> Result<PathBuf, CgroupError> {
     own_dir(&table, &root, &mount).ok_or(CgroupError::NotVisible { mount })
 }
 
-/// The swap of the host that this process's memory may be written to: the first file or device in use, or none where there is
-/// none, or where a cgroup around this process allows none. Tokens and keys that are swapped out outlive the process.
+/// The swap of the host that this process's memory may be written to: the first file or device in use, or
+/// none where there is none, or where a cgroup around this process allows none. Tokens and keys that are
+/// swapped out outlive the process.
 pub fn swap_in_reach() -> Option<String> {
     let table = fs::read_to_string("/proc/swaps").ok()?;
     let first = first_swap(&table)?;
@@ -109,7 +110,8 @@ fn unescape(field: &str) -> PathBuf {
     PathBuf::from(escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)))
 }
 
-/// The cgroup that systemd delegated to us, marked by an attribute: our own, or its parent when we already stepped aside.
+/// The cgroup that systemd delegated to us, marked by an attribute: our own, or its parent when we already
+/// stepped aside.
 pub(super) fn delegated_base(own: &Path) -> Option<PathBuf> {
     let is_delegated = |dir: &Path| {
         ["user.delegate", "trusted.delegate"].iter().any(|name| {
@@ -139,7 +141,7 @@ pub(super) fn remove(top: &Path) -> io::Result<()> {
             left.pop();
             continue;
         };
-        // What is in it goes first. Its files go with it.
+        // Its content goes first. Its files go with it.
         let below = fs::read_dir(dir).into_iter().flatten().flatten();
         let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let below: Vec<PathBuf> = below.take(REMOVED).map(|entry| entry.path()).collect();

@@ -1,4 +1,5 @@
-//! Which XDP program has an interface, as rtnetlink tells it: the loader library attaches programs and does not ask.
+//! Which XDP program has an interface, as rtnetlink tells it: the loader library attaches programs and does
+//! not ask.
 
 use aya::programs::loaded_programs;
 
@@ -13,7 +14,8 @@ const INTERFACE: usize = 16;
 const XDP: u16 = 43;
 const PROGRAMS: std::ops::RangeInclusive<u16> = 4..=7;
 
-/// The XDP program of an interface of the calling thread's network namespace: its number, and its name if we may know it.
+/// The XDP program of an interface of the calling thread's network namespace: its number, and its name if we
+/// may know it.
 pub(super) fn of(index: u32) -> Option<String> {
     let id = program(&answer(index)?)?;
     // Without CAP_SYS_ADMIN there is only the number.
@@ -23,7 +25,7 @@ pub(super) fn of(index: u32) -> Option<String> {
     Some(name.map_or_else(|| format!("program {id}"), |name| format!("program {id}, `{name}`")))
 }
 
-/// What the kernel says of an interface.
+/// The kernel's facts on an interface.
 fn answer(index: u32) -> Option<Vec<u8>> {
     // Family and type, of any kind.
     let mut request = vec![0; INTERFACE];

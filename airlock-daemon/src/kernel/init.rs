@@ -1,9 +1,10 @@
-//! The first process of a server's own namespace of processes, number 1 in it. It reaps what the server leaves behind, tells how the
-//! server ended, and takes all that is left with it when it ends: the kernel sees to that.
+//! The first process of a server's own namespace of processes, number 1 in it. It reaps what the server
+//! leaves behind, tells how the server ended, and takes all that is left with it when it ends: the kernel
+//! sees to that.
 //!
-//! It is a copy of the daemon that executes no program, in the same cage as its server, without the daemon's memory
-//! ([`super::shed`]) and without any descriptor but the one on which it tells. No signal of the server's reaches it: the kernel
-//! passes none to the first process of a namespace, which has no handlers.
+//! It is a copy of the daemon that executes no program, in the same cage as its server, without the daemon's
+//! memory ([`super::shed`]) and without any descriptor but the one on which it tells. No signal of the
+//! server's reaches it: the kernel passes none to the first process of a namespace, which has no handlers.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -56,14 +57,16 @@ impl Init {
         Ok((Self { theirs }, Told(ours)))
     }
 
-    /// In the first process, when it is in its cage: returns in a child, which is to become the server, and ends with it otherwise.
-    /// Both have their standard streams, `faults` and the end of the pair, and no other descriptor. System calls only.
+    /// In the first process, when it is in its cage: returns in a child, which is to become the server, and
+    /// ends with it otherwise. Both have their standard streams, `faults` and the end of the pair, and no
+    /// other descriptor. System calls only.
     ///
     /// # Errors
     /// When there is no room for a child.
     pub(super) fn divide(&self, faults: RawFd) -> io::Result<()> {
-        // The last copy of a program's link takes the program off when it is closed. A child that did so while it ends
-        // would wait for tasks of which this process is one, and this process for it: before Linux 6.9, for ever.
+        // The last copy of a program's link takes the program off when it is closed. A child that did so
+        // while it ends would wait for tasks of which this process is one, and this process for it: before
+        // Linux 6.9, for ever.
         keep_only(self.theirs.as_raw_fd(), faults)?;
         // SAFETY: the child goes on with a copy of this stack, as this process did.
         let server = unsafe { fork() }?;
@@ -82,7 +85,8 @@ impl Init {
     fn stay(&self, server: libc::pid_t) -> ! {
         // SAFETY: a string with its end.
         unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr(), 0, 0, 0) };
-        // SAFETY: plain numbers. The end of the server's streams and of the daemon's channel is to be seen when the server ends.
+        // SAFETY: plain numbers. The end of the server's streams and of the daemon's channel is to be seen
+        // when the server ends.
         let is_bare = unsafe {
             libc::syscall(libc::SYS_dup3, self.theirs.as_raw_fd(), 0, libc::O_CLOEXEC) == 0
                 && libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == 0
@@ -114,7 +118,8 @@ impl Init {
     }
 }
 
-/// Closes every descriptor of the calling process, which shares them with nobody, but the standard streams and these two.
+/// Closes every descriptor of the calling process, which shares them with nobody, but the standard streams
+/// and these two.
 fn keep_only(one: RawFd, other: RawFd) -> io::Result<()> {
     let (low, high) = (one.min(other).unsigned_abs(), one.max(other).unsigned_abs());
     for (first, last) in
@@ -154,7 +159,8 @@ fn say(bytes: &[u8]) {
 }
 
 impl Told {
-    /// The number of the server among the host's processes; `None` where it did not get so far. To be asked once, when it runs.
+    /// The number of the server among the host's processes; `None` where it did not get so far. To be asked
+    /// once, when it runs.
     pub(super) fn pid(&self) -> Option<Pid> {
         let mut byte = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
@@ -166,8 +172,8 @@ impl Told {
         })
     }
 
-    /// Waits until it has told how the server ended, where that is ending or has ended: the end of the server's output is seen before
-    /// the first process learns of it.
+    /// Waits until it has told how the server ended, where that is ending or has ended: the end of the
+    /// server's output is seen before the first process learns of it.
     pub(super) fn settle(&self, server: Pid, first: Pid) {
         if !is_ending(server, first) {
             return;
@@ -183,7 +189,8 @@ impl Told {
         }
     }
 
-    /// How the server ended; `None` where the first process was ended before it. To be asked once, when that has ended.
+    /// How the server ended; `None` where the first process was ended before it. To be asked once, when that
+    /// has ended.
     pub(super) fn status(&self) -> Option<ExitStatus> {
         let mut status = [0; size_of::<libc::c_int>()];
         (&self.0).read_exact(&mut status).ok()?;
@@ -225,7 +232,7 @@ mod tests {
         let between = null();
         let (waits, faults) = socket_pair().expect("a pair");
         let above = null();
-        // SAFETY: system calls only. Who is to be the server waits for a byte.
+        // SAFETY: system calls only. The process that is to be the server waits for a byte.
         let (mut first, _) = unsafe {
             Child::start(None, 0, |_| {
                 if init.divide(faults.as_raw_fd()).is_ok() {

@@ -1,7 +1,7 @@
 //! Where the early drop is attached: XDP, or TCX where another XDP program has the interface.
 //!
-//! An interface that is not there yet, or that comes back as another one of the same name, is attached to when it is seen: the
-//! control thread looks from time to time, which costs one system call an interface.
+//! An interface that is not there yet, or that comes back as another one of the same name, is attached to
+//! when it is seen: the control thread looks from time to time, which costs one system call an interface.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) struct Interfaces {
     wanted: Vec<String>,
     choice: ModeChoice,
     places: BTreeMap<String, Place>,
-    /// What was said last of an interface, so that it is said once.
+    /// The message that was logged last on an interface, so that it is logged once.
     troubles: BTreeMap<String, String>,
 }
 
@@ -182,7 +182,7 @@ pub(super) fn tcx(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, LoadError> {
         .ok_or(LoadError::Foreign(DROP_TCX_PROGRAM))
 }
 
-/// Whether the calling thread's network namespace has an interface of this name.
+/// True where the calling thread's network namespace has an interface of this name.
 pub fn exists(name: &str) -> bool {
     index(name).is_some()
 }

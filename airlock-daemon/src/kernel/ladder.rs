@@ -1,7 +1,8 @@
-//! The ladder: from the strongest programs that this host takes down to the weakest, and the proof of what holds.
+//! The ladder: from the strongest programs that this host takes down to the weakest, and the proof of what
+//! holds.
 //!
-//! Nothing is read from a version or a configuration of the kernel. Every set of programs is tried, and the rung is what a process
-//! in the cage could not get past.
+//! Nothing is read from a version or a configuration of the kernel. Every set of programs is tried, and the
+//! rung is what a process in the cage could not get past.
 
 use std::fs::File;
 use std::path::Path;
@@ -24,14 +25,14 @@ use super::unix_hooks;
 use super::{Hook, KernelError, Purpose};
 use crate::config::schema::{Kernel, Rung, Seal};
 
-/// What was attached and proved.
+/// The programs that were attached and proved.
 #[derive(Debug, Default)]
 pub(super) struct Climbed {
     /// The rung; none where nothing holds.
     pub(super) rung: Option<Rung>,
     /// The slice, where one is configured.
     pub(super) slice: Option<Result<Slice, SliceError>>,
-    /// What is attached to servers.
+    /// The programs that are attached to servers.
     pub(super) links: Links,
     /// The names that keep it attached when this process dies.
     pub(super) pins: Option<Pins>,
@@ -39,9 +40,10 @@ pub(super) struct Climbed {
     pub(super) foreign: Option<PinsError>,
 }
 
-/// Attaches to the cgroup of all servers whatever this host takes, and the same to the slice; then has a process try to break out.
+/// Attaches to the cgroup of all servers whatever this host takes, and the same to the slice; then has a
+/// process try to break out.
 ///
-/// What an earlier daemon pinned goes when the programs of this one are in force on everybody whom it holds.
+/// The pins of an earlier daemon go when the programs of this one are in force on everybody whom it holds.
 pub(super) fn climb(
     cgroups: &Cgroups,
     ebpf: &mut Ebpf,
@@ -91,8 +93,8 @@ pub(super) fn climb(
         Purpose::Look => Slice::look(name, sealed_by),
     });
     let (pins, foreign) = pin(cgroups, &links, slice.as_mut(), config, layers);
-    // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next to pins that are
-    // refused nothing is touched.
+    // Whoever is left of a daemon that died is in the new cage by now, and nobody speaks to it any more. Next
+    // to pins that are refused nothing is touched.
     if foreign.is_none() {
         leftovers::end(cgroups);
     }
@@ -119,12 +121,13 @@ fn pin(
         );
         return (None, None);
     }
-    // The links of a slice have names only where the next daemon finds them: nothing else ends them, and without its own doors the
-    // slice is shut.
+    // The links of a slice have names only where the next daemon finds them: nothing else ends them, and
+    // without its own doors the slice is shut.
     let slice = slice.filter(|_| cgroups.are_given());
     let attached = slice.as_deref().and_then(|slice| slice.as_ref().ok());
     let hold = Hold { base: cgroups.base(), bpffs: config.bpffs.as_deref(), stays: attached.is_some() };
-    // Less than there was is what the configuration may ask for, and nobody else; nothing at all may be what could be attached.
+    // Less than there was is what the configuration may ask for, and nobody else; nothing at all may be what
+    // could be attached.
     let nothing = Links::default();
     let stronger = slice
         .as_deref()
@@ -154,7 +157,8 @@ fn pin(
     (pins, foreign)
 }
 
-/// Ends what a daemon left that died, for one that pins nothing: its servers, and the pins that would shut the doors of its slice.
+/// Ends what a daemon left that died, for one that pins nothing: its servers, and the pins that would shut
+/// the doors of its slice.
 pub(super) fn clear(bpffs: Option<&Path>) {
     let Some(base) = leftovers::clear_delegated() else { return };
     if let Err(error) = (Hold { base: &base, bpffs, stays: false }).forget_all() {
@@ -162,7 +166,8 @@ pub(super) fn clear(bpffs: Option<&Path>) {
     }
 }
 
-/// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host. How it went, if it did.
+/// Tries the LSM programs: for this cgroup alone, and where that is refused for the whole host. How it went,
+/// if it did.
 fn seal(
     ebpf: &mut Ebpf,
     servers: &File,
@@ -223,7 +228,7 @@ fn refused(name: &str, error: &LoadError) -> Layer {
         }
         _ => "boot with `bpf` in the list of security modules: lsm=…,bpf on the kernel's command line",
     };
-    // What the error advises holds for programs of every kind, and the remedy for these.
+    // The error's advice holds for programs of every kind, and the remedy for these.
     let detail = error.to_string();
     let detail = detail.rsplit_once("; ").map_or(detail.as_str(), |(detail, _)| detail);
     Layer::inactive(name, detail).with_errno(error.errno()).with_remedy(remedy)

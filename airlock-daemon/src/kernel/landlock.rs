@@ -1,9 +1,10 @@
-//! What of the file system a server has, by Landlock: a domain that the process enters before its program is executed, and that it
-//! and all that it starts can never leave. See landlock(7).
+//! The file system of a server, by Landlock: a domain that the process enters before its program is executed,
+//! and that it and all that it starts can never leave. See landlock(7).
 //!
-//! Without `files` in its configuration a server has what its user has, without Airlock's own files, and without writing to what
-//! steers the kernel. With `files` it has the system's programs and what is named. In both, a process outside of the domain can be
-//! neither traced nor, where the kernel has it (6.12), signalled or reached by abstract sockets.
+//! Without `files` in its configuration a server has what its user has, without Airlock's own files, and
+//! without writing to what steers the kernel. With `files` it has the system's programs and what is named. In
+//! both, a process outside of the domain can be neither traced nor, where the kernel has it (6.12), signalled
+//! or reached by abstract sockets.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr};
@@ -29,8 +30,8 @@ pub(super) const NAME: &str = "Landlock";
 /// The newest version that is asked for; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V7;
 
-/// Entries of a directory that may lie beside something hidden. A server that may write there could make any number of them, and
-/// each costs every start a rule.
+/// Entries of a directory that may lie beside something hidden. A server that may write there could make any
+/// number of them, and each costs every start a rule.
 const CROWD: usize = 4_096;
 
 /// The devices of every program.
@@ -65,8 +66,8 @@ struct PathBeneath {
 }
 
 impl Domain {
-    /// Opens all that a server has, and makes the rules. What is at the paths of `late` cannot be opened yet: a rule for each is
-    /// added when the domain is entered.
+    /// Opens all that a server has, and makes the rules. The files at the paths of `late` cannot be opened
+    /// yet: a rule for each is added when the domain is entered.
     ///
     /// # Errors
     /// When something that `files` names is not there.
@@ -86,7 +87,8 @@ impl Domain {
             }
         }
         let Grants { read, all: everything } = Grants::of(wants)?;
-        // What went away since it was listed is nobody's, and a file takes no rights of directories: the library sees to both.
+        // A file that went away since it was listed is nobody's, and a file takes no rights of directories:
+        // the library sees to both.
         let rules = rules
             .create()?
             .add_rules(path_beneath_rules(read, AccessFs::from_read(NEWEST)))?
@@ -147,7 +149,7 @@ fn give(domain: &OwnedFd, path: &CStr, rights: u64) -> io::Result<()> {
     if added == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What is granted, with all that is below.
+/// The path that is granted, with all that is below.
 #[derive(Default)]
 struct Grants {
     /// To read and execute.
@@ -188,7 +190,8 @@ impl Grants {
     }
 }
 
-/// A path, or, where something hidden lies below it, what lies around that. Nothing where the path itself is hidden.
+/// A path, or, where something hidden lies below it, what lies around that. Nothing where the path itself is
+/// hidden.
 ///
 /// Only directories on the way to something hidden are looked into, so this goes no deeper than that lies.
 fn without(path: &Path, hidden: &[PathBuf], grants: &mut Vec<PathBuf>) -> Result<(), DomainError> {
@@ -207,8 +210,8 @@ fn without(path: &Path, hidden: &[PathBuf], grants: &mut Vec<PathBuf>) -> Result
     Ok(())
 }
 
-/// What lies in a directory. Links are left out: they may lead to what is hidden, and what else they lead to is granted by its
-/// own path.
+/// The entries of a directory. Links are left out: they may lead to what is hidden, and what else they lead
+/// to is granted by its own path.
 fn children(dir: &Path) -> Result<Vec<PathBuf>, DomainError> {
     let entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(CROWD + 1).collect();
     if entries.len() > CROWD {
@@ -234,7 +237,7 @@ pub(super) fn version() -> i32 {
     i32::try_from(version).unwrap_or(0).max(0)
 }
 
-/// What it gives on this host.
+/// Its rights on this host.
 pub(super) fn layer() -> Layer {
     match version() {
         0 => Layer::inactive(NAME, "this kernel has none: a server has what its user has")

@@ -62,7 +62,7 @@ fn drop_layer(early_drop: &EarlyDrop) -> Layer {
     Layer::active("early drop", places.join(", "))
 }
 
-/// What every server gets that is no rung, and what namespaces this host permits.
+/// The layers of every server that are no rung, and the namespaces that this host permits.
 pub(super) fn always(mode: KernelMode) -> (Option<Permitted>, Vec<Layer>) {
     let mut layers = vec![Layer::active(
         "process",

@@ -1,4 +1,4 @@
-//! What daemons that died have left among the cgroups: their servers, and the directories that these were in.
+//! Leftovers of dead daemons among the cgroups: their servers, and the directories that these were in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,24 @@ use super::hierarchy::{self, delegated_base, own_cgroup};
 /// Entries of a directory of cgroups that are looked at.
 const LOOKED_AT: usize = 100_000;
 
-/// Ends the servers of a daemon that died, whose cgroups systemd left to us. A directory of our own making has none.
+/// Ends the servers of a daemon that died, whose cgroups systemd left to us. A directory of our own making
+/// has none.
 pub(super) fn end(cgroups: &Cgroups) {
     if cgroups.are_given() {
         end_below(cgroups.base());
     }
 }
 
-/// Ends the servers of a daemon that died for one that makes no cgroups; gives the directory that both are in, if systemd
-/// delegated one.
+/// Ends the servers of a daemon that died for one that makes no cgroups; gives the directory that both are
+/// in, if systemd delegated one.
 pub(super) fn clear_delegated() -> Option<PathBuf> {
     let base = delegated_base(&own_cgroup().ok()?)?;
     end_below(&base);
     Some(base)
 }
 
-/// Ends the servers of daemons that made their cgroups themselves, beside those of this one, and died without removing them. Whose
-/// lock is held lives, and keeps what it has.
+/// Ends the servers of daemons that made their cgroups themselves, beside those of this one, and died without
+/// removing them. A daemon whose lock is held lives, and keeps what it has.
 pub(super) fn clear_dead() {
     let Ok(own) = own_cgroup() else { return };
     clear_below(&delegated_base(&own).unwrap_or(own));
@@ -50,7 +51,7 @@ fn clear_below(parent: &Path) {
     }
 }
 
-/// Whether it is the name of a cgroup on which its daemon holds a lock: `airlock-<pid>-<n>-claimed`.
+/// True where it is the name of a cgroup on which its daemon holds a lock: `airlock-<pid>-<n>-claimed`.
 fn is_claimed(name: &str) -> bool {
     let numbers = name.strip_prefix("airlock-").and_then(|rest| rest.strip_suffix(CLAIMED));
     let numbers = numbers.and_then(|numbers| numbers.split_once('-'));

@@ -1,5 +1,6 @@
-//! Links of programs to cgroups and to the host, by `bpf(2)` itself: the loader library keeps the descriptors of its links to
-//! itself, and they have to be pinned, looked at and linked for attach types that it does not know.
+//! Links of programs to cgroups and to the host, by `bpf(2)` itself: the loader library keeps the descriptors
+//! of its links to itself, and they have to be pinned, looked at and linked for attach types that it does not
+//! know.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -39,7 +40,8 @@ struct PinAttr {
     file_flags: u32,
 }
 
-/// The part for `BPF_PROG_QUERY`, to the end that kernels have: some write their answer there, whatever length they are told.
+/// The part for `BPF_PROG_QUERY`, to the end that kernels have: some write their answer there, whatever
+/// length they are told.
 #[repr(C)]
 #[derive(Default)]
 struct QueryAttr {
@@ -103,7 +105,7 @@ pub(super) struct Link {
     pub(super) program: OwnedFd,
 }
 
-/// What is attached; all of it is detached when this is dropped, unless it is pinned.
+/// The attached programs; all are detached when this is dropped, unless they are pinned.
 #[derive(Debug, Default)]
 #[must_use = "the programs are detached when this is dropped"]
 pub(super) struct Links(pub(super) Vec<Link>);
@@ -167,7 +169,7 @@ pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
     open(bpf_cmd::BPF_OBJ_GET, &PinAttr { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 })
 }
 
-/// What the kernel says of a link. Of another object it says something else: see [`what`].
+/// The kernel's facts on a link. On another object it says something else: see [`what`].
 pub(super) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     expect(&link, "anon_inode:bpf_link")?;
     let mut info = LinkInfo::default();
@@ -175,7 +177,7 @@ pub(super) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
-/// What the kernel says of a program.
+/// The kernel's facts on a program.
 pub(super) fn program_info(program: impl AsFd) -> io::Result<ProgramInfo> {
     expect(&program, "anon_inode:bpf-prog")?;
     let mut info = ProgramInfo::default();
@@ -207,14 +209,17 @@ fn fill<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
 /// Calls `bpf(2)` with a command that answers with a new descriptor.
 pub(super) fn open<T>(command: bpf_cmd, attr: &T) -> io::Result<OwnedFd> {
     let fd = call(command, attr)?;
-    // SAFETY: the commands that this is used for return a new descriptor that nobody else owns, close-on-exec.
+    // SAFETY: the commands that this is used for return a new descriptor that nobody else owns,
+    // close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Into `attr` itself the kernel writes only with `BPF_PROG_QUERY`, for which it has to be from something mutable.
+/// Into `attr` itself the kernel writes only with `BPF_PROG_QUERY`, for which it has to be from something
+/// mutable.
 fn call<T>(command: bpf_cmd, attr: *const T) -> io::Result<RawFd> {
-    // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is passed, and the
-    // pointers inside it point to data that outlives the call; what the kernel writes there is as long as it is told.
+    // SAFETY: `attr` is a live #[repr(C)] prefix of `union bpf_attr` without padding, its true size is
+    // passed, and the pointers inside it point to data that outlives the call; what the kernel writes there
+    // is as long as it is told.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attr, size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -45,7 +45,7 @@ pub enum LoadError {
     Program {
         /// Its name.
         program: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: Box<ProgramError>,
     },
@@ -57,7 +57,7 @@ pub enum LoadError {
     Map {
         /// Its name.
         map: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: Box<MapError>,
     },
@@ -82,10 +82,11 @@ pub(super) fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
-/// What the verifier's log ends with, which are figures and no reason.
+/// The prefixes of the last lines of the verifier's log, which are figures and no reason.
 const FIGURES: [&str; 3] = ["verification time ", "stack depth ", "processed "];
 
-/// An error and its sources in one line; the verifier's log is cut to its last lines, which say what it refused.
+/// An error and its sources in one line; the verifier's log is cut to its last lines, which say what it
+/// refused.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -106,7 +107,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// What helps against a system error of `bpf(2)`.
+/// The remedy for a system error of `bpf(2)`.
 pub(super) fn advice(errno: Option<i32>) -> &'static str {
     match errno {
         Some(libc::EPERM | libc::EACCES) => {
@@ -128,7 +129,7 @@ static OFFSETS_HERE: LazyLock<Offsets> = LazyLock::new(|| {
         .unwrap_or_default()
 });
 
-/// Whether the guard of cgroups knows where to look.
+/// True where the guard of cgroups knows where to look.
 pub(super) fn knows_offsets() -> bool {
     OFFSETS_HERE.are_known()
 }

@@ -1,7 +1,8 @@
 //! The kernel half: servers are pinned by cgroup programs, abusive sources are dropped by XDP.
 //!
-//! It is told what to do (give me a cell, drop this address) and knows nothing of HTTP or MCP. What a host can do is found out
-//! by really attaching the programs and sending a process to break out ([`Report`]), never from a version or a file.
+//! It is told what to do (give me a cell, drop this address) and knows nothing of HTTP or MCP. The abilities
+//! of a host are found out by really attaching the programs and sending a process to break out ([`Report`]),
+//! never from a version or a file.
 
 mod attempts;
 mod btf;
@@ -101,7 +102,7 @@ struct Programs(Mutex<Ebpf>);
 
 impl Programs {
     fn lock(&self) -> MutexGuard<'_, Ebpf> {
-        // What it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
+        // The state that it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,14 +118,14 @@ struct Pinning {
     cgroups: Cgroups,
 }
 
-/// What mode `required` does not start with, besides a rung that is too low.
+/// The faults with which mode `required` does not start, besides a rung that is too low.
 #[derive(Debug)]
 struct Failures {
     pins: Option<PinsError>,
     early_drop: Option<DropError>,
 }
 
-/// What the kernel half is started for.
+/// The purpose of a kernel half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// To be in force.
@@ -133,8 +134,8 @@ enum Purpose {
     Look,
 }
 
-/// The kernel half of a running daemon. All of it ends with this value and its cells, but for what holds the units of a slice: that
-/// stays for the next daemon unless [`KernelHalf::end`] was called.
+/// The kernel half of a running daemon. All of it ends with this value and its cells, but for what holds the
+/// units of a slice: that stays for the next daemon unless [`KernelHalf::end`] was called.
 #[derive(Debug)]
 pub struct KernelHalf {
     report: Report,
@@ -153,11 +154,12 @@ pub struct KernelHalf {
 impl KernelHalf {
     /// Attaches what this host allows, proves it, and compares it with what the configuration demands.
     ///
-    /// Under systemd with `Delegate=yes` this moves the calling process into a cgroup of its own below its unit's.
+    /// Under systemd with `Delegate=yes` this moves the calling process into a cgroup of its own below its
+    /// unit's.
     ///
     /// # Errors
-    /// Only in mode `required`: when the rung is below the minimum, which is `no-ip` unless configured, or when the early
-    /// drop has interfaces and does not work.
+    /// Only in mode `required`: when the rung is below the minimum, which is `no-ip` unless configured, or
+    /// when the early drop has interfaces and does not work.
     pub fn start(config: &Kernel) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
         let (half, failures) = Self::climb(config, minimum, Purpose::Serve);
@@ -173,7 +175,7 @@ impl KernelHalf {
                         missing: report.missing(),
                     });
                 }
-                // What is wrong with the slice may be why its pins are not taken over.
+                // A fault of the slice may be why its pins are not taken over.
                 half.fitting_slice().transpose()?;
                 if let Some(error) = failures.pins {
                     return Err(error.into());
@@ -197,8 +199,8 @@ impl KernelHalf {
         Ok(Arc::new(half))
     }
 
-    /// Tries what this host allows, whatever is demanded, and touches nothing that a running daemon may have: no interface, and no
-    /// unit of a slice.
+    /// Tries what this host allows, whatever is demanded, and touches nothing that a running daemon may have:
+    /// no interface, and no unit of a slice.
     pub fn try_out(config: &Kernel) -> Self {
         let mut tried = Kernel { mode: KernelMode::Preferred, ..config.clone() };
         tried.xdp.interfaces.clear();
@@ -287,20 +289,20 @@ impl KernelHalf {
         )
     }
 
-    /// What is in force, and why the rest is not.
+    /// The layers in force, and why the rest are not.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Hides files and directories from every server that is started from now on. What is not there yet, or cannot be resolved,
-    /// is hidden under the name that is given.
+    /// Hides files and directories from every server that is started from now on. A path that is not there
+    /// yet, or cannot be resolved, is hidden under the name that is given.
     pub fn hide(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let resolved = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
         self.hidden.lock().unwrap_or_else(PoisonError::into_inner).extend(paths.into_iter().map(resolved));
     }
 
-    /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them) the cell has
-    /// none, and only the steps between fork and exec confine the process.
+    /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them)
+    /// the cell has none, and only the steps between fork and exec confine the process.
     pub fn cell(&self, upstream: &str, pin: &Pin) -> Result<Cell, KernelError> {
         self.refusals.forget(upstream);
         let leaf = match &self.pinning {
@@ -369,13 +371,14 @@ impl KernelHalf {
         self.slice().map(|slice| slice.and_then(|slice| slice.reaches(minimum).map(|()| slice)))
     }
 
-    /// Whether the slice's units connect to nothing but what a door is opened to.
+    /// True where the slice's units connect to nothing but what a door is opened to.
     fn has_doors(&self) -> bool {
         self.slice.as_ref().is_some_and(|slice| slice.as_ref().is_ok_and(Slice::has_doors))
     }
 
-    /// The end that was asked for: what would hold servers and units when this process is gone is taken back, so that it ends with
-    /// this value. Without it the units of a slice stay in their cage, whatever the process dies of, until the next one starts.
+    /// The end that was asked for: what would hold servers and units when this process is gone is taken back,
+    /// so that it ends with this value. Without it the units of a slice stay in their cage, whatever the
+    /// process dies of, until the next one starts.
     pub fn end(&self) {
         if let Some(pins) = self.pinning.as_ref().and_then(|pinning| pinning.pins.as_ref()) {
             pins.remove();
@@ -396,7 +399,8 @@ impl KernelHalf {
         Ok(loader::denied(&programs.lock())?.to_vec())
     }
 
-    /// The sum of what was refused to the processes of a server since one was last started; none where nothing was.
+    /// The sum of what was refused to the processes of a server since one was last started; none where
+    /// nothing was.
     pub fn refused(&self, upstream: &str) -> Option<Refused> {
         self.refusals.of(upstream)
     }
@@ -407,10 +411,11 @@ impl KernelHalf {
         self.refused(upstream)
     }
 
-    /// Tells of each refusal, for ever; run it on the control thread. Returns at once where there are no programs, or when it
-    /// runs already.
+    /// Tells of each refusal, for ever; run it on the control thread. Returns at once where there are no
+    /// programs, or when it runs already.
     ///
-    /// `tell` is given what was refused; `untold` how many refusals were not told, because they were too many.
+    /// `tell` is given what was refused; `untold` how many refusals were not told, because they were too
+    /// many.
     pub async fn watch_denials(self: Arc<Self>, mut tell: impl FnMut(Denied), mut untold: impl FnMut(u64)) {
         let Some(programs) = self.programs.clone() else { return };
         let Some(mut events) = Events::take(&mut programs.lock()) else { return };
@@ -422,7 +427,7 @@ impl KernelHalf {
             }
         };
         let mut lost = 0;
-        // What was too much to tell comes after what was told, so it is asked for as well.
+        // The count of events too many to tell comes after those that were told, so it is asked for as well.
         let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -466,7 +471,8 @@ impl KernelHalf {
         }
     }
 
-    /// Whether the early drop would drop this Ethernet frame: the kernel runs the program on it, without any network.
+    /// True where the early drop would drop this Ethernet frame: the kernel runs the program on it, without
+    /// any network.
     ///
     /// # Errors
     /// Also when the program is not loaded.
@@ -474,7 +480,8 @@ impl KernelHalf {
         self.judge_at(Stage::Xdp, frame)
     }
 
-    /// The same by the program of a stage. As a socket buffer the kernel refuses some frames itself, with `EINVAL`.
+    /// The same by the program of a stage. As a socket buffer the kernel refuses some frames itself, with
+    /// `EINVAL`.
     ///
     /// # Errors
     /// Also when the program does not load.
@@ -483,7 +490,8 @@ impl KernelHalf {
         Ok(drop::judge(&mut programs.lock(), stage, frame, 1)?.0)
     }
 
-    /// What one run of the early drop's program on this Ethernet frame costs in the mean of `repeat`, by the kernel's clock.
+    /// The cost of one run of the early drop's program on this Ethernet frame, the mean of `repeat`, by the
+    /// kernel's clock.
     ///
     /// # Errors
     /// Also when the program is not loaded.
@@ -492,8 +500,8 @@ impl KernelHalf {
         Ok(drop::judge(&mut programs.lock(), Stage::Xdp, frame, repeat)?.1)
     }
 
-    /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are written only if the
-    /// log level was `debug` at the start; otherwise this returns at once.
+    /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are
+    /// written only if the log level was `debug` at the start; otherwise this returns at once.
     pub async fn forward_diagnostics(self: Arc<Self>) {
         if !diagnostics::wanted() {
             return;

@@ -1,4 +1,5 @@
-//! The steps by which the mounts of a server are put in place: system calls on paths that were prepared before.
+//! The steps by which the mounts of a server are put in place: system calls on paths that were prepared
+//! before.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -8,7 +9,7 @@ use std::ptr;
 /// One step of putting mounts in place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// What is mounted here from now on stays here, and what the host mounts stays there.
+    /// Mounts made here from now on stay here, and those of the host stay there.
     Private,
     /// An empty file system, to put a root together on.
     Empty(CString),
@@ -22,7 +23,7 @@ pub(super) enum Op {
     File(CString),
     /// A symbolic link: what it says, and where it is.
     Link(CString, CString),
-    /// What is at the first path, with all that is mounted below, at the second as well.
+    /// Shows the files at the first path, with all that is mounted below, at the second as well.
     Bind(CString, CString),
     /// The same to be read only, and without set-user-ID programs.
     ReadOnly(CString),
@@ -74,7 +75,7 @@ fn directory(at: &CStr, mode: libc::mode_t) -> io::Result<()> {
     done(unsafe { libc::chmod(at.as_ptr(), mode) })
 }
 
-/// What is gone by now is hidden.
+/// A file that is gone by now is hidden.
 fn absent(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| match error.raw_os_error() {
         Some(libc::ENOENT) => Ok(()),
@@ -100,7 +101,8 @@ fn mount(
     done(unsafe { libc::mount(pointer(source), at.as_ptr(), pointer(kind), flags, options) })
 }
 
-/// With `AT_RECURSIVE` also all that is mounted below. Only adds attributes, which those of an outer user namespace may not be taken off.
+/// With `AT_RECURSIVE` also all that is mounted below. Only adds attributes, which those of an outer user
+/// namespace may not be taken off.
 fn read_only(at: &CStr, flags: libc::c_int) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
@@ -132,7 +134,8 @@ fn change_root(at: &CStr) -> io::Result<()> {
         // SAFETY: as above; takes the old root away.
         done(unsafe { libc::umount2(here, libc::MNT_DETACH) })?;
     } else {
-        // The first root of a kernel, an initramfs, cannot be left. It is covered, and nobody here may come out from below.
+        // The first root of a kernel, an initramfs, cannot be left. It is covered, and nobody here may come
+        // out from below.
         mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
         // SAFETY: as above.
         done(unsafe { libc::chroot(here) })?;

@@ -1,7 +1,9 @@
-//! The mounts that a server sees: those of what it is given and no others, or the host's without what is Airlock's own.
+//! The mounts that a server sees: those of what it is given and no others, or the host's without what is
+//! Airlock's own.
 //!
-//! Landlock says what may be opened. It leaves names, sizes and times to be looked at, and unix sockets to be connected to by their
-//! path; what is not mounted has none of that. The two are made from the same configuration and do not rely on each other.
+//! Landlock says what may be opened. It leaves names, sizes and times to be looked at, and unix sockets to be
+//! connected to by their path; what is not mounted has none of that. The two are made from the same
+//! configuration and do not rely on each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -19,7 +21,8 @@ use crate::config::units::ByteSize;
 /// Where a host's services have their sockets. Whoever may connect to none is shown none.
 const SERVICES: &str = "/run";
 
-/// Where programs keep things for a while, and where a server has its own: the name of its directory beside each.
+/// Where programs keep things for a while, and where a server has its own: the name of its directory beside
+/// each.
 const PLACES: [(&str, &str); 3] = [("/tmp", "tmp"), ("/var/tmp", "var-tmp"), ("/dev/shm", "shm")];
 /// There is room for a file or directory in each so many bytes.
 const FILE: u64 = 4 * 1024;
@@ -34,7 +37,7 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    /// Prepares them. What is missing on this host is left out, but for what `files` names.
+    /// Prepares them. A path that is missing on this host is left out, but for those that `files` names.
     ///
     /// # Errors
     /// When a path has a zero byte in it.
@@ -83,8 +86,8 @@ impl Mounts {
         Self::prepare(&wants, own)
     }
 
-    /// The directories that are the server's alone, and gone with it, the one for temporary files first if there is one.
-    /// [`super::landlock`] has to be told of them when they are there.
+    /// The directories that are the server's alone, and gone with it, the one for temporary files first if
+    /// there is one. [`super::landlock`] has to be told of them when they are there.
     pub(super) fn late(&self) -> &[(PathBuf, Given)] {
         &self.late
     }
@@ -95,7 +98,8 @@ impl Mounts {
         first.map(|(place, _)| place.as_path())
     }
 
-    /// Puts them in place, in a child with a mount namespace of its own and the right to mount. System calls only.
+    /// Puts them in place, in a child with a mount namespace of its own and the right to mount. System calls
+    /// only.
     pub(super) fn put_in_place(&self) -> io::Result<()> {
         self.steps.iter().try_for_each(run)
     }
@@ -111,8 +115,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// A file system of the server's own, with a directory for each place where programs keep things for a while. A place that
-    /// `files` names is the host's.
+    /// A file system of the server's own, with a directory for each place where programs keep things for a
+    /// while. A place that `files` names is the host's.
     fn scratch(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
         let bytes = wants.tmp.0;
         // Each file costs the kernel memory, however little is in it.
@@ -122,7 +126,7 @@ impl Plan {
             wants.files.is_some_and(|files| files.read.iter().chain(&files.write).any(|path| path == place))
         };
         for (place, name) in PLACES.map(|(place, name)| (Path::new(place), name)) {
-            // What is a link has its place elsewhere, and what is missing on the host is missed by nobody.
+            // A link has its place elsewhere, and a path that is missing on the host is missed by nobody.
             if fs::symlink_metadata(place).is_ok_and(|found| found.is_dir()) && !is_named(place) {
                 let dir = own.scratch().join(name);
                 self.steps.push(Op::Open(c_path(&dir)?));
@@ -132,7 +136,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Puts the private directories over those of the host. What the server needs of what they cover is there again.
+    /// Puts the private directories over those of the host. The files that the server needs below them are
+    /// there again.
     fn cover(&mut self, wants: &Wants<'_>, own: &OwnDir) -> io::Result<()> {
         let mut covers: Vec<_> = self.private.clone().into_iter().collect();
         // The one last in which all of them are put together.
@@ -185,7 +190,7 @@ impl Plan {
         given.push((DEVICES.into(), Given::ToWrite));
         given.extend(self.private.keys().map(|path| (path.clone(), Given::ToWrite)));
         given.extend(wants.named().map(|(path, how)| (path.into(), how)));
-        // What a link leads to is there under both of its names.
+        // The target of a link is there under both of its names.
         let real: Vec<_> = given
             .iter()
             .filter_map(|(path, how)| Some((fs::canonicalize(path).ok()?, *how)))
@@ -209,7 +214,7 @@ impl Plan {
     }
 
     fn bind(&mut self, stage: &Path, path: &Path, how: Given) -> io::Result<()> {
-        // What is below a link is below what it leads to.
+        // A path below a link is below the link's target.
         if path.ancestors().skip(1).any(|dir| self.made.contains(dir) && fs::read_link(dir).is_ok()) {
             return Ok(());
         }
@@ -237,7 +242,8 @@ impl Plan {
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => self.steps.push(Op::HideDir(c_path(path)?)),
                 Ok(_) => self.steps.push(Op::HideFile(c_path(path)?)),
-                // What is not there, or not for us to see, has nothing to hide; Landlock gives it to nobody either.
+                // A path that is not there, or not for us to see, has nothing to hide; Landlock gives it to
+                // nobody either.
                 Err(_) => {}
             }
         }

@@ -1,8 +1,10 @@
-//! Namespaces of its own for a server: an empty network, the mounts of [`super::mounts`], process ids that name nobody else
-//! ([`super::init`]), and queues, semaphores and shared memory that have keys or names instead of files.
+//! Namespaces of its own for a server: an empty network, the mounts of [`super::mounts`], process ids that
+//! name nobody else ([`super::init`]), and queues, semaphores and shared memory that have keys or names
+//! instead of files.
 //!
-//! They are asked for with the process, so nobody has to enter anything. Who may not make them as it is gets them with a user
-//! namespace, in which it is mapped to itself and to the server's user; see `user_namespaces(7)`.
+//! They are asked for with the process, so nobody has to enter anything. A daemon that may not make them as
+//! it is gets them with a user namespace, in which it is mapped to itself and to the server's user; see
+//! `user_namespaces(7)`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -35,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// ("rcu-tasks: Eliminate deadlocks involving `do_exit()` and RCU tasks"). Seen on 6.1.192.
 const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
 
-/// What this host permits.
+/// The namespaces that this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Permitted {
     /// The maker of the namespaces: the daemon as it is, or one in a user namespace.
@@ -56,7 +58,8 @@ enum Maker {
 enum Processes {
     /// Its own, and its `/proc` tells of no others.
     Own,
-    /// Its own, and `/proc` is the host's: who may not see all of that in a user namespace may mount no other.
+    /// Its own, and `/proc` is the host's: who may not see all of that in a user namespace may mount no
+    /// other.
     Named,
     /// The host's.
     Hosts,
@@ -179,7 +182,8 @@ impl Gate {
     /// In the child.
     fn pass(&self) -> io::Result<()> {
         close(self.ours.as_raw_fd());
-        // The files of a process that is closed to others, as the daemon is, are root's, and so are those of its copy.
+        // The files of a process that is closed to others, as the daemon is, are root's, and so are those of
+        // its copy.
         set_closed(false)?;
         if tell(self.childs.as_raw_fd(), b".") != 1 {
             return Err(io::Error::last_os_error());

@@ -15,7 +15,8 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// What the kernel sets in the kind of an attribute beside the kind: `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+/// The bits that the kernel sets in the kind of an attribute beside the kind: `NLA_F_NESTED` and
+/// `NLA_F_NET_BYTEORDER`.
 const KIND_FLAGS: u16 = 0xc000;
 /// No part of an answer comes near.
 const PART: usize = 64 * 1024;
@@ -48,7 +49,7 @@ pub(super) fn ask(of: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> i
         for (kind, body) in split(part.get(..length).unwrap_or_default()) {
             match kind {
                 ERROR => return Err(error(body)),
-                // What ends a dump says whether it is whole.
+                // The message that ends a dump says whether it is whole.
                 DONE if body.first_chunk() != Some(&[0; 4]) && !body.is_empty() => return Err(error(body)),
                 DONE => return Ok(messages),
                 _ => messages.push((kind, body.to_vec())),
@@ -60,7 +61,7 @@ pub(super) fn ask(of: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> i
     }
 }
 
-/// What a message ends a question with: its first word is an error number, below zero.
+/// The error that ends a question: the first word of its message is an error number, below zero.
 fn error(body: &[u8]) -> io::Error {
     let number = body.first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));
     io::Error::from_raw_os_error(number.checked_neg().unwrap_or_default())

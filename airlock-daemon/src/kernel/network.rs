@@ -1,4 +1,5 @@
-//! Addresses and networks as the early drop knows them, and what this host must never drop: its own addresses and its gateways.
+//! Addresses and networks as the early drop knows them, and what this host must never drop: its own addresses
+//! and its gateways.
 
 use std::fs;
 use std::io;
@@ -10,8 +11,9 @@ use super::netlink::{DUMP, ROUTE, ask, attributes};
 use crate::config::network::Network;
 use crate::config::translators::{Translators, well_known};
 
-/// The key of a network in the trie of exempt sources. The early drop knows an IPv6 source by its /64, so a longer IPv6 network
-/// exempts the whole /64 it is in; clients of the well-known translator it knows one by one.
+/// The key of a network in the trie of exempt sources. The early drop knows an IPv6 source by its /64, so a
+/// longer IPv6 network exempts the whole /64 it is in; clients of the well-known translator it knows one by
+/// one.
 pub(super) fn trie_key(network: Network) -> (u32, [u8; 16]) {
     let (address, bits) = (network.address(), u32::from(network.prefix()));
     let key = source(address);
@@ -23,7 +25,8 @@ pub(super) fn trie_key(network: Network) -> (u32, [u8; 16]) {
     (bits, key.0)
 }
 
-/// The keys under which packets of a customer come: those of an IPv4 address its own, and that behind the well-known translator.
+/// The keys under which packets of a customer come: those of an IPv4 address its own, and that behind the
+/// well-known translator.
 pub(super) fn sources(customer: IpAddr) -> impl Iterator<Item = Source> {
     let translated = match customer.to_canonical() {
         IpAddr::V4(client) => Some(source(well_known(client).into())),
@@ -76,7 +79,8 @@ fn table(name: &str) -> String {
     fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
 }
 
-/// The addresses of the interfaces of the calling thread's network namespace, however many routes it has besides.
+/// The addresses of the interfaces of the calling thread's network namespace, however many routes it has
+/// besides.
 ///
 /// # Errors
 /// When the kernel does not tell.

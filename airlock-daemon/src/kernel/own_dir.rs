@@ -1,4 +1,5 @@
-//! A directory for each server process: where its mounts are put together, and, where it has none, its `TMPDIR`.
+//! A directory for each server process: where its mounts are put together, and, where it has none, its
+//! `TMPDIR`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,7 +13,8 @@ use super::users::Ids;
 /// How the names of these directories begin; 32 hexadecimal digits follow.
 const PREFIX: &str = "airlock-server-";
 
-/// Entries of the directory for temporary files that are looked at for what dead daemons left. Everybody may fill it.
+/// Entries of the directory for temporary files that are looked at for what dead daemons left. Everybody may
+/// fill it.
 const LOOKED_AT: usize = 100_000;
 
 /// The directory; removed with this value.
@@ -43,7 +45,8 @@ impl OwnDir {
         Ok(own)
     }
 
-    /// Makes one for a server without mounts of its own, which has these numbers, or ours, and writes to the disk.
+    /// Makes one for a server without mounts of its own, which has these numbers, or ours, and writes to the
+    /// disk.
     pub(super) fn on_disk(ids: Option<Ids>) -> io::Result<Self> {
         let mut own = Self::for_mounts()?;
         let inner = own.stage.with_file_name(name()?);
@@ -77,7 +80,8 @@ impl OwnDir {
 impl Drop for OwnDir {
     fn drop(&mut self) {
         let Some(outer) = self.outer.take() else { return };
-        // What a server may have filled is not looked into here: whoever ends a server must not depend on what it made.
+        // A directory that a server may have filled is not looked into here: whoever ends a server must not
+        // depend on what it made.
         let inner = self.inner.as_deref();
         let dirs = [Some(self.stage.as_path()), Some(self.scratch.as_path()), inner, Some(outer.path())];
         if dirs.into_iter().flatten().try_for_each(fs::remove_dir).is_err() {

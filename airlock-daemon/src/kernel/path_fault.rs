@@ -1,5 +1,5 @@
-//! The part of a path that is at fault: a path names a file by way of directories and links, and a message about its end alone sends
-//! people to the wrong place.
+//! The part of a path that is at fault: a path names a file by way of directories and links, and a message
+//! about its end alone sends people to the wrong place.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,8 +13,8 @@ use super::users::Ids;
 /// Links that are followed, as many as the kernel follows (`path_resolution(7)`).
 const LINKS: usize = 40;
 
-/// Why `path`, which is absolute, leads nowhere for this user (for us where there is none): a sentence that names the link and the
-/// directory or file. None where nothing is found to be wrong.
+/// Why `path`, which is absolute, leads nowhere for this user (for us where there is none): a sentence that
+/// names the link and the directory or file. None where nothing is found to be wrong.
 pub(super) fn path_fault(path: &Path, user: Option<Ids>) -> Option<String> {
     let mut left: VecDeque<OsString> = parts(path);
     let mut at = PathBuf::from("/");

@@ -34,8 +34,8 @@ impl Peer {
         let pid = Some(credentials.pid).filter(|pid| *pid > 0).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
         let handle = match handle_of_peer(socket) {
-            // Before Linux 6.5. Whoever held the number when it connected may have passed it on since; a process of the same
-            // user would have to bring that about.
+            // Before Linux 6.5. Whoever held the number when it connected may have passed it on since; a
+            // process of the same user would have to bring that about.
             Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
                 pidfd_open(pid, PidfdFlags::empty())?
             }
@@ -61,7 +61,7 @@ impl Peer {
         format!("pid {} ({name}), uid {}", self.number(), self.uid)
     }
 
-    /// Whether it still runs: what `/proc` said of its number before was said of it.
+    /// True where it still runs: what `/proc` said of its number before was said of it.
     pub(super) fn lives(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.handle.as_fd(), PollFlags::IN)];
         loop {

@@ -9,12 +9,15 @@
 //!     <instance>_slice/  the same for `kernel.slice`
 //! ```
 //!
-//! A daemon attaches its own links, to servers and slice, before it looks in here; it pins them beside the sets that it finds, and
-//! changes the names. So there is no moment without, whatever the kind of link. What it finds for its servers is ours as a whole, or
-//! it is refused as a whole. That of a slice is replaced whatever it is, since a slice's cgroup outlives daemons: an upgrade after a
-//! crash would find the programs of another version on it each time, and be refused. But it is not replaced by less ([`Hold::not_weaker`]).
+//! A daemon attaches its own links, to servers and slice, before it looks in here; it pins them beside the
+//! sets that it finds, and changes the names. So there is no moment without, whatever the kind of link. The
+//! set that it finds for its servers is ours as a whole, or it is refused as a whole. That of a slice is
+//! replaced whatever it is, since a slice's cgroup outlives daemons: an upgrade after a crash would find the
+//! programs of another version on it each time, and be refused. But it is not replaced by less
+//! ([`Hold::not_weaker`]).
 //!
-//! With a slice the sets stay until [`Pins::remove`], so also when a daemon ends with an error: its units may be there still.
+//! With a slice the sets stay until [`Pins::remove`], so also when a daemon ends with an error: its units may
+//! be there still.
 
 mod found;
 
@@ -35,10 +38,10 @@ const DIRECTORY: &str = "/sys/fs/bpf/airlock";
 const VERSION: &str = "v1";
 /// `BPF_FS_MAGIC`.
 const BPFFS: i64 = 0xcafe_4a11;
-/// What the name of a set ends in until it is in its place, and when it is set aside. No instance is called so.
+/// The suffix of a set until it is in its place, and when it is set aside. No instance is called so.
 const NEW: &str = "_new";
 const OLD: &str = "_old";
-/// What the name of a slice's set ends in.
+/// The suffix of a slice's set.
 const SLICE: &str = "_slice";
 
 /// Why links are not pinned.
@@ -50,11 +53,11 @@ pub enum PinsError {
     /// A file or directory refused.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempt.
         action: &'static str,
         /// Where.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// There are pins, and they are not a whole set of ours.
@@ -62,7 +65,7 @@ pub enum PinsError {
     Foreign {
         /// The directory of the set.
         directory: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// There are pins that hold the units of a slice by more than could be attached now.
@@ -87,7 +90,7 @@ impl PinsError {
         }
     }
 
-    /// What helps.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         match self {
             Self::NotBpffs(_) => "mount one: mount -t bpf bpf /sys/fs/bpf".to_owned(),
@@ -107,7 +110,7 @@ impl PinsError {
         }
     }
 
-    /// Whether there are pins that somebody has to look at.
+    /// True where there are pins that somebody has to look at.
     pub(super) fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign { .. } | Self::Stronger { .. })
     }
@@ -120,7 +123,8 @@ pub(super) struct Hold<'a> {
     pub(super) base: &'a Path,
     /// `kernel.bpffs`.
     pub(super) bpffs: Option<&'a Path>,
-    /// Whether there is a slice, whose units outlive a daemon that ends with an error. Otherwise the sets go with their values.
+    /// True where there is a slice, whose units outlive a daemon that ends with an error. Otherwise the sets
+    /// go with their values.
     pub(super) stays: bool,
 }
 
@@ -153,13 +157,14 @@ impl Hold<'_> {
     /// Pins the links of servers, which are attached already, in the place of the set that may be there.
     ///
     /// # Errors
-    /// When there is no bpffs or it does not let us, and when the set that is there is not ours as a whole; nothing of it is
-    /// changed then.
+    /// When there is no bpffs or it does not let us, and when the set that is there is not ours as a whole;
+    /// nothing of it is changed then.
     pub(super) fn take(self, links: &Links) -> Result<Pins, PinsError> {
         self.replace(&instance(self.base), links, |directory| found::whole(directory, links))
     }
 
-    /// Pins the links of a slice, which are attached already, in the place of whatever set an earlier daemon left.
+    /// Pins the links of a slice, which are attached already, in the place of whatever set an earlier daemon
+    /// left.
     ///
     /// # Errors
     /// When there is no bpffs or it does not let us.
@@ -167,8 +172,9 @@ impl Hold<'_> {
         self.replace(&slice_of(self.base), links, |directory| found::any(directory, links))
     }
 
-    /// Whether the links that are attached now hold the units of a slice by everything that an earlier daemon left on them. Where
-    /// its sets stand, those of servers and of the slice are changed together or not at all: what is host-wide is in the first.
+    /// True where the links that are attached now hold the units of a slice by everything that an earlier
+    /// daemon left on them. Where its sets stand, those of servers and of the slice are changed together or
+    /// not at all: what is host-wide is in the first.
     ///
     /// # Errors
     /// [`PinsError::Stronger`] when they do not.
@@ -242,12 +248,13 @@ impl Hold<'_> {
             .map_err(failed("create the directory", &version))?;
         let directory = version.join(name);
         let (old, new) = (version.join(format!("{name}{OLD}")), version.join(format!("{name}{NEW}")));
-        // A daemon that was killed while it took over: its own set was not in force yet, or the old one not any more.
+        // A daemon that was killed while it took over: its own set was not in force yet, or the old one not
+        // any more.
         if old.exists() && !directory.exists() {
             fs::rename(&old, &directory).map_err(failed("put back", &old))?;
         }
         let found = if directory.exists() { check(&directory)? } else { Found::Nothing };
-        // What is there is ours, or nothing: from here on it is replaced as a whole.
+        // The set there is ours, or nothing: from here on it is replaced as a whole.
         for rest in [&old, &new] {
             remove(rest)?;
         }
@@ -258,7 +265,7 @@ impl Hold<'_> {
             fs::rename(&new, &directory).map_err(failed("put the new pins in their place", &directory))
         });
         if let Err(error) = built {
-            // What was there stays: it holds nobody who is not held by our own links as well.
+            // The earlier set stays: it holds nobody who is not held by our own links as well.
             let _ = remove(&new);
             return Err(error);
         }

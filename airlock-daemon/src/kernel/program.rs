@@ -1,4 +1,5 @@
-//! A program that is executed by a confined child: all that execve(2) takes, prepared while memory may still be taken.
+//! A program that is executed by a confined child: all that execve(2) takes, prepared while memory may still
+//! be taken.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
@@ -28,7 +29,7 @@ pub(super) enum StartError {
 /// Strings as the kernel takes them: pointers with a null one at the end.
 struct Strings {
     pointers: Vec<*const libc::c_char>,
-    // What they point to.
+    // The strings that they point to.
     _strings: Vec<CString>,
 }
 
@@ -81,8 +82,8 @@ impl Program {
         })
     }
 
-    /// Starts it in a child that confines itself first, and returns when the program runs or will not. Our copies of its streams
-    /// are closed by then.
+    /// Starts it in a child that confines itself first, and returns when the program runs or will not. Our
+    /// copies of its streams are closed by then.
     pub(super) fn start(self, confinement: &Confinement) -> Result<Child, StartError> {
         let (mut reader, writer) = UnixStream::pair().map_err(StartError::Clone)?;
         let faults = writer.as_raw_fd();
@@ -120,8 +121,8 @@ impl Program {
         }
     }
 
-    /// In the child: confines it and executes the program; why it is still here. No step means the last one, which is none of the
-    /// cage. What is wrong is told on `faults`, which stays open until then.
+    /// In the child: confines it and executes the program; why it is still here. No step means the last one,
+    /// which is none of the cage. A fault is told on `faults`, which stays open until then.
     fn become_it(
         &self,
         confinement: &Confinement,
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_is_named_and_the_program_does_not_run() {
-        // Nobody is born in what is no cgroup, and every write to this device fails, as one to a removed cgroup does.
+        // Nobody is born in what is no cgroup, and every write to this device fails, as one to a removed
+        // cgroup does.
         let entrance = Entrance {
             dir: File::open("/").expect("a directory"),
             procs: OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"),

@@ -1,5 +1,5 @@
-//! The sum of what the kernel refused to the processes of each server, since one of them was last started: it often says why a
-//! server does not start.
+//! The sum of what the kernel refused to the processes of each server, since one of them was last started: it
+//! often says why a server does not start.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What the kernel half does on this host, layer by layer, for `airlock kernel doctor`, `/info` and the log.
+//! The effect of the kernel half on this host, layer by layer, for `airlock kernel doctor`, `/info` and the
+//! log.
 
 use std::fmt;
 
@@ -13,11 +14,12 @@ pub struct Report {
     pub mode: KernelMode,
     /// The release of the running kernel, as `uname -r` prints it.
     pub kernel: String,
-    /// The rung that was proved by attaching the programs and trying to get past them; none without any pinning.
+    /// The rung that was proved by attaching the programs and trying to get past them; none without any
+    /// pinning.
     pub rung: Option<Rung>,
     /// The weakest rung that the configuration accepts.
     pub minimum_rung: Rung,
-    /// What may be claimed on this rung, in a sentence.
+    /// The claim of this rung, in a sentence.
     pub claim: &'static str,
     /// Each layer, active or not, and why.
     pub layers: Vec<Layer>,
@@ -28,14 +30,14 @@ pub struct Report {
 pub struct Layer {
     /// A short name.
     pub name: String,
-    /// Whether it is in force.
+    /// True where it is in force.
     pub active: bool,
-    /// What it does, or why it is not in force.
+    /// Its effect, or why it is not in force.
     pub detail: String,
     /// The number of the system error that refused it, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
-    /// What would put it in force.
+    /// The remedy that would put it in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -67,7 +69,7 @@ impl Layer {
 }
 
 impl Report {
-    /// Whether a layer of this name is in force.
+    /// True where a layer of this name is in force.
     pub fn is_active(&self, name: &str) -> bool {
         self.layers.iter().any(|layer| layer.name == name && layer.active)
     }

@@ -112,7 +112,8 @@ fn whole(
     attached.map(|()| links)
 }
 
-/// Makes a cgroup the cage that the host-wide programs and the guard know, and that has doors where it is the slice's.
+/// Makes a cgroup the cage that the host-wide programs and the guard know, and that has doors where it is the
+/// slice's.
 pub(super) fn set_cage(ebpf: &mut Ebpf, cage: Cage, cgroup: &File) -> Result<(), LoadError> {
     let map = ebpf.map_mut(CAGES).ok_or(LoadError::Foreign(CAGES))?;
     let mut cages = CgroupArray::try_from(map).map_err(map_failed(CAGES))?;

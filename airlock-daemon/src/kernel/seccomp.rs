@@ -1,7 +1,8 @@
 //! The filter of system calls that a server gets before its program is executed; see seccomp(2).
 //!
-//! Three filters stand one above the other, and the strictest answer counts: foreign ways into the kernel (`ENOSYS`), `clone3`
-//! (`ENOSYS`, so that a C library takes `clone`, whose flags a filter can see), and the table of [`super::syscalls`] (`EPERM`).
+//! Three filters stand one above the other, and the strictest answer counts: foreign ways into the kernel
+//! (`ENOSYS`), `clone3` (`ENOSYS`, so that a C library takes `clone`, whose flags a filter can see), and the
+//! table of [`super::syscalls`] (`EPERM`).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub(super) const NAME: &str = "seccomp";
 #[derive(Debug)]
 pub(super) struct Filters(Vec<BpfProgram>);
 
-/// What is done about sockets.
+/// The rule for sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sockets {
     /// Unix sockets only.
@@ -54,7 +55,7 @@ pub(super) fn filters(sockets: Sockets) -> Result<&'static Filters, String> {
     built.as_ref().map_err(Clone::clone)
 }
 
-/// What the filters refuse, for the doctor.
+/// The refusals of the filters, for the doctor.
 pub(super) fn refused() -> String {
     let groups = std::iter::once(&FAMILIES).chain(SERVERS).chain(NOBODY);
     groups.map(|group| group.why).collect::<Vec<_>>().join("; ")
@@ -114,12 +115,15 @@ fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProg
         .map_err(|error| error.to_string())
 }
 
-/// Numbers from here on are those of x32, another set of system calls that x86-64 kernels may have, under the same architecture.
+/// Numbers from here on are those of x32, another set of system calls that x86-64 kernels may have, under the
+/// same architecture.
 const X32: u32 = 0x4000_0000;
 
-/// Refuses what is not of this architecture's own set of system calls: the filters below would take its numbers for others.
+/// Refuses what is not of this architecture's own set of system calls: the filters below would take its
+/// numbers for others.
 ///
-/// A call by another architecture's gate ends the process, by the filters below; one by x32 is a number that does not exist.
+/// A call by another architecture's gate ends the process, by the filters below; one by x32 is a number that
+/// does not exist.
 fn native_only() -> BpfProgram {
     const LOAD_WORD: u16 = 0x20;
     const JUMP_IF_AT_LEAST: u16 = 0x35;
@@ -135,7 +139,7 @@ fn native_only() -> BpfProgram {
     ]
 }
 
-/// What seccomp(2) is given.
+/// The argument of seccomp(2).
 #[repr(C)]
 struct Program {
     length: libc::c_ushort,
@@ -143,7 +147,8 @@ struct Program {
 }
 
 impl Filters {
-    /// Puts the calling thread under the filters, for good. It has to have given up new privileges. Makes system calls only.
+    /// Puts the calling thread under the filters, for good. It has to have given up new privileges. Makes
+    /// system calls only.
     pub(super) fn install(&self) -> io::Result<()> {
         self.with_flags(0)
     }
@@ -161,7 +166,8 @@ impl Filters {
                 return Err(io::Error::from_raw_os_error(libc::E2BIG));
             };
             let program = Program { length, instructions: filter.as_ptr() };
-            // SAFETY: the program and its instructions live for the call, which copies them; its length is its own.
+            // SAFETY: the program and its instructions live for the call, which copies them; its length is
+            // its own.
             let result = unsafe {
                 libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
             };

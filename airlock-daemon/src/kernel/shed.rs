@@ -1,5 +1,5 @@
-//! The memory of the daemon, given back by a copy of it that stays: what keys, tokens and calls were in it are nobody's there, and
-//! pages that the daemon changes are not kept twice.
+//! The memory of the daemon, given back by a copy of it that stays: what keys, tokens and calls were in it
+//! are nobody's there, and pages that the daemon changes are not kept twice.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,8 +9,9 @@ const STACK: usize = 64 * 1024;
 /// The size of the largest page of any architecture that this is built for.
 const PAGE: usize = 64 * 1024;
 
-/// Unmaps whatever the calling process, a copy of one thread, has that can hold data, but for the stack on which it runs and the
-/// place of `errno`. It may do nothing but system calls afterwards, and is to end without returning from where it was started.
+/// Unmaps whatever the calling process, a copy of one thread, has that can hold data, but for the stack on
+/// which it runs and the place of `errno`. It may do nothing but system calls afterwards, and is to end
+/// without returning from where it was started.
 ///
 /// # Errors
 /// Where `/proc` does not tell what is mapped.
@@ -57,8 +58,8 @@ pub(super) fn shed() -> io::Result<()> {
                 end = lowest.saturating_sub(STACK) & !(PAGE - 1);
             }
             if start < end {
-                // SAFETY: neither this function nor the system calls after it use what is there: the code is in files, and the
-                // stack and the place of errno are left out.
+                // SAFETY: neither this function nor the system calls after it use what is there: the code is
+                // in files, and the stack and the place of errno are left out.
                 unsafe { libc::syscall(libc::SYS_munmap, start, end.wrapping_sub(start)) };
             }
         }
@@ -77,7 +78,8 @@ struct Map {
 }
 
 impl Map {
-    /// Takes a byte; at the end of a line, where that is of a range that holds data of the daemon's, the range.
+    /// Takes a byte; at the end of a line, where that is of a range that holds data of the daemon's, the
+    /// range.
     fn take(&mut self, byte: u8) -> Option<(usize, usize)> {
         match (self.field, byte) {
             (_, b'\n') => {

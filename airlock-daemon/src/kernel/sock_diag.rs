@@ -12,8 +12,8 @@ const BY_FAMILY: u16 = 20;
 /// `AF_UNIX`, and `SOCK_DGRAM`.
 const AF_UNIX: u8 = 1;
 const DATAGRAMS: u8 = 2;
-/// `TCP_ESTABLISHED`, `TCP_CLOSE` and `TCP_LISTEN`, which unix sockets have as well. One of datagrams is in the first as soon as
-/// somebody has connected to it.
+/// `TCP_ESTABLISHED`, `TCP_CLOSE` and `TCP_LISTEN`, which unix sockets have as well. One of datagrams is in
+/// the first as soon as somebody has connected to it.
 const STATES: [u8; 3] = [1, 7, LISTENING];
 const LISTENING: u8 = 10;
 /// `UDIAG_SHOW_VFS`, and its answer `UNIX_DIAG_VFS`: the inode and the device of the socket's file.
@@ -26,7 +26,8 @@ const MESSAGE: usize = 16;
 /// The cookie (`SO_COOKIE`) of the unix socket that listens, or is sent datagrams, at a path.
 ///
 /// # Errors
-/// When there is no such file, when nobody listens there, and when the kernel does not tell (`unix_diag` is a module of it).
+/// When there is no such file, when nobody listens there, and when the kernel does not tell (`unix_diag` is a
+/// module of it).
 pub(super) fn cookie_of(path: &Path) -> io::Result<u64> {
     let file = fs::metadata(path)?;
     let device = (rustix::fs::major(file.dev()) << 20) | rustix::fs::minor(file.dev());
@@ -43,8 +44,8 @@ pub(super) fn cookie_of(path: &Path) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "nobody listens there"))
 }
 
-/// The cookie of a socket, if others reach it by this file, which those that were accepted there have as well. The kernel tells the
-/// lower half of an inode's number.
+/// The cookie of a socket, if others reach it by this file, which those that were accepted there have as
+/// well. The kernel tells the lower half of an inode's number.
 fn cookie(socket: &[u8], inode: u64, device: u32) -> Option<u64> {
     let (_, file) = attributes(socket.get(MESSAGE..)?).find(|(kind, _)| *kind == FILE)?;
     let word = |at: usize| Some(u32::from_ne_bytes(file.get(at..at + 4)?.try_into().ok()?));

@@ -1,7 +1,7 @@
 //! The sockets that the early drop protects: only packets to these are ever dropped.
 //!
-//! A socket for all addresses stands in the map once for each address of this host, so that packets to a host behind this one
-//! pass. Addresses come and go: the control thread compares from time to time.
+//! A socket for all addresses stands in the map once for each address of this host, so that packets to a host
+//! behind this one pass. Addresses come and go: the control thread compares from time to time.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ pub(super) struct Sockets {
     map: HashMap<MapData, [u8; 18], u8>,
     listening: Vec<SocketAddr>,
     written: BTreeSet<[u8; 18]>,
-    /// What did not work the last time.
+    /// The failure of the last time.
     said: Option<String>,
 }
 

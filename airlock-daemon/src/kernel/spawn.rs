@@ -34,7 +34,8 @@ use crate::config::units::ByteSize;
 /// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The user of servers whose configuration names none, where it exists and this process may become it; `sysusers.d` makes it.
+/// The user of servers whose configuration names none, where it exists and this process may become it;
+/// `sysusers.d` makes it.
 const DEFAULT_USER: &str = "airlock-mcp";
 
 /// Why mode `required` starts no server as root that nobody asked for, and what to do.
@@ -54,7 +55,7 @@ pub struct ServerCommand {
     pub working_dir: PathBuf,
     /// The user it runs as; when absent [`DEFAULT_USER`], or the daemon's own where that cannot be.
     pub user: Option<String>,
-    /// What of the file system it has; what its user has when absent.
+    /// The part of the file system that it has; that of its user when absent.
     pub files: Option<Files>,
 }
 
@@ -66,7 +67,7 @@ pub enum SpawnError {
     NotFound {
         /// The upstream.
         upstream: String,
-        /// What was looked for.
+        /// The program that was looked for.
         program: PathBuf,
         /// Where, or which part of its path is at fault.
         place: String,
@@ -84,7 +85,7 @@ pub enum SpawnError {
     Relative {
         /// The upstream.
         upstream: String,
-        /// What was written.
+        /// The name that was written.
         program: PathBuf,
     },
     /// The working directory is none.
@@ -116,9 +117,9 @@ pub enum SpawnError {
     Confine {
         /// The upstream.
         upstream: String,
-        /// What it tried.
+        /// The step.
         step: Step,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The kernel did not execute the program.
@@ -128,7 +129,7 @@ pub enum SpawnError {
         upstream: String,
         /// The file.
         program: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
         /// Which part of its path is at fault, or what to look at.
         fault: String,
@@ -138,17 +139,17 @@ pub enum SpawnError {
     Prepare {
         /// The upstream.
         upstream: String,
-        /// What was tried.
+        /// The attempt.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// What it is to have of the file system.
+    /// Its part of the file system.
     #[error("{detail}")]
     Files {
         /// The upstream.
         upstream: String,
-        /// What is wrong, and the remedy.
+        /// The fault, and the remedy.
         detail: String,
     },
     /// The leaf cgroup refused.
@@ -173,7 +174,7 @@ pub struct Cell {
     pub(super) open_files: Option<u32>,
     pub(super) tmp: ByteSize,
     pub(super) file_size: Option<ByteSize>,
-    /// Whether it may start no server as root by omission.
+    /// True where it may start no server as root by omission.
     pub(super) strict: bool,
     pub(super) network: PinNetwork,
     pub(super) hidden: Vec<PathBuf>,
@@ -193,7 +194,7 @@ pub struct ServerProcess {
 }
 
 impl Cell {
-    /// Whether the programs that refuse the network are in force in this cell.
+    /// True where the programs that refuse the network are in force in this cell.
     pub fn is_pinned(&self) -> bool {
         self.pinned
     }
@@ -320,17 +321,19 @@ impl Cell {
     }
 }
 
-/// Whether servers whose configuration names no user run as one of their own, and not as Airlock's. Asks the name service.
+/// True where servers whose configuration names no user run as one of their own, and not as Airlock's. Asks
+/// the name service.
 pub fn has_default_user() -> bool {
     default_user().is_ok_and(|ids| ids.is_some())
 }
 
-/// Whether a server whose configuration names this user would run as root by omission. Asks the name service where it names none.
+/// True where a server whose configuration names this user would run as root by omission. Asks the name
+/// service where it names none.
 pub fn is_root_by_omission(user: Option<&str>) -> bool {
     user.is_none() && is_root(default_user().ok().flatten())
 }
 
-/// Whether whoever becomes this user, or stays who we are, is root.
+/// True where whoever becomes this user, or stays who we are, is root.
 fn is_root(ids: Option<Ids>) -> bool {
     ids.map_or_else(|| rustix::process::geteuid().is_root(), |ids| ids.uid == 0)
 }
@@ -410,7 +413,8 @@ impl ServerProcess {
         self.child.program().as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The end of the server, to be waited for. Call inside of a runtime with I/O, before the server was killed here.
+    /// The end of the server, to be waited for. Call inside of a runtime with I/O, before the server was
+    /// killed here.
     ///
     /// # Errors
     /// When there is no descriptor left.
@@ -418,7 +422,8 @@ impl ServerProcess {
         Exit::of(self.child.pid())
     }
 
-    /// How the server ended, if it did by itself; never waits for it. What it left behind in its cell is killed then.
+    /// How the server ended, if it did by itself; never waits for it. Processes that it left behind in its
+    /// cell are killed then.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         if self.child.status().is_none() && self.child.has_ended() {
             self.kill();
@@ -426,7 +431,8 @@ impl ServerProcess {
         self.child.status()
     }
 
-    /// Kills the server and all that it started, waits for its end and removes its cell; how it ended. Idempotent.
+    /// Kills the server and all that it started, waits for its end and removes its cell; how it ended.
+    /// Idempotent.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         if let Some(status) = self.child.status() {
             return Some(status);

@@ -1,8 +1,8 @@
 //! Removing what a server made in a directory on disk: whatever it built there, no recursion follows it.
 //!
-//! A tree is not walked but taken apart: what lies in a directory of the top is lifted to the top, until there is nothing but
-//! files and empty directories. So two descriptors and one name at a time are enough for any depth, and each step is counted. All
-//! is done by descriptors, and no link is followed.
+//! A tree is not walked but taken apart: what lies in a directory of the top is lifted to the top, until
+//! there is nothing but files and empty directories. So two descriptors and one name at a time are enough for
+//! any depth, and each step is counted. All is done by descriptors, and no link is followed.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -43,8 +43,8 @@ impl Budget {
     }
 }
 
-/// Has a thread of its own remove directories with all that is in them. What cannot be removed is told with its path; the next
-/// daemon that starts tries again.
+/// Has a thread of its own remove directories with all that is in them. A file that cannot be removed is told
+/// with its path; the next daemon that starts tries again.
 pub(super) fn away(claim: Claim) {
     static QUEUE: OnceLock<Option<SyncSender<Claim>>> = OnceLock::new();
     let queue = QUEUE.get_or_init(|| {
@@ -113,7 +113,7 @@ fn empty(top: &impl AsFd, budget: &mut Budget) -> io::Result<()> {
 /// Removes a file or an empty directory.
 fn drop_entry(dir: &impl AsFd, name: &CStr) -> Result<(), Errno> {
     match unlinkat(dir, name, AtFlags::empty()) {
-        // What Linux refuses a directory with.
+        // The error with which Linux refuses a directory.
         Err(Errno::ISDIR) => unlinkat(dir, name, AtFlags::REMOVEDIR),
         Err(Errno::NOENT) => Ok(()),
         done => done,
@@ -153,7 +153,7 @@ fn lift(top: &impl AsFd, name: &CStr, lifted: &mut u64, budget: &mut Budget) -> 
         refused = moved.err().or(refused);
     }
     match (unlinkat(top, name, AtFlags::REMOVEDIR), refused) {
-        // What was moved while it was listed may have hidden something: the next round finds it.
+        // A directory that was moved while it was listed may have hidden something: the next round finds it.
         (Ok(()), _) | (Err(Errno::NOTEMPTY | Errno::EXIST), None) => Ok(()),
         (Err(_), Some(error)) | (Err(error), None) => Err(error.into()),
     }
@@ -163,8 +163,8 @@ fn lift(top: &impl AsFd, name: &CStr, lifted: &mut u64, budget: &mut Budget) -> 
 fn enter(parent: &impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let looked = openat(parent, name, flags | OFlags::PATH, Mode::empty())?;
-    // By its descriptor, so that it is this directory and none that a name leads to. Refused for what is somebody else's, which
-    // may be accessible all the same.
+    // By its descriptor, so that it is this directory and none that a name leads to. Refused for what is
+    // somebody else's, which may be accessible all the same.
     let _ = fs::set_permissions(
         format!("/proc/self/fd/{}", looked.as_raw_fd()),
         fs::Permissions::from_mode(0o700),

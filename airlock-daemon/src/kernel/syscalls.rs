@@ -1,16 +1,18 @@
 //! The system calls that no server is given, as data: each group with the reason why.
 //!
-//! It is a list of what is refused and not of what is allowed, because servers are programs of strangers on every runtime there
-//! is, and what such a program does for itself has to work on the day its C library takes to a new system call. A group stands
-//! here when it leads out of the cage, reaches other processes, or opens a part of the kernel that a server has no use for.
-//! All of it fails with `EPERM`, so that a program may go on without.
+//! It is a list of what is refused and not of what is allowed, because servers are programs of strangers on
+//! every runtime there is, and what such a program does for itself has to work on the day its C library takes
+//! to a new system call. A group stands here when it leads out of the cage, reaches other processes, or opens
+//! a part of the kernel that a server has no use for. All of it fails with `EPERM`, so that a program may go
+//! on without.
 
 use libc::{
     AF_INET, AF_INET6, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
     CLONE_NEWUSER, CLONE_NEWUTS, S_IFBLK, S_IFCHR, S_IFMT, TIOCLINUX, TIOCSTI, c_long,
 };
 
-/// A system call, and when it is refused: always where `when` is empty, otherwise where all conditions of one row hold.
+/// A system call, and when it is refused: always where `when` is empty, otherwise where all conditions of one
+/// row hold.
 pub(super) struct Call {
     /// Its number on this architecture.
     pub(super) number: c_long,
@@ -18,8 +20,8 @@ pub(super) struct Call {
     pub(super) when: &'static [&'static [When]],
 }
 
-/// What the lower 32 bits of an argument, counted from zero, have to be for a refusal. The upper ones are not looked at: the
-/// kernel itself takes these arguments as 32-bit numbers.
+/// The value of the lower 32 bits of an argument, counted from zero, for which a call is refused. The upper
+/// ones are not looked at: the kernel itself takes these arguments as 32-bit numbers.
 #[derive(Clone, Copy)]
 pub(super) enum When {
     /// Another value.
@@ -30,7 +32,7 @@ pub(super) enum When {
 
 /// Calls that are refused for one reason.
 pub(super) struct Group {
-    /// What for.
+    /// The reason.
     pub(super) why: &'static str,
     /// Which.
     pub(super) calls: &'static [Call],
@@ -78,8 +80,9 @@ const fn has(flag: i32) -> When {
     When::Has(0, bits(flag), bits(flag))
 }
 
-/// Sockets of other families. A kernel that has the cage's programs refuses most of them anyway; this one also those that
-/// `cgroup/sock_create` does not see: netlink, packet, vsock, the crypto interface and what a later kernel brings.
+/// Sockets of other families. A kernel that has the cage's programs refuses most of them anyway; this one
+/// also those that `cgroup/sock_create` does not see: netlink, packet, vsock, the crypto interface and what a
+/// later kernel brings.
 pub(super) const FAMILIES: Group = Group {
     why: "sockets of other families than unix",
     calls: &[
@@ -88,7 +91,8 @@ pub(super) const FAMILIES: Group = Group {
     ],
 };
 
-/// The same in a cage whose programs refuse IP: that is left to them, because they tell of it and a filter cannot.
+/// The same in a cage whose programs refuse IP: that is left to them, because they tell of it and a filter
+/// cannot.
 pub(super) const FAMILIES_BUT_IP: Group = Group {
     why: "sockets of other families than unix and IP",
     calls: &[
@@ -133,8 +137,9 @@ pub(super) const SERVERS: &[Group] = &[
         ],
     },
     Group {
-        // Servers of one user are neighbours. A call that names no process is for the caller itself; one that names a user, or
-        // everybody, is for all of them. What a program calls by its own number it may call without.
+        // Servers of one user are neighbours. A call that names no process is for the caller itself; one that
+        // names a user, or everybody, is for all of them. A program may leave its own number out of such a
+        // call.
         why: "limits, priority, processors and pages of other processes, and signals to everybody",
         calls: &[
             Call { number: libc::SYS_prlimit64, when: OTHERS },
@@ -247,7 +252,8 @@ pub(super) const NOBODY: &[Group] = &[
         ],
     },
     Group {
-        // Another personality makes some of the kernel's protections void. Asking for the one in force (all bits) is free.
+        // Another personality makes some of the kernel's protections void. Asking for the one in force (all
+        // bits) is free.
         why: "the habits of other systems",
         calls: &[
             Call { number: libc::SYS_personality, when: &[&[When::IsNot(0, 0), When::IsNot(0, u32::MAX)]] },

@@ -1,4 +1,5 @@
-//! Which systemd unit a process belongs to, as its cgroup tells: nobody leaves the cgroup of a unit but who may write to cgroups.
+//! Which systemd unit a process belongs to, as its cgroup tells: nobody leaves the cgroup of a unit but who
+//! may write to cgroups.
 
 use std::path::Path;
 
@@ -50,7 +51,8 @@ fn unit_at<'a>(place: &'a Path, manager: &Path) -> Option<&'a str> {
     let below = place.strip_prefix(manager).ok()?;
     let mut names = below.iter().map(|name| name.to_str());
     let name = names.find(|name| !name.is_some_and(|name| name.strip_suffix(".slice").is_some()))??;
-    // systemd writes an underscore before names that are files of cgroups elsewhere, and before those that begin with one.
+    // systemd writes an underscore before names that are files of cgroups elsewhere, and before those that
+    // begin with one.
     let name = name.strip_prefix('_').unwrap_or(name);
     is_unit_name(name).then_some(name)
 }

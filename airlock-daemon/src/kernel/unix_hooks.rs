@@ -1,7 +1,8 @@
-//! The two programs that the loader library has no attach type for: `connect_unix` and `sendmsg_unix` (Linux 6.7).
+//! The two programs that the loader library has no attach type for: `connect_unix` and `sendmsg_unix` (Linux
+//! 6.7).
 //!
-//! They refuse every connection and every addressed datagram of unix sockets that were born in the cgroup. Their instructions
-//! come from the same object as all others, and are loaded and linked by `bpf(2)` itself.
+//! They refuse every connection and every addressed datagram of unix sockets that were born in the cgroup.
+//! Their instructions come from the same object as all others, and are loaded and linked by `bpf(2)` itself.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -49,7 +50,8 @@ pub(super) struct UnixHookError {
     pub(super) source: io::Error,
 }
 
-/// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of `ebpf`.
+/// Loads both programs and links them to the cgroup whose directory is open as `cgroup`. They use the maps of
+/// `ebpf`.
 pub(super) fn attach(ebpf: &Ebpf, cgroup: &File) -> Result<Links, UnixHookError> {
     let failed = |hook: Hook| move |source| UnixHookError { hook: hook.name(), source };
     let object = relocated(ebpf).map_err(failed(Hook::ConnectUnix))?;
@@ -68,7 +70,8 @@ fn relocated(ebpf: &Ebpf) -> io::Result<Object> {
     let mut object = Object::parse(OBJECT.unwrap_or_default()).map_err(io::Error::other)?;
     let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let maps = object.maps.clone();
-    // A map that these two programs do not use may have gone to its owner: it stands in none of their instructions.
+    // A map that these two programs do not use may have gone to its owner: it stands in none of their
+    // instructions.
     let places = maps.iter().map(|(name, map)| {
         let fd = ebpf.map(name).and_then(descriptor).unwrap_or(-1);
         (name.as_str(), fd, map)

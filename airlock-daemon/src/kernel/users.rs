@@ -15,13 +15,14 @@ pub(super) struct Ids {
     pub(super) gid: libc::gid_t,
 }
 
-/// How long a name service may take. One of the host's own answers within milliseconds, one of a directory within seconds.
+/// How long a name service may take. One of the host's own answers within milliseconds, one of a directory
+/// within seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions that may be open at a time. As many threads wait at most for a name service that answers nobody.
 const OPEN: usize = 16;
 
-/// Asks the name service for a user; `None` where it does not exist. Waits a few seconds at most: whoever else asks is not held up by a
-/// question that nobody answers.
+/// Asks the name service for a user; `None` where it does not exist. Waits a few seconds at most: whoever
+/// else asks is not held up by a question that nobody answers.
 pub(super) fn look_up(name: &str) -> io::Result<Option<Ids>> {
     static QUESTIONS: Questions = Questions { open: AtomicUsize::new(0) };
     let name = CString::new(name).map_err(io::Error::other)?;
@@ -89,12 +90,13 @@ fn ask(name: &CStr) -> io::Result<Option<Ids>> {
         match error {
             0 if found.is_null() => return Ok(None),
             0 => {
-                // SAFETY: the call succeeded and found an entry, so it filled this one; only plain numbers are read.
+                // SAFETY: the call succeeded and found an entry, so it filled this one; only plain numbers
+                // are read.
                 let entry = unsafe { entry.assume_init_ref() };
                 return Ok(Some(Ids { uid: entry.pw_uid, gid: entry.pw_gid }));
             }
             libc::ERANGE => {}
-            // What "no such user" looks like with some name services.
+            // The error for "no such user" of some name services.
             libc::ENOENT | libc::ESRCH => return Ok(None),
             error => return Err(io::Error::from_raw_os_error(error)),
         }

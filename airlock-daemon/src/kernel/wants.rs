@@ -1,24 +1,26 @@
-//! What of the file system a server is to have: [`super::landlock`] makes rules of it, and [`super::mounts`] a root.
+//! The part of the file system that a server is to have: [`super::landlock`] makes rules of it, and
+//! [`super::mounts`] a root.
 
 use std::path::{Path, PathBuf};
 
 use crate::config::schema::{Files, PinNetwork};
 use crate::config::units::ByteSize;
 
-/// What steers the kernel: read and executed, never written.
+/// Files that steer the kernel: read and executed, never written.
 pub(super) const READ_ONLY: [&str; 2] = [PROC, "/sys"];
 /// The directory that tells of processes.
 pub(super) const PROC: &str = "/proc";
-/// What shows the kernel's inside, the links of the cage, and the host's message queues: hidden, whoever would be allowed to look.
+/// File systems that show the kernel's inside, the links of the cage, and the host's message queues: hidden,
+/// whoever would be allowed to look.
 pub(super) const INSIDE: [&str; 5] =
     ["/dev/mqueue", "/sys/fs/bpf", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/tracing"];
 /// Where devices are. The directory can be listed; which of them are a server's, [`super::landlock`] says.
 pub(super) const DEVICES: &str = "/dev";
-/// What a server with `files` has besides what they name: programs and their configuration.
+/// The files of every server with `files`, besides those that they name: programs and their configuration.
 pub(super) const SYSTEM: [&str; 9] =
     ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
 
-/// What one server has.
+/// The files of one server.
 #[derive(Debug)]
 pub(super) struct Wants<'a> {
     /// `files` of its configuration.
@@ -47,9 +49,11 @@ pub(super) enum Given {
 }
 
 impl Wants<'_> {
-    /// What a server with `files` has besides the system's: its program, where it starts, and what they name.
+    /// The files of a server with `files` besides the system's: its program, where it starts, and those that
+    /// they name.
     pub(super) fn named(&self) -> impl Iterator<Item = (&Path, Given)> {
-        // The root directory is where a server starts whose configuration names no other, and no wish to read everything.
+        // The root directory is where a server starts whose configuration names no other, and no wish to read
+        // everything.
         let working_dir = Some(self.working_dir).filter(|dir| *dir != Path::new("/"));
         let files = |how| {
             let listed = self.files.map(|files| match how {

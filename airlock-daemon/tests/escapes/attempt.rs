@@ -1,4 +1,4 @@
-//! What an attempt is, and what has to become of it.
+//! An attempt, and the fate that it must have.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,25 +7,26 @@ use std::path::PathBuf;
 use airlock::config::schema::Rung;
 use serde::{Deserialize, Serialize};
 
-/// What an attempt does.
+/// The work of an attempt.
 type Act = Box<dyn Fn(&Place) -> io::Result<()> + Send + Sync>;
 
 /// One attempt to get out.
 pub(crate) struct Attempt {
     pub(crate) name: &'static str,
-    /// What it tries, for the table.
+    /// The attempt in words, for the table.
     pub(crate) tries: String,
     /// The attempt itself; runs in the cage, in a process of its own with one thread.
     pub(crate) act: Act,
-    /// What somebody outside does for it.
+    /// The help of somebody outside.
     pub(crate) help: Help,
     /// The rung from which on it is refused, to root as to nobody; below it is open.
     pub(crate) from: Rung,
-    /// Whether root may do it in the cage, on every rung: it is the owner, and nothing here takes that away.
+    /// True where root may do it in the cage, on every rung: it is the owner, and nothing here takes that
+    /// away.
     pub(crate) root_may: bool,
     /// The version of Landlock from which on it is refused to root; 0 where something else refuses it.
     pub(crate) landlock: i32,
-    /// Whether namespaces refuse it on every rung, to root as to nobody, on a host that permits them.
+    /// True where namespaces refuse it on every rung, to root as to nobody, on a host that permits them.
     pub(crate) namespaces: bool,
     /// Process ids of its own refuse it on every rung, where a server has them.
     pub(crate) own_processes: bool,
@@ -33,11 +34,11 @@ pub(crate) struct Attempt {
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
     pub(crate) lacks: &'static [i32],
-    /// Whether somebody outside must have noticed it when it succeeds.
+    /// True where somebody outside must have noticed it when it succeeds.
     pub(crate) knocks: bool,
 }
 
-/// What an accomplice outside does.
+/// The work of an accomplice outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Help {
     Nothing,
@@ -82,12 +83,12 @@ impl Attempt {
         Self { root_may: true, ..self }
     }
 
-    /// What refuses it to root is Landlock of at least this version.
+    /// Landlock of at least this version refuses it to root.
     pub(crate) fn by_landlock(self, landlock: i32) -> Self {
         Self { landlock, ..self }
     }
 
-    /// What refuses it on every rung are namespaces.
+    /// Namespaces refuse it on every rung.
     pub(crate) fn by_namespaces(self) -> Self {
         Self { namespaces: true, ..self }
     }
@@ -117,7 +118,7 @@ impl Attempt {
     }
 }
 
-/// What an attempt knows of the world outside: more than a server would have to be told.
+/// The facts that an attempt knows of the world outside: more than a server would have to be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// A directory that everybody may write to.
@@ -135,7 +136,8 @@ pub(crate) struct Place {
     pub(crate) victim_socket: i32,
     /// Where the victim keeps a secret in its memory.
     pub(crate) victim_secret: u64,
-    /// Sockets that the daemon forgot to mark as closed on exec: a TCP listener and an unconnected UDP socket.
+    /// Sockets that the daemon forgot to mark as closed on exec: a TCP listener and an unconnected UDP
+    /// socket.
     pub(crate) forgotten: [i32; 2],
     /// cgroup2's mount point, the daemon's cgroup and another one beside it.
     pub(crate) cgroups: [PathBuf; 3],

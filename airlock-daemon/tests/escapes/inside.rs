@@ -46,7 +46,7 @@ pub(crate) fn act(name: &str) -> ExitCode {
     }
     // One attempt after the other, each by a child of its own: starting this program is what takes time.
     while let Some(line) = read_line() {
-        // What was sent along with a descriptor that nobody took stands before the name.
+        // Bytes that were sent along with a descriptor that nobody took stand before the name.
         let Some(attempt) = find(line.trim_start_matches('!')) else {
             say("UNKNOWN");
             continue;

@@ -1,5 +1,5 @@
-//! The escape suite: a row of attempts to get out of the cage, each a process of its own, each made as root and as
-//! nobody, and each made once more without a cage to see that it would work.
+//! The escape suite: a row of attempts to get out of the cage, each a process of its own, each made as root
+//! and as nobody, and each made once more without a cage to see that it would work.
 //!
 //! A harness of its own, because an attempt has to be a process with one thread.
 

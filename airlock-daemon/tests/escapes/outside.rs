@@ -105,7 +105,7 @@ impl World {
         Ok(Self { place, ears, victim, far, bound, _kept: kept, _dir: dir })
     }
 
-    /// Who came since the last time.
+    /// The clients that came since the last time.
     pub(crate) fn visitors(&self) -> Vec<&'static str> {
         let mut seen = Vec::new();
         for ear in &self.ears {
@@ -120,12 +120,13 @@ impl World {
     pub(crate) fn expect_visitor(&self) -> Vec<&'static str> {
         let mut list: Vec<PollFd<'_>> =
             self.ears.iter().map(|ear| PollFd::new(&ear.socket, PollFlags::IN)).collect();
-        // Whether anybody came is seen below.
+        // True where anybody came is seen below.
         let _ = poll(&mut list, Some(&VISIT));
         self.visitors()
     }
 
-    /// Does what an attempt was promised before it starts; gives the other end of a connection that was passed.
+    /// Does what an attempt was promised before it starts; gives the other end of a connection that was
+    /// passed.
     pub(crate) fn help(&self, help: Help, stdio: &UnixStream) -> io::Result<Option<OwnedFd>> {
         match help {
             Help::Nothing | Help::Dial => Ok(None),
@@ -156,7 +157,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // What cannot be removed here was removed by the attempt, or goes with the directory.
+        // A file that cannot be removed here was removed by the attempt, or goes with the directory.
         let _ = self.victim.kill();
         let _ = self.victim.wait();
         let _ = rustix::mount::unmount(&self.bound, rustix::mount::UnmountFlags::DETACH);
@@ -259,7 +260,7 @@ fn start_victim(peer: &SocketAddr) -> io::Result<(Child, [u64; 2])> {
     Ok((victim, facts))
 }
 
-/// What the victim does: it owns a connection and a secret, and waits for its end.
+/// The life of the victim: it owns a connection and a secret, and waits for its end.
 pub(crate) fn be_the_victim() -> io::Result<()> {
     let peer = std::env::args().nth(1).ok_or_else(|| io::Error::other("no peer"))?;
     let socket = TcpStream::connect(peer)?;

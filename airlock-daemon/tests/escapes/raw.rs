@@ -57,14 +57,15 @@ pub(crate) fn call<const N: usize>(number: libc::c_long, args: [Arg; N]) -> io::
             Arg::Buffer(buffer) => buffer.as_mut_ptr() as i64,
         };
     }
-    // SAFETY: what the kernel reads and writes are slices that live for the call; the attempts pass them with their true
-    // sizes, and no call of theirs keeps a pointer.
+    // SAFETY: what the kernel reads and writes are slices that live for the call; the attempts pass them with
+    // their true sizes, and no call of theirs keeps a pointer.
     let result =
         unsafe { libc::syscall(number, values[0], values[1], values[2], values[3], values[4], values[5]) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Runs something in a child of its own and gives its result. This process has one thread, so the child may do anything.
+/// Runs something in a child of its own and gives its result. This process has one thread, so the child may
+/// do anything.
 pub(crate) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     // SAFETY: there are no other threads whose locks could be held in the child.
     let pid = unsafe { libc::fork() };
@@ -86,7 +87,8 @@ pub(crate) fn child(work: impl FnOnce()) -> io::Result<Option<i32>> {
     Ok(libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)))
 }
 
-/// `clone3` with these flags and, if there is one, into the cgroup behind a descriptor; what the child's work gave.
+/// `clone3` with these flags and, if there is one, into the cgroup behind a descriptor; what the child's work
+/// gave.
 pub(crate) fn clone3(
     flags: i32,
     cgroup: Option<RawFd>,
@@ -140,8 +142,8 @@ fn result_of(pid: libc::pid_t) -> io::Result<()> {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn call32(number: i32, [a, b, c]: [i32; 3]) -> io::Result<i32> {
     let result: i32;
-    // SAFETY: the kernel changes no register but rax and, by this gate, r8 to r11; rbx is put back, since the compiler
-    // keeps it for itself.
+    // SAFETY: the kernel changes no register but rax and, by this gate, r8 to r11; rbx is put back, since the
+    // compiler keeps it for itself.
     unsafe {
         std::arch::asm!(
             "xchg {b:r}, rbx",

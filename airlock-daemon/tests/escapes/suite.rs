@@ -20,7 +20,7 @@ use crate::inside::{ATTEMPT, DRIVER, PLACE};
 use crate::outside::World;
 use crate::skipping::skip;
 
-/// Who attempts.
+/// The user who attempts.
 struct User {
     name: &'static str,
     /// The user that a server is given; none to keep the daemon's own.
@@ -52,7 +52,7 @@ enum Outcome {
     Silent,
 }
 
-/// What the table says.
+/// The table's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
     /// The cage refused it by this error; it works outside.
@@ -94,7 +94,8 @@ const ABSENT: [i32; 7] = [
 /// Errors that mean refused everywhere.
 const REFUSED: [i32; 2] = [libc::EPERM, libc::EACCES];
 
-/// The kernel half in each of its variants, started once for all groups: that takes longer than many attempts.
+/// The kernel half in each of its variants, started once for all groups: that takes longer than many
+/// attempts.
 #[derive(Default)]
 pub(crate) struct Halves(Mutex<Vec<(Seal, Arc<KernelHalf>)>>);
 
@@ -200,7 +201,8 @@ fn without_a_cage(
     USERS.iter().map(as_user).collect()
 }
 
-/// On each of Debian's kernels the strongest rung is a demand that is met: all its programs load, and its proof holds.
+/// On each of Debian's kernels the strongest rung is a demand that is met: all its programs load, and its
+/// proof holds.
 pub(crate) fn sealed() -> Result<(), String> {
     if std::env::var_os(GUEST).is_none() {
         skip("it is a promise for Debian's kernels: cargo xtask vm --all");
@@ -214,7 +216,7 @@ pub(crate) fn sealed() -> Result<(), String> {
     Ok(())
 }
 
-/// What becomes of an attempt in the cage and outside, against its rule.
+/// The fate of an attempt in the cage and outside, against its rule.
 fn judge(
     attempt: &Attempt,
     root: bool,
@@ -350,8 +352,8 @@ impl Driver {
     }
 }
 
-/// Copies a file in a process of its own: while this one has a program open for writing, another thread may fork, and the
-/// program cannot be executed (`ETXTBSY`) until that child has gone its way.
+/// Copies a file in a process of its own: while this one has a program open for writing, another thread may
+/// fork, and the program cannot be executed (`ETXTBSY`) until that child has gone its way.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     match Command::new("cp").arg(from).arg(to).status()? {
         status if status.success() => Ok(()),

@@ -11,12 +11,13 @@ use rustix::net::{AddressFamily, SocketType, socket};
 
 use crate::support::Slice;
 
-/// The variable that makes the test binary one: the slice's entrance, the directory of the attack, and what to try.
+/// The variable that makes the test binary one: the slice's entrance, the directory of the attack, and what
+/// to try.
 const ATTACK: &str = "AIRLOCK_TEST_ATTACK";
 
-/// What a slice refuses whose units have but the IP hooks.
+/// The refusals of a slice whose units have but the IP hooks.
 pub(crate) const IP: &[&str] = &["inet", "inet6"];
-/// What it refuses where it is sealed; the last is the guard's business.
+/// Its refusals where it is sealed; the last is the guard's business.
 pub(crate) const SEALED: &[&str] = &["inet", "inet6", "netlink", "unix", "datagram", "leave"];
 
 /// It ends with this value.
@@ -57,7 +58,7 @@ impl Attack {
 
     /// The rounds that it has made.
     fn rounds(&self) -> u64 {
-        // What is not written yet is none.
+        // A line that is not written yet is none.
         let bytes = fs::read(self.dir.join("rounds")).unwrap_or_default();
         bytes.try_into().map_or(0, u64::from_ne_bytes)
     }
@@ -79,7 +80,7 @@ impl Drop for Attack {
     }
 }
 
-/// What the test binary does when it was started as one.
+/// The work of the test binary when it was started as one.
 pub(crate) fn act() {
     let Ok(told) = std::env::var(ATTACK) else { return };
     let words: Vec<&str> = told.split(' ').collect();

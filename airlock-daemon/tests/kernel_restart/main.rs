@@ -1,6 +1,8 @@
-//! A daemon that dies with `kill -9`: its servers stay in the cage, and the next daemon takes the pinned links over.
+//! A daemon that dies with `kill -9`: its servers stay in the cage, and the next daemon takes the pinned
+//! links over.
 //!
-//! The first daemon is this test binary, started again. The bpffs is the test's own, so that nothing of the host is touched.
+//! The first daemon is this test binary, started again. The bpffs is the test's own, so that nothing of the
+//! host is touched.
 
 mod attack;
 mod place;
@@ -46,7 +48,8 @@ fn probe_process() {
     panic!("the server ended");
 }
 
-/// A server that outlives its daemon: it waits for a word in a FIFO, tries both ways out and writes down what happened.
+/// A server that outlives its daemon: it waits for a word in a FIFO, tries both ways out and writes down what
+/// happened.
 fn orphan(work: &Path) -> ! {
     println!("\nSERVER {}", std::process::id());
     loop {
@@ -118,7 +121,8 @@ fn killed_and_taken_over(place: &Place) {
 fn a_dead_set_is_replaced(place: &Place) {
     place.dead_daemon_with(&place.config());
     place.remove_servers();
-    // As if an older daemon had left it, which had other programs: it holds nobody, so nobody has to clean it up.
+    // As if an older daemon had left it, which had other programs: it holds nobody, so nobody has to clean it
+    // up.
     let set = Names::of(place).set;
     fs::rename(set.join("connect4-link"), set.join("older-link")).expect("another name");
     fs::remove_file(set.join("connect6-prog")).expect("one that is missing");
@@ -137,8 +141,8 @@ fn pin_again(from: &Path, to: &Path, count: usize) {
     }
 }
 
-/// A daemon that takes over pins its own links beside those it found and changes two names. Wherever it was killed, the next one
-/// finds a whole set, takes it over and leaves nothing else.
+/// A daemon that takes over pins its own links beside those it found and changes two names. Wherever it was
+/// killed, the next one finds a whole set, takes it over and leaves nothing else.
 fn killed_while_it_changes_the_names(place: &Place) {
     type Leave = fn(&Names, usize);
     let moments: [(&str, Leave); 5] = [
@@ -151,7 +155,8 @@ fn killed_while_it_changes_the_names(place: &Place) {
         ("after the second name", |names, all| pin_again(&names.set, &names.old, all)),
         ("while it removed the old", |names, all| pin_again(&names.set, &names.old, all / 2)),
     ];
-    // Each is two daemons, which takes seconds in a guest; which directories are there does not depend on the kernel.
+    // Each is two daemons, which takes seconds in a guest; which directories are there does not depend on the
+    // kernel.
     if std::env::var_os("AIRLOCK_GUEST").is_some() {
         return support::note("not killed at the moments of a takeover: a test of the host");
     }
@@ -189,7 +194,7 @@ fn partial_and_foreign_sets_are_refused(place: &Place) {
         drop(half);
         assert_eq!(place.pins(), before, "what is refused is not touched");
     };
-    // What is refused keeps its servers' cgroup alive, or it would be a dead set.
+    // A set that is refused keeps its servers' cgroup alive, or it would be a dead set.
     let keep = place.service.dir.join("servers/keep");
     fs::create_dir(&keep).expect("a cgroup");
 
@@ -211,7 +216,8 @@ fn partial_and_foreign_sets_are_refused(place: &Place) {
     fs::rename(&moved, set.join("connect6-prog")).expect("and back");
     refused("attached at");
 
-    // One that was set aside when a daemon was killed is put back, and is no better for it; what was pinned beside it stays.
+    // One that was set aside when a daemon was killed is put back, and is no better for it; what was pinned
+    // beside it stays.
     let names = Names::of(place);
     fs::rename(&names.set, &names.old).expect("set aside");
     let broken = listed(&names.old);

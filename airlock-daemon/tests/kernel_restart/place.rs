@@ -51,7 +51,7 @@ impl Place {
         Ok(place)
     }
 
-    /// What a daemon here is configured with, unless a test says otherwise.
+    /// The configuration of a daemon here, unless a test says otherwise.
     pub(crate) fn config(&self) -> Kernel {
         Kernel { mode: KernelMode::Preferred, bpffs: Some(self.bpffs.clone()), ..Kernel::default() }
     }
@@ -72,7 +72,7 @@ impl Place {
             .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
             .env(BPFFS, &self.bpffs)
             .env(WORK, &self.dir)
-            // What a killed daemon leaves there goes with the place.
+            // Leftovers of a killed daemon go with the place.
             .env("TMPDIR", &self.dir)
             .env(SLICE, config.slice.as_deref().unwrap_or_default())
             .env(SEAL, format!("{:?}", config.seal))
@@ -92,7 +92,7 @@ impl Place {
         panic!("the daemon ended before its server was there");
     }
 
-    /// What a daemon that was started so is configured with; none in another process.
+    /// The configuration of a daemon that was started so; none in another process.
     pub(crate) fn config_of_daemon() -> Option<Kernel> {
         let bpffs = std::env::var_os(BPFFS)?;
         let slice = std::env::var(SLICE).ok().filter(|slice| !slice.is_empty());
@@ -179,13 +179,14 @@ pub(crate) fn place() -> Option<Place> {
     }
 }
 
-/// Whether a layer of the report is active, and what it says.
+/// True where a layer of the report is active, and what it says.
 pub(crate) fn layer(half: &KernelHalf, name: &str) -> (bool, String) {
     let layer = half.report().layers.iter().find(|layer| layer.name == name).expect("a layer");
     (layer.active, layer.detail.clone())
 }
 
-/// Where the names of a set are changed: `NAME` is in force, `NAME_new` is pinned beside it, `NAME_old` is set aside.
+/// Where the names of a set are changed: `NAME` is in force, `NAME_new` is pinned beside it, `NAME_old` is
+/// set aside.
 pub(crate) struct Names {
     pub(crate) set: PathBuf,
     pub(crate) new: PathBuf,
@@ -217,7 +218,7 @@ impl Names {
     }
 }
 
-/// Whether a process that was started here is there, and not only waited for.
+/// True where a process that was started here is there, and not only waited for.
 pub(crate) fn lives(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}/exe")).exists()
 }

@@ -1,4 +1,5 @@
-//! A slice's units outlive the daemon: nothing of what is refused to them is let through from its death to their own.
+//! A slice's units outlive the daemon: nothing of what is refused to them is let through from its death to
+//! their own.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,13 +15,13 @@ fn with_slice(place: &Place, slice: &Slice) -> Kernel {
     Kernel { slice: Some(slice.name.clone()), ..place.config() }
 }
 
-/// Whether a process in the slice may have a socket of IP, which every rung refuses.
+/// True where a process in the slice may have a socket of IP, which every rung refuses.
 fn is_free(slice: &Slice) -> bool {
     support::probe_slice(slice, &[slice.dir.join("nothing").display().to_string()])["inet"] == "0"
 }
 
-/// The daemon is killed; the next one takes over and ends with an error; the one after that takes over and is stopped. Somebody in
-/// the slice tries to get out all the time, and it does only after the last.
+/// The daemon is killed; the next one takes over and ends with an error; the one after that takes over and is
+/// stopped. Somebody in the slice tries to get out all the time, and it does only after the last.
 fn never_open(place: &Place, slice: &Slice, seal: Seal) {
     let config = Kernel { seal, ..with_slice(place, slice) };
     assert!(is_free(slice), "without programs there is something to refuse");
@@ -72,7 +73,7 @@ fn a_slice_is_never_open_between_daemons() {
     }
 }
 
-/// What an earlier daemon left on a slice, and the next one makes of it.
+/// Leftovers of an earlier daemon on a slice, and what the next one makes of them.
 #[test]
 fn leftovers_of_a_slice() {
     if std::env::var_os("AIRLOCK_GUEST").is_some() {

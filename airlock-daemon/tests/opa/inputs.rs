@@ -1,4 +1,4 @@
-//! What is asked: the inputs of a bundle's own tests, and made ones.
+//! The questions: the inputs of a bundle's own tests, and made ones.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ pub(crate) fn of_tests(bundle: &Bundle) -> Vec<Value> {
     }
     engine.add_data(regorus::Value::from_json_str(&bundle.data.to_string()).expect("JSON")).expect("data");
     for test in tests {
-        // Whether it passes is for `airlock policy test` to say.
+        // True where it passes is for `airlock policy test` to say.
         engine.eval_rule(test).expect("a test");
     }
     let seen = seen.lock().expect("one thread");
@@ -46,7 +46,7 @@ pub(crate) fn of_tests(bundle: &Bundle) -> Vec<Value> {
     documents.filter(is_whole).collect()
 }
 
-/// What Airlock asks has every field; tests may leave some out.
+/// A question of Airlock's has every field; tests may leave some out.
 fn is_whole(document: &Value) -> bool {
     let call = document["call"].as_object();
     document["subject"].is_object()
@@ -69,7 +69,8 @@ fn captured(text: &str) -> String {
     whole + rest
 }
 
-/// Where an expression ends that is followed by a new line, another `with`, or a closing bracket that is not its own.
+/// Where an expression ends that is followed by a new line, another `with`, or a closing bracket that is not
+/// its own.
 fn end_of_expression(text: &str) -> usize {
     let (mut depth, mut quoted) = (0, false);
     for (at, character) in text.char_indices() {
@@ -86,7 +87,8 @@ fn end_of_expression(text: &str) -> usize {
     text.len()
 }
 
-/// Words that mean something to the bundle: what stands in quotes in its sources, and every string of its data.
+/// Words that mean something to the bundle: what stands in quotes in its sources, and every string of its
+/// data.
 fn words(bundle: &Bundle) -> Vec<String> {
     let mut words = BTreeSet::new();
     for (_, text) in bundle.modules.iter().chain(&bundle.tests) {

@@ -1,7 +1,7 @@
 //! The policy engine against the real OPA: the same bundles, the same inputs, the same decisions.
 //!
-//! `inputs.rs` takes the inputs of a bundle's own tests and makes thousands more; `oracle.rs` asks OPA and reads its answer by
-//! the contract; what differs is a failure with the input that shows it.
+//! `inputs.rs` takes the inputs of a bundle's own tests and makes thousands more; `oracle.rs` asks OPA and
+//! reads its answer by the contract; what differs is a failure with the input that shows it.
 #![allow(missing_docs)]
 
 mod dice;

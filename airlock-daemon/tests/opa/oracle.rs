@@ -50,7 +50,8 @@ impl From<Decision> for Answer {
 }
 
 impl Answer {
-    /// The same with `default` where a call is allowed by a rule without a name, which Airlock tells by file and line.
+    /// The same with `default` where a call is allowed by a rule without a name, which Airlock tells by file
+    /// and line.
     pub(crate) fn without_places(self) -> Self {
         match self {
             Self::Decided { allow: true, rule_id, reason, obligations } => {
@@ -157,7 +158,7 @@ impl Oracle {
         Ok(Self { python: there("python/bin/python")?, library: there("opa/opa_bindings/libopabridge.so")? })
     }
 
-    /// What OPA decides for each input.
+    /// OPA's decision for each input.
     pub(crate) fn ask(&self, bundle: &Bundle, inputs: &[&Value]) -> Vec<Answer> {
         let entry = ("oracle.rego".to_owned(), ENTRY.to_owned());
         let modules: Vec<_> = bundle.modules.iter().chain([&entry]).collect();

@@ -1,4 +1,4 @@
-//! What the tests of the kernel half share: cells, a probe process, and skipping with a reason.
+//! The common parts of the kernel half's tests: cells, a probe process, and skipping with a reason.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of this")]
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) fn start(mode: KernelMode) -> Arc<KernelHalf> {
     KernelHalf::start(&Kernel { mode, ..Kernel::default() }).expect("modes other than required always start")
 }
 
-/// What this host refused, for a reason to skip.
+/// The refusal of this host, for a reason to skip.
 pub(crate) fn refusals(half: &KernelHalf) -> String {
     let refused = half.report().layers.iter().filter(|layer| layer.errno.is_some());
     let details: Vec<&str> = refused.map(|layer| layer.detail.as_str()).collect();
@@ -46,8 +46,8 @@ pub(crate) fn pinning() -> Option<Arc<KernelHalf>> {
     pinning_by(Seal::Auto)
 }
 
-/// The same without the programs that seal: they would refuse before others do, and where a kernel has them letting go of them
-/// takes seconds in a guest.
+/// The same without the programs that seal: they would refuse before others do, and where a kernel has them
+/// letting go of them takes seconds in a guest.
 pub(crate) fn pinning_unsealed() -> Option<Arc<KernelHalf>> {
     pinning_by(Seal::Off)
 }
@@ -116,7 +116,8 @@ pub(crate) fn wait_for(output: &mut impl BufRead, line: &str) {
     panic!("the probe ended without `{line}`");
 }
 
-/// Runs before everything else in the program: before `main`, before the test harness, and before any code of its own.
+/// Runs before everything else in the program: before `main`, before the test harness, and before any code of
+/// its own.
 #[expect(unsafe_code, reason = "nothing else runs before main")]
 mod first_instruction {
     // SAFETY: the loader calls what stands in this section, each a function without a result.
@@ -133,7 +134,7 @@ mod first_instruction {
     }
 }
 
-/// What a probe does; never returns.
+/// The work of a probe; never returns.
 pub(crate) fn act(mode: &str) -> ! {
     match mode {
         "look" => look(),
@@ -269,7 +270,8 @@ pub(crate) fn slice() -> Option<Slice> {
         .ok()
 }
 
-/// What a process found that was in the slice before it tried anything. The test binary has a test `probe_process` for it.
+/// The findings of a process that was in the slice before it tried anything. The test binary has a test
+/// `probe_process` for it.
 pub(crate) fn probe_slice(slice: &Slice, paths: &[String]) -> BTreeMap<String, String> {
     let procs = slice.entrance().display().to_string();
     let names: Vec<&str> = std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();

@@ -33,7 +33,8 @@ impl Service {
 
     /// Moves the test into it.
     pub(crate) fn enter(&self) {
-        // With controllers, a cgroup whose subtree has them takes no process; the leaf that a daemon made does.
+        // With controllers, a cgroup whose subtree has them takes no process; the leaf that a daemon made
+        // does.
         enter(&self.dir).or_else(|_| enter(&self.dir.join("daemon"))).expect("in the service");
     }
 

@@ -1,4 +1,4 @@
-//! What servers say over HTTP outside of calls, and on the stream of a call.
+//! Messages of servers over HTTP outside of calls, and on the stream of a call.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -35,7 +35,7 @@ struct Book {
     closed: Vec<usize>,
 }
 
-/// What is written for a request; `None` closes the connection.
+/// The answer to a request; `None` closes the connection.
 type Answer = fn(&Seen) -> String;
 
 struct Server {

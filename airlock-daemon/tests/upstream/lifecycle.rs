@@ -55,7 +55,7 @@ fn an_end_for_idleness_is_no_loss() {
         called(&upstream, &who, "quick").await;
         assert_ne!(newest(&server), before);
 
-        // Who watches a resource uses the process.
+        // A client that watches a resource uses the process.
         let mut subscription = upstream.subscribe(&who, ALL).await.expect("a subscription");
         subscription.watch("a://b").await.expect("reached").expect("watched");
         let (link, _) = upstream.link(&who).await.expect("a link");

@@ -1,4 +1,5 @@
-//! A server of lines on a unix socket whose answers a test writes by hand, and which remembers what it was told.
+//! A server of lines on a unix socket whose answers a test writes by hand, and which remembers what it was
+//! told.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;
@@ -22,7 +23,7 @@ impl Seen {
     }
 }
 
-/// What the server knows.
+/// The server's book.
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) seen: Vec<Seen>,
@@ -62,7 +63,7 @@ impl Lines {
         format!("type: unix, socket: \"{}\", framing: ndjson{more}", socket.display())
     }
 
-    /// What `read` finds in the book.
+    /// The entry that `read` finds in the book.
     pub(crate) fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&lock(&self.book))
     }

@@ -1,4 +1,5 @@
-//! The side of the gateway that servers see, against servers that a test writes by hand, on both kinds of socket I/O.
+//! The side of the gateway that servers see, against servers that a test writes by hand, on both kinds of
+//! socket I/O.
 
 mod http;
 mod lifecycle;
@@ -27,7 +28,7 @@ use airlock::upstream::subscription::{Interest, Notice, Subscription};
 /// Nothing in a healthy run takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a legacy session wants to hear.
+/// The interest of a legacy session.
 const ALL: Interest = Interest { tools: true, prompts: true, resources: true, everything: true };
 
 /// Runs a test on both kinds of I/O; where the host refuses a ring, the daemon would not use one either.
@@ -97,7 +98,7 @@ async fn called(upstream: &Arc<Upstream>, caller: &Caller<'_>, tool: &str) -> St
     }
 }
 
-/// What happens soon in every healthy run.
+/// An event that happens soon in every healthy run.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it takes too long")
 }

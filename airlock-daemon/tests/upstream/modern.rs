@@ -52,7 +52,7 @@ fn a_subscription_is_a_request_that_stays_open() {
         server.say(&changed(&listens[1].message));
         assert_eq!(notification(&mut two).await, ("notifications/tools/list_changed".into(), "{}".into()));
         silence(&mut one).await;
-        // What names no subscription is nobody's: several principals share the server.
+        // A message that names no subscription is nobody's: several principals share the server.
         server.say(&says("notifications/tools/list_changed", &json!({})));
         server.say(&says("notifications/message", &json!({"level": "info", "data": "x"})));
         silence(&mut two).await;
@@ -111,7 +111,7 @@ fn what_the_server_ends_is_opened_again() {
     });
 }
 
-/// What was said while nobody listened is lost, and the subscriber is told so.
+/// A message while nobody listened is lost, and the subscriber is told so.
 async fn gap(subscription: &mut Subscription) {
     let notice = crate::soon(subscription.next()).await;
     assert!(matches!(notice, Some(Notice::Dropped(0))), "{notice:?}");

@@ -1,4 +1,4 @@
-//! What a legacy server says outside of calls, and to whom.
+//! Messages of a legacy server outside of calls, and who hears them.
 
 use std::sync::Arc;
 use std::time::Duration;

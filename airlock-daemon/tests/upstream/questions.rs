@@ -1,4 +1,4 @@
-//! What a legacy server asks of its client.
+//! Questions of a legacy server to its client.
 
 use airlock::mcp::client::ClientCapabilities;
 use airlock::upstream::ask::Ask;

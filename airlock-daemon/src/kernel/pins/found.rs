@@ -1,4 +1,4 @@
-//! What a daemon finds among the pins, and how it compares with what it has attached itself.
+//! The links that a daemon finds among the pins, and how they compare with those that it has attached itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,10 +13,11 @@ use airlock_ebpf::{CGROUP_PREFIX, GUARD, HOST_PREFIX, Hook};
 use super::super::links::{self, Link, Links, TYPE_CGROUP};
 use super::{PinsError, failed, file};
 
-/// How often, and how long apart, a link is looked at whose cgroup may just have been removed: the kernel lets go later.
+/// How often, and how long apart, a link is looked at whose cgroup may just have been removed: the kernel
+/// lets go later.
 const LOOKS: (u32, Duration) = (20, Duration::from_millis(50));
 
-/// What was there before.
+/// The set that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing.
@@ -56,7 +57,8 @@ pub(super) fn any(directory: &Path, links: &Links) -> Result<Found, PinsError> {
     Ok(if holds_nobody(directory, &there, links) { Found::Dead } else { Found::Alive })
 }
 
-/// The hooks that hold the units of a slice by the sets that are there, the slice's and the servers', and not by these links.
+/// The hooks that hold the units of a slice by the sets that are there, the slice's and the servers', and not
+/// by these links.
 pub(super) fn missing(sets: &[PathBuf; 2], servers: &Links, slice: &Links) -> Vec<&'static str> {
     let [there, theirs] = sets.each_ref().map(|set| names(set).unwrap_or_default());
     if there.is_empty() || holds_nobody(&sets[0], &there, slice) {
@@ -78,8 +80,8 @@ fn holding(program: &str) -> Option<&'static str> {
     Hook::SEALED.into_iter().chain(guard).map(Hook::name).find(|known| *known == name)
 }
 
-/// Whether the cgroup of a set is gone. Then it does not matter whose programs these are, or how many: those of an older daemon that
-/// was replaced after it had crashed, for one.
+/// True where the cgroup of a set is gone. Then it does not matter whose programs these are, or how many:
+/// those of an older daemon that was replaced after it had crashed, for one.
 fn holds_nobody(directory: &Path, there: &BTreeSet<String>, links: &Links) -> bool {
     let info = |link: &OwnedFd| links::link_info(link).ok().filter(|info| info.kind == TYPE_CGROUP);
     let pinned = there.iter().filter(|name| name.ends_with("-link"));

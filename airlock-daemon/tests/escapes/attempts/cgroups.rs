@@ -97,7 +97,8 @@ pub(super) fn attempts() -> Vec<Attempt> {
     ]
 }
 
-/// Writes to a `cgroup.procs` in a child, which then connects: wherever it is, somebody hears it if it is out.
+/// Writes to a `cgroup.procs` in a child, which then connects: wherever it is, somebody hears it if it is
+/// out.
 fn moved(place: &Place, procs: &Path, who: &str) -> io::Result<()> {
     in_child(|| {
         OpenOptions::new().write(true).open(procs)?.write_all(who.as_bytes())?;

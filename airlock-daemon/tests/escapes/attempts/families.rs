@@ -79,7 +79,7 @@ const SOCKETS: [(&str, &str, i32, i32, i32); 45] = [
     ("appletalk", "AppleTalk", libc::AF_APPLETALK, libc::SOCK_DGRAM, 0),
 ];
 
-/// What a socket that cannot be had is refused by, besides the usual: a filter may say that the family does not exist.
+/// The errors that refuse a socket, besides the usual: a filter may say that the family does not exist.
 const ALSO: &[i32] = &[libc::EAFNOSUPPORT];
 
 pub(super) fn attempts() -> Vec<Attempt> {
@@ -136,7 +136,8 @@ pub(super) fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<()> {
     call::<1>(libc::SYS_close, [Arg::Number(fd)]).map(drop)
 }
 
-/// Succeeds when any family but unix gives a socket; the first refusal, when one was refused and none succeeded.
+/// Succeeds when any family but unix gives a socket; the first refusal, when one was refused and none
+/// succeeded.
 fn any_family() -> io::Result<()> {
     let mut refused = None;
     for family in (0..64).filter(|family| *family != libc::AF_UNIX) {

@@ -8,7 +8,7 @@ use super::{number, path};
 use crate::attempt::{Attempt, Place, attempt};
 use crate::raw::{Arg, call, in_child};
 
-/// What is not to be seen, or may only be read.
+/// A file that is not to be seen, or may only be read.
 const HIDDEN: &[i32] = &[libc::ENOENT, libc::EROFS, libc::EXDEV, libc::ENOTDIR];
 
 pub(super) fn attempts() -> Vec<Attempt> {

@@ -7,7 +7,7 @@ use super::{absent, number};
 use crate::attempt::{Attempt, attempt};
 use crate::raw::{Arg, call};
 
-/// What is not to be seen, or may only be read.
+/// A file that is not to be seen, or may only be read.
 const HIDDEN: &[i32] = &[libc::ENOENT, libc::EROFS];
 
 pub(super) fn attempts() -> Vec<Attempt> {
@@ -16,7 +16,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
             .also(HIDDEN)
             .lacks(&[libc::ENOENT])
     };
-    // What would change the machine is written as it is.
+    // A value that would change the machine is written as it is.
     let rewrite = |name: &'static str, tries: &str, file: &'static str| {
         attempt(name, tries, move |_| {
             let mut open = OpenOptions::new().write(true).open(file)?;
@@ -111,7 +111,7 @@ fn calls() -> [Attempt; 9] {
     ]
 }
 
-/// What is refused to everybody but root by its capabilities, and to root in the cage.
+/// An act that is refused to everybody but root by its capabilities, and to root in the cage.
 fn privileged() -> [Attempt; 8] {
     /// The call was allowed, and failed for what it was given.
     fn reached(result: io::Result<i64>, by: &[i32]) -> io::Result<()> {

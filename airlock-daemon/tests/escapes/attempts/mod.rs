@@ -41,7 +41,7 @@ pub(crate) fn all() -> Vec<Attempt> {
     GROUPS.iter().flat_map(|(_, attempts)| attempts()).collect()
 }
 
-/// What an attempt fails with where this kernel does not have what it needs.
+/// The error of an attempt where this kernel does not have what it needs.
 fn absent() -> io::Error {
     io::Error::from_raw_os_error(libc::ENODEV)
 }

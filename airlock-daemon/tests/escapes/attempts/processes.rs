@@ -11,7 +11,7 @@ use crate::attempt::{Attempt, Place, attempt};
 use crate::inside::{ATTEMPT, PRIVILEGED};
 use crate::raw::{Arg, call, in_child};
 
-/// What the victim keeps in its memory.
+/// The secret in the victim's memory.
 pub(crate) const SECRET: &[u8; 16] = b"airlock's secret";
 
 /// A process or a file that is not to be seen.
@@ -203,7 +203,7 @@ fn gains(place: &Place, program: &str, gained: fn(u32, u64) -> bool) -> io::Resu
     })
 }
 
-/// What a privileged copy does: it says who it is and what it may do.
+/// The work of a privileged copy: it says who it is and what it may do.
 pub(crate) fn privileges() -> ExitCode {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap_or("0");

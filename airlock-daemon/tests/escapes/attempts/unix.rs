@@ -13,7 +13,7 @@ use crate::attempt::{Attempt, Help, attempt};
 use crate::inside::listening;
 use crate::raw::{uring_connect, uring_socket};
 
-/// What a socket that is not to be seen is refused by, besides the usual.
+/// The errors that refuse a socket that is not to be seen, besides the usual.
 const HIDDEN: &[i32] = &[libc::ENOENT, libc::ENOTDIR];
 /// The same for an abstract name, which another network namespace does not have.
 const NOBODY: &[i32] = &[libc::ECONNREFUSED];
