@@ -1,4 +1,4 @@
-//! What is known not to work yet, with the reason: a text file of groups.
+//! The checks that are known to fail, with the reason: a text file of groups.
 //!
 //! ```text
 //! # A comment.
@@ -19,7 +19,7 @@ use crate::source;
 /// The reason that new failures get, and that no committed file may have.
 const UNEXPLAINED: &str = "NOT YET EXPLAINED";
 
-/// What fails for one reason.
+/// The checks that fail for one reason.
 pub(crate) struct Group {
     pub(crate) reason: String,
     pub(crate) entries: Vec<String>,

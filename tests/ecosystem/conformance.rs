@@ -15,7 +15,7 @@ use crate::{POLICY, Server, baseline, source};
 /// The suite's directories end with the time: `-2026-11-22T20-33-32-667Z`.
 const TIMESTAMP: usize = 25;
 
-/// What is needed besides Airlock.
+/// The programs that are needed besides Airlock.
 struct Parts {
     node: PathBuf,
     suite: PathBuf,

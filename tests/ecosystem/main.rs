@@ -1,5 +1,5 @@
-//! What others wrote, against Airlock: the official conformance suite on both of its sides, and real clients before real
-//! servers.
+//! Programs of others against Airlock: the official conformance suite on both of its sides, and real clients
+//! before real servers.
 
 mod baseline;
 mod client_leg;

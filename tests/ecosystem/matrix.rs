@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// What a pair did: the steps that were taken, and the revision that was agreed on.
+/// The course of a pair: the steps that were taken, and the revision that was agreed on.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) steps: BTreeMap<&'static str, String>,

@@ -17,7 +17,7 @@ const WIDTH: usize = 110;
 /// Ways to a server.
 const TRANSPORTS: [&str; 3] = ["http", "stdio", "unix"];
 
-/// What does not hold of the conformance suite, by heading and file of exceptions.
+/// The exceptions to the conformance suite, by heading and file.
 const SUITES: [(&str, &str); 3] = [
     ("A server of 2025-11-25", "conformance/2025-11-25.txt"),
     ("A server of 2026-07-28", "conformance/2026-07-28.txt"),

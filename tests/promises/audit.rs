@@ -1,4 +1,4 @@
-//! What happened can be read afterwards, and nobody can change what is read.
+//! Every call can be read afterwards, and nobody can change what is read.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ fn calls_and_refusals_are_recorded_without_what_they_carried() {
         assert!(!allowed[field].is_null(), "{field} is missing: {allowed}");
     }
 
-    // Who has no token is recorded as well.
+    // A client without a token is recorded as well.
     let nobody = airlock.send(&modern_call("/mcp/docs", 1, "search_docs", &json!({})));
     assert_eq!(nobody.status, 401);
     airlock.audited(|record| record["status"] == json!(401));

@@ -8,7 +8,7 @@ use airlock_tests::mcp::{modern, modern_call, text, tool_names};
 use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
 
-/// What `airlock check` says about a whole configuration text.
+/// The verdict of `airlock check` on a whole configuration text.
 fn check(yaml: &str) -> (bool, String) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("airlock.yaml");
@@ -54,7 +54,7 @@ fn call_fails(airlock: &Airlock, tool: &str) -> Value {
     let data = &answer["error"]["data"];
     assert!(data["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{answer}");
     assert!(data["correlation_id"].is_string(), "{answer}");
-    // What the server is and where it lies is nothing for the client; the operator finds it in the log.
+    // The server's program and path are nothing for the client; the operator finds them in the log.
     assert!(!answer.to_string().contains("bad-server"), "{answer}");
     let logged = until(|| airlock.log().contains("bad").then_some(()));
     assert!(logged.is_some(), "the log does not name the upstream:\n{}", airlock.log());
@@ -151,7 +151,7 @@ fn missing_privileges_are_named_with_the_remedy() {
     assert!(remedy, "{told}");
 }
 
-/// Whether every directory on the way lets everybody through.
+/// True where every directory on the way lets everybody through.
 fn others_may_run(path: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let open =

@@ -55,7 +55,7 @@ fn names(result: &Value, list: &str, member: &str) -> Vec<String> {
     entries.iter().map(|entry| entry[member].as_str().expect(member).to_owned()).collect()
 }
 
-/// What each endpoint puts before names and before URIs of `alpha`.
+/// The prefixes of each endpoint for names and for URIs of `alpha`.
 const ENDPOINTS: [(&str, &str, &str); 2] = [("/mcp/alpha", "", ""), ("/mcp", "alpha__", "airlock+alpha+")];
 
 #[test]
@@ -163,7 +163,7 @@ fn a_uri_belongs_to_one_upstream() {
     let token = airlock.user();
     for mut client in Client::both(&airlock, &token, "/mcp") {
         let not_found = if client.is_modern() { -32_602 } else { -32_002 };
-        // Of nobody: bare, of an upstream that is not there, and one prefix too few.
+        // Names of nobody: bare, of an upstream that is not there, and one prefix too few.
         for uri in [STATIC.to_owned(), format!("airlock+gamma+{STATIC}"), format!("alpha+{STATIC}")] {
             assert_eq!(client.error("resources/read", &json!({"uri": uri})), (200, not_found), "{uri}");
         }

@@ -1,4 +1,5 @@
-//! What a legacy server asks in the middle of a call reaches clients of both eras: a server that others wrote, over a pipe.
+//! A question of a legacy server in the middle of a call reaches clients of both eras: a server that others
+//! wrote, over a pipe.
 
 use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::events::Events;

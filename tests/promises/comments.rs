@@ -10,13 +10,14 @@ const COLUMNS: usize = 110;
 const RIDDLES: [&str; 4] = ["What", "Who", "Whether", "Of"];
 
 /// Folders and files whose comments keep to this.
-const HELD: [&str; 15] = [
+const HELD: [&str; 18] = [
     "airlock-daemon/benches",
     "airlock-daemon/src/audit",
     "airlock-daemon/src/auth",
     "airlock-daemon/src/cli",
     "airlock-daemon/src/coding",
     "airlock-daemon/src/config",
+    "airlock-daemon/src/kernel",
     "airlock-daemon/src/limits",
     "airlock-daemon/src/mcp",
     "airlock-daemon/src/observe",
@@ -24,9 +25,14 @@ const HELD: [&str; 15] = [
     "airlock-daemon/src/runtime",
     "airlock-daemon/src/upstream",
     "airlock-daemon/src/wipe.rs",
+    "airlock-daemon/tests",
     "airlock-ebpf/src",
+    "tests",
     "xtask/src",
 ];
+
+/// One of them where lines are not wrapped yet.
+const WIDE: &str = "tests";
 
 /// The Rust files below a path.
 fn files(path: &Path, found: &mut Vec<PathBuf>) {
@@ -55,16 +61,16 @@ fn riddle(text: &str) -> Option<&'static str> {
 fn comments_are_short_and_begin_with_their_subject() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let (mut seen, mut faults) = (0, Vec::new());
-    for place in HELD {
+    for held in HELD {
         let mut found = Vec::new();
-        files(&root.join(place), &mut found);
-        assert!(!found.is_empty(), "{place} has no files");
+        files(&root.join(held), &mut found);
+        assert!(!found.is_empty(), "{held} has no files");
         for file in found {
             for (line, number) in fs::read_to_string(&file).expect("a file").lines().zip(1..) {
                 let Some(text) = comment(line) else { continue };
                 seen += 1;
                 let place = format!("{}:{number}", file.strip_prefix(&root).expect("below it").display());
-                if line.chars().count() > COLUMNS {
+                if line.chars().count() > COLUMNS && held != WIDE {
                     faults.push(format!("{place}: a comment of more than {COLUMNS} columns: wrap it"));
                 }
                 if let Some(word) = riddle(text) {

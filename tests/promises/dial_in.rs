@@ -223,7 +223,7 @@ fn two_principals_never_share_a_connection_of_a_legacy_server() {
     let his = told(&mut bob);
     assert_eq!((hers.as_str(), his.as_str()), ("one 1", "two 1"));
     assert_eq!((told(&mut alice).as_str(), told(&mut bob).as_str()), ("one 2", "two 2"));
-    // What one has used is nobody's afterwards.
+    // A token that one has used is nobody's afterwards.
     let mut end = alice.listen(None);
     "DELETE".clone_into(&mut end.method);
     assert_eq!(house.airlock.send(&end).status, 204);

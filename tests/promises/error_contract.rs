@@ -94,7 +94,7 @@ fn check(airlock: &Airlock, case: &Case, inside: &[String]) {
     }
 }
 
-/// Who may come again is told when.
+/// A client that may come again is told when.
 fn wait(name: &str, response: &Response, data: &Value) {
     let seconds = response.header("retry-after").and_then(|value| value.parse::<u64>().ok());
     let millis = data["retry_after_ms"].as_u64();

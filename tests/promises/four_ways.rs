@@ -22,7 +22,7 @@ fn python() -> Option<String> {
     tools::python("python").map_err(|reason| skip(&reason)).ok().map(|python| python.display().to_string())
 }
 
-/// What the client tells of one visit.
+/// The client's account of one visit.
 fn visit(airlock: &Airlock, path: &str, mode: &str, action: &str) -> Option<Value> {
     let token = airlock.user();
     let url = format!("http://{}{path}", airlock.address());
@@ -60,7 +60,7 @@ fn both_clients(airlock: &Airlock, path: &str) {
             assert!(told["read"] == "another" && told["grown"] == 1, "{told}");
         }
     }
-    // What was asked is on record, with who was asked.
+    // The question is on record, with who was asked.
     let asked = airlock.audited(|record| record["method"] == "elicitation/create");
     assert_eq!((&asked["subject"], &asked["upstream"]), (&json!("alice"), &json!("asker")), "{asked}");
 }

@@ -1,4 +1,5 @@
-//! Who comes to the door is asked for a token in one way only, and told of it in every way that a client understands.
+//! A client at the door is asked for a token in one way only, and told of it in every way that a client
+//! understands.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};

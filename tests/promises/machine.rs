@@ -1,7 +1,8 @@
 //! The same under a kernel that nobody here built: Debian's, in a virtual machine, with the Debian root as its own.
 //!
-//! `cargo xtask vm --system` runs the tests of [`crate::nspawn`] so: it names a directory with the kernel and what gets the root
-//! in its place. What is different there: LSM programs can be loaded, so servers and units are sealed.
+//! `cargo xtask vm --system` runs the tests of [`crate::nspawn`] so: it names a directory with the kernel and
+//! what gets the root in its place. One thing is different there: LSM programs can be loaded, so servers and
+//! units are sealed.
 
 use std::env;
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 const MACHINE: &str = "AIRLOCK_MACHINE";
 /// How long a machine may take to the end; qemu interprets it, and it takes about a minute.
 const LIMIT: Duration = Duration::from_mins(8);
-/// What of the root nothing here reads, and would only have to be unpacked.
+/// The parts of the root that nothing here reads, and that would only have to be unpacked.
 const LEFT_OUT: [&str; 6] = [
     "./usr/share/doc",
     "./usr/share/locale",
@@ -29,7 +30,7 @@ pub(crate) fn wanted() -> Option<PathBuf> {
     env::var_os(MACHINE).map(PathBuf::from)
 }
 
-/// Boots a root until its probe has ended, and puts what that wrote into `results`. What the machine said.
+/// Boots a root until its probe has ended, and puts what that wrote into `results`. The machine's output.
 pub(crate) fn boot(machine: &Path, root: &Path, results: &Path) -> Result<String, String> {
     let dir = tempfile::tempdir_in(root.parent().unwrap_or(Path::new("/"))).expect("a directory");
     let (console, written) = (dir.path().join("console"), dir.path().join("written"));

@@ -1,4 +1,4 @@
-//! What Airlock promises, one file a promise, tested on the built program.
+//! The promises of Airlock, one file each, tested on the built program.
 
 mod activation;
 mod adversary;
@@ -82,7 +82,7 @@ fn start_on(io: &str, setup: &Setup) -> Option<Airlock> {
     }
 }
 
-/// What the kernel says about itself, independently of the program under test.
+/// The kernel's facts about itself, independently of the program under test.
 fn host_has_io_uring() -> bool {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is counted can be scraped, on a listener of its own.
+//! Metrics can be scraped, on a listener of their own.
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::free_address;

@@ -120,12 +120,12 @@ pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> 
 /// A container or a machine that has run.
 pub(crate) struct Ran {
     results: TempDir,
-    /// Whether it had a bpffs, on which links can be pinned.
+    /// True where it had a bpffs, on which links can be pinned.
     pub(crate) bpffs: bool,
 }
 
 impl Ran {
-    /// What the probe wrote to a file; nothing where there is none.
+    /// The text that the probe wrote to a file; empty where there is none.
     pub(crate) fn told(&self, name: &str) -> String {
         fs::read_to_string(self.results.path().join(name)).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! What was given to one principal is worthless to every other, also to one of the same name in another tenant.
+//! A handle that was given to one principal is worthless to every other, also to one of the same name in
+//! another tenant.
 
 use airlock_tests::airlock::{POLICY, stdio_upstream};
 use airlock_tests::events::Events;

@@ -1,4 +1,4 @@
-//! Who may do what is said by the policy, and everybody is told which rule refused.
+//! The policy says who may do what, and everybody is told which rule refused.
 
 use airlock_tests::mcp::{Session, modern, modern_call, tool_names};
 use airlock_tests::{Airlock, Setup};

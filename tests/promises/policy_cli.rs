@@ -202,7 +202,8 @@ fn a_new_policy_is_compared_with_what_was_decided() {
             ["decisions", "same", "changed", "open"].map(|key| report[key].as_u64().expect("a count"));
         (code, counts, report)
     };
-    // Whether the rule about arguments would hold is not known; to say that nothing changes would be a guess.
+    // True where the rule about arguments would hold is not known; to say that nothing changes would be a
+    // guess.
     let (code, counts, report) = diff(same.path(), &[]);
     assert_eq!((code, counts), (Some(0), [3, 0, 0, 3]), "{report}");
     assert_eq!(report["groups"][0]["open"], json!(["call.arguments"]), "{report}");
@@ -210,7 +211,7 @@ fn a_new_policy_is_compared_with_what_was_decided() {
     let old = ["--against", shown(same.path())];
     let (code, counts, report) = diff(same.path(), &old);
     assert_eq!((code, counts), (Some(0), [3, 3, 0, 0]), "{report}");
-    // What is denied whatever the arguments were is certain.
+    // A denial that holds whatever the arguments were is certain.
     let (code, counts, report) = diff(narrower.path(), &old);
     assert_eq!((code, counts), (Some(1), [3, 2, 1, 0]), "{report}");
     let group = &report["groups"][0];

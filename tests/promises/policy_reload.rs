@@ -104,7 +104,7 @@ fn ten_thousand_calls_during_a_hundred_reloads_meet_one_policy_each() {
         assert!(!version.is_multiple_of(2), "{data}");
         versions.insert(version);
     }
-    // What was allowed was allowed by an even version, and both its records are there.
+    // Every call that was allowed was allowed by an even version, and both its records are there.
     let mut intents = BTreeMap::new();
     let complete = until(|| {
         let records = airlock.audit();
@@ -141,7 +141,7 @@ fn files_that_change_are_noticed_and_a_bad_one_raises_an_alarm() {
     assert_eq!(search(&airlock, &token).0, 200);
     assert!(counted("airlock_policy_rejected 0").is_some());
 
-    // What does not compile changes nothing, and says where it is wrong.
+    // A policy that does not compile changes nothing, and says where it is wrong.
     put(&file, "package airlock.authz\n\nallow if {");
     let record = airlock.audited(|record| record["event"] == "policy.rejected");
     assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("authz.rego:3")), "{record}");

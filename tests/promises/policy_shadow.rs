@@ -47,7 +47,7 @@ fn what_the_policy_refuses_is_recorded_and_done() {
     // Lists show what can be called, and are no news.
     let listed = airlock.send(&modern("/mcp/docs", 1, "tools/list", &Value::Null).bearer(&token)).answer();
     assert!(tool_names(&listed["result"]).contains(&"phone_home".to_owned()), "{listed}");
-    // What the policy allows is no different, and it is said aloud that nothing is enforced.
+    // A call that the policy allows is no different, and it is said aloud that nothing is enforced.
     assert_eq!(call(&airlock, &token, "search_docs").0, 200);
     let allowed =
         airlock.audited(|record| record["event"] == "call.intent" && record["target"] == "search_docs");

@@ -1,4 +1,5 @@
-//! What a modern server asks in the middle of a call reaches the client in the words of its era, and the answer goes back.
+//! A question of a modern server in the middle of a call reaches the client in the words of its era, and the
+//! answer goes back.
 
 use std::io;
 use std::net::TcpStream;

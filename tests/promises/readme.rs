@@ -1,4 +1,4 @@
-//! What the README shows works as it is shown.
+//! The examples of the README work as they are shown.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, TcpListener, TcpStream};

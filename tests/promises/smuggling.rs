@@ -1,5 +1,5 @@
-//! What is authorised is what is forwarded: a message that two readers could read in two ways reaches no server, and of one
-//! that does nothing is lost or rewritten on its way.
+//! The authorised bytes are the forwarded ones: a message that two readers could read in two ways reaches no
+//! server, and of one that does nothing is lost or rewritten on its way.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-0
 /// Odd, and valid: spaces, escapes that need not be, numbers that lose their form in a model, members nobody knows.
 const ODD: &str = r#"{ "x" : 1.50,"content":[ {"type":"text","text":"\u0068i\/", "later":[1 ,2]} ],"big":123456789012345678901234567890,"resultType":"complete", "e":1E+2 }"#;
 
-/// What a modern server says to a request; of its own accord it says odd things.
+/// The answers of a modern server to a request; of its own accord it says odd things.
 fn says(method: &str) -> &'static str {
     match method {
         "server/discover" => {
@@ -112,7 +112,7 @@ fn a_body_that_can_be_read_in_two_ways_reaches_no_server() {
         (body("1", good) + &body("2", good), parse),
         (format!("{}\n{}", body("1", good), body("2", good)), parse),
         (body("1", good).replacen(r#""params""#, r#""result":{},"params""#, 1), request),
-        // What is no JSON to all.
+        // A text that is no JSON to all.
         ("\u{feff}".to_owned() + &body("1", good), parse),
         (body("1", r#""name":"plain","arguments":{"a":"\ud800"}"#), parse),
         (body("1", "\"name\":\"plain\",\"arguments\":{\"a\":\"\u{0}\"}"), parse),
@@ -251,7 +251,7 @@ fn a_session_takes_one_message_of_one_meaning_at_a_time() {
     assert_eq!(intents, 3, "a call with an id in use, or of two meanings, was let through");
 }
 
-/// What a client sends, oddly written: nothing of it has to change on its way but `_meta`.
+/// A client's message, oddly written: nothing of it has to change on its way but `_meta`.
 const SENT: &str = r#""name":"plain","arguments":{ "a" : 1.0e0,"s":"\/\u0041", "n":{"x":[ ]} },"future":[1 ,2,{"y" :null},123456789012345678901234567890]"#;
 
 fn came_through(sent: &str, received: &str) {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 /// One answer may take this long before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What to do.
+/// The order.
 #[derive(Clone)]
 struct Plan {
     url: Uri,
@@ -32,13 +32,13 @@ struct Plan {
     token: Option<String>,
 }
 
-/// What the connections share.
+/// The state that the connections share.
 struct Shared {
     /// Calls not yet begun.
     left: usize,
     /// Latency of every answered call, in nanoseconds.
     latencies: Vec<u64>,
-    /// Whether answers are being measured.
+    /// True where answers are being measured.
     next_id: u64,
 }
 

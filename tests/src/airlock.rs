@@ -43,7 +43,7 @@ deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if 
 }
 "#;
 
-/// What to start.
+/// The daemon to start.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The address of `server.listen`; port 0 takes any.
@@ -122,7 +122,7 @@ pub struct Airlock {
 pub struct Failed {
     /// How it ended; none when it neither ended nor became ready in time.
     pub status: Option<ExitStatus>,
-    /// What it wrote to standard error and output.
+    /// The text on its standard error and output.
     pub log: String,
 }
 
@@ -233,7 +233,7 @@ fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airloc
     let mut airlock = Airlock { child, dir, address: SocketAddr::from(([0, 0, 0, 0], 0)), ended: None };
     match airlock.wait_until_ready(&notify, only_listening) {
         Ok(()) => {
-            // What it has logged of its start is there as well, unless it was to say only what goes wrong.
+            // Its log of the start is there as well, unless it was to say only what goes wrong.
             let quiet =
                 std::fs::read_to_string(airlock.config()).is_ok_and(|text| text.contains("{level: warn"));
             let told = quiet || airlock.logs("listening on ");
@@ -293,7 +293,7 @@ impl Airlock {
         self.dir.path().join("airlock.yaml")
     }
 
-    /// What it has written so far.
+    /// The text that it has written so far.
     pub fn log(&self) -> String {
         std::fs::read(self.dir.path().join("log")).map_or_else(
             |error| format!("(no log: {error})"),
@@ -301,7 +301,7 @@ impl Airlock {
         )
     }
 
-    /// Whether it logs these words, now or soon: the log is written behind what happens.
+    /// True where it logs these words, now or soon: the log is written behind what happens.
     pub fn logs(&self, words: &str) -> bool {
         until(|| self.log().contains(words).then_some(())).is_some()
     }

@@ -83,7 +83,7 @@ impl Events {
         None
     }
 
-    /// Whether nothing but comments comes for so long, and the stream stays open.
+    /// True where nothing but comments comes for so long, and the stream stays open.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let _ = self.stream.set_read_timeout(Some(time));
         let silent = match self.next_event() {

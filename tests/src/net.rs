@@ -28,7 +28,7 @@ pub fn create() -> Result<Net, String> {
 /// A connection from that address. It is given up, as is each answer on it, after that time.
 ///
 /// # Errors
-/// What the system says, such as that the packets do not arrive.
+/// The system's error, such as that the packets do not arrive.
 pub fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let family = if from.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
@@ -36,7 +36,7 @@ pub fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<T
     set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
     rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
     match rustix::net::connect(&socket, &to) {
-        // What connect(2) says when its time is over.
+        // The error of connect(2) when its time is over.
         Err(Errno::INPROGRESS) => return Err(io::ErrorKind::TimedOut.into()),
         other => other?,
     }

@@ -1,4 +1,4 @@
-//! What `/proc` says about a process.
+//! The facts of `/proc` on a process.
 
 use std::io;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub fn open_files(pid: u32) -> io::Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
-/// What a process's descriptors point at, for the message of a test that failed.
+/// The targets of a process's descriptors, for the message of a test that failed.
 pub fn open_file_targets(pid: u32) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     let target = |path: PathBuf| Some(std::fs::read_link(path).ok()?.display().to_string());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A slice of a test's own. It goes with this value, and so does whoever is in it.
 pub struct Slice {
-    /// What `kernel.slice` calls it.
+    /// Its name in `kernel.slice`.
     pub name: String,
     /// Its directory.
     pub dir: PathBuf,

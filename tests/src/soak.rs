@@ -1,4 +1,4 @@
-//! What stays behind when legacy clients open sessions and go away, and what a session costs that nobody uses.
+//! The remains of legacy clients that open sessions and go away, and the cost of a session that nobody uses.
 
 pub mod kept;
 
@@ -11,7 +11,7 @@ use crate::mcp::Session;
 use crate::proc::{descendants, open_file_targets, open_files, resident_kib};
 use crate::{Airlock, Setup};
 
-/// What one idle session may cost.
+/// The most that one idle session may cost.
 pub const BYTES_EACH: u64 = 64 * 1024;
 /// Sessions of one subject: the daemon allows as many.
 const EACH: usize = 32;
@@ -23,7 +23,7 @@ const LOST_EACH_KIB: u64 = 2;
 /// Rounds until growth counts as a loss.
 const ROUNDS: usize = 20;
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     /// Its descendants.
@@ -105,7 +105,7 @@ fn open(
 /// Opens `count` sessions, each with a server process of its own, and never comes back to them.
 ///
 /// # Errors
-/// What stayed behind.
+/// The remains.
 pub fn abandon(count: usize) -> Result<String, String> {
     let setup = Setup {
         server: "  timeouts: {idle: 1s}\n".to_owned(),
@@ -173,7 +173,8 @@ pub fn abandon(count: usize) -> Result<String, String> {
     if grows(&resident, AT_ONCE.min(count)) { Err(format!("memory grows: {told}")) } else { Ok(told) }
 }
 
-/// Whether the last two rounds of so many sessions each added more memory than [`LOST_EACH_KIB`] for each session.
+/// True where the last two rounds of so many sessions each added more memory than [`LOST_EACH_KIB`] for each
+/// session.
 fn grows(resident: &[u64], sessions: usize) -> bool {
     let &[.., first, _, last] = resident else { return true };
     let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);

@@ -33,7 +33,7 @@ pub(super) fn act(airlock: &Airlock, session: &mut Session, tool: &str, argument
     serde_json::from_str(text(&said)).unwrap_or_else(|error| panic!("{tool}: {error}: {said}"))
 }
 
-/// Whether servers have mounts of their own here.
+/// True where servers have mounts of their own here.
 fn has_mounts(airlock: &Airlock) -> bool {
     let log = airlock.log();
     assert!(log.contains("rung"), "{log}");
@@ -69,7 +69,7 @@ fn a_tree_deeper_than_any_stack_ends_nobody() {
             assert_eq!(made["made"], depth, "{kernel}: {made}");
         }
         end(&airlock, &first);
-        // What was left is removed by now, or it is being done: in either case others are served.
+        // The leftovers are removed by now, or it is being done: in either case others are served.
         let mut second = session(&airlock);
         let looked = act(&airlock, &mut second, "look", &json!({}));
         assert!(looked["tmpdir"].is_string(), "{kernel}: {looked}");
@@ -302,7 +302,7 @@ fn a_neighbour_of_the_same_user_is_left_alone() {
         let refused = |err: &str| err.contains("not permitted") || err.contains("No such process");
         assert!(ran["err"].as_str().is_some_and(refused), "{words:?}: {ran}");
     }
-    // What it does to itself is its own business.
+    // An act against itself is its own business.
     let own = act(&airlock, &mut mine, "run", &json!({"words": ["nice", "-n", "5", "true"]}));
     assert_eq!(own["code"], 0, "{own}");
     // The neighbour still opens files, and sees no queue of the other's.

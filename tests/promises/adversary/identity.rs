@@ -85,7 +85,7 @@ fn a_token_endpoint_that_fails_slowly_is_asked_once_for_all_who_wait() {
     let asked = endpoint.book(|book| book.seen.len());
     assert!((1..=3).contains(&asked), "it was asked {asked} times");
     server.book(|book| assert!(book.seen.is_empty(), "{:?}", book.seen));
-    // What the endpoint says is told, without what it was sent.
+    // The endpoint's words are told, without what it was sent.
     told(&airlock, "invalid_client no such client");
     // All lines and records are written before the end.
     assert!(airlock.stop().success(), "{}", airlock.log());

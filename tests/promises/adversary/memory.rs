@@ -123,7 +123,7 @@ fn answers_that_are_not_read_stay_within_a_share() {
     let given_up = || metric(metrics, "airlock_kept_given_up_total");
     until(|| (given_up() >= 10).then_some(())).expect("most of them are given up");
     let kept = metric(metrics, "airlock_kept_bytes");
-    // What is on its way to a connection, at most 64 KiB of each, counts and cannot be taken back.
+    // The bytes on their way to a connection, at most 64 KiB of each, count and cannot be taken back.
     assert!(kept <= 26 * MIB, "{kept} bytes are kept for one principal:\n{}", airlock.log());
     let after = resident_kib(airlock.pid()).expect("its memory");
     assert!(after < before + 64 * 1024, "{before} KiB before, {after} KiB after");

@@ -121,7 +121,7 @@ fn arguments_that_another_reader_understands_differently_are_refused() {
         assert!(record.get("rule_id").is_none(), "no rule of the policy decided: {record}");
     }
     for arguments in [
-        // What the policy does not read, and what every reader reads alike.
+        // Members that the policy does not read, and those that every reader reads alike.
         r#"{"path":"deployment.md","m":9007199254740993}"#,
         r#"{"path":"deployment.md","n":1e+21}"#,
         r#"{"path":"deployment.md","n":18446744073709551616}"#,
@@ -177,7 +177,7 @@ fn resource(airlock: &Airlock, uri: &str) -> (u16, String) {
     (response.status, response.header("x-correlation-id").expect("an id").to_owned())
 }
 
-/// What the documentation gives to a stranger.
+/// The example that the documentation gives to a stranger.
 fn documented(record: &Value, target: &str, arguments: &str) -> bool {
     let text = include_str!("../../../docs/audit.md");
     let program =

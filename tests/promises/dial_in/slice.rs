@@ -81,7 +81,7 @@ fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
     assert!(udp.recv(&mut [0; 64]).is_err(), "something came through over UDP");
 }
 
-/// What the test above sees refused is there to be had: the same server without a cage gets out.
+/// The network that the test above sees refused is there to be had: the same server without a cage gets out.
 #[test]
 fn a_server_that_need_not_be_pinned_reaches_the_network() {
     let setup = Setup { kernel: "preferred".into(), ..Setup::default() };

@@ -20,7 +20,7 @@ audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: required, slice: airlock-mcp.slice}
 ";
 
-/// What has to be changed in the shipped example.
+/// The changes to the shipped example.
 const OVERRIDE: &str = "[Service]
 ExecStart=
 ExecStart=/usr/bin/python3 /usr/local/lib/airlock/dial-in.py ${AIRLOCK_SOCKET} /usr/local/bin/docs-server
@@ -253,7 +253,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
     for protocol in ["tcp 127.0.0.1:8080", "udp 127.0.0.1:8080", "unix /run/systemd/journal/stdout"] {
         assert!(hardened.contains(&format!("{protocol}: failed, errno ")), "{hardened}\n{journal}");
     }
-    // Who outlives the daemon has no moment without the cage.
+    // A unit that outlives the daemon has no moment without the cage.
     assert_eq!(told("not-started").trim(), "failed", "{}\n{journal}", told("start-error"));
     if ran.bpffs {
         let refused = format!("inet=1 inet6=1 unix={}", u8::from(sealed));
@@ -262,7 +262,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         assert_eq!(told("tried"), moments.concat(), "{journal}");
         assert_eq!(told("pins-left"), "", "{journal}");
     }
-    // What units print is in the journal.
+    // The output of units is in the journal.
     assert!(told("said").contains("this unit begins"), "{}\n{journal}", told("said"));
     let stray = told("stray");
     assert!(stray.starts_with("HTTP/1.1 503"), "{stray}\n{journal}");
@@ -279,7 +279,8 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         let of = |unit: &'static str| records.iter().filter(move |record| record["AIRLOCK_UNIT"] == unit);
         let refused = of("bare.service").any(|record| record["AIRLOCK_METHOD"] == "unix_stream_connect");
         assert!(refused, "{}\n{journal}", told("denials"));
-        // What systemd does to start a unit is not refused and on record each time, but for the loopback of its empty network.
+        // The steps of systemd to start a unit are not refused and on record each time, but for the loopback
+        // of its empty network.
         let is_of_systemd = |record: &&Value| !record["AIRLOCK_CLIENT"].to_string().contains("(docs-server)");
         let noise: Vec<&Value> = of("notes.service").filter(is_of_systemd).collect();
         let of_loopback = noise.iter().filter(|record| record["AIRLOCK_TARGET"] == "AF_NETLINK").count();

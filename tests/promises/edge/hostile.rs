@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{counted, with_metrics};
 use crate::start_on;
 
-/// Whether the connection ends without an answer.
+/// True where the connection ends without an answer.
 fn just_ends(mut stream: TcpStream) -> bool {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {

@@ -41,7 +41,7 @@ fn no_request_hides_in_another() {
     for io in ["epoll", "io_uring"] {
         let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
-        // What each of them would smuggle: a request to a path that would be answered by 200.
+        // The request that each of them would smuggle: to a path that would be answered by 200.
         let hidden = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let chunked = format!("0\r\n\r\n{hidden}");
         let length = hidden.len();

@@ -1,4 +1,4 @@
-//! Who is behind a proxy: told by those who are trusted, and by nobody else.
+//! The client behind a proxy: told by those who are trusted, and by nobody else.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -73,7 +73,7 @@ fn a_proxy_header_is_demanded_of_trusted_proxies() {
         let refused =
             counted(&airlock, metrics, "airlock_connections_ended_total{reason=\"proxy_header\"}", 4);
         assert_eq!(refused, 4);
-        // What a proxy of this kind says in a request counts for nothing.
+        // The header of a proxy of this kind in a request counts for nothing.
         let request = call(&token).header("x-forwarded-for", "203.0.113.7").bytes(airlock.address());
         let mut stream = connect(airlock.address()).expect("a connection");
         let header = b"PROXY TCP4 203.0.113.8 127.0.0.1 1 80\r\n".as_slice();

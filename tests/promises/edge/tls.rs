@@ -135,7 +135,7 @@ fn events_stream_over_either_version_of_http() {
     }
 }
 
-/// What `openssl s_client` makes of the listener: whether there was a session, and all it said.
+/// The verdict of `openssl s_client` on the listener: whether there was a session, and all it said.
 fn s_client(airlock: &Airlock, options: &[&str]) -> (bool, String) {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &airlock.address().to_string()]).args(options);

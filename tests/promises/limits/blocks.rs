@@ -16,7 +16,7 @@ fn own_address() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// Whose keys nobody needs: the tokens of these tests are none.
+/// An issuer whose keys nobody needs: the tokens of these tests are none.
 const AUTH: &str = "auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n";
 
 pub(super) fn setup(limits: &str) -> Setup {

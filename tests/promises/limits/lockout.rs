@@ -113,7 +113,7 @@ fn who_locks_itself_out_gets_back_in_by_the_local_command() {
     drill.guess(ME).expect_err("it is locked out");
     assert!(drill.guess(OTHER).expect("an answer").contains(" 401 "));
 
-    // Whose it is, why, where, and that its packets are counted.
+    // The owner of the block, the reason, the place, and the count of its packets.
     let listed = until(|| drill.list().into_iter().find(|block| block["packets"].as_u64() > Some(0)));
     let listed = listed.expect("its packets are counted");
     assert_eq!((&listed["address"], &listed["kind"]), (&ME.into(), &"operator".into()), "{listed}");

@@ -15,7 +15,7 @@ use airlock_tests::net::Net;
 /// Nothing in a healthy run waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What is spoken inside of TLS, as ALPN calls it.
+/// The protocol inside of TLS, as ALPN calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Http {
     One,
@@ -35,7 +35,7 @@ impl Http {
 struct Client {
     child: Child,
     input: ChildStdin,
-    /// What came out of TLS, in pieces; the other side hangs up at the end of the connection.
+    /// The bytes out of TLS, in pieces; the other side hangs up at the end of the connection.
     pieces: Receiver<Vec<u8>>,
     unread: Vec<u8>,
     http: Http,

@@ -96,7 +96,7 @@ fn a_client_that_knows_only_the_url_gets_in() {
         let token = told["token"].as_str().expect("a token");
         let claims = payload(token);
         assert_eq!((&claims["aud"], &claims["sub"]), (&json!(url), &json!("alice")), "{claims}");
-        // What is recorded is who logged in there.
+        // The record names who logged in there.
         let record =
             airlock.audited(|record| record["method"] == "tools/call" && record["subject"] == "alice");
         assert_eq!(record["tenant"], json!("acme"), "{record}");

@@ -17,7 +17,7 @@ pub(super) struct Provider {
     pub(super) address: SocketAddr,
 }
 
-/// What a provider can be started from: an address of its own, and a place for its keys.
+/// The parts from which a provider can be started: an address of its own, and a place for its keys.
 pub(super) struct Site {
     node: PathBuf,
     modules: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Site {
 
 impl Site {
     /// # Errors
-    /// What is not installed.
+    /// The program that is not installed.
     pub(super) fn new() -> Result<Self, String> {
         let node = tools::node()?;
         let package = tools::node_script("oidc-provider/package.json")?;

@@ -1,5 +1,6 @@
-//! What is presented to a server: never the client's own token. The token endpoint is a few lines here, since no provider in the
-//! registries exchanges tokens (RFC 8693); client credentials are tried on a real one elsewhere.
+//! The credential for a server: never the client's own token. The token endpoint is a few lines here, since
+//! no provider in the registries exchanges tokens (RFC 8693); client credentials are tried on a real one
+//! elsewhere.
 
 use std::io;
 use std::net::TcpStream;
@@ -109,7 +110,7 @@ fn start(io: &str, little: &Little, more: &str) -> Option<Airlock> {
     start_on(io, &Setup { upstreams, server: "  workers: 1\n".to_owned(), ..Setup::default() })
 }
 
-/// What the server says it was shown for a call of this token's bearer.
+/// The credential that the server says it was shown for a call of this token's bearer.
 fn call(airlock: &Airlock, token: &str) -> Value {
     let answer = airlock.send(&modern_call("/mcp/little", 7, "any", &json!({})).bearer(token)).answer();
     answer["result"]["content"][0]["text"].clone()

@@ -130,7 +130,8 @@ fn a_session_that_the_server_lost_is_told_so_once_and_opened_again() {
         let lost = session.request("tools/call", &json!({"name": tool, "arguments": {}})).expect("an answer");
         assert_eq!(lost.status, 502, "{}", lost.text());
         assert!(airlock.logs("has ended the session"), "{}", airlock.log());
-        // What the client kept there is gone: it is told before it is served by a session that knows nothing of it.
+        // The client's state there is gone: it is told before it is served by a session that knows nothing of
+        // it.
         let told =
             session.request("tools/call", &json!({"name": "which", "arguments": {}})).expect("an answer");
         assert_eq!(told.status, 404, "{}", told.text());

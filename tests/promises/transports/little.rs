@@ -54,7 +54,7 @@ impl Seen {
     }
 }
 
-/// What the server knows.
+/// The server's book.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) seen: Vec<Seen>,
@@ -98,7 +98,7 @@ impl Little {
         format!("  - name: {name}\n    type: http\n    url: \"http://{}/mcp\"\n{more}", self.address)
     }
 
-    /// What `read` finds in the book.
+    /// The entry that `read` finds in the book.
     pub(crate) fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&lock(&self.book))
     }

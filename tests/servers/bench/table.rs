@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) client_share: f64,
 }
 
-/// What the columns mean and on what they were measured.
+/// The meaning of the columns, and the machine that was measured.
 pub(crate) fn preface(repetitions: usize) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 /// The largest answer that may be asked for, in bytes.
 pub(crate) const MOST: usize = 8 * 1024 * 1024;
 
-/// What of a request matters here.
+/// The part of a request that matters here.
 #[derive(Deserialize)]
 struct Request<'a> {
     #[serde(borrow)]

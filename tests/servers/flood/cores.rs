@@ -35,8 +35,8 @@ impl Cores {
         Ok(())
     }
 
-    /// How long the host's core had nothing to do since the system started, in microseconds. What it did is less well known: a
-    /// kernel may only look at each tick, and miss whatever sleeps then.
+    /// How long the host's core had nothing to do since the system started, in microseconds. Its deeds are
+    /// less well known: a kernel may only look at each tick, and miss whatever sleeps then.
     pub(crate) fn host_idle_micros(&self) -> Result<u64, String> {
         let text = read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
         let name = format!("cpu{} ", self.host);

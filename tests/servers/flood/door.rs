@@ -18,7 +18,7 @@ pub(crate) const OFFENDER: std::net::IpAddr = CLIENTS[1];
 
 /// One door. Its parts end in this order.
 pub(crate) struct Door {
-    /// What becomes of the offender here.
+    /// The offender's fate here.
     pub(crate) name: &'static str,
     pub(crate) airlock: Airlock,
     _issuer: Airlock,

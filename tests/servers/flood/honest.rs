@@ -17,13 +17,13 @@ use crate::door::{Door, HONEST};
 /// A call that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What became of the calls.
+/// The fate of the calls.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// How long each took; one that failed, all the patience there is.
     pub(crate) times: Vec<Duration>,
     pub(crate) failed: u32,
-    /// What the first of those said.
+    /// The words of the first of those.
     pub(crate) failure: Option<String>,
 }
 

@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Attempts under way at a time.
 const AT_ONCE: u64 = 8_192;
 
-/// What it did so far.
+/// Its deeds so far.
 #[derive(Default)]
 pub(crate) struct Flood {
     /// Attempts begun.
     pub(crate) made: AtomicU64,
-    /// Of these, refused with 429.
+    /// Those of them that were refused with 429.
     pub(crate) refused: AtomicU64,
-    /// Of these, answered otherwise.
+    /// Those of them that were answered otherwise.
     pub(crate) let_in: AtomicU64,
     /// It is to end.
     pub(crate) over: AtomicBool,
@@ -52,7 +52,7 @@ impl Flood {
                 let before = due;
                 due = u64::try_from(begin.elapsed().as_micros()).unwrap_or(0) * u64::from(rate) / 1_000_000;
                 let room = AT_ONCE.saturating_sub(Rc::strong_count(&under_way) as u64);
-                // What there is no room for is not made up for later.
+                // A request that finds no room is not made up for later.
                 let now = room.min(due - before);
                 for _ in 0..now {
                     let (request, answers) = (Rc::clone(&request), Rc::clone(&answers));

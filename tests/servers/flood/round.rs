@@ -24,7 +24,7 @@ const KEPT: usize = 8;
 /// New connections at a time: as many as are begun in the second after which a lost SYN is sent again, and some more.
 const NEW: usize = 150;
 
-/// What was seen. Rates are for a second, shares of one core.
+/// The findings. Rates are for a second, shares of one core.
 pub(crate) struct Round {
     pub(crate) kept: Seen,
     pub(crate) new: Seen,
@@ -54,7 +54,7 @@ struct Counts {
 impl Counts {
     fn of(door: &Door, cores: &Cores, flood: &Flood) -> Result<Self, String> {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        // What asks the system, and takes a while, comes first.
+        // The part that asks the system, and takes a while, comes first.
         let (arrived, dropped) = (door.arrived()?, door.dropped()?);
         let daemon =
             cpu_micros(door.airlock.pid()).map_err(|error| format!("the daemon is gone: {error}"))?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::honest::PATIENCE;
 use crate::round::Round;
 
-/// What was done and on what.
+/// The work that was measured, and the machine.
 pub(crate) fn preface(rounds: usize) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!(

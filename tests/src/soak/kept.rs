@@ -1,5 +1,5 @@
-//! What one principal can have the daemon keep for it: answers whose client has gone, answers that are not
-//! read, subscriptions.
+//! The bytes that one principal can have the daemon keep for it: answers whose client has gone, answers that
+//! are not read, subscriptions.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -18,8 +18,8 @@ use crate::{Airlock, Setup};
 const SESSIONS: usize = 28;
 /// Length of a large answer, in bytes.
 const LARGE: usize = 8 * 1024 * 1024;
-/// What one principal may have kept (`limits.memory.per_principal`), and what the allocator and copies on
-/// their way may need besides, in KiB.
+/// The bytes that one principal may have kept (`limits.memory.per_principal`), and those that the allocator
+/// and copies on their way may need besides, in KiB.
 const ALLOWED_KIB: u64 = (64 + 96) * 1024;
 
 fn start() -> Airlock {

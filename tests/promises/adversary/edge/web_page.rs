@@ -23,7 +23,7 @@ fn from(request: Request, client: &str) -> Request {
     request.header("x-forwarded-for", client)
 }
 
-/// What a page can have a browser send: an image, a form, a script, a link.
+/// The requests that a page can have a browser send: an image, a form, a script, a link.
 fn lured() -> Vec<Request> {
     let image = |path: &str| Request::get(path).header("sec-fetch-site", "cross-site");
     let form = Request {
@@ -63,7 +63,7 @@ fn a_page_cannot_have_its_visitors_blocked() {
         airlock.send(&from(Request::get("/nothing/here"), offender));
         airlock.audit().into_iter().find(|record| record["event"] == "address.blocked")
     };
-    // What a page had its visitor send was limited all the while.
+    // The requests that a page had its visitor send were limited all the while.
     let record = until(blocked).expect("the offender is blocked");
     assert_eq!(record["client"], offender, "{record}");
     let limited = airlock.send(&from(lured().remove(0), visitor)).answer();

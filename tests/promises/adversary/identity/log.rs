@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::told;
 
-/// What turns the direction of writing, and what steers a terminal; a line end among it, and what would be another line.
+/// Characters that turn the direction of writing or steer a terminal, a line end among them, and what would
+/// be another line.
 const BAD: &str = "x\r\n2026-11-29T00:00:00.000000Z ERROR airlock: forged\u{0}\u{1b}[2J\u{9b}\u{61c}\u{202e}\u{2066}\u{2028}";
 
 fn steers(c: char) -> bool {
@@ -32,7 +33,7 @@ fn nothing_foreign_steers_the_log() {
         session.request(BAD, &json!({"name": BAD})).expect("an answer");
         session.request("tools/call", &json!({"name": BAD, "arguments": {}})).expect("an answer");
         airlock.send(&modern("/mcp/docs", 3, "tools/list", &Value::Null).bearer(&token));
-        // What the server says, and the method, which is in the log because it is not served.
+        // The server's words, and the method, which is in the log because it is not served.
         told(&airlock, "from the server");
         let log = told(&airlock, "ERROR airlock: forged");
         for line in log.lines() {

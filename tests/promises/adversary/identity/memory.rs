@@ -44,7 +44,7 @@ fn copies(airlock: &Airlock, text: &str) -> io::Result<usize> {
             }
             kept.extend_from_slice(&piece[..read]);
             count += found(&kept, text.as_bytes());
-            // What lies across two pieces is found with the second one.
+            // A token that lies across two pieces is found with the second one.
             kept.drain(..kept.len().saturating_sub(text.len() - 1));
             at += read as u64;
         }
