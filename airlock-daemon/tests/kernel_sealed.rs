@@ -4,6 +4,7 @@
 #[path = "support/kernel.rs"]
 mod support;
 
+use std::io::BufReader;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
@@ -189,4 +190,26 @@ fn a_demand_for_the_seal_is_met_or_refused() {
             assert!(error.to_string().contains("`sealed`"), "{error}");
         }
     }
+}
+
+/// The kernel answers who asks for its cgroup under the lock under which it also takes programs off. A server
+/// that waits there cannot be killed; whoever reaps it may not be what the taking off waits for.
+#[test]
+fn servers_that_ask_for_their_cgroup_end_while_programs_are_taken_off() {
+    // The programs go with the last who has them, so servers have none of these.
+    let Some(half) = support::pinning_unsealed() else { return };
+    let Some(first) = sealed(Seal::Cgroup, None) else { return };
+    let taken_off = std::thread::spawn(move || {
+        drop(first);
+        for _ in 0..2 {
+            drop(sealed(Seal::Cgroup, None));
+        }
+    });
+    while !taken_off.is_finished() {
+        let mut server = support::spawn(&half, &Pin::default(), &support::probe("cgroups"));
+        let mut output = BufReader::new(server.take_stdio().expect("its output"));
+        support::wait_for(&mut output, "reading");
+        assert!(server.kill().is_some(), "it has no end");
+    }
+    taken_off.join().expect("taken off");
 }

@@ -143,6 +143,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "doors" => doors(),
         "files" => files(),
         "slice" => in_slice(),
+        "cgroups" => read_cgroups(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -155,6 +156,23 @@ fn found(name: &str, value: impl std::fmt::Display) {
 
 fn errno(result: std::io::Result<impl Sized>) -> i32 {
     result.err().map_or(0, |error| error.raw_os_error().unwrap_or(-1))
+}
+
+/// Asks for its cgroup again and again, by several threads, until it is killed.
+fn read_cgroups() -> ! {
+    let read = || std::fs::read("/proc/self/cgroup").expect("its cgroup");
+    for _ in 0..3 {
+        std::thread::spawn(move || {
+            loop {
+                read();
+            }
+        });
+    }
+    read();
+    println!("reading");
+    loop {
+        read();
+    }
 }
 
 /// Tries every way out, and looks at itself.
