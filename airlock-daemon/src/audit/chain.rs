@@ -92,7 +92,6 @@ mod tests {
             rule_id: Some("reader".into()),
             reason: Some("because".into()),
             input_digest: Some(digest(b"{}")),
-            redactions: [("ticket".into(), 2)].into(),
             status: Some(200),
             latency_us: Some(12),
             bytes: Some(34),
@@ -109,7 +108,7 @@ mod tests {
                 r#""trace_id":"t1","tenant":"acme","subject":"alice","client":"203.0.113.7","upstream":"docs","#,
                 r#""method":"tools/call","target":"read\n\"file\"","decision":"allow","rule_id":"reader","reason":"because","#,
                 r#""input_digest":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","#,
-                r#""redactions":{"ticket":2},"status":200,"latency_us":12,"bytes":34,"#,
+                r#""status":200,"latency_us":12,"bytes":34,"#,
                 r#""prev":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
                 "\n"
             )
@@ -146,7 +145,6 @@ mod tests {
             stage: Some(crate::pipeline::Stage::Authenticate),
             rule_id: text(),
             reason: text(),
-            redactions: (0..1_000).map(|n| (format!("{n}{worst}").into(), u32::MAX)).collect(),
             input_digest: Some([255; 32]),
             status: Some(u16::MAX),
             latency_us: Some(u64::MAX),

@@ -95,8 +95,6 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
     fields.extend(record.stage.map(|stage| format!("AIRLOCK_STAGE={}", stage.name())));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));
     fields.extend(record.input_digest.map(|digest| format!("AIRLOCK_INPUT_DIGEST={}", hex(&digest))));
-    // The same field once per detector: `AIRLOCK_REDACTION=ticket` finds every record that redacted one.
-    fields.extend(record.redactions.keys().map(|detector| format!("AIRLOCK_REDACTION={detector}")));
     let numbers = [
         ("TARGET_BYTES", record.target_bytes),
         ("STATUS", record.status.map(u64::from)),
@@ -144,7 +142,6 @@ mod tests {
             stage: Some(crate::pipeline::Stage::Authorize),
             rule_id: Some("no-writes".into()),
             input_digest: Some([0xab; 32]),
-            redactions: [("ticket".into(), 2), ("card".into(), 1)].into(),
             status: Some(403),
             latency_us: Some(17),
             bytes: Some(80),
@@ -164,8 +161,6 @@ mod tests {
             "AIRLOCK_DECISION=deny",
             "AIRLOCK_STAGE=authorize",
             "AIRLOCK_RULE_ID=no-writes",
-            "AIRLOCK_REDACTION=card",
-            "AIRLOCK_REDACTION=ticket",
             "AIRLOCK_STATUS=403",
             "AIRLOCK_LATENCY_US=17",
             "AIRLOCK_BYTES=80",

@@ -3,7 +3,6 @@
 //! Its middle, the *text*, is made by the worker that makes the record. The writer thread puts number and
 //! time before it and the hash of the line before behind it, so a record becomes JSON once.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -61,8 +60,6 @@ struct Text<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_digest: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    redactions: &'a BTreeMap<Arc<str>, u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +98,6 @@ pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
         rule_id: record.rule_id.as_deref(),
         reason: record.reason.as_deref(),
         input_digest: input_digest.as_deref(),
-        redactions: &record.redactions,
         status: record.status,
         latency_us: record.latency_us,
         bytes: record.bytes,
@@ -157,8 +153,6 @@ struct Stored {
     rule_id: Option<Arc<str>>,
     reason: Option<Arc<str>>,
     input_digest: Option<String>,
-    #[serde(default)]
-    redactions: BTreeMap<Arc<str>, u32>,
     status: Option<u16>,
     latency_us: Option<u64>,
     bytes: Option<u64>,
@@ -197,7 +191,6 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
         rule_id: stored.rule_id,
         reason: stored.reason,
         input_digest: stored.input_digest.as_deref().and_then(parse_hash),
-        redactions: stored.redactions,
         status: stored.status,
         latency_us: stored.latency_us,
         bytes: stored.bytes,
@@ -243,7 +236,6 @@ mod tests {
             rule_id: Some("r".into()),
             reason: Some("because".into()),
             input_digest: Some([0xab; 32]),
-            redactions: [("ticket".into(), 2)].into(),
             status: Some(403),
             latency_us: Some(17),
             bytes: Some(80),

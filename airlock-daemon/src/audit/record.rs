@@ -1,6 +1,5 @@
 //! The content of one audit record. Never a payload, a token or a matched secret.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +16,6 @@ const MAX_NAME: usize = 128;
 /// How long all groups of a record may be together, in characters, and all scopes.
 const MAX_GROUPS: usize = 2_048;
 const MAX_SCOPES: usize = 1_024;
-/// How many detectors a record names, and how long a name may be, in characters.
-const MAX_DETECTORS: usize = 64;
-const MAX_DETECTOR_NAME: usize = 64;
 
 /// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -93,8 +89,6 @@ pub struct Record {
     /// The digest that binds the record to its call: see [`input_digest`](super::input_digest). A digest, so
     /// that it cannot be the arguments.
     pub input_digest: Option<Hash>,
-    /// How often each detector matched.
-    pub redactions: BTreeMap<Arc<str>, u32>,
     /// The HTTP status given to the client.
     pub status: Option<u16>,
     /// From the request's head to the end of its answer, in microseconds.
@@ -195,18 +189,6 @@ impl From<Record> for Bounded {
             if let Some(short) = names.as_deref().and_then(|names| clip_names(names, most)) {
                 *names = Some(short);
             }
-        }
-        let redactions = &mut record.redactions;
-        if redactions.len() > MAX_DETECTORS || redactions.keys().any(|name| name.len() > MAX_DETECTOR_NAME) {
-            let mut bounded = BTreeMap::new();
-            for (name, count) in std::mem::take(redactions) {
-                let name = clip(&name, MAX_DETECTOR_NAME).unwrap_or(name);
-                // Names that do not fit are counted under one name rather than dropped.
-                let full = bounded.len() >= MAX_DETECTORS - 1 && !bounded.contains_key(&name);
-                let total: &mut u32 = bounded.entry(if full { "…".into() } else { name }).or_default();
-                *total = total.saturating_add(count);
-            }
-            *redactions = bounded;
         }
         Self(record)
     }
@@ -309,15 +291,5 @@ mod tests {
             assert!(groups.last().unwrap().ends_with('…'), "{groups:?}");
             assert!(groups.iter().map(|name| name.chars().count()).sum::<usize>() <= MAX_GROUPS);
         }
-    }
-
-    #[test]
-    fn detectors_are_bounded_and_none_is_uncounted() {
-        let redactions = (0..200).map(|n| (Arc::from(format!("d{n:03}{}", "x".repeat(100))), 2)).collect();
-        let bounded = Bounded::from(Record { redactions, ..Record::default() });
-        let redactions = &bounded.get().redactions;
-        assert_eq!(redactions.len(), MAX_DETECTORS);
-        assert!(redactions.keys().all(|name| name.chars().count() <= MAX_DETECTOR_NAME));
-        assert_eq!(redactions.values().sum::<u32>(), 400);
     }
 }
