@@ -32,11 +32,11 @@ pub(super) const NAME: &str = "namespaces";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the
-/// end of a namespace of processes and a wait for RCU tasks, which putting a program on or off makes, may each
-/// wait for the other for ever: commit 1612160b9127
-/// ("rcu-tasks: Eliminate deadlocks involving `do_exit()` and RCU tasks"). Seen on 6.1.192. No process of a
-/// namespace has a program of the daemon's to take off ([`super::init`]), but a server that reads its
-/// `/proc/self/cgroup` waits, past any signal, for the lock that is held while LSM programs are put on or off.
+/// end of a namespace of processes and a wait for RCU tasks, which putting a program on or off makes, may
+/// each wait for the other for ever: commit 1612160b9127 ("rcu-tasks: Eliminate deadlocks involving
+/// `do_exit()` and RCU tasks"). Seen on 6.1.192. No process of a namespace has a program of the daemon's to
+/// take off ([`super::init`]), but a server that reads its `/proc/self/cgroup` waits, past any signal, for
+/// the lock that is held while LSM programs are put on or off.
 const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
 
 /// The namespaces that this host permits.
