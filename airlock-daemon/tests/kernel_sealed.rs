@@ -193,7 +193,9 @@ fn a_demand_for_the_seal_is_met_or_refused() {
 }
 
 /// The kernel answers who asks for its cgroup under the lock under which it also takes programs off. A server
-/// that waits there cannot be killed; whoever reaps it may not be what the taking off waits for.
+/// that waits there cannot be killed; whoever reaps it may not be what the taking off waits for. A hang is a
+/// matter of chance: guests of 6.1 in which servers had a namespace of processes hung after none, one, three
+/// and four changes, and one bore the three of this test. So a pass alone is no reason to lift that limit.
 #[test]
 fn servers_that_ask_for_their_cgroup_end_while_programs_are_taken_off() {
     // The programs go with the last who has them, so servers have none of these.
