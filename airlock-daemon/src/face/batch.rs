@@ -1,13 +1,11 @@
 //! Several messages in one body, which 2025-03-26 has and no other revision: each is checked, allowed and recorded by itself.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,19 +13,14 @@ use tokio::time::Instant;
 use crate::auth::principal::Principal;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
-use crate::mcp::error::code;
 use crate::mcp::revision::Revision;
 use crate::pipeline::call::{Event, Running};
-use crate::pipeline::decode::decode;
-use crate::pipeline::{Gateway, Refusal, Stage, limit};
+use crate::pipeline::{Gateway, Refusal, limit};
 
 use super::legacy::Legacy;
 use super::outbox::Outbox;
 use super::reply::{self, Reply, SILENCE};
 use super::session::Served;
-
-/// Most messages in one body.
-const MAX: usize = 64;
 
 /// Where the messages of a batch speak before their answers: on one stream, made when the first of them does.
 pub struct Voice {
@@ -102,44 +95,8 @@ impl Voice {
 impl Legacy<'_> {
     /// The session of the request, where its revision has batches.
     pub fn takes_batches(&self) -> Option<Served> {
-        self.session(None).ok().filter(|session| session.revision == Revision::V20250326)
+        self.session().ok().filter(|session| session.revision == Revision::V20250326)
     }
-}
-
-/// Whether a body is an array.
-pub fn looks_like_one(body: &[u8]) -> bool {
-    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
-}
-
-/// The messages of a batch, each of which passes the strict parse.
-///
-/// # Errors
-/// 400 for the whole batch: what is unclear in one message makes all of it unclear.
-pub fn split(body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
-    let bad = |reason: String| {
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::INVALID_REQUEST)
-    };
-    let parts: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
-        let reason = format!("the body is not acceptable JSON: {error}");
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code::PARSE_ERROR)
-    })?;
-    if parts.is_empty() || parts.len() > MAX {
-        return Err(bad(format!("a batch has 1 to {MAX} messages")));
-    }
-    let mut ids = HashSet::new();
-    for part in &parts {
-        let envelope = decode(part.get().as_bytes())?;
-        if envelope.method.as_deref() == Some("initialize") {
-            return Err(bad("`initialize` stands alone".to_owned()));
-        }
-        // Responses have ids of ours.
-        if let (Some(id), Some(_)) = (envelope.id, envelope.method)
-            && !ids.insert(id)
-        {
-            return Err(bad("an `id` is given twice in one batch".to_owned()));
-        }
-    }
-    Ok(parts.into_iter().map(|part| body.slice_ref(part.get().as_bytes())).collect())
 }
 
 /// Serves the messages all at once: their answers in their order, or on one stream where one of them speaks before its answer.
@@ -199,40 +156,4 @@ fn whole(answers: Vec<Option<String>>) -> Reply {
 fn list(answers: Vec<Option<String>>) -> Option<String> {
     let answers: Vec<_> = answers.into_iter().flatten().collect();
     (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_split_strictly() {
-        let good = Bytes::from_static(
-            br#" [{"jsonrpc":"2.0","id":1,"method":"ping"}, {"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":1,"result":{}}]"#,
-        );
-        assert!(looks_like_one(&good));
-        let parts = split(&good).expect("a batch");
-        assert_eq!((parts.len(), &parts[0][..]), (3, &br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#[..]));
-        let many =
-            format!("[{}]", vec![r#"{"jsonrpc":"2.0","method":"notifications/x"}"#; MAX + 1].join(","));
-        for (text, expected) in [
-            ("[]", "1 to 64"),
-            (many.as_str(), "1 to 64"),
-            ("[1]", "JSON object"),
-            ("[[]]", "batches"),
-            ("[{}", "EOF"),
-            (r#"[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]"#, "duplicate"),
-            (r#"[{"jsonrpc":"2.0","id":1,"Method":"ping","method":"ping"}]"#, "letter case"),
-            (r#"[{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}]"#, "stands alone"),
-            (
-                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#,
-                "given twice",
-            ),
-        ] {
-            let refusal = split(&Bytes::copy_from_slice(text.as_bytes())).expect_err(text);
-            assert!(refusal.reason.contains(expected), "{text}: {}", refusal.reason);
-            assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
-        }
-        assert!(!looks_like_one(b"{}") && !looks_like_one(b""));
-    }
 }

@@ -14,7 +14,6 @@ use crate::limits::budget::{Account, Charge, What};
 use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::Id;
-use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
 use crate::pipeline::authorize::{Wish, authorize};
 use crate::pipeline::call::Requester;
@@ -22,7 +21,7 @@ use crate::pipeline::kind::{Noun, recorded};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::subscribe::{EACH, MAX_URI, SUBSCRIBE};
-use crate::pipeline::{Gateway, Refusal, Stage, limit, naming, record};
+use crate::pipeline::{Gateway, Refusal, Stage, decode, limit, naming, record};
 use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
@@ -73,8 +72,7 @@ pub(super) async fn open(
 ) -> Result<Reply, Refusal> {
     let aim = Aim { method: Some(LISTEN.into()), ..Aim::default() };
     let wanted = wanted(params).map_err(|reason| {
-        let refusal = Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason);
-        let mut refusal = refusal.code(code::INVALID_PARAMS);
+        let mut refusal = decode::invalid_params(reason);
         refusal.aim = aim.clone();
         refusal
     })?;

@@ -15,52 +15,15 @@ mod streams;
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-
 use crate::auth::principal::Principal;
 use crate::mcp::capability::Capabilities;
-use crate::mcp::envelope::Envelope;
-use crate::mcp::error::code;
-use crate::mcp::header::{self, PROTOCOL_VERSION};
-use crate::mcp::method::Method;
-use crate::mcp::revision::{Era, Revision};
+use crate::mcp::revision::Revision;
 use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::running::draining;
-use crate::pipeline::{Context, Gateway, Refusal, Stage};
-use crate::upstream::driver::{Facts, META_VERSION};
+use crate::pipeline::{Context, Gateway, Refusal};
+use crate::upstream::driver::Facts;
 use crate::upstream::pool::Upstream;
-
-/// Which era a request belongs to: the header decides; without one, what only one era has.
-///
-/// # Errors
-/// 400 for a repeated or unknown revision.
-pub fn choose(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<Era, Refusal> {
-    let bad = |reason: String, code| {
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, reason).code(code).id(envelope.id.as_ref())
-    };
-    let named =
-        header::single(headers, PROTOCOL_VERSION).map_err(|reason| bad(reason, code::HEADER_MISMATCH))?;
-    let in_body = envelope.meta.as_ref().and_then(|meta| meta.string(META_VERSION));
-    match named.map(|text| (text, Revision::parse(text))) {
-        Some((_, Some(revision))) if revision.era() == Era::Legacy && in_body.is_some() => {
-            Err(bad(format!("the header {PROTOCOL_VERSION} disagrees with the body"), code::HEADER_MISMATCH))
-        }
-        Some((_, Some(revision))) => Ok(revision.era()),
-        Some((text, None)) => {
-            let mut refusal =
-                bad("this revision of the protocol is not spoken here".to_owned(), code::UNSUPPORTED_VERSION);
-            refusal.requested_revision = Some(text.chars().take(32).collect());
-            Err(refusal)
-        }
-        None if in_body.is_some()
-            || envelope.method.as_deref().map(Method::parse) == Some(Method::Discover) =>
-        {
-            Ok(Era::Modern)
-        }
-        None => Ok(Era::Legacy),
-    }
-}
 
 /// A stream that is opened with a token that is about to expire still says what waits in it.
 const BRIEFLY: Duration = Duration::from_secs(5);

@@ -118,10 +118,10 @@ pub async fn list(
     id: &Id,
 ) -> Result<Reply, Refusal> {
     let era = who.revision.era();
-    let listed = list::list(gateway, kind, who, endpoint, params).await.map_err(|r| r.id(Some(id)))?;
+    let listed = list::list(gateway, kind, who, endpoint, params).await?;
     let (status, text) = match listed {
         Ok(text) => {
-            let text = Shape::list(era, text).map_err(|detail| invalid(endpoint, detail, id))?;
+            let text = Shape::list(era, text).map_err(|detail| invalid(endpoint, detail))?;
             (StatusCode::OK, result(id, &text))
         }
         Err(text) => {
@@ -132,12 +132,12 @@ pub async fn list(
     Ok(Reply::Json(status, text))
 }
 
-fn invalid(endpoint: &Endpoint, detail: String, id: &Id) -> Refusal {
+fn invalid(endpoint: &Endpoint, detail: String) -> Refusal {
     let upstream = match endpoint {
         Endpoint::One(name) => name.clone(),
         Endpoint::Merged => String::new(),
     };
-    upstream_failed(&UpstreamError::Protocol { upstream, detail }).id(Some(id))
+    upstream_failed(&UpstreamError::Protocol { upstream, detail })
 }
 
 /// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first, or

@@ -14,20 +14,18 @@ use hyper::body::Incoming;
 use crate::auth::principal::Principal;
 use crate::face::batch::{self, Voice};
 use crate::face::legacy::Legacy;
+use crate::face::modern;
 use crate::face::reply::Reply;
 use crate::face::session::Served;
-use crate::face::{self, modern};
 use crate::limits::Limit;
-use crate::limits::budget::{Charge, What};
+use crate::limits::budget::Charge;
 use crate::limits::kept::Kept;
-use crate::mcp::envelope::Id;
+use crate::mcp::envelope::{Envelope, Id};
 use crate::mcp::revision::Era;
-use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
-use crate::pipeline::decode::decode;
 use crate::pipeline::head::{self, EVENT_STREAM};
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Gateway, Refusal, Stage, limit, record};
+use crate::pipeline::{self, Context, Refusal, Stage, decode, limit, record, revision};
 
 use super::Service;
 use super::body::{self, Body};
@@ -40,9 +38,6 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Tells nginx and its kin not to hold events back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// Bodies up to this length are not counted, in bytes: they are no more than what a request costs anyway.
-const SHORT: usize = 2 * 1024;
 
 /// Answers one request.
 pub async fn serve(
@@ -105,12 +100,12 @@ async fn enter(
     let entered = read(service, context, endpoint, parts, &mut body, &mut principal, is_read).await;
     match entered {
         Ok((Method::DELETE, admitted)) => {
-            let ended = admitted.counted(None).and_then(|()| admitted.legacy(None).delete());
-            (String::new(), ended.map_err(|refusal| admitted.record(String::new(), refusal)))
+            let ended = admitted.counted().and_then(|()| admitted.legacy(None).delete());
+            (String::new(), ended.map_err(|refusal| admitted.record(refusal)))
         }
         Ok((Method::GET, admitted)) => {
-            let opened = admitted.counted(None).and_then(|()| admitted.legacy(None).get());
-            (String::new(), opened.map_err(|refusal| admitted.record(String::new(), refusal)))
+            let opened = admitted.counted().and_then(|()| admitted.legacy(None).get());
+            (String::new(), opened.map_err(|refusal| admitted.record(refusal)))
         }
         // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of its own.
         Ok((_, admitted)) if !admitted.is_modern() => tokio::task::spawn_local(admitted.dispatch())
@@ -138,7 +133,7 @@ async fn read(
     is_read: &mut bool,
 ) -> Result<(Method, Admitted), Refusal> {
     let gateway = &service.gateway;
-    let principal = match before_body(gateway, context, &endpoint, &parts, known).await {
+    let principal = match pipeline::enter(gateway, context, &endpoint, &parts, known).await {
         Ok(principal) => principal,
         Err(refusal) => {
             // Whoever waits for leave to send the body does not get it. Streams of HTTP/2 end one by one.
@@ -153,13 +148,8 @@ async fn read(
     // refused for that.
     let expected =
         body.size_hint().exact().map_or(limit, |bytes| limit.min(usize::try_from(bytes).unwrap_or(limit)));
-    let charge = (expected > SHORT)
-        .then(|| gateway.budget.of(principal.identity()).charge(What::Request, expected))
-        .transpose();
-    let mut charge = charge.map_err(|exhausted| {
-        *is_read = parts.version == Version::HTTP_2;
-        limit::exhausted(gateway, exhausted)
-    })?;
+    let mut charge = limit::body(gateway, &principal, expected)
+        .inspect_err(|_| *is_read = parts.version == Version::HTTP_2)?;
     let body = body::collect(body, limit, server.timeouts.body.0)
         .await
         .inspect_err(|_| *is_read = parts.version == Version::HTTP_2)?;
@@ -171,25 +161,6 @@ async fn read(
     Ok((parts.method, Admitted { service, context, principal, endpoint, headers, body, _charge: charge }))
 }
 
-/// What can be checked before the body is read.
-async fn before_body(
-    gateway: &Gateway,
-    context: &Context,
-    endpoint: &Endpoint,
-    parts: &Parts,
-    known: &mut Option<Arc<Principal>>,
-) -> Result<Arc<Principal>, Refusal> {
-    limit::request(gateway, &context.peer, &parts.headers)?;
-    head::size(&parts.uri, &parts.headers)?;
-    gateway.origins.admit(&parts.uri, &parts.headers)?;
-    // Before a token is asked for: a client would look for the metadata of what is not there.
-    endpoint.upstream(&gateway.upstreams)?;
-    let principal = authenticate(gateway, &context.peer, endpoint, parts).await?;
-    *known = Some(Arc::clone(&principal));
-    head::method(parts)?;
-    Ok(principal)
-}
-
 impl Admitted {
     /// Whether the head names a revision of the modern era; the body has the last word.
     fn is_modern(&self) -> bool {
@@ -198,39 +169,39 @@ impl Admitted {
 
     /// Parses the body and hands it to the face of the client's era.
     async fn dispatch(self) -> (String, Result<Reply, Refusal>) {
-        if batch::looks_like_one(&self.body)
+        if decode::is_batch(&self.body)
             && let Some(session) = self.legacy(None).takes_batches()
         {
             return (String::new(), Rc::new(self).batch(session).await);
         }
-        let envelope = match decode(&self.body) {
-            Ok(envelope) => envelope,
-            Err(refusal) => {
-                let refusal = self.counted(refusal.id.as_ref()).err().unwrap_or(refusal);
-                return (String::new(), Err(self.record(String::new(), refusal)));
-            }
+        let message = decode::message(&self.body);
+        if let Err(refusal) = self.counted() {
+            let id = message.as_ref().map_or_else(|refused| refused.id.clone(), |message| message.id.clone());
+            return (String::new(), Err(self.record(refusal.of_message(id.as_ref(), ""))));
+        }
+        let message = match message {
+            Ok(message) => message,
+            Err(refusal) => return (String::new(), Err(self.record(refusal))),
         };
-        let method = envelope.method.as_deref().unwrap_or_default().to_owned();
-        let counted = self.counted(envelope.id.as_ref());
-        let id = envelope.id.clone();
-        let answer = match counted.and_then(|()| face::choose(&self.headers, &envelope)) {
+        let (id, method) = sender(&message);
+        let served = match revision::era(&self.headers, &message) {
             Ok(Era::Modern) => {
                 let Self { service, context, principal, endpoint, headers, .. } = &self;
-                modern::serve(&service.gateway, context, principal, endpoint, headers, envelope).await
+                modern::serve(&service.gateway, context, principal, endpoint, headers, message).await
             }
-            Ok(Era::Legacy) => self.legacy(None).serve(envelope, &self.body).await,
+            Ok(Era::Legacy) => self.legacy(None).serve(message, &self.body).await,
             Err(refusal) => Err(refusal),
         };
-        let answer = answer.and_then(|reply| self.kept(reply, id.as_ref()));
-        let answer = answer.map_err(|refusal| self.record(method.clone(), refusal));
+        let answer = served.and_then(|reply| self.kept(reply));
+        let answer = answer.map_err(|refusal| self.record(refusal.of_message(id.as_ref(), &method)));
         (method, answer)
     }
 
     /// Serves each message of a batch by itself, all at once.
     async fn batch(self: Rc<Self>, session: Served) -> Result<Reply, Refusal> {
-        let parts = batch::split(&self.body).map_err(|refusal| {
-            let refusal = self.counted(None).err().unwrap_or(refusal);
-            self.record(String::new(), refusal)
+        let parts = decode::batch(&self.body).map_err(|refusal| {
+            let refusal = self.counted().err().unwrap_or(refusal);
+            self.record(refusal)
         })?;
         let voice = Rc::new(Voice::new(&self.service.gateway, session, &self.principal));
         let one = |part: Bytes| {
@@ -238,41 +209,38 @@ impl Admitted {
             async move { this.one_of_a_batch(&part, &voice).await }
         };
         let gathered = batch::gather(&voice, parts, one).await;
-        self.kept(gathered, None).map_err(|refusal| self.record(String::new(), refusal))
+        self.kept(gathered).map_err(|refusal| self.record(refusal))
     }
 
     /// Charges a whole answer to its principal until it is read. A short one is no more than what its request
     /// costs anyway.
-    fn kept(&self, reply: Reply, id: Option<&Id>) -> Result<Reply, Refusal> {
+    fn kept(&self, reply: Reply) -> Result<Reply, Refusal> {
         let (status, text) = match reply {
-            Reply::Json(status, text) if text.len() > SHORT => (status, text),
+            Reply::Json(status, text) if text.len() > limit::SHORT => (status, text),
             other => return Ok(other),
         };
         let gateway = &self.service.gateway;
         let kept = Kept::new(&gateway.budget.of(self.principal.identity()), text, None);
-        kept.map(|kept| Reply::Kept(status, kept))
-            .map_err(|exhausted| limit::exhausted(gateway, exhausted).id(id))
+        kept.map(|kept| Reply::Kept(status, kept)).map_err(|exhausted| limit::exhausted(gateway, exhausted))
     }
 
     async fn one_of_a_batch(&self, part: &[u8], voice: &Voice) -> Option<String> {
         let context = self.context.sibling();
-        let envelope = match decode(part) {
-            Ok(envelope) => envelope,
+        let message = match decode::message(part) {
+            Ok(message) => message,
             Err(refusal) => return Some(refusal.body(&context.correlation_id)),
         };
-        let method = envelope.method.as_deref().unwrap_or_default().to_owned();
+        let (id, method) = sender(&message);
         let legacy = Legacy { context: &context, ..self.legacy(Some(voice)) };
-        let served = match self.counted(envelope.id.as_ref()) {
-            Ok(()) => legacy.serve(envelope, part).await,
+        let served = match self.counted() {
+            Ok(()) => legacy.serve(message, part).await,
             Err(refusal) => Err(refusal),
         };
         match served {
             Ok(Reply::Json(_, text)) => Some(text),
             Ok(_) => None,
-            Err(mut refusal) => {
-                if refusal.aim.method.is_none() && !method.is_empty() {
-                    refusal.aim.method = Some(method.into());
-                }
+            Err(refusal) => {
+                let refusal = refusal.of_message(id.as_ref(), &method);
                 record::refusal(&self.service.gateway, &context, Some(&self.principal), &refusal);
                 Some(refusal.body(&context.correlation_id))
             }
@@ -280,8 +248,8 @@ impl Admitted {
     }
 
     /// Counts one message of the principal's.
-    fn counted(&self, id: Option<&Id>) -> Result<(), Refusal> {
-        limit::message(&self.service.gateway, &self.principal, id)
+    fn counted(&self) -> Result<(), Refusal> {
+        limit::message(&self.service.gateway, &self.principal)
     }
 
     fn legacy<'a>(&'a self, voice: Option<&'a Voice>) -> Legacy<'a> {
@@ -296,13 +264,16 @@ impl Admitted {
         }
     }
 
-    fn record(&self, method: String, mut refusal: Refusal) -> Refusal {
-        if refusal.aim.method.is_none() && !method.is_empty() {
-            refusal.aim.method = Some(method.into());
-        }
+    fn record(&self, refusal: Refusal) -> Refusal {
         record::refusal(&self.service.gateway, &self.context, Some(&self.principal), &refusal);
         refusal
     }
+}
+
+/// The id that an answer to a message has, and its method. A response has an id of ours, and no answer.
+fn sender(message: &Envelope<'_>) -> (Option<Id>, String) {
+    let method = message.method.as_deref().unwrap_or_default().to_owned();
+    (message.id.clone().filter(|_| !method.is_empty()), method)
 }
 
 /// The answer where a request's own task did not end as it should; the panic is in the log.

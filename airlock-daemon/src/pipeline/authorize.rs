@@ -7,18 +7,17 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
-use crate::config::schema::{PolicyArguments, PolicyMode, PolicyNumbers};
-use crate::mcp::error::code;
+use crate::config::schema::PolicyMode;
 use crate::mcp::revision::Revision;
 use crate::policy::{
-    Call, Clarity, Client, Decision, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question, SHADOW_PREFIX,
+    Call, Client, Decision, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question, SHADOW_PREFIX,
 };
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
 use super::kind::{Noun, quoted};
 use super::refusal::Aim;
-use super::{Context, Gateway, Refusal, Stage, record};
+use super::{Context, Gateway, Refusal, Stage, decode, record};
 
 /// What a principal wants of an upstream.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +54,9 @@ pub fn authorize(
     wish: Wish<'_>,
 ) -> Result<Decision, Refusal> {
     offered(upstream, wish)?;
-    clear(gateway, wish)?;
+    if let Some(arguments) = wish.arguments {
+        decode::arguments(gateway, arguments)?;
+    }
     match judge(gateway, context, principal, upstream, wish) {
         Err(refusal) if is_shadowed(gateway, &refusal) => {
             record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish))?;
@@ -114,19 +115,6 @@ fn offered(upstream: &Upstream, wish: Wish<'_>) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// What the policy would read in one way and a server in another is refused, in shadow mode as well.
-fn clear(gateway: &Gateway, wish: Wish<'_>) -> Result<(), Refusal> {
-    let Some(arguments) = wish.arguments else { return Ok(()) };
-    let policy = &gateway.config.policy;
-    let clarity = Clarity {
-        members: policy.arguments == PolicyArguments::Strict,
-        numbers: policy.numbers == PolicyNumbers::Exact,
-    };
-    gateway.policy.load().clear(arguments, clarity).map_err(|unclear| {
-        Refusal::new(Stage::Decode, StatusCode::BAD_REQUEST, unclear.to_string()).code(code::INVALID_PARAMS)
-    })
 }
 
 fn judge(

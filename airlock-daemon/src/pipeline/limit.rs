@@ -4,11 +4,10 @@ use http::{HeaderMap, StatusCode};
 
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
-use crate::limits::budget::Exhausted;
+use crate::limits::budget::{Charge, Exhausted, What};
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
-use crate::mcp::envelope::Id;
 
 use super::context::Peer;
 use super::{Gateway, Refusal, Stage};
@@ -52,9 +51,21 @@ fn source(peer: &Peer, lured: bool) -> Option<Source> {
 ///
 /// # Errors
 /// 429 for a principal or a tenant that sends too many.
-pub fn message(gateway: &Gateway, principal: &Principal, id: Option<&Id>) -> Result<(), Refusal> {
-    let passed = gateway.limits.message(principal);
-    passed.map_err(|exceeded| refuse(gateway, exceeded).id(id))
+pub fn message(gateway: &Gateway, principal: &Principal) -> Result<(), Refusal> {
+    gateway.limits.message(principal).map_err(|exceeded| refuse(gateway, exceeded))
+}
+
+/// Bodies and answers up to this length are not counted, in bytes: they are no more than a request costs anyway.
+pub const SHORT: usize = 2 * 1024;
+
+/// Room for a body of up to so many bytes, until its request has been served.
+///
+/// # Errors
+/// 429 where the principal has too much in memory already, 503 where all have.
+pub fn body(gateway: &Gateway, principal: &Principal, bytes: usize) -> Result<Option<Charge>, Refusal> {
+    let account = || gateway.budget.of(principal.identity());
+    let charge = (bytes > SHORT).then(|| account().charge(What::Request, bytes)).transpose();
+    charge.map_err(|over| exhausted(gateway, over))
 }
 
 /// One call of a tool.
@@ -88,6 +99,14 @@ pub fn given_up() -> Refusal {
     let mut refusal = Refusal::new(Stage::Limit, StatusCode::TOO_MANY_REQUESTS, GivenUp.to_string());
     refusal.rule_id = Some("limits.memory".into());
     refusal.retry_after = Some(1);
+    refusal
+}
+
+/// The refusal of a session for which there is no place, with the key of the limit.
+pub fn no_session(reason: &dyn std::fmt::Display, key: Option<&'static str>) -> Refusal {
+    let mut refusal = Refusal::new(Stage::Limit, StatusCode::SERVICE_UNAVAILABLE, reason.to_string());
+    refusal.rule_id = key.map(Into::into);
+    refusal.retry_after = Some(30);
     refusal
 }
 

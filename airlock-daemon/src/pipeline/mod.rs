@@ -15,6 +15,14 @@
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
 
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::auth::principal::Principal;
+
+use route::Endpoint;
+
 pub mod ask;
 pub mod authenticate;
 pub mod authorize;
@@ -36,6 +44,7 @@ pub mod parked;
 pub mod record;
 pub mod refusal;
 pub mod required;
+pub mod revision;
 pub mod rewrite;
 pub mod route;
 pub mod running;
@@ -53,3 +62,26 @@ pub use context::Context;
 pub use gateway::Gateway;
 pub use refusal::Refusal;
 pub use stage::Stage;
+
+/// The checks of a request's head, once a request and before its body is read. The principal is in `known` as
+/// soon as its token has been found good, also where a later check refuses.
+///
+/// # Errors
+/// The refusal of the first check that does not pass.
+pub async fn enter(
+    gateway: &Gateway,
+    context: &Context,
+    endpoint: &Endpoint,
+    parts: &Parts,
+    known: &mut Option<Arc<Principal>>,
+) -> Result<Arc<Principal>, Refusal> {
+    limit::request(gateway, &context.peer, &parts.headers)?;
+    head::size(&parts.uri, &parts.headers)?;
+    gateway.origins.admit(&parts.uri, &parts.headers)?;
+    // Before a token is asked for: a client would look for the metadata of what is not there.
+    endpoint.upstream(&gateway.upstreams)?;
+    let principal = authenticate::authenticate(gateway, &context.peer, endpoint, parts).await?;
+    *known = Some(Arc::clone(&principal));
+    head::method(parts)?;
+    Ok(principal)
+}

@@ -137,6 +137,18 @@ impl Refusal {
         self
     }
 
+    /// For the message of this id and method, as far as no stage has said more.
+    #[must_use]
+    pub fn of_message(mut self, id: Option<&Id>, method: &str) -> Self {
+        if self.id.is_none() {
+            self.id = id.cloned();
+        }
+        if self.aim.method.is_none() && !method.is_empty() {
+            self.aim.method = Some(method.into());
+        }
+        self
+    }
+
     /// For the request of this id.
     #[must_use]
     pub fn id(mut self, id: Option<&Id>) -> Self {

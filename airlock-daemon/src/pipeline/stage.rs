@@ -17,8 +17,10 @@ pub enum Stage {
     Head,
     /// The token.
     Authenticate,
-    /// The JSON-RPC message, and its agreement with head, revision and session.
+    /// The JSON-RPC message.
     Decode,
+    /// The revision of the protocol, and the message's agreement with its headers and its session.
+    Revision,
     /// The server, and the tool, resource or task.
     Route,
     /// The policy.
@@ -33,7 +35,7 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a request meets them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Http,
         Self::Limit,
         Self::Forwarded,
@@ -41,6 +43,7 @@ impl Stage {
         Self::Head,
         Self::Authenticate,
         Self::Decode,
+        Self::Revision,
         Self::Route,
         Self::Authorize,
         Self::Record,
@@ -58,6 +61,7 @@ impl Stage {
             Self::Head => "head",
             Self::Authenticate => "authenticate",
             Self::Decode => "decode",
+            Self::Revision => "revision",
             Self::Route => "route",
             Self::Authorize => "authorize",
             Self::Record => "record",
