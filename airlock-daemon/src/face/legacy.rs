@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
 
-use crate::audit::Event;
 use crate::auth::principal::Principal;
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::{Envelope, Id};
@@ -14,14 +13,15 @@ use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::call::{self, Cancellation, Requester, not_offered, upstream_failed};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::call::{self, Cancellation};
 use crate::pipeline::kind::{Kind, SET_LEVEL};
 use crate::pipeline::open::failed;
 use crate::pipeline::record::Outcome;
-use crate::pipeline::refusal::Aim;
-use crate::pipeline::route::Endpoint;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::route::{self, Endpoint};
 use crate::pipeline::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
-use crate::pipeline::{Context, Gateway, Refusal, decode, level, limit, record, revision};
+use crate::pipeline::{Context, Gateway, Refusal, admit, decode, level, limit, revision, upstream};
 use crate::upstream::driver::{self, META_LOG_LEVEL};
 use crate::upstream::pool::Upstream;
 
@@ -82,12 +82,12 @@ impl Legacy<'_> {
     ///
     /// # Errors
     /// When the session or the event id is none of this principal's.
-    pub fn get(&self) -> Result<Reply, Refusal> {
+    pub async fn get(&self) -> Result<Reply, Refusal> {
         let session = self.session()?;
         let last = revision::last_event(self.headers)?;
         let places = limit::stream(self.gateway, self.principal)?;
-        let aim = Aim { method: Some("GET".into()), ..Aim::default() };
-        record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)?;
+        let who = self.requester(&session);
+        admit(self.gateway, &who, self.endpoint, Asked::Own("GET")).await?;
         let standing = session.standing(&self.gateway.metrics);
         let standing = standing.ok_or_else(revision::session_ended)?;
         let (outbox, at) = match last {
@@ -98,7 +98,7 @@ impl Legacy<'_> {
                 found.ok_or_else(|| revision::no_event(reason))?
             }
         };
-        session.listen(self.gateway, self.endpoint, &self.requester(&session));
+        session.listen(self.gateway, self.endpoint, &who);
         let until = super::until(self.gateway, self.principal);
         let reader = outbox.read(&session, at, Some(until));
         let reader =
@@ -162,7 +162,7 @@ impl Legacy<'_> {
                     None => reply::follow_in(session, running, id).await,
                 }
             }
-            None => Err(not_offered(name, session.revision)),
+            None => Err(route::not_offered(name, session.revision)),
         }
     }
 
@@ -176,7 +176,7 @@ impl Legacy<'_> {
         id: &Id,
     ) -> Result<Reply, Refusal> {
         let Granted { mut open, upstream, uri } =
-            subscribe::check(self.gateway, who, self.endpoint, method, params)?;
+            subscribe::check(self.gateway, who, self.endpoint, method, params).await?;
         let merged = *self.endpoint == Endpoint::Merged;
         let begins = method == SUBSCRIBE;
         let answered = session.watch(self.gateway, &upstream, merged, who, &uri, begins).await;
@@ -191,9 +191,7 @@ impl Legacy<'_> {
             }
             Err(error) => {
                 open.end(failed(&error), 0, Some(&error));
-                let mut refusal = upstream_failed(&error);
-                refusal.aim = open.aim.clone();
-                return Err(refusal);
+                return Err(upstream::failed(&error).about(&open.aim));
             }
         };
         Ok(Reply::Json(StatusCode::OK, text))
@@ -222,14 +220,22 @@ impl Legacy<'_> {
         let revision = revision::negotiated(params)?;
         let offer = || super::offer(self.gateway, self.context, self.principal, self.endpoint, revision);
         offer()?;
-        let aim = Aim { method: Some("initialize".into()), ..Aim::default() };
-        record::answered(self.gateway, self.context, self.principal, &aim, Event::Request)?;
-        // Nothing reaches a server before the record; what is learned of it may change what is offered.
-        self.learn(revision).await;
-        let offer = offer()?;
         let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
         // Extensions belong to the modern era.
         let capabilities = capabilities.without(ClientCapability::Tasks);
+        let who = Requester {
+            context: self.context.clone(),
+            principal: Arc::clone(self.principal),
+            session: None,
+            revision,
+            capabilities,
+            level: None,
+            params: Sent::default(),
+        };
+        admit(self.gateway, &who, self.endpoint, Asked::Own("initialize")).await?;
+        // Nothing reaches a server before the record; what is learned of it may change what is offered.
+        self.learn(revision).await;
+        let offer = offer()?;
         let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
         let opened = opened.map_err(|unopened| limit::no_session(&unopened, unopened.key()))?;
         if let Some(gone) = opened.instead_of {

@@ -4,24 +4,23 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::audit::Event;
 use crate::limits::budget::{Account, Charge, What};
 use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::Id;
 use crate::mcp::object::{Object, quote};
-use crate::pipeline::authorize::{Wish, authorize};
-use crate::pipeline::call::Requester;
-use crate::pipeline::kind::{Noun, recorded};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::authorize::{Wish, authorize, nothing_to_hear};
+use crate::pipeline::kind::Noun;
 use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::subscribe::{EACH, MAX_URI, SUBSCRIBE};
-use crate::pipeline::{Gateway, Refusal, Stage, decode, limit, naming, record};
+use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record};
 use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
@@ -70,37 +69,21 @@ pub(super) async fn open(
     params: &Object<'_>,
     id: Id,
 ) -> Result<Reply, Refusal> {
-    let aim = Aim { method: Some(LISTEN.into()), ..Aim::default() };
-    let wanted = wanted(params).map_err(|reason| {
-        let mut refusal = decode::invalid_params(reason);
-        refusal.aim = aim.clone();
-        refusal
-    })?;
-    let places = limit::stream(gateway, &who.principal).map_err(|mut refusal| {
-        refusal.aim = aim.clone();
-        refusal
-    })?;
+    let wanted = wanted(params).map_err(decode::invalid_params)?;
+    let places = limit::stream(gateway, &who.principal)?;
     // Named once by the client and once by each side that listens.
     let bytes = wanted.uris.iter().map(|uri| 3 * (uri.len() + EACH)).sum();
     let account = gateway.budget.of(who.principal.identity());
-    let charge = account.charge(What::Subscription, bytes).map_err(|exhausted| {
-        let mut refusal = limit::exhausted(gateway, exhausted);
-        refusal.aim = aim.clone();
-        refusal
-    })?;
+    let charge = account
+        .charge(What::Subscription, bytes)
+        .map_err(|exhausted| limit::exhausted(gateway, exhausted))?;
     let mut parts = parts(gateway, who, endpoint, &wanted)?;
     if parts.is_empty()
         && endpoint.upstream(&gateway.upstreams)?.is_some_and(|one| !may_use(gateway, who, one))
     {
-        let mut refusal = Refusal::new(
-            Stage::Authorize,
-            StatusCode::FORBIDDEN,
-            "nothing of this server may be listened to",
-        );
-        refusal.aim = aim;
-        return Err(refusal);
+        return Err(nothing_to_hear());
     }
-    record::answered(gateway, &who.context, &who.principal, &aim, Event::Request)?;
+    admit(gateway, who, endpoint, Asked::Own(LISTEN)).await?;
     let merged = *endpoint == Endpoint::Merged;
     let subscriptions = subscribe_all(who, &mut parts).await;
     let granted = granted(&wanted, &parts, merged);
@@ -178,14 +161,14 @@ fn parts(
                     part.uris.insert(own.to_owned());
                 }
             }
-            Err(mut refusal) => {
-                refusal.aim = Aim {
+            Err(refusal) => {
+                let mut aim = Aim {
                     method: Some(SUBSCRIBE.into()),
                     upstream: Some(Arc::clone(&upstream.name)),
-                    target: Some(recorded(Noun::Resource, own).into()),
                     ..Aim::default()
                 };
-                record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
+                aim.at(Noun::Resource, own);
+                record::refusal(gateway, &who.context, Some(&who.principal), &refusal.about(&aim));
             }
         }
     }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::audit::Event;
 use crate::auth::principal::Principal;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
-use crate::pipeline::call::{self, Requester, not_offered};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::call;
 use crate::pipeline::kind::{Kind, SET_LEVEL, Tasks};
-use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
 use crate::pipeline::revision::{self, Declared};
-use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Context, Gateway, Refusal, record};
+use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::{Context, Gateway, Refusal, admit};
 use crate::upstream::driver;
 
 use super::listen::{self, LISTEN};
@@ -50,8 +50,7 @@ pub async fn serve(
     };
     match method {
         Method::Discover => {
-            let aim = Aim { method: Some(method.label().into()), ..Aim::default() };
-            record::answered(gateway, context, principal, &aim, Event::Request)?;
+            admit(gateway, &who, endpoint, Asked::Own(method.label())).await?;
             let text = discover(gateway, context, principal, endpoint)?;
             Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
         }
@@ -67,7 +66,7 @@ pub async fn serve(
                 let call = call::enter(gateway, kind, who, endpoint, params, shape, None).await?;
                 reply::follow(call, id).await
             }
-            _ => Err(not_offered(&name, who.revision)),
+            _ => Err(route::not_offered(&name, who.revision)),
         },
     }
 }

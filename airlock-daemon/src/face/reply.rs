@@ -14,11 +14,12 @@ use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
 use crate::pipeline::ask::unanswered;
-use crate::pipeline::call::{Event, Requester, Running, Started, upstream_failed};
+use crate::pipeline::call::{Event, Running, Started};
 use crate::pipeline::kind::List;
 use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, limit, list, parked, record};
+use crate::pipeline::{Gateway, Refusal, limit, list, parked, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::ask::Ask;
 
@@ -137,7 +138,7 @@ fn invalid(endpoint: &Endpoint, detail: String) -> Refusal {
         Endpoint::One(name) => name.clone(),
         Endpoint::Merged => String::new(),
     };
-    upstream_failed(&UpstreamError::Protocol { upstream, detail })
+    upstream::failed(&UpstreamError::Protocol { upstream, detail })
 }
 
 /// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first, or
@@ -303,19 +304,14 @@ pub(super) fn finish(
             let (status, text) = shape.error(text);
             Ok((status, error(id, &text)))
         }
-        Event::Failed(failure) => {
-            let mut refusal = upstream_failed(&failure).id(Some(id));
-            refusal.aim = aim.clone();
-            Err(refusal)
-        }
+        Event::Failed(failure) => Err(upstream::failed(&failure).id(Some(id)).about(aim)),
         Event::Notification(..) | Event::Ask(_) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
     }
 }
 
 /// What is said in place of the answer to a call of a session whose memory is used up.
 fn given_up(running: &Running, id: &Id) -> String {
-    let mut refusal = limit::given_up().id(Some(id));
-    refusal.aim = running.aim().clone();
+    let refusal = limit::given_up().id(Some(id)).about(running.aim());
     refusal.body(&running.who().context.correlation_id)
 }
 
@@ -363,8 +359,7 @@ async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: Stri
             Event::Cancelled => return,
             last => {
                 let text = last_word(last, &id, call.gateway(), call.who(), call.aim());
-                let mut instead = limit::given_up().id(Some(&id));
-                instead.aim = call.aim().clone();
+                let instead = limit::given_up().id(Some(&id)).about(call.aim());
                 break Kept::or_instead(&account, text, instead.body(&call.who().context.correlation_id));
             }
         }

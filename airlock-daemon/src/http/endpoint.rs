@@ -104,7 +104,10 @@ async fn enter(
             (String::new(), ended.map_err(|refusal| admitted.record(refusal)))
         }
         Ok((Method::GET, admitted)) => {
-            let opened = admitted.counted().and_then(|()| admitted.legacy(None).get());
+            let opened = match admitted.counted() {
+                Ok(()) => admitted.legacy(None).get().await,
+                Err(refusal) => Err(refusal),
+            };
             (String::new(), opened.map_err(|refusal| admitted.record(refusal)))
         }
         // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of its own.

@@ -13,9 +13,9 @@ use crate::upstream::ask::Answered;
 use crate::upstream::pool::Upstream;
 
 use super::authorize::{Wish, authorize};
-use super::call::Requester;
 use super::refusal::Aim;
-use super::{Gateway, Refusal, record};
+use super::requester::Requester;
+use super::{Gateway, Refusal, decode, record};
 
 /// Asks the user something.
 pub const ELICIT: &str = "elicitation/create";
@@ -82,10 +82,11 @@ pub fn check(
     let aim =
         Aim { method: Some(method.into()), upstream: Some(Arc::clone(&upstream.name)), ..Aim::default() };
     let wish = Wish { method, subject: None, arguments: Some(arguments), revision: who.revision };
-    let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish)
+    let allowed = decode::arguments(gateway, wish.arguments)
+        .and_then(|()| authorize(gateway, &who.context, &who.principal, upstream, wish))
         .and_then(|_| record::answered(gateway, &who.context, &who.principal, &aim, Event::Request));
-    allowed.map_err(|mut refusal| {
-        refusal.aim = aim;
+    allowed.map_err(|refusal| {
+        let refusal = refusal.about(&aim);
         record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
         Unasked::Refused(refusal)
     })

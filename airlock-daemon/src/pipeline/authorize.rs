@@ -17,7 +17,7 @@ use crate::upstream::pool::Upstream;
 use super::authenticate::metadata_url;
 use super::kind::{Noun, quoted};
 use super::refusal::Aim;
-use super::{Context, Gateway, Refusal, Stage, decode, record};
+use super::{Context, Gateway, Refusal, Stage, record};
 
 /// What a principal wants of an upstream.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +54,6 @@ pub fn authorize(
     wish: Wish<'_>,
 ) -> Result<Decision, Refusal> {
     offered(upstream, wish)?;
-    if let Some(arguments) = wish.arguments {
-        decode::arguments(gateway, arguments)?;
-    }
     match judge(gateway, context, principal, upstream, wish) {
         Err(refusal) if is_shadowed(gateway, &refusal) => {
             record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish))?;
@@ -197,6 +194,12 @@ fn honour(
         scopes.join(" ")
     ));
     Err(refusal)
+}
+
+/// The refusal of a subscription of which the policy leaves nothing.
+pub fn nothing_to_hear() -> Refusal {
+    let reason = "nothing of this server may be listened to";
+    Refusal::new(Stage::Authorize, StatusCode::FORBIDDEN, reason)
 }
 
 fn forbidden(reason: &str, rule_id: Arc<str>) -> Refusal {

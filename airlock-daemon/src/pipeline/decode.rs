@@ -102,7 +102,8 @@ pub fn level(params: &Object<'_>) -> Result<Level, Refusal> {
 ///
 /// # Errors
 /// 400 for members that some readers take for one, and for numbers that some readers round.
-pub fn arguments(gateway: &Gateway, arguments: &RawValue) -> Result<(), Refusal> {
+pub fn arguments(gateway: &Gateway, arguments: Option<&RawValue>) -> Result<(), Refusal> {
+    let Some(arguments) = arguments else { return Ok(()) };
     let policy = &gateway.config.policy;
     let clarity = Clarity {
         members: policy.arguments == PolicyArguments::Strict,

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::audit::Event as Recorded;
 use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::authorize::{Wish, authorize};
-use super::call::{self, Event, Requester, not_offered, upstream_failed};
+use super::asked::Asked;
+use super::call::{self, Event};
 use super::kind::SET_LEVEL;
 use super::list::Listed;
-use super::refusal::Aim;
+use super::requester::Requester;
 use super::route::Endpoint;
-use super::{Gateway, Refusal, Stage, record};
+use super::{Gateway, Refusal, Stage, admit, upstream};
 
 /// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.
 ///
@@ -30,17 +29,9 @@ pub async fn set(
     if let Some(upstream) = endpoint.upstream(&gateway.upstreams)? {
         return tell(gateway, who, upstream, &text).await;
     }
+    admit(gateway, who, endpoint, Asked::Level).await?;
     let offering: Vec<_> =
         gateway.upstreams.iter().filter(|upstream| offers(upstream, who)).map(Arc::clone).collect();
-    let aim = Aim { method: Some(SET_LEVEL.method.into()), ..Aim::default() };
-    let aimed = |mut refusal: Refusal| {
-        refusal.aim = aim.clone();
-        refusal
-    };
-    if offering.is_empty() {
-        return Err(aimed(not_offered(SET_LEVEL.method, who.revision)));
-    }
-    record::answered(gateway, &who.context, &who.principal, &aim, Recorded::Request).map_err(aimed)?;
     // All are told at once; a slow one costs its own deadline, not the sum.
     let told: Vec<_> = offering
         .into_iter()
@@ -78,10 +69,11 @@ async fn tell(
     upstream: &Arc<Upstream>,
     params: &str,
 ) -> Result<Listed, Refusal> {
-    if upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.era == Era::Modern) {
-        return note(gateway, who, upstream).map(|()| Ok("{}".to_owned()));
-    }
     let endpoint = Endpoint::One(upstream.name.to_string());
+    if upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.era == Era::Modern) {
+        // The session keeps the level for a modern server: nothing is sent.
+        return admit(gateway, who, &endpoint, Asked::Level).await.map(|_| Ok("{}".to_owned()));
+    }
     let params = Object::parse(params).unwrap_or_default();
     let mut running =
         call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
@@ -92,30 +84,7 @@ async fn tell(
             Event::Result(text) => Ok(Ok(text)),
             Event::Error(error) => Ok(Err(error)),
             Event::Cancelled => Ok(Ok("{}".to_owned())),
-            Event::Failed(error) => {
-                let mut refusal = upstream_failed(&error);
-                refusal.aim = running.aim().clone();
-                Err(refusal)
-            }
+            Event::Failed(error) => Err(upstream::failed(&error).about(running.aim())),
         };
     }
-}
-
-/// Checks and records what is not sent: the session keeps the level for a modern server.
-fn note(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> Result<(), Refusal> {
-    let aim = Aim {
-        method: Some(SET_LEVEL.method.into()),
-        upstream: Some(Arc::clone(&upstream.name)),
-        ..Aim::default()
-    };
-    let aimed = |mut refusal: Refusal| {
-        refusal.aim = aim.clone();
-        refusal
-    };
-    let wish = Wish { method: SET_LEVEL.method, subject: None, arguments: None, revision: who.revision };
-    authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
-    if !offers(upstream, who) {
-        return Err(aimed(not_offered(SET_LEVEL.method, who.revision)));
-    }
-    record::answered(gateway, &who.context, &who.principal, &aim, Recorded::Request).map_err(aimed)
 }

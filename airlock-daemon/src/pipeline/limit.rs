@@ -1,5 +1,7 @@
 //! Is it too much? What one address, principal, tenant or tool may take (see [`crate::limits`]).
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode};
 
 use crate::auth::TokenError;
@@ -8,8 +10,11 @@ use crate::limits::budget::{Charge, Exhausted, What};
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
+use crate::upstream::pool::Upstream;
 
+use super::authorize::Wish;
 use super::context::Peer;
+use super::kind::Noun;
 use super::{Gateway, Refusal, Stage};
 
 /// Before anything of a request is looked at but what web page it comes from, if any.
@@ -68,12 +73,18 @@ pub fn body(gateway: &Gateway, principal: &Principal, bytes: usize) -> Result<Op
     charge.map_err(|over| exhausted(gateway, over))
 }
 
-/// One call of a tool.
+/// One call of a tool; a wish for anything else passes.
 ///
 /// # Errors
 /// 429 for a principal that calls it too often.
-pub fn call(gateway: &Gateway, principal: &Principal, upstream: &str, tool: &str) -> Result<(), Refusal> {
-    let passed = gateway.limits.call(principal, upstream, tool);
+pub fn call(
+    gateway: &Gateway,
+    principal: &Principal,
+    upstream: Option<&Arc<Upstream>>,
+    wish: Wish<'_>,
+) -> Result<(), Refusal> {
+    let (Some(upstream), Some((Noun::Tool, tool))) = (upstream, wish.subject) else { return Ok(()) };
+    let passed = gateway.limits.call(principal, &upstream.name, tool);
     passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 

@@ -5,13 +5,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::audit::Event;
-use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
@@ -22,15 +19,16 @@ use crate::upstream::listed::Walk;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
 
-use super::authorize::{Wish, authorize, permits};
-use super::call::{Requester, not_offered, upstream_failed};
+use super::asked::Asked;
+use super::authorize::{Wish, permits};
+use super::brought::Leads;
 use super::kind::{List, Noun, offered};
-use super::refusal::Aim;
-use super::route::Endpoint;
+use super::requester::Requester;
+use super::route::{self, Endpoint};
 use super::safe_names::Shown;
 use super::seal::Purpose;
 use super::task::Ids;
-use super::{Gateway, Refusal, Stage, naming, record};
+use super::{Admitted, Gateway, Refusal, admit, naming, upstream};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";
@@ -52,77 +50,47 @@ pub async fn list(
     endpoint: &Endpoint,
     params: Object<'_>,
 ) -> Result<Listed, Refusal> {
-    let mut aim = Aim { method: Some(kind.method.into()), ..Aim::default() };
-    let one = endpoint.upstream(&gateway.upstreams)?;
-    aim.upstream = one.map(|upstream| Arc::clone(&upstream.name));
-    let aimed = |mut refusal: Refusal| {
-        refusal.aim = aim.clone();
-        refusal
+    let Admitted { asked: Asked::List(_, params), upstream, brought, aim, .. } =
+        admit(gateway, who, endpoint, Asked::List(kind, params)).await?
+    else {
+        return Err(route::not_offered(kind.method, who.revision));
     };
-    let mut params = params;
-    let mut walk = Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize());
-    let is_first = params.get("cursor").is_none();
-    match one {
-        Some(upstream) => {
-            may_list(gateway, kind, who, upstream).map_err(aimed)?;
-            if lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who) {
-                return Err(aimed(not_offered(kind.method, who.revision)));
-            }
-            if !is_first {
-                walk = resumed(gateway, kind, who, upstream, &params).ok_or_else(|| aimed(no_cursor(who)))?;
-                walk.ask(&mut params);
-            }
-        }
-        // All pages are followed here, so there is never a second one.
-        None if !is_first => return Err(aimed(no_cursor(who))),
-        None => {}
-    }
-    record::answered(gateway, &who.context, &who.principal, &aim, Event::List).map_err(aimed)?;
-    match one {
-        Some(upstream) => {
-            let tools = upstream.schemas.page();
-            let page = ask(upstream, kind, who, params).await;
-            match page.map_err(|error| aimed(upstream_failed(&error)))? {
-                Asked::Page(result) => {
-                    let filtered =
-                        filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await;
-                    filtered.map(Ok).map_err(aimed)
-                }
-                Asked::Error(error) => Ok(Err(error)),
-                Asked::NotOffered => Err(aimed(not_offered(kind.method, who.revision))),
-            }
-        }
-        None => Ok(Ok(merged(gateway, kind, who).await?)),
-    }
+    let listed = match upstream {
+        Some(upstream) => one(gateway, kind, who, &upstream, params, brought.leads).await,
+        None => merged(gateway, kind, who).await.map(Ok),
+    };
+    listed.map_err(|refusal| refusal.about(&aim))
 }
 
-/// The refusal of a cursor: another principal's, another list's, one of before a restart, or a made up one.
-fn no_cursor(who: &Requester) -> Refusal {
-    // To a legacy client every other status means trouble with the transport.
-    let status = match who.revision.era() {
-        Era::Modern => StatusCode::BAD_REQUEST,
-        Era::Legacy => StatusCode::OK,
-    };
-    let reason = "the cursor is not one that was given out here for this list: begin without one";
-    Refusal::new(Stage::Route, status, reason).code(code::INVALID_PARAMS)
-}
-
-/// The walk that goes on with the cursor that a client brings back.
-fn resumed(
+/// One page of one server.
+async fn one(
     gateway: &Gateway,
     kind: &List,
     who: &Requester,
-    upstream: &Upstream,
-    params: &Object<'_>,
-) -> Option<Walk> {
-    let handle = params.string("cursor")?;
-    let scope = [&*upstream.name, kind.method];
-    let token = gateway.sealer.open(Purpose::Cursor, who.principal.identity(), &scope, &handle).ok()?;
-    Walk::resume(kind.shape(), gateway.config.server.max_response_bytes.as_usize(), &token)
+    upstream: &Arc<Upstream>,
+    mut params: Object<'_>,
+    leads: Leads,
+) -> Result<Listed, Refusal> {
+    let is_first = !matches!(leads, Leads::ToPage(_));
+    let walk = match leads {
+        Leads::ToPage(walk) => {
+            walk.ask(&mut params);
+            walk
+        }
+        _ => Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize()),
+    };
+    let tools = upstream.schemas.page();
+    match ask(upstream, kind, who, params).await.map_err(|error| upstream::failed(&error))? {
+        Asking::Page(result) => {
+            filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await.map(Ok)
+        }
+        Asking::Error(error) => Ok(Err(error)),
+        Asking::NotOffered => Err(route::not_offered(kind.method, who.revision)),
+    }
 }
 
 /// What an upstream says when it is asked for a page.
-enum Asked {
+enum Asking {
     /// A page.
     Page(String),
     /// A JSON-RPC error object.
@@ -136,23 +104,17 @@ fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
     facts.is_some_and(|facts| !offered(kind.capability, facts, who.revision))
 }
 
-/// May this principal ask at all?
-fn may_list(gateway: &Gateway, kind: &List, who: &Requester, upstream: &Upstream) -> Result<(), Refusal> {
-    let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
-    authorize(gateway, &who.context, &who.principal, upstream, wish).map(|_| ())
-}
-
 /// Asks an upstream for one page.
 async fn ask(
     upstream: &Arc<Upstream>,
     kind: &List,
     who: &Requester,
     params: Object<'_>,
-) -> Result<Asked, UpstreamError> {
+) -> Result<Asking, UpstreamError> {
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
         if lacks(Some(&facts), kind, who) {
-            return Ok(Asked::NotOffered);
+            return Ok(Asking::NotOffered);
         }
         let mut pending = link
             .request(Takes::List, |id| {
@@ -162,8 +124,8 @@ async fn ask(
             .ok_or_else(|| upstream.ended(&link.ending()))?;
         loop {
             match pending.next().await {
-                Some(Reply::Result(result)) => return Ok(Asked::Page(result)),
-                Some(Reply::Error(error)) => return Ok(Asked::Error(error)),
+                Some(Reply::Result(result)) => return Ok(Asking::Page(result)),
+                Some(Reply::Error(error)) => return Ok(Asking::Error(error)),
                 Some(Reply::Notification(..) | Reply::Ask(_)) => {}
                 None => return Err(upstream.ended(&pending.ending())),
             }
@@ -182,7 +144,7 @@ async fn filter(
     (mut walk, mut tools, is_first): (Walk, Page, bool),
 ) -> Result<String, Refusal> {
     let wrong = |detail: String| {
-        upstream_failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
+        upstream::failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
     let result = walk.take(result).await.map_err(|fault| wrong(fault.to_string()))?;
     let unread = |error: serde_json::Error| wrong(error.to_string());
@@ -279,7 +241,7 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
         }
     }
     if let Some(error) = lost.get() {
-        return Err(upstream_failed(error));
+        return Err(upstream::failed(error));
     }
     let mut entries = Vec::new();
     let mut missing = Vec::new();
@@ -319,9 +281,9 @@ async fn part(
         let mut params = Object::default();
         walk.ask(&mut params);
         let result = match ask(upstream, kind, who, params).await {
-            Ok(Asked::Page(result)) => result,
-            Ok(Asked::NotOffered) => return Some(Vec::new()),
-            Ok(Asked::Error(error)) => {
+            Ok(Asking::Page(result)) => result,
+            Ok(Asking::NotOffered) => return Some(Vec::new()),
+            Ok(Asking::Error(error)) => {
                 tracing::warn!(upstream = %upstream.name, error, "the server refuses {}", kind.method);
                 return None;
             }

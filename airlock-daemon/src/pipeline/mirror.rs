@@ -13,11 +13,11 @@ use crate::upstream::driver::Facts;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Schema;
 
-use super::call::Requester;
 use super::kind::{Noun, quoted};
+use super::requester::Requester;
 use super::{Refusal, Stage};
 
-/// Whether a call is compared with the schema of its tool: a modern client's, and a legacy client's where
+/// True for a call that is compared with the schema of its tool: a modern client's, and a legacy client's where
 /// there is a head to put something in.
 pub fn concerns(upstream: &Upstream, who: &Requester) -> bool {
     let has_head = !matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn);

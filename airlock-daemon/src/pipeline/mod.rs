@@ -15,17 +15,28 @@
 //!
 //! Each stage either lets the call go on or ends it with a [`Refusal`], which is recorded too.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
+use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
+use crate::upstream::pool::Upstream;
 
+use asked::Asked;
+use authorize::authorize;
+use brought::Brought;
+use kind::Noun;
+use refusal::Aim;
+use requester::Requester;
 use route::Endpoint;
 
 pub mod ask;
+pub mod asked;
 pub mod authenticate;
 pub mod authorize;
+pub mod brought;
 pub mod call;
 pub mod context;
 pub mod decode;
@@ -43,6 +54,7 @@ pub mod origin;
 pub mod parked;
 pub mod record;
 pub mod refusal;
+pub mod requester;
 pub mod required;
 pub mod revision;
 pub mod rewrite;
@@ -56,6 +68,7 @@ pub mod subscribe;
 mod table;
 pub mod talk;
 pub mod task;
+pub mod upstream;
 mod written;
 
 pub use context::Context;
@@ -63,8 +76,24 @@ pub use gateway::Gateway;
 pub use refusal::Refusal;
 pub use stage::Stage;
 
-/// The checks of a request's head, once a request and before its body is read. The principal is in `known` as
-/// soon as its token has been found good, also where a later check refuses.
+/// A message that has passed all checks, and is on record.
+pub struct Admitted<'a> {
+    /// The message; ids of tasks are the server's own.
+    pub asked: Asked<'a>,
+    /// The server that it goes to; none where it is for all of them, or for Airlock itself.
+    pub upstream: Option<Arc<Upstream>>,
+    /// The target, by the server's own name.
+    pub own: Option<(Noun, String)>,
+    /// The arguments that the policy was shown.
+    pub arguments: Option<Cow<'a, RawValue>>,
+    /// The things that the client brought back.
+    pub brought: Brought,
+    /// The same as records tell it.
+    pub aim: Aim,
+}
+
+/// The checks of a request's head, in order, once a request and before its body is read. The principal is in
+/// `known` as soon as its token has been found good, also where a later check refuses.
 ///
 /// # Errors
 /// The refusal of the first check that does not pass.
@@ -84,4 +113,64 @@ pub async fn enter(
     *known = Some(Arc::clone(&principal));
     head::method(parts)?;
     Ok(principal)
+}
+
+/// The checks of a message, in order: a call, a list, a subscription or anything else that a client of either
+/// era asks for, alone or in a batch.
+///
+/// A message for all servers has no server here: each server's part is judged by itself when it is shown.
+///
+/// # Errors
+/// The refusal of the first check that does not pass. It says which message it is about.
+pub async fn admit<'a>(
+    gateway: &Gateway,
+    who: &Requester,
+    endpoint: &Endpoint,
+    asked: Asked<'a>,
+) -> Result<Admitted<'a>, Refusal> {
+    let mut aim = Aim { method: Some(asked.method().into()), revision: Some(who.revision), ..Aim::default() };
+    let admitted = check(gateway, who, endpoint, asked, &mut aim).await;
+    admitted.map_err(|refusal| refusal.about(&aim))
+}
+
+/// The list of [`admit`].
+async fn check<'a>(
+    gateway: &Gateway,
+    who: &Requester,
+    endpoint: &Endpoint,
+    mut asked: Asked<'a>,
+    aim: &mut Aim,
+) -> Result<Admitted<'a>, Refusal> {
+    let revision = who.revision;
+    let asked::Parts { subject, arguments, back } = asked.parts(revision, aim).map_err(route::invalid)?;
+    let server = route::server(&gateway.upstreams, endpoint, &asked, subject.as_ref(), revision)?;
+    let upstream = server.map(|(upstream, _)| upstream);
+    aim.upstream = upstream.map(|upstream| Arc::clone(&upstream.name));
+    let own = safe_names::own(gateway, who, endpoint, server, subject.as_ref()).await?;
+    if let (Some(subject), Some(own)) = (&subject, &own) {
+        aim.called = own.is_safe.then(|| subject.name.as_ref().into());
+        aim.at(own.noun, &own.name);
+    }
+
+    let own_name = own.as_ref().map(|own| (own.noun, own.name.as_str()));
+    let wish = asked.wish(own_name, arguments.as_deref(), revision);
+    let digested = arguments.as_deref().map_or("{}", RawValue::get);
+    limit::call(gateway, &who.principal, upstream, wish)?;
+    let decision = match upstream {
+        Some(upstream) => {
+            let bound = |refusal: Refusal| refusal.bound(asked.is_call().then(|| aim.digest(digested)));
+            decode::arguments(gateway, wish.arguments).map_err(bound)?;
+            Some(authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(bound)?)
+        }
+        None => None,
+    };
+    route::offered(&gateway.upstreams, &asked, upstream, revision)?;
+    let back = (own_name, digested, back);
+    let brought = brought::check(gateway, who, endpoint, &mut asked, upstream, back)?;
+    aim.opened(brought.task.as_deref(), asked.as_task());
+    record::admitted(gateway, who, aim, decision.as_ref(), asked.event(), digested)?;
+
+    let own = own.map(|own| (own.noun, own.name));
+    let (upstream, aim) = (upstream.map(Arc::clone), std::mem::take(aim));
+    Ok(Admitted { asked, upstream, own, arguments, brought, aim })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::upstream::UpstreamError;
 
 use super::Gateway;
-use super::call::Requester;
 use super::record::{self, Outcome};
 use super::refusal::Aim;
+use super::requester::Requester;
 
 /// An intent that is on record and has no outcome yet: one is written however the call ends, also when it is dropped.
 pub struct Open {

@@ -21,10 +21,10 @@ use crate::upstream::error::UpstreamError;
 
 use super::Gateway;
 use super::ask::unanswered;
-use super::call::Requester;
 use super::open::Open;
 use super::record::Outcome;
 use super::refusal::Aim;
+use super::requester::Requester;
 use super::required::{self, Entry};
 use super::running::{Event, Running, draining};
 use super::state::State;

@@ -15,6 +15,7 @@ use crate::upstream::UpstreamError;
 
 use super::kind::{Kind, in_quotes};
 use super::refusal::Aim;
+use super::requester::Requester;
 use super::{Context, Gateway, Refusal, Stage};
 
 fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {
@@ -64,6 +65,25 @@ pub fn intent(
         ..judged(context, Some(principal), aim, Event::CallIntent)
     };
     put(gateway, intent)
+}
+
+/// Records that a message has passed all checks, before it is carried out: the intent of a call, or the event of
+/// anything else.
+///
+/// # Errors
+/// As for [`intent`].
+pub fn admitted(
+    gateway: &Gateway,
+    who: &Requester,
+    aim: &Aim,
+    decision: Option<&Decision>,
+    event: Option<Event>,
+    arguments: &str,
+) -> Result<(), Refusal> {
+    match (event, decision) {
+        (None, Some(decision)) => intent(gateway, &who.context, &who.principal, aim, decision, arguments),
+        (event, _) => answered(gateway, &who.context, &who.principal, aim, event.unwrap_or(Event::Request)),
+    }
 }
 
 /// How a call was made, where that is not the plain way.

@@ -86,6 +86,14 @@ impl Aim {
         }
     }
 
+    /// Aims at a task by the server's own id of it, where the request names one, or asks for one.
+    pub fn opened(&mut self, id: Option<&str>, as_task: bool) {
+        if let Some(id) = id {
+            (self.target, self.whole) = (Some(id.into()), None);
+        }
+        self.as_task = as_task;
+    }
+
     /// What binds a record of this to the call with these arguments.
     pub fn digest(&self, arguments: &str) -> [u8; 32] {
         let text = |part: &Option<Arc<str>>| part.clone().unwrap_or_else(|| "".into());
@@ -134,6 +142,20 @@ impl Refusal {
     #[must_use]
     pub fn code(mut self, code: i32) -> Self {
         self.code = code;
+        self
+    }
+
+    /// About this.
+    #[must_use]
+    pub fn about(mut self, aim: &Aim) -> Self {
+        self.aim = aim.clone();
+        self
+    }
+
+    /// With what binds its record to the call that was refused.
+    #[must_use]
+    pub fn bound(mut self, digest: Option<[u8; 32]>) -> Self {
+        self.input_digest = digest;
         self
     }
 

@@ -23,11 +23,11 @@ use crate::upstream::link::{Pending, Reply, Takes};
 use crate::upstream::pool::Upstream;
 
 use super::ask::{self, ROOTS, Unasked};
-use super::call::Requester;
 use super::kind::{Call, Tasks, offered};
 use super::open::{Open, failed};
 use super::record::Outcome;
 use super::refusal::Aim;
+use super::requester::Requester;
 use super::required::{self, ROUNDS, Required};
 use super::state::{Scope, State};
 use super::talk::{Question, Round, Talk, To};

@@ -16,13 +16,12 @@ use crate::upstream::safe_names::{Namer, Names};
 use crate::upstream::schemas::{Page, Schemas};
 
 use super::authorize::{Wish, authorize};
-use super::call::{Requester, unknown, upstream_failed};
-use super::kind::{List, Noun};
-use super::record;
+use super::kind::{List, Noun, Subject};
 use super::refusal::Aim;
-use super::route::Endpoint;
+use super::requester::Requester;
+use super::route::{self, Endpoint};
 use super::table::{PROMPTS_LIST, TOOLS_LIST};
-use super::{Gateway, Refusal};
+use super::{Gateway, Refusal, record, upstream};
 
 /// The list and the table of names of a noun that has safe ones.
 fn table(upstream: &Upstream, noun: Noun) -> Option<(&'static List, &Schemas, &Namer)> {
@@ -34,40 +33,48 @@ fn table(upstream: &Upstream, noun: Noun) -> Option<(&'static List, &Schemas, &N
     Some((list, table, table.maker()?))
 }
 
-/// The upstream's own name for what a client calls `name`, which has lost the upstream's already.
+/// A target by the server's own name.
+pub struct Own {
+    /// The kind of target.
+    pub noun: Noun,
+    /// The name.
+    pub name: String,
+    /// True where the client knows it by a safe name that is not this one.
+    pub is_safe: bool,
+}
+
+/// The server's own name of the target of a message; `server` has the client's name without the server's.
 ///
-/// # Errors An unknown name; the policy's refusal of the list where that has to be asked for; an upstream
-/// that does not list.
-pub async fn own<'n>(
+/// # Errors
+/// An unknown name; the policy's refusal of the list where that has to be asked for; an upstream that does not
+/// list.
+pub async fn own(
     gateway: &Gateway,
     who: &Requester,
     endpoint: &Endpoint,
-    upstream: &Arc<Upstream>,
-    noun: Noun,
-    name: &'n str,
-    aim: &Aim,
-) -> Result<Cow<'n, str>, Refusal> {
+    server: Option<(&Arc<Upstream>, &str)>,
+    subject: Option<&Subject<'_>>,
+) -> Result<Option<Own>, Refusal> {
+    let (Some((upstream, name)), Some(subject)) = (server, subject) else { return Ok(None) };
+    let noun = subject.noun;
     let known = (*endpoint == Endpoint::Merged).then(|| table(upstream, noun)).flatten();
     let Some((list, table, _)) = known.filter(|_| Namer::may_have_made(name)) else {
-        return Ok(Cow::Borrowed(name));
+        return Ok(Some(Own { noun, name: name.to_owned(), is_safe: false }));
     };
+    let found = |own: String| Some(Own { noun, is_safe: own != name, name: own });
     let caller = who.caller();
     if let Some(own) = upstream.known_name(table, &caller, name) {
-        return Ok(Cow::Owned(own));
+        return Ok(found(own));
     }
-    let aim = Aim { upstream: Some(Arc::clone(&upstream.name)), ..aim.clone() };
-    let aimed = |mut refusal: Refusal| {
-        refusal.aim = aim.clone();
-        refusal
-    };
     let wish = Wish { method: list.method, subject: None, arguments: None, revision: who.revision };
-    authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(aimed)?;
-    let asked = Aim { upstream: aim.upstream.clone(), method: Some(list.method.into()), ..Aim::default() };
-    record::answered(gateway, &who.context, &who.principal, &asked, Event::List).map_err(aimed)?;
+    authorize(gateway, &who.context, &who.principal, upstream, wish)?;
+    let name_of = |upstream: &Upstream| Some(Arc::clone(&upstream.name));
+    let asked = Aim { upstream: name_of(upstream), method: Some(list.method.into()), ..Aim::default() };
+    record::answered(gateway, &who.context, &who.principal, &asked, Event::List)?;
     let own = upstream.own_name(list.shape(), table, &caller, name).await;
-    match own.map_err(|error| aimed(upstream_failed(&error)))? {
-        Some(own) => Ok(Cow::Owned(own)),
-        None => Err(unknown(noun, who.revision, &aim)),
+    match own.map_err(|error| upstream::failed(&error))? {
+        Some(own) => Ok(found(own)),
+        None => Err(route::unknown(noun, &subject.name, who.revision)),
     }
 }
 

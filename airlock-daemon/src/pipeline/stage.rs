@@ -100,6 +100,33 @@ mod tests {
     }
 
     #[test]
+    fn each_stage_is_raised_by_its_file_alone() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut raised, mut folders) = (HashSet::new(), vec![source.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).expect("source");
+                let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for made in product.split("Refusal::new(").skip(1) {
+                    let Some(rest) = made.trim_start().strip_prefix("Stage::") else { continue };
+                    let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+                    let name = name.to_ascii_lowercase();
+                    let below = path.strip_prefix(&source).expect("below the source");
+                    let file = Path::new("pipeline").join(&name).with_extension("rs");
+                    assert!(below == file || below.starts_with(&name), "{} raises {name}", below.display());
+                    raised.insert(name);
+                }
+            }
+        }
+        assert_eq!(raised, Stage::ALL.map(|stage| stage.name().to_owned()).into());
+    }
+
+    #[test]
     fn the_page_has_a_row_for_each_stage_in_order() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/architecture.md");
         let page = std::fs::read_to_string(page).expect("the page");

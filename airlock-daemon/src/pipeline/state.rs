@@ -12,8 +12,8 @@ use crate::mcp::object::Object;
 
 use super::Gateway;
 use super::authorize::now;
-use super::call::Requester;
 use super::parked::Ticket;
+use super::requester::Requester;
 use super::required::{RESPONSES, STATE, answers};
 use super::seal::Purpose;
 

@@ -6,25 +6,20 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use crate::auth::principal::{Identity, Principal};
 use crate::mcp::capability::Capability;
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::variant;
-use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
-use crate::mcp::revision::Revision;
 use crate::mcp::strict;
 use crate::upstream::driver::META_RELATED_TASK;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 
-use super::call::{Requester, not_offered, unknown};
-use super::kind::{Call, Noun, Target, Tasks, offered};
-use super::refusal::Aim;
+use super::kind::{Call, Noun, Tasks, offered};
+use super::requester::Requester;
 use super::seal::{Purpose, Sealer};
-use super::{Gateway, Refusal, Stage, naming};
+use super::{Gateway, Refusal, naming, route};
 
 /// Longest id of a task that a handle is made for, in bytes.
 const MAX_ID: usize = 4096;
@@ -41,24 +36,6 @@ pub struct Ids<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown;
 
-/// Whether a request has to do with tasks.
-pub fn concerns(kind: &Call, needs: Capability) -> bool {
-    needs != kind.capability || matches!(kind.target, Target::Member(Noun::Task, _))
-}
-
-/// True where the upstream is known to have what a request of a client of this revision needs, or where the
-/// call itself will tell. `None` where only the server can say: tasks of one era mean nothing in the other,
-/// so it is asked first ([`ask`]).
-fn known(kind: &Call, needs: Capability, upstream: &Upstream, client: Revision) -> Option<bool> {
-    if kind.era.is_some_and(|era| era != client.era()) {
-        return Some(false);
-    }
-    match upstream.facts_for(client.era()) {
-        Some(facts) => Some(offered(needs, &facts, client)),
-        None => (!concerns(kind, needs)).then_some(true),
-    }
-}
-
 /// Starts the server and asks it for what a request needs, where that is not known yet; says whether it has
 /// it. The intent is on record before.
 ///
@@ -70,45 +47,31 @@ pub async fn ask(
     upstream: &Arc<Upstream>,
     who: &Requester,
 ) -> Result<bool, UpstreamError> {
-    if let Some(known) = known(kind, needs, upstream, who.revision) {
+    if let Some(known) = route::known(kind, needs, upstream, who.revision) {
         return Ok(known);
     }
     let facts = upstream.probe_for(&who.caller()).await?;
     Ok(offered(needs, &facts, who.revision))
 }
 
-/// The refusal of what the server does not have for this client.
-pub fn lacking(kind: &Call, needs: Capability, client: Revision) -> Refusal {
-    if needs == kind.capability {
-        return not_offered(kind.method, client);
-    }
-    let reason = "`params.task` is not carried across";
-    Refusal::new(Stage::Route, StatusCode::BAD_REQUEST, reason).code(code::INVALID_PARAMS)
-}
-
-/// Checks what is known of a request that has to do with tasks, and gives the server its own ids of them.
-/// Returns the id of the task that it is aimed at, where that is one.
+/// Gives the server its own ids of the tasks that a call names; returns that of the task that it is aimed at,
+/// where that is one.
 ///
 /// # Errors
-/// When the server is known to have no tasks for this client, or the task is not one of this principal's.
-pub fn admit(
+/// When a task is not one of this principal's.
+pub fn opened(
     gateway: &Gateway,
-    kind: &Call,
     upstream: &Upstream,
     who: &Requester,
     own: Option<(Noun, &str)>,
     merged: bool,
     params: &mut Object<'_>,
 ) -> Result<Option<String>, Refusal> {
-    let needs = kind.needs(params);
-    if known(kind, needs, upstream, who.revision) == Some(false) {
-        return Err(lacking(kind, needs, who.revision));
-    }
     let related = params.get("_meta").is_some_and(|meta| mentions(meta, META_RELATED_TASK));
     if !related && !matches!(own, Some((Noun::Task, _))) {
         return Ok(None);
     }
-    let unknown = |_| unknown(Noun::Task, who.revision, &Aim::default());
+    let unknown = |_| route::unknown(Noun::Task, "", who.revision);
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, merged);
     ids.brought(params).map_err(unknown)?;
     match own {

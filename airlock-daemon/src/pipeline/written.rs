@@ -8,8 +8,8 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::call::Requester;
 use super::kind::{Call, Tasks};
+use super::requester::Requester;
 use super::required::{self, Required};
 use super::running::Shape;
 use super::task::Ids;
