@@ -101,6 +101,11 @@ fn every_method_of_a_legacy_client_is_on_record_before_its_server_is_asked() {
         ("tools/list", json!({})),
         ("prompts/list", json!({})),
         ("resources/list", json!({})),
+        ("resources/templates/list", json!({})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "brief"}, "argument": {"name": "day", "value": "s"}}),
+        ),
     ] {
         session.result(method, &params).expect(method);
         let seen = little.until(|book| book.seen.iter().find(|seen| seen.rpc() == method).cloned());
@@ -110,6 +115,57 @@ fn every_method_of_a_legacy_client_is_on_record_before_its_server_is_asked() {
         let call = airlock.audited(|record| record["event"] == "call.intent");
         let call = humantime::parse_rfc3339(call["time"].as_str().expect("a time")).expect("RFC 3339");
         assert!(time.min(call) <= seen.at, "{method}: the server got it before {record}");
+    }
+}
+
+#[test]
+fn each_message_of_a_batch_is_on_record_before_its_server_is_asked() {
+    let (little, airlock, token, since) = cold();
+    let session = Session::open_as(airlock.address(), "/mcp/little", &token, "2025-03-26", &json!({}));
+    let session = session.expect("a session");
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 1, "method": "prompts/get", "params": {"name": "brief"}},
+        {"jsonrpc": "2.0", "id": 2, "method": "resources/read", "params": {"uri": "notes://a"}},
+    ]);
+    let answers = airlock.send(&session.prepare(&batch));
+    assert_eq!(answers.status, 200, "{}", answers.text());
+    for method in ["prompts/get", "resources/read"] {
+        let seen = little.until(|book| book.seen.iter().find(|seen| seen.rpc() == method).cloned());
+        assert!(seen.at > since);
+        let record = airlock.audited(|r| r["event"] == "call.intent" && r["method"] == method);
+        let time = humantime::parse_rfc3339(record["time"].as_str().expect("a time")).expect("RFC 3339");
+        assert!(time <= seen.at, "{method}: the server got it before {record}");
+    }
+}
+
+/// A server of the legacy era that takes levels for log messages and has tasks.
+fn legacy(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    let result = match seen.rpc() {
+        "initialize" => {
+            json!({"protocolVersion": "2025-11-25", "serverInfo": {"name": "old", "version": "1"},
+            "capabilities": {"logging": {}, "tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}})
+        }
+        "logging/setLevel" => json!({}),
+        "tools/call" => json!({"task": {"taskId": "t1", "status": "working", "ttl": 1000,
+            "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z"}}),
+        _ => return write_json(stream, &seen.no_such_method()),
+    };
+    write_json(stream, &seen.result(&result))
+}
+
+#[test]
+fn levels_and_tasks_are_on_record_before_a_legacy_server_is_asked() {
+    let little = Little::start(legacy);
+    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let token = airlock.user();
+    let mut session = Session::open(airlock.address(), "/mcp/little", &token).expect("a session");
+    for (method, params) in [
+        ("logging/setLevel", json!({"level": "error"})),
+        ("tools/call", json!({"name": "slow", "arguments": {}, "task": {"ttl": 1000}})),
+    ] {
+        let since = SystemTime::now();
+        session.result(method, &params).expect(method);
+        recorded_before(method, &little, &airlock, since);
     }
 }
 

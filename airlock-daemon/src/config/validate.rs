@@ -103,9 +103,14 @@ impl Checks<'_> {
 
     /// Where `path` is written, for a sentence: `line 7`, or `its default`.
     fn whereabouts(&self, path: &[Step<'_>]) -> String {
+        self.line(path).map_or_else(|| "its default".to_owned(), |line| format!("line {line}"))
+    }
+
+    /// The line on which a value stands; `None` where the file does not have it.
+    fn line(&self, path: &[Step<'_>]) -> Option<usize> {
         match self.root.locate(path) {
-            Located::At { value, whole: true, .. } => format!("line {}", value.line),
-            _ => "its default".to_owned(),
+            Located::At { value, whole: true, .. } => Some(value.line),
+            _ => None,
         }
     }
 
@@ -218,8 +223,7 @@ fn kernel(config: &Config, checks: &mut Checks<'_>) {
 fn policy_path(config: &Config, checks: &mut Checks<'_>) {
     let path = &config.policy.path;
     let Err(reason) = std::fs::read_dir(path) else { return };
-    let default =
-        if checks.whereabouts(at!["policy", "path"]).starts_with("line") { "" } else { " (the default)" };
+    let default = if checks.line(at!["policy", "path"]).is_some() { "" } else { " (the default)" };
     checks.value(
         at!["policy", "path"],
         format!("the policy directory `{}`{default} cannot be read: {reason}", path.display()),

@@ -17,7 +17,6 @@ use crate::face::legacy::Legacy;
 use crate::face::modern;
 use crate::face::reply::Reply;
 use crate::face::session::Served;
-use crate::limits::Limit;
 use crate::limits::budget::Charge;
 use crate::limits::kept::Kept;
 use crate::mcp::envelope::{Envelope, Id};
@@ -334,9 +333,7 @@ fn refuse(refusal: &Refusal, context: &Context) -> Response<Body> {
         headers.insert(http_header::RETRY_AFTER, HeaderValue::from(secs));
     }
     // A proxy's connection carries others as well.
-    if context.peer.proxy.is_none()
-        && [Limit::Blocked.name(), Limit::Ordered.name()].map(Some).contains(&refusal.rule_id.as_deref())
-    {
+    if context.peer.proxy.is_none() && refusal.ends_connection {
         headers.insert(http_header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

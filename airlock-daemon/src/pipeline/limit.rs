@@ -136,6 +136,7 @@ fn refuse(gateway: &Gateway, Exceeded { limit, wait }: Exceeded) -> Refusal {
     };
     let mut refusal = Refusal::new(Stage::Limit, StatusCode::TOO_MANY_REQUESTS, reason);
     refusal.rule_id = Some(limit.name().into());
+    refusal.ends_connection = matches!(limit, Limit::Blocked | Limit::Ordered);
     let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
     refusal.retry_after_ms = Some(millis);
     refusal.retry_after = Some(millis.div_ceil(1_000));

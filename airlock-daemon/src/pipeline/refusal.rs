@@ -42,6 +42,8 @@ pub struct Details {
     pub retry_after: Option<u64>,
     /// The same in milliseconds, where it is known so well.
     pub retry_after_ms: Option<u64>,
+    /// True where the client's connection ends with the answer.
+    pub ends_connection: bool,
     /// Detail for the operator's log, never for the client.
     pub detail: Option<String>,
     /// The revision asked for, when it is not spoken here.
@@ -131,6 +133,7 @@ impl Refusal {
             allow: None,
             retry_after: None,
             retry_after_ms: None,
+            ends_connection: false,
             detail: None,
             requested_revision: None,
             input_digest: None,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use regorus::rvm::vm::RegoVM;
+use regorus::rvm::vm::{RegoVM, VmError};
 use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{Engine, Value};
+use regorus::{Engine, LimitError, Value};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ use super::{input, strict};
 /// The longest that one decision may take.
 const TIME_LIMIT: Duration = Duration::from_millis(50);
 /// How often a decision is made again that was late for want of a processor.
-const PATIENCE: usize = 8;
+const MOST_REPEATS: usize = 8;
 /// How many steps pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
 /// The most instructions of one decision.
@@ -232,13 +232,10 @@ impl PolicyEngine {
     /// Lets a runner do something. The engine's limit goes by the clock on the wall, which runs on while this
     /// thread waits for a processor: a decision that met the limit and had little of a processor is made
     /// again.
-    fn run(&self, act: impl Fn(&mut Runner) -> Result<Decision, String>) -> Result<Decision, String> {
-        let late = |outcome: &Result<_, String>| {
-            outcome.as_ref().is_err_and(|error| error.contains("xceeded time limit"))
-        };
+    fn run(&self, act: impl Fn(&mut Runner) -> Result<Decision, Unanswered>) -> Result<Decision, String> {
         let mut outcome = self.run_once(&act);
-        for _ in 0..PATIENCE {
-            if !late(&outcome) {
+        for _ in 0..MOST_REPEATS {
+            if !outcome.as_ref().is_err_and(|unanswered| unanswered.is_late) {
                 break;
             }
             let before = processor_time();
@@ -247,10 +244,13 @@ impl PolicyEngine {
                 break;
             }
         }
-        outcome
+        outcome.map_err(|unanswered| unanswered.problem)
     }
 
-    fn run_once(&self, act: &impl Fn(&mut Runner) -> Result<Decision, String>) -> Result<Decision, String> {
+    fn run_once(
+        &self,
+        act: &impl Fn(&mut Runner) -> Result<Decision, Unanswered>,
+    ) -> Result<Decision, Unanswered> {
         let Some(compiled) = &self.compiled else { return Ok(Decision::without_policy()) };
         // A runner that panicked or failed is not put back: its state is unknown.
         catch_unwind(AssertUnwindSafe(|| {
@@ -259,7 +259,7 @@ impl PolicyEngine {
             self.keep_runner(runner);
             Ok(decision)
         }))
-        .unwrap_or_else(|_| Err("the policy engine panicked".into()))
+        .unwrap_or_else(|_| Err("the policy engine panicked".to_owned().into()))
     }
 
     fn take_runner(&self, compiled: &Compiled) -> Result<Runner, String> {
@@ -304,6 +304,20 @@ fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
+/// Why a machine has no answer.
+struct Unanswered {
+    /// A sentence for the log.
+    problem: String,
+    /// True where the limit of time was met, which another try may not meet.
+    is_late: bool,
+}
+
+impl From<String> for Unanswered {
+    fn from(problem: String) -> Self {
+        Self { problem, is_late: false }
+    }
+}
+
 /// One worker's machine.
 struct Runner {
     machine: Machine,
@@ -339,7 +353,7 @@ impl Runner {
         Ok(Self { machine, unnamed, subject: None })
     }
 
-    fn ask(&mut self, question: &Question<'_>) -> Result<Decision, String> {
+    fn ask(&mut self, question: &Question<'_>) -> Result<Decision, Unanswered> {
         let subject = match &self.subject {
             Some((digest, document)) if digest == question.subject.digest() => document.clone(),
             _ => {
@@ -351,27 +365,49 @@ impl Runner {
         self.judge(input::document(subject, question)?)
     }
 
-    fn judge(&mut self, document: Value) -> Result<Decision, String> {
+    fn judge(&mut self, document: Value) -> Result<Decision, Unanswered> {
         let output = match &mut self.machine {
             Machine::Bytecode(vm, calls) => {
                 vm.set_input(document);
                 strict::begin();
-                let output = vm
-                    .execute_entry_point_by_index(0)
-                    .map_err(|error| strict::failure(vm, calls).unwrap_or_else(|| error.to_string()));
+                let output = vm.execute_entry_point_by_index(0).map_err(|error| Unanswered {
+                    is_late: matches!(error, VmError::TimeLimitExceeded { .. }),
+                    problem: strict::failure(vm, calls).unwrap_or_else(|| error.to_string()),
+                });
                 // Text of a client is not kept any longer than the decision takes.
                 vm.set_input(Value::Null);
                 output?
             }
             Machine::Interpreter(engine) => {
                 engine.set_input(document);
-                let output = engine
-                    .eval_rule(ENTRY_POINT.to_owned())
-                    .map_err(|error| strict::failure_of_interpreter(&error.to_string()));
+                let output = engine.eval_rule(ENTRY_POINT.to_owned()).map_err(|error| Unanswered {
+                    is_late: matches!(error.downcast_ref(), Some(LimitError::TimeLimitExceeded { .. })),
+                    problem: strict::failure_of_interpreter(&error.to_string()),
+                });
                 engine.set_input(Value::Null);
                 output?
             }
         };
-        Decision::from_output(&output, &self.unnamed)
+        Ok(Decision::from_output(&output, &self.unnamed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_machines_tell_by_a_type_that_the_time_was_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policy = "package airlock.authz\nimport rego.v1\n\nallow if count([1 | some i in numbers.range(1, 3000); \
+                      some j in numbers.range(1, 3000); i != j]) > 0\n";
+        std::fs::write(folder.path().join("authz.rego"), policy).expect("a policy");
+        for engine in [PolicyEngine::load(folder.path()), PolicyEngine::load_interpreted(folder.path())] {
+            let engine = engine.expect("a policy");
+            let unanswered = engine.run_once(&|runner| runner.judge(Value::new_object())).expect_err("late");
+            assert!(unanswered.is_late, "{}", unanswered.problem);
+        }
+        let other = Unanswered::from("exceeded time limit".to_owned());
+        assert!(!other.is_late, "a text decides nothing");
     }
 }
