@@ -122,7 +122,7 @@ fn count(number: usize, what: &str) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "auth: {development_issuer: {listen: \"127.0.0.1:0\"}}\n\
+    const GOOD: &str = "auth: {issuers: [{issuer: https://idp.example, audience: [\"http://127.0.0.1:8080/mcp\"]}]}\n\
                         upstreams: [{name: a, type: stdio, command: [x]}]\n";
 
     /// Writes the file, checks it, and gives exit code, standard output and standard error.
@@ -141,7 +141,7 @@ mod tests {
         let (code, out, err) = outcome(GOOD, false, Ok(()));
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(
-            out.ends_with("airlock.yaml: ok (1 upstream, 0 issuers, listening on 127.0.0.1:8080)\n"),
+            out.ends_with("airlock.yaml: ok (1 upstream, 1 issuer, listening on 127.0.0.1:8080)\n"),
             "{out}"
         );
         assert_eq!(outcome(GOOD, true, Ok(())), (0, "[]\n".to_owned(), String::new()));
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn json_is_an_array_of_mistakes() {
-        let (code, out, err) = outcome("auth: {development_issuer: {listen: nowhere}}\n", true, Ok(()));
+        let (code, out, err) = outcome(&format!("server: {{listen: [nowhere]}}\n{GOOD}"), true, Ok(()));
         assert_eq!((code, err.as_str()), (1, ""));
         let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
         let [one] = told.as_array().expect("array").as_slice() else { panic!("{out}") };
-        assert_eq!((&one["line"], &one["column"]), (&1.into(), &37.into()));
+        assert_eq!((&one["line"], &one["column"]), (&1.into(), &19.into()));
         assert!(one["file"].as_str().is_some_and(|file| file.ends_with("airlock.yaml")));
         assert!(one["message"].as_str().is_some_and(|message| message.contains("nowhere")));
         assert!(one["expected"].as_str().is_some_and(|expected| expected.contains("port")));

@@ -59,7 +59,7 @@ mod tests {
         let (path, policies) = (dir.path().join("airlock.yaml"), dir.path().join("policies"));
         std::fs::create_dir(&policies).unwrap();
         let text = format!(
-            "auth: {{development_issuer: {{listen: '127.0.0.1:0'}}}}\npolicy: {{path: {}}}\naudit: {{dir: {}}}\n",
+            "auth: {{issuers: [{{issuer: 'https://idp.example', audience: [a]}}]}}\npolicy: {{path: {}}}\naudit: {{dir: {}}}\n",
             policies.display(),
             dir.path().display()
         );

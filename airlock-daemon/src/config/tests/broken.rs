@@ -273,9 +273,13 @@ fn a_mistake_in_whom_to_believe_is_told_at_its_place() {
             "auth:\n  issuers:\n  - {issuer: https://i.example, audience: [a]}\n  - {issuer: «https://i.example, audience: [b]}\n",
             "first on line 3",
         ),
+        #[cfg(development_issuer)]
         ("auth: {development_issuer: {listen: «\"0.0.0.0:8090\"}}\n", "which others can reach"),
+        #[cfg(development_issuer)]
         ("auth: {development_issuer: {«lisen: \"127.0.0.1:8090\"}}\n", "did you mean `listen`?"),
+        #[cfg(development_issuer)]
         ("auth: {development_issuer: «yes}\n", "a mapping"),
+        #[cfg(development_issuer)]
         (
             "server:\n  public_url: https://a.example\n  listen: [«\"0.0.0.0:443\"]\n\
              auth: {development_issuer: {listen: \"127.0.0.1:8090\"}}\n",
