@@ -62,6 +62,7 @@ mod safe_names;
 mod shutdown;
 mod smuggling;
 mod soak;
+mod spawner;
 mod status;
 mod streams;
 mod transports;

@@ -30,6 +30,11 @@ call phone_home '{"address":"127.0.0.1:9"}' > denied
 cat "/sys/fs/cgroup$(systemctl show -p ControlGroup --value airlock.service)/memory.swap.max" > swap 2> /dev/null || echo uncounted > swap
 # The server is there for the next call. Whose it is, and which of its namespaces are not the daemon's.
 daemon=/proc/$(systemctl show -p MainPID --value airlock.service)
+# Capabilities of its threads, and those of the process that starts servers.
+grep -h '^Cap[IPEA]' "$daemon"/task/*/status | sort -u > capabilities
+for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm")" = airlock-spawner ] && grep '^CapEff' "$process/status"
+done > spawner 2> /dev/null
 for process in /proc/[0-9]*; do
     [ "$(cat "$process/comm")" = docs-server ] || continue
     stat -c %U "$process"
@@ -197,6 +202,12 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     let swap = told("swap");
     assert!(["0", "uncounted"].contains(&swap.trim()), "{swap}\n{journal}");
     assert_eq!(told("server"), "airlock-mcp\nown net\nown mnt\n", "{journal}");
+    // CAP_SETGID and CAP_SETUID are the one's that starts servers, and no others are.
+    assert_eq!(told("spawner"), "CapEff:\t00000000000000c0\n", "{journal}");
+    let capabilities = told("capabilities");
+    let sets = capabilities.lines().filter_map(|line| line.split_whitespace().last());
+    let sets: Vec<u64> = sets.filter_map(|set| u64::from_str_radix(set, 16).ok()).collect();
+    assert!(!sets.is_empty() && sets.iter().all(|set| set & 0xc0 == 0), "{capabilities}\n{journal}");
     if ran.bpffs {
         assert!(told("pins").contains("sock_create-link"), "nothing was pinned:\n{journal}");
         assert_eq!(told("pins-again"), told("pins"), "{journal}");

@@ -40,8 +40,21 @@ pub fn open_file_targets(pid: u32) -> Vec<String> {
     targets
 }
 
-/// Every process that descends from `pid`, itself not included.
+/// Every process that descends from `pid`, without itself and the process that starts servers for it.
 pub fn descendants(pid: u32) -> Vec<u32> {
+    all_descendants(pid).into_iter().filter(|pid| !is_spawner(*pid)).collect()
+}
+
+/// The process that starts servers for a daemon.
+pub fn spawner(pid: u32) -> Option<u32> {
+    all_descendants(pid).into_iter().find(|pid| is_spawner(*pid))
+}
+
+fn is_spawner(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "airlock-spawner")
+}
+
+fn all_descendants(pid: u32) -> Vec<u32> {
     let mut pairs = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {

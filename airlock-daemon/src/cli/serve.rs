@@ -19,10 +19,14 @@ use super::print;
 use crate::audit::{Event, Record};
 use crate::config::schema::Config;
 use crate::config::{self, OnDisk};
+use crate::kernel::keep_for_start;
+use crate::kernel::spawner::{Spawner, Table};
 use crate::observe::{logging, notify};
 use crate::policy::vet::WORKER_STACK;
+use crate::runtime::allocator;
 use crate::runtime::listener::Listener;
 use crate::runtime::worker::Phase;
+use crate::upstream::stdio::startable;
 
 /// Arguments of `airlock serve`.
 #[derive(Debug, clap::Args)]
@@ -60,9 +64,21 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn serve(config: Config, on_disk: OnDisk, file: &Path) -> Result<(), Failure> {
     closed::close()?;
+    allocator::set_up();
+    // The process that starts servers is born before there is a thread, a key or a socket.
+    let spawner = Spawner::fork(Table {
+        servers: startable(&config),
+        mode: config.kernel.mode,
+        hidden: config::own_files(&config, file),
+    })
+    .map_err(|error| {
+        format!("the process that starts servers: {error}; raise TasksMax= or the limit of processes")
+    })?;
+    keep_for_start()
+        .map_err(|error| format!("capabilities cannot be given up: {error}; allow capset and prctl"))?;
     logging::init(&config.observability.log)?;
     closed::warn_of_swap();
-    let house = House::set_up(config, on_disk, file)?;
+    let house = House::set_up(config, on_disk, spawner)?;
     let service = Arc::clone(&house.service);
     let addresses = house.addresses();
     // The first thing that can be asked of a service is to end: it is heard from here on.

@@ -68,12 +68,15 @@ pub fn upstream_in(query: Option<&str>) -> Option<Cow<'_, str>> {
 /// Every part without which nothing can be served, and what is wrong with it.
 pub fn door(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
     let gateway = &service.gateway;
-    vec![
+    let mut parts = vec![
         ("keys".to_owned(), gateway.auth.ready().err()),
         // A bad bundle on disk is no trouble while the last good one decides; `airlock status` shows it.
         ("policy".to_owned(), gateway.policy.trouble()),
         ("audit".to_owned(), gateway.audit.healthy().err()),
-    ]
+    ];
+    // A part of its own only when it is missed.
+    parts.extend(gateway.kernel.trouble().map(|trouble| ("servers".to_owned(), Some(trouble))));
+    parts
 }
 
 /// Every upstream, and why it cannot be used.

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
 use super::Purpose;
 use super::claim::Claim;
@@ -72,11 +73,13 @@ impl Cgroups {
     /// A process that only looks has them apart also where systemd delegated a cgroup, and changes nothing
     /// there: a running daemon has its own, and one that is about to be started could not be put where
     /// children have controllers.
-    pub(super) fn prepare(purpose: Purpose) -> Result<Self, CgroupError> {
+    ///
+    /// A process that was started before, and starts servers for this one, goes where this one goes.
+    pub(super) fn prepare(purpose: Purpose, starter: Option<Pid>) -> Result<Self, CgroupError> {
         let own = own_cgroup()?;
         let given = delegated_base(&own);
         let (base, claim) = if let (Some(given), Purpose::Serve) = (&given, purpose) {
-            step_aside(given)?;
+            step_aside(given, starter)?;
             (given.clone(), None)
         } else {
             let claim = claim_below(given.as_ref().unwrap_or(&own))?;
@@ -140,26 +143,30 @@ impl Cgroups {
         File::open(&path).map_err(failed("open the cgroup", &path))
     }
 
+    /// The open directories that leaves are made in: of pinned servers, and of others.
+    pub(super) fn open_parents(&self) -> Result<[File; 2], CgroupError> {
+        let unpinned = self.unpinned();
+        Ok([self.open_servers()?, File::open(&unpinned).map_err(failed("open the cgroup", &unpinned))?])
+    }
+
     /// A new leaf for one process, with its limits as far as the controllers are available.
     pub(super) fn leaf(&self, name: &str, pin: &Pin) -> Result<Leaf, CgroupError> {
         let parent = match pin.network {
             PinNetwork::None => self.servers(),
             PinNetwork::Host => self.unpinned(),
         };
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let path = loop {
+        let (path, number) = loop {
             let number = self.next_leaf.fetch_add(1, Ordering::Relaxed);
-            let path = parent.join(format!("{name}-{number}"));
+            let path = parent.join(leaf_name(name, number));
             match fs::create_dir(&path) {
-                Ok(()) => break path,
+                Ok(()) => break (path, number),
                 // Left by a daemon that died.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed("create the cgroup", &path)(error)),
             }
         };
         // From here on the leaf is removed with its value.
-        let leaf = Leaf { path, gone: false };
+        let leaf = Leaf { path, number, gone: false, is_ours: true };
         if let Some(bytes) = pin.memory.filter(|_| self.has("memory")) {
             leaf.write("memory.max", &bytes.0.to_string())?;
             // Swap would be more of it. Kernels without the file have none to give.
@@ -214,13 +221,26 @@ impl Drop for Cgroups {
 #[derive(Debug)]
 pub(super) struct Leaf {
     path: PathBuf,
+    number: u64,
     gone: bool,
+    /// It is removed by this process.
+    is_ours: bool,
 }
 
 impl Leaf {
     /// One that was left by a daemon that died. It ends with this value.
     pub(super) fn left(path: PathBuf) -> Self {
-        Self { path, gone: false }
+        Self { path, number: 0, gone: false, is_ours: true }
+    }
+
+    /// One that another process has made, and removes. Its processes end with this value.
+    pub(super) fn lent(parent: &Path, name: &str, number: u64) -> Self {
+        Self { path: parent.join(leaf_name(name, number)), number, gone: false, is_ours: false }
+    }
+
+    /// Its number, which no other leaf below the same parent has.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Its directory.
@@ -258,6 +278,9 @@ impl Leaf {
             return;
         }
         self.gone = true;
+        if !self.is_ours {
+            return;
+        }
         let emptied = self.wait_until_empty();
         if let Err(error) = hierarchy::remove(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, ?emptied, "cgroup of a server not removed");
@@ -302,6 +325,13 @@ impl Drop for Leaf {
     }
 }
 
+/// The name of a leaf: one component of a path, whatever the server is called.
+fn leaf_name(name: &str, number: u64) -> String {
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    format!("{name}-{number}")
+}
+
 /// An earlier daemon may have made it.
 fn create_if_absent(dir: &Path) -> Result<(), CgroupError> {
     match fs::create_dir(dir) {
@@ -319,13 +349,16 @@ fn controllers_of(dir: &Path) -> Vec<&'static str> {
     LIMITS.iter().map(|limit| limit.controller).filter(is_listed).collect()
 }
 
-/// Moves this process out of the way: cgroup v2 lets a cgroup have either processes or controllers for its
-/// children.
-fn step_aside(base: &Path) -> Result<(), CgroupError> {
+/// Moves this process, and the one that starts servers, out of the way: cgroup v2 lets a cgroup have either
+/// processes or controllers for its children.
+fn step_aside(base: &Path, starter: Option<Pid>) -> Result<(), CgroupError> {
     let daemon = base.join("daemon");
     create_if_absent(&daemon)?;
     let procs = daemon.join("cgroup.procs");
-    fs::write(&procs, "0").map_err(failed("move this process", &procs))
+    let starter = starter.map(|pid| pid.as_raw_nonzero().to_string());
+    let both = [Some("0".to_owned()), starter].into_iter().flatten();
+    let mut moved = both.map(|pid| fs::write(&procs, pid).map_err(failed("move this process", &procs)));
+    moved.try_for_each(|done| done)
 }
 
 /// A cgroup that no other daemon, and no other instance in this process, has. As long as this one lives

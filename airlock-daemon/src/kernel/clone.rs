@@ -135,6 +135,12 @@ impl Child {
         self.status.is_some() || matches!(waitid(WaitId::Pid(self.pid), options), Ok(Some(_)))
     }
 
+    /// Waits until it has ended. It stays unreaped.
+    pub(super) fn wait_until_ended(&self) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while self.status.is_none() && matches!(waitid(WaitId::Pid(self.pid), options), Err(Errno::INTR)) {}
+    }
+
     /// Ends it, if it has not ended by itself.
     pub(super) fn kill(&self) -> io::Result<()> {
         match self.status {

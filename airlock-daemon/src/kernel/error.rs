@@ -55,6 +55,11 @@ pub enum KernelError {
     /// Pins of links that are not known to be ours.
     #[error("pinned links: {}; {}", .0, .0.remedy())]
     Pins(#[from] PinsError),
+    /// The process that starts servers.
+    #[error(
+        "the process that starts servers does not answer: {0}; start airlock again, and report this if it stays so"
+    )]
+    Spawner(#[source] std::io::Error),
     /// The programs.
     #[error(transparent)]
     Load(#[from] LoadError),

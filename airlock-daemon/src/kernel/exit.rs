@@ -1,23 +1,20 @@
-//! The end of a child, told by the kernel: a descriptor of the process (`pidfd_open(2)`) is readable from
+//! The end of a process, told by the kernel: a descriptor of the process (`pidfd_open(2)`) is readable from
 //! then on.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The end of one child, to be waited for on the runtime that it was made in.
+/// The end of one process, to be waited for on the runtime that it was made in.
 #[derive(Debug)]
 pub struct Exit(AsyncFd<OwnedFd>);
 
 impl Exit {
-    /// The end of a child that is not reaped yet, so that the number is its own. Call inside of a runtime
-    /// with I/O.
-    pub(super) fn of(child: Pid) -> io::Result<Self> {
-        let process = pidfd_open(child, PidfdFlags::empty())?;
+    /// The end of a process, by its descriptor. Call inside of a runtime with I/O.
+    pub(super) fn of(process: OwnedFd) -> io::Result<Self> {
         // SAFETY: an `OwnedFd` has one open descriptor, always the same, and closes it when it is dropped;
         // the `AsyncFd` owns it until then.
         unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }

@@ -5,7 +5,7 @@ use aya::Ebpf;
 use super::cgroup::{Cgroups, LIMITS, Limit};
 use super::drop::{DropError, EarlyDrop};
 use super::landlock;
-use super::namespaces::{self, Permitted};
+use super::namespaces::{self, Found, Permitted};
 use super::report::Layer;
 use super::seccomp::{self, Sockets};
 use crate::config::schema::{KernelMode, Xdp};
@@ -63,7 +63,9 @@ fn drop_layer(early_drop: &EarlyDrop) -> Layer {
 }
 
 /// The layers of every server that are no rung, and the namespaces that this host permits.
-pub(super) fn always(mode: KernelMode) -> (Option<Permitted>, Vec<Layer>) {
+///
+/// `found` asks the process that is to start servers.
+pub(super) fn always(mode: KernelMode, found: impl FnOnce() -> Found) -> (Option<Permitted>, Vec<Layer>) {
     let mut layers = vec![Layer::active(
         "process",
         "no_new_privs, own session, no inherited descriptors, no ambient capabilities, no core dumps",
@@ -76,7 +78,7 @@ pub(super) fn always(mode: KernelMode) -> (Option<Permitted>, Vec<Layer>) {
         Err(error) => Layer::inactive(seccomp::NAME, error).with_remedy("report this"),
     });
     layers.push(landlock::layer());
-    let (permitted, layer) = namespaces::probe();
-    layers.push(layer);
-    (permitted, layers)
+    let found = found();
+    layers.push(namespaces::layer(&found));
+    (found.permitted, layers)
 }

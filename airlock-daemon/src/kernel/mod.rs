@@ -37,18 +37,22 @@ mod own_dir;
 mod path_fault;
 mod peer;
 mod pins;
+mod privileges;
 mod program;
 pub mod promises;
 mod refused;
 mod report;
 mod sealed;
 mod seccomp;
+mod server;
 mod shed;
 mod sock_diag;
 mod sockets;
 mod spawn;
+pub mod spawner;
 mod sweep;
 mod syscalls;
+mod terms;
 mod unit;
 mod unix_hooks;
 mod users;
@@ -75,26 +79,29 @@ pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
 pub use self::pins::PinsError;
+pub use self::privileges::{keep_for_start, keep_nothing};
 pub use self::refused::Refused;
 pub use self::report::{Layer, Report};
 pub use self::seccomp::confine_daemon;
+pub use self::server::ServerProcess;
 pub use self::sockets::SocketsError;
 pub use self::spawn::{
-    Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, ServerProcess, SpawnError, has_default_user,
-    is_root_by_omission,
+    Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, SpawnError, has_default_user, is_root_by_omission,
 };
+pub use self::spawner::Spawner;
 pub use self::unit::{is_of_unit, is_unit_name};
 
 use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
 use self::links::Links;
-use self::namespaces::Permitted;
 use self::pins::Pins;
+use self::privileges::Uses;
 use self::refused::Refusals;
 use self::report::{claim, rung_name};
-use self::seccomp::Sockets;
-use crate::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung};
+use self::spawner::Facts;
+use self::terms::Terms;
+use crate::config::schema::{Kernel, KernelMode, Pin, Rung};
 
 /// The loaded object: its programs, and the links that end with it.
 #[derive(Debug)]
@@ -144,9 +151,11 @@ pub struct KernelHalf {
     pinning: Option<Arc<Pinning>>,
     names: Names,
     refusals: Refusals,
-    hidden: Mutex<Vec<PathBuf>>,
+    terms: Mutex<Terms>,
     slice: Option<Result<Slice, SliceError>>,
-    permitted: Option<Permitted>,
+    spawner: Option<Spawner>,
+    /// A server for which no user is named would run as root; asked of the process that starts servers.
+    root_by_omission: bool,
     /// Which limits were said not to be enforced: a bit for each of [`LIMITS`].
     limits_told: AtomicU8,
 }
@@ -161,8 +170,16 @@ impl KernelHalf {
     /// Only in mode `required`: when the rung is below the minimum, which is `no-ip` unless configured, or
     /// when the early drop has interfaces and does not work.
     pub fn start(config: &Kernel) -> Result<Arc<Self>, KernelError> {
+        Self::start_with(config, None)
+    }
+
+    /// The same, with a process that starts servers in place of this one.
+    ///
+    /// # Errors
+    /// Also when that process does not answer.
+    pub fn start_with(config: &Kernel, spawner: Option<Spawner>) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
-        let (half, failures) = Self::climb(config, minimum, Purpose::Serve);
+        let (half, failures) = Self::climb(config, minimum, Purpose::Serve, spawner);
         own_dir::clear();
         leftovers::clear_dead();
         let report = &half.report;
@@ -196,6 +213,9 @@ impl KernelHalf {
             KernelMode::Off => {}
         }
         tracing::info!(rung = rung_name(report.rung), "{}", report.claim);
+        if let Some(spawner) = &half.spawner {
+            spawner.begin(half.pinning.as_ref().map(|pinning| &pinning.cgroups), report.rung.is_some())?;
+        }
         Ok(Arc::new(half))
     }
 
@@ -204,11 +224,11 @@ impl KernelHalf {
     pub fn try_out(config: &Kernel) -> Self {
         let mut tried = Kernel { mode: KernelMode::Preferred, ..config.clone() };
         tried.xdp.interfaces.clear();
-        Self::climb(&tried, config.minimum_rung.unwrap_or(Rung::NoIp), Purpose::Look).0
+        Self::climb(&tried, config.minimum_rung.unwrap_or(Rung::NoIp), Purpose::Look, None).0
     }
 
     /// Tries everything and keeps what works.
-    fn climb(config: &Kernel, minimum: Rung, purpose: Purpose) -> (Self, Failures) {
+    fn climb(config: &Kernel, minimum: Rung, purpose: Purpose, spawner: Option<Spawner>) -> (Self, Failures) {
         let mut layers = Vec::new();
         let mut rung = None;
         let mut early_drop = None;
@@ -231,7 +251,7 @@ impl KernelHalf {
             if let Some(ebpf) = &mut ebpf {
                 (early_drop, drop_failure) = layers::early_drop(ebpf, &config.xdp, &mut layers);
             }
-            let cgroups = Cgroups::prepare(purpose)
+            let cgroups = Cgroups::prepare(purpose, spawner.as_ref().map(Spawner::pid))
                 .map_err(|error| {
                     layers.push(Layer::inactive("cgroups", error.to_string()).with_errno(error.errno()));
                 })
@@ -261,7 +281,13 @@ impl KernelHalf {
                 Arc::new(Pinning { pins, _programs: programs.clone(), _links: links, cgroups })
             });
         }
-        let (permitted, more) = layers::always(config.mode);
+        let mut root_by_omission = false;
+        let (permitted, more) = layers::always(config.mode, || {
+            let Some(spawner) = &spawner else { return namespaces::probe() };
+            let Facts { found, root_by_omission: told } = spawner.probe();
+            root_by_omission = told;
+            found
+        });
         layers.extend(more);
         let report = Report {
             mode: config.mode,
@@ -280,9 +306,10 @@ impl KernelHalf {
                 pinning,
                 names,
                 refusals: Refusals::default(),
-                hidden: Mutex::default(),
+                terms: Mutex::new(Terms::new(config.mode, permitted, rung.is_some(), [])),
                 slice,
-                permitted,
+                spawner,
+                root_by_omission,
                 limits_told: AtomicU8::new(0),
             },
             failures,
@@ -297,8 +324,52 @@ impl KernelHalf {
     /// Hides files and directories from every server that is started from now on. A path that is not there
     /// yet, or cannot be resolved, is hidden under the name that is given.
     pub fn hide(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        let resolved = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
-        self.hidden.lock().unwrap_or_else(PoisonError::into_inner).extend(paths.into_iter().map(resolved));
+        self.terms().hide(paths);
+    }
+
+    fn terms(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a server: by the process that starts servers, which has its command in a table, or here, by
+    /// `command`.
+    ///
+    /// # Errors
+    /// Why it does not run, with the remedy.
+    pub fn start_server(
+        &self,
+        upstream: &str,
+        pin: &Pin,
+        command: impl FnOnce() -> Result<ServerCommand, String>,
+    ) -> Result<ServerProcess, String> {
+        let cell = self.cell(upstream, pin).map_err(|error| error.to_string())?;
+        let Some(spawner) = &self.spawner else {
+            return cell.spawn(&command()?).map_err(|error| error.to_string());
+        };
+        cell.spawn_by(spawner).map_err(|error| error.to_string())
+    }
+
+    /// True where mode `required` starts no server for which this user is named, or none. May ask the name
+    /// service.
+    pub fn is_root_by_omission(&self, user: Option<&str>) -> bool {
+        match &self.spawner {
+            Some(_) => user.is_none() && self.root_by_omission,
+            None => is_root_by_omission(user),
+        }
+    }
+
+    /// Why no server can be started any more, whatever it is, if that is so.
+    pub fn trouble(&self) -> Option<String> {
+        self.spawner.as_ref().and_then(Spawner::trouble)
+    }
+
+    /// Gives up the capabilities that are of no use from here on, in this thread and those that it starts.
+    ///
+    /// # Errors
+    /// When the kernel refuses that.
+    pub fn give_up_capabilities(&self) -> std::io::Result<()> {
+        let interfaces = self.early_drop.as_ref().is_some_and(|early_drop| !early_drop.attached().is_empty());
+        privileges::keep_for_service(Uses { maps: self.programs.is_some(), interfaces })
     }
 
     /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them)
@@ -314,32 +385,7 @@ impl KernelHalf {
             }
             None => None,
         };
-        let pinned = leaf.is_some() && self.report.rung.is_some() && pin.network == PinNetwork::None;
-        let sockets = match pin.network {
-            PinNetwork::Host => Sockets::All,
-            PinNetwork::None if pinned => Sockets::Caged,
-            PinNetwork::None => Sockets::Unix,
-        };
-        let filters = match self.report.mode {
-            KernelMode::Off => None,
-            KernelMode::Required | KernelMode::Preferred => {
-                Some(seccomp::filters(sockets).map_err(KernelError::Filter)?)
-            }
-        };
-        Ok(Cell {
-            upstream: upstream.to_owned(),
-            network: pin.network,
-            hidden: self.hidden.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            filters,
-            permitted: self.permitted,
-            open_files: pin.open_files,
-            tmp: pin.tmp,
-            file_size: pin.file_size,
-            strict: self.report.mode == KernelMode::Required,
-            pinned,
-            leaf,
-            pinning: self.pinning.clone(),
-        })
+        self.terms().cell(upstream, pin, leaf, self.pinning.clone())
     }
 
     /// Says which limits are not enforced, each once aloud.

@@ -88,6 +88,16 @@ impl Permitted {
         self.processes == Processes::Own
     }
 
+    /// Its number among all ways.
+    pub(super) fn number(self) -> Option<u8> {
+        Self::ALL.iter().position(|way| *way == self).and_then(|place| place.try_into().ok())
+    }
+
+    /// The way of this number.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     fn flags(self, network: PinNetwork) -> u64 {
         let network = match network {
             PinNetwork::None => libc::CLONE_NEWNET,
@@ -206,43 +216,61 @@ fn map(numbers: [u32; 2]) -> String {
     lines
 }
 
+/// The result of a probe.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The best way that is open.
+    pub(super) permitted: Option<Permitted>,
+    /// Why the first way that is better is not.
+    pub(super) refused: Option<(Step, io::Error)>,
+}
+
 /// Finds out what this host permits, by starting a process that takes it all and ends.
-pub(super) fn probe() -> (Option<Permitted>, Layer) {
+pub(super) fn probe() -> Found {
     let mut refused = None;
-    let may_end = may_have_processes(&rustix::system::uname().release().to_string_lossy());
+    let may_end = may_end();
     for permitted in Permitted::ALL {
         if !may_end && permitted.processes != Processes::Hosts {
             continue;
         }
         match try_out(permitted) {
-            Ok(()) => {
-                let user = match permitted.maker {
-                    Maker::AsWeAre => "",
-                    Maker::WithUser => ", in a user namespace",
-                };
-                let processes = match permitted.processes {
-                    Processes::Own => "processes of its own",
-                    Processes::Named => "processes of its own beside the host's /proc",
-                    Processes::Hosts if may_end => "but the host's processes",
-                    Processes::Hosts => "but the host's processes, as always before Linux 6.9",
-                };
-                let detail = format!(
-                    "an empty network, IPC of its own, mounts that show a server what it is given, {processes}{user}"
-                );
-                return (Some(permitted), Layer::active(NAME, detail));
-            }
+            Ok(()) => return Found { permitted: Some(permitted), refused },
             Err(error) => {
                 refused.get_or_insert(error);
             }
         }
     }
-    let layer = match refused {
+    Found { permitted: None, refused }
+}
+
+/// The layer that it makes.
+pub(super) fn layer(found: &Found) -> Layer {
+    if let Some(permitted) = found.permitted {
+        let user = match permitted.maker {
+            Maker::AsWeAre => "",
+            Maker::WithUser => ", in a user namespace",
+        };
+        let processes = match permitted.processes {
+            Processes::Own => "processes of its own",
+            Processes::Named => "processes of its own beside the host's /proc",
+            Processes::Hosts if may_end() => "but the host's processes",
+            Processes::Hosts => "but the host's processes, as always before Linux 6.9",
+        };
+        let detail = format!(
+            "an empty network, IPC of its own, mounts that show a server what it is given, {processes}{user}"
+        );
+        return Layer::active(NAME, detail);
+    }
+    match &found.refused {
         Some((step, error)) => Layer::inactive(NAME, format!("a process could not {}", step.explain().0))
             .with_errno(error.raw_os_error())
             .with_remedy(step.explain().1),
         None => Layer::inactive(NAME, "not tried"),
-    };
-    (None, layer)
+    }
+}
+
+fn may_end() -> bool {
+    may_have_processes(&rustix::system::uname().release().to_string_lossy())
 }
 
 /// True where the kernel of this release bears processes of their own ([`OWN_PROCESSES_FROM`]), and where a
@@ -278,7 +306,7 @@ mod tests {
 
     #[test]
     fn who_needs_no_user_namespace_may_have_one_as_well() {
-        if let (Some(Permitted { maker: Maker::AsWeAre, .. }), _) = probe() {
+        if let Some(Permitted { maker: Maker::AsWeAre, .. }) = probe().permitted {
             match try_out(Permitted { maker: Maker::WithUser, processes: Processes::Hosts }) {
                 Ok(()) => {}
                 Err((_, error)) => println!("SKIPPED: this host permits no user namespaces: {error}"),

@@ -14,7 +14,7 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-use super::syscalls::{FAMILIES, FAMILIES_BUT_IP, Group, NOBODY, SERVERS, When};
+use super::syscalls::{BUILDING, FAMILIES, FAMILIES_BUT_IP, Group, NOBODY, SERVERS, When};
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: TargetArch = TargetArch::x86_64;
@@ -57,12 +57,12 @@ pub(super) fn filters(sockets: Sockets) -> Result<&'static Filters, String> {
 
 /// The refusals of the filters, for the doctor.
 pub(super) fn refused() -> String {
-    let groups = std::iter::once(&FAMILIES).chain(SERVERS).chain(NOBODY);
+    let groups = std::iter::once(&FAMILIES).chain(SERVERS).chain(BUILDING).chain(NOBODY);
     groups.map(|group| group.why).collect::<Vec<_>>().join("; ")
 }
 
 fn build(families: Option<&Group>) -> Result<Filters, String> {
-    let table = rules(families.into_iter().chain(SERVERS).chain(NOBODY))?;
+    let table = rules(families.into_iter().chain(SERVERS).chain(BUILDING).chain(NOBODY))?;
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     Ok(Filters(vec![native_only(), compile(clone3, libc::ENOSYS)?, compile(table, libc::EPERM)?]))
 }
@@ -75,6 +75,14 @@ fn build(families: Option<&Group>) -> Result<Filters, String> {
 /// When the kernel takes no filter, or a thread has one that this one has not.
 pub fn confine_daemon() -> io::Result<()> {
     daemon_filters().map_err(io::Error::other)?.put_on(libc::SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+/// Puts the calling thread, and those that it starts, under the filter of the process that starts servers: it
+/// builds cages, and is refused all else that a server in one is. Its servers inherit that, so sockets are
+/// not refused here.
+pub(super) fn confine_spawner() -> io::Result<()> {
+    let table = rules(SERVERS.iter().chain(NOBODY)).and_then(|table| compile(table, libc::EPERM));
+    Filters(vec![native_only(), table.map_err(io::Error::other)?]).put_on(0)
 }
 
 fn daemon_filters() -> Result<Filters, String> {

@@ -1,23 +1,18 @@
-//! Starting a server in its cell, and its end.
+//! Starting a server in its cell.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use rustix::fs::{Access, access};
-use rustix::process::{Signal, kill_process_group};
 use rustix::thread::CapabilitySet;
 
 use super::Pinning;
 use super::cgroup::Leaf;
-use super::clone::Child;
-use super::confine::{Confinement, Step, socket_pair};
-use super::exit::Exit;
+use super::confine::{Confinement, Step};
 use super::hierarchy::CgroupError;
 use super::landlock::Domain;
 use super::mounts::Mounts;
@@ -26,6 +21,8 @@ use super::own_dir::OwnDir;
 use super::path_fault::path_fault;
 use super::program::{Program, StartError};
 use super::seccomp::Filters;
+use super::server::{ServerProcess, Streams};
+use super::spawner::Spawner;
 use super::users::{self, Ids};
 use super::wants::Wants;
 use crate::config::schema::{Files, PinNetwork};
@@ -152,6 +149,21 @@ pub enum SpawnError {
         /// The fault, and the remedy.
         detail: String,
     },
+    /// The process that starts servers says so.
+    #[error("{why}")]
+    Refused {
+        /// Why, and the remedy.
+        why: String,
+    },
+    /// The process that starts servers does not answer.
+    #[error(
+        "the process that starts servers is gone: {source}; restart airlock: systemctl restart airlock. \
+         Servers that run go on until then"
+    )]
+    NoSpawner {
+        /// The kernel's word.
+        source: io::Error,
+    },
     /// The leaf cgroup refused.
     #[error("{source}")]
     Cgroup {
@@ -180,19 +192,6 @@ pub struct Cell {
     pub(super) hidden: Vec<PathBuf>,
 }
 
-/// A running server. Its process, and all that it started in its cell, end with this value.
-#[derive(Debug)]
-pub struct ServerProcess {
-    child: Child,
-    stdio: Option<UnixStream>,
-    stderr: Option<UnixStream>,
-    // In this order: the leaf goes before what it hangs on.
-    leaf: Option<Leaf>,
-    // After the leaf: nobody writes there any more.
-    _own: OwnDir,
-    _pinning: Option<Arc<Pinning>>,
-}
-
 impl Cell {
     /// True where the programs that refuse the network are in force in this cell.
     pub fn is_pinned(&self) -> bool {
@@ -215,17 +214,47 @@ impl Cell {
         if self.strict && command.user.is_none() && is_root(ids) {
             return Err(SpawnError::RootByOmission { upstream: upstream() });
         }
-        if ids.is_none() && self.pinned {
-            tracing::warn!(
-                upstream = self.upstream,
-                "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
-            );
-        }
         Ok(ids)
     }
 
     /// Starts the server in this cell. It enters the cell before its program is executed.
     pub fn spawn(self, command: &ServerCommand) -> Result<ServerProcess, SpawnError> {
+        let prepare = |source| SpawnError::Prepare {
+            upstream: self.upstream.clone(),
+            action: "make a socket pair",
+            source,
+        };
+        let (ours, streams) = Streams::pair().map_err(prepare)?;
+        let upstream = self.upstream.clone();
+        let mut process = self.spawn_on(command, streams)?;
+        if process.is_own_user() {
+            warn_of_own_user(&upstream);
+        }
+        process.speak_on(ours);
+        Ok(process)
+    }
+
+    /// Has the server started by the process that starts servers.
+    pub(super) fn spawn_by(self, spawner: &Spawner) -> Result<ServerProcess, SpawnError> {
+        let prepare = |source| SpawnError::Prepare {
+            upstream: self.upstream.clone(),
+            action: "make a socket pair",
+            source,
+        };
+        let (ours, streams) = Streams::pair().map_err(prepare)?;
+        let (remote, is_own_user) = spawner.start(&self.upstream, self.leaf.as_ref(), &streams)?;
+        if is_own_user {
+            warn_of_own_user(&self.upstream);
+        }
+        Ok(ServerProcess::remote(remote, ours, self.leaf, self.pinning))
+    }
+
+    /// The same as [`Self::spawn`] with streams that somebody else holds the other ends of.
+    pub(super) fn spawn_on(
+        self,
+        command: &ServerCommand,
+        streams: Streams,
+    ) -> Result<ServerProcess, SpawnError> {
         let upstream = self.upstream.clone();
         let prepare = |action| {
             let upstream = upstream.clone();
@@ -281,9 +310,8 @@ impl Cell {
             }
             None => None,
         };
-        let (stdio, input) = socket_pair().map_err(prepare("make a socket pair"))?;
+        let Streams { stdio: input, stderr: errors } = streams;
         let output: OwnedFd = input.try_clone().map_err(prepare("duplicate a socket"))?;
-        let (stderr, errors) = socket_pair().map_err(prepare("make a socket pair"))?;
 
         let mut environment =
             BTreeMap::from([("PATH", OsStr::new(DEFAULT_PATH)), ("TMPDIR", tmp_dir.as_os_str())]);
@@ -301,14 +329,10 @@ impl Cell {
                 domain,
             });
         match started {
-            Ok(child) => Ok(ServerProcess {
-                child,
-                stdio: Some(stdio),
-                stderr: Some(stderr),
-                leaf: self.leaf,
-                _own: own,
-                _pinning: self.pinning,
-            }),
+            Ok(child) => {
+                let is_own_user = ids.is_none() && self.pinned;
+                Ok(ServerProcess::own(child, own, self.leaf, self.pinning, is_own_user))
+            }
             Err(StartError::Clone(source)) => Err(prepare("start a process")(source)),
             Err(StartError::Step(step, source)) => Err(SpawnError::Confine { upstream, step, source }),
             Err(StartError::Execute(source)) => {
@@ -319,6 +343,14 @@ impl Cell {
             }
         }
     }
+}
+
+/// Says that a server has a user that may undo its cell.
+pub(super) fn warn_of_own_user(upstream: &str) {
+    tracing::warn!(
+        upstream,
+        "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
+    );
 }
 
 /// True where servers whose configuration names no user run as one of their own, and not as Airlock's. Asks
@@ -394,70 +426,5 @@ fn find_program(upstream: &str, command: &ServerCommand) -> Result<PathBuf, Spaw
             program: program.clone(),
             place: format!(" in {path}"),
         }),
-    }
-}
-
-impl ServerProcess {
-    /// Our end of the socket that is the server's standard input and output; once.
-    pub fn take_stdio(&mut self) -> Option<UnixStream> {
-        self.stdio.take()
-    }
-
-    /// Our end of the socket that is the server's standard error; once.
-    pub fn take_stderr(&mut self) -> Option<UnixStream> {
-        self.stderr.take()
-    }
-
-    /// The process id of the server among those of the daemon.
-    pub fn pid(&self) -> u32 {
-        self.child.program().as_raw_nonzero().get().unsigned_abs()
-    }
-
-    /// The end of the server, to be waited for. Call inside of a runtime with I/O, before the server was
-    /// killed here.
-    ///
-    /// # Errors
-    /// When there is no descriptor left.
-    pub fn exit(&self) -> io::Result<Exit> {
-        Exit::of(self.child.pid())
-    }
-
-    /// How the server ended, if it did by itself; never waits for it. Processes that it left behind in its
-    /// cell are killed then.
-    pub fn exited(&mut self) -> Option<ExitStatus> {
-        if self.child.status().is_none() && self.child.has_ended() {
-            self.kill();
-        }
-        self.child.status()
-    }
-
-    /// Kills the server and all that it started, waits for its end and removes its cell; how it ended.
-    /// Idempotent.
-    pub fn kill(&mut self) -> Option<ExitStatus> {
-        if let Some(status) = self.child.status() {
-            return Some(status);
-        }
-        self.child.settle();
-        let by_cgroup = self.leaf.as_ref().is_some_and(Leaf::kill);
-        // The leader is not reaped yet, so the number is still its own.
-        if !by_cgroup && let Err(error) = kill_process_group(self.child.pid(), Signal::KILL) {
-            tracing::debug!(pid = self.pid(), %error, "process group not killed");
-        }
-        if let Err(error) = self.child.kill() {
-            tracing::debug!(pid = self.pid(), %error, "process not killed");
-        }
-        if let Err(error) = self.child.wait() {
-            tracing::warn!(pid = self.pid(), %error, "cannot wait for a killed server");
-        }
-        if let Some(leaf) = &mut self.leaf {
-            leaf.remove();
-        }
-        self.child.status()
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

@@ -101,17 +101,8 @@ pub(super) const FAMILIES_BUT_IP: Group = Group {
     ],
 };
 
-/// Everything else that a server is not given, besides [`NOBODY`]; nothing here depends on the configuration.
-pub(super) const SERVERS: &[Group] = &[
-    Group {
-        // A ring makes sockets and connects them without a system call that a filter could look at.
-        why: "io_uring, which goes past every filter of system calls",
-        calls: &[
-            always(libc::SYS_io_uring_setup),
-            always(libc::SYS_io_uring_enter),
-            always(libc::SYS_io_uring_register),
-        ],
-    },
+/// The calls that a cage is built with, and that a server in it is not given.
+pub(super) const BUILDING: &[Group] = &[
     Group {
         why: "namespaces, where a process without privileges gets them",
         calls: &[
@@ -134,6 +125,20 @@ pub(super) const SERVERS: &[Group] = &[
             always(libc::SYS_fsmount),
             always(libc::SYS_fspick),
             always(libc::SYS_mount_setattr),
+        ],
+    },
+];
+
+/// Everything else that a server is not given, besides [`BUILDING`] and [`NOBODY`]; nothing here depends on
+/// the configuration. The process that starts servers is not given it either.
+pub(super) const SERVERS: &[Group] = &[
+    Group {
+        // A ring makes sockets and connects them without a system call that a filter could look at.
+        why: "io_uring, which goes past every filter of system calls",
+        calls: &[
+            always(libc::SYS_io_uring_setup),
+            always(libc::SYS_io_uring_enter),
+            always(libc::SYS_io_uring_register),
         ],
     },
     Group {

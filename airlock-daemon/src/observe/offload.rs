@@ -81,7 +81,13 @@ impl Logs {
         let shared = Arc::clone(&figures);
         std::thread::Builder::new()
             .name("airlock-log".to_owned())
-            .spawn(move || write(&lines, &shared, &inner))?;
+            .spawn(move || {
+                // It was started before the daemon gave up what only its start needs.
+                if let Err(error) = crate::kernel::keep_nothing() {
+                    tracing::warn!(%error, "the thread of the log keeps its capabilities; allow capset and prctl");
+                }
+                write(&lines, &shared, &inner);
+            })?;
         Ok(Self { queue, figures })
     }
 

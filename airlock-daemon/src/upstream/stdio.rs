@@ -1,13 +1,13 @@
 //! Servers that Airlock starts itself and speaks to over their standard input and output.
 
-use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::config::schema;
+use crate::config::schema::{self, UpstreamKind};
+use crate::kernel::spawner::Startable;
 use crate::kernel::{Exit, KernelHalf, Refused, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
@@ -77,28 +77,47 @@ impl Start<'_> {
 
     /// fork and exec wait for the new program: off the worker's thread.
     async fn spawn(&self) -> Result<ServerProcess, String> {
-        let mut env = self.config.env.clone();
-        let mut words = self.config.command.iter().cloned();
-        let command = ServerCommand {
-            program: words.next().map(PathBuf::from).ok_or("`command` is empty")?,
-            args: words.collect(),
-            env: BTreeMap::new(),
-            working_dir: self.config.working_dir.clone().unwrap_or_else(|| PathBuf::from("/")),
-            user: self.config.user.clone(),
-            files: self.config.files.clone(),
-        };
-        let secrets = self.config.env_from.clone();
+        let command = command(self.config);
         let (kernel, pin, name) = (Arc::clone(self.kernel), self.config.pin.clone(), Arc::clone(self.name));
-        tokio::task::spawn_blocking(move || {
-            for (variable, file) in secrets {
-                env.insert(variable, secret::read(&file)?);
-            }
-            let command = ServerCommand { env, ..command };
-            let cell = kernel.cell(&name, &pin).map_err(|error| error.to_string())?;
-            cell.spawn(&command).map_err(|error| error.to_string())
+        tokio::task::spawn_blocking(move || kernel.start_server(&name, &pin, command))
+            .await
+            .map_err(|error| error.to_string())?
+    }
+}
+
+/// The servers of a configuration that are started, for the process that starts them.
+pub fn startable(config: &schema::Config) -> Vec<Startable> {
+    let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
+    started
+        .map(|upstream| Startable {
+            name: upstream.name.clone(),
+            pin: upstream.pin.clone(),
+            command: Box::new(command(upstream)),
         })
-        .await
-        .map_err(|error| error.to_string())?
+        .collect()
+}
+
+/// How a process of an upstream is started, with the secrets that its files hold when that is asked.
+fn command(config: &schema::Upstream) -> impl Fn() -> Result<ServerCommand, String> + Send + Sync + use<> {
+    let mut words = config.command.iter().cloned();
+    let program = words.next().map(PathBuf::from);
+    let args: Vec<String> = words.collect();
+    let working_dir = config.working_dir.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let (env, secrets) = (config.env.clone(), config.env_from.clone());
+    let (user, files) = (config.user.clone(), config.files.clone());
+    move || {
+        let mut env = env.clone();
+        for (variable, file) in &secrets {
+            env.insert(variable.clone(), secret::read(file)?);
+        }
+        Ok(ServerCommand {
+            program: program.clone().ok_or("`command` is empty")?,
+            args: args.clone(),
+            env,
+            working_dir: working_dir.clone(),
+            user: user.clone(),
+            files: files.clone(),
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The parts that are set up before the first worker starts.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -11,13 +10,13 @@ use super::development::Development;
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
 use crate::cli::reload;
+use crate::config::OnDisk;
 use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
-use crate::config::{self, OnDisk};
 use crate::face::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
-use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, confine_daemon, is_root_by_omission};
+use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, Spawner, confine_daemon};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
 use crate::limits::keeper::Keeper;
@@ -29,7 +28,6 @@ use crate::pipeline::parked::Parked;
 use crate::pipeline::seal::Sealer;
 use crate::policy::reload::{InForce, Options};
 use crate::policy::vet::Vetting;
-use crate::runtime::allocator;
 use crate::runtime::backend::{self, Backend};
 use crate::runtime::listener::{self, Listener};
 use crate::runtime::room::Room;
@@ -54,12 +52,11 @@ pub(super) struct House {
 
 impl House {
     /// Everything that can fail, in the order in which an operator would look for the fault.
-    pub(super) fn set_up(config: Config, on_disk: OnDisk, file: &Path) -> Result<Self, Failure> {
-        allocator::set_up();
+    pub(super) fn set_up(config: Config, on_disk: OnDisk, spawner: Spawner) -> Result<Self, Failure> {
         let io = backend::choose(config.server.io)?;
         tracing::info!(io = %io.backend, why = io.why, "socket I/O");
-        let kernel = start_kernel(&config, file)?;
-        nobody_is_root_by_omission(&config)?;
+        let kernel = start_kernel(&config, spawner)?;
+        nobody_is_root_by_omission(&config, &kernel)?;
         let tls = match &config.server.tls {
             Some(tls) => Some(Arc::new(Tls::load(tls).map_err(|fault| format!("server.tls.{fault}"))?)),
             None => None,
@@ -91,6 +88,12 @@ impl House {
         };
         let admin = AdminSocket::open(&config.observability.admin_listen)?;
         let dial_ins = dial_in::open_all(&config, &kernel)?;
+        // Every socket is open and no worker has started.
+        kernel.give_up_capabilities().map_err(|error| {
+            format!(
+                "capabilities that are of no use any more cannot be given up: {error}; allow capset and prctl"
+            )
+        })?;
         let (audit, writer) = AuditLog::open(&config.audit)?;
         let metrics = Metrics::new();
         let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
@@ -162,7 +165,7 @@ impl House {
 }
 
 /// Starts the kernel half, and puts the daemon under its own filter of system calls.
-fn start_kernel(config: &Config, file: &Path) -> Result<Arc<KernelHalf>, Failure> {
+fn start_kernel(config: &Config, spawner: Spawner) -> Result<Arc<KernelHalf>, Failure> {
     // Cgroups and programs come first: no thread but this one may exist when the process moves.
     let mut kernel = config.kernel.clone();
     // Trusted proxies are never dropped: the misdeed of one client would take the proxy away from all of
@@ -170,8 +173,7 @@ fn start_kernel(config: &Config, file: &Path) -> Result<Arc<KernelHalf>, Failure
     kernel.xdp.allow.extend(config.server.trusted_proxies.iter().cloned());
     // The kernel knows an IPv6 source by its /64, which behind a translator is everybody.
     kernel.xdp.allow.extend(config.server.nat64_prefixes.iter().cloned());
-    let kernel = KernelHalf::start(&kernel)?;
-    kernel.hide(config::own_files(config, file));
+    let kernel = KernelHalf::start_with(&kernel, Some(spawner))?;
     if config.kernel.mode != KernelMode::Off {
         // The programs are loaded and no socket is open; threads and processes to come inherit the filter.
         confine_daemon().map_err(|error| {
@@ -184,10 +186,10 @@ fn start_kernel(config: &Config, file: &Path) -> Result<Arc<KernelHalf>, Failure
 }
 
 /// In mode `required` each server that would not be started later is named now.
-fn nobody_is_root_by_omission(config: &Config) -> Result<(), Failure> {
+fn nobody_is_root_by_omission(config: &Config, kernel: &KernelHalf) -> Result<(), Failure> {
     let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
     let mut strict = started.filter(|_| config.kernel.mode == KernelMode::Required);
-    match strict.find(|upstream| is_root_by_omission(upstream.user.as_deref())) {
+    match strict.find(|upstream| kernel.is_root_by_omission(upstream.user.as_deref())) {
         Some(upstream) => Err(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name).into()),
         None => Ok(()),
     }
