@@ -3,7 +3,7 @@
 
 mod cursors;
 mod tasks_legacy;
-mod tasks_modern;
+pub(crate) mod tasks_modern;
 
 use airlock_tests::Airlock;
 use serde_json::Value;

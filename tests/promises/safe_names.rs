@@ -9,7 +9,8 @@ use airlock_tests::airlock::{Airlock, POLICY, run};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use serde_json::{Value, json};
 
-use crate::transports::little::{Book, Little, Seen, write_json};
+use crate::handles::tasks_modern::request;
+use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 /// Safe names of the server's own; the digits are those of SHA-256 of `one`, a zero byte and the own name.
 const A_B: &str = "one__a_b_7c83c98efc77";
@@ -163,4 +164,108 @@ fn without_the_key_names_are_as_ever() {
     let listed = tool_names(&send(&airlock, "tools/list", &Value::Null)["result"]);
     assert_eq!(listed, ["one__good", "one__a.b", &*format!("one__{}", "x".repeat(60))]);
     assert_eq!(text(&call(&airlock, A_B)["result"]), "a_b_7c83c98efc77", "it is the server's to know it");
+}
+
+/// A modern server whose tool `a.b` answers with a task.
+fn with_tasks(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    let task = |kind: &str, more: Value| {
+        let mut task = json!({"resultType": kind, "taskId": "t1", "status": "completed",
+            "createdAt": "2026-08-01T00:00:00Z", "lastUpdatedAt": "2026-08-01T00:00:00Z", "ttlMs": 60_000});
+        task.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        task
+    };
+    let name = &seen.body["params"]["name"];
+    let result = match seen.rpc() {
+        "server/discover" => json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}}),
+        "tools/call" => task("task", json!({"status": "working", "_meta": {"called": name}})),
+        "tasks/get" => task("complete", json!({"result": {"content": [{"type": "text", "text": "done"}]}})),
+        _ => return answer(seen, stream, book),
+    };
+    write_json(stream, &seen.result(&result))
+}
+
+#[test]
+fn a_call_that_becomes_a_task_has_the_tools_own_name() {
+    let little = Little::start(with_tasks);
+    let airlock = setup(&little).start();
+    let ask = |method: &str, params: &Value| {
+        let answer = airlock.send(&request("/mcp", method, params).bearer(&airlock.user())).answer();
+        assert!(answer["error"].is_null(), "{answer}");
+        answer["result"].clone()
+    };
+    for listed in [false, true] {
+        if listed {
+            ask("tools/list", &json!({}));
+        }
+        let task = ask("tools/call", &json!({"name": A_B, "arguments": {}}));
+        assert_eq!(task["resultType"], "task", "{task}");
+        assert_eq!(little.asked("tools/call").last().expect("a call").body["params"]["name"], "a.b");
+        let id = task["taskId"].as_str().expect("an id");
+        assert!(id.starts_with("one."), "{id}");
+        let got = ask("tasks/get", &json!({"taskId": id}));
+        assert_eq!((&got["taskId"], text(&got["result"])), (&json!(id), "done"), "{got}");
+    }
+    let refused = airlock
+        .send(&request("/mcp", "tools/call", &json!({"name": C_D, "arguments": {}})).bearer(&airlock.user()));
+    assert_eq!((refused.status, little.asked("tools/call").len()), (403, 2), "{}", refused.text());
+    let intents =
+        airlock.audited(|record| record["event"] == "call.intent" && record["method"] == "tasks/get");
+    assert_eq!(intents["target"].as_str().map(|target| target.contains("t1")), Some(true), "{intents}");
+}
+
+/// A legacy server whose tool `a.b` may be called as a task.
+fn with_legacy_tasks(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    let task = json!({"taskId": "t1", "status": "working", "createdAt": "2026-08-01T00:00:00Z",
+        "lastUpdatedAt": "2026-08-01T00:00:00Z", "ttl": 60_000});
+    let result = match seen.rpc() {
+        "initialize" => json!({"protocolVersion": "2025-11-25",
+            "serverInfo": {"name": "little", "version": "1"},
+            "capabilities": {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}}),
+        "tools/list" => json!({"tools": [{"name": "a.b", "inputSchema": {"type": "object"},
+            "execution": {"taskSupport": "required"}}]}),
+        "tools/call" => json!({"task": task}),
+        "tasks/get" => task,
+        "notifications/initialized" => return write(stream, "202 Accepted", "", ""),
+        _ => return write(stream, "404 Not Found", "", ""),
+    };
+    write_json(stream, &seen.result(&result))
+}
+
+#[test]
+fn a_legacy_task_has_the_tools_own_name() {
+    let little = Little::start(with_legacy_tasks);
+    let airlock = setup(&little).start();
+    let mut session = Session::open(airlock.address(), "/mcp", &airlock.user()).expect("a session");
+    let params = json!({"name": A_B, "arguments": {}, "task": {"ttl": 60_000}});
+    let called = session.result("tools/call", &params).expect("a task");
+    let id = called["task"]["taskId"].as_str().unwrap_or_else(|| panic!("no id: {called}")).to_owned();
+    assert!(id.starts_with("one."), "{id}");
+    let sent = &little.asked("tools/call")[0].body["params"];
+    assert_eq!((&sent["name"], &sent["task"]["ttl"]), (&json!("a.b"), &json!(60_000)), "{sent}");
+    let got = session.result("tasks/get", &json!({"taskId": id})).expect("the task");
+    assert_eq!(got["taskId"], id, "{got}");
+}
+
+#[test]
+fn a_tools_quota_is_that_of_its_own_name() {
+    let little = Little::start(answer);
+    let limits = "rate_limiting: {per_tool: {one/a.b: 3/h, \"one/a_b_*\": 1/h}}\n";
+    let more = format!("merged: {{names: safe}}\n{limits}");
+    let airlock = Setup { more, ..setup(&little) }.start();
+    // Three names of one tool, the first before any list: one quota, and that of the made name is nobody's.
+    assert_eq!(text(&call(&airlock, A_B)["result"]), "a.b");
+    assert_eq!(text(&call(&airlock, "one__a.b")["result"]), "a.b");
+    let own = modern_call("/mcp/one", 1, "a.b", &json!({})).bearer(&airlock.user());
+    assert_eq!(airlock.send(&own).status, 200);
+    for (path, name) in [("/mcp", A_B), ("/mcp", "one__a.b"), ("/mcp/one", "a.b")] {
+        let refused = airlock.send(&modern_call(path, 1, name, &json!({})).bearer(&airlock.user()));
+        assert_eq!(refused.status, 429, "{name}: {}", refused.text());
+        assert_eq!(refused.answer()["error"]["data"]["rule_id"], "rate_limiting.per_tool");
+    }
+    let recorded = airlock.audited(|record| record["rule_id"] == "rate_limiting.per_tool");
+    assert_eq!((&recorded["upstream"], &recorded["target"]), (&json!("one"), &json!("a.b")), "{recorded}");
+    let other = call(&airlock, "one__good");
+    assert_eq!(text(&other["result"]), "good", "another tool is not limited");
 }

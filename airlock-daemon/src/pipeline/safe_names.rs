@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::audit::Event;
 use crate::mcp::object::Object;
 use crate::upstream::pool::Upstream;
-use crate::upstream::safe_names::{Namer, Names};
+use crate::upstream::safe_names::Namer;
 use crate::upstream::schemas::{Page, Schemas};
 
 use super::authorize::{Wish, authorize};
@@ -112,11 +112,9 @@ impl<'u> Shown<'u> {
         upstream: &Upstream,
         who: &Requester,
         is_whole: bool,
-    ) -> impl Fn(&str) -> bool + use<> {
+    ) -> impl Fn(&str) -> bool + use<'u> {
         let known = self.table.map(|(table, maker, page)| {
-            let names: Names = page.names(maker);
-            table.learn(upstream.lists_of(&who.caller()), page, is_whole);
-            (names, Namer::new(&upstream.name))
+            (table.learn(upstream.lists_of(&who.caller()), page, is_whole), maker)
         });
         move |own| {
             known.as_ref().is_some_and(|(names, maker)| {

@@ -81,7 +81,7 @@ pub(super) struct Slot {
 pub(super) struct List {
     tools: HashMap<Box<str>, Schema>,
     /// Their names at the merged endpoint.
-    pub(super) names: Names,
+    pub(super) names: Arc<Names>,
     /// The verdict on a tool that is not among them; none where some of the pages are missing.
     others: Option<Schema>,
     since: Instant,
@@ -120,11 +120,6 @@ impl Page {
             self.full = true;
         }
         verdict
-    }
-
-    /// Names that the merged endpoint has for its tools.
-    pub fn names(&self, maker: &Namer) -> Names {
-        Names::of(maker, self.tools.keys().map(AsRef::as_ref))
     }
 }
 
@@ -186,8 +181,9 @@ impl Schemas {
         drop(old);
     }
 
-    /// Remembers a page; `whole` when there are no more tools than these.
-    pub fn learn(&self, key: Option<Identity>, page: Page, whole: bool) {
+    /// Remembers a page; `whole` when there are no more tools than these. Gives the names at the merged
+    /// endpoint by which they are called from now on.
+    pub fn learn(&self, key: Option<Identity>, page: Page, whole: bool) -> Arc<Names> {
         let Page { generation, mut tools, full, .. } = page;
         let others = match (whole, full) {
             (true, false) => Some(Schema::Plain),
@@ -195,10 +191,10 @@ impl Schemas {
             (false, _) => None,
         };
         let now = Instant::now();
-        let old = {
+        let (names, old) = {
             let mut lists = self.lock();
             if self.generation.load(Ordering::Acquire) != generation {
-                return;
+                return self.names(&tools);
             }
             let slot = slot(&mut lists, key, now);
             let mut until = now + FRESH;
@@ -211,11 +207,17 @@ impl Schemas {
                     }
                 }
             }
-            let own = || tools.keys().map(AsRef::as_ref);
-            let names = self.maker.as_ref().map_or_else(Names::default, |maker| Names::of(maker, own()));
-            slot.list.replace(Arc::new(List { tools, names, others, since: now, until }))
+            let names = self.names(&tools);
+            let list = List { tools, names: Arc::clone(&names), others, since: now, until };
+            (names, slot.list.replace(Arc::new(list)))
         };
         drop(old);
+        names
+    }
+
+    fn names(&self, tools: &HashMap<Box<str>, Schema>) -> Arc<Names> {
+        let own = || tools.keys().map(AsRef::as_ref);
+        self.maker.as_ref().map(|maker| Names::of(maker, own())).unwrap_or_default().into()
     }
 
     /// The list that is remembered, if it is still believed.
@@ -281,7 +283,7 @@ impl Upstream {
             tracing::debug!(upstream = %self.name, "the server does not list its tools");
             let now = Instant::now();
             let others = Some(Schema::Unavailable);
-            let (tools, names) = (HashMap::new(), Names::default());
+            let (tools, names) = (HashMap::new(), Arc::default());
             let list = List { tools, names, others, since: now, until: now + SILENT };
             slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
         }

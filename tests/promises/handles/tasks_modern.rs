@@ -51,7 +51,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 }
 
 /// A request of a client that can follow tasks.
-fn request(path: &str, method: &str, params: &Value) -> Request {
+pub(crate) fn request(path: &str, method: &str, params: &Value) -> Request {
     let mut request = modern(path, 1, method, params);
     let body = String::from_utf8(request.body).expect("JSON");
     let able =
