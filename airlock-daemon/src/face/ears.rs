@@ -21,7 +21,7 @@ use crate::pipeline::subscribe::{EACH, SUBSCRIBE};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, naming};
 use crate::upstream::ask::Answered;
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{How, UpstreamError};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
 
@@ -136,7 +136,7 @@ impl Session {
         self.hear(gateway, upstream, merged, who);
         let gone = || UpstreamError::Ended {
             upstream: upstream.name.to_string(),
-            detail: " with the session".to_owned(),
+            how: How::plain("with the session"),
             remedy: String::new(),
         };
         let orders = self.streams().ears.as_ref().and_then(|ears| ears.each.get(&upstream.name).cloned());

@@ -17,7 +17,7 @@ use crate::auth::principal::Identity;
 use crate::limits::budget::{Charge, Holding, What};
 use crate::limits::fair::{Places, Seat, Shares};
 use crate::upstream::ask::Ask;
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{How, UpstreamError};
 
 use super::Gateway;
 use super::ask::unanswered;
@@ -315,7 +315,7 @@ impl Resumed {
         event.unwrap_or_else(|| {
             Event::Failed(UpstreamError::Ended {
                 upstream: self.aim.upstream.as_deref().unwrap_or_default().to_owned(),
-                detail: " with the worker that it ran on".to_owned(),
+                how: How::plain("with the worker that it ran on"),
                 remedy: String::new(),
             })
         })

@@ -26,7 +26,7 @@ struct State {
     open: Option<Instant>,
     trying: bool,
     backoff: Backoff,
-    last: String,
+    last: Option<UpstreamError>,
 }
 
 /// A start that was let through; dropped without a verdict it counts as none.
@@ -61,13 +61,15 @@ impl Breaker {
     /// [`UpstreamError::CircuitOpen`].
     pub(super) fn admit<'a>(&'a self, upstream: &'a str) -> Result<Attempt<'a>, UpstreamError> {
         let mut state = self.lock();
-        let Some(open) = state.open else { return Ok(Attempt { breaker: self, upstream, trial: false }) };
+        let (Some(open), Some(last)) = (state.open, &state.last) else {
+            return Ok(Attempt { breaker: self, upstream, trial: false });
+        };
         let left = open.saturating_duration_since(Instant::now());
         if state.trying || !left.is_zero() {
             return Err(UpstreamError::CircuitOpen {
                 upstream: upstream.to_owned(),
                 failures: state.failures,
-                last: state.last.clone(),
+                last: Box::new(last.clone()),
                 wait: left.max(if state.trying { TRYING } else { Duration::ZERO }),
             });
         }
@@ -94,7 +96,7 @@ impl Attempt<'_> {
             return Verdict::Unchanged;
         }
         state.failures = state.failures.saturating_add(1);
-        state.last = error.without_name();
+        state.last = Some(error.clone());
         if state.failures < PATIENCE {
             return Verdict::Unchanged;
         }

@@ -1,6 +1,7 @@
 //! The faults on the server's side, and who is to blame.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,8 +9,33 @@ use http::StatusCode;
 use crate::config::units::{ByteSize, Period};
 use crate::limits::budget::Exhausted;
 
-/// Before the last words of a server, in the text of how it ended.
-pub(super) const LAST_WORDS: &str = "its last words: ";
+/// How a server ended. `Display` is a bracket with a space before it, or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct How {
+    /// Exit status or I/O error, in words; may be empty.
+    pub status: String,
+    /// Its last lines on standard error, which may quote what somebody else has said to it.
+    pub words: Option<String>,
+}
+
+impl How {
+    /// One without words of the server.
+    pub fn plain(status: impl Into<String>) -> Self {
+        Self { status: status.into(), words: None }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, words } = self;
+        match words.as_deref().filter(|words| !words.is_empty()) {
+            None if status.is_empty() => Ok(()),
+            None => write!(f, " ({status})"),
+            Some(words) if status.is_empty() => write!(f, " (its last words: {words})"),
+            Some(words) => write!(f, " ({status}, its last words: {words})"),
+        }
+    }
+}
 
 /// A call could not be answered by the upstream. `Display` is for the operator; clients get
 /// [`UpstreamError::reason`].
@@ -24,12 +50,12 @@ pub enum UpstreamError {
         detail: String,
     },
     /// The process ended.
-    #[error("upstream `{upstream}` ended{detail}{remedy}")]
+    #[error("upstream `{upstream}` ended{how}{remedy}")]
     Ended {
         /// The upstream's name.
         upstream: String,
         /// Exit status and last words, where known.
-        detail: String,
+        how: How,
         /// Empty, or a sentence with the full stop of the one before.
         remedy: String,
     },
@@ -123,8 +149,9 @@ pub enum UpstreamError {
     },
     /// It failed to start so often that it is left alone for a while.
     #[error(
-        "upstream `{upstream}` failed to start {failures} times in a row and is tried again in {}; the last time: {last}",
-        Period(Duration::from_secs(wait.as_secs() + 1))
+        "upstream `{upstream}` failed to start {failures} times in a row and is tried again in {}; the last time: {}",
+        Period(Duration::from_secs(wait.as_secs() + 1)),
+        last.without_name()
     )]
     CircuitOpen {
         /// The upstream's name.
@@ -132,18 +159,18 @@ pub enum UpstreamError {
         /// How often it failed in a row.
         failures: u32,
         /// Why it failed the last time.
-        last: String,
+        last: Box<UpstreamError>,
         /// How long it is left alone from now on.
         wait: Duration,
     },
     /// The process of a session ended by itself, and what the session kept in it is gone. Told once: the next
     /// call would get a process that knows nothing of the session.
-    #[error("upstream `{upstream}` ended by itself{detail}, and with it what a session kept there")]
+    #[error("upstream `{upstream}` ended by itself{how}, and with it what a session kept there")]
     SessionLost {
         /// The upstream's name.
         upstream: String,
-        /// Exit status, where known.
-        detail: String,
+        /// Exit status and last words, where known.
+        how: How,
     },
 }
 
@@ -201,11 +228,17 @@ impl UpstreamError {
     /// As it goes on record: without the last words of the server, which may quote what somebody else has
     /// said to it.
     pub fn on_record(&self) -> String {
-        let text = self.to_string();
-        let Some(at) = text.find(LAST_WORDS) else { return text };
-        let head = text[..at].trim_end_matches([',', ' ', '(']);
-        let is_open = head.matches('(').count() > head.matches(')').count();
-        if is_open { format!("{head})") } else { head.to_owned() }
+        let mut bare = self.clone();
+        bare.forget_words();
+        bare.to_string()
+    }
+
+    fn forget_words(&mut self) {
+        match self {
+            Self::Ended { how, .. } | Self::SessionLost { how, .. } => how.words = None,
+            Self::CircuitOpen { last, .. } => last.forget_words(),
+            _ => {}
+        }
     }
 
     /// In how many seconds another try may be worth while.
@@ -230,5 +263,34 @@ mod tests {
         assert_eq!(error.without_name(), "its key is wrong");
         let error = UpstreamError::Start { upstream: upstream(), detail: detail() };
         assert_eq!(error.without_name(), "cannot be started: its key is wrong");
+    }
+
+    #[test]
+    fn words_of_a_server_do_not_go_on_record() {
+        let upstream = || "docs".to_owned();
+        let how = |status: &str| How { status: status.to_owned(), words: Some("secret (of (bob".to_owned()) };
+        let remedy = ". Look, its last words: are no words".to_owned();
+        let ended = UpstreamError::Ended { upstream: upstream(), how: how("exit status: 3"), remedy };
+        let told = "upstream `docs` ended (exit status: 3, its last words: secret (of (bob). Look";
+        assert!(ended.to_string().starts_with(told), "{ended}");
+        let recorded = "upstream `docs` ended (exit status: 3). Look, its last words: are no words";
+        assert_eq!(ended.on_record(), recorded);
+        let lost = UpstreamError::SessionLost { upstream: upstream(), how: how("") };
+        assert!(lost.to_string().contains("by itself (its last words: secret (of (bob), and"), "{lost}");
+        assert_eq!(
+            lost.on_record(),
+            "upstream `docs` ended by itself, and with it what a session kept there"
+        );
+        let open = UpstreamError::CircuitOpen {
+            upstream: upstream(),
+            failures: 5,
+            last: Box::new(ended),
+            wait: Duration::ZERO,
+        };
+        assert!(
+            open.to_string().contains("the last time: ended (exit status: 3, its last words: secret"),
+            "{open}"
+        );
+        assert!(!open.on_record().contains("secret"), "{}", open.on_record());
     }
 }

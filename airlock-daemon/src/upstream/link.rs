@@ -30,7 +30,7 @@ use crate::runtime::stream::{BoxStream, split};
 
 use super::ask::Ask;
 use super::asks::Asks;
-use super::error::UpstreamError;
+use super::error::{How, UpstreamError};
 pub use super::handle::{Link, Pending};
 use super::hub::Hub;
 pub(super) use lease::Lease;
@@ -87,8 +87,8 @@ pub enum Takes {
 /// The cause of a link's end.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
-    /// Exit status or I/O error, in words.
-    pub how: String,
+    /// Exit status or I/O error, and the last words of one that was started here.
+    pub how: How,
     /// The last line on standard output that was not MCP.
     pub rubbish: Option<String>,
     /// The error, where it has a name already.
@@ -240,19 +240,16 @@ pub struct Parts {
     /// The listeners to it outside of calls.
     pub(super) hub: Arc<Hub>,
     /// Ends the server and says how it ended; called once, off the worker's thread.
-    pub end: Box<dyn FnOnce() -> String + Send>,
+    pub end: Box<dyn FnOnce() -> How + Send>,
 }
 
 /// The end of a server that was not started here: its connection is shut down, so that the reader lets go of
 /// it even where the server keeps it open, and so that one that dials in sees the end.
-pub(super) fn hang_up(
-    handle: UnixStream,
-    counted: impl Send + 'static,
-) -> Box<dyn FnOnce() -> String + Send> {
+pub(super) fn hang_up(handle: UnixStream, counted: impl Send + 'static) -> Box<dyn FnOnce() -> How + Send> {
     Box::new(move || {
         let _ = handle.shutdown(Shutdown::Both);
         drop(counted);
-        String::new()
+        How::default()
     })
 }
 
@@ -280,7 +277,7 @@ impl PipeLink {
             };
             let (shared, ended) = (Arc::clone(&shared), Rc::clone(&ended));
             async move {
-                let how = reader_task.run(reader).await;
+                let how = How::plain(reader_task.run(reader).await);
                 shared.alive.store(false, Ordering::Release);
                 let rubbish = shared.rubbish.load_full().map(|text| text.as_ref().clone());
                 shared.ending.store(Some(Arc::new(Ending { how, rubbish, error: None })));
@@ -301,16 +298,15 @@ impl PipeLink {
                 writer_task.run(writer, queue).await;
                 asks.withdraw_all();
                 shared.alive.store(false, Ordering::Release);
-                let status = tokio::task::spawn_blocking(parts.end).await.unwrap_or_default();
+                let How { status, words } = tokio::task::spawn_blocking(parts.end).await.unwrap_or_default();
                 let before = shared.ending.load_full().unwrap_or_default();
                 let given_up = if shared.usage.given_up.load(Ordering::Acquire) { GIVEN_UP } else { "" };
-                let how = [given_up, before.how.as_str(), status.as_str()]
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>();
-                tracing::debug!(upstream = %parts.upstream, how = how.join(", "), "a connection to a server has ended");
+                let parts_of_it = [given_up, before.how.status.as_str(), status.as_str()];
+                let known: Vec<_> = parts_of_it.into_iter().filter(|part| !part.is_empty()).collect();
+                let how = How { status: known.join(", "), words };
+                tracing::debug!(upstream = %parts.upstream, "a connection to a server has ended{how}");
                 shared.ending.store(Some(Arc::new(Ending {
-                    how: how.join(", "),
+                    how,
                     rubbish: before.rubbish.clone(),
                     error: None,
                 })));

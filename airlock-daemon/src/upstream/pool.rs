@@ -31,7 +31,7 @@ use super::connect::{Endpoint, Limits};
 use super::credential::Credential;
 use super::dial_in::{DialIn, DialIns};
 use super::driver::Facts;
-use super::error::UpstreamError;
+use super::error::{How, UpstreamError};
 use super::hub::Hub;
 use super::left_out::Remembered;
 use super::link::Link;
@@ -310,7 +310,7 @@ impl Upstream {
             if let Owner::Session(session) = &owner
                 && self.places.tell_lost(session)
             {
-                return Err(self.session_lost(String::new()));
+                return Err(self.session_lost(How::default()));
             }
             self.refuse_when_closing()?;
             let attempt = || self.places.slot(&self.name, &owner, Some(&caller.identity));
@@ -365,10 +365,9 @@ impl Upstream {
         }
     }
 
-    fn session_lost(&self, how: String) -> UpstreamError {
-        let detail = if how.is_empty() { how } else { format!(" ({how})") };
-        tracing::warn!(upstream = %self.name, "the process of a session has ended by itself{detail}; the session is told");
-        UpstreamError::SessionLost { upstream: self.name.to_string(), detail }
+    fn session_lost(&self, how: How) -> UpstreamError {
+        tracing::warn!(upstream = %self.name, "the process of a session has ended by itself{how}; the session is told");
+        UpstreamError::SessionLost { upstream: self.name.to_string(), how }
     }
 
     /// The process that serves this caller, where one runs.

@@ -12,7 +12,7 @@ use crate::kernel::{Exit, KernelHalf, Refused, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 
-use super::error::{LAST_WORDS, UpstreamError};
+use super::error::{How, UpstreamError};
 use super::hub::Hub;
 use super::link::{Link, Parts, PipeLink};
 use super::pool::RunningProcess;
@@ -145,11 +145,10 @@ fn end(
     process: &Mutex<ServerProcess>,
     words: Option<LastWords>,
     refused: impl FnOnce() -> Option<Refused>,
-) -> String {
+) -> How {
     let status = process.lock().unwrap_or_else(PoisonError::into_inner).kill();
     let status = status.map(|status| status.to_string());
     let words = words.map(LastWords::take).filter(|words| !words.is_empty());
-    let words = words.map(|words| format!("{LAST_WORDS}{words}"));
     let refused = refused().map(|refused| format!("the kernel refused it {refused}"));
-    [status, refused, words].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    How { status: [status, refused].into_iter().flatten().collect::<Vec<_>>().join(", "), words }
 }

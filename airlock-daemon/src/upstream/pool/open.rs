@@ -16,7 +16,7 @@ use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
 use super::super::credential::Presents;
 use super::super::driver::{Facts, MAX_INSTRUCTIONS};
-use super::super::error::UpstreamError;
+use super::super::error::{How, UpstreamError};
 use super::super::http::HttpLink;
 use super::super::hub::Hub;
 use super::super::link::{Ending, Link};
@@ -181,7 +181,7 @@ impl Upstream {
 
     /// The error for a start whose task did not end as it should.
     pub(super) fn broken_off(&self) -> UpstreamError {
-        self.ended(&Ending { how: "its start was broken off".to_owned(), ..Ending::default() })
+        self.ended(&Ending { how: How::plain("its start was broken off"), ..Ending::default() })
     }
 
     /// True where the server is known to be one that all callers share.
@@ -362,20 +362,20 @@ impl Upstream {
         if let Some(error) = &ending.error {
             return error.clone();
         }
+        // Only what is started here has words that are known.
         let how = &ending.how;
-        let detail = if how.is_empty() { String::new() } else { format!(" ({how})") };
         if let Some(dial_in) = &self.dial_in {
             return UpstreamError::Closed {
                 upstream: self.name.to_string(),
                 place: dial_in.path().display().to_string(),
-                detail: format!("closed its connection{detail}"),
+                detail: format!("closed its connection{how}"),
             };
         }
         match &self.endpoint {
-            Some(Ok(endpoint)) => endpoint.closed(format!("closed the connection{detail}")),
+            Some(Ok(endpoint)) => endpoint.closed(format!("closed the connection{how}")),
             _ => UpstreamError::Ended {
                 upstream: self.name.to_string(),
-                detail,
+                how: how.clone(),
                 remedy: format!(". {}", self.remedy()),
             },
         }
