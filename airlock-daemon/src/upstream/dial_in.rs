@@ -31,7 +31,7 @@ use super::error::UpstreamError;
 use super::handle::Link;
 use super::hub::Hub;
 use super::link::{Parts, PipeLink, hang_up};
-use admission::Admission;
+use admission::{Admission, Rival};
 use lent::{Lent, Reclaimed};
 use refusals::Refusals;
 
@@ -69,7 +69,7 @@ pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<Dia
     let journal: Arc<[Door]> = if prints { kernel.open_doors_to_journal()?.into() } else { Arc::default() };
     dial_ins()
         .map(|upstream| {
-            let dial_in = DialIn::open(upstream, kernel, Arc::clone(&journal))?;
+            let dial_in = DialIn::open(upstream, config, kernel, Arc::clone(&journal))?;
             Ok((upstream.name.clone(), Arc::new(dial_in)))
         })
         .collect()
@@ -84,14 +84,32 @@ pub enum DialInError {
     /// The door to it.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Its user is that of another server that dials in.
+    #[error("upstream `{upstream}`: {told}")]
+    NotApart {
+        /// The upstream's name.
+        upstream: String,
+        /// Whose user it is as well, with the remedy.
+        told: String,
+    },
 }
 
 impl DialIn {
     fn open(
         upstream: &schema::Upstream,
+        config: &schema::Config,
         kernel: &Arc<KernelHalf>,
         journal: Arc<[Door]>,
     ) -> Result<Self, DialInError> {
+        let admission = Admission {
+            user: upstream.user.clone().unwrap_or_default(),
+            rivals: Rival::all(upstream, config),
+            unit: upstream.unit.clone(),
+            is_pinned: upstream.pin.network == PinNetwork::None,
+            kernel: Arc::clone(kernel),
+        };
+        let refused = |told| DialInError::NotApart { upstream: upstream.name.clone(), told };
+        admission.is_told_apart().map_err(refused)?;
         let path = upstream.dial_in_socket();
         // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the
         // file's mode.
@@ -104,12 +122,7 @@ impl DialIn {
             _file: file,
             _door: door,
             _journal: journal,
-            admission: Admission {
-                user: upstream.user.clone().unwrap_or_default(),
-                unit: upstream.unit.clone(),
-                is_pinned: upstream.pin.network == PinNetwork::None,
-                kernel: Arc::clone(kernel),
-            },
+            admission,
             waiting: Mutex::default(),
             lent: Lent::new(upstream.yield_after().0),
             arrived: watch::Sender::new(0),

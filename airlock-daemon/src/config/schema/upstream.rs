@@ -86,6 +86,11 @@ impl Upstream {
         self.socket.clone().unwrap_or_else(default)
     }
 
+    /// True where each of the two has a unit, and they differ: servers that dial in are told apart by that.
+    pub fn is_of_another_unit(&self, other: &Self) -> bool {
+        matches!((&self.unit, &other.unit), (Some(own), Some(other)) if own != other)
+    }
+
     /// The deadline of one call, where `default` is `server.timeouts.upstream`.
     pub fn timeout(&self, default: Period) -> Period {
         self.timeout.unwrap_or(default)

@@ -65,7 +65,7 @@ fn unit(index: usize, config: &Config, checks: &mut Checks<'_>) {
     }
     let earlier = config.upstreams.get(..index).unwrap_or_default().iter();
     let mut rivals = earlier.filter(|other| {
-        let is_apart = matches!((&other.unit, &upstream.unit), (Some(other), Some(own)) if other != own);
+        let is_apart = other.is_of_another_unit(upstream);
         other.kind == UpstreamKind::DialIn && other.user == upstream.user && !is_apart
     });
     let Some(rival) = rivals.next().filter(|_| upstream.user.is_some()) else { return };
