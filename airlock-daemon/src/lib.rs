@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod call;
 pub mod cli;
 pub mod coding;
 pub mod config;

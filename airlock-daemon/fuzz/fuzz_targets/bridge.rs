@@ -8,7 +8,7 @@ use airlock::auth::principal::{Bearer, Principal};
 use airlock::mcp::client::ClientCapabilities;
 use airlock::mcp::message::{self, Incoming};
 use airlock::pipeline::kind::TOOLS_CALL;
-use airlock::pipeline::required;
+use airlock::call::required;
 use airlock::pipeline::seal::Sealer;
 use airlock::pipeline::task::Ids;
 use serde_json::Value;

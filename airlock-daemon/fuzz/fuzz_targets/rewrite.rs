@@ -3,7 +3,7 @@
 #![no_main]
 
 use airlock::pipeline::kind::Uris;
-use airlock::pipeline::rewrite;
+use airlock::call::rewrite;
 use serde_json::Value;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::auth::principal::Principal;
+use crate::call::start::{Event, Running};
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::revision::Revision;
-use crate::pipeline::call::{Event, Running};
 use crate::pipeline::{Gateway, Refusal, limit};
 
 use super::legacy::Legacy;

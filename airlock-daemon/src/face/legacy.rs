@@ -6,6 +6,10 @@ use http::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
 
 use crate::auth::principal::Principal;
+use crate::call::level;
+use crate::call::open::failed;
+use crate::call::start::{self, Cancellation};
+use crate::call::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::{Envelope, Id};
 use crate::mcp::level::Level;
@@ -14,14 +18,11 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::call::{self, Cancellation};
 use crate::pipeline::kind::{Kind, SET_LEVEL};
-use crate::pipeline::open::failed;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::{self, Endpoint};
-use crate::pipeline::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
-use crate::pipeline::{Context, Gateway, Refusal, admit, decode, level, limit, revision, upstream};
+use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, upstream};
 use crate::upstream::driver::{self, META_LOG_LEVEL};
 use crate::upstream::pool::Upstream;
 
@@ -155,7 +156,7 @@ impl Legacy<'_> {
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
                 let shape = Shape { era: Era::Legacy, cacheable: kind.cacheable }.writer();
                 let running =
-                    call::start(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
+                    start::start(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
                         .await?;
                 match self.voice {
                     Some(voice) => voice.follow(running, id).await,

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::limits::budget::{Account, Charge, What};
 use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
@@ -19,7 +20,6 @@ use crate::pipeline::kind::Noun;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record};
 use crate::upstream::driver;
 use crate::upstream::pool::Upstream;

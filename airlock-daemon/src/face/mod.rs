@@ -16,11 +16,11 @@ mod streams;
 use std::time::Duration;
 
 use crate::auth::principal::Principal;
+use crate::call::running::draining;
 use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::Revision;
 use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::running::draining;
 use crate::pipeline::{Context, Gateway, Refusal};
 use crate::upstream::driver::Facts;
 use crate::upstream::pool::Upstream;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use crate::auth::principal::Principal;
+use crate::call::start;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::call;
 use crate::pipeline::kind::{Kind, SET_LEVEL, Tasks};
 use crate::pipeline::requester::Requester;
 use crate::pipeline::revision::{self, Declared};
@@ -63,7 +63,7 @@ pub async fn serve(
                 let may_be_task =
                     kind.tasks == Tasks::Created && who.capabilities.has(ClientCapability::Tasks);
                 let shape = if may_be_task { shape.writer_of_tasks() } else { shape.writer() };
-                let call = call::enter(gateway, kind, who, endpoint, params, shape, None).await?;
+                let call = start::enter(gateway, kind, who, endpoint, params, shape, None).await?;
                 reply::follow(call, id).await
             }
             _ => Err(route::not_offered(&name, who.revision)),

@@ -9,17 +9,18 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::call::ask::unanswered;
+use crate::call::start::{Event, Running, Started};
+use crate::call::{list, parked};
 use crate::limits::kept::Kept;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::object::Object;
-use crate::pipeline::ask::unanswered;
-use crate::pipeline::call::{Event, Running, Started};
 use crate::pipeline::kind::List;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, limit, list, parked, record, upstream};
+use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::ask::Ask;
 

@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 
+use crate::call::start;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
-use crate::pipeline::call;
 
 /// How what is said to one client is written.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Shape {
     }
 
     /// As the pipeline takes it.
-    pub const fn writer(self) -> call::Shape {
+    pub const fn writer(self) -> start::Shape {
         match (self.era, self.cacheable) {
             (Era::Legacy, _) => legacy,
             (Era::Modern, false) => |text, upstream| modern(text, upstream, false, &COMPLETE),
@@ -52,7 +52,7 @@ impl Shape {
     }
 
     /// As the pipeline takes it, where the client has said that it can follow a task (the extension of 2026-07-28).
-    pub const fn writer_of_tasks(self) -> call::Shape {
+    pub const fn writer_of_tasks(self) -> start::Shape {
         match self.era {
             Era::Legacy => legacy,
             Era::Modern => |text, upstream| modern(text, upstream, false, &COMPLETE_OR_TASK),

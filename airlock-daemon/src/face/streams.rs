@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::ask::{ELICIT, unanswered};
 use crate::limits::budget::{Charge, What};
 use crate::mcp::envelope::Id;
 use crate::mcp::object::{Object, quote};
 use crate::observe::metrics::Metrics;
-use crate::pipeline::ask::{ELICIT, unanswered};
 use crate::upstream::ask::{Answered, Ask};
 
 use super::ears::Ears;

@@ -13,8 +13,7 @@ use crate::mcp::revision::{Era, Revision};
 use super::authorize::Wish;
 use super::kind::{COMPLETE, Call, List, Noun, SET_LEVEL, Subject, TOOLS_CALL};
 use super::refusal::Aim;
-use super::required::{self, RESPONSES, STATE};
-use super::state::Back;
+use super::state::{Back, RESPONSES, STATE, may_ask};
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
 const UNCARRIED: [&str; 1] = ["task"];
@@ -162,7 +161,7 @@ fn sift(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Opti
     if !is_brought(STATE) && !is_brought(RESPONSES) {
         return Ok(None);
     }
-    if revision.era() == Era::Modern && required::may_ask(kind) {
+    if revision.era() == Era::Modern && may_ask(kind) {
         if params.get(STATE).is_none() {
             // Answers to nothing that was asked here: the server asks, if it wants to know.
             params.remove(RESPONSES);

@@ -7,11 +7,10 @@ use crate::upstream::pool::Upstream;
 
 use super::asked::Asked;
 use super::kind::{List, Noun};
-use super::parked::Ticket;
 use super::requester::Requester;
 use super::route::{self, Endpoint};
 use super::seal::Purpose;
-use super::state::{Back, Scope, State};
+use super::state::{Back, Scope, State, Ticket};
 use super::{Gateway, Refusal, task};
 
 /// Where it leads.

@@ -16,8 +16,8 @@ use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
 use super::origin::Origins;
-use super::parked::Parked;
 use super::seal::Sealer;
+use crate::call::parked::Parked;
 
 /// The gateway.
 pub struct Gateway {

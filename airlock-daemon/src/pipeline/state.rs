@@ -6,19 +6,54 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::mcp::object::Object;
 
 use super::Gateway;
 use super::authorize::now;
-use super::parked::Ticket;
+use super::kind::Call;
 use super::requester::Requester;
-use super::required::{RESPONSES, STATE, answers};
 use super::seal::Purpose;
 
 /// Longest state that is given out, in bytes: a client has to send it back within the limits of a request.
 const MAX: usize = 60 * 1024;
+
+/// Member of a retry with the answers.
+pub const RESPONSES: &str = "inputResponses";
+/// Member of a result and of its retry with the server's state.
+pub const STATE: &str = "requestState";
+
+/// True for a call that may be answered with a question.
+pub fn may_ask(kind: &Call) -> bool {
+    matches!(kind.method, "tools/call" | "prompts/get" | "resources/read")
+}
+
+/// The answers that a client brings back: each is an object.
+///
+/// # Errors
+/// A sentence for the client.
+pub fn answers(text: &str) -> Result<Vec<(String, String)>, String> {
+    let wrong = || format!("`params.{RESPONSES}` must be an object of objects");
+    let object = Object::parse(text).map_err(|_| wrong())?;
+    let each = |key: &str| {
+        let raw: &RawValue = object.kept(key).filter(|raw| raw.get().starts_with('{')).ok_or_else(wrong)?;
+        Ok((key.to_owned(), raw.get().to_owned()))
+    };
+    object.names().map(each).collect()
+}
+
+/// Names a parked call. It is given out sealed only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket(u64, u64);
+
+impl Ticket {
+    /// A new one; `None` where the kernel has no random numbers.
+    pub fn draw() -> Option<Self> {
+        Some(Self(getrandom::u64().ok()?, getrandom::u64().ok()?))
+    }
+}
 
 /// What a state is for.
 pub struct Scope<'a> {

@@ -1,22 +1,15 @@
 //! What a modern server wants to know before it can go on (2026-07-28, "Multi round-trip requests"): a result of the type
 //! `input_required` asks, and the same request, sent again with the answers and the server's state, goes on.
 
-use serde_json::value::RawValue;
-
 use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
 
-use super::kind::Call;
+use crate::pipeline::state::{RESPONSES, STATE};
 
 /// How often a server may ask in one call.
 pub const ROUNDS: u8 = 16;
 /// How much a server may ask at a time.
 const ENTRIES: usize = 16;
-
-/// Member of a retry with the answers.
-pub const RESPONSES: &str = "inputResponses";
-/// Member of a result and of its retry with the server's state.
-pub const STATE: &str = "requestState";
 
 /// A result that asks.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,11 +29,6 @@ pub struct Entry {
     pub method: String,
     /// Its parameters, as JSON text.
     pub params: String,
-}
-
-/// Whether a call of this kind may be answered with a question.
-pub fn may_ask(kind: &Call) -> bool {
-    matches!(kind.method, "tools/call" | "prompts/get" | "resources/read")
 }
 
 /// Reads a modern server's result; `None` when it asks nothing. Costs a search where the words do not occur.
@@ -125,23 +113,10 @@ pub fn answer(params: &mut Object<'_>, answers: &[(String, String)], state: Opti
     }
 }
 
-/// The answers that a client brings back: each is an object.
-///
-/// # Errors
-/// A sentence for the client.
-pub fn answers(text: &str) -> Result<Vec<(String, String)>, String> {
-    let wrong = || format!("`params.{RESPONSES}` must be an object of objects");
-    let object = Object::parse(text).map_err(|_| wrong())?;
-    let each = |key: &str| {
-        let raw: &RawValue = object.kept(key).filter(|raw| raw.get().starts_with('{')).ok_or_else(wrong)?;
-        Ok((key.to_owned(), raw.get().to_owned()))
-    };
-    object.names().map(each).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::state::answers;
 
     #[test]
     fn what_is_asked_is_read_and_written_again() {

@@ -19,16 +19,16 @@ use crate::upstream::listed::Walk;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
 
-use super::asked::Asked;
-use super::authorize::{Wish, permits};
-use super::brought::Leads;
-use super::kind::{List, Noun, offered};
-use super::requester::Requester;
-use super::route::{self, Endpoint};
-use super::safe_names::Shown;
-use super::seal::Purpose;
-use super::task::Ids;
-use super::{Admitted, Gateway, Refusal, admit, naming, upstream};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::authorize::{Wish, permits};
+use crate::pipeline::brought::Leads;
+use crate::pipeline::kind::{List, Noun, offered};
+use crate::pipeline::requester::Requester;
+use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::safe_names::Shown;
+use crate::pipeline::seal::Purpose;
+use crate::pipeline::task::Ids;
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, naming, upstream};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";

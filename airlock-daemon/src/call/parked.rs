@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,16 +18,16 @@ use crate::limits::fair::{Places, Seat, Shares};
 use crate::upstream::ask::Ask;
 use crate::upstream::error::{How, UpstreamError};
 
-use super::Gateway;
 use super::ask::unanswered;
 use super::open::Open;
-use super::record::Outcome;
-use super::refusal::Aim;
-use super::requester::Requester;
 use super::required::{self, Entry};
 use super::running::{Event, Running, draining};
-use super::state::State;
 use super::talk::AT_A_TIME;
+use crate::pipeline::Gateway;
+use crate::pipeline::record::Outcome;
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::state::{State, Ticket};
 
 /// Most parked calls.
 const MAX: usize = 1_000;
@@ -36,10 +35,6 @@ const MAX: usize = 1_000;
 const MAX_EACH: usize = 16;
 /// Events that may wait for the retry's client before the call is held back.
 const EVENTS: usize = 16;
-
-/// Names a parked call. It is given out sealed only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Ticket(u64, u64);
 
 /// A client that has come back.
 pub struct Retry {
@@ -108,7 +103,7 @@ impl Parked {
     /// Makes room for a call: the oldest of its principal goes where there are too many. `None` when others
     /// have all of them, or the kernel has no random numbers.
     fn enter(&self, owner: Identity) -> Option<(Ticket, mpsc::Receiver<Retry>)> {
-        let ticket = Ticket(getrandom::u64().ok()?, getrandom::u64().ok()?);
+        let ticket = Ticket::draw()?;
         let (way, retries) = mpsc::channel(1);
         let mut parked = self.lock();
         let seat = if let Ok(seat) = self.places.enter(&owner) {

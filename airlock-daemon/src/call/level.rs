@@ -7,13 +7,13 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::asked::Asked;
-use super::call::{self, Event};
-use super::kind::SET_LEVEL;
 use super::list::Listed;
-use super::requester::Requester;
-use super::route::Endpoint;
-use super::{Gateway, Refusal, Stage, admit, upstream};
+use super::start::{self, Event};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::kind::SET_LEVEL;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Gateway, Refusal, Stage, admit, upstream};
 
 /// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.
 ///
@@ -76,7 +76,7 @@ async fn tell(
     }
     let params = Object::parse(params).unwrap_or_default();
     let mut running =
-        call::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
+        start::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
     loop {
         return match running.next().await {
             // Nobody is there to answer a question in between.

@@ -8,12 +8,14 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::kind::{Call, Tasks};
-use super::requester::Requester;
 use super::required::{self, Required};
 use super::running::Shape;
-use super::task::Ids;
-use super::{Gateway, ask, rewrite};
+use super::{ask, rewrite};
+use crate::pipeline::Gateway;
+use crate::pipeline::kind::{Call, Tasks};
+use crate::pipeline::requester::Requester;
+use crate::pipeline::state::may_ask;
+use crate::pipeline::task::Ids;
 
 /// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB takes tens of
 /// milliseconds, for which all other calls of the worker would stand still.
@@ -69,7 +71,7 @@ impl Writer<'_> {
 
     fn written(self, result: String) -> Outcome {
         if self.era == Era::Modern
-            && required::may_ask(self.kind)
+            && may_ask(self.kind)
             && let Some(required) = required::read(&result)?
         {
             return Ok(Said::Asks(required));

@@ -23,17 +23,18 @@ use crate::upstream::link::{Pending, Reply, Takes};
 use crate::upstream::pool::Upstream;
 
 use super::ask::{self, ROOTS, Unasked};
-use super::kind::{Call, Tasks, offered};
 use super::open::{Open, failed};
-use super::record::Outcome;
-use super::refusal::Aim;
-use super::requester::Requester;
 use super::required::{self, ROUNDS, Required};
-use super::state::{Scope, State};
+use super::rewrite;
 use super::talk::{Question, Round, Talk, To};
-use super::task::Ids;
 use super::written::{self, Said, Writer, Writing};
-use super::{Gateway, mirror, rewrite};
+use crate::pipeline::kind::{Call, Tasks, offered};
+use crate::pipeline::record::Outcome;
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::state::{Scope, State};
+use crate::pipeline::task::Ids;
+use crate::pipeline::{Gateway, mirror};
 
 /// The code of the error that sends a client to a URL, as written.
 const URL_REQUIRED: &str = "-32042";

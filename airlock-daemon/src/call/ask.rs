@@ -12,10 +12,10 @@ use crate::mcp::strict;
 use crate::upstream::ask::Answered;
 use crate::upstream::pool::Upstream;
 
-use super::authorize::{Wish, authorize};
-use super::refusal::Aim;
-use super::requester::Requester;
-use super::{Gateway, Refusal, decode, record};
+use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::{Gateway, Refusal, decode, record};
 
 /// Asks the user something.
 pub const ELICIT: &str = "elicitation/create";

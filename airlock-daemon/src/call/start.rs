@@ -14,18 +14,18 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Pending, Takes};
 use crate::upstream::pool::Upstream;
 
-use super::asked::Asked;
-use super::brought::Leads;
-use super::kind::{Call, Noun, offered};
 use super::open::{Open, failed};
 use super::parked::Resumed;
-use super::record::Outcome;
-use super::refusal::Aim;
-use super::requester::Requester;
 use super::required;
-use super::route::{self, Endpoint};
 pub use super::running::{Cancellation, Event, Running, Shape};
-use super::{Admitted, Gateway, Refusal, admit, mirror, task, upstream};
+use crate::pipeline::asked::Asked;
+use crate::pipeline::brought::Leads;
+use crate::pipeline::kind::{Call, Noun, offered};
+use crate::pipeline::record::Outcome;
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
+use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, task, upstream};
 
 /// A call that was let through: one that begins, or one that goes on where it was parked.
 #[allow(

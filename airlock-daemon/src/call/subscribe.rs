@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::mcp::object::Object;
 use crate::upstream::pool::Upstream;
 
-use super::asked::Asked;
-pub use super::asked::{MAX_URI, SUBSCRIBE};
 use super::open::Open;
-use super::requester::Requester;
-use super::route::{self, Endpoint};
-use super::{Admitted, Gateway, Refusal, admit};
+use crate::pipeline::asked::Asked;
+pub use crate::pipeline::asked::{MAX_URI, SUBSCRIBE};
+use crate::pipeline::requester::Requester;
+use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit};
 
 /// Ends a subscription of the legacy era.
 pub const UNSUBSCRIBE: &str = "resources/unsubscribe";

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::upstream::UpstreamError;
 
-use super::Gateway;
-use super::record::{self, Outcome};
-use super::refusal::Aim;
-use super::requester::Requester;
+use crate::pipeline::Gateway;
+use crate::pipeline::record::{self, Outcome};
+use crate::pipeline::refusal::Aim;
+use crate::pipeline::requester::Requester;
 
 /// An intent that is on record and has no outcome yet: one is written however the call ends, also when it is dropped.
 pub struct Open {
