@@ -94,6 +94,14 @@ pub struct Decoded<B = Incoming> {
 }
 
 impl<B> Decoded<B> {
+    /// Bytes that the decoder keeps from one piece to the next: its window, which may be of megabytes.
+    pub fn held(&self) -> usize {
+        match &self.coding {
+            Coding::Known(decoder) => decoder.held(),
+            Coding::Identity | Coding::Foreign(_) => 0,
+        }
+    }
+
     fn new(body: B, coding: Coding) -> Self {
         Self { body, coding, input: Bytes::new(), turn: None }
     }

@@ -47,11 +47,41 @@ impl Name {
     }
 }
 
+/// Bytes of the window that a decoder keeps, as its body begins (RFC 7932, section 9.1; RFC 8878, section
+/// 3.1.1.1). A beginning that is cut short, or is none, counts as the largest.
+fn window(name: Name, start: &[u8]) -> usize {
+    match name {
+        Name::Gzip | Name::Deflate => 32 * 1024,
+        Name::Brotli => {
+            let first = start.first().copied().unwrap_or(u8::MAX);
+            let bits = match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+                (0, ..) => 16,
+                (_, 0, 0) => 17,
+                (_, 0, bits) => 8 + bits,
+                (_, bits, _) => 17 + bits,
+            };
+            1 << bits
+        }
+        Name::Zstd => match start {
+            // A frame with a window descriptor.
+            [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..] if descriptor & 0x20 == 0 => {
+                let base = 1_usize << (10 + (window >> 3));
+                (base + base / 8 * usize::from(window & 7)).min(1 << ZSTD_WINDOW)
+            }
+            // A frame that is its own window, of up to 255 bytes.
+            [0x28, 0xb5, 0x2f, 0xfd, descriptor, ..] if descriptor >> 6 == 0 => 255,
+            _ => 1 << ZSTD_WINDOW,
+        },
+    }
+}
+
 /// Decodes one body.
 pub(super) struct Decoder {
     name: Name,
     /// Made with the first byte.
     inner: Option<Box<dyn DecodeV2 + Send>>,
+    /// Bytes of the window that it keeps.
+    window: usize,
     /// The last piece was full, so there may be more of what was taken in.
     has_more: bool,
     /// The end of the coding has been read.
@@ -77,7 +107,20 @@ impl Decoder {
             "zstd" => Name::Zstd,
             _ => return None,
         };
-        Some(Self { name, inner: None, has_more: false, is_done: false, barren: 0, piece: Vec::new() })
+        Some(Self {
+            name,
+            inner: None,
+            window: 0,
+            has_more: false,
+            is_done: false,
+            barren: 0,
+            piece: Vec::new(),
+        })
+    }
+
+    /// Bytes that it keeps from one piece to the next.
+    pub(super) fn held(&self) -> usize {
+        self.window + self.piece.len()
     }
 
     /// The next piece of what `input` holds, which may be empty; `None` when more input is needed.
@@ -128,7 +171,10 @@ impl Decoder {
             self.is_done = false;
         }
         let first = input.first().copied().unwrap_or_default();
-        let inner = self.inner.get_or_insert_with(|| self.name.decoder(first));
+        let inner = self.inner.get_or_insert_with(|| {
+            self.window = window(self.name, input);
+            self.name.decoder(first)
+        });
         self.piece.resize(PIECE, 0);
         let mut output = WriteBuffer::new_initialized(&mut self.piece);
         let mut from = PartialBuffer::new(input.as_ref());
@@ -146,5 +192,30 @@ impl Decoder {
         }
         input.advance(taken);
         Ok(Bytes::copy_from_slice(&self.piece[..written]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_as_large_as_its_body_says() {
+        for (name, start, bytes) in [
+            (Name::Gzip, &[0x1f, 0x8b][..], 32 << 10),
+            (Name::Brotli, &[0b0000_0000], 1 << 16),
+            (Name::Brotli, &[0b0000_0001], 1 << 17),
+            (Name::Brotli, &[0b0010_0001], 1 << 10),
+            (Name::Brotli, &[0b0000_0011], 1 << 18),
+            (Name::Brotli, &[0b0000_1111], 1 << 24),
+            (Name::Brotli, &[], 1 << 24),
+            (Name::Zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58], 1 << 21),
+            (Name::Zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x01], 1024 + 128),
+            (Name::Zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff], 8 << 20),
+            (Name::Zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05], 255),
+            (Name::Zstd, &[0x28, 0xb5], 8 << 20),
+        ] {
+            assert_eq!(window(name, start), bytes, "{name:?} {start:x?}");
+        }
     }
 }

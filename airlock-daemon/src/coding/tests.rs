@@ -93,6 +93,20 @@ fn text(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn the_window_of_a_body_is_held_from_its_first_piece_on() {
+    for (coding, least) in [("gzip", 32 << 10), ("br", 1 << 16), ("zstd", 1 << 10), ("identity", 0)] {
+        let plain = text(100_000);
+        let encoded = if coding == "identity" { plain } else { encoded(coding, &plain) };
+        let mut body = body(coding, &[&encoded]);
+        assert_eq!(body.held(), 0, "{coding}");
+        body.frame().await.expect("a frame").expect("a piece");
+        let held = body.held();
+        assert!(held >= least && held <= (16 << 20) + (32 << 10), "{coding}: {held}");
+        assert_eq!(held == 0, coding == "identity");
+    }
+}
+
+#[tokio::test]
 async fn every_coding_is_undone_however_it_is_cut() {
     // Around the size of a piece, where an end and a full buffer may come together.
     for length in [1, 1_000, 32 * 1024 - 1, 32 * 1024, 32 * 1024 + 1, 64 * 1024, 300_000] {

@@ -67,7 +67,9 @@ pub(super) async fn read_all(
         if bytes.len() + data.len() > limit {
             return Err(too_long(endpoint));
         }
-        intake.hold(bytes.len() + data.len()).map_err(|exhausted| no_room(endpoint, exhausted))?;
+        intake
+            .hold(body.held() + bytes.len() + data.len())
+            .map_err(|exhausted| no_room(endpoint, exhausted))?;
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)

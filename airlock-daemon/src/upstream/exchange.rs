@@ -159,7 +159,8 @@ impl Exchange {
         let shared = &self.shared;
         let status = response.status();
         let limit = ERROR_BODY.min(shared.endpoint.limits.message);
-        let body = read_all(&shared.endpoint, response.into_body(), limit, &mut Intake::default()).await;
+        let mut intake = Intake::new(self.account.as_ref());
+        let body = read_all(&shared.endpoint, response.into_body(), limit, &mut intake).await;
         if body.is_ok() {
             connections::keep(&shared.endpoint, connection);
         }
@@ -208,13 +209,13 @@ impl Exchange {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
-            intake.hold(events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
+            intake.hold(body.held() + events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
             for message in messages {
                 self.message(message, Source::Events, session, &mut flood).await?;
                 pacer.breathe().await;
             }
             if self.answered.get() {
-                if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1, &mut Intake::default()))
+                if tokio::time::timeout(TAIL.0, read_all(endpoint, body, TAIL.1, &mut intake))
                     .await
                     .is_ok_and(|rest| rest.is_ok())
                 {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::limits::budget::Account;
+use crate::limits::budget::{Account, Charge, What};
 
 use super::ask::Ask;
 use super::subscription::{Interest, Notice};
@@ -20,9 +20,17 @@ pub(super) const MAX_WATCHED_EACH: usize = 256;
 /// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that
 /// fits.
 pub(super) struct Outbox {
-    notices: mpsc::Sender<Notice>,
+    notices: mpsc::Sender<Kept>,
     heard: Arc<Heard>,
+    /// The account of the subscriber.
+    account: Option<Account>,
     dropped: u64,
+}
+
+/// A notice on its way, charged to its subscriber until it is taken.
+pub(super) struct Kept {
+    pub(super) notice: Notice,
+    _charge: Option<Charge>,
 }
 
 /// The subscribers of one owner's server.
@@ -67,8 +75,8 @@ pub(super) struct Member {
 
 impl Outbox {
     /// A notice that is told too often waits in `heard` for the subscriber.
-    pub(super) fn new(notices: mpsc::Sender<Notice>, heard: Arc<Heard>) -> Self {
-        Self { notices, heard, dropped: 0 }
+    pub(super) fn new(notices: mpsc::Sender<Kept>, heard: Arc<Heard>, account: Option<Account>) -> Self {
+        Self { notices, heard, account, dropped: 0 }
     }
 
     /// Waits until the subscriber is gone.
@@ -79,14 +87,27 @@ impl Outbox {
     /// Puts a notice in, or leaves it to be told later; says whether there was room.
     pub(super) fn put(&mut self, notice: Notice) -> bool {
         let Some(notice) = self.heard.hear(notice) else { return true };
-        if self.dropped > 0 && self.notices.try_send(Notice::Dropped(self.dropped)).is_ok() {
+        if self.dropped > 0 && self.send(Notice::Dropped(self.dropped)) {
             self.dropped = 0;
         }
-        let fits = self.dropped == 0 && self.notices.try_send(notice).is_ok();
+        let fits = self.dropped == 0 && self.send(notice);
         if !fits {
             self.dropped += 1;
         }
         fits
+    }
+
+    /// Sends a notice; false where its queue or the subscriber's share of the memory has no room.
+    fn send(&self, notice: Notice) -> bool {
+        let Ok(permit) = self.notices.try_reserve() else { return false };
+        let charge = self.account.as_ref().map(|account| account.charge(What::Answer, notice.bytes()));
+        match charge.transpose() {
+            Ok(charge) => {
+                permit.send(Kept { notice, _charge: charge });
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -272,6 +293,9 @@ fn concerns(watched: &str, uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::principal::Principal;
+    use crate::config::schema::Config;
+    use crate::limits::budget::Budget;
 
     const TOOLS: &str = "notifications/tools/list_changed";
     const LOG: &str = "notifications/message";
@@ -280,14 +304,14 @@ mod tests {
         Interest { tools: true, prompts: true, resources: true, everything: true }
     }
 
-    fn channel(room: usize) -> (Outbox, mpsc::Receiver<Notice>) {
+    fn channel(room: usize) -> (Outbox, mpsc::Receiver<Kept>) {
         let (sender, notices) = mpsc::channel(room);
-        (Outbox::new(sender, Arc::default()), notices)
+        (Outbox::new(sender, Arc::default(), None), notices)
     }
 
-    fn heard(notices: &mut mpsc::Receiver<Notice>) -> Vec<String> {
+    fn heard(notices: &mut mpsc::Receiver<Kept>) -> Vec<String> {
         std::iter::from_fn(|| notices.try_recv().ok())
-            .map(|notice| match notice {
+            .map(|kept| match kept.notice {
                 Notice::Notification(method, _) => method,
                 Notice::Ask(ask) => ask.method,
                 Notice::Dropped(count) => format!("dropped {count}"),
@@ -346,6 +370,31 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_charged_to_its_subscriber() {
+        let budget = Budget::new(&Config::default().limits.memory);
+        let account = budget.of(Principal::named("alice", None).identity());
+        let (sender, mut notices) = mpsc::channel(8);
+        let hub = Hub::new(false, None);
+        let _member = hub.join(all(), Outbox::new(sender, Arc::default(), Some(account.clone())));
+        for _ in 0..3 {
+            hub.publish(LOG, &"x".repeat(1000));
+        }
+        assert_eq!(account.used(), 3 * (LOG.len() + 1000));
+        drop(notices.try_recv().expect("a notice"));
+        assert_eq!(account.used(), 2 * (LOG.len() + 1000));
+        let full = account.charge(What::Question, 1).expect("room");
+        let mut rest = Vec::new();
+        while let Ok(charge) = account.charge(What::Question, 1 << 20) {
+            rest.push(charge);
+        }
+        hub.publish(LOG, &"x".repeat(2 << 20));
+        drop((full, rest));
+        hub.publish(LOG, "{}");
+        assert_eq!(heard(&mut notices), [LOG, LOG, "dropped 1", LOG], "a notice without room is told of");
+        assert_eq!(account.used(), 0);
+    }
+
+    #[test]
     fn a_question_goes_to_one_who_takes_questions() {
         let ask = || Ask::new("elicitation/create".to_owned(), "{}".to_owned()).0;
         let hub = Hub::new(false, None);
@@ -388,7 +437,7 @@ mod tests {
             hub.publish(method, r#"{"taskId":"t1","data":"secret"}"#);
         }
         hub.publish(TOOLS, "{}");
-        let heard = notices.try_recv().expect("a notice");
+        let heard = notices.try_recv().expect("a notice").notice;
         assert!(matches!(heard, Notice::Notification(method, _) if method == TOOLS));
         assert!(notices.try_recv().is_err());
     }

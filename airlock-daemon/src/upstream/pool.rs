@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
 use crate::kernel::KernelHalf;
-use crate::limits::budget::Budget;
+use crate::limits::budget::{Account, Budget};
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
@@ -379,6 +379,11 @@ impl Upstream {
     pub(super) fn hub(&self, facts: &Facts, caller: &Caller<'_>) -> Arc<Hub> {
         let owner = self.owner(facts, Some(caller)).unwrap_or(Owner::Everyone);
         self.places.hub(&owner, Some(&caller.identity))
+    }
+
+    /// The account of a principal, to which is charged what waits for it.
+    pub(super) fn account(&self, principal: &Identity) -> Account {
+        self.places.account(principal)
     }
 
     /// Counts a subscription of a principal's for as long as the answer is held.

@@ -84,7 +84,8 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
             return Ok(End::Never);
         }
         _ => {
-            if read_all(endpoint, response.into_body(), ERROR_BODY, &mut Intake::default()).await.is_ok() {
+            let mut intake = Intake::new(shared.hub.account.as_ref());
+            if read_all(endpoint, response.into_body(), ERROR_BODY, &mut intake).await.is_ok() {
                 connections::keep(endpoint, connection);
             }
             tracing::debug!(upstream = %endpoint.upstream, %status, "the server has no stream for what belongs to no call");
@@ -107,7 +108,7 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
         let frame = frame.map_err(|error| broken(endpoint, "event stream", &error))?;
         let data = frame.into_data().unwrap_or_default();
         let whole = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
-        intake.hold(events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
+        intake.hold(body.held() + events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
         for one in whole {
             messages(shared, one, &mut flood, &mut pacer).await?;
         }

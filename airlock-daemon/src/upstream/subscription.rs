@@ -17,7 +17,7 @@ use crate::mcp::revision::Era;
 use super::ask::{Answered, Ask};
 use super::driver;
 use super::error::UpstreamError;
-use super::hub::{Hub, Member, Outbox};
+use super::hub::{Hub, Kept, Member, Outbox};
 use super::link::{Link, Reply, Takes};
 use super::listener::Listener;
 use super::pool::{Caller, Upstream};
@@ -40,6 +40,17 @@ pub enum Notice {
     Dropped(u64),
 }
 
+impl Notice {
+    /// Bytes that it keeps while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Notification(method, params) => method.len() + params.len(),
+            Self::Ask(ask) => ask.method.len() + ask.params.len(),
+            Self::Dropped(_) => 0,
+        }
+    }
+}
+
 /// The interest of a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interest {
@@ -55,7 +66,7 @@ pub struct Interest {
 
 /// A subscription; dropping it ends it.
 pub struct Subscription {
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Kept>,
     changes: mpsc::Sender<Change>,
     heard: Arc<Heard>,
 }
@@ -110,7 +121,8 @@ impl Upstream {
         let hub = self.hub(&facts, caller);
         let (sender, notices) = mpsc::channel(NOTICES);
         let heard = Arc::<Heard>::default();
-        let outbox = Outbox::new(sender, Arc::clone(&heard));
+        let account = self.account(&caller.identity);
+        let outbox = Outbox::new(sender, Arc::clone(&heard), Some(account));
         let (changes, queue) = mpsc::channel(1);
         let upstream = Arc::clone(self);
         match facts.era {
@@ -146,7 +158,7 @@ impl Subscription {
                 return Some(notice);
             }
             let notice = tokio::select! {
-                notice = self.notices.recv() => notice,
+                kept = self.notices.recv() => kept.map(|kept| kept.notice),
                 () = self.heard.due() => continue,
             };
             match notice {

@@ -74,14 +74,6 @@ pub(super) fn uri_of(method: &str, params: &str) -> Option<String> {
     Some(Object::parse(params).ok()?.string("uri")?.into_owned())
 }
 
-/// How many bytes a notice keeps while it waits.
-fn size(notice: &Notice) -> usize {
-    match notice {
-        Notice::Notification(method, params) => method.len() + params.len(),
-        Notice::Dropped(_) | Notice::Ask(_) => 0,
-    }
-}
-
 impl Heard {
     fn lock(&self) -> MutexGuard<'_, Summed> {
         // Nothing in here panics half-way through a change.
@@ -141,7 +133,7 @@ impl Summed {
                     }
                     (_, notice) => notice,
                 };
-                let bytes = self.bytes - slot.later.as_ref().map_or(0, size) + size(&sum);
+                let bytes = self.bytes - slot.later.as_ref().map_or(0, Notice::bytes) + sum.bytes();
                 if bytes > MAX_WAITING {
                     self.lose(now);
                     return None;
@@ -154,7 +146,7 @@ impl Summed {
             // The notice that waited is older than this.
             if let Some(older) = slot.later.take() {
                 self.waiting -= 1;
-                self.bytes -= size(&older);
+                self.bytes -= older.bytes();
             }
             return Some(notice);
         }
@@ -195,7 +187,7 @@ impl Summed {
         slot.last = now;
         let notice = slot.later.take()?;
         self.waiting -= 1;
-        self.bytes -= size(&notice);
+        self.bytes -= notice.bytes();
         Some(notice)
     }
 }
