@@ -1,4 +1,5 @@
-//! What a server asks of a client, on its way out: can the client do it, and does the policy let the server ask?
+//! Questions of a server on their way to its client: one goes out where the client can answer it and the
+//! policy lets the server ask.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub enum Unasked {
 }
 
 impl Unasked {
-    /// What the server gets instead of the client's answer.
+    /// The answer that the server gets instead of the client's.
     pub fn answer(&self, method: &str) -> Answered {
         match self {
             Self::NotDeclared => Err(error(code::METHOD_NOT_FOUND, "the client does not offer this")),
@@ -47,7 +48,7 @@ impl Unasked {
     }
 }
 
-/// What a server gets where a client did not answer.
+/// The answer that a server gets where its client gave none.
 pub fn unanswered(method: &str) -> Answered {
     if method == ELICIT {
         Ok(r#"{"action":"cancel"}"#.to_owned())
@@ -92,7 +93,7 @@ pub fn check(
     })
 }
 
-/// Whether a client said that it can answer this.
+/// True where a client said that it can answer this.
 fn declared(can: ClientCapabilities, method: &str, params: &Object<'_>) -> bool {
     match method {
         ELICIT => match params.string("mode").as_deref() {

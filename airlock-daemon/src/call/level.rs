@@ -1,4 +1,5 @@
-//! `logging/setLevel`, of the legacy era. A legacy server is told; a modern one learns the level with each call, from `_meta`.
+//! `logging/setLevel`, of the legacy era. A legacy server is told; a modern one learns the level with each
+//! call, from `_meta`.
 
 use std::sync::Arc;
 

@@ -89,7 +89,7 @@ async fn one(
     }
 }
 
-/// What an upstream says when it is asked for a page.
+/// The answer of an upstream that is asked for a page.
 enum Asking {
     /// A page.
     Page(String),
@@ -99,7 +99,7 @@ enum Asking {
     NotOffered,
 }
 
-/// Whether an upstream is known not to offer the kind.
+/// True for an upstream that is known not to offer the kind.
 fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
     facts.is_some_and(|facts| !offered(kind.capability, facts, who.revision))
 }
@@ -181,7 +181,8 @@ fn is_modern(upstream: &Upstream, who: &Requester) -> bool {
     upstream.facts_for(who.revision.era()).is_some_and(|facts| facts.era == Era::Modern)
 }
 
-/// An entry that this principal may use, with its name; of a task, the name that the client knows it by stands in it.
+/// An entry that this principal may use, with its name. The entry of a task holds the name that the client
+/// knows the task by.
 fn visible<'a>(
     gateway: &Gateway,
     kind: &List,
@@ -219,7 +220,8 @@ fn visible<'a>(
 /// Everything of a kind that this principal may use, of all upstreams, in the order of the configuration.
 ///
 /// # Errors
-/// When the client's session has lost one of its servers: it has to be told, and a missing part would not tell it.
+/// The loss of one of the servers of the client's session: the client has to be told, and a list with a part
+/// missing would not tell it.
 async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) -> Result<String, Refusal> {
     // All are asked at once; a slow one costs its own deadline, not the sum.
     let mut asked = JoinSet::new();

@@ -1,10 +1,11 @@
-//! What follows when a message has been admitted: the server is started and asked, what it says is filtered and
-//! rewritten, and its questions go to the client and come back.
+//! The course of a message that has been admitted: the server is started and asked, its answer is filtered
+//! and rewritten, and its questions go to the client and come back.
 //!
-//! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on record.
-//! Questions of a server pass [`ask`] on their way out; a modern client is asked by [`required`], and its call
-//! waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a file each. [`talk`] keeps the
-//! questions of one call, and `written` puts a result into the words of its client, with URIs by [`rewrite`].
+//! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
+//! record. Questions of a server pass [`ask`] on their way out; a modern client is asked by [`required`], and
+//! its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a file each. [`talk`]
+//! keeps the questions of one call, and `written` puts a result into the words of its client, with URIs by
+//! [`rewrite`].
 
 pub mod ask;
 pub mod level;

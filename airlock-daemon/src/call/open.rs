@@ -9,13 +9,14 @@ use crate::pipeline::record::{self, Outcome};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 
-/// An intent that is on record and has no outcome yet: one is written however the call ends, also when it is dropped.
+/// An intent that is on record and has no outcome yet. The outcome is written however the call ends, also
+/// when it is dropped.
 pub struct Open {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// Who made the call.
+    /// The sender of the call.
     pub who: Requester,
-    /// What it is after.
+    /// The upstream, the method and the target of the call.
     pub aim: Aim,
     ended: bool,
 }

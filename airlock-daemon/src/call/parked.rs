@@ -1,8 +1,8 @@
 //! Calls of modern clients that wait for an answer to a legacy server's question.
 //!
-//! A legacy server asks in the middle of a call and waits; a modern client is asked by the end of its request, and brings the
-//! answer with another one. In between the call is parked: a task of the worker that started it keeps it, and the retry finds
-//! it through a channel, from whichever worker it comes.
+//! A legacy server asks in the middle of a call and waits; a modern client is asked by the end of its
+//! request, and brings the answer with another one. In between the call is parked: a task of the worker that
+//! started it keeps it, and the retry finds it through a channel, from whichever worker it comes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,13 +137,14 @@ impl Parked {
         self.lock().len()
     }
 
-    /// Whether there is none.
+    /// True where no call is parked.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Parks a call whose server has asked something, with what it asked meanwhile; gives the result that asks the client.
+/// Parks a call whose server has asked something, with the questions that came meanwhile; gives the result
+/// that asks the client.
 ///
 /// # Errors
 /// The call, to go on: there was no room, and the server was told that nobody answers.
@@ -321,12 +322,12 @@ impl Resumed {
         &self.gateway
     }
 
-    /// Who made the retry.
+    /// The sender of the retry.
     pub fn who(&self) -> &Requester {
         &self.who
     }
 
-    /// What the call is after.
+    /// The upstream, the method and the target of the call.
     pub fn aim(&self) -> &Aim {
         &self.aim
     }

@@ -1,5 +1,6 @@
-//! What a modern server wants to know before it can go on (2026-07-28, "Multi round-trip requests"): a result of the type
-//! `input_required` asks, and the same request, sent again with the answers and the server's state, goes on.
+//! The questions that a modern server has before it can go on (2026-07-28, "Multi round-trip requests"): a
+//! result of the type `input_required` asks them, and the same request, sent again with the answers and the
+//! server's state, goes on.
 
 use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
@@ -14,7 +15,7 @@ const ENTRIES: usize = 16;
 /// A result that asks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Required {
-    /// What it asks.
+    /// Its questions.
     pub entries: Vec<Entry>,
     /// The server's state.
     pub state: Option<String>,
@@ -34,7 +35,7 @@ pub struct Entry {
 /// Reads a modern server's result; `None` when it asks nothing. Costs a search where the words do not occur.
 ///
 /// # Errors
-/// What is wrong with it, for the operator.
+/// The fault, in words for the operator.
 pub fn read(result: &str) -> Result<Option<Required>, String> {
     if memchr::memmem::find(result.as_bytes(), b"\"input_required\"").is_none() {
         return Ok(None);
@@ -43,7 +44,7 @@ pub fn read(result: &str) -> Result<Option<Required>, String> {
     if object.string("resultType").as_deref() != Some("input_required") {
         return Ok(None);
     }
-    // What is asked is judged by one reading and answered by another.
+    // The questions are judged by one reader and answered by another: both must read the same.
     strict::check(result).map_err(|error| format!("what it asks is not acceptable JSON: {error}"))?;
     if object.names().filter(|name| name.eq_ignore_ascii_case("resultType")).count() != 1 {
         return Err("its `resultType` is given twice".to_owned());
@@ -59,10 +60,10 @@ pub fn read(result: &str) -> Result<Option<Required>, String> {
     Ok(Some(Required { entries, state }))
 }
 
-/// What an object asks in `inputRequests`: a result, or a task (tasks extension).
+/// The questions in the `inputRequests` of an object: of a result, or of a task (tasks extension).
 ///
 /// # Errors
-/// What is wrong with it, for the operator.
+/// The fault, in words for the operator.
 pub fn entries(object: &Object<'_>) -> Result<Vec<Entry>, String> {
     let asked = object.get("inputRequests").unwrap_or("{}");
     let asked = Object::parse(asked).map_err(|_| "its `inputRequests` is no object".to_owned())?;

@@ -1,12 +1,12 @@
 //! The URIs in a result, as the merged endpoint names them.
 //!
-//! Renamed is what the protocol calls the address of a resource: `uri` of content blocks and of contents, and of an error
-//! that says which resource is not there. What tools make up themselves, texts, `structuredContent` and `_meta`, is theirs
-//! and passes as it came, as does all that holds no URI.
+//! The members that the protocol calls the address of a resource are renamed: `uri` of content blocks and of
+//! contents, and of an error that says which resource is not there. Texts, `structuredContent` and `_meta`
+//! are made up by the tools themselves: they pass as they came, as does everything that holds no URI.
 //!
-//! Members are looked at by their place, not by a block's `type`: another parser may read a type that is given twice in
-//! another way. For the same reason a member that differs from one of ours in letter case only spoils the result: some
-//! parsers would take it for the address.
+//! Members are looked at by their place, not by a block's `type`: another parser may read a type that is
+//! given twice in another way. For the same reason a member whose name differs from one of these in nothing
+//! but letter case spoils the result: some parsers would take it for the address.
 
 use serde_json::value::RawValue;
 
@@ -22,7 +22,7 @@ const SPELLINGS: [&str; 7] = ["uri\"", "Uri\"", "URi\"", "uRi\"", "RI\"", "rI\""
 /// Writes an upstream's result for the merged endpoint.
 ///
 /// # Errors
-/// What is wrong with the result, for the operator.
+/// The fault of the result, in words for the operator.
 pub fn result(upstream: &str, uris: Uris, text: String) -> Result<String, String> {
     if uris == Uris::Nowhere || !may_hold_uri(&text) {
         return Ok(text);
@@ -47,7 +47,7 @@ pub fn result(upstream: &str, uris: Uris, text: String) -> Result<String, String
 }
 
 /// Writes an upstream's error object for the merged endpoint: the address of a resource that is not there
-/// (2025-11-25, "Resources", error handling). What is no such error passes as it came.
+/// (2025-11-25, "Resources", error handling). Any other error passes as it came.
 pub fn error(upstream: &str, uris: Uris, text: String) -> String {
     if uris != Uris::Contents || !may_hold_uri(&text) {
         return text;
@@ -62,7 +62,7 @@ pub fn error(upstream: &str, uris: Uris, text: String) -> String {
     };
     match written {
         Some(data) => error.set("data", data),
-        // What cannot be read in one way only is not passed on.
+        // Data that can be read in more than one way are not passed on.
         None => {
             error.retain(|name| matches!(name, "code" | "message"));
         }
@@ -70,12 +70,13 @@ pub fn error(upstream: &str, uris: Uris, text: String) -> String {
     error.write()
 }
 
-/// Whether a member `uri` may be there: spelled out, in some letter case, or with an escape in it.
+/// True where a member `uri` may be there: spelled out, in some letter case, or with an escape in it.
 fn may_hold_uri(text: &str) -> bool {
     SPELLINGS.iter().any(|spelling| text.contains(spelling)) || text.contains("\\u")
 }
 
-/// The inner option is none where there is no such list; the outer one where something in it is not as it should be.
+/// The inner option is none where there is no such list; the outer one where something in the list is not as
+/// it should be.
 type Changed = Option<Option<String>>;
 
 /// Rewrites the list that is a member of an object.
@@ -140,7 +141,8 @@ fn contents(upstream: &str, text: &str) -> Option<String> {
     Some(if rename(upstream, &mut contents) { contents.write() } else { text.to_owned() })
 }
 
-/// Renames the member `uri`; says whether there was one. What is no string is kept, without its duplicates.
+/// Renames the member `uri`; says whether there was one. A value that is no string is kept, without its
+/// duplicates.
 fn rename(upstream: &str, object: &mut Object<'_>) -> bool {
     let Some(value) = object.get("uri") else { return false };
     let renamed = match object.string("uri") {

@@ -1,4 +1,5 @@
-//! A call under way: what the upstream says becomes what the client gets, and what it asks goes out and comes back.
+//! A call under way: the upstream's answer becomes the client's, and the upstream's questions go out and come
+//! back.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub struct Cancellation {
     pub entry: Box<dyn Any>,
 }
 
-/// What comes out of a call.
+/// The next thing that comes out of a call.
 #[derive(Debug)]
 pub enum Event {
     /// A notification for the client: method and parameters.
@@ -79,9 +80,10 @@ pub struct Running {
     pub(super) pending: Pending,
     /// The client's progress token.
     pub(super) token: Option<String>,
-    /// When the upstream must have answered, or have reported progress; moved on by the time that the client took.
+    /// The time by which the upstream must have answered, or have reported progress; moved on by the time
+    /// that the client took.
     pub(super) deadline: Instant,
-    /// When it must have answered in any case; moved on likewise.
+    /// The time by which it must have answered in any case; moved on likewise.
     pub(super) at_most: Instant,
     pub(super) era: Era,
     pub(super) shape: Shape,
@@ -91,7 +93,7 @@ pub struct Running {
     pub(super) sent: String,
     /// The headers in which arguments were repeated for it.
     pub(super) mirrored: Mirrored,
-    /// What is asked in the course of the call; most calls ask nothing.
+    /// The questions in the course of the call; most calls have none.
     pub(super) talk: Option<Box<Talk>>,
     pub(super) rounds: u8,
     /// A long result that is being read.
@@ -116,8 +118,8 @@ pub async fn draining(mut phase: watch::Receiver<bool>) {
 }
 
 impl Running {
-    /// The next thing that happens; after anything but a notification or a question the call has ended. Nothing is lost when
-    /// this is dropped while it waits for the upstream or the client.
+    /// The next thing that happens; after anything but a notification or a question the call has ended.
+    /// Nothing is lost when this is dropped while it waits for the upstream or the client.
     pub async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.next_until(None).await {
@@ -165,7 +167,8 @@ impl Running {
         }
     }
 
-    /// Progress of the call, which is all that its link lets through, begins the deadline anew, up to a point.
+    /// Progress begins the deadline anew, up to a point; the link lets through no progress but that of this
+    /// call.
     fn puts_off(&mut self, method: &str) {
         if method == PROGRESS {
             let put_off = (Instant::now() + self.upstream.timeout).min(self.at_most);
@@ -227,7 +230,7 @@ impl Running {
         }
     }
 
-    /// What of a notification the client hears.
+    /// The part of a notification that the client hears.
     fn heard(&self, method: String, params: String) -> Option<Event> {
         match method.as_str() {
             PROGRESS => self.named(method, driver::restore_token(&params, self.token.as_deref())?),
@@ -258,7 +261,8 @@ impl Running {
         })
     }
 
-    /// A result: the end, or a modern server's questions. A long one is read meanwhile, and comes with a later step.
+    /// A result: the end, or a modern server's questions. A long one is read meanwhile, and comes with a
+    /// later step.
     async fn result(&mut self, result: String) -> Option<Event> {
         let writer = Writer {
             gateway: &self.open.gateway,
@@ -287,8 +291,8 @@ impl Running {
         }
     }
 
-    /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a question like any
-    /// other, in the words of one revision.
+    /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a
+    /// question like any other, in the words of one revision.
     fn sends_away(&self, error: &str) -> Option<Event> {
         let says = |error: &Object<'_>| error.get("code") == Some(URL_REQUIRED);
         if !error.contains(URL_REQUIRED) || !Object::parse(error).is_ok_and(|error| says(&error)) {
@@ -316,7 +320,8 @@ impl Running {
         Event::Failed(UpstreamError::Protocol { upstream, detail: detail.into() })
     }
 
-    /// A modern server asks: what Airlock answers itself, or the policy for the client, is left out of what the client gets.
+    /// Takes a modern server's questions: those that Airlock answers itself, or the policy for the client,
+    /// are left out of what the client gets.
     async fn required(&mut self, required: Required) -> Option<Event> {
         let Required { mut entries, state } = required;
         let mut round = Round { answers: Vec::new(), state };
@@ -510,12 +515,12 @@ impl Running {
         &self.open.gateway
     }
 
-    /// Who made the call.
+    /// The sender of the call.
     pub fn who(&self) -> &Requester {
         &self.open.who
     }
 
-    /// What the call is after.
+    /// The upstream, the method and the target of the call.
     pub fn aim(&self) -> &Aim {
         &self.open.aim
     }

@@ -1,4 +1,5 @@
-//! A forwarded request, from its first check to the moment when the upstream has it; [`Running`] takes it from there.
+//! A forwarded request, from its first check to the moment when the upstream has it; [`Running`] takes it
+//! from there.
 
 use std::sync::Arc;
 
@@ -164,10 +165,10 @@ async fn ask_first(
 /// Why a parked call cannot go on.
 const GONE: &str = "the call has ended meanwhile: send the request anew";
 
-/// What is sent where.
+/// A request, and the upstream that it is sent to.
 struct Sending<'a> {
     kind: &'static Call,
-    /// What the server must offer for it.
+    /// The capability that the server must offer for it.
     needs: Capability,
     upstream: &'a Arc<Upstream>,
     params: Object<'a>,
@@ -288,7 +289,7 @@ impl Started {
         }
     }
 
-    /// Who made the call.
+    /// The sender of the call.
     pub fn who(&self) -> &Requester {
         match self {
             Self::Running(running) => running.who(),
@@ -296,7 +297,7 @@ impl Started {
         }
     }
 
-    /// What the call is after.
+    /// The upstream, the method and the target of the call.
     pub fn aim(&self) -> &Aim {
         match self {
             Self::Running(running) => running.aim(),

@@ -34,7 +34,7 @@ pub struct Question {
     until: Instant,
 }
 
-/// What a modern server has asked, and what was answered so far.
+/// The questions of a modern server, and the answers so far.
 #[derive(Debug, Default)]
 pub struct Round {
     /// The answers by their keys, as JSON text.
@@ -75,7 +75,7 @@ impl Talk {
         self.outgoing.pop_front()
     }
 
-    /// Whether the client has nothing to answer.
+    /// True where the client has nothing to answer.
     pub fn is_quiet(&self) -> bool {
         self.waiting.is_empty()
     }

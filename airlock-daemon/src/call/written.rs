@@ -1,4 +1,5 @@
-//! A server's result in the words of its client: resources and tasks by the endpoint's names, the rest by the client's era.
+//! A server's result in the words of its client: resources and tasks by the endpoint's names, the rest by the
+//! client's era.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::state::may_ask;
 use crate::pipeline::task::Ids;
 
-/// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB takes tens of
-/// milliseconds, for which all other calls of the worker would stand still.
+/// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB
+/// takes tens of milliseconds, for which all other calls of the worker would stand still.
 const LONG: usize = 256 * 1024;
 
 /// The kind of a result: the end of the call, or questions.

@@ -1,4 +1,5 @@
-//! Several messages in one body, which 2025-03-26 has and no other revision: each is checked, allowed and recorded by itself.
+//! Several messages in one body, which 2025-03-26 has and no other revision: each is checked, allowed and
+//! recorded by itself.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -28,7 +29,7 @@ pub struct Voice {
     session: Served,
     principal: Arc<Principal>,
     outbox: OnceCell<Option<Arc<Outbox>>>,
-    /// Of the stream, until it is read.
+    /// The places of the stream, until it is read.
     places: Cell<Places>,
     /// There was no place for a stream.
     is_silent: Cell<bool>,
@@ -99,7 +100,8 @@ impl Legacy<'_> {
     }
 }
 
-/// Serves the messages all at once: their answers in their order, or on one stream where one of them speaks before its answer.
+/// Serves the messages all at once: their answers in their order, or on one stream where one of them speaks
+/// before its answer.
 pub async fn gather<F>(voice: &Rc<Voice>, parts: Vec<Bytes>, one: impl Fn(Bytes) -> F) -> Reply
 where
     F: Future<Output = Option<String>> + 'static,

@@ -1,5 +1,5 @@
-//! What servers say outside of calls, for one legacy session: heard from every server of its endpoint, written to its standing
-//! stream.
+//! Messages of servers outside of calls, for one legacy session: heard from every server of its endpoint, and
+//! written to its standing stream.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -65,13 +65,14 @@ struct Ear {
     upstream: Arc<Upstream>,
     merged: bool,
     orders: mpsc::Receiver<Order>,
-    /// What it watches, charged to the session.
+    /// The resources that it watches, charged to the session.
     watched: HashMap<String, Charge>,
     account: Account,
 }
 
 impl Session {
-    /// Listens to the servers of the endpoint that this principal may list, from now on and as long as the session lives.
+    /// Listens to the servers of the endpoint that this principal may list, from now on and as long as the
+    /// session lives.
     pub(super) fn listen(self: &Arc<Self>, gateway: &Arc<Gateway>, endpoint: &Endpoint, who: &Requester) {
         let upstreams: Vec<_> = match endpoint.upstream(&gateway.upstreams) {
             Ok(Some(one)) => vec![Arc::clone(one)],
@@ -154,12 +155,12 @@ impl Session {
     /// For whom its ears listen, with the level of this moment.
     fn listener(&self) -> Option<Requester> {
         let who = self.streams().ears.as_ref().map(|ears| ears.who.clone())?;
-        // What an expired token was allowed is not told any more; the next GET brings another.
+        // An expired token lets its client hear nothing more; the next GET brings another.
         (!who.principal.life_left().is_zero()).then(|| Requester { level: self.level(), ..who })
     }
 }
 
-/// Whether the policy lets a principal use a method of a server.
+/// True where the policy lets a principal use a method of a server.
 pub(super) fn may(
     gateway: &Gateway,
     who: &Requester,
@@ -305,7 +306,7 @@ impl Ear {
                     self.watched.insert(uri, charge);
                 }
             }
-            // What is not wanted is not passed on, whatever the server says to it.
+            // Changes that are not wanted any more are not passed on, whatever the server answers.
             (_, false) => {
                 self.watched.remove(&uri);
             }
@@ -371,15 +372,16 @@ impl Ear {
     }
 }
 
-/// What may have been among notices that were dropped: everything that is heard of may have changed.
+/// The notices that may have been among those that were dropped: everything that is heard of may have
+/// changed.
 pub(super) fn missed<'a>(watched: impl Iterator<Item = &'a String>) -> Vec<(String, String)> {
     let lists = LISTS.iter().map(|(changed, _)| ((*changed).to_owned(), "{}".to_owned()));
     let resources = watched.map(|uri| (UPDATED.to_owned(), format!("{{\"uri\":{}}}", quote(uri))));
     lists.chain(resources).collect()
 }
 
-/// The parameters of `notifications/resources/updated` by the names of the endpoint; `None` for a resource that was not
-/// subscribed or may not be.
+/// The parameters of `notifications/resources/updated` by the names of the endpoint; `None` for a resource
+/// that was not subscribed or may not be.
 pub(super) fn updated(
     gateway: &Gateway,
     who: &Requester,
@@ -399,7 +401,7 @@ pub(super) fn updated(
     Some(object.write())
 }
 
-/// Whether a change of `uri` is one of something that was subscribed: itself, or what it is a part of.
+/// True where a change of `uri` is one of a subscribed resource: of itself, or of one that it is a part of.
 pub(super) fn covers(watched: impl Fn(&str) -> bool, uri: &str) -> bool {
     watched(uri)
         || uri

@@ -1,11 +1,11 @@
-//! Instructions of the merged endpoint: those of its servers, each under the server's name. Their lines are quoted, so that none
-//! can write the heading of another.
+//! Instructions of the merged endpoint: those of its servers, each under the server's name. Their lines are
+//! quoted, so that none can write the heading of another.
 
 use crate::mcp::object::quote;
 use crate::upstream::driver::MAX_INSTRUCTIONS;
 
-/// Joins instructions that are JSON text, by the names of their servers; `None` where no server has some. One whose part
-/// would make them longer than those of one server may be is left out.
+/// Joins instructions that are JSON text, by the names of their servers; `None` where no server has some. A
+/// server whose part would make the whole longer than the instructions of one server may be is left out.
 pub(super) fn joined<'a>(each: impl Iterator<Item = (&'a str, String)>) -> Option<String> {
     let mut all = String::new();
     for (name, json) in each {

@@ -1,4 +1,5 @@
-//! The face of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests name it.
+//! The face of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests
+//! name it.
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use super::session::{Served, Session};
 use super::sessions::Sessions;
 use super::shape::Shape;
 
-/// What one request is served with.
+/// The parts that one request is served with.
 pub struct Legacy<'a> {
     /// The gateway.
     pub gateway: &'a Arc<Gateway>,
@@ -79,7 +80,8 @@ impl Legacy<'_> {
         Ok(Reply::Empty(StatusCode::NO_CONTENT))
     }
 
-    /// Opens the standing stream, or goes on with the stream that an event id names (2025-11-25, "Listening for messages").
+    /// Opens the standing stream, or goes on with the stream that an event id names (2025-11-25, "Listening
+    /// for messages").
     ///
     /// # Errors
     /// When the session or the event id is none of this principal's.
@@ -297,7 +299,7 @@ fn notification(session: &Session, method: Method, params: &Object<'_>) -> Resul
 /// Writes the session's level where a modern server looks for it; legacy ones never see it.
 fn with_level(params: &mut Object<'_>, level: Level) {
     let original = params.get("_meta").unwrap_or("{}").to_owned();
-    // What is no object is left for the server to refuse.
+    // A `_meta` that is no object is left for the server to refuse.
     if let Ok(mut meta) = Object::parse(&original) {
         meta.set(META_LOG_LEVEL, quote(level.as_str()));
         params.set("_meta", meta.write());

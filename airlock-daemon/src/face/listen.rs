@@ -43,14 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FILTER: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
 const URIS: &str = "resourceSubscriptions";
 
-/// What a client wants to hear of: the lists in the order of [`FILTER`], and resources by the names of the endpoint.
+/// The changes that a client wants to hear of: the lists in the order of [`FILTER`], and resources by the
+/// names of the endpoint.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     lists: [bool; 3],
     uris: Vec<String>,
 }
 
-/// What is heard of one server.
+/// The changes that are heard of from one server.
 struct Part {
     upstream: Arc<Upstream>,
     lists: [bool; 3],
@@ -118,12 +119,12 @@ fn wanted(params: &Object<'_>) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-/// Whether this principal may list anything of a server.
+/// True where this principal may list anything of a server.
 fn may_use(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> bool {
     LISTS.iter().any(|(_, list)| may(gateway, who, upstream, list, None))
 }
 
-/// What of the wish is granted, server by server; what is refused by the policy is on record.
+/// The parts of the wish that are granted, server by server; a part that the policy refuses is on record.
 fn parts(
     gateway: &Arc<Gateway>,
     who: &Requester,
@@ -246,7 +247,8 @@ struct Listening {
 }
 
 impl Listening {
-    /// Speaks until the client goes, its token expires, the process drains, or no server has anything to say any more.
+    /// Speaks until the client goes, its token expires, the process drains, or no server has anything to say
+    /// any more.
     async fn run(self, granted: String, parts: Vec<Part>, subscriptions: Vec<Subscription>) {
         let acknowledged = format!(r#"{{"notifications":{granted}}}"#);
         if !self.say("notifications/subscriptions/acknowledged", acknowledged).await {
@@ -337,7 +339,7 @@ impl Listening {
         // An upstream's own id for it says nothing to the client.
         meta.set(META_SUBSCRIPTION, self.id.as_json());
         params.set("_meta", meta.write());
-        // What finds no room is missed, as what comes while nobody listens is.
+        // A message that finds no room is missed, as is one that comes while nobody listens.
         let Ok(kept) = Kept::new(&self.account, notification(method, &params.write()), None) else {
             self.gateway.metrics.messages_dropped(1);
             return true;

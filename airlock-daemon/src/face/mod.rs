@@ -1,4 +1,4 @@
-//! What a client sees: one face an era, chosen by what the client says it speaks.
+//! The side of the daemon that a client sees: one face an era, chosen by what the client says it speaks.
 
 pub mod batch;
 mod ears;
@@ -63,8 +63,9 @@ pub struct Offer {
     pub instructions: Option<String>,
 }
 
-/// What an endpoint offers to a principal: at the merged one what any upstream does. Only what Airlock carries across is
-/// offered, and what a server says about itself is for those who may use it.
+/// The offer of an endpoint to a principal: the merged one offers what any upstream does. Capabilities that
+/// Airlock does not carry across are left out, and the words of a server about itself are for those who may
+/// use it.
 ///
 /// # Errors
 /// 404 when there is no such endpoint.
@@ -79,7 +80,7 @@ pub fn offer(
         let facts = upstream.facts_for(revision.era());
         facts.filter(|_| may_use(gateway, context, principal, upstream, revision))
     };
-    // Of a server that was never reached nothing is known; most have tools.
+    // Nothing is known of a server that was never reached; most have tools.
     let offers = |facts: Option<&Facts>| {
         facts.map_or(Capabilities::TOOLS, |facts| facts.offers.between(revision, facts.era))
     };

@@ -1,5 +1,5 @@
-//! One event stream of a legacy session, as its client reads it: numbered messages that wait for a reader, and can be read
-//! again by one that comes back (2025-11-25, "Resumability and redelivery").
+//! One event stream of a legacy session, as its client reads it: numbered messages that wait for a reader,
+//! and can be read again by one that comes back (2025-11-25, "Resumability and redelivery").
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use super::session::Session;
 const MAX_MESSAGES: usize = 1_000;
 /// Most bytes of messages that wait for a reader.
 const MAX_BYTES: usize = 1024 * 1024;
-/// What is kept of messages that were read, for a client whose connection broke: messages and bytes.
+/// The messages and the bytes that are kept once they were read, for a client whose connection broke.
 const KEPT: (usize, usize) = (64, 64 * 1024);
 /// How long a client should wait before it comes back: at least this long, and up to [`JITTER`] longer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub struct Outbox {
     /// The stream's name, unguessable, so that no event id of one session means anything in another.
     pub id: u64,
     revision: Revision,
-    /// Of its session: what waits here is charged to it.
+    /// The account of its session: messages that wait here are charged to it.
     account: Account,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -74,8 +74,8 @@ pub struct Reader {
     /// The last number that was read.
     at: u64,
     turn: u64,
-    /// How long the client is to wait before it comes back, until that is said: with the first event, since a client before
-    /// 2025-11-25 takes one without data for a broken message.
+    /// The time that the client is to wait before it comes back. It is kept until it was said, with the first
+    /// event, since a client before 2025-11-25 takes an event without data for a broken message.
     retry: Option<Duration>,
     /// Ends the reading before the stream does.
     until: Option<Until>,
@@ -180,8 +180,8 @@ impl Outbox {
         state.ended.map(|ended| (ended.elapsed(), state.bytes))
     }
 
-    /// Reads what follows the message `at` (or the last one that was read), in place of whoever reads now. `None` for a number
-    /// that was never given out.
+    /// Reads what follows the message `at` (or the last one that was read), in place of whoever reads now.
+    /// `None` for a number that was never given out.
     pub fn read(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -265,7 +265,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // Also a stream that was read to its end stays for a while: the connection may have broken with its last message.
+        // Also a stream that was read to its end stays for a while: the connection may have broken with its
+        // last message.
         self.session.used_by(false);
     }
 }
@@ -306,7 +307,7 @@ mod tests {
         reader.poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// What can be read now, without the first frame; and whether that was the end.
+    /// The frames that can be read now, without the first one; and whether that was the end.
     fn rest(reader: &mut Reader) -> (Vec<String>, bool) {
         let mut all = Vec::new();
         loop {
@@ -372,7 +373,7 @@ mod tests {
         assert!(told.comment.is_some_and(|comment| comment.starts_with("5 messages")));
         let (messages, _) = rest(&mut reader);
         assert_eq!((messages.len(), messages[0].as_str()), (MAX_MESSAGES, "5"));
-        // What was read does not stay.
+        // Messages that were read do not stay.
         assert!(outbox.lock().messages.len() <= KEPT.0);
         let huge = "x".repeat(2 * MAX_BYTES);
         outbox.finish(huge.clone(), "sorry".to_owned());

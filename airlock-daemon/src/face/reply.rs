@@ -1,4 +1,4 @@
-//! What a face gives to HTTP: a whole JSON answer, a stream of events, or nothing but a status.
+//! The reply of a face, as HTTP gets it: a whole JSON answer, a stream of events, or nothing but a status.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -36,8 +36,8 @@ const EVENTS: usize = 16;
 /// How long a client has to take the last message of a stream.
 const LAST_WORD: Duration = Duration::from_secs(30);
 
-/// How long a call may say nothing before its answer becomes an event stream: what stands between client and gateway often cuts
-/// an answer of which nothing comes for a minute.
+/// The time that a call may say nothing before its answer becomes an event stream: proxies between client and
+/// gateway often cut an answer of which nothing comes for a minute.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
 /// An answer to a request that was let through.
@@ -63,8 +63,8 @@ impl Reply {
     }
 }
 
-/// Places for the stream of a call. A call that gets none has begun already, so it is not refused: it is answered without a
-/// stream.
+/// Places for the stream of a call. A call that gets none has begun already, so it is not refused: it is
+/// answered without a stream.
 pub(super) fn places(gateway: &Gateway, who: &Requester) -> Option<Places> {
     let places = limit::stream(gateway, &who.principal);
     if let Err(refusal) = &places {
@@ -142,8 +142,8 @@ fn invalid(endpoint: &Endpoint, detail: String) -> Refusal {
     upstream::failed(&UpstreamError::Protocol { upstream, detail })
 }
 
-/// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that comes first, or
-/// [`SILENCE`], opens a stream. Every client takes both: one that does not is refused before.
+/// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that
+/// comes first, or [`SILENCE`], opens a stream. Every client takes both: one that does not is refused before.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
@@ -200,7 +200,8 @@ fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
     }
 }
 
-/// Waits for a call of a legacy client: what comes before the result, or [`SILENCE`], opens a stream of the session's.
+/// Waits for a call of a legacy client: a message that comes before the result, or [`SILENCE`], opens a
+/// stream of the session's.
 ///
 /// # Errors
 /// When the upstream failed before anything was said.
@@ -239,8 +240,9 @@ fn ended(last: Event, id: &Id, running: &Running) -> Result<Reply, Refusal> {
     finish(last, id, running.who(), running.aim()).map(|(status, text)| Reply::Json(status, text))
 }
 
-/// Writes what a call says to a stream of its session, and what it asks; gives the message that ends it, which a cancelled call
-/// does not have. A client that goes away has not cancelled anything (2025-11-25, "Cancellation").
+/// Writes the messages and the questions of a call to a stream of its session; gives the message that ends
+/// it, which a cancelled call does not have. A client that goes away has not cancelled anything (2025-11-25,
+/// "Cancellation").
 pub(super) async fn carry(
     session: &Arc<Session>,
     running: &mut Running,
@@ -310,7 +312,7 @@ pub(super) fn finish(
     }
 }
 
-/// What is said in place of the answer to a call of a session whose memory is used up.
+/// The message in place of the answer to a call of a session whose memory is used up.
 fn given_up(running: &Running, id: &Id) -> String {
     let refusal = limit::given_up().id(Some(id)).about(running.aim());
     refusal.body(&running.who().context.correlation_id)

@@ -29,9 +29,9 @@ pub struct Session {
     pub revision: Revision,
     pub(super) endpoint: Endpoint,
     pub(super) owner: Identity,
-    /// What is kept for it is charged to this.
+    /// The account that everything kept for it is charged to.
     pub account: Account,
-    /// What the client can do for a server, as it said in `initialize`.
+    /// The capabilities of the client that servers may use, as it declared them in `initialize`.
     pub capabilities: ClientCapabilities,
     /// From when on `used` counts: the same for all sessions.
     clock: Instant,

@@ -1,7 +1,9 @@
-//! All sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to anybody else.
+//! All sessions of legacy clients. A session belongs to the principal that opened it: its id is worthless to
+//! anybody else.
 //!
-//! Clients go away without a word and leave their sessions behind. So a principal whose sessions find no more room takes that of
-//! its own one that was left alone longest; only where all are in use it has to wait.
+//! Clients go away without a word and leave their sessions behind. So where a principal finds no room for one
+//! more, the new session takes the place of the one of its own that was left alone longest; the principal has
+//! to wait only where all of them are in use.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -174,7 +176,8 @@ impl Sessions {
         fair::soon(attempt, |unopened| *unopened != Unopened::Random).await
     }
 
-    /// Opens a session. Where there is no place for one more, the principal's own that was left alone longest ends.
+    /// Opens a session. Where there is no place for one more, the principal's own that was left alone longest
+    /// ends.
     ///
     /// # Errors
     /// [`Unopened`] when there is no place and all of the principal's own are in use.

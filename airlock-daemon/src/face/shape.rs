@@ -12,20 +12,20 @@ use crate::mcp::revision::Era;
 pub struct Shape {
     /// The client's era.
     pub era: Era,
-    /// Whether the result says how long it may be cached (2026-07-28).
+    /// True where the result says how long it may be cached (2026-07-28).
     pub cacheable: bool,
 }
 
-/// What a result may be where nobody offered to handle anything else.
+/// The types that a result may have where nobody offered to handle anything else.
 const COMPLETE: [&str; 1] = ["complete"];
-/// What it may be where tasks were offered as well.
+/// The types that it may have where tasks were offered as well.
 const COMPLETE_OR_TASK: [&str; 2] = ["complete", "task"];
 
 impl Shape {
     /// A result; `upstream` is the era of the server that gave it.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator.
+    /// The fault, in words for the operator.
     pub fn result(self, text: String, upstream: Era) -> Result<String, String> {
         self.writer()(text, upstream)
     }
@@ -33,7 +33,7 @@ impl Shape {
     /// A list that Airlock has put together: it has the words of either era, or none.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator.
+    /// The fault, in words for the operator.
     pub fn list(era: Era, text: String) -> Result<String, String> {
         let shape = Self { era, cacheable: true };
         match era {
@@ -51,7 +51,8 @@ impl Shape {
         }
     }
 
-    /// As the pipeline takes it, where the client has said that it can follow a task (the extension of 2026-07-28).
+    /// As the pipeline takes it, where the client has said that it can follow a task (the extension of
+    /// 2026-07-28).
     pub const fn writer_of_tasks(self) -> start::Shape {
         match self.era {
             Era::Legacy => legacy,
@@ -59,8 +60,8 @@ impl Shape {
         }
     }
 
-    /// An upstream's error object, and the HTTP status that goes with it. A code that the client's revision must not see
-    /// becomes the one that took its place; everything else passes as it came.
+    /// An upstream's error object, and the HTTP status that goes with it. A code that the client's revision
+    /// must not see becomes the one that took its place; everything else passes as it came.
     pub fn error(self, text: String) -> (StatusCode, String) {
         // To a legacy client every status but 200 is a failure of the transport.
         if self.era == Era::Legacy {
@@ -79,8 +80,8 @@ impl Shape {
     }
 }
 
-/// A modern upstream's result passes as it is; a legacy one's is complete by nature. What was filtered or allowed for one
-/// principal is that principal's alone, and for this moment.
+/// A modern upstream's result passes as it is; a legacy one's is complete by nature. A result that was
+/// filtered or allowed for one principal is that principal's alone, and for this moment.
 fn modern(text: String, upstream: Era, cacheable: bool, allowed: &[&str]) -> Result<String, String> {
     let mut result = object(&text)?;
     is_one_of(&result, if upstream == Era::Modern { allowed } else { &COMPLETE })?;
@@ -106,9 +107,11 @@ fn legacy(text: String, upstream: Era) -> Result<String, String> {
     Ok(if changed { result.write() } else { text })
 }
 
-/// A server answers with something other than a complete result only to a client that can go on from there; nobody said so.
+/// Refuses a type that is not allowed: a result that is not complete is only for a client that has said that
+/// it can go on from there.
 fn is_one_of(result: &Object<'_>, allowed: &[&str]) -> Result<(), String> {
-    // Read as the laxest client would: a second one, or one in another letter case, may be the one that counts.
+    // The type is read as the laxest client would: a second one, or one in another letter case, may be the
+    // one that counts.
     let said = result.names().filter(|name| name.eq_ignore_ascii_case("resultType")).count();
     match said {
         0 => Ok(()),

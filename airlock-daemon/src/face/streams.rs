@@ -1,7 +1,7 @@
 //! The event streams of a legacy session, and the questions that wait for its client.
 //!
-//! What a call says before its answer goes to a stream of the call's own; what belongs to no call goes to the standing stream,
-//! which the client opens by GET. A message is on one stream only.
+//! The messages of a call before its answer go to a stream of the call's own; those that belong to no call go
+//! to the standing stream, which the client opens by GET. A message is on one stream only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -27,16 +27,16 @@ const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Most questions that wait for one client.
 const MAX_ASKS: usize = 64;
 
-/// What of a session is more than its name.
+/// Everything of a session that is more than its name.
 #[derive(Default)]
 pub(super) struct Streams {
     /// The session has ended: nothing is opened any more.
     over: bool,
     standing: Option<Arc<Outbox>>,
-    /// Of calls, the oldest first.
+    /// The streams of calls, the oldest first.
     calls: Vec<Arc<Outbox>>,
     asks: HashMap<Id, Asked>,
-    /// Who listens for it to what servers say outside of calls.
+    /// The ears that listen for it to what servers say outside of calls.
     pub(super) ears: Option<Box<Ears>>,
 }
 
@@ -88,7 +88,8 @@ impl Session {
         streams.standing.iter().chain(&streams.calls).find(|outbox| outbox.id == id).cloned()
     }
 
-    /// Takes away what has waited too long: streams that nobody came back for, and questions that nobody answers.
+    /// Takes away what has waited too long: streams that nobody came back for, and questions that nobody
+    /// answers.
     pub fn sweep(&self) {
         let overdue: Vec<_> = {
             let now = Instant::now();
@@ -110,7 +111,8 @@ impl Session {
         }
     }
 
-    /// Keeps a question until the client answers it, at most for `patience`; gives the request for the client, and its id.
+    /// Keeps a question until the client answers it, at most for `patience`; gives the request for the
+    /// client, and its id.
     ///
     /// # Errors
     /// The question, where there are too many, the session has ended, or the kernel has no random numbers.
@@ -120,7 +122,7 @@ impl Session {
         let text = request(&id, &ask);
         let Ok(charge) = self.account.charge(What::Question, ask.params.len()) else { return Err(ask) };
         let mut streams = self.streams();
-        // What a server has taken back makes room.
+        // A question that its server has taken back makes room.
         streams.asks.retain(|_, asked| !asked.ask.is_withdrawn());
         if streams.over || streams.asks.len() >= MAX_ASKS {
             return Err(ask);
@@ -144,7 +146,7 @@ impl Session {
 }
 
 impl Streams {
-    /// Whether the session has ended.
+    /// True once the session has ended.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
@@ -172,7 +174,7 @@ impl Question {
         Self { session: Arc::clone(session), id }
     }
 
-    /// Whether the client has not answered yet.
+    /// True until the client has answered.
     pub(super) fn is_open(&self) -> bool {
         self.session.streams().asks.contains_key(&self.id)
     }
@@ -190,7 +192,8 @@ fn request(id: &Id, ask: &Ask) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{},"params":{params}}}"#, quote(&ask.method))
 }
 
-/// A URL to visit has an id in the legacy era (2025-11-25, "URL mode"); servers of the modern era do not give one.
+/// A URL to visit has an id in the legacy era (2025-11-25, "URL mode"); servers of the modern era do not give
+/// one.
 fn with_id(ask: &Ask) -> Option<String> {
     if ask.method != ELICIT {
         return None;

@@ -1,4 +1,5 @@
-//! The admin interface: HTTP on a unix socket of this host, for root and for the daemon's own user, served by the control thread.
+//! The admin interface: HTTP on a unix socket of this host, for root and for the daemon's own user, served by
+//! the control thread.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,8 +33,9 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens the socket for nobody but its owner and root. One that was not asked for is left out where it cannot be, which the
-    /// log tells: its directory is the service's, and the daemon on a developer's machine need not be that.
+    /// Opens the socket for nobody but its owner and root. A socket that was not asked for is left out where
+    /// it cannot be opened, which the log tells: its directory is the service's, and the daemon on a
+    /// developer's machine need not be that service.
     ///
     /// # Errors
     /// [`ListenError`], with the remedy.

@@ -1,4 +1,5 @@
-//! Requests that somebody else on the way may read differently, as far as hyper shows it: refused, whatever they ask for.
+//! Requests that somebody else on the way may read differently, as far as hyper shows it: refused, whatever
+//! they ask for.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Uri};
@@ -8,8 +9,8 @@ pub(super) fn doubt<B>(request: &Request<B>) -> Option<&'static str> {
     coding(request.headers()).or_else(|| target(request.uri(), request.headers()))
 }
 
-/// `chunked`, once, is the one transfer coding that is taken off here. With any other around it, or twice, the body would not be
-/// what its reader takes it for (RFC 9112, section 6.1).
+/// `chunked`, once, is the one transfer coding that is taken off here. With any other around it, or twice,
+/// the body would not be what its reader takes it for (RFC 9112, section 6.1).
 fn coding(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let only = codings.next()?;

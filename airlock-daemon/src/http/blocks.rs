@@ -17,7 +17,7 @@ use super::body::{Body, json};
 /// Longest body of an order, in bytes.
 const MOST: usize = 4_096;
 
-/// What an operator asks for.
+/// The order of an operator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -30,7 +30,8 @@ pub struct Order {
     pub reason: String,
 }
 
-/// What is blocked. Its JSON form is a stable contract: members are added, never renamed or removed.
+/// The list of the blocked addresses. Its JSON form is a stable contract: members are added, never renamed or
+/// removed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Listed<T> {
     /// Each address.

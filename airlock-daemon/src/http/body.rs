@@ -55,7 +55,7 @@ enum Source {
 
 /// An event whose data is handed over piece by piece.
 struct Sending {
-    /// What stands before the data; empty once it was handed over.
+    /// The text before the data; empty once it was handed over.
     head: String,
     data: Option<Kept>,
     /// How much of the data was handed over.
@@ -171,7 +171,7 @@ impl Events {
                 Source::Numbered(reader) => reader.poll_next(cx).map(|said| said.map(numbered)),
             };
             match next {
-                // What was given up before it was begun is passed over.
+                // A message that was given up before it was begun is passed over.
                 Poll::Ready(Some(sending)) if sending.is_lost() => {}
                 Poll::Ready(Some(sending)) => self.sending = Some(sending),
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -212,7 +212,7 @@ fn numbered(said: Said) -> Sending {
 }
 
 impl Sending {
-    /// Whether nothing is left to be said.
+    /// True where nothing is left to be said.
     fn is_lost(&self) -> bool {
         self.data.as_ref().is_some_and(Kept::is_lost)
     }
@@ -267,9 +267,10 @@ pub async fn collect(body: &mut Incoming, limit: usize, within: Duration) -> Res
     }
 }
 
-/// Reads the body of an HTTP/1.1 request that is refused for its head, and throws it away: a client that is told of the refusal
-/// while it still writes would find its connection closed and might never read the answer. Small bodies that come at once only:
-/// for others the answer is `false`, and the connection is to be closed.
+/// Reads the body of an HTTP/1.1 request that is refused for its head, and throws it away: a client that is
+/// told of the refusal while it still writes would find its connection closed and might never read the
+/// answer. It does so only for small bodies that come at once: for others the answer is `false`, and the
+/// connection is to be closed.
 pub async fn discard(body: &mut Incoming) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     const LIMIT: usize = 64 * 1024;
@@ -277,9 +278,9 @@ pub async fn discard(body: &mut Incoming) -> bool {
         && timeout(PATIENCE, throw_away(body, LIMIT)).await.is_ok_and(|whole| whole)
 }
 
-/// Takes in what is left of the body of an HTTP/2 request that was answered without it, within the same bounds. Otherwise the
-/// stream would end by a reset behind the answer, which RFC 9113, section 8.1, has clients take for the end of it; some take it for a
-/// failure all the same, and would miss a 401.
+/// Takes in what is left of the body of an HTTP/2 request that was answered without it, within the same
+/// bounds. Otherwise the stream would end by a reset behind the answer, which RFC 9113, section 8.1, has
+/// clients take for the end of it; some take it for a failure all the same, and would miss a 401.
 pub fn take_in(mut body: Incoming, limit: usize, within: Duration) {
     if !body.is_end_stream() {
         tokio::task::spawn_local(async move {

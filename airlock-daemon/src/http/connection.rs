@@ -1,5 +1,5 @@
-//! One connection: who is at its other end, TLS where it is configured, then hyper reads the requests and the routes answer
-//! them.
+//! One connection: its other end is found out, TLS begins where it is configured, then hyper reads the
+//! requests and the routes answer them.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -34,14 +34,16 @@ use super::framing::Framed;
 use super::streams::{Local, Streams};
 use super::{Service, endpoint, routes};
 
-/// Longest head of a request in bytes. hyper looks at the length between two reads, so one may be almost twice as long.
+/// Longest head of a request in bytes. hyper looks at the length between two reads, so one may be almost
+/// twice as long.
 const MAX_HEAD: usize = 64 * 1024;
 /// The same in HTTP/2, where each field counts 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD_LIST: u32 = 64 * 1024;
 
 /// HTTP/2: requests of one connection at a time.
 const MAX_STREAMS: u32 = 100;
-/// HTTP/2: bytes of a request's body that may come unasked. A request that is larger is slowed down, not refused.
+/// HTTP/2: bytes of a request's body that may come unasked. A request that is larger is slowed down, not
+/// refused.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2: the same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -49,8 +51,8 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const MAX_FRAME: u32 = 16 * 1024;
 /// HTTP/2: bytes of answers that wait for the client to take them, for each request.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
-/// HTTP/2: requests that a client may take back before they were looked at, and faults of its own, until the connection ends
-/// ("rapid reset").
+/// HTTP/2: requests that a client may take back before they were looked at, and faults of its own, until the
+/// connection ends ("rapid reset").
 const MAX_RESETS: usize = 50;
 
 /// The other end of a connection, once it is known.
@@ -124,7 +126,8 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
     }
 }
 
-/// Finds out who is at the other end, and whether there is room for one more of that address; otherwise says why not.
+/// Finds out who is at the other end, and whether there is room for one more of that address; otherwise says
+/// why not.
 async fn introduce(
     service: &Service,
     stream: BoxStream,
@@ -140,7 +143,7 @@ async fn introduce(
     if !door.proxies.trusts(address) {
         return Ok((peer, Watched::new(stream, Vec::new()), of(address, Some(socket))?));
     }
-    // What a trusted proxy has opened is never shut down for what one of its clients did.
+    // A connection of a trusted proxy is never shut down for what one of its clients did.
     drop(socket);
     if !door.proxies.speaks_first(address) {
         return Ok((peer, Watched::new(stream, Vec::new()), None));
@@ -237,7 +240,7 @@ impl Watch {
         Self { activity, period: idle / 2, last: None, flooded: Rc::default() }
     }
 
-    /// Whether the client has taken nothing of what waits for it since this was asked the last time.
+    /// True where the client has taken nothing of what waits for it since this was asked the last time.
     fn is_stalled(&mut self) -> bool {
         let now = self.activity.waiting();
         now.is_some() && std::mem::replace(&mut self.last, now) == now

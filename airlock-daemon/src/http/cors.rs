@@ -1,9 +1,9 @@
-//! Web pages that may call from a browser: which of its own requests the browser lets them make, and which answers it lets them
-//! read (Fetch standard, "CORS protocol").
+//! Web pages that may call from a browser: the requests that the browser lets them make, and the answers that
+//! it lets them read (Fetch standard, "CORS protocol").
 //!
-//! Pages of `server.allowed_origins` may do what any client may. The metadata is for everybody, as it stands. A page of anybody
-//! else is told nothing, and its browser keeps the answer from it. No answer allows credentials: a token is in a header that the
-//! page itself writes, and cookies mean nothing here.
+//! Pages of `server.allowed_origins` may do what any client may. The metadata is for everybody, as it stands.
+//! A page of anybody else is told nothing, and its browser keeps the answer from it. No answer allows
+//! credentials: a token is in a header that the page itself writes, and cookies mean nothing here.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -29,7 +29,8 @@ const OF_THE_PROTOCOL: &str = "mcp-";
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Mcp-Session-Id, WWW-Authenticate, X-Correlation-Id, Retry-After, DPoP-Nonce, Allow",
 );
-/// Seconds for which a browser need not ask again. No browser keeps it longer than a day, and Chromium two hours.
+/// Seconds for which a browser need not ask again. No browser keeps it longer than a day, and Chromium two
+/// hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// The answer is the page's alone.
 const VARIES: HeaderValue = HeaderValue::from_static("Origin");
@@ -83,7 +84,8 @@ pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to it, for a page that may. It is given for paths as well at which there is nothing: the page is to read that.
+/// The answer to it, for a page that may. It is given also for a path at which there is nothing, so that the
+/// page can read just that.
 pub(super) fn preflight(headers: &HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -1,4 +1,5 @@
-//! An MCP endpoint over HTTP: the head is checked, the token, the body; then the face of the client's era takes over.
+//! An MCP endpoint over HTTP: the head is checked, the token, the body; then the face of the client's era
+//! takes over.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub fn turn_away(service: &Arc<Service>, peer: Peer, refusal: &Refusal) -> Respo
     response
 }
 
-/// What is known of a request once its head, its token and its length have been found good.
+/// A request whose head, token and length have been found good.
 struct Admitted {
     service: Arc<Service>,
     context: Context,
@@ -109,7 +110,8 @@ async fn enter(
             };
             (String::new(), opened.map_err(|refusal| admitted.record(refusal)))
         }
-        // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of its own.
+        // A legacy client that goes away has not cancelled anything: its request runs to its end in a task of
+        // its own.
         Ok((_, admitted)) if !admitted.is_modern() => tokio::task::spawn_local(admitted.dispatch())
             .await
             .unwrap_or_else(|_| (String::new(), Err(broken_off()))),
@@ -164,7 +166,7 @@ async fn read(
 }
 
 impl Admitted {
-    /// Whether the head names a revision of the modern era; the body has the last word.
+    /// True where the head names a revision of the modern era; the body has the last word.
     fn is_modern(&self) -> bool {
         head::names_modern(&self.headers)
     }

@@ -1,11 +1,11 @@
 //! Floods of frames: those of HTTP/2 that cost a client nothing and carry nothing (RFC 9113, section 10.5).
 //!
-//! h2 answers each of them, or reads past it, and counts only resets. So the headers of frames are looked at before h2 has them, on
-//! the decrypted stream: an idle frame takes one from a budget, and requests, answers and time give some back. A connection whose
-//! budget is used up ends.
+//! h2 answers each of them, or reads past it, and counts only resets. So the headers of frames are looked at
+//! before h2 has them, on the decrypted stream: an idle frame takes one from a budget, and requests, answers
+//! and time give some back. A connection whose budget is used up ends.
 //!
-//! For a second h2 reads past what comes on a stream that it has reset. So only headers on a new stream are a request, and the last
-//! piece of a body is no better than the others.
+//! For one second h2 reads past the frames of a stream that it has reset. So only headers on a new stream
+//! count as a request, and the last piece of a body counts like the others.
 
 use std::cell::Cell;
 use std::io;
@@ -22,10 +22,11 @@ use super::peek;
 const MOST: i64 = 2_000;
 /// Idle frames that a second gives back.
 const A_SECOND: i64 = 100;
-/// What a request gives back: its cancellation, and what opens windows for its answer.
+/// The part of the budget that a request gives back: for its cancellation, and for what opens windows for its
+/// answer.
 const A_REQUEST: i64 = 8;
-/// What a frame of an answer gives back: a client may open the window of the stream and that of the connection for it, and ask by a
-/// ping how far it is.
+/// The part that a frame of an answer gives back: a client may open the window of the stream and that of the
+/// connection for it, and ask by a ping how far it is.
 const AN_ANSWER: i64 = 4;
 /// A piece of a body that is shorter, in bytes, is idle. The last one of a body is paid for by its request.
 const SHORT: usize = 128;
@@ -35,7 +36,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PADDED: u8 = 0x8;
 
-/// What every client sends first (RFC 9113, section 3.4).
+/// The length of the text that every client sends first (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 /// The length of a frame's header.
 const HEADER: usize = 9;
@@ -120,7 +121,7 @@ impl Budget {
                 self.highest = frame.stream;
                 self.give(A_REQUEST);
             }
-            // What is padded may be nothing else.
+            // A padded piece may be nothing but padding.
             DATA if frame.length >= SHORT && frame.flags & PADDED == 0 => {}
             _ => self.left -= 1,
         }
@@ -132,7 +133,7 @@ impl Budget {
         }
     }
 
-    /// Whether it is used up, also with what the time has given back.
+    /// True where it is used up, also with what the time has given back.
     fn is_used_up(&mut self, now: impl FnOnce() -> Instant) -> bool {
         if self.left >= 0 {
             return false;
@@ -289,7 +290,8 @@ mod tests {
         let begin = Instant::now();
         let mut budget = Budget::new(begin);
         for number in 0..20_000 {
-            // A call with an answer of three frames, for each of which both windows are opened and a ping is sent.
+            // A call with an answer of three frames, for each of which both windows are opened and a ping is
+            // sent.
             budget.received(Frame { stream: 2 * number + 1, ..of(HEADERS, 4, 100) });
             budget.received(of(DATA, 0, 16_384));
             budget.received(of(DATA, END_STREAM, 10));

@@ -1,8 +1,9 @@
-//! What hyper does not show of a request's head: it takes `Content-Length` out beside `Transfer-Encoding`, and cuts a fragment from
-//! the target. Both are two requests in one to somebody else on the way, and so refused (RFC 9112, sections 3.2 and 6.1).
+//! Faults of a request's head that hyper does not show: it takes `Content-Length` out beside
+//! `Transfer-Encoding`, and cuts a fragment from the target. Either can be two requests in one to somebody
+//! else on the way, and is refused for that (RFC 9112, sections 3.2 and 6.1).
 //!
-//! The bytes are looked at before hyper has them, by lines in a head and by lengths in a body, and are not changed: hyper is the
-//! parser. Where the two do not agree about where a request begins, it is refused.
+//! The bytes are looked at before hyper has them, by lines in a head and by lengths in a body, and are not
+//! changed: hyper is the parser. A request is refused where the two do not agree about where it begins.
 
 use std::cell::Cell;
 use std::io;
@@ -19,7 +20,7 @@ use super::peek;
 /// Longest line that is put together from several reads, in bytes. hyper takes no head that long.
 const MAX_LINE: usize = 256 * 1024;
 
-/// What was seen of the heads on a connection; its requests come in the same order.
+/// The heads that were seen on a connection; its requests come in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     /// How many were read to their end.
@@ -29,7 +30,8 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// What is wrong with the head of a request, counted from 1. After the first fault nothing is right on that connection.
+    /// The fault of the head of a request; requests are counted from 1. After the first fault nothing is
+    /// right on that connection.
     pub(super) fn fault(&self, number: u64) -> Option<&'static str> {
         match self.fault.get() {
             Some((first, fault)) if first <= number => Some(fault),
@@ -53,7 +55,7 @@ impl<S> Framed<S> {
         Self { stream, scan: Scan::default(), lingers: None }
     }
 
-    /// What was seen.
+    /// The heads that were seen.
     pub(super) fn heads(&self) -> Rc<Heads> {
         Rc::clone(&self.scan.heads)
     }
@@ -65,7 +67,7 @@ struct Scan {
     place: Place,
     /// The beginning of a line whose end was not yet read.
     line: Vec<u8>,
-    /// What the head that is being read says of its body.
+    /// The form of the body, as the head that is being read tells it.
     chunked: bool,
     length: Option<u64>,
     heads: Rc<Heads>,
@@ -138,9 +140,11 @@ impl Scan {
         let ends_bare = !line.ends_with(b"\r");
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.place = match self.place {
-            // In a chunked body a line ends with both; hyper takes a line feed alone for a byte like any other in a trailer.
+            // In a chunked body a line ends with both; hyper takes a line feed alone for a byte like any
+            // other in a trailer.
             Place::Size | Place::Trailer if ends_bare => Place::Lost,
-            // Empty lines before a request are nothing (RFC 9112, section 2.2); one ends what follows the last chunk.
+            // Empty lines before a request are nothing (RFC 9112, section 2.2); one ends what follows the
+            // last chunk.
             Place::Start | Place::Trailer if line.is_empty() => Place::Start,
             Place::Start => {
                 (self.chunked, self.length) = (false, None);
@@ -312,7 +316,8 @@ mod tests {
         assert!(faults(&format!("{endless}{endless}\r\n\r\n"), 1_000, 1)[0].is_some());
     }
 
-    /// hyper takes all of this for the body of one request or for a fault; none of it may count as a second request.
+    /// hyper takes all of this for the body of one request or for a fault; none of it may count as a second
+    /// request.
     #[test]
     fn a_line_of_a_chunked_body_does_not_end_with_a_line_feed_alone() {
         let both = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";

@@ -1,4 +1,5 @@
-//! `/live`, `/ready` and `/info`: without a token, nothing that an attacker could use. Who shows a good one is told more.
+//! `/live`, `/ready` and `/info`. A client without a token is told nothing that an attacker could use; one
+//! that shows a good token is told more.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::pipeline::{Refusal, Stage};
 use super::Service;
 use super::body::{self, Body};
 
-/// Who asks.
+/// The one who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// Somebody without a token.
@@ -25,9 +26,10 @@ pub fn live(_: &Arc<Service>) -> Response<Body> {
     body::json(StatusCode::OK, r#"{"live":true}"#.to_owned())
 }
 
-/// Calls can be served: keys fetched, policy compiled, audit writable. An upstream that is down costs itself alone and changes
-/// nothing of that, so that no load balancer takes the whole host away for it; `upstream=NAME` in the query asks for one as well.
-/// The parts that are not ready are named, upstreams to strangers as one; why is in the log and in `airlock status`.
+/// Calls can be served: keys are fetched, the policy is compiled, the audit log is writable. An upstream that
+/// is down costs itself alone and changes nothing of that, so that no load balancer takes the whole host away
+/// for it; `upstream=NAME` in the query asks for one as well. The parts that are not ready are named,
+/// upstreams to strangers as one; the reasons are in the log and in `airlock status`.
 ///
 /// # Errors
 /// The upstream that is asked for is none.
@@ -59,7 +61,8 @@ pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Resul
     Ok(body::json(status, json!({"ready": ready, "parts": listed}).to_string()))
 }
 
-/// The upstream that a query asks for. Names of upstreams are told to strangers no faster than they may ask for other things.
+/// The upstream that a query asks for. Names of upstreams are told to strangers no faster than they may ask
+/// for other things.
 pub fn upstream_in(query: Option<&str>) -> Option<Cow<'_, str>> {
     let mut pairs = form_urlencoded::parse(query?.as_bytes());
     pairs.find(|(name, _)| name == "upstream").map(|(_, name)| name)
@@ -86,7 +89,8 @@ pub fn upstreams(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-/// What runs here: to strangers what it speaks, to others the version, the policy's digest and how servers are kept.
+/// The daemon that runs here: strangers are told what it speaks, others the version, the policy's digest and
+/// how servers are kept.
 pub fn info(service: &Arc<Service>, asker: Asker) -> Response<Body> {
     let gateway = &service.gateway;
     let revisions = crate::mcp::revision::Revision::ALL.map(crate::mcp::revision::Revision::as_str);

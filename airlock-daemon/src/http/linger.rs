@@ -1,9 +1,10 @@
 //! The end of a connection whose client still writes: what it was told must reach it.
 //!
-//! A request may be answered before it was read to its end: its head was enough to refuse it, or its body is too large. A socket
-//! that is closed with bytes in it that nobody has read is reset by the kernel, and the reset overtakes the answer: the client
-//! sees a broken pipe instead of the reason. So the writing half is closed first, and what comes is read and thrown away until
-//! the client has closed its own, within bounds (RFC 9112, section 9.6).
+//! A request may be answered before it was read to its end: its head was enough to refuse it, or its body is
+//! too large. A socket that is closed with bytes in it that nobody has read is reset by the kernel, and the
+//! reset overtakes the answer: the client sees a broken pipe instead of the reason. So the writing half is
+//! closed first, and what comes is read and thrown away until the client has closed its own, within bounds
+//! (RFC 9112, section 9.6).
 
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};

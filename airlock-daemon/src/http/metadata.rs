@@ -35,7 +35,8 @@ pub fn serve(gateway: &Gateway, path: &str) -> Result<Response<Body>, Refusal> {
     if gateway.config.server.tls.as_ref().is_some_and(asks) {
         document["tls_client_certificate_bound_access_tokens"] = json!(true);
     }
-    // What is needed at least, not all that a policy may ask for: the rest is told when a call needs it.
+    // The scopes that are needed at least, not all that a policy may ask for: the rest is told when a call
+    // needs it.
     let scopes = &gateway.config.auth.required_scopes;
     if !scopes.is_empty() {
         document["scopes_supported"] = json!(scopes);

@@ -27,24 +27,24 @@ use crate::pipeline::forwarded::Proxies;
 use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 
-/// What every connection serves.
+/// The parts that all connections serve with.
 pub struct Service {
     /// The gateway.
     pub gateway: Arc<Gateway>,
     /// Sessions of legacy clients.
     pub sessions: Sessions,
-    /// What stands before the first request.
+    /// The checks of a connection before its first request.
     pub door: Door,
     /// The configuration file as it was when it was read.
     pub file: OnDisk,
 }
 
-/// What a connection meets before its first request.
+/// The parts that a connection meets before its first request.
 pub struct Door {
     /// TLS of the TCP listeners, where it is configured.
     pub tls: Option<Arc<Tls>>,
     /// Room for connections.
     pub room: Arc<Room>,
-    /// Who is believed about the address of others.
+    /// The proxies that are believed about the address of others.
     pub proxies: Proxies,
 }

@@ -14,7 +14,8 @@ pub(super) fn poll_read<S: Read + Unpin>(
     mut into: ReadBufCursor<'_>,
     seen: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<()>> {
-    // SAFETY: the slice goes into a `ReadBuf` as not initialised and nowhere else, which writes initialised bytes only.
+    // SAFETY: the slice goes into a `ReadBuf` as not initialised and nowhere else, which writes initialised
+    // bytes only.
     let mut buffer = ReadBuf::uninit(unsafe { into.as_mut() });
     ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
     let filled = buffer.filled();

@@ -112,7 +112,8 @@ async fn beside(service: &Arc<Service>, peer: Peer, request: &Request<()>) -> Re
     }
 }
 
-/// Who asks for what strangers are told less of. A token that is shown must be good, and counts like any other that is not.
+/// The one who asks for a page of which strangers are told less. A token that is shown must be good, and a
+/// bad one counts like any other.
 async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<Asker, Refusal> {
     let headers = request.headers();
     if !headers.contains_key(header::AUTHORIZATION) {
@@ -127,7 +128,8 @@ async fn asker(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<
     authenticate(gateway, peer, &Endpoint::Merged, &head).await.map(|_| Asker::Known)
 }
 
-/// A browser asks without a token what a page may do; that is limited like any request, and not for web pages of others.
+/// A browser asks without a token what a page may do; that is limited like any request, and not for web pages
+/// of others.
 fn may_ask(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<(), Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     limit::request(gateway, peer, headers)?;
@@ -135,7 +137,7 @@ fn may_ask(gateway: &Gateway, peer: &Peer, request: &Request<()>) -> Result<(), 
     if cors::is_for_all(uri.path()) { Ok(()) } else { gateway.origins.admit(uri, headers) }
 }
 
-/// What needs no token is limited all the same, and not for web pages of others.
+/// A path that needs no token is limited all the same, and is not for web pages of others.
 fn open_to_all(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
     limit::request(gateway, peer, headers)?;
     gateway.origins.origin(headers)

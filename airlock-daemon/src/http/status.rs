@@ -1,4 +1,5 @@
-//! What `airlock status` shows: everything that an operator may know, on the admin interface alone.
+//! The report that `airlock status` shows: everything that an operator may know, on the admin interface
+//! alone.
 
 mod alarms;
 
@@ -29,7 +30,7 @@ pub struct Status {
     /// True where calls can be served, to upstreams that are not down.
     ready: bool,
     state: State,
-    /// What somebody should look at, a sentence each.
+    /// The faults that somebody should look at, a sentence each.
     alarms: Vec<String>,
     /// Upstreams that serve less than they could, a sentence for each reason. It is no alarm: the remedy is
     /// often somebody else's.

@@ -1,7 +1,8 @@
-//! The requests of one HTTP/2 connection: whether there are any, and whether the client still takes their answers.
+//! The requests of one HTTP/2 connection: whether there are any, and whether the client still takes their
+//! answers.
 //!
-//! In HTTP/2 a client can go on reading from the connection and yet give an answer no room in its window. Nobody would notice:
-//! no byte waits on the socket.
+//! In HTTP/2 a client can go on reading from the connection and yet give an answer no room in its window.
+//! Nobody would notice: no byte waits on the socket.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -67,7 +68,7 @@ impl Streams {
         Stream(beat)
     }
 
-    /// Whether an answer waits for its client as it did when this was asked the last time.
+    /// True where an answer waits for its client as it did when this was asked the last time.
     pub(super) fn is_stalled(&self) -> bool {
         let mut open = self.open.borrow_mut();
         open.retain(|beat| beat.strong_count() > 0);
@@ -79,7 +80,7 @@ impl Streams {
         stalled
     }
 
-    /// Whether nothing is under way, and nothing has come since this was asked the last time.
+    /// True where nothing is under way, and nothing has come since this was asked the last time.
     pub(super) fn is_idle(&self) -> bool {
         let mut open = self.open.borrow_mut();
         open.retain(|beat| beat.strong_count() > 0);
@@ -98,7 +99,7 @@ impl Stream {
 /// An answer under watch.
 pub(super) struct Carried {
     body: Body,
-    /// What was taken out of the body and not handed over yet.
+    /// The bytes that were taken out of the body and not handed over yet.
     rest: Bytes,
     stream: Stream,
 }

@@ -1,5 +1,5 @@
-//! A message of a client as the checks see it: the target that it names, and the part of it that the policy is
-//! shown.
+//! A message of a client as the checks see it: the target that it names, and the part of it that the policy
+//! is shown.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,8 @@ use super::kind::{COMPLETE, Call, List, Noun, SET_LEVEL, Subject, TOOLS_CALL};
 use super::refusal::Aim;
 use super::state::{Back, RESPONSES, STATE, may_ask};
 
-/// Members of `params` that change what a server does beyond its arguments, and that are not carried across yet.
+/// Members of `params` that change what a server does beyond its arguments, and that are not carried across
+/// yet.
 const UNCARRIED: [&str; 1] = ["task"];
 
 /// The method under which the policy is asked, whichever way the client says it.
@@ -147,10 +148,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Takes out of the parameters what is not carried across, and what a client brings back of an earlier request.
+/// Takes out of the parameters what is not carried across, and what a client brings back of an earlier
+/// request.
 fn sift(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Option<Back>, String> {
     if revision.era() == Era::Modern {
-        // What asked for a task up to 2025-11-25 means nothing any more, and is to be ignored (tasks extension).
+        // The member that asked for a task up to 2025-11-25 means nothing any more, and is to be ignored
+        // (tasks extension).
         params.remove("task");
     }
     let barred = |member: &&str| params.get(member).is_some() && !kind.carries.contains(member);
@@ -172,8 +175,8 @@ fn sift(kind: &Call, revision: Revision, params: &mut Object<'_>) -> Result<Opti
     Err(format!("`params.{STATE}` and `params.{RESPONSES}` are not for this request"))
 }
 
-/// The arguments of a completion with the context that goes along, as a member `context`: what the policy does
-/// not see is not forwarded.
+/// The arguments of a completion with the context that goes along, as a member `context`: what the policy
+/// does not see is not forwarded.
 fn in_context(params: &Object<'_>, arguments: &RawValue) -> Result<Option<Box<RawValue>>, String> {
     let Some(context) = params.get("context") else { return Ok(None) };
     if !context.starts_with('{') {

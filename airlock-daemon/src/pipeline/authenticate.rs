@@ -17,12 +17,13 @@ use super::{Gateway, Refusal, Stage, limit};
 /// A proof of possession (RFC 9449, section 4.1).
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// Verifies the token of a request, for the endpoint that it was sent to, and that it is shown by whom it is bound to. A token
-/// that is known to be good passes whatever others at its address have sent.
+/// Verifies the token of a request: that it is for the endpoint that the request was sent to, and is shown by
+/// the client that it is bound to. A token that is known to be good passes whatever others at its address
+/// have sent.
 ///
 /// # Errors
-/// 401 with a challenge that names the metadata, 403 for a principal without a required group or scope, 429 for an address of
-/// which too many tokens were refused, 503 where the issuer's keys cannot be had.
+/// 401 with a challenge that names the metadata, 403 for a principal without a required group or scope, 429
+/// for an address of which too many tokens were refused, 503 where the issuer's keys cannot be had.
 pub async fn authenticate(
     gateway: &Gateway,
     peer: &Peer,
@@ -59,8 +60,8 @@ pub async fn authenticate(
     })
 }
 
-/// Whether a query has a token in it (RFC 6750 section 2.3), however its name is spelled: what stands in a URL ends up in the
-/// logs of everything that the request has passed. Some servers take `;` for `&`.
+/// True for a query that has a token in it (RFC 6750 section 2.3), however its name is spelled: a URL ends up
+/// in the logs of everything that the request has passed. Some servers take `;` for `&`.
 fn holds_token(query: &str) -> bool {
     query.split(';').any(|part| {
         form_urlencoded::parse(part.as_bytes())
@@ -112,7 +113,8 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     values.next().is_none().then_some(value)
 }
 
-/// Where the metadata of the resource at `path` is (RFC 9728, section 3.1). A slash at its end is no part of the resource's name.
+/// The URL of the metadata of the resource at `path` (RFC 9728, section 3.1). A slash at its end is no part
+/// of the resource's name.
 pub fn metadata_url(base_url: &str, path: &str) -> String {
     let path = path.strip_suffix('/').unwrap_or(path);
     // Only path characters that cannot end the quoted string of the challenge.
@@ -120,7 +122,7 @@ pub fn metadata_url(base_url: &str, path: &str) -> String {
     format!("{base_url}/.well-known/oauth-protected-resource{path}")
 }
 
-/// What tells a client how to get a (better) token.
+/// The words that tell a client how to get a (better) token.
 struct Challenge<'a> {
     /// The scheme that the client uses.
     scheme: Scheme,

@@ -1,4 +1,4 @@
-//! What does the policy say?
+//! The check of a call by the policy.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,12 +19,12 @@ use super::kind::{Noun, quoted};
 use super::refusal::Aim;
 use super::{Context, Gateway, Refusal, Stage, record};
 
-/// What a principal wants of an upstream.
+/// The use of an upstream that a principal wants.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
     /// The method.
     pub method: &'a str,
-    /// What the request is aimed at, by the upstream's own name.
+    /// The target of the request, by the upstream's own name.
     pub subject: Option<(Noun, &'a str)>,
     /// The arguments; `None` for an entry of a list.
     pub arguments: Option<&'a RawValue>,
@@ -40,12 +40,13 @@ impl<'a> Wish<'a> {
 
 /// Asks the policy about something that is about to be done.
 ///
-/// In shadow mode (`policy.mode`) a refusal by the policy, and an obligation that is not met, is recorded instead of carried
-/// out. What is not the policy's to say is carried out all the same: `allow_tools`, and that there is no policy at all.
+/// In shadow mode (`policy.mode`) a refusal by the policy, and an obligation that is not met, is recorded
+/// instead of carried out. A refusal that is not the policy's is carried out all the same: the one by
+/// `allow_tools`, and the one where there is no policy at all.
 ///
 /// # Errors
-/// 403 with the rule that decided, or with the scopes that are missing; 400 for arguments that two readers would understand
-/// differently.
+/// 403 with the rule that decided, or with the scopes that are missing; 400 for arguments that two readers
+/// would understand differently.
 pub fn authorize(
     gateway: &Gateway,
     context: &Context,
@@ -81,8 +82,8 @@ fn name_call(mut refusal: Refusal, upstream: &Upstream, wish: Wish<'_>) -> Refus
     refusal
 }
 
-/// Whether a principal would be let through: for what is shown, such as the entries of a list. Nothing is recorded. In shadow
-/// mode everything that the host offers is shown, since all of it can be used.
+/// True where a principal would be let through: for things that are shown, such as the entries of a list.
+/// Nothing is recorded. In shadow mode everything that the host offers is shown, since all of it can be used.
 pub fn permits(
     gateway: &Gateway,
     context: &Context,
@@ -95,7 +96,7 @@ pub fn permits(
             .map_or_else(|refusal| is_shadowed(gateway, &refusal), |_| true)
 }
 
-/// Whether a refusal by the policy is only noted.
+/// True where a refusal by the policy is only noted.
 fn is_shadowed(gateway: &Gateway, refusal: &Refusal) -> bool {
     gateway.config.policy.mode == PolicyMode::Shadow && refusal.rule_id.as_deref() != Some(NO_POLICY_RULE)
 }
@@ -180,14 +181,15 @@ fn honour(
         forbidden("the token lacks a scope that this call needs", Arc::clone(&decision.rule_id));
     // Scope characters of RFC 6749 cannot end the quoted string; anything else is left out.
     let plain = |scope: &str| scope.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'));
-    // All of them, those that every call needs included: a client that asks for these alone is not to come back with less.
+    // All of them, those that every call needs included: a client that asks for these alone is not to come
+    // back with less.
     let mut scopes: Vec<&str> = gateway.config.auth.required_scopes.iter().map(String::as_str).collect();
     for scope in obligations.scopes.iter().filter(|scope| plain(scope)) {
         if !scopes.contains(&&**scope) {
             scopes.push(scope);
         }
     }
-    // Of the endpoint that was asked: a token for another one would not do here.
+    // The metadata is that of the endpoint that was asked: a token for another one would not do here.
     let metadata = metadata_url(&gateway.base_url, context.uri.path());
     refusal.challenge = Some(format!(
         "Bearer error=\"insufficient_scope\", scope=\"{}\", resource_metadata=\"{metadata}\"",

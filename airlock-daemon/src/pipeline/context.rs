@@ -1,4 +1,4 @@
-//! What is known of one request from its first byte on.
+//! The facts that are known of one request from its first byte on.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +12,8 @@ use http::Uri;
 pub struct Peer {
     /// The client's address; none on a unix socket.
     pub address: Option<IpAddr>,
-    /// The trusted proxy that named this address. Without one, it is the address that packets come from, and only then may the
-    /// kernel drop them.
+    /// The trusted proxy that named this address. Without one, it is the address that packets come from, and
+    /// only then may the kernel drop them.
     pub proxy: Option<IpAddr>,
     /// The subject of the client's verified certificate.
     pub certificate: Option<Arc<str>>,
@@ -28,11 +28,11 @@ pub struct Peer {
 pub struct Context {
     /// Finds the records of this request; given to the client in errors and in `X-Correlation-Id`.
     pub correlation_id: Arc<str>,
-    /// Who sent it, as the policy and the limits see it.
+    /// The sender, as the policy and the limits see it.
     pub peer: Peer,
     /// The same in a word, for logs and records: the address without the port, or `unix:uid`.
     pub client: Arc<str>,
-    /// What it asked for: the endpoint's path is in it. `/` where no request was read.
+    /// The URI that it asked for: the endpoint's path is in it. It is `/` where no request was read.
     pub uri: Uri,
     /// When the request's head had been read.
     pub started: Instant,
@@ -55,7 +55,7 @@ impl Peer {
         Self { proxy: self.address, address: Some(address.to_canonical()), ..self }
     }
 
-    /// What logs and records call it.
+    /// The name that logs and records call it by.
     fn name(&self) -> String {
         match (self.address, self.uid) {
             (Some(address), _) => address.to_string(),
@@ -109,7 +109,8 @@ fn correlation_id() -> String {
     PREFIX.with(|prefix| format!("{prefix:016x}{count:08x}"))
 }
 
-/// Random bits; where the kernel has none to give, the clock and the address of a local serve, since ids need not be secret.
+/// Random bits; where the kernel has none to give, the clock and the address of a local serve, since ids need
+/// not be secret.
 fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         use std::hash::{BuildHasher as _, RandomState};

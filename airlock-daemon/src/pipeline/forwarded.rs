@@ -1,8 +1,9 @@
-//! Whose request is it? The address of a client behind a trusted proxy, which only the proxy knows.
+//! The address of a client behind a trusted proxy, which only the proxy knows.
 //!
-//! A proxy appends the address that it sees to `X-Forwarded-For`; what stands before that may be anybody's invention. So the
-//! list is walked from its right end, past those who are trusted themselves, to the first that is not. `Forwarded`
-//! (RFC 7239) is not read: of two headers that may contradict each other one decides.
+//! A proxy appends the address that it sees to `X-Forwarded-For`; the entries before it may be anybody's
+//! invention. So the list is walked from its right end, past proxies that are trusted themselves, to the
+//! first address that is not. `Forwarded` (RFC 7239) is not read: of two headers that may contradict each
+//! other one decides.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +18,7 @@ use super::{Refusal, Stage};
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Who is believed about the address of others, and how they tell it.
+/// The proxies that are believed about the address of others, and how they tell it.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     trusted: Vec<Network>,
@@ -31,22 +32,23 @@ impl Proxies {
         Self { trusted, protocol: server.proxy_protocol }
     }
 
-    /// Whether a connection from `address` is a trusted proxy's.
+    /// True where a connection from `address` is a trusted proxy's.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 
-    /// Whether a connection from `address` begins with a PROXY header.
+    /// True where a connection from `address` begins with a PROXY header.
     pub fn speaks_first(&self, address: IpAddr) -> bool {
         self.protocol == ProxyProtocol::Required && self.trusts(address)
     }
 
-    /// Whether a connection from `address` names a client in each request.
+    /// True where a connection from `address` names a client in each request.
     pub fn names_clients(&self, address: IpAddr) -> bool {
         self.protocol == ProxyProtocol::Off && self.trusts(address)
     }
 
-    /// The client of one request of a proxy that [names clients](Self::names_clients): the proxy itself where it names nobody.
+    /// The client of one request of a proxy that [names clients](Self::names_clients): the proxy itself where
+    /// it names nobody.
     ///
     /// # Errors
     /// 400 when what the proxy says cannot be understood: a request without a known origin is nobody's.
@@ -112,7 +114,7 @@ mod tests {
             (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
             (&["198.51.100.1, 203.0.113.7,10.2.3.4 ,\t2001:db8:1::5"], "203.0.113.7"),
             (&["198.51.100.1", "203.0.113.7", "10.2.3.4"], "203.0.113.7"),
-            // What the client made up is not even read.
+            // Entries that the client made up are not even read.
             (&["127.0.0.1, nonsense;,, 203.0.113.7"], "203.0.113.7"),
             (&["\u{1}x".trim_start_matches('\u{1}'), "203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7:4711"], "203.0.113.7"),

@@ -1,4 +1,4 @@
-//! What every stage may look at: one immutable snapshot, shared by all workers.
+//! The parts that every stage may look at: one immutable snapshot, shared by all workers.
 
 use std::sync::Arc;
 
@@ -33,13 +33,13 @@ pub struct Gateway {
     pub issuers: Vec<String>,
     /// The policy in force.
     pub policy: InForce,
-    /// Whether the process drains: what would go on for long ends by itself.
+    /// True while the process drains: everything that would go on for long ends by itself.
     pub draining: watch::Sender<bool>,
     /// Calls that wait for an answer of their modern client.
     pub parked: Parked,
-    /// What may be taken how fast.
+    /// The limits on how fast something may be taken.
     pub limits: Limits,
-    /// What may be kept for whom.
+    /// The limits on how much may be kept for whom.
     pub budget: Budget,
     /// The audit log.
     pub audit: AuditLog,

@@ -1,6 +1,8 @@
-//! What is forwarded: how each method names its target, and what of it the policy is asked. The rows are in [`super::table`].
+//! The messages that are forwarded: how each method names its target, and the part of it that the policy is
+//! asked about. The rows are in [`super::table`].
 //!
-//! Every stage reads this table instead of knowing methods, so that a prompt and a resource meet the checks of a tool.
+//! Every stage reads this table instead of knowing methods, so that a prompt and a resource meet the checks
+//! of a tool.
 
 use std::borrow::Cow;
 
@@ -21,7 +23,7 @@ pub use super::table::{
 };
 use super::table::{PROMPTS_LIST, RESOURCES_LIST, TASKS_LIST, TEMPLATES_LIST, TOOLS_LIST};
 
-/// What a request can be aimed at.
+/// The things that a request can be aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noun {
     /// A tool, by its name.
@@ -37,7 +39,7 @@ pub enum Noun {
 /// One thing that a request is aimed at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject<'a> {
-    /// What it is.
+    /// The kind of the target.
     pub noun: Noun,
     /// Its name or URI.
     pub name: Cow<'a, str>,
@@ -74,7 +76,7 @@ pub enum Uris {
 pub struct Call {
     /// Its method.
     pub method: &'static str,
-    /// What the upstream must offer.
+    /// The capability that the upstream must offer.
     pub capability: Capability,
     /// How it names its target.
     pub target: Target,
@@ -82,11 +84,12 @@ pub struct Call {
     pub arguments: Option<&'static str>,
     /// Where its result carries URIs.
     pub uris: Uris,
-    /// Whether its result says how long it may be cached (2026-07-28).
+    /// True where its result says how long it may be cached (2026-07-28).
     pub cacheable: bool,
     /// The only era that has it.
     pub era: Option<Era>,
-    /// Members of its parameters, besides target and arguments, that change what the server does and are carried across.
+    /// Members of its parameters, besides target and arguments, that change what the server does and are
+    /// carried across.
     pub carries: &'static [&'static str],
     /// Where its result carries ids of tasks.
     pub tasks: Tasks,
@@ -112,11 +115,11 @@ pub struct List {
     pub entries: &'static str,
     /// The member of an entry that names it.
     pub name: &'static str,
-    /// What the entries are.
+    /// The kind of the entries.
     pub noun: Noun,
-    /// What the upstream must offer.
+    /// The capability that the upstream must offer.
     pub capability: Capability,
-    /// What an entry is for: an entry is shown to whom this call would be allowed.
+    /// The call that an entry is for: an entry is shown to those who would be allowed this call.
     pub call: &'static Call,
 }
 
@@ -165,7 +168,7 @@ impl Kind {
     }
 }
 
-/// Whether a server that is known offers something to clients of a revision.
+/// True where a server that is known offers something to clients of a revision.
 pub fn offered(needs: Capability, facts: &Facts, client: Revision) -> bool {
     facts.offers.between(client, facts.era).has(needs)
 }
@@ -182,8 +185,8 @@ impl Noun {
     }
 }
 
-/// A name as it goes on record: a URI without its query, a template also without a query's expression; `?…` stands for it, since
-/// queries may hold what nobody wants in a log.
+/// A name as it goes on record: a URI without its query, a template also without a query's expression; `?…`
+/// stands for it, since queries may hold what nobody wants in a log.
 pub fn recorded(noun: Noun, name: &str) -> Cow<'_, str> {
     match (noun, name.find('?')) {
         (Noun::Resource, Some(at)) => Cow::Owned(format!("{}?…", name[..at].trim_end_matches('{'))),
@@ -205,7 +208,7 @@ pub fn in_quotes(text: &str) -> String {
 }
 
 impl Call {
-    /// What the request is aimed at, for as long as the received text lives.
+    /// The target of the request, for as long as the received text lives.
     ///
     /// # Errors
     /// A sentence for the client.
@@ -230,7 +233,7 @@ impl Call {
         }
     }
 
-    /// What the policy sees as the arguments: `None` where the request has none.
+    /// The arguments as the policy sees them: `None` where the request has none.
     ///
     /// # Errors
     /// A sentence for the client.
@@ -244,7 +247,7 @@ impl Call {
         }
     }
 
-    /// What the server must offer for this very request: one that asks for a task needs more.
+    /// The capability that the server must offer for this very request: one that asks for a task needs more.
     pub fn needs(&self, params: &Object<'_>) -> Capability {
         if self.tasks == Tasks::Created && params.get("task").is_some() {
             Capability::TaskCalls
@@ -269,7 +272,7 @@ impl Call {
     }
 }
 
-/// What a `ref` names. One that names two things is refused: the server may take the other.
+/// The target that a `ref` names. A `ref` that names two things is refused: the server may take the other.
 fn reference<'a>(params: &Object<'a>) -> Result<Subject<'a>, String> {
     let reference = params.kept("ref").and_then(|raw| Object::parse(raw.get()).ok());
     let reference = reference.ok_or("`params.ref` must be an object")?;

@@ -37,8 +37,8 @@ pub fn token(gateway: &Gateway, peer: &Peer) -> Result<(), Refusal> {
     passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 
-/// A token was looked at and refused. Only what may have been a guess counts: neighbours share an address, and the client of one
-/// that goes on with an expired token must not lock the others out.
+/// Counts a token that was looked at and refused, where it may have been a guess. No other counts: neighbours
+/// share an address, and a client that goes on with an expired token must not lock the others out.
 pub fn token_refused(gateway: &Gateway, peer: &Peer, error: &TokenError) {
     if error.is_guess()
         && let Some(source) = source(peer, false)
@@ -60,7 +60,8 @@ pub fn message(gateway: &Gateway, principal: &Principal) -> Result<(), Refusal> 
     gateway.limits.message(principal).map_err(|exceeded| refuse(gateway, exceeded))
 }
 
-/// Bodies and answers up to this length are not counted, in bytes: they are no more than a request costs anyway.
+/// Bodies and answers up to this length are not counted, in bytes: they are no more than a request costs
+/// anyway.
 pub const SHORT: usize = 2 * 1024;
 
 /// Room for a body of up to so many bytes, until its request has been served.
@@ -105,7 +106,7 @@ pub fn exhausted(gateway: &Gateway, exhausted: Exhausted) -> Refusal {
     refusal
 }
 
-/// What is said in place of an answer that was given up to make room.
+/// The refusal in place of an answer that was given up to make room.
 pub fn given_up() -> Refusal {
     let mut refusal = Refusal::new(Stage::Limit, StatusCode::TOO_MANY_REQUESTS, GivenUp.to_string());
     refusal.rule_id = Some("limits.memory".into());

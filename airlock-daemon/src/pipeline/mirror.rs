@@ -17,20 +17,22 @@ use super::kind::{Noun, quoted};
 use super::requester::Requester;
 use super::{Refusal, Stage};
 
-/// True for a call that is compared with the schema of its tool: a modern client's, and a legacy client's where
-/// there is a head to put something in.
+/// True for a call that is compared with the schema of its tool: a modern client's, and a legacy client's
+/// where there is a head to put something in.
 pub fn concerns(upstream: &Upstream, who: &Requester) -> bool {
     let has_head = !matches!(upstream.config.kind, UpstreamKind::Stdio | UpstreamKind::DialIn);
     who.revision.era() == Era::Modern || has_head
 }
 
-/// Compares what a modern client sent, and finds out what goes along to the server, of which `facts` are known.
+/// Compares what a modern client sent, and finds out what goes along to the server, of which `facts` are
+/// known.
 ///
-/// The annotations are words of the modern era: a legacy server's tools have none. A schema that cannot be had is no
-/// obstacle to a call without such headers: the server itself refuses one that lacks them.
+/// The annotations are words of the modern era: a legacy server's tools have none. A schema that cannot be
+/// had is no obstacle to a call without such headers: the server itself refuses one that lacks them.
 ///
 /// # Errors
-/// 400 (-32020) when a header disagrees with the arguments, or cannot be checked; an unknown tool when its schema is invalid.
+/// 400 (-32020) when a header disagrees with the arguments, or cannot be checked; an unknown tool when its
+/// schema is invalid.
 pub async fn check(
     upstream: &Arc<Upstream>,
     who: &Requester,

@@ -1,5 +1,6 @@
-//! The checks of a request, one file each. [`enter`] and [`admit`] are the list: they read from top to bottom, and
-//! each of their lines is a check that lets the request go on or ends it with a [`Refusal`], which is recorded.
+//! The checks of a request, one file each. [`enter`] and [`admit`] are the list: they read from top to
+//! bottom, and each of their lines is a check that lets the request go on or ends it with a [`Refusal`],
+//! which is recorded.
 //!
 //! A [`Refusal`] names its [`Stage`], the file that made it. The carrying out of what was admitted is in
 //! [`crate::call`].

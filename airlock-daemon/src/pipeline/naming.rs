@@ -1,13 +1,14 @@
 //! Names at the merged endpoint, where the upstreams' own could be confused.
 //!
-//! A tool or a prompt is `{upstream}__{name}`. A resource is `airlock+{upstream}+{uri}`: a prefix and nothing else, so that
-//! it is undone without loss whatever the URI is, makes a valid scheme (`airlock+docs+file:///notes`), and leaves the
-//! expressions of a URI template where they are: expanding the prefixed template gives the prefixed URI (RFC 6570).
+//! A tool or a prompt is `{upstream}__{name}`. A resource is `airlock+{upstream}+{uri}`: a prefix and nothing
+//! else, so that it is undone without loss whatever the URI is, makes a valid scheme
+//! (`airlock+docs+file:///notes`), and leaves the expressions of a URI template where they are: expanding the
+//! prefixed template gives the prefixed URI (RFC 6570).
 //!
 //! A task is `{upstream}.{handle}`, where the handle is the sealed form of its id.
 //!
-//! No upstream's name holds `_`, `+` or `.`, so the first separator parts the two without doubt: two upstreams never share a
-//! name, and no URI that an upstream makes up reads as one of another's.
+//! No upstream's name holds `_`, `+` or `.`, so the first separator parts the two without doubt: two
+//! upstreams never share a name, and no URI that an upstream makes up reads as one of another's.
 
 use super::kind::Noun;
 
@@ -27,7 +28,8 @@ pub fn merged(noun: Noun, upstream: &str, name: &str) -> String {
     }
 }
 
-/// The upstream and its own name for what the merged endpoint knows by `name`; `None` when the name has no upstream.
+/// The upstream and its own name for what the merged endpoint knows by `name`; `None` when the name has no
+/// upstream.
 pub fn own(noun: Noun, name: &str) -> Option<(&str, &str)> {
     match noun {
         Noun::Tool | Noun::Prompt => name.split_once(SEPARATOR),
@@ -64,7 +66,7 @@ mod tests {
         assert_eq!(own(Noun::Prompt, "plain_name"), None);
     }
 
-    /// What the configuration lets an upstream be called.
+    /// The names that the configuration lets an upstream have.
     const NAME: &str = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?";
 
     proptest! {

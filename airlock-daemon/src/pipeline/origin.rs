@@ -1,10 +1,12 @@
-//! May this connection speak at all? Origin and Host, before anything costs something.
+//! The check of `Origin` and `Host`: may this connection speak at all? It comes before anything that costs
+//! something.
 //!
-//! Who is lured is no offender either: what a third party can have somebody's browser send is refused and limited, and never
-//! held against the address that it comes from.
+//! A browser that was lured to a page of an attacker's can send requests to any address it can reach. Its
+//! `Origin` gives it away; where a name was bound to our address for the purpose (DNS rebinding), the `Host`
+//! does.
 //!
-//! A browser that was lured to a page of an attacker's can send requests to any address it can reach. Its `Origin` gives it
-//! away; where a name was bound to our address for the purpose (DNS rebinding), the `Host` does.
+//! A lured client is no offender: requests that a third party can have somebody's browser send are refused
+//! and limited, and never held against the address that they come from.
 
 use std::net::IpAddr;
 
@@ -29,7 +31,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Of the main door, from the configuration.
+    /// The origins of the main door, from the configuration.
     pub fn new(server: &Server) -> Self {
         let uri = server.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
         let own = uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase));
@@ -69,9 +71,9 @@ impl Origins {
         Err(Refusal::new(Stage::Origin, StatusCode::FORBIDDEN, reason))
     }
 
-    /// Whether a browser says that a web page which is not let in had it send this: by `Origin`, or, where requests go without
-    /// one as that for an image does, by `Sec-Fetch-Site` (W3C Fetch Metadata). What sends neither is no browser, or one that was
-    /// told the address by its user.
+    /// True where a browser says that a web page which is not let in had it send this: by `Origin`, or, where
+    /// requests go without one as that for an image does, by `Sec-Fetch-Site` (W3C Fetch Metadata). A client
+    /// that sends neither is no browser, or one that was told the address by its user.
     pub fn is_lured(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter().peekable();
         if origins.peek().is_some() {
@@ -104,7 +106,7 @@ impl Origins {
             return Err(bad("the Host header is repeated"));
         }
         let authority = match (uri.authority(), named) {
-            // Who looks at the one and who looks at the other must see the same (RFC 9113, section 8.3.1).
+            // A reader of the one and a reader of the other must see the same (RFC 9113, section 8.3.1).
             (Some(authority), Some(named)) if !authority.as_str().eq_ignore_ascii_case(named) => {
                 return Err(bad("the Host header contradicts the target of the request"));
             }

@@ -1,4 +1,4 @@
-//! What goes on record: the intent before anything happens, the outcome after, and every refusal.
+//! The records that are written: the intent before anything happens, the outcome after, and every refusal.
 
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
     }
 }
 
-/// The same with what the policy judged by, so that the decision can be made again: all but the arguments and free claims.
+/// The same with what the policy judged by, so that the decision can be made again: all but the arguments and
+/// free claims.
 fn judged(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {
     let facts = principal.map(Principal::facts);
     Record {
@@ -67,8 +68,8 @@ pub fn intent(
     put(gateway, intent)
 }
 
-/// Records that a message has passed all checks, before it is carried out: the intent of a call, or the event of
-/// anything else.
+/// Records that a message has passed all checks, before it is carried out: the intent of a call, or the event
+/// of anything else.
 ///
 /// # Errors
 /// As for [`intent`].

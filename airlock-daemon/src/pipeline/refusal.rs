@@ -13,11 +13,12 @@ use crate::mcp::revision::Revision;
 use super::Stage;
 use super::kind::{Noun, Subject, recorded};
 
-/// Why a call is not carried out. Boxed: refusals are rare, and every result on the path would carry their size.
+/// The reason why a call is not carried out. Boxed: refusals are rare, and every result on the path would
+/// carry their size.
 #[derive(Debug, Clone)]
 pub struct Refusal(Box<Details>);
 
-/// What a [`Refusal`] says.
+/// The content of a [`Refusal`].
 #[derive(Debug, Clone)]
 pub struct Details {
     /// The stage that refused.
@@ -48,13 +49,13 @@ pub struct Details {
     pub detail: Option<String>,
     /// The revision asked for, when it is not spoken here.
     pub requested_revision: Option<String>,
-    /// What binds the record to the call that the policy refused.
+    /// The digest that binds the record to the call that the policy refused.
     pub input_digest: Option<[u8; 32]>,
-    /// What was to be reached: upstream, method, target.
+    /// The upstream, the method and the target that were to be reached.
     pub aim: Aim,
 }
 
-/// What a request was after, as far as it was understood.
+/// The aim of a request, as far as it was understood.
 #[derive(Debug, Clone, Default)]
 pub struct Aim {
     /// The upstream's name.
@@ -69,7 +70,7 @@ pub struct Aim {
     pub called: Option<Arc<str>>,
     /// The revision that the client speaks, where the policy is asked.
     pub revision: Option<Revision>,
-    /// Whether the client wants a task for it (2025-11-25, `params.task`).
+    /// True where the client wants a task for it (2025-11-25, `params.task`).
     pub as_task: bool,
 }
 
@@ -96,7 +97,7 @@ impl Aim {
         self.as_task = as_task;
     }
 
-    /// What binds a record of this to the call with these arguments.
+    /// The digest that binds a record of this to the call with these arguments.
     pub fn digest(&self, arguments: &str) -> [u8; 32] {
         let text = |part: &Option<Arc<str>>| part.clone().unwrap_or_else(|| "".into());
         let target = self.whole.as_deref().or(self.target.as_deref());
@@ -194,7 +195,8 @@ impl Refusal {
         response(self.id.as_ref().map(Id::as_json), self.code, &self.message(), &data)
     }
 
-    /// The code's name, why, and when to come back: most clients show their users and their models nothing else.
+    /// The code's name, the reason, and when to come back: most clients show their users and their models
+    /// nothing else.
     fn message(&self) -> String {
         let (title, reason) = (self.title(), self.reason.trim_end_matches('.'));
         let colon = if reason.is_empty() { "" } else { ": " };
@@ -215,7 +217,8 @@ impl Refusal {
             code::UNSUPPORTED_VERSION => "Unsupported protocol version",
             code::INTERNAL_ERROR => "Internal error",
             code::CANCELLED => "Cancelled",
-            // Ours are those of HTTP. The status may be another: to a legacy client most errors are answers like any other.
+            // Ours are those of HTTP. The status may be another: to a legacy client most errors are answers
+            // like any other.
             code => u16::try_from(code)
                 .ok()
                 .and_then(|code| StatusCode::from_u16(code).ok())

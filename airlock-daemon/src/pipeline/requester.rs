@@ -23,7 +23,7 @@ pub struct Requester {
     pub session: Option<Arc<str>>,
     /// The client's revision.
     pub revision: Revision,
-    /// What the client can do for a server.
+    /// The capabilities of the client that servers may use.
     pub capabilities: ClientCapabilities,
     /// The level from which on log messages reach the client, where it has named one.
     pub level: Option<Level>,

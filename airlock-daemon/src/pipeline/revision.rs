@@ -136,8 +136,8 @@ pub fn no_id(subject: &str) -> Refusal {
     refused(format!("{subject} needs an `id`"), code::INVALID_REQUEST)
 }
 
-/// The revision that a session begins with: an unknown one is answered with one that is spoken here (2025-11-25,
-/// "Version negotiation").
+/// The revision that a session begins with: an unknown one is answered with one that is spoken here
+/// (2025-11-25, "Version negotiation").
 ///
 /// # Errors
 /// 400 where the client names none.

@@ -1,4 +1,5 @@
-//! Which upstream? At `/mcp/{upstream}` names are the upstream's own; at `/mcp` they say whose they are ([`naming`]).
+//! The choice of the upstream. At `/mcp/{upstream}` names are the upstream's own; at `/mcp` they say whose
+//! they are ([`naming`]).
 
 use std::sync::Arc;
 

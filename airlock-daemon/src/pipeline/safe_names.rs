@@ -46,8 +46,8 @@ pub struct Own {
 /// The server's own name of the target of a message; `server` has the client's name without the server's.
 ///
 /// # Errors
-/// An unknown name; the policy's refusal of the list where that has to be asked for; an upstream that does not
-/// list.
+/// An unknown name; the policy's refusal of the list where that has to be asked for; an upstream that does
+/// not list.
 pub async fn own(
     gateway: &Gateway,
     who: &Requester,

@@ -1,9 +1,9 @@
 //! Handles that come back from clients: request states, cursors, task ids.
 //!
-//! A handle is sealed (AES-256-GCM-SIV, RFC 8452) under a key that is made at the start and never leaves the process, with
-//! what it is, whose it is and what it is for as associated data. So it is worthless to another principal, at another
-//! upstream and for another use; and nothing needs to be remembered for it. Sealing the same thing twice gives the same
-//! handle: a task keeps its name.
+//! A handle is sealed (AES-256-GCM-SIV, RFC 8452) under a key that is made at the start and never leaves the
+//! process, with what it is, whose it is and what it is for as associated data. So it is worthless to another
+//! principal, at another upstream and for another use; and nothing needs to be remembered for it. Sealing the
+//! same thing twice gives the same handle: a task keeps its name.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use crate::auth::principal::Identity;
 /// Longest handle that is looked at, in bytes.
 const MAX: usize = 64 * 1024;
 
-/// What a handle is.
+/// The kind of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Where a list goes on.
@@ -45,12 +45,12 @@ impl Sealer {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals `payload` for `owner`, to be opened with the same purpose and scope only. The scope says what the handle is
-    /// for, such as upstream and method.
+    /// Seals `payload` for `owner`, to be opened with the same purpose and scope only. The scope says what
+    /// the handle is for, such as upstream and method.
     pub fn seal(&self, purpose: Purpose, owner: &Identity, scope: &[&str], payload: &[u8]) -> String {
         let mut sealed = payload.to_vec();
-        // The one nonce is what makes equal things equal; this cipher bears that by design. It fails only for payloads
-        // beyond 2^36 bytes, and an empty handle opens for nobody.
+        // The one nonce is what makes equal things equal; this cipher bears that by design. It fails only for
+        // payloads beyond 2^36 bytes, and an empty handle opens for nobody.
         match self.0.seal_in_place_append_tag(nonce(), aad(purpose, owner, scope), &mut sealed) {
             Ok(()) => URL_SAFE_NO_PAD.encode(&sealed),
             Err(_) => String::new(),

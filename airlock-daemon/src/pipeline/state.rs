@@ -1,5 +1,5 @@
-//! The `requestState` that a modern client brings back with its answers: sealed for its principal, endpoint, upstream,
-//! method, target and arguments. To anybody and for anything else it is worthless.
+//! The `requestState` that a modern client brings back with its answers: sealed for its principal, endpoint,
+//! upstream, method, target and arguments. To anybody and for anything else it is worthless.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Ticket {
     }
 }
 
-/// What a state is for.
+/// The purpose of a state.
 pub struct Scope<'a> {
     /// The endpoint's path.
     pub endpoint: &'a str,
@@ -63,24 +63,24 @@ pub struct Scope<'a> {
     pub upstream: &'a str,
     /// The method.
     pub method: &'a str,
-    /// What the request is aimed at, by the upstream's own name.
+    /// The target of the request, by the upstream's own name.
     pub target: &'a str,
     /// The arguments as received.
     pub arguments: &'a str,
 }
 
-/// What a state says.
+/// The content of a state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// When it expires, in seconds since the Unix epoch.
     pub until: u64,
-    /// What the client was asked.
+    /// The keys of the questions that the client was asked.
     pub keys: Vec<String>,
     /// The call that waits here.
     pub parked: Option<Ticket>,
     /// The upstream's own state.
     pub upstream: Option<String>,
-    /// What was answered without the client.
+    /// The answers that were given without the client.
     pub answered: Vec<(String, String)>,
 }
 
@@ -106,7 +106,7 @@ impl State {
     }
 }
 
-/// What a client brings back.
+/// A state and the answers that a client brings back with it.
 pub struct Back {
     state: String,
     answers: Vec<(String, String)>,

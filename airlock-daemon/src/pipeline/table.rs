@@ -147,7 +147,7 @@ pub(super) static TEMPLATES_LIST: List = List {
     capability: Capability::Resources,
     call: &RESOURCES_READ,
 };
-/// Of the legacy era only: nobody else is offered the capability.
+/// The list of tasks, of the legacy era only: nobody else is offered the capability.
 pub(super) static TASKS_LIST: List = List {
     method: "tasks/list",
     entries: "tasks",

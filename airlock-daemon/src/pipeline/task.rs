@@ -1,8 +1,8 @@
 //! Ids of tasks: sealed for the principal whose call became the task, and opened for nobody else.
 //!
-//! A server knows its tasks by ids that whoever learns one may use. So clients never see them: they get handles
-//! ([`super::seal`]), which name the same task for as long as this process lives. At the merged endpoint a handle says also
-//! whose it is ([`naming`]).
+//! A server knows its tasks by ids, and whoever learns an id may use it. So clients never see ids: they get
+//! handles ([`super::seal`]), which name the same task for as long as this process lives. At the merged
+//! endpoint a handle says also whose it is ([`naming`]).
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ impl<'a> Ids<'a> {
     /// Names the tasks in what a server answers to a call.
     ///
     /// # Errors
-    /// What is wrong with the result, for the operator.
+    /// The fault of the result, in words for the operator.
     pub fn result(&self, kind: &Call, can: ClientCapabilities, text: String) -> Result<String, String> {
         if !mentions(&text, "taskId") && kind.tasks != Tasks::Itself {
             return Ok(text);
@@ -127,7 +127,7 @@ impl<'a> Ids<'a> {
             changed |= self.name(&mut result)?;
         }
         if kind.tasks == Tasks::Itself {
-            // What another reader could read in another way is not judged by one of its readings.
+            // A text that another reader could read in another way is not judged by one of its readings.
             strict::check(&text).map_err(|error| format!("its task is not clear: {error}"))?;
             answerable(&result, can)?;
         }
@@ -147,7 +147,7 @@ impl<'a> Ids<'a> {
     /// Names one task of a list.
     ///
     /// # Errors
-    /// What is wrong with its id, for the operator.
+    /// The fault of its id, in words for the operator.
     pub fn entry(&self, task: &mut Object<'_>) -> Result<(), String> {
         self.related(task)?;
         self.name(task).map(|_| ())
@@ -156,7 +156,7 @@ impl<'a> Ids<'a> {
     /// Names the tasks in the parameters of what a server says by itself, a notification or a question.
     ///
     /// # Errors
-    /// What is wrong with them, for the operator.
+    /// The fault of the parameters, in words for the operator.
     pub fn said(&self, method: &str, params: String) -> Result<String, String> {
         if !mentions(&params, "taskId") {
             return Ok(params);
@@ -169,8 +169,8 @@ impl<'a> Ids<'a> {
         Ok(if changed { object.write() } else { params })
     }
 
-    /// Gives the server its own id of the task that what a client sends belongs to: parameters of a request, or the result of
-    /// an answer.
+    /// Gives the server its own id of the task that a client's message belongs to; the object is the
+    /// parameters of a request, or the result of an answer.
     ///
     /// # Errors
     /// [`Unknown`] where it names a task that is not the client's.
@@ -227,7 +227,7 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// Whether a text may hold a member of that name: spelled out, or with an escape in it.
+/// True for a text that may hold a member of that name: spelled out, or with an escape in it.
 fn mentions(text: &str, name: &str) -> bool {
     text.contains(name) || text.contains("\\u") || (name.contains('/') && text.contains("\\/"))
 }
@@ -236,7 +236,8 @@ fn parse(text: &str) -> Result<Object<'_>, String> {
     Object::parse(text).map_err(|error| format!("what it says of a task is no object: {error}"))
 }
 
-/// A task may ask its client only for what the client has said it can do; never for roots, which are not the client's to give.
+/// A task may ask its client only for what the client has said it can do; never for roots, which are not the
+/// client's to give.
 fn answerable(task: &Object<'_>, can: ClientCapabilities) -> Result<(), String> {
     if let Some(name) = variant(task, &["inputRequests"]) {
         return Err(format!("its task has a member `{name}`, which some read as `inputRequests`"));
