@@ -135,3 +135,39 @@ fn faults_of_links_are_found() {
     assert_eq!(fault("docs/edge.md", text, "policy.md"), None);
     assert!(fault("docs/edge.md", text, "policy.md#nowhere").is_some());
 }
+
+fn is_rust(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|kind| kind == "rs")
+}
+
+#[test]
+fn every_test_of_the_product_is_on_the_page_of_tests() {
+    let page = fs::read_to_string(root().join("docs/testing.md")).expect("the page");
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let mut there = BTreeSet::new();
+    for (dir, prefix) in [
+        ("tests/promises", ""),
+        ("tests/promises/adversary", "adversary/"),
+        ("airlock-daemon/tests", "airlock-daemon/tests/"),
+    ] {
+        for entry in fs::read_dir(root().join(dir)).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            // A folder without a file of its name beside it is a test by itself.
+            let is_test = if path.is_dir() {
+                let main = ["main.rs", "mod.rs"].iter().any(|main| path.join(main).is_file());
+                main && name != "adversary"
+            } else {
+                is_rust(&name) && !matches!(&*name, "main.rs" | "mod.rs")
+            };
+            if is_test {
+                there.insert(format!("{prefix}{name}"));
+            }
+        }
+    }
+    let missing: Vec<_> = there.iter().filter(|name| !named.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/testing.md does not name {missing:?}");
+    let files = named.iter().filter(|name| is_rust(name) && !name.starts_with("tests"));
+    let gone: Vec<_> = files.filter(|name| **name != "tests.rs" && !there.contains(**name)).collect();
+    assert!(gone.is_empty(), "docs/testing.md names {gone:?}, which are not there");
+}
