@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::audit::Event;
-use crate::mcp::client::{ClientCapabilities, ClientCapability};
+use crate::mcp::client::ELICIT;
 use crate::mcp::error::code;
-use crate::mcp::object::{Object, quote};
+use crate::mcp::jsonrpc;
+use crate::mcp::object::Object;
 use crate::mcp::strict;
 use crate::upstream::ask::Answered;
 use crate::upstream::pool::Upstream;
@@ -17,13 +18,6 @@ use crate::pipeline::authorize::{Wish, authorize};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::{Gateway, Refusal, decode, record};
-
-/// Asks the user something.
-pub const ELICIT: &str = "elicitation/create";
-/// Asks for the client's model.
-pub const SAMPLE: &str = "sampling/createMessage";
-/// Asks for folders.
-pub const ROOTS: &str = "roots/list";
 
 /// Why a client is not asked.
 #[derive(Debug)]
@@ -40,10 +34,14 @@ impl Unasked {
     /// The answer that the server gets instead of the client's.
     pub fn answer(&self, method: &str) -> Answered {
         match self {
-            Self::NotDeclared => Err(error(code::METHOD_NOT_FOUND, "the client does not offer this")),
-            Self::Malformed(reason) => Err(error(code::INVALID_PARAMS, reason)),
+            Self::NotDeclared => {
+                Err(jsonrpc::fault(code::METHOD_NOT_FOUND, "the client does not offer this"))
+            }
+            Self::Malformed(reason) => Err(jsonrpc::fault(code::INVALID_PARAMS, reason)),
             Self::Refused(_) if method == ELICIT => Ok(r#"{"action":"decline"}"#.to_owned()),
-            Self::Refused(_) => Err(error(code::INTERNAL_ERROR, "the client is not asked this here")),
+            Self::Refused(_) => {
+                Err(jsonrpc::fault(code::INTERNAL_ERROR, "the client is not asked this here"))
+            }
         }
     }
 }
@@ -53,13 +51,8 @@ pub fn unanswered(method: &str) -> Answered {
     if method == ELICIT {
         Ok(r#"{"action":"cancel"}"#.to_owned())
     } else {
-        Err(error(code::INTERNAL_ERROR, "the client did not answer"))
+        Err(jsonrpc::fault(code::INTERNAL_ERROR, "the client did not answer"))
     }
-}
-
-/// A JSON-RPC error object, as JSON text.
-pub fn error(code: i32, message: &str) -> String {
-    format!(r#"{{"code":{code},"message":{}}}"#, quote(message))
 }
 
 /// Checks a question and records it; what the client gets is what was checked.
@@ -77,7 +70,7 @@ pub fn check(
     let object = Object::parse(params).map_err(|_| Unasked::Malformed("`params` must be an object"))?;
     let arguments: &RawValue =
         serde_json::from_str(params).map_err(|_| Unasked::Malformed("`params` must be an object"))?;
-    if !declared(who.capabilities, method, &object) {
+    if !who.capabilities.answers(method, &object) {
         return Err(Unasked::NotDeclared);
     }
     let aim =
@@ -93,59 +86,10 @@ pub fn check(
     })
 }
 
-/// True where a client said that it can answer this.
-fn declared(can: ClientCapabilities, method: &str, params: &Object<'_>) -> bool {
-    match method {
-        ELICIT => match params.string("mode").as_deref() {
-            Some("form") => can.has(ClientCapability::ElicitForm),
-            None if params.get("mode").is_none() => can.has(ClientCapability::ElicitForm),
-            Some("url") => can.has(ClientCapability::ElicitUrl),
-            _ => false,
-        },
-        SAMPLE => {
-            let with_tools = params.get("tools").is_some() || params.get("toolChoice").is_some();
-            can.has(ClientCapability::Sample) && (!with_tools || can.has(ClientCapability::SampleTools))
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_was_declared_is_asked() {
-        let form = r#"{"elicitation":{}}"#;
-        let url = r#"{"elicitation":{"url":{}}}"#;
-        let model = r#"{"sampling":{}}"#;
-        let tools = r#"{"sampling":{"tools":{}}}"#;
-        for (capabilities, method, params, expected) in [
-            (form, ELICIT, r#"{"message":"?"}"#, true),
-            (form, ELICIT, r#"{"mode":"form"}"#, true),
-            (form, ELICIT, r#"{"mode":"url"}"#, false),
-            (url, ELICIT, r#"{"mode":"url"}"#, true),
-            (url, ELICIT, r"{}", false),
-            (url, ELICIT, r#"{"mode":7}"#, false),
-            (form, ELICIT, r#"{"mode":"other"}"#, false),
-            (form, SAMPLE, r"{}", false),
-            (model, SAMPLE, r"{}", true),
-            (model, SAMPLE, r#"{"tools":[]}"#, false),
-            (model, SAMPLE, r#"{"toolChoice":{}}"#, false),
-            (tools, SAMPLE, r#"{"tools":[]}"#, true),
-            (tools, ROOTS, r"{}", false),
-            ("{}", ELICIT, r"{}", false),
-        ] {
-            let params = Object::parse(params).expect("params");
-            let can = ClientCapabilities::parse(capabilities);
-            assert_eq!(
-                declared(can, method, &params),
-                expected,
-                "{capabilities} {method} {}",
-                params.write()
-            );
-        }
-    }
+    use crate::mcp::client::SAMPLE;
 
     #[test]
     fn a_server_always_gets_an_answer_that_it_can_read() {

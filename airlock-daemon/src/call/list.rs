@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
@@ -118,7 +119,7 @@ async fn ask(
         }
         let mut pending = link
             .request(Takes::List, |id| {
-                driver::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
+                jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
             })
             .await
             .ok_or_else(|| upstream.ended(&link.ending()))?;

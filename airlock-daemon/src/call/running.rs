@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::error::code;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::{Era, Revision};
@@ -23,12 +24,13 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::link::{Pending, Reply, Takes};
 use crate::upstream::pool::Upstream;
 
-use super::ask::{self, ROOTS, Unasked};
+use super::ask::{self, Unasked};
 use super::open::{Open, failed};
 use super::required::{self, ROUNDS, Required};
 use super::rewrite;
 use super::talk::{Question, Round, Talk, To};
 use super::written::{self, Said, Writer, Writing};
+use crate::mcp::client::{ELICIT, ROOTS};
 use crate::pipeline::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
@@ -304,7 +306,7 @@ impl Running {
             let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
             let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
             let may = |one: &&RawValue| {
-                ask::check(&self.open.gateway, who, &self.upstream, ask::ELICIT, one.get()).is_ok()
+                ask::check(&self.open.gateway, who, &self.upstream, ELICIT, one.get()).is_ok()
             };
             (strict::check(&data).is_ok() && asked.iter().all(may)).then_some(())
         };
@@ -312,7 +314,7 @@ impl Running {
             return None;
         }
         let reason = "the server needs an answer that cannot be asked for here";
-        Some(Event::Error(ask::error(code::INTERNAL_ERROR, reason)))
+        Some(Event::Error(jsonrpc::fault(code::INTERNAL_ERROR, reason)))
     }
 
     fn wrong(&self, detail: impl Into<String>) -> Event {
@@ -467,7 +469,7 @@ impl Running {
             let detail = "it changed its era in the middle of a call".to_owned();
             return Err(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail });
         }
-        let write = |id: u64| driver::request(id, self.kind.method, &numbered(sent, id));
+        let write = |id: u64| jsonrpc::request(id, self.kind.method, &numbered(sent, id));
         let pending = link.request_mirrored(Takes::Everything, self.mirrored.clone(), write).await;
         pending.ok_or_else(|| self.upstream.ended(&link.ending()))
     }

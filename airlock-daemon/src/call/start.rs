@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::mcp::capability::Capability;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
@@ -251,7 +252,7 @@ async fn send(
         let sent = link
             .request_mirrored(Takes::Everything, mirrored.clone(), |id| {
                 (text, token) = driver::params(facts.era, params.clone(), who.capabilities, id);
-                driver::request(id, kind.method, &text)
+                jsonrpc::request(id, kind.method, &text)
             })
             .await;
         if let Some(pending) = sent {

@@ -12,8 +12,10 @@ use crate::call::ask;
 use crate::call::running::draining;
 use crate::call::subscribe::{EACH, SUBSCRIBE};
 use crate::limits::budget::{Account, Charge, What};
+use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
+use crate::mcp::uri::wholes;
 use crate::pipeline::authorize::{Wish, permits};
 use crate::pipeline::kind::Noun;
 use crate::pipeline::requester::Requester;
@@ -26,7 +28,6 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
 
 use super::outbox::dropped;
-use super::reply::notification;
 use super::session::Session;
 
 /// Most resources of one server that a session hears of.
@@ -190,7 +191,7 @@ async fn hear_of_policy(session: Weak<Session>, gateway: Arc<Gateway>, mut ended
         };
         let Some(outbox) = session.standing(&gateway.metrics) else { return };
         for (method, _) in lists_of(heard.iter().filter_map(|name| gateway.upstreams.get(name))) {
-            outbox.push(notification(method, "{}"));
+            outbox.push(jsonrpc::notification(method, "{}"));
         }
     }
 }
@@ -281,7 +282,7 @@ impl Ear {
         let Order { uri, begins, done } = order;
         let mut charge = None;
         if begins && !self.watched.contains_key(&uri) {
-            let refuse = |reason: &str| ask::error(crate::mcp::error::code::INVALID_PARAMS, reason);
+            let refuse = |reason: &str| jsonrpc::fault(crate::mcp::error::code::INVALID_PARAMS, reason);
             if self.watched.len() >= MAX_WATCHED {
                 let _ = done.send(Ok(Err(refuse("too many subscriptions"))));
                 return;
@@ -322,7 +323,7 @@ impl Ear {
         match notice {
             Notice::Notification(method, params) => {
                 if let Some(params) = self.passed(&who, &method, params) {
-                    outbox.push(notification(&method, &params));
+                    outbox.push(jsonrpc::notification(&method, &params));
                 }
             }
             Notice::Dropped(count) => {
@@ -331,7 +332,7 @@ impl Ear {
                 }
                 for (method, params) in missed(self.watched.keys()) {
                     if let Some(params) = self.passed(&who, &method, params) {
-                        outbox.push(notification(&method, &params));
+                        outbox.push(jsonrpc::notification(&method, &params));
                     }
                 }
             }
@@ -359,7 +360,7 @@ impl Ear {
         }
         match method {
             UPDATED => updated(&self.gateway, who, &self.upstream, self.merged, &params, |uri| {
-                covers(|whole| self.watched.contains_key(whole), uri)
+                wholes(uri).any(|whole| self.watched.contains_key(whole))
             }),
             "notifications/message" => who.hears(&params).then_some(params),
             "notifications/tasks/status" if who.revision >= Revision::V20251125 => {
@@ -399,36 +400,4 @@ pub(super) fn updated(
     // Set in any case: of a member that is given twice the other one goes.
     object.set("uri", quote(&shown));
     Some(object.write())
-}
-
-/// True where a change of `uri` is one of a subscribed resource: of itself, or of one that it is a part of.
-pub(super) fn covers(watched: impl Fn(&str) -> bool, uri: &str) -> bool {
-    watched(uri)
-        || uri
-            .match_indices('/')
-            .any(|(at, _)| uri.get(..at).is_some_and(&watched) || uri.get(..=at).is_some_and(&watched))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn a_part_belongs_to_its_whole() {
-        let watched: HashSet<String> =
-            ["docs://guide", "docs://notes/", "test://x"].map(str::to_owned).into();
-        for (uri, covered) in [
-            ("docs://guide", true),
-            ("docs://guide/one", true),
-            ("docs://notes/one/two", true),
-            ("docs://guidebook", false),
-            ("docs://notes", false),
-            ("docs://other", false),
-            ("", false),
-        ] {
-            assert_eq!(covers(|whole| watched.contains(whole), uri), covered, "{uri}");
-        }
-    }
 }

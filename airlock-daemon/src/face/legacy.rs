@@ -13,6 +13,7 @@ use crate::call::start::{self, Cancellation};
 use crate::call::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::{Envelope, Id};
+use crate::mcp::jsonrpc;
 use crate::mcp::level::Level;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
@@ -142,7 +143,7 @@ impl Legacy<'_> {
     ) -> Result<Reply, Refusal> {
         let who = self.requester(session);
         if method == Method::Ping {
-            return Ok(Reply::Json(StatusCode::OK, reply::result(&id, "{}")));
+            return Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, "{}")));
         }
         if let Some(method) = [SUBSCRIBE, UNSUBSCRIBE].into_iter().find(|known| *known == name) {
             return self.subscribe(session, &who, method, &params, &id).await;
@@ -186,11 +187,11 @@ impl Legacy<'_> {
         let text = match answered {
             Ok(Ok(_)) => {
                 open.end(Outcome::Ok, 2, None);
-                reply::result(id, "{}")
+                jsonrpc::result(id, "{}")
             }
             Ok(Err(error)) => {
                 open.end(Outcome::Error, error.len(), None);
-                reply::error(id, &error)
+                jsonrpc::error(id, &error)
             }
             Err(error) => {
                 open.end(failed(&error), 0, Some(&error));
@@ -211,9 +212,9 @@ impl Legacy<'_> {
         let text = match level::set(self.gateway, who, self.endpoint, params).await? {
             Ok(_) => {
                 session.set_level(level);
-                reply::result(id, "{}")
+                jsonrpc::result(id, "{}")
             }
-            Err(error) => reply::error(id, &error),
+            Err(error) => jsonrpc::error(id, &error),
         };
         Ok(Reply::Json(StatusCode::OK, text))
     }
@@ -254,7 +255,7 @@ impl Legacy<'_> {
             offer.capabilities,
             driver::implementation(),
         );
-        Ok(Reply::Opened(reply::result(id, &result), Arc::clone(&session.id)))
+        Ok(Reply::Opened(jsonrpc::result(id, &result), Arc::clone(&session.id)))
     }
 
     /// Learns of the servers of the endpoint what they have for clients of this era, all at once. Nothing

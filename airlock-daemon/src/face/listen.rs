@@ -13,7 +13,9 @@ use crate::limits::budget::{Account, Charge, What};
 use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::Id;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
+use crate::mcp::uri::wholes;
 use crate::pipeline::asked::Asked;
 use crate::pipeline::authorize::{Wish, authorize, nothing_to_hear};
 use crate::pipeline::kind::Noun;
@@ -25,8 +27,8 @@ use crate::upstream::driver;
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::{Interest, Notice, Subscription};
 
-use super::ears::{LISTS, UPDATED, covers, lists_of, may, missed, updated};
-use super::reply::{self, Reply, notification};
+use super::ears::{LISTS, UPDATED, lists_of, may, missed, updated};
+use super::reply::Reply;
 
 /// The method.
 pub(super) const LISTEN: &str = "subscriptions/listen";
@@ -276,7 +278,7 @@ impl Listening {
             this.id,
             driver::implementation()
         );
-        let result = reply::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
+        let result = jsonrpc::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
         let _ = timeout(PATIENCE, this.client.send(Kept::anyway(&this.account, result))).await;
     }
 
@@ -303,7 +305,7 @@ impl Listening {
         let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
             Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => params,
             None if method == UPDATED => {
-                let is_subscribed = |uri: &str| covers(|whole| part.uris.contains(whole), uri);
+                let is_subscribed = |uri: &str| wholes(uri).any(|whole| part.uris.contains(whole));
                 let (gateway, who) = (&self.gateway, &self.who);
                 match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
                     Some(params) => params,
@@ -340,7 +342,7 @@ impl Listening {
         meta.set(META_SUBSCRIPTION, self.id.as_json());
         params.set("_meta", meta.write());
         // A message that finds no room is missed, as is one that comes while nobody listens.
-        let Ok(kept) = Kept::new(&self.account, notification(method, &params.write()), None) else {
+        let Ok(kept) = Kept::new(&self.account, jsonrpc::notification(method, &params.write()), None) else {
             self.gateway.metrics.messages_dropped(1);
             return true;
         };

@@ -8,6 +8,7 @@ use crate::auth::principal::Principal;
 use crate::call::start;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::envelope::Envelope;
+use crate::mcp::jsonrpc;
 use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
@@ -52,7 +53,7 @@ pub async fn serve(
         Method::Discover => {
             admit(gateway, &who, endpoint, Asked::Own(method.label())).await?;
             let text = discover(gateway, context, principal, endpoint)?;
-            Ok(Reply::Json(StatusCode::OK, reply::result(&id, &text)))
+            Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, &text)))
         }
         _ if name == LISTEN => listen::open(gateway, &who, endpoint, &params, id).await,
         _ => match Kind::of(method) {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::budget::Account;
 use crate::limits::kept::Kept;
+use crate::mcp::jsonrpc;
+use crate::mcp::object::quote;
 use crate::mcp::revision::Revision;
 use crate::observe::metrics::Metrics;
 
@@ -273,9 +275,9 @@ impl Drop for Reader {
 
 /// The message that stands for those that were dropped.
 pub(super) fn dropped(count: u64) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"warning","logger":"airlock","data":"{count} messages were dropped: the client did not read them in time"}}}}"#
-    )
+    let data = format!("{count} messages were dropped: the client did not read them in time");
+    let params = format!(r#"{{"level":"warning","logger":"airlock","data":{}}}"#, quote(&data));
+    jsonrpc::notification("notifications/message", &params)
 }
 
 /// Reads an event id: the stream, and the number in it.

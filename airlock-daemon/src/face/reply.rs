@@ -15,6 +15,7 @@ use crate::call::{list, parked};
 use crate::limits::kept::Kept;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::pipeline::kind::List;
 use crate::pipeline::refusal::Aim;
@@ -93,20 +94,6 @@ pub(super) async fn quietly(running: &mut Running, first: Option<Event>) -> Even
     }
 }
 
-/// A JSON-RPC response with a result.
-pub fn result(id: &Id, result: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
-}
-
-/// A JSON-RPC response with an upstream's error object.
-pub fn error(id: &Id, error: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
-}
-
-pub(super) fn notification(method: &str, params: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","method":{},"params":{params}}}"#, crate::mcp::object::quote(method))
-}
-
 /// Answers a list.
 ///
 /// # Errors
@@ -124,11 +111,11 @@ pub async fn list(
     let (status, text) = match listed {
         Ok(text) => {
             let text = Shape::list(era, text).map_err(|detail| invalid(endpoint, detail))?;
-            (StatusCode::OK, result(id, &text))
+            (StatusCode::OK, jsonrpc::result(id, &text))
         }
         Err(text) => {
             let (status, text) = Shape { era, cacheable: false }.error(text);
-            (status, error(id, &text))
+            (status, jsonrpc::error(id, &text))
         }
     };
     Ok(Reply::Json(status, text))
@@ -155,7 +142,9 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
         // A call that is still quiet has nothing to say: its stream begins empty.
         let first = match &event {
             None => Some(String::new()),
-            Some(Event::Notification(method, params)) if !is_silent => Some(notification(method, params)),
+            Some(Event::Notification(method, params)) if !is_silent => {
+                Some(jsonrpc::notification(method, params))
+            }
             Some(_) => None,
         };
         if let Some(first) = first {
@@ -171,7 +160,7 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
         match event {
             Event::Notification(..) => {}
             Event::Ask(ask) => match park(call, ask) {
-                Ok(text) => return Ok(Reply::Json(StatusCode::OK, result(&id, &text))),
+                Ok(text) => return Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, &text))),
                 Err(goes_on) => call = *goes_on,
             },
             Event::Cancelled => return Ok(Reply::nothing()),
@@ -259,7 +248,7 @@ pub(super) async fn carry(
             None => running.next().await,
         };
         match event {
-            Event::Notification(method, params) => outbox.push(notification(&method, &params)),
+            Event::Notification(method, params) => outbox.push(jsonrpc::notification(&method, &params)),
             Event::Ask(ask) => match session.ask(ask, patience) {
                 Ok((text, id)) => {
                     questions.retain(Question::is_open);
@@ -276,7 +265,7 @@ pub(super) async fn carry(
     };
     for question in questions.iter().filter(|question| question.is_open()) {
         let params = format!(r#"{{"requestId":{},"reason":"the call has ended"}}"#, question.id);
-        outbox.push(notification("notifications/cancelled", &params));
+        outbox.push(jsonrpc::notification("notifications/cancelled", &params));
     }
     if matches!(last, Event::Cancelled) {
         return None;
@@ -301,11 +290,11 @@ pub(super) fn finish(
     aim: &Aim,
 ) -> Result<(StatusCode, String), Refusal> {
     match event {
-        Event::Result(text) => Ok((StatusCode::OK, result(id, &text))),
+        Event::Result(text) => Ok((StatusCode::OK, jsonrpc::result(id, &text))),
         Event::Error(text) => {
             let shape = Shape { era: who.revision.era(), cacheable: false };
             let (status, text) = shape.error(text);
-            Ok((status, error(id, &text)))
+            Ok((status, jsonrpc::error(id, &text)))
         }
         Event::Failed(failure) => Err(upstream::failed(&failure).id(Some(id)).about(aim)),
         Event::Notification(..) | Event::Ask(_) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
@@ -353,12 +342,12 @@ async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: Stri
             Event::Ask(ask) => match park(call, ask) {
                 // The call is in other hands from here on.
                 Ok(text) => {
-                    let text = result(&id, &text);
+                    let text = jsonrpc::result(&id, &text);
                     break Kept::new(&account, text, None).unwrap_or_else(|_| Kept::lost(&account));
                 }
                 Err(goes_on) => call = *goes_on,
             },
-            Event::Notification(method, params) => message = notification(&method, &params),
+            Event::Notification(method, params) => message = jsonrpc::notification(&method, &params),
             Event::Cancelled => return,
             last => {
                 let text = last_word(last, &id, call.gateway(), call.who(), call.aim());

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::ask::{ELICIT, unanswered};
+use crate::call::ask::unanswered;
 use crate::limits::budget::{Charge, What};
+use crate::mcp::client::ELICIT;
 use crate::mcp::envelope::Id;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::observe::metrics::Metrics;
 use crate::upstream::ask::{Answered, Ask};
@@ -189,7 +191,7 @@ impl Drop for Question {
 /// A server's question as a request of ours.
 fn request(id: &Id, ask: &Ask) -> String {
     let params = with_id(ask).unwrap_or_else(|| ask.params.clone());
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{},"params":{params}}}"#, quote(&ask.method))
+    jsonrpc::request(id, &ask.method, &params)
 }
 
 /// A URL to visit has an id in the legacy era (2025-11-25, "URL mode"); servers of the modern era do not give

@@ -3,6 +3,13 @@
 use super::object::Object;
 use super::revision::Era;
 
+/// Asks the user something.
+pub const ELICIT: &str = "elicitation/create";
+/// Asks for the client's model.
+pub const SAMPLE: &str = "sampling/createMessage";
+/// Asks for folders.
+pub const ROOTS: &str = "roots/list";
+
 /// One thing a client may be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCapability {
@@ -94,6 +101,24 @@ impl ClientCapabilities {
         self.0 == 0
     }
 
+    /// True where the client has said that it answers a question with these parameters. Before 2025-11-25
+    /// there was one mode of elicitation, and no member to name it.
+    pub fn answers(self, method: &str, params: &Object<'_>) -> bool {
+        match method {
+            ELICIT => match params.string("mode").as_deref() {
+                Some("form") => self.has(ClientCapability::ElicitForm),
+                None if params.get("mode").is_none() => self.has(ClientCapability::ElicitForm),
+                Some("url") => self.has(ClientCapability::ElicitUrl),
+                _ => false,
+            },
+            SAMPLE => {
+                let with_tools = params.get("tools").is_some() || params.get("toolChoice").is_some();
+                self.has(ClientCapability::Sample) && (!with_tools || self.has(ClientCapability::SampleTools))
+            }
+            _ => false,
+        }
+    }
+
     /// The set as a `capabilities` object for a server of an era.
     pub fn write(self, era: Era) -> String {
         let mut members = Vec::new();
@@ -147,5 +172,33 @@ mod tests {
         let tasks = ClientCapabilities::default().with(ClientCapability::Tasks);
         assert_eq!(tasks.write(Era::Legacy), "{}");
         assert!(tasks.without(ClientCapability::Tasks).is_empty());
+    }
+
+    #[test]
+    fn only_what_was_declared_is_asked() {
+        let form = r#"{"elicitation":{}}"#;
+        let url = r#"{"elicitation":{"url":{}}}"#;
+        let model = r#"{"sampling":{}}"#;
+        let tools = r#"{"sampling":{"tools":{}}}"#;
+        for (capabilities, method, params, expected) in [
+            (form, ELICIT, r#"{"message":"?"}"#, true),
+            (form, ELICIT, r#"{"mode":"form"}"#, true),
+            (form, ELICIT, r#"{"mode":"url"}"#, false),
+            (url, ELICIT, r#"{"mode":"url"}"#, true),
+            (url, ELICIT, r"{}", false),
+            (url, ELICIT, r#"{"mode":7}"#, false),
+            (form, ELICIT, r#"{"mode":"other"}"#, false),
+            (form, SAMPLE, r"{}", false),
+            (model, SAMPLE, r"{}", true),
+            (model, SAMPLE, r#"{"tools":[]}"#, false),
+            (model, SAMPLE, r#"{"toolChoice":{}}"#, false),
+            (tools, SAMPLE, r#"{"tools":[]}"#, true),
+            (tools, ROOTS, r"{}", false),
+            ("{}", ELICIT, r"{}", false),
+        ] {
+            let params = Object::parse(params).expect("params");
+            let can = ClientCapabilities::parse(capabilities);
+            assert_eq!(can.answers(method, &params), expected, "{capabilities} {method} {}", params.write());
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::jsonrpc;
+use super::object::quote;
+
 /// Codes of JSON-RPC 2.0 and of the MCP specification. Codes of our own are HTTP status numbers: they lie
 /// outside -32768..-32000, which JSON-RPC reserves.
 pub mod code {
@@ -53,9 +56,6 @@ pub struct ErrorData {
 /// The text of a JSON-RPC error response; `id` is JSON text, `null` where none could be read.
 pub fn response(id: Option<&str>, code: i32, message: &str, data: &ErrorData) -> String {
     let data = serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned());
-    format!(
-        r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":{code},"message":{},"data":{data}}}}}"#,
-        id.unwrap_or("null"),
-        super::object::quote(message),
-    )
+    let error = format!(r#"{{"code":{code},"message":{},"data":{data}}}"#, quote(message));
+    jsonrpc::error(id.unwrap_or("null"), &error)
 }

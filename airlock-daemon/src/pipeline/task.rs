@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::auth::principal::{Identity, Principal};
 use crate::mcp::capability::Capability;
-use crate::mcp::client::{ClientCapabilities, ClientCapability};
+use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::variant;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
@@ -246,14 +246,9 @@ fn answerable(task: &Object<'_>, can: ClientCapabilities) -> Result<(), String> 
     let requests = parse(requests)?;
     for key in requests.names() {
         let request = requests.get(key).and_then(|request| Object::parse(request).ok()).unwrap_or_default();
-        let fits = match request.string("method").as_deref() {
-            Some("elicitation/create") => {
-                can.has(ClientCapability::ElicitForm) || can.has(ClientCapability::ElicitUrl)
-            }
-            Some("sampling/createMessage") => can.has(ClientCapability::Sample),
-            _ => false,
-        };
-        if !fits {
+        let method = request.string("method").unwrap_or_default();
+        let params = Object::parse(request.get("params").unwrap_or("{}")).unwrap_or_default();
+        if !can.answers(&method, &params) {
             return Err("its task asks the client for something that the client cannot do".to_owned());
         }
     }
@@ -264,6 +259,7 @@ fn answerable(task: &Object<'_>, can: ClientCapabilities) -> Result<(), String> 
 mod tests {
     use super::super::kind::{TASKS_GET, TASKS_RESULT, TOOLS_CALL};
     use super::*;
+    use crate::mcp::client::ClientCapability;
 
     fn principal(subject: &str, tenant: &str) -> Principal {
         Principal::named(subject, Some(tenant))

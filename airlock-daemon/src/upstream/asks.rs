@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::mcp::client::{ClientCapabilities, ClientCapability};
+use crate::mcp::client::ClientCapabilities;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 
 use super::ask::{Answered, Ask, NO_ROOTS};
@@ -73,8 +74,8 @@ impl Asks {
         let Question { id, method, params } = question;
         let params = params.map_or("{}", RawValue::get);
         let limit = match method {
-            "ping" => return Taken::Answer(result(id, "{}")),
-            "roots/list" => return Taken::Answer(result(id, NO_ROOTS)),
+            "ping" => return Taken::Answer(jsonrpc::result(id, "{}")),
+            "roots/list" => return Taken::Answer(jsonrpc::result(id, NO_ROOTS)),
             "elicitation/create" => MAX_FORM,
             "sampling/createMessage" => MAX_CONVERSATION,
             _ => return Taken::Answer(not_offered(id)),
@@ -120,8 +121,8 @@ impl Waiting {
         tokio::select! {
             biased;
             answered = &mut self.answered => Some(match answered {
-                Ok(Ok(text)) => result(&self.id, &text),
-                Ok(Err(text)) => format!(r#"{{"jsonrpc":"2.0","id":{},"error":{text}}}"#, self.id),
+                Ok(Ok(text)) => jsonrpc::result(&self.id, &text),
+                Ok(Err(text)) => jsonrpc::error(&self.id, &text),
                 Err(_) => error(&self.id, -32603, "nobody answered"),
             }),
             _ = &mut self.withdrawn => None,
@@ -138,29 +139,11 @@ impl Drop for Waiting {
 
 /// True where the server was told that its client can do this.
 fn is_declared(method: &str, params: &str, declared: ClientCapabilities) -> bool {
-    let Ok(params) = Object::parse(params) else { return false };
-    match (method, params.string("mode").as_deref()) {
-        ("sampling/createMessage", _) => {
-            let with_tools = ["tools", "toolChoice"].into_iter().any(|name| params.get(name).is_some());
-            declared.has(ClientCapability::Sample)
-                && (!with_tools || declared.has(ClientCapability::SampleTools))
-        }
-        ("elicitation/create", Some("url")) => declared.has(ClientCapability::ElicitUrl),
-        ("elicitation/create", Some("form")) => declared.has(ClientCapability::ElicitForm),
-        // Before 2025-11-25 there was one mode and no member to name it.
-        ("elicitation/create", None) => {
-            params.get("mode").is_none() && declared.has(ClientCapability::ElicitForm)
-        }
-        _ => false,
-    }
-}
-
-fn result(id: &str, result: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+    Object::parse(params).is_ok_and(|params| declared.answers(method, &params))
 }
 
 fn error(id: &str, code: i32, message: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{message}"}}}}"#)
+    jsonrpc::error(id, &jsonrpc::fault(code, message))
 }
 
 fn not_offered(id: &str) -> String {
@@ -170,6 +153,7 @@ fn not_offered(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::client::ClientCapability;
 
     fn can(capabilities: &[ClientCapability]) -> ClientCapabilities {
         capabilities.iter().fold(ClientCapabilities::default(), |set, each| set.with(*each))

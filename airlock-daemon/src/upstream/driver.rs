@@ -70,11 +70,6 @@ pub fn implementation() -> String {
     format!(r#"{{"name":"airlock","title":"MCP Airlock","version":{}}}"#, quote(env!("CARGO_PKG_VERSION")))
 }
 
-/// A request, as JSON text.
-pub fn request(id: u64, method: &str, params: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
-}
-
 /// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced
 /// by our number.
 ///

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use crate::limits::budget::{Account, Charge, What};
+use crate::mcp::uri::is_part_of;
 
 use super::ask::Ask;
 use super::subscription::{Interest, Notice};
@@ -278,16 +279,9 @@ pub(super) fn wants<'a>(
         "notifications/tools/list_changed" => interest.tools,
         "notifications/prompts/list_changed" => interest.prompts,
         "notifications/resources/list_changed" => interest.resources,
-        UPDATED => uri.is_some_and(|uri| uris.any(|watched| concerns(watched, uri))),
+        UPDATED => uri.is_some_and(|uri| uris.any(|watched| is_part_of(uri, watched))),
         _ => interest.everything,
     }
-}
-
-/// True where `uri` is the watched resource or one below it (2025-11-25, `ResourceUpdatedNotification`).
-fn concerns(watched: &str, uri: &str) -> bool {
-    uri.strip_prefix(watched).is_some_and(|rest| {
-        rest.is_empty() || watched.ends_with('/') || rest.starts_with('/') || rest.starts_with('#')
-    })
 }
 
 #[cfg(test)]

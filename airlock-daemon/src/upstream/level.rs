@@ -2,11 +2,12 @@
 //! beforehand.
 
 use crate::mcp::capability::Capability;
+use crate::mcp::jsonrpc;
 use crate::mcp::level::Level;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 
-use super::driver::{self, Facts, META_LOG_LEVEL};
+use super::driver::{Facts, META_LOG_LEVEL};
 use super::link::{Link, Reply, Takes};
 
 /// The request that sets the level of a legacy server.
@@ -29,7 +30,7 @@ impl Link {
             return;
         }
         let wanted = format!(r#"{{"level":{}}}"#, quote(level.as_str()));
-        let told = self.request(Takes::Result, |id| driver::request(id, SET_LEVEL, &wanted)).await;
+        let told = self.request(Takes::Result, |id| jsonrpc::request(id, SET_LEVEL, &wanted)).await;
         let Some(mut told) = told else { return };
         // The call is sent behind it; the call's deadline holds for this as well.
         loop {

@@ -25,6 +25,7 @@ use crate::auth::principal::Identity;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::depth;
 use crate::mcp::error::code;
+use crate::mcp::jsonrpc;
 use crate::mcp::level::Level;
 use crate::runtime::stream::{BoxStream, split};
 
@@ -406,7 +407,6 @@ impl Drop for PipePending {
 
 /// Tells a legacy server that a call is not waited for any more.
 pub(super) fn cancelled(id: u64) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"nobody waits for the answer"}}}}"#
-    )
+    let params = format!(r#"{{"requestId":{id},"reason":"nobody waits for the answer"}}"#);
+    jsonrpc::notification("notifications/cancelled", &params)
 }

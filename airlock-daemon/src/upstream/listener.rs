@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 
@@ -19,7 +20,7 @@ use super::error::UpstreamError;
 use super::hub::{MAX_WATCHED_EACH, Outbox, wants};
 use super::link::{Pending, Reply, Takes};
 use super::pool::Upstream;
-use super::subscription::{Change, Interest, Notice, Subscriber, error};
+use super::subscription::{Change, Interest, Notice, Subscriber};
 use super::summed::uri_of;
 
 const LISTEN: &str = "subscriptions/listen";
@@ -149,10 +150,13 @@ impl Listener {
         let mut uris = self.uris.clone();
         if watch {
             if !self.upstream.facts().is_some_and(|facts| facts.subscribe) {
-                return Ok(Err(error(-32601, "the server does not tell of changes of its resources")));
+                return Ok(Err(jsonrpc::fault(
+                    -32601,
+                    "the server does not tell of changes of its resources",
+                )));
             }
             if uris.len() >= MAX_WATCHED_EACH {
-                return Ok(Err(error(429, "too many resources are watched")));
+                return Ok(Err(jsonrpc::fault(429, "too many resources are watched")));
             }
             uris.insert(uri);
         } else {
@@ -248,7 +252,7 @@ async fn request(
         params.set("notifications", filter);
         let sent = link
             .request(Takes::Changes, |id| {
-                driver::request(id, LISTEN, &driver::params(Era::Modern, params, who.capabilities, id).0)
+                jsonrpc::request(id, LISTEN, &driver::params(Era::Modern, params, who.capabilities, id).0)
             })
             .await;
         let mut pending = sent.ok_or_else(|| upstream.ended(&link.ending()))?;
@@ -258,7 +262,9 @@ async fn request(
                 // Nothing else may come before it.
                 Some(Reply::Notification(..) | Reply::Ask(_)) => continue,
                 Some(Reply::Error(error)) => Ok(Err(error)),
-                Some(Reply::Result(_)) => Ok(Err(error(-32603, "the server ended the subscription at once"))),
+                Some(Reply::Result(_)) => {
+                    Ok(Err(jsonrpc::fault(-32603, "the server ended the subscription at once")))
+                }
                 None => Err(upstream.ended(&pending.ending())),
             };
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::schema::EraChoice;
 use crate::mcp::client::ClientCapabilities;
+use crate::mcp::jsonrpc;
 use crate::mcp::revision::Era;
 
 use super::driver::{self, Facts};
@@ -151,7 +152,7 @@ async fn within(limit: Duration, method: &'static str, asked: impl Future<Output
 /// Asks one question.
 async fn ask(link: &Link, method: &'static str, params: String) -> Answer {
     let mut pending = link
-        .request(Takes::Result, |id| driver::request(id, method, &params))
+        .request(Takes::Result, |id| jsonrpc::request(id, method, &params))
         .await
         .ok_or_else(|| ended(link.ending()))?;
     loop {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::auth::principal::Identity;
 use crate::config::schema::{Isolation, MergedNames};
+use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Annotations;
 use crate::runtime::pacer::Pacer;
@@ -306,7 +307,7 @@ impl Upstream {
             let mut pending = link
                 .request(Takes::List, |id| {
                     let text = driver::params(facts.era, params, caller.capabilities, id).0;
-                    driver::request(id, shape.method, &text)
+                    jsonrpc::request(id, shape.method, &text)
                 })
                 .await?;
             let result = loop {

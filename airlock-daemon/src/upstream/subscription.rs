@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::principal::{Identity, Token};
 use crate::mcp::client::ClientCapabilities;
+use crate::mcp::jsonrpc;
 use crate::mcp::object::quote;
 use crate::mcp::revision::Era;
 
 use super::ask::{Answered, Ask};
-use super::driver;
 use super::error::UpstreamError;
 use super::hub::{Hub, Kept, Member, Outbox};
 use super::link::{Link, Reply, Takes};
@@ -194,7 +194,7 @@ impl Subscription {
     async fn change(&mut self, uri: &str, watch: bool) -> Result<Answered, UpstreamError> {
         let (answer, answered) = oneshot::channel();
         let _ = self.changes.send(Change { uri: uri.to_owned(), watch, answer }).await;
-        let ended = || Ok(Err(error(-32603, "the subscription has ended")));
+        let ended = || Ok(Err(jsonrpc::fault(-32603, "the subscription has ended")));
         answered.await.unwrap_or_else(|_| ended())
     }
 }
@@ -234,7 +234,7 @@ impl Attendance {
 
     async fn watch(&self, uri: &str) -> Result<Answered, UpstreamError> {
         let _one = self.hub.changing.lock().await;
-        let full = || Ok(Err(error(429, "too many resources are watched")));
+        let full = || Ok(Err(jsonrpc::fault(429, "too many resources are watched")));
         if self.member.is_watched(uri) {
             return if self.member.watch(uri) { Ok(Ok("{}".to_owned())) } else { full() };
         }
@@ -242,7 +242,10 @@ impl Attendance {
         let asking = async {
             let (link, facts) = self.upstream.link(&self.who.caller()).await?;
             if !facts.subscribe {
-                return Ok(Err(error(-32601, "the server does not tell of changes of its resources")));
+                return Ok(Err(jsonrpc::fault(
+                    -32601,
+                    "the server does not tell of changes of its resources",
+                )));
             }
             // Before the server is told: what it says at once is heard.
             if !self.member.watch(uri) {
@@ -311,7 +314,7 @@ async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<Strin
 /// Asks about one resource; `None` when the link has ended.
 async fn ask(link: &Link, method: &'static str, uri: &str) -> Option<Answered> {
     let params = format!(r#"{{"uri":{}}}"#, quote(uri));
-    let mut pending = link.request(Takes::Result, |id| driver::request(id, method, &params)).await?;
+    let mut pending = link.request(Takes::Result, |id| jsonrpc::request(id, method, &params)).await?;
     loop {
         match pending.next().await? {
             Reply::Notification(..) | Reply::Ask(_) => {}
@@ -319,9 +322,4 @@ async fn ask(link: &Link, method: &'static str, uri: &str) -> Option<Answered> {
             Reply::Error(error) => return Some(Err(error)),
         }
     }
-}
-
-/// An error object of ours.
-pub(super) fn error(code: i32, message: &str) -> String {
-    format!(r#"{{"code":{code},"message":"{message}"}}"#)
 }

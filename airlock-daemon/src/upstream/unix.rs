@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::schema::Framing;
+use crate::mcp::jsonrpc;
 use crate::runtime::stream::split;
 
 use super::connect::Endpoint;
@@ -11,7 +12,7 @@ use super::error::UpstreamError;
 use super::handle::Link;
 use super::hub::Hub;
 use super::link::{Parts, PipeLink, hang_up};
-use super::{driver, modern};
+use super::modern;
 
 /// Finds out what is spoken on a socket: asks as HTTP does and looks whether an HTTP answer begins. The body
 /// is a whole line of its own, so that a server of lines that passes over the head it does not understand
@@ -41,7 +42,7 @@ pub async fn framing(endpoint: &Endpoint) -> Result<Framing, UpstreamError> {
 }
 
 fn probe(endpoint: &Endpoint) -> Vec<u8> {
-    let body = driver::request(0, "server/discover", &modern::discover());
+    let body = jsonrpc::request(0, "server/discover", &modern::discover());
     format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {}\r\nMcp-Method: server/discover\r\n\

@@ -17,10 +17,10 @@ use airlock::config::schema::Io;
 use airlock::kernel::KernelHalf;
 use airlock::limits::budget::Budget;
 use airlock::mcp::client::{ClientCapabilities, ClientCapability};
+use airlock::mcp::jsonrpc;
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
 use airlock::upstream::dial_in::DialIns;
-use airlock::upstream::driver;
 use airlock::upstream::link::{Link, Pending, Reply, Takes};
 use airlock::upstream::pool::{Caller, Upstream, Upstreams};
 use airlock::upstream::subscription::{Interest, Notice, Subscription};
@@ -81,7 +81,7 @@ fn alice(session: Option<&Arc<str>>) -> Caller<'_> {
 /// Sends a call that takes everything.
 async fn call(link: &Link, tool: &str) -> Pending {
     let params = format!(r#"{{"name":"{tool}"}}"#);
-    let sent = link.request(Takes::Everything, |id| driver::request(id, "tools/call", &params)).await;
+    let sent = link.request(Takes::Everything, |id| jsonrpc::request(id, "tools/call", &params)).await;
     sent.expect("the link is alive")
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::limits::budget::Exhausted;
 use crate::mcp::error::code;
+use crate::mcp::jsonrpc;
 use crate::mcp::message::{self, Incoming};
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
@@ -157,9 +158,8 @@ impl Reading {
                 tracing::warn!(upstream = %self.upstream, bytes = passed.length(),
                     "a request of the server's is larger than `server.max_response_bytes` and was refused");
                 let (code, limit) = (code::INVALID_REQUEST, self.limit);
-                let text = format!(
-                    r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"the request is larger than {limit} bytes"}}}}"#
-                );
+                let fault = jsonrpc::fault(code, &format!("the request is larger than {limit} bytes"));
+                let text = jsonrpc::error(id, &fault);
                 if let Some(commands) = self.server.upgrade() {
                     let _ = commands.try_send(Command::Notify(text));
                 }
