@@ -8,6 +8,8 @@
 //! A charge costs an atomic addition for each level. The sum of all is kept in stripes, so that cores do not
 //! share it.
 
+mod node;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -20,8 +22,8 @@ use http::StatusCode;
 use crate::auth::principal::Identity;
 use crate::config::schema::MemoryShares;
 
-/// How many holdings are given up at once beyond what is needed: whoever asks for room waits for them.
-const SPARE_ROUNDS: usize = 32;
+use node::{Key, Node, child};
+
 /// Independent parts of the sum of all charges.
 const STRIPES: usize = 16;
 /// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not
@@ -129,23 +131,6 @@ struct Root {
 #[repr(align(128))]
 struct Stripe(AtomicIsize);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Tenant(Box<str>, Option<Box<str>>),
-    Principal(Identity),
-    Session(u64),
-}
-
-struct Node {
-    root: Arc<Root>,
-    parent: Option<Arc<Node>>,
-    key: Key,
-    level: Level,
-    used: AtomicUsize,
-    children: Mutex<HashMap<Key, Weak<Node>>>,
-    holdings: Mutex<Vec<Weak<dyn Holding>>>,
-}
-
 impl What {
     /// All of them, in the order of [`Stats::used`].
     pub const ALL: [Self; 5] =
@@ -249,31 +234,6 @@ impl Budget {
             refused: self.0.refused.load(Ordering::Relaxed),
         }
     }
-}
-
-/// The node of this key below another, made where there is none.
-fn child(
-    root: &Arc<Root>,
-    parent: Option<&Arc<Node>>,
-    among: &Mutex<HashMap<Key, Weak<Node>>>,
-    key: Key,
-    level: Level,
-) -> Arc<Node> {
-    let mut among = lock(among);
-    if let Some(known) = among.get(&key).and_then(Weak::upgrade) {
-        return known;
-    }
-    let node = Arc::new(Node {
-        root: Arc::clone(root),
-        parent: parent.map(Arc::clone),
-        key: key.clone(),
-        level,
-        used: AtomicUsize::new(0),
-        children: Mutex::default(),
-        holdings: Mutex::default(),
-    });
-    among.insert(key, Arc::downgrade(&node));
-    node
 }
 
 impl Root {
@@ -413,131 +373,6 @@ impl fmt::Debug for Charge {
     }
 }
 
-impl Node {
-    /// The node and all above it.
-    fn line(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |node| node.parent.as_deref())
-    }
-
-    fn add(&self, what: What, bytes: usize) {
-        for node in self.line() {
-            node.used.fetch_add(bytes, Ordering::Relaxed);
-        }
-        if let Some(used) = self.root.used.get(what as usize) {
-            used.fetch_add(signed(bytes), Ordering::Relaxed);
-        }
-        self.root.add(bytes);
-    }
-
-    fn subtract(&self, what: What, bytes: usize) {
-        for node in self.line() {
-            node.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        if let Some(used) = self.root.used.get(what as usize) {
-            used.fetch_sub(signed(bytes), Ordering::Relaxed);
-        }
-        self.root.subtract(bytes);
-    }
-
-    /// Brings each share that is exceeded back to what it may be, the smallest first.
-    fn settle(&self) -> Result<(), Exhausted> {
-        for node in self.line() {
-            let over = node.used.load(Ordering::Relaxed).saturating_sub(self.root.share(node.level));
-            if over > 0 {
-                self.relieve(over, node.level, || node.give_up_one())?;
-            }
-        }
-        let over = self.root.drawn.load(Ordering::Relaxed).saturating_sub(self.root.share(Level::All));
-        if over > 0 {
-            self.relieve(over, Level::All, || greediest(0, None, &self.root.tenants))?;
-        }
-        Ok(())
-    }
-
-    /// Gives up until there is room, and a little more, so that it need not be looked for again at once.
-    fn relieve(
-        &self,
-        over: usize,
-        level: Level,
-        mut one: impl FnMut() -> Option<usize>,
-    ) -> Result<(), Exhausted> {
-        let spare = self.root.share(level) / 16;
-        let (mut freed, mut rounds) = (0, 0);
-        while freed < over || freed < over.saturating_add(spare) && rounds < SPARE_ROUNDS {
-            let Some(bytes) = one() else { break };
-            freed += bytes;
-            rounds += 1;
-            self.root.given_up.fetch_add(1, Ordering::Relaxed);
-        }
-        if freed > 0 {
-            self.root.tell(self, Exhausted(level), freed);
-        }
-        if freed >= over { Ok(()) } else { Err(Exhausted(level)) }
-    }
-
-    /// Gives up the largest holding of the greediest at or below this node; `None` where there is none.
-    fn give_up_one(&self) -> Option<usize> {
-        greediest(self.used.load(Ordering::Relaxed), Some(self), &self.children)
-    }
-
-    /// Gives up the largest holding of this node itself.
-    fn give_up_own(&self) -> Option<usize> {
-        let largest = {
-            let mut holdings = lock(&self.holdings);
-            let alive = holdings.iter().enumerate();
-            let alive = alive.filter_map(|(place, holding)| Some((place, holding.upgrade()?)));
-            let (place, holding) = alive.max_by_key(|(_, holding)| holding.bytes())?;
-            holdings.swap_remove(place);
-            holding
-        };
-        // Without the lock: what is given up may be dropped here.
-        Some(largest.give_up())
-    }
-}
-
-/// Gives up one holding of whoever holds most among these children and, where it has holdings of its own,
-/// their parent, which uses `used` bytes with them.
-fn greediest(used: usize, own: Option<&Node>, children: &Mutex<HashMap<Key, Weak<Node>>>) -> Option<usize> {
-    let children: Vec<_> = lock(children).values().filter_map(Weak::upgrade).collect();
-    let mut ranked: Vec<_> =
-        children.iter().map(|child| (child.used.load(Ordering::Relaxed), Some(child))).collect();
-    let below: usize = ranked.iter().map(|(used, _)| used).sum();
-    ranked.push((used.saturating_sub(below), None));
-    ranked.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
-    ranked.into_iter().find_map(|(_, child)| match child {
-        Some(child) => child.give_up_one(),
-        None => own.and_then(Node::give_up_own),
-    })
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let among = self.parent.as_ref().map_or(&self.root.tenants, |parent| &parent.children);
-        let mut among = lock(among);
-        // Another may have taken the place meanwhile.
-        if among.get(&self.key).is_some_and(|node| node.strong_count() == 0) {
-            among.remove(&self.key);
-        }
-    }
-}
-
-/// The owner of the account, for the operator.
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |node: Option<&Arc<Self>>| node.map(ToString::to_string).unwrap_or_default();
-        match &self.key {
-            Key::Tenant(issuer, None) => write!(f, "issuer {}", issuer.escape_debug()),
-            Key::Tenant(issuer, Some(tenant)) => {
-                write!(f, "tenant {} of {}", tenant.escape_debug(), issuer.escape_debug())
-            }
-            Key::Principal(identity) => {
-                write!(f, "{} of {}", identity.subject().escape_debug(), of(self.parent.as_ref()))
-            }
-            Key::Session(_) => write!(f, "a session of {}", of(self.parent.as_ref())),
-        }
-    }
-}
-
 impl Default for Budget {
     fn default() -> Self {
         Self::new(&MemoryShares::default())
@@ -545,119 +380,4 @@ impl Default for Budget {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::principal::Principal;
-    use crate::config::units::ByteSize;
-
-    /// A holding that remembers whether it was given up.
-    struct Held(Mutex<Option<Charge>>);
-
-    impl Holding for Held {
-        fn bytes(&self) -> usize {
-            lock(&self.0).as_ref().map_or(0, Charge::bytes)
-        }
-
-        fn give_up(&self) -> usize {
-            lock(&self.0).take().map_or(0, |charge| charge.bytes())
-        }
-    }
-
-    fn hold(account: &Account, bytes: usize) -> Result<Arc<Held>, Exhausted> {
-        let held = Arc::new(Held(Mutex::new(Some(account.charge(What::Answer, bytes)?))));
-        let weak = Arc::downgrade(&held);
-        account.holds(weak);
-        Ok(held)
-    }
-
-    fn budget(total: usize, tenant: usize, principal: usize, session: usize) -> Budget {
-        let [total, per_tenant, per_principal, per_session] =
-            [total, tenant, principal, session].map(|kib| ByteSize::kib(u64::try_from(kib).unwrap_or(0)));
-        Budget::new(&MemoryShares { total, per_tenant, per_principal, per_session })
-    }
-
-    fn identity(subject: &str, tenant: &str) -> Identity {
-        Principal::named(subject, Some(tenant)).identity().clone()
-    }
-
-    const KIB: usize = 1024;
-
-    #[test]
-    fn whoever_holds_too_much_pays_with_its_own_largest() {
-        let budget = budget(10_000, 1_000, 500, 300);
-        let alice = budget.of(&identity("alice", "acme"));
-        let (one, two) = (alice.session(), alice.session());
-        let bob = budget.of(&identity("bob", "acme"));
-        let bobs = hold(&bob, 400 * KIB).expect("room");
-        let small = hold(&one, 50 * KIB).expect("room");
-        let large = hold(&one, 200 * KIB).expect("room");
-        let other = hold(&two, 240 * KIB).expect("room");
-        // Her session has room, she has not: the largest of her greediest session goes.
-        let last = hold(&two, 50 * KIB).expect("room is made");
-        assert_eq!((other.bytes(), large.bytes()), (0, 200 * KIB), "session two holds more than one");
-        assert!(small.bytes() > 0 && last.bytes() > 0 && bobs.bytes() > 0);
-        assert_eq!(budget.stats().given_up, 1);
-        assert_eq!(alice.used(), (50 + 200 + 50) * KIB);
-    }
-
-    #[test]
-    fn what_cannot_be_given_up_is_not_paid_by_others() {
-        let budget = budget(1_000, 1_000, 500, 500);
-        let alice = budget.of(&identity("alice", "acme"));
-        let bob = budget.of(&identity("bob", "acme"));
-        let bobs = hold(&bob, 400 * KIB).expect("room");
-        let kept = alice.charge(What::Subscription, 450 * KIB).expect("room");
-        assert_eq!(alice.charge(What::Answer, 100 * KIB).err(), Some(Exhausted(Level::Principal)));
-        assert_eq!((bobs.bytes(), budget.stats().refused), (400 * KIB, 1));
-        drop(kept);
-        alice.charge(What::Answer, 100 * KIB).map(drop).expect("room again");
-        assert_eq!(alice.used(), 0);
-    }
-
-    #[test]
-    fn the_greediest_tenant_pays_for_all() {
-        let budget = budget(1_000, 900, 800, 800);
-        let greedy = budget.of(&identity("mallory", "evil"));
-        let modest = budget.of(&identity("alice", "acme"));
-        let held: Vec<_> = (0..7).map(|_| hold(&greedy, 100 * KIB).expect("room")).collect();
-        let own = hold(&modest, 200 * KIB).expect("room");
-        let more = hold(&modest, 200 * KIB).expect("room is made");
-        assert!(own.bytes() > 0 && more.bytes() > 0, "the modest one keeps what it has");
-        assert!(held.iter().filter(|held| held.bytes() == 0).count() >= 1);
-        drop((held, own, more));
-        assert_eq!(budget.stats().used, [0; What::ALL.len()]);
-        assert!(budget.0.drawn.load(Ordering::Relaxed) <= 2 * BATCH, "no more than one stripe may keep");
-    }
-
-    #[test]
-    fn nothing_stays_of_those_who_are_gone() {
-        let budget = Budget::default();
-        for number in 0..1_000 {
-            let account = budget.of(&identity(&number.to_string(), &number.to_string()));
-            let _charge = account.session().charge(What::Answer, 10).expect("room");
-        }
-        assert!(lock(&budget.0.tenants).len() <= REMEMBERED);
-        assert_eq!(budget.stats().used, [0; What::ALL.len()]);
-    }
-
-    #[test]
-    fn threads_count_right() {
-        let budget = budget(100_000, 100_000, 100_000, 100_000);
-        std::thread::scope(|scope| {
-            for number in 0..8 {
-                let budget = budget.clone();
-                scope.spawn(move || {
-                    let account = budget.of(&identity(&(number % 3).to_string(), "acme"));
-                    for size in 0..2_000 {
-                        let one = account.charge(What::Answer, size * 10).expect("room");
-                        let two = hold(&account, size).expect("room");
-                        drop((one, two));
-                    }
-                });
-            }
-        });
-        assert_eq!(budget.stats().used, [0; What::ALL.len()]);
-        let unused: isize = budget.0.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum();
-        assert_eq!(signed(budget.0.drawn.load(Ordering::Relaxed)), unused);
-    }
-}
+mod tests;
