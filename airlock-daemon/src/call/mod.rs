@@ -2,16 +2,17 @@
 //! and rewritten, and its questions go to the client and come back.
 //!
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
-//! record. Questions of a server pass [`ask`] on their way out; a modern client is asked by [`required`], and
-//! its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a file each. [`talk`]
-//! keeps the questions of one call, and `written` puts a result into the words of its client, with URIs by
-//! [`rewrite`].
+//! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
+//! [`required`], and its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a file
+//! each. [`talk`] keeps the questions of one call, and `written` puts a result into the words of its client,
+//! with URIs by [`rewrite`].
 
 pub mod ask;
 pub mod level;
 pub mod list;
 pub mod open;
 pub mod parked;
+mod questions;
 pub mod required;
 pub mod rewrite;
 pub mod running;

@@ -5,32 +5,25 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapability;
-use crate::mcp::error::code;
-use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
-use crate::mcp::revision::{Era, Revision};
-use crate::mcp::strict;
-use crate::upstream::ask::{Answered, Ask, NO_ROOTS};
+use crate::mcp::revision::Era;
+use crate::upstream::ask::{Answered, Ask};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Reply, Takes};
+use crate::upstream::link::{Pending, Reply};
 use crate::upstream::pool::Upstream;
 
-use super::ask::{self, Unasked};
 use super::open::{Open, failed};
-use super::required::{self, ROUNDS, Required};
 use super::rewrite;
-use super::talk::{Question, Round, Talk, To};
+use super::talk::{Question, Talk};
 use super::written::{self, Said, Writer, Writing};
-use crate::mcp::client::{ELICIT, ROOTS};
 use crate::pipeline::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
@@ -38,9 +31,6 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::state::{Scope, State};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, mirror};
-
-/// The code of the error that sends a client to a URL, as written.
-const URL_REQUIRED: &str = "-32042";
 
 /// The notification by which a server reports how far it is.
 const PROGRESS: &str = "notifications/progress";
@@ -178,7 +168,7 @@ impl Running {
         }
     }
 
-    fn late(&self) -> UpstreamError {
+    pub(super) fn late(&self) -> UpstreamError {
         if self.deadline >= self.at_most {
             self.upstream.late_in_all(self.kind.method)
         } else {
@@ -293,185 +283,9 @@ impl Running {
         }
     }
 
-    /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a
-    /// question like any other, in the words of one revision.
-    fn sends_away(&self, error: &str) -> Option<Event> {
-        let says = |error: &Object<'_>| error.get("code") == Some(URL_REQUIRED);
-        if !error.contains(URL_REQUIRED) || !Object::parse(error).is_ok_and(|error| says(&error)) {
-            return None;
-        }
-        let who = &self.open.who;
-        let asked = || {
-            let error = Object::parse(error).ok()?;
-            let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
-            let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
-            let may = |one: &&RawValue| {
-                ask::check(&self.open.gateway, who, &self.upstream, ELICIT, one.get()).is_ok()
-            };
-            (strict::check(&data).is_ok() && asked.iter().all(may)).then_some(())
-        };
-        if who.revision == Revision::V20251125 && asked().is_some() {
-            return None;
-        }
-        let reason = "the server needs an answer that cannot be asked for here";
-        Some(Event::Error(jsonrpc::fault(code::INTERNAL_ERROR, reason)))
-    }
-
-    fn wrong(&self, detail: impl Into<String>) -> Event {
+    pub(super) fn wrong(&self, detail: impl Into<String>) -> Event {
         let upstream = self.upstream.name.to_string();
         Event::Failed(UpstreamError::Protocol { upstream, detail: detail.into() })
-    }
-
-    /// Takes a modern server's questions: those that Airlock answers itself, or the policy for the client,
-    /// are left out of what the client gets.
-    async fn required(&mut self, required: Required) -> Option<Event> {
-        let Required { mut entries, state } = required;
-        let mut round = Round { answers: Vec::new(), state };
-        let mut stop = None;
-        entries.retain(|entry| {
-            if entry.method == ROOTS {
-                round.answers.push((entry.key.clone(), NO_ROOTS.to_owned()));
-                return false;
-            }
-            let who = &self.open.who;
-            match ask::check(&self.open.gateway, who, &self.upstream, &entry.method, &entry.params) {
-                Ok(()) => return true,
-                Err(refused @ Unasked::Refused(_)) => match refused.answer(&entry.method) {
-                    Ok(answer) => round.answers.push((entry.key.clone(), answer)),
-                    Err(error) => stop = Some(Event::Error(error)),
-                },
-                Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
-                    let detail =
-                        "it asks for something that the client has not declared, or that is no question";
-                    stop = Some(self.wrong(detail));
-                }
-            }
-            false
-        });
-        if stop.is_some() {
-            return stop;
-        }
-        if entries.is_empty() && !(round.answers.is_empty() && self.open.who.revision.era() == Era::Modern) {
-            return self.again(round).await;
-        }
-        if self.open.who.revision.era() == Era::Modern {
-            let keys = entries.iter().map(|entry| entry.key.clone()).collect();
-            let state = State { keys, upstream: round.state, answered: round.answers, ..State::default() };
-            return Some(match self.seal(state) {
-                Some(state) => Event::Result(required::write(&entries, &state)),
-                None => self.wrong("its requestState is too long"),
-            });
-        }
-        let patience = self.patience();
-        let talk = self.talk.get_or_insert_default();
-        for required::Entry { key, method, params } in entries {
-            // A round is bounded, and no question of another one is open.
-            let _ = talk.ask(To::Round(key), &method, &params, patience);
-        }
-        talk.round = Some(round);
-        None
-    }
-
-    /// A legacy server asks.
-    fn asked(&mut self, asked: Ask) {
-        let who = &self.open.who;
-        match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
-            Ok(()) => {
-                let (method, params) = (asked.method.clone(), asked.params.clone());
-                let named = self.ids().map_or(Ok(params.clone()), |ids| ids.said(&method, params));
-                let Ok(params) = named else { return asked.answer(ask::unanswered(&method)) };
-                let patience = self.patience();
-                let talk = self.talk.get_or_insert_default();
-                if let Err(To::Server(asked)) = talk.ask(To::Server(asked), &method, &params, patience) {
-                    asked.answer(ask::unanswered(&method));
-                }
-            }
-            Err(unasked) => {
-                let answer = unasked.answer(&asked.method);
-                asked.answer(answer);
-            }
-        }
-    }
-
-    /// The client has answered, or nobody will.
-    async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
-        let answered = answered.unwrap_or_else(|| ask::unanswered(&question.method));
-        match (question.to, answered) {
-            (To::Server(ask), answered) => {
-                let answered = self.brought(answered);
-                ask.answer(answered.unwrap_or_else(|| ask::unanswered(&question.method)));
-            }
-            (To::Round(key), Ok(answer)) => {
-                if let Some(round) = self.talk.as_mut().and_then(|talk| talk.round.as_mut()) {
-                    round.answers.push((key, answer));
-                }
-            }
-            // A modern server knows answers only: without one there is nothing to go on with.
-            (To::Round(_), Err(error)) => return Some(Event::Error(error)),
-        }
-        let talk = self.talk.as_mut()?;
-        let rested = talk.rested();
-        self.deadline += rested;
-        self.at_most += rested;
-        if !talk.is_quiet() {
-            return None;
-        }
-        let round = talk.round.take()?;
-        self.again(round).await
-    }
-
-    /// An answer by the server's own names of tasks; `None` where it names one that is not the client's.
-    fn brought(&self, answered: Answered) -> Option<Answered> {
-        match (self.ids(), answered) {
-            (Some(ids), Ok(answer)) => {
-                let mut object = Object::parse(&answer).ok()?;
-                ids.brought(&mut object).ok()?;
-                Some(Ok(object.write()))
-            }
-            (_, answered) => Some(answered),
-        }
-    }
-
-    async fn unanswered(&mut self, all: bool) -> Option<Event> {
-        let overdue = self.talk.as_mut().map(|talk| talk.overdue(all)).unwrap_or_default();
-        for question in overdue {
-            if let Some(event) = self.answered(question, None).await {
-                return Some(event);
-            }
-        }
-        None
-    }
-
-    /// Sends the request once more, with what was answered.
-    async fn again(&mut self, round: Round) -> Option<Event> {
-        if self.rounds >= ROUNDS {
-            return Some(self.wrong(format!("it asks for input more than {ROUNDS} times in one call")));
-        }
-        self.rounds += 1;
-        let sent = {
-            let Ok(mut params) = Object::parse(&self.sent) else {
-                return Some(self.wrong("its request cannot be sent again"));
-            };
-            required::answer(&mut params, &round.answers, round.state.as_deref());
-            params.write()
-        };
-        let resent = timeout_at(self.deadline, self.resend(&sent)).await;
-        match resent.unwrap_or_else(|_| Err(self.late())) {
-            Ok(pending) => self.pending = pending,
-            Err(error) => return Some(Event::Failed(error)),
-        }
-        None
-    }
-
-    async fn resend(&self, sent: &str) -> Result<Pending, UpstreamError> {
-        let (link, facts) = self.upstream.link(&self.open.who.caller()).await?;
-        if facts.era != Era::Modern {
-            let detail = "it changed its era in the middle of a call".to_owned();
-            return Err(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail });
-        }
-        let write = |id: u64| jsonrpc::request(id, self.kind.method, &numbered(sent, id));
-        let pending = link.request_mirrored(Takes::Everything, self.mirrored.clone(), write).await;
-        pending.ok_or_else(|| self.upstream.ended(&link.ending()))
     }
 
     /// Seals what a modern client is to bring back for this call.
@@ -531,18 +345,4 @@ impl Running {
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
-}
-
-/// The parameters with our number as progress token, where they have one.
-fn numbered(sent: &str, id: u64) -> String {
-    let renumber = || {
-        let mut params = Object::parse(sent).ok()?;
-        let meta = params.get("_meta")?.to_owned();
-        let mut meta = Object::parse(&meta).ok()?;
-        meta.get("progressToken")?;
-        meta.set("progressToken", id.to_string());
-        params.set("_meta", meta.write());
-        Some(params.write())
-    };
-    renumber().unwrap_or_else(|| sent.to_owned())
 }
