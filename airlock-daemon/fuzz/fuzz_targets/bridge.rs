@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use airlock::auth::principal::{Bearer, Principal};
 use airlock::mcp::client::ClientCapabilities;
 use airlock::mcp::message::{self, Incoming};
-use airlock::pipeline::kind::TOOLS_CALL;
+use airlock::pipeline::table::TOOLS_CALL;
 use airlock::call::required;
 use airlock::pipeline::seal::Sealer;
 use airlock::pipeline::task::Ids;

@@ -11,9 +11,9 @@ use crate::upstream::pool::Upstream;
 use super::list::Listed;
 use super::start::{self, Event};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::kind::SET_LEVEL;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::table::SET_LEVEL;
 use crate::pipeline::{Gateway, Refusal, Stage, admit, upstream};
 
 /// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.

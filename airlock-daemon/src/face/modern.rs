@@ -13,10 +13,11 @@ use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::kind::{Kind, SET_LEVEL, Tasks};
+use crate::pipeline::kind::Tasks;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::revision::{self, Declared};
 use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::table::{Kind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit};
 use crate::upstream::driver;
 

@@ -10,18 +10,11 @@ use serde_json::value::RawValue;
 
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::variant;
-use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 use crate::observe::escape::printable;
 use crate::upstream::driver::Facts;
 use crate::upstream::listed::Shape;
-
-pub use super::table::{
-    COMPLETE, PROMPTS_GET, RESOURCES_READ, SET_LEVEL, TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE,
-    TOOLS_CALL,
-};
-use super::table::{PROMPTS_LIST, RESOURCES_LIST, TASKS_LIST, TEMPLATES_LIST, TOOLS_LIST};
 
 /// The things that a request can be aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,44 +120,6 @@ impl List {
     /// How a server answers it.
     pub const fn shape(&self) -> Shape {
         Shape { method: self.method, entries: self.entries, name: self.name }
-    }
-}
-
-/// A method of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A forwarded request.
-    Call(&'static Call),
-    /// A list.
-    List(&'static List),
-}
-
-impl Kind {
-    /// The table's row of a method; `None` for what Airlock answers itself or does not serve.
-    pub const fn of(method: Method) -> Option<Self> {
-        Some(match method {
-            Method::ToolsCall => Self::Call(&TOOLS_CALL),
-            Method::PromptsGet => Self::Call(&PROMPTS_GET),
-            Method::ResourcesRead => Self::Call(&RESOURCES_READ),
-            Method::Complete => Self::Call(&COMPLETE),
-            Method::SetLevel => Self::Call(&SET_LEVEL),
-            Method::ToolsList => Self::List(&TOOLS_LIST),
-            Method::PromptsList => Self::List(&PROMPTS_LIST),
-            Method::ResourcesList => Self::List(&RESOURCES_LIST),
-            Method::TemplatesList => Self::List(&TEMPLATES_LIST),
-            Method::TasksGet => Self::Call(&TASKS_GET),
-            Method::TasksResult => Self::Call(&TASKS_RESULT),
-            Method::TasksUpdate => Self::Call(&TASKS_UPDATE),
-            Method::TasksCancel => Self::Call(&TASKS_CANCEL),
-            Method::TasksList => Self::List(&TASKS_LIST),
-            Method::Initialize
-            | Method::Discover
-            | Method::Ping
-            | Method::Initialized
-            | Method::Cancelled
-            | Method::OtherNotification
-            | Method::Unknown => return None,
-        })
     }
 }
 
@@ -294,7 +249,9 @@ fn reference<'a>(params: &Object<'a>) -> Result<Subject<'a>, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::{COMPLETE, Kind, SET_LEVEL};
     use super::*;
+    use crate::mcp::method::Method;
 
     fn call(method: &str) -> &'static Call {
         match Kind::of(Method::parse(method)) {

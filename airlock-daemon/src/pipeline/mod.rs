@@ -45,7 +45,7 @@ pub mod safe_names;
 pub mod seal;
 pub mod stage;
 pub mod state;
-mod table;
+pub mod table;
 pub mod task;
 pub mod upstream;
 

@@ -13,9 +13,11 @@ use crate::policy::Decision;
 
 use crate::upstream::UpstreamError;
 
-use super::kind::{Kind, in_quotes};
+use super::kind::in_quotes;
+
 use super::refusal::Aim;
 use super::requester::Requester;
+use super::table::Kind;
 use super::{Context, Gateway, Refusal, Stage};
 
 fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {

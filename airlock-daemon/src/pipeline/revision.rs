@@ -13,7 +13,7 @@ use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::driver::{META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
 
-use super::kind::Kind;
+use super::table::Kind;
 use super::{Refusal, Stage};
 
 /// The header that says where a client's reading of a stream broke off.

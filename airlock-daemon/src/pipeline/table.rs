@@ -1,6 +1,7 @@
 //! The rows of the table of what is forwarded; [`super::kind`] says what the columns mean.
 
 use crate::mcp::capability::Capability;
+use crate::mcp::method::Method;
 use crate::mcp::revision::Era;
 
 use super::kind::{Call, List, Noun, Target, Tasks, Uris};
@@ -156,3 +157,41 @@ pub(super) static TASKS_LIST: List = List {
     capability: Capability::TasksList,
     call: &TASKS_GET,
 };
+
+/// A method of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A forwarded request.
+    Call(&'static Call),
+    /// A list.
+    List(&'static List),
+}
+
+impl Kind {
+    /// The table's row of a method; `None` for what Airlock answers itself or does not serve.
+    pub const fn of(method: Method) -> Option<Self> {
+        Some(match method {
+            Method::ToolsCall => Self::Call(&TOOLS_CALL),
+            Method::PromptsGet => Self::Call(&PROMPTS_GET),
+            Method::ResourcesRead => Self::Call(&RESOURCES_READ),
+            Method::Complete => Self::Call(&COMPLETE),
+            Method::SetLevel => Self::Call(&SET_LEVEL),
+            Method::ToolsList => Self::List(&TOOLS_LIST),
+            Method::PromptsList => Self::List(&PROMPTS_LIST),
+            Method::ResourcesList => Self::List(&RESOURCES_LIST),
+            Method::TemplatesList => Self::List(&TEMPLATES_LIST),
+            Method::TasksGet => Self::Call(&TASKS_GET),
+            Method::TasksResult => Self::Call(&TASKS_RESULT),
+            Method::TasksUpdate => Self::Call(&TASKS_UPDATE),
+            Method::TasksCancel => Self::Call(&TASKS_CANCEL),
+            Method::TasksList => Self::List(&TASKS_LIST),
+            Method::Initialize
+            | Method::Discover
+            | Method::Ping
+            | Method::Initialized
+            | Method::Cancelled
+            | Method::OtherNotification
+            | Method::Unknown => return None,
+        })
+    }
+}

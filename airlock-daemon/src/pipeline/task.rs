@@ -257,7 +257,7 @@ fn answerable(task: &Object<'_>, can: ClientCapabilities) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::kind::{TASKS_GET, TASKS_RESULT, TOOLS_CALL};
+    use super::super::table::{TASKS_GET, TASKS_RESULT, TOOLS_CALL};
     use super::*;
     use crate::mcp::client::ClientCapability;
 
