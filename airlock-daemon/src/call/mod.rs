@@ -3,9 +3,9 @@
 //!
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
-//! [`required`], and its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a file
-//! each. [`talk`] keeps the questions of one call, and `written` puts a result into the words of its client,
-//! with URIs by [`rewrite`].
+//! [`required`], and its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a
+//! file each. [`talk`] keeps the questions of one call, and `written` puts a result into the words of its
+//! client, with URIs by [`rewrite`].
 
 pub mod ask;
 pub mod level;
