@@ -77,7 +77,9 @@ async fn tell(
     }
     let params = Object::parse(params).unwrap_or_default();
     let mut running =
-        start::start(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None).await?;
+        start::enter(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None)
+            .await?
+            .begun()?;
     loop {
         return match running.next().await {
             // Nobody is there to answer a question in between.

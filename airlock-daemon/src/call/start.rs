@@ -41,30 +41,10 @@ pub enum Started {
     Resumed(Resumed),
 }
 
-/// Runs the checks of a call and starts it.
+/// Runs the checks of a call and starts it. The client may bring back the answers to what it was asked.
 ///
 /// # Errors
 /// A [`Refusal`] of any stage from here on.
-pub async fn start(
-    gateway: &Arc<Gateway>,
-    kind: &'static Call,
-    who: Requester,
-    endpoint: &Endpoint,
-    params: Object<'_>,
-    shape: Shape,
-    cancellation: Option<Cancellation>,
-) -> Result<Running, Refusal> {
-    match enter(gateway, kind, who, endpoint, params, shape, cancellation).await? {
-        Started::Running(running) => Ok(running),
-        // Only a modern client has a state to bring back, and its face takes both.
-        Started::Resumed(_) => Err(route::invalid("the call goes on for a client of the modern era only")),
-    }
-}
-
-/// Like [`start`], for a client that may bring back the answers to what it was asked.
-///
-/// # Errors
-/// As for [`start`].
 pub async fn enter(
     gateway: &Arc<Gateway>,
     kind: &'static Call,
@@ -74,9 +54,9 @@ pub async fn enter(
     shape: Shape,
     cancellation: Option<Cancellation>,
 ) -> Result<Started, Refusal> {
-    let admitted = admit(gateway, &who, endpoint, Asked::Call(kind, params)).await?;
-    let aim = admitted.aim.clone();
-    let open = Open::new(gateway, who, admitted.aim.clone());
+    let mut admitted = admit(gateway, &who, endpoint, Asked::Call(kind, params)).await?;
+    let aim = std::mem::take(&mut admitted.aim);
+    let open = Open::new(gateway, who, aim.clone());
     let merged = *endpoint == Endpoint::Merged;
     let begun = begin(open, merged, admitted, shape, cancellation).await;
     begun.map_err(|refusal| refusal.about(&aim))
@@ -265,6 +245,18 @@ async fn send(
 }
 
 impl Started {
+    /// The call, of a client that has no state to bring back: only the modern era has one, and its face takes
+    /// both.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of a call that goes on where it was parked.
+    pub fn begun(self) -> Result<Running, Refusal> {
+        match self {
+            Self::Running(running) => Ok(running),
+            Self::Resumed(_) => Err(route::invalid("the call goes on for a client of the modern era only")),
+        }
+    }
+
     /// The next thing that happens; after anything but a notification or a question the call has ended.
     pub async fn next(&mut self) -> Event {
         match self {

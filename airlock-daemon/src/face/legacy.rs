@@ -159,8 +159,9 @@ impl Legacy<'_> {
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
                 let shape = Shape { era: Era::Legacy, cacheable: kind.cacheable }.writer();
                 let running =
-                    start::start(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
-                        .await?;
+                    start::enter(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
+                        .await?
+                        .begun()?;
                 match self.voice {
                     Some(voice) => voice.follow(running, id).await,
                     None => reply::follow_in(session, running, id).await,
