@@ -1,4 +1,5 @@
-//! Tells whether this build has the development issuer, and embeds the eBPF object that `cargo xtask build-ebpf` wrote, where there is one.
+//! Tells the code if this build has the development issuer, and embeds the eBPF object that
+//! `cargo xtask build-ebpf` wrote, where there is one.
 //!
 //! `AIRLOCK_EBPF_OBJECT` names another object. Without any the daemon builds as well and reports its kernel half as absent.
 

@@ -17,7 +17,7 @@ fn a_server_that_phones_home_is_stopped_by_the_kernel() {
     let setup = Setup { kernel: "required".to_owned(), ..Setup::default() };
     let airlock = match setup.try_start() {
         Ok(airlock) => airlock,
-        // True where the host can is for the doctor to say, not for the daemon that failed.
+        // The doctor says if the host can, and not the daemon that failed.
         Err(failed) => {
             let (well, report, told) = airlock_tests::airlock::run(&["kernel", "doctor"]);
             assert!(!well, "the doctor is content, but the daemon is not: {}\n{report}{told}", failed.log);

@@ -202,7 +202,7 @@ fn a_new_policy_is_compared_with_what_was_decided() {
             ["decisions", "same", "changed", "open"].map(|key| report[key].as_u64().expect("a count"));
         (code, counts, report)
     };
-    // True where the rule about arguments would hold is not known; to say that nothing changes would be a
+    // The rule about arguments may hold or not: to say that nothing changes would be a
     // guess.
     let (code, counts, report) = diff(same.path(), &[]);
     assert_eq!((code, counts), (Some(0), [3, 0, 0, 3]), "{report}");

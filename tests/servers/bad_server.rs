@@ -8,8 +8,8 @@
 //! that no reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID` stands
 //! for the number of the request, `--steps` reports progress to who wants it for as long as the file `while_exists` is
 //! there,
-//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no `initialize`,
-//! `--forgetful-modern` is the same without the file, and loses the first message.
+//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no
+//! `initialize`, `--forgetful-modern` is the same without the file, and loses the first message.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};

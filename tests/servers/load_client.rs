@@ -38,7 +38,7 @@ struct Shared {
     left: usize,
     /// Latency of every answered call, in nanoseconds.
     latencies: Vec<u64>,
-    /// True where answers are being measured.
+    /// The id of the next call.
     next_id: u64,
 }
 

@@ -107,7 +107,7 @@ fn find_compiler() -> Result<Compiler, String> {
     ))
 }
 
-/// True where this compiler has its library's source and an LLVM that the linker understands.
+/// Checks that this compiler has its library's source and an LLVM that the linker understands.
 fn examine(rustc: &Path, origin: &str) -> Result<Compiler, String> {
     let facts = output_of(Command::new(rustc).arg("-vV")).ok_or("does not run")?;
     let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

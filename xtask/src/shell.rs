@@ -93,7 +93,7 @@ pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Resul
     Ok(child.wait().map_err(broken)?.success())
 }
 
-/// True where a program of that name is on the path.
+/// The program of that name on the path, where there is one.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where administrators' programs are, even if the caller's path leaves it out.

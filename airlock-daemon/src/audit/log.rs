@@ -122,7 +122,7 @@ pub struct Stats {
     pub strangers_untold: u64,
     /// Room on the file system of the log.
     pub space: Space,
-    /// True where records reach the store.
+    /// Checks that records reach the store.
     pub healthy: bool,
 }
 

@@ -78,7 +78,7 @@ pub struct Record {
     pub target: Option<Arc<str>>,
     /// How many bytes the whole target has; there where `target` shows less of it.
     pub target_bytes: Option<u64>,
-    /// True where it was let through.
+    /// The decision: let through, or refused.
     pub decision: Option<Verdict>,
     /// The stage of the pipeline that refused, named as its file: in `refusal` and `policy.shadowed`.
     pub stage: Option<Stage>,

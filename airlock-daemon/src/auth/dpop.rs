@@ -229,7 +229,7 @@ impl Dpop {
     }
 }
 
-/// True where the claims are about this method, this URL and this token.
+/// Checks that the claims are about this method, this URL and this token.
 fn about(claims: &Map<String, Value>, request: &Request<'_>) -> Result<(), ProofError> {
     if text(claims, "htm")? != request.method {
         return Err(ProofError::WrongRequest { claim: "htm", expected: request.method.to_owned() });

@@ -252,7 +252,7 @@ impl Authenticator {
         }
     }
 
-    /// True where tokens of every issuer can be verified. An issuer that is away does not make this an error
+    /// Checks that tokens of every issuer can be verified. An issuer that is away does not make this an error
     /// while its keys are less than a day old; see [`Authenticator::status`] for that.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use super::schema::{Config, KernelMode, Rung, Seal};
 use super::tree::{Located, Node, Step};
 use super::units::Period;
 
-/// True where validation may look at the files and directories that the configuration names.
+/// The leave to look at the files and directories that the configuration names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Files {
     Check,

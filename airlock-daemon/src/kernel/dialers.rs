@@ -225,7 +225,7 @@ impl Slice {
         if self.unsealed.is_none() { Rung::Sealed } else { Rung::NoIp }
     }
 
-    /// True where that is enough.
+    /// Checks that this is enough.
     ///
     /// # Errors
     /// [`SliceError::BelowMinimum`], with the remedy.
@@ -247,7 +247,7 @@ impl Slice {
         &self.dir
     }
 
-    /// True where it still is what the hooks are on.
+    /// Checks that it still is the slice that the hooks are on.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.
@@ -262,7 +262,7 @@ impl Slice {
         ))
     }
 
-    /// True where the programs on it are this daemon's alone. Others refuse as well and know no doors, so
+    /// Checks that the programs on it are this daemon's alone. Others refuse as well and know no doors, so
     /// they shut them: those that a daemon left which died, above all. Asked of the kernel, so it is what it
     /// is now.
     ///
@@ -286,7 +286,7 @@ impl Slice {
         }
     }
 
-    /// True where the hooks have been in force on a process all its life.
+    /// Checks that the hooks have been in force on a process all its life.
     ///
     /// # Errors
     /// Why not, as a sentence with its remedy.

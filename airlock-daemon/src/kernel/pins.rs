@@ -172,7 +172,7 @@ impl Hold<'_> {
         self.replace(&slice_of(self.base), links, |directory| found::any(directory, links))
     }
 
-    /// True where the links that are attached now hold the units of a slice by everything that an earlier
+    /// Checks that the links that are attached now hold the units of a slice by everything that an earlier
     /// daemon left on them. Where its sets stand, those of servers and of the slice are changed together or
     /// not at all: what is host-wide is in the first.
     ///

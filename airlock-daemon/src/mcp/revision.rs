@@ -17,7 +17,7 @@ pub enum Revision {
     V20260728,
 }
 
-/// True where a revision has sessions.
+/// The two kinds of revisions: with sessions and without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {

@@ -239,7 +239,7 @@ impl Probes {
     /// Writes out all `definitions` for an engine that has the bundle and its data.
     pub(super) fn new(engine: &Engine, definitions: Vec<Definition>) -> Self {
         let probe = |(id, definition): (usize, Definition)| {
-            // True where an `else` is looked at depends on what stands before it.
+            // The rules before an `else` decide if it is looked at.
             let how = if definition.is_else { How::NotAtAll } else { How::Beginnings };
             Probe { definition, id, how }
         };

@@ -2,8 +2,8 @@
 //!
 //! The kernel tells of changes in the directory, in its folders, beside it (where a link to a version is
 //! swapped), and where links inside it lead (a mounted config map swaps a hidden link). A look every now and
-//! then finds what it does not tell, such as changes on a network file system. True where anything is
-//! different is for the reader of the bundle to say.
+//! then finds what it does not tell, such as changes on a network file system. The reader of the bundle
+//! says if anything is different.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -280,7 +280,7 @@ impl Upstream {
             let is_news = trouble.as_deref().is_some_and(|trouble| trouble == NOT_ASKED);
             return self.starting().filter(|_| is_news).map(Arc::new).or(trouble);
         };
-        // True where somebody is there is known without asking.
+        // A dialler is seen without asking it anything.
         let is_there = dial_in.is_waited_at() || self.places.is_any_alive();
         if is_there { self.trouble.load_full() } else { Some(Arc::new(dial_in.absent().without_name())) }
     }

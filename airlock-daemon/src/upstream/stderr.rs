@@ -40,7 +40,8 @@ impl Bucket {
         Self { tokens: BURST, filled: now, left_out: 0 }
     }
 
-    /// True where a line may be logged, and how many were left out before it.
+    /// Takes the place of a line in the log, with the number of those that were left out before it; `None`
+    /// where there is none.
     fn take(&mut self, now: Instant) -> Option<u64> {
         let passed = now.saturating_duration_since(self.filled);
         let earned = u32::try_from(passed.as_millis() / EACH.as_millis()).unwrap_or(u32::MAX);

@@ -120,7 +120,7 @@ impl World {
     pub(crate) fn expect_visitor(&self) -> Vec<&'static str> {
         let mut list: Vec<PollFd<'_>> =
             self.ears.iter().map(|ear| PollFd::new(&ear.socket, PollFlags::IN)).collect();
-        // True where anybody came is seen below.
+        // Visitors are counted below.
         let _ = poll(&mut list, Some(&VISIT));
         self.visitors()
     }

@@ -38,7 +38,7 @@ pub(crate) fn of_tests(bundle: &Bundle) -> Vec<Value> {
     }
     engine.add_data(regorus::Value::from_json_str(&bundle.data.to_string()).expect("JSON")).expect("data");
     for test in tests {
-        // True where it passes is for `airlock policy test` to say.
+        // `airlock policy test` says if it passes.
         engine.eval_rule(test).expect("a test");
     }
     let seen = seen.lock().expect("one thread");

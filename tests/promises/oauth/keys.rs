@@ -68,7 +68,7 @@ fn an_outage_of_the_provider_passes() {
     for token in [&seen, &unseen, &seen] {
         assert_eq!(list(&airlock, "/mcp/docs", token).status, 200, "{}", airlock.log());
     }
-    // True where there is such a key cannot be known now: not the bearer's fault.
+    // Such a key may exist and cannot be looked for now: not the bearer's fault.
     let refused = list(&airlock, "/mcp/docs", &later);
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("retry-after").is_some() && refused.header("www-authenticate").is_none());

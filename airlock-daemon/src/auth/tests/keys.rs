@@ -87,7 +87,7 @@ async fn keys_outlive_their_issuer() {
     );
     assert!(auth.cached(&known, None).is_some());
     auth.authenticate(&signer.sign(&claims(&provider.url)), None).await.expect("cached keys work");
-    // True where a new key exists cannot be known: not the bearer's fault.
+    // A new key may exist and not be known: not the bearer's fault.
     let newer = Signer::ed25519("newer");
     let error = auth.authenticate(&newer.sign(&claims(&provider.url)), None).await.expect_err("unknown");
     assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);

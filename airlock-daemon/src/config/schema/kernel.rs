@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kernel {
-    /// True where the kernel half must work.
+    /// How much the kernel half must do for the daemon to start.
     pub mode: KernelMode,
     /// The weakest pinning under which a server may be started in mode `required`.
     pub minimum_rung: Option<Rung>,

@@ -13,10 +13,10 @@ pub struct Policy {
     /// A directory of `.rego` and data files (`data.yaml`, `data.json`). It is read again on SIGHUP and when
     /// its files change.
     pub path: PathBuf,
-    /// True where a refusal is carried out.
+    /// The fate of a refusal: it is carried out, or only recorded.
     pub mode: PolicyMode,
-    /// True where members of one object of the arguments may differ only in letter case, width or Unicode
-    /// normal form.
+    /// The treatment of members of one object of the arguments that differ only in letter case, width or
+    /// Unicode normal form.
     pub arguments: PolicyArguments,
     /// Which integers in arguments must be ones that a double holds exactly.
     pub numbers: PolicyNumbers,

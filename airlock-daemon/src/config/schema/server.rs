@@ -68,8 +68,8 @@ pub struct Tls {
     /// PEM file with the authorities that sign the certificates of clients.
     #[serde(default)]
     pub client_ca_file: Option<PathBuf>,
-    /// True where clients show a certificate. The policy sees whose it is (`input.client.certificate`); a
-    /// token is needed all the same.
+    /// The part of client certificates: none, wished for or needed. The policy sees whose it is
+    /// (`input.client.certificate`); a token is needed all the same.
     #[serde(default)]
     pub client_auth: ClientAuth,
 }

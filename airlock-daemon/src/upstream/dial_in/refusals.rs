@@ -46,7 +46,8 @@ struct Throttle {
 }
 
 impl Throttle {
-    /// True where this one is recorded, and how many were not since the last that was.
+    /// The number of those that were not recorded since the last that was; `None` where this one is not
+    /// either.
     fn take(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < QUIET) {
             self.skipped = self.skipped.saturating_add(1);

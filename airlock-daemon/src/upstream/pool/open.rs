@@ -94,7 +94,7 @@ impl Upstream {
                 self.doubtful.store(false, Ordering::Release);
                 self.trouble.store(None);
             }
-            // True where it is there is seen anew each time.
+            // Its presence is looked for anew each time.
             Err(error @ UpstreamError::Absent { .. }) => tracing::warn!("{error}"),
             // Others may be let in.
             Err(error) if self.is_one_principals(error) => tracing::warn!("{error}"),

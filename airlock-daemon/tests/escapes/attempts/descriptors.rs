@@ -15,7 +15,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
     const CLOSED: &[i32] = &[libc::EBADF];
     vec![
         attempt("inherited-listener", "accept on a listener that the daemon forgot to close", |place| {
-            // True where anybody connects is not the question: a listener that may be asked is one too many.
+            // A connection is not needed: a listener that may be asked is one too many.
             let socket = adopt(place.forgotten[0])?;
             rustix::net::getsockname(&socket)?;
             rustix::net::listen(&socket, 1)?;
