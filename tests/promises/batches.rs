@@ -1,11 +1,9 @@
 //! 2025-03-26 has batches: each message in one is checked, allowed and recorded by itself.
 
-use airlock_tests::Setup;
 use airlock_tests::http::Response;
 use airlock_tests::mcp::Session;
+use airlock_tests::{Setup, start_on};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 fn call(id: u64, tool: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",

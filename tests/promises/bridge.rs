@@ -5,10 +5,8 @@ use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{LEGACY, Session, modern, text};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 /// A server that asks, of both eras; it is spoken to in the older one.
 const ASKER: &str = r#"

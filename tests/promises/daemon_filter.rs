@@ -1,10 +1,8 @@
 //! The daemon refuses itself the system calls that only an intruder would make.
 
-use airlock_tests::Setup;
 use airlock_tests::mcp::modern_call;
+use airlock_tests::{Setup, start_on};
 use serde_json::json;
-
-use crate::start_on;
 
 #[test]
 fn every_thread_of_the_daemon_is_under_its_filter() {

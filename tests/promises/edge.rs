@@ -1,9 +1,5 @@
 //! The edge: TLS, HTTP/2, the unix socket, proxies in front, and clients that mean no good.
 
-#[path = "edge/authority.rs"]
-pub(crate) mod authority;
-#[path = "edge/curl.rs"]
-pub(crate) mod curl;
 #[path = "edge/hostile.rs"]
 mod hostile;
 #[path = "edge/http2.rs"]

@@ -8,11 +8,10 @@
 
 use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream, until};
 use airlock_tests::http::{Request, Response};
+use airlock_tests::little::{Little, silent};
 use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Little, silent};
 
 /// A token of an issuer that is trusted and cannot be reached: `iss` is `http://127.0.0.1:9`.
 const OF_A_DEAD_ISSUER: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsiLCJ0eXAiOiJhdCtqd3QifQ.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjkiLCJzdWIiOiJtYWxsb3J5In0.AQEBAQEBAQEBAQEBAQEBAQ";

@@ -2,14 +2,11 @@
 
 use std::io::Write as _;
 
-use airlock_tests::Setup;
 use airlock_tests::airlock::until;
-use airlock_tests::http;
 use airlock_tests::mcp::modern_call;
 use airlock_tests::proc::{open_file_targets, open_files};
+use airlock_tests::{Setup, http, start_on};
 use serde_json::json;
-
-use crate::start_on;
 
 /// Connections in all, and at one time: the usual limit of open files is 1,024.
 const ALL: usize = 1_000;

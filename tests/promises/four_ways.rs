@@ -6,10 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use airlock_tests::airlock::{stdio_upstream, until};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 /// The deprecations of 2026-07-28 are known.
 const QUIET: [&str; 2] = ["-W", "ignore"];

@@ -7,11 +7,10 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use airlock_tests::events::Events;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// A modern server that offers everything, and whose tool `broken` has an annotation that is wrong.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

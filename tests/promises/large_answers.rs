@@ -2,10 +2,8 @@
 
 use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Setup, tools};
+use airlock_tests::{Setup, start_on, tools};
 use serde_json::json;
-
-use crate::start_on;
 
 #[test]
 fn an_answer_that_is_too_large_fails_its_call_and_the_session_lives_on() {

@@ -3,10 +3,8 @@
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, modern_call, text};
 use airlock_tests::proc::{descendants, servers};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::json;
-
-use crate::start_on;
 
 fn bad(mode: &str, keys: &str) -> String {
     let program = airlock_tests::tools::built("bad-server").display().to_string();

@@ -12,10 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use airlock_tests::airlock::free_address;
 use airlock_tests::http::{Request, Response};
 use airlock_tests::mcp::{Session, modern, modern_call};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 /// The configuration of the limits, on one line.
 fn limited(limits: &str) -> Setup {

@@ -6,11 +6,10 @@ use std::sync::Mutex;
 
 use airlock_tests::airlock::{free_address, run, stdio_upstream};
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// The members of a result that a modern server adds to a list.
 const CACHE: &str = r#""resultType":"complete","ttlMs":0,"cacheScope":"public""#;

@@ -5,13 +5,11 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::events::Events;
+use airlock_tests::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 use airlock_tests::mcp::modern;
-use airlock_tests::{Setup, airlock};
+use airlock_tests::{Setup, airlock, start_on};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-use crate::start_on;
-use crate::transports::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 
 /// A modern server with everything that can be listened to.
 fn rich(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

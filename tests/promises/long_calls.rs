@@ -7,11 +7,9 @@ use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup, shown_dir, tools};
+use airlock_tests::{Airlock, Setup, shown_dir, start_on, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::start_on;
 
 /// Steps of 50 ms that are many more than the deadline of the test's server.
 const MANY: u64 = 40;

@@ -7,10 +7,9 @@ use std::sync::Mutex;
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::{POLICY, run, until};
+use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern, tool_names};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});

@@ -5,11 +5,10 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{MODERN, Session};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// A server that says what it was sent.
 fn echo(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

@@ -1,13 +1,10 @@
 //! Clients of the first revisions: they are answered in the revision that they ask for, and see nothing that they cannot read.
 
 use airlock_tests::events::Events;
+use airlock_tests::little::{Little, chatty};
 use airlock_tests::mcp::{Session, text, tool_names};
-use airlock_tests::{Setup, airlock};
+use airlock_tests::{Setup, airlock, start_on};
 use serde_json::json;
-
-use crate::start_on;
-use crate::streams::chatty;
-use crate::transports::little::Little;
 
 #[test]
 fn who_asks_for_2024_11_05_gets_it_and_no_batches() {

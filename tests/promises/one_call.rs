@@ -2,10 +2,8 @@
 
 use airlock_tests::airlock::{docs_upstream, stdio_upstream};
 use airlock_tests::mcp::{LEGACY, MODERN, Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, tools};
+use airlock_tests::{Airlock, Setup, start_on, tools};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 /// The example server twice, once held to each era, and the echo server.
 fn three_upstreams() -> Setup {

@@ -5,11 +5,10 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// A modern server with annotated tools, and tools whose annotations are wrong.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

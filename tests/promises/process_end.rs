@@ -2,10 +2,8 @@
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::Session;
-use airlock_tests::{Setup, tools};
+use airlock_tests::{Setup, start_on, tools};
 use serde_json::json;
-
-use crate::start_on;
 
 #[test]
 fn a_process_that_ends_ends_its_calls_though_a_helper_holds_its_pipe() {

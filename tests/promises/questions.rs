@@ -7,12 +7,10 @@ use std::sync::Mutex;
 
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{LEGACY, Session, modern, text};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
-
-use crate::start_on;
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// A modern server that asks before it answers.
 pub(crate) fn asking(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

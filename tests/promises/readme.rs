@@ -6,10 +6,9 @@ use std::path::Path;
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::{self, free_address, run};
+use airlock_tests::authority::Authority;
 use airlock_tests::mcp::{modern, modern_call, tool_names};
 use serde_json::{Value, json};
-
-use crate::edge::authority::Authority;
 
 const README: &str = include_str!("../../README.md");
 
@@ -151,7 +150,7 @@ fn the_shipped_policy_stands_every_spelling() {
 
 #[test]
 fn every_configuration_that_is_shown_is_accepted() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     authority.tls("");
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("authz.rego"), block("rego")).expect("the policy");
@@ -170,7 +169,7 @@ fn every_configuration_that_is_shown_is_accepted() {
 /// Both families of the first example, on one port.
 #[test]
 fn the_listeners_that_are_shown_listen() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     authority.tls("");
     let shown = blocks().into_iter().find(|(_, block)| block.contains("0.0.0.0:443")).expect("the example").1;
     let dir = Setup::default().write().expect("a directory");

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::{Airlock, POLICY, run};
+use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use serde_json::{Value, json};
 
 use crate::handles::tasks_modern::request;
-use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 /// Safe names of the server's own; the digits are those of SHA-256 of `one`, a zero byte and the own name.
 const A_B: &str = "one__a_b_7c83c98efc77";

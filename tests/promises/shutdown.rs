@@ -4,14 +4,12 @@ use std::fs::Permissions;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
-use airlock_tests::Setup;
 use airlock_tests::airlock::until;
 use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::proc::{descendants, open_file_targets};
+use airlock_tests::{Setup, start_on};
 use rustix::process::Signal;
 use serde_json::json;
-
-use crate::start_on;
 
 fn a_call_in_flight(io: &str) {
     let Some(mut airlock) = start_on(io, &Setup::default()) else { return };

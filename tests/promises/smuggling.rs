@@ -7,11 +7,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{MODERN, Session, text};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 

@@ -1,49 +1,13 @@
 //! Streams of legacy sessions: one that breaks is taken up again, and what nobody calls for waits.
 
-use std::io;
-use std::net::TcpStream;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use airlock_tests::events::Events;
+use airlock_tests::little::{Little, chatty};
 use airlock_tests::mcp::{LEGACY, Session, text};
-use airlock_tests::{Airlock, Setup, airlock};
+use airlock_tests::{Airlock, Setup, airlock, start_on};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-use crate::start_on;
-use crate::transports::little::{Book, Little, Seen, begin_events, end_events, write_json, write_piece};
-
-/// A modern server that speaks before it answers.
-pub(crate) fn chatty(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
-    let complete =
-        |text: &str| json!({"resultType": "complete", "content": [{"type": "text", "text": text}]});
-    match seen.rpc() {
-        "server/discover" => {
-            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}, "prompts": {}}});
-            write_json(stream, &seen.result(&result))
-        }
-        "tools/list" => {
-            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
-                "tools": [{"name": "count", "inputSchema": {"type": "object"}}]});
-            write_json(stream, &seen.result(&tools))
-        }
-        "tools/call" => {
-            let token = &seen.body["params"]["_meta"]["progressToken"];
-            begin_events(stream)?;
-            for number in 1..=5 {
-                let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress",
-                    "params": {"progressToken": token, "progress": number}});
-                write_piece(stream, format!("data: {progress}\n\n").as_bytes())?;
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            write_piece(stream, format!("data: {}\n\n", seen.result(&complete("counted"))).as_bytes())?;
-            end_events(stream)
-        }
-        other => panic!("an unexpected request: {other}"),
-    }
-}
 
 fn counting(session: &Session, airlock: &Airlock, id: u64) -> Events {
     let body = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",

@@ -5,11 +5,10 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::airlock::stdio_upstream;
+use airlock_tests::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 use airlock_tests::mcp::modern_call;
 use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 
 /// Answers in which `ID` is the number of the request, and what the operator is told of them.
 const WRONG: [(&str, &str); 7] = [

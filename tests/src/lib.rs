@@ -3,8 +3,12 @@
 //! A test that cannot run here says so by [`skip`] and returns; `cargo xtask test` counts it as skipped, not as passed.
 
 pub mod airlock;
+pub mod authority;
+pub mod curl;
 pub mod events;
 pub mod http;
+pub mod io;
+pub mod little;
 pub mod mcp;
 pub mod net;
 pub mod netns;
@@ -16,5 +20,6 @@ pub mod soak;
 pub mod tools;
 
 pub use airlock::{Airlock, Setup};
+pub use io::start_on;
 pub use shown::shown_dir;
 pub use skip::skip;

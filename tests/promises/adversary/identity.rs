@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Response;
+use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
-
-use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 use self::issuer::Issuer;
 

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::{Setup, skip, tools};
 use serde_json::json;
 
 use super::{House, own_user};
-use airlock_tests::mcp::{modern_call, text};
 
 /// Where the cgroups of version 2 are mounted.
 fn mount() -> Option<PathBuf> {

@@ -8,11 +8,10 @@ use std::time::Duration;
 use airlock_tests::airlock::until;
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::json;
 
 use super::{counted, with_metrics};
-use crate::start_on;
 
 /// True where the connection ends without an answer.
 fn just_ends(mut stream: TcpStream) -> bool {

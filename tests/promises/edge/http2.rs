@@ -2,15 +2,14 @@
 
 use std::process::{Command, Stdio};
 
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::Request;
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Setup, skip, tools};
+use airlock_tests::{Setup, skip, start_on, tools};
 use serde_json::{Value, json};
 
-use super::authority::Authority;
-use super::curl::{curl, shown};
 use super::{counted, with_metrics};
-use crate::start_on;
 
 #[test]
 fn no_trick_of_frames_gets_anywhere() {
@@ -19,7 +18,7 @@ fn no_trick_of_frames_gets_anywhere() {
         Err(reason) => return skip(&reason),
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/promises/edge/frames.py");
-    let authority = Authority::new();
+    let authority = Authority::create();
     let ca = shown(&authority.file("ca.pem"));
     let server = authority.tls("") + "  max_request_bytes: 32KiB\n  timeouts: {idle: 1s, body: 500ms}\n";
     let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });

@@ -4,10 +4,8 @@ use std::io::{Read as _, Write as _};
 
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::json;
-
-use crate::start_on;
 
 /// Everything that comes back, until the connection ends or nothing more comes.
 fn exchange(airlock: &Airlock, bytes: &[u8]) -> Vec<u8> {

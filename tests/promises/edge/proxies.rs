@@ -6,15 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use airlock_tests::airlock::{free_address, until};
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, skip};
+use airlock_tests::{Airlock, Setup, skip, start_on};
 use serde_json::json;
 
-use super::authority::Authority;
-use super::curl::{curl, shown};
 use super::{counted, with_metrics};
-use crate::start_on;
 
 /// Lets in whoever comes from that address.
 fn policy(address: &str) -> String {
@@ -163,7 +162,7 @@ impl Drop for Haproxy {
 #[test]
 fn haproxy_in_front_names_its_client_in_each_way() {
     let dir = tempfile::Builder::new().prefix("airlock-haproxy-").tempdir().expect("a directory");
-    let authority = Authority::new();
+    let authority = Authority::create();
     let ca = shown(&authority.file("ca.pem"));
     let required = "  trusted_proxies: [127.0.0.1/32]\n  proxy_protocol: required\n";
     // Its own address is 127.0.0.1; it binds to that towards us, while its client comes from 127.0.0.9.

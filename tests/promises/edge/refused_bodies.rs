@@ -4,14 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::shown;
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::modern;
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
-
-use super::authority::Authority;
-use super::curl::shown;
-use crate::start_on;
 
 const MIB: usize = 1024 * 1024;
 
@@ -118,7 +116,7 @@ fn python_clients_read_the_reason() {
         Ok(python) => python,
         Err(reason) => return skip(&reason),
     };
-    let authority = Authority::new();
+    let authority = Authority::create();
     for (scheme, server) in [("http", String::new()), ("https", authority.tls(""))] {
         for io in ["epoll", "io_uring"] {
             let Some(airlock) = start_on(io, &Setup { server: server.clone(), ..Setup::default() }) else {

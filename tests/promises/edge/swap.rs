@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use airlock_tests::airlock::until;
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::mcp::modern_call;
 use airlock_tests::{Airlock, Setup};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::authority::Authority;
-use super::curl::{curl, shown};
 use super::{counted, with_metrics};
 
 /// The fingerprint of the certificate that new connections get.
@@ -26,7 +26,7 @@ fn served(airlock: &Airlock) -> String {
 
 #[test]
 fn a_change_of_links_under_load_loses_no_call() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     // As Kubernetes lays out a secret: links through a link that is turned.
     for version in ["one", "two"] {
         std::fs::create_dir(authority.file(version)).expect("ours");
@@ -77,7 +77,7 @@ fn a_change_of_links_under_load_loses_no_call() {
 
 #[test]
 fn a_bad_pair_changes_nothing_and_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let (metrics, setup) = with_metrics(Setup { server: authority.tls(""), ..Setup::default() });
     let airlock = setup.start();
     let first = served(&airlock);

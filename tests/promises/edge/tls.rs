@@ -4,17 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::{Request, connect};
+use airlock_tests::little::{Little, chatty};
 use airlock_tests::mcp::{modern, modern_call};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
 
-use super::authority::Authority;
-use super::curl::{curl, shown};
 use super::{counted, with_metrics};
-use crate::start_on;
-use crate::streams::chatty;
-use crate::transports::little::Little;
 
 fn call(token: &str) -> Request {
     modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"})).bearer(token)
@@ -22,7 +20,7 @@ fn call(token: &str) -> Request {
 
 #[test]
 fn a_call_goes_through_over_either_version_of_http() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let setup = Setup { server: authority.tls(""), ..Setup::default() };
     let ca = shown(&authority.file("ca.pem"));
     for io in ["epoll", "io_uring"] {
@@ -85,7 +83,7 @@ fn a_client_that_knows_the_authority_comes_in() {
         Ok(python) => python,
         Err(reason) => return skip(&reason),
     };
-    let authority = Authority::new();
+    let authority = Authority::create();
     let airlock = Setup { server: authority.tls(""), ..Setup::default() }.start();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises/client.py");
     for (mode, revision) in [("auto", "2026-07-28"), ("legacy", "2025-11-25")] {
@@ -116,7 +114,7 @@ fn a_client_that_knows_the_authority_comes_in() {
 
 #[test]
 fn events_stream_over_either_version_of_http() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = Little::start(chatty);
     let upstreams = server.upstream("chatty", "    era: modern\n");
     let setup = Setup { server: authority.tls(""), upstreams, ..Setup::default() };
@@ -147,7 +145,7 @@ fn s_client(airlock: &Airlock, options: &[&str]) -> (bool, String) {
 
 #[test]
 fn old_versions_and_weak_ciphers_are_not_spoken() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let airlock = Setup { server: authority.tls(""), ..Setup::default() }.start();
     let weak = |list: &'static str| ["-tls1_2", "-cipher", list];
     for refused in [
@@ -175,10 +173,10 @@ fn old_versions_and_weak_ciphers_are_not_spoken() {
 
 #[test]
 fn a_policy_sees_whose_certificate_it_was() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     authority.write("agent", &authority.client("spiffe://acme.example/agent"));
     authority.write("other", &authority.client("spiffe://acme.example/other"));
-    authority.write("strange", &Authority::new().client("spiffe://acme.example/agent"));
+    authority.write("strange", &Authority::create().client("spiffe://acme.example/agent"));
     let policy = "package airlock.authz\n\nimport rego.v1\n\ndefault allow := false\n\n\
         allow if input.client.certificate == \"spiffe://acme.example/agent\"\n\n\
         allow if {\n    input.client.certificate == null\n    input.subject.id == \"bob\"\n}\n";
@@ -212,7 +210,7 @@ fn a_policy_sees_whose_certificate_it_was() {
 
 #[test]
 fn handshakes_that_fail_are_cheap_and_counted() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = authority.tls("") + "  timeouts: {header: 300ms}\n";
     let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });
     for io in ["epoll", "io_uring"] {
@@ -243,7 +241,7 @@ fn handshakes_that_fail_are_cheap_and_counted() {
 
 #[test]
 fn a_pair_that_cannot_work_is_told_at_its_place() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = authority.tls("");
     std::fs::write(authority.file("host.key"), authority.host().1).expect("written");
     let failed = Setup { server, ..Setup::default() }.try_start().map(drop).expect_err("another key");

@@ -6,14 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::{free_address, until};
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::Request;
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-
-use super::curl::{curl, shown};
-use crate::start_on;
 
 /// curl through the socket; the host that it names is that of the raw client's address.
 fn ask(airlock: &Airlock, socket: &Path, request: &Request) -> u16 {

@@ -4,12 +4,12 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{Session, modern};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 
 use super::refused;
-use crate::transports::little::{Book, Little, Seen, write_json};
 
 /// A modern server whose lists have two pages, and which knows its own cursor only.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

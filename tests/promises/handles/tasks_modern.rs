@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::http::Request;
+use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 
 use super::refused;
-use crate::transports::little::{Book, Little, Seen, write, write_json};
 
 /// A modern server whose tool `slow` always answers with the task `t 1`.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

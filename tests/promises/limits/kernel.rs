@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
-use airlock_tests::net;
-use airlock_tests::skip;
+use airlock_tests::{net, skip};
 
 use super::blocks;
 

@@ -5,12 +5,10 @@ use std::io::Write as _;
 use airlock_tests::airlock::{free_address, until};
 use airlock_tests::events::Events;
 use airlock_tests::http::{Request, connect};
+use airlock_tests::little::{Little, silent};
 use airlock_tests::mcp::Session;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
-
-use crate::start_on;
-use crate::transports::little::{Little, silent};
 
 fn open(airlock: &Airlock, token: &str) -> Result<Session, String> {
     Session::open(airlock.address(), "/mcp/endless", token)

@@ -2,14 +2,12 @@
 
 use airlock_tests::airlock::until;
 use airlock_tests::events::Events;
+use airlock_tests::little::{Little, chatty};
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
 
 use super::refused_by;
-use crate::start_on;
-use crate::streams::chatty;
-use crate::transports::little::Little;
 
 fn setup(server: &Little, limits: &str) -> Setup {
     let upstreams = server.upstream("chatty", "    era: modern\n");

@@ -6,11 +6,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use airlock_tests::authority::Authority;
 use airlock_tests::http::Request;
+use airlock_tests::net::Net;
 
 use super::lockout::{Drill, ME, OTHER};
-use crate::edge::authority::Authority;
-use airlock_tests::net::Net;
 
 /// Nothing in a healthy run waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -187,7 +187,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 fn a_block_ends_both_versions_of_http(xdp: &str, io: &str) {
-    let authority = Authority::new();
+    let authority = Authority::create();
     // So that nothing but the block can end what is idle.
     let server = authority.tls("") + "  timeouts: {idle: 10m, header: 10m, body: 10m}\n";
     let Some(drill) = Drill::with(xdp, io, &server) else { return };

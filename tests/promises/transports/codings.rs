@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use airlock_tests::Setup;
+use airlock_tests::little::{Book, Little, Seen, wait_for_end, write_json, write_piece};
 use airlock_tests::mcp::{modern_call, text};
 use compression_codecs::brotli::params::EncoderParams;
 use compression_codecs::core::Level;
@@ -12,8 +13,6 @@ use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::flate::params::FlateEncoderParams;
 use compression_codecs::{BrotliEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use serde_json::json;
-
-use super::little::{Book, Little, Seen, wait_for_end, write_json, write_piece};
 
 const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 

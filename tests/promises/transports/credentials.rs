@@ -6,12 +6,10 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
-
-use super::little::{Book, Little, Seen, write, write_json};
-use crate::start_on;
 
 /// A modern server that tells what it was shown, and lets in only who shows something.
 fn shown(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {

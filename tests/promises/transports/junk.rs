@@ -5,11 +5,10 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, write_json, write_piece};
 use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::{Airlock, Setup};
 use serde_json::json;
-
-use super::little::{Book, Little, Seen, begin_events, end_events, write_json, write_piece};
 
 /// Events that are no messages.
 const JUNK: [&[u8]; 6] = [

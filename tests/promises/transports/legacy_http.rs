@@ -4,12 +4,10 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_piece};
 use airlock_tests::mcp::{Session, text};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::{Value, json};
-
-use super::little::{Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_piece};
-use crate::start_on;
 
 const JSON: &str = "Content-Type: application/json\r\n";
 

@@ -4,6 +4,5 @@ mod codings;
 mod credentials;
 mod junk;
 mod legacy_http;
-pub(crate) mod little;
 mod modern_http;
 mod real;

@@ -6,14 +6,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use airlock_tests::http::Request;
-use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup};
-use serde_json::{Value, json};
-
-use super::little::{
+use airlock_tests::little::{
     Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_json, write_piece,
 };
-use crate::start_on;
+use airlock_tests::mcp::{Session, modern, modern_call, text};
+use airlock_tests::{Airlock, Setup, start_on};
+use serde_json::{Value, json};
 
 fn complete(text: &str) -> Value {
     json!({"resultType": "complete", "content": [{"type": "text", "text": text}]})
@@ -264,7 +262,7 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
             for mut stream in listener.incoming().flatten() {
                 std::thread::spawn(move || {
                     let (book, mut bytes) = (Mutex::default(), Vec::new());
-                    while let Ok(Some(seen)) = super::little::read(0, &mut stream, &mut bytes) {
+                    while let Ok(Some(seen)) = airlock_tests::little::read(0, &mut stream, &mut bytes) {
                         answer(&seen, &mut stream, &book).expect("writable");
                     }
                 });

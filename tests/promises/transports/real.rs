@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlock_tests::airlock::{free_address, until};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
-
-use crate::start_on;
 
 /// A server process that is ended with the test.
 struct Server(Child);

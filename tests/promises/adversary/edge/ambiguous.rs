@@ -4,10 +4,8 @@ use std::io::{Read as _, Write as _};
 
 use airlock_tests::http::connect;
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, start_on};
 use serde_json::json;
-
-use crate::start_on;
 
 /// Everything that comes back, until the connection ends.
 fn exchange(airlock: &Airlock, text: &str) -> String {

@@ -1,5 +1,7 @@
 //! Tokens that are bound to a key or a certificate, in the hands of somebody who has neither.
 
+use airlock_tests::authority::Authority;
+use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::{Request, Response};
 use airlock_tests::mcp::modern;
 use airlock_tests::{Airlock, Setup};
@@ -8,8 +10,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::issuer::{Issuer, Key, encode, now};
 use super::trusting;
-use crate::edge::authority::Authority;
-use crate::edge::curl::{curl, shown};
 
 fn sha256(bytes: impl AsRef<[u8]>) -> String {
     encode(Sha256::digest(bytes))
@@ -149,7 +149,7 @@ fn id_tokens_do_not_open_the_door() {
 
 #[test]
 fn a_token_that_is_bound_to_a_certificate_needs_it() {
-    let (authority, issuer) = (Authority::new(), Issuer::start());
+    let (authority, issuer) = (Authority::create(), Issuer::start());
     authority.write("agent", &authority.client("spiffe://acme.example/agent"));
     authority.write("other", &authority.client("spiffe://acme.example/other"));
     let der = |name: &str| {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
 
-use crate::transports::little::{Book, Little, Seen, write_json};
+use airlock_tests::little::{Book, Little, Seen, write_json};
 
 /// A key pair that signs (RFC 8037).
 pub(super) struct Key(KeyPair);

@@ -7,11 +7,10 @@ use std::os::unix::fs::FileExt as _;
 use airlock_tests::airlock::until;
 use airlock_tests::http::connect;
 use airlock_tests::mcp::Session;
-use airlock_tests::{Airlock, Setup, skip};
+use airlock_tests::{Airlock, Setup, skip, start_on};
 use serde_json::json;
 
 use super::issuer::Issuer;
-use crate::start_on;
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;

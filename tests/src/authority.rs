@@ -9,14 +9,15 @@ use rcgen::{
 use tempfile::TempDir;
 
 /// The authority, and a directory for what it signs.
-pub(crate) struct Authority {
+pub struct Authority {
     dir: TempDir,
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// A new one, in a directory of its own.
+    pub fn create() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -28,22 +29,24 @@ impl Authority {
         Self { dir, certificate, issuer: Issuer::new(params, key) }
     }
 
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    /// The path of a file in its directory, which has its own certificate as `ca.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    /// The directory.
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Certificate chain and key for this host, as PEM.
-    pub(super) fn host(&self) -> (String, String) {
+    pub fn host(&self) -> (String, String) {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         self.sign(CertificateParams::new(names).expect("names"), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// The same for a client of that URI.
-    pub(crate) fn client(&self, uri: &str) -> (String, String) {
+    pub fn client(&self, uri: &str) -> (String, String) {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(uri.to_owned().try_into().expect("ASCII"))];
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
@@ -57,13 +60,13 @@ impl Authority {
     }
 
     /// Writes a pair as `NAME.pem` and `NAME.key`.
-    pub(crate) fn write(&self, name: &str, (certificate, key): &(String, String)) {
+    pub fn write(&self, name: &str, (certificate, key): &(String, String)) {
         std::fs::write(self.file(&format!("{name}.pem")), certificate).expect("written");
         std::fs::write(self.file(&format!("{name}.key")), key).expect("written");
     }
 
     /// `server.tls` with the pair `host`, made and written; `more` are further keys.
-    pub(crate) fn tls(&self, more: &str) -> String {
+    pub fn tls(&self, more: &str) -> String {
         self.write("host", &self.host());
         let dir = self.dir.path().display();
         format!("  tls: {{cert_file: {dir}/host.pem, key_file: {dir}/host.key{more}}}\n")

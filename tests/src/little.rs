@@ -3,29 +3,30 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Which connection it came on, from 0.
-    pub(crate) connection: usize,
-    pub(crate) method: String,
+    pub connection: usize,
+    /// `GET`, `POST`, …
+    pub method: String,
     target: String,
     headers: Vec<(String, String)>,
     /// Its body as JSON; null when it has none.
-    pub(crate) body: Value,
+    pub body: Value,
     /// Its body as it came.
-    pub(crate) raw: String,
+    pub raw: String,
     /// When it had come.
-    pub(crate) at: SystemTime,
+    pub at: SystemTime,
 }
 
 impl Seen {
     /// The only field of that name.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(given, _)| given == name);
         let first = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} is repeated: {self:?}");
@@ -33,48 +34,50 @@ impl Seen {
     }
 
     /// The error for a method that the server does not have.
-    pub(crate) fn no_such_method(&self) -> String {
+    pub fn no_such_method(&self) -> String {
         json!({"jsonrpc": "2.0", "id": self.body["id"], "error": {"code": -32_601, "message": "no"}})
             .to_string()
     }
 
     /// The path that was asked for.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
     /// The JSON-RPC method; empty for an answer.
-    pub(crate) fn rpc(&self) -> &str {
+    pub fn rpc(&self) -> &str {
         self.body["method"].as_str().unwrap_or_default()
     }
 
     /// The result of this request, as a message.
-    pub(crate) fn result(&self, result: &Value) -> String {
+    pub fn result(&self, result: &Value) -> String {
         json!({"jsonrpc": "2.0", "id": self.body["id"], "result": result}).to_string()
     }
 }
 
 /// The server's book.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    pub(crate) seen: Vec<Seen>,
+pub struct Book {
+    /// Every request, in order.
+    pub seen: Vec<Seen>,
     /// Connections that the client has closed.
-    pub(crate) closed: Vec<usize>,
+    pub closed: Vec<usize>,
     /// Bytes of bodies without end that the client took.
-    pub(crate) flood: usize,
+    pub flood: usize,
 }
 
 /// Writes the answer to a request onto its connection.
-pub(crate) type Answer = fn(&Seen, &mut TcpStream, &Mutex<Book>) -> io::Result<()>;
+pub type Answer = fn(&Seen, &mut TcpStream, &Mutex<Book>) -> io::Result<()>;
 
 /// The running server; its threads end with the test's process.
-pub(crate) struct Little {
+pub struct Little {
     address: SocketAddr,
     book: Arc<Mutex<Book>>,
 }
 
 impl Little {
-    pub(crate) fn start(answer: Answer) -> Self {
+    /// Listens on a free port of the loopback.
+    pub fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let book: Arc<Mutex<Book>> = Arc::default();
@@ -94,23 +97,23 @@ impl Little {
     }
 
     /// The upstream's YAML.
-    pub(crate) fn upstream(&self, name: &str, more: &str) -> String {
+    pub fn upstream(&self, name: &str, more: &str) -> String {
         format!("  - name: {name}\n    type: http\n    url: \"http://{}/mcp\"\n{more}", self.address)
     }
 
     /// The entry that `read` finds in the book.
-    pub(crate) fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+    pub fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&lock(&self.book))
     }
 
     /// The requests of one JSON-RPC method so far.
-    pub(crate) fn asked(&self, rpc: &str) -> Vec<Seen> {
+    pub fn asked(&self, rpc: &str) -> Vec<Seen> {
         self.book(|book| book.seen.iter().filter(|seen| seen.rpc() == rpc).cloned().collect())
     }
 
     /// Waits until something is in the book.
-    pub(crate) fn until<T>(&self, read: impl Fn(&Book) -> Option<T>) -> T {
-        airlock_tests::airlock::until(|| self.book(&read))
+    pub fn until<T>(&self, read: impl Fn(&Book) -> Option<T>) -> T {
+        crate::airlock::until(|| self.book(&read))
             .unwrap_or_else(|| panic!("not in the book: {:#?}", lock(&self.book)))
     }
 }
@@ -130,11 +133,7 @@ fn serve(connection: usize, mut stream: TcpStream, answer: Answer, book: &Mutex<
 }
 
 /// The next request; none at the end of the connection.
-pub(crate) fn read(
-    connection: usize,
-    stream: &mut TcpStream,
-    bytes: &mut Vec<u8>,
-) -> io::Result<Option<Seen>> {
+pub fn read(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<Seen>> {
     let mut buffer = [0; 16 * 1024];
     loop {
         if let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -171,35 +170,35 @@ pub(crate) fn read(
 }
 
 /// Writes a whole answer.
-pub(crate) fn write(stream: &mut TcpStream, status: &str, headers: &str, body: &str) -> io::Result<()> {
+pub fn write(stream: &mut TcpStream, status: &str, headers: &str, body: &str) -> io::Result<()> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
     stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())
 }
 
 /// Writes a JSON answer.
-pub(crate) fn write_json(stream: &mut TcpStream, body: &str) -> io::Result<()> {
+pub fn write_json(stream: &mut TcpStream, body: &str) -> io::Result<()> {
     write(stream, "200 OK", "Content-Type: application/json\r\n", body)
 }
 
 /// Begins an event stream.
-pub(crate) fn begin_events(stream: &mut TcpStream) -> io::Result<()> {
+pub fn begin_events(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
     )
 }
 
 /// Writes one piece of a stream.
-pub(crate) fn write_piece(stream: &mut TcpStream, piece: &[u8]) -> io::Result<()> {
+pub fn write_piece(stream: &mut TcpStream, piece: &[u8]) -> io::Result<()> {
     stream.write_all([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat().as_slice())
 }
 
 /// Ends a stream.
-pub(crate) fn end_events(stream: &mut TcpStream) -> io::Result<()> {
+pub fn end_events(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"0\r\n\r\n")
 }
 
 /// Waits until the client hangs up; it sends nothing else meanwhile.
-pub(crate) fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
+pub fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
     match stream.read(&mut [0; 64])? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Err(io::Error::other("a second request on a busy connection")),
@@ -207,7 +206,7 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// A modern server whose only tool is asked and says nothing.
-pub(crate) fn silent(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+pub fn silent(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     match seen.rpc() {
         "server/discover" => {
             let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
@@ -220,5 +219,36 @@ pub(crate) fn silent(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io
             write_json(stream, &seen.result(&tools))
         }
         _ => wait_for_end(stream),
+    }
+}
+
+/// A modern server that speaks before it answers.
+pub fn chatty(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
+    let complete =
+        |text: &str| json!({"resultType": "complete", "content": [{"type": "text", "text": text}]});
+    match seen.rpc() {
+        "server/discover" => {
+            let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}, "prompts": {}}});
+            write_json(stream, &seen.result(&result))
+        }
+        "tools/list" => {
+            let tools = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public",
+                "tools": [{"name": "count", "inputSchema": {"type": "object"}}]});
+            write_json(stream, &seen.result(&tools))
+        }
+        "tools/call" => {
+            let token = &seen.body["params"]["_meta"]["progressToken"];
+            begin_events(stream)?;
+            for number in 1..=5 {
+                let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress",
+                    "params": {"progressToken": token, "progress": number}});
+                write_piece(stream, format!("data: {progress}\n\n").as_bytes())?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            write_piece(stream, format!("data: {}\n\n", seen.result(&complete("counted"))).as_bytes())?;
+            end_events(stream)
+        }
+        other => panic!("an unexpected request: {other}"),
     }
 }

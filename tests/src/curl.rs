@@ -4,21 +4,21 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use airlock_tests::http::Request;
+use crate::http::Request;
 
 /// How it ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// `1.1` or `2`.
-    pub(crate) version: String,
+    pub version: String,
     /// The status, 0 without an answer.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The answer's; curl's complaint where there was none.
-    pub(crate) body: String,
+    pub body: String,
 }
 
 /// Sends a request of the raw client by curl; `options` come first.
-pub(crate) fn curl(address: SocketAddr, scheme: &str, request: &Request, options: &[&str]) -> Outcome {
+pub fn curl(address: SocketAddr, scheme: &str, request: &Request, options: &[&str]) -> Outcome {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--no-buffer", "--max-time", "60"]).args(options);
     command.args(["--write-out", "\n%{http_version} %{http_code}", "--request", &request.method]);
@@ -40,6 +40,6 @@ pub(crate) fn curl(address: SocketAddr, scheme: &str, request: &Request, options
 }
 
 /// `path` as an argument.
-pub(crate) fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     path.display().to_string()
 }
