@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::source;
+use super::source;
 
 /// The reason that new failures get, and that no committed file may have.
 const UNEXPLAINED: &str = "NOT YET EXPLAINED";

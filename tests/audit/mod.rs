@@ -1,0 +1,8 @@
+//! The audit log: every call and every refusal is on record, and the record is believed.
+
+mod clients_that_go_leave_an_end;
+mod every_call_can_be_read_afterwards;
+mod every_refusal_keeps_the_contract;
+mod records_outlive_attacks;
+mod the_intent_comes_first;
+mod the_journal_names_its_speakers;

@@ -1,0 +1,6 @@
+//! Pages and comments: examples work, pages agree with the source, and both can be read.
+
+mod architecture_is_as_told;
+mod comments_can_be_read;
+mod pages_can_be_read;
+mod readme_examples_work;

@@ -1,0 +1,10 @@
+//! The policy: it decides, it is told apart from its mistakes, and nobody passes it by.
+
+mod authors_see_what_decides;
+mod mistakes_have_a_place;
+mod refusals_name_their_rule;
+mod reloads_fall_between_calls;
+mod rules_are_not_passed_by;
+mod shadow_mode_only_speaks;
+mod slips_are_refused_at_load;
+mod tenants_share_nothing;
