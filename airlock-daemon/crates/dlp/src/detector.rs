@@ -1,0 +1,209 @@
+//! One detector: a pattern, its checks, the words that must stand near a match.
+
+use std::ops::Range;
+
+use regex_automata::meta::Regex;
+use regex_automata::{Anchored, Input};
+
+use crate::check::Check;
+use crate::trigger::{self, Trigger};
+
+/// A detector as a pack writes it, before its pattern is compiled.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// The name that placeholders, records and rules use: lower case letters, digits and dashes.
+    pub name: String,
+    /// The pack that it comes from.
+    pub pack: String,
+    /// One line for people.
+    pub about: String,
+    /// The pattern, in the syntax of the crate `regex`. The group `secret`, if it has one, is what is taken out.
+    pub pattern: String,
+    /// A match stands alone: no ASCII letter, digit or underscore touches it.
+    pub word: bool,
+    /// All of them must hold.
+    pub checks: Vec<Check>,
+    /// A word that must stand near a match.
+    pub context: Option<Context>,
+}
+
+/// The words of which one must stand near a match.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Compared without regard to ASCII case, three bytes or longer.
+    pub words: Vec<String>,
+    /// How far in front of a match a word may end, in bytes.
+    pub before: usize,
+    /// How far behind a match a word may begin, in bytes.
+    pub after: usize,
+}
+
+/// A detector that is ready to run.
+#[derive(Debug)]
+pub struct Detector {
+    spec: Spec,
+    regex: Regex,
+    secret: Option<usize>,
+    trigger: Trigger,
+    reach: usize,
+}
+
+/// Reasons why a detector cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectorError {
+    /// The pattern is not one.
+    #[error("the pattern is broken: {0}")]
+    Syntax(String),
+    /// The pattern is too large once compiled.
+    #[error("the pattern compiles to more than {limit} bytes; use shorter repetitions or fewer alternatives")]
+    TooLarge {
+        /// Bytes.
+        limit: usize,
+    },
+    /// A match may be empty.
+    #[error("the pattern matches the empty text; let every match have at least one character")]
+    Empty,
+    /// Nothing in the pattern says where to look.
+    #[error(
+        "nothing in the pattern shows where to look; let every match contain a literal of three characters, \
+         four digits, or an @, or name `context` words"
+    )]
+    NoTrigger,
+}
+
+/// The compiled size that a pattern may have, in bytes.
+const PATTERN_SIZE: usize = 4 << 20;
+
+/// The longest match of a pattern without a bound of its own that is found at the first try, in bytes.
+const REACH: usize = 4 << 10;
+
+impl Detector {
+    /// Compiles the pattern, and derives where to look for it.
+    pub fn new(spec: Spec) -> Result<Self, DetectorError> {
+        let bounded = if spec.word {
+            format!(r"(?-u:\b{{start-half}})(?:{})(?-u:\b{{end-half}})", spec.pattern)
+        } else {
+            spec.pattern.clone()
+        };
+        let hir =
+            regex_syntax::parse(&spec.pattern).map_err(|error| DetectorError::Syntax(error.to_string()))?;
+        if hir.properties().minimum_len().unwrap_or(0) == 0 {
+            return Err(DetectorError::Empty);
+        }
+        let regex = Regex::builder()
+            .configure(
+                Regex::config()
+                    .nfa_size_limit(Some(PATTERN_SIZE))
+                    .onepass_size_limit(Some(1 << 20))
+                    .hybrid_cache_capacity(1 << 20),
+            )
+            .build(&bounded)
+            .map_err(|error| match error.size_limit() {
+                Some(limit) => DetectorError::TooLarge { limit },
+                None => DetectorError::Syntax(error.to_string()),
+            })?;
+        let trigger = trigger::derive(&hir, spec.context.as_ref()).ok_or(DetectorError::NoTrigger)?;
+        let secret = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret");
+        let reach = hir.properties().maximum_len().unwrap_or(REACH);
+        Ok(Self { spec, regex, secret, trigger, reach })
+    }
+
+    /// The name that placeholders, records and rules use.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// All that its pack says of it.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(crate) fn trigger(&self) -> &Trigger {
+        &self.trigger
+    }
+
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
+    }
+
+    /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and says
+    /// where to search on. An anchored search looks at the window's start only.
+    pub(crate) fn find(&self, text: &str, mut window: Range<usize>, anchored: bool) -> Option<Found> {
+        loop {
+            let input = Input::new(text).range(window.clone());
+            let input = if anchored { input.anchored(Anchored::Yes) } else { input };
+            let found = self.regex.find(input)?;
+            let (start, end) = (found.start(), found.end());
+            if end == window.end && end < text.len() {
+                // A match up to the border of its window may go on behind it.
+                window = start..text.floor_char_boundary(end + (end - start).max(REACH) * 4);
+                continue;
+            }
+            if let Some(secret) = self.accepts(text, start..end) {
+                return Some(Found { secret, next: end });
+            }
+            if anchored {
+                return None;
+            }
+            window.start = text.ceil_char_boundary(start + 1);
+            if window.start >= window.end {
+                return None;
+            }
+        }
+    }
+
+    /// Finds all matches by the pattern alone, over the whole text: the reference that the scanner is held against.
+    pub fn find_all(&self, text: &str) -> Vec<Range<usize>> {
+        let mut all = Vec::new();
+        let mut from = 0;
+        while from < text.len()
+            && let Some(found) = self.find(text, from..text.len(), false)
+        {
+            all.push(found.secret);
+            from = found.next;
+        }
+        all
+    }
+
+    /// Judges a match by checks and context, and says which part of it is the secret.
+    fn accepts(&self, text: &str, matched: Range<usize>) -> Option<Range<usize>> {
+        let secret = match self.secret {
+            None => matched.clone(),
+            Some(group) => {
+                let mut captures = self.regex.create_captures();
+                let input = Input::new(text).range(matched.clone()).anchored(Anchored::Yes);
+                self.regex.captures(input, &mut captures);
+                captures.get_group(group)?.range()
+            }
+        };
+        let is_whole = self.spec.checks.iter().all(|check| check.holds(&text[secret.clone()]));
+        (is_whole && self.spec.context.as_ref().is_none_or(|context| context.stands_near(text, &matched)))
+            .then_some(secret)
+    }
+}
+
+/// A finding, and where the search goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) secret: Range<usize>,
+    pub(crate) next: usize,
+}
+
+impl Context {
+    fn stands_near(&self, text: &str, matched: &Range<usize>) -> bool {
+        let text = text.as_bytes();
+        let before = &text[matched.start.saturating_sub(self.before)..matched.start];
+        let after = &text[matched.end..(matched.end + self.after).min(text.len())];
+        self.words.iter().any(|word| holds(before, word.as_bytes()) || holds(after, word.as_bytes()))
+    }
+}
+
+/// Answers whether a word stands in a text, without regard to ASCII case, and not as a part of a longer word.
+fn holds(text: &[u8], word: &[u8]) -> bool {
+    let is_letter = |at: Option<&u8>| at.is_some_and(u8::is_ascii_alphabetic);
+    text.windows(word.len()).enumerate().any(|(at, part)| {
+        part.eq_ignore_ascii_case(word)
+            && !(is_letter(at.checked_sub(1).and_then(|at| text.get(at))) && is_letter(word.first()))
+            && !(is_letter(text.get(at + word.len())) && is_letter(word.last()))
+    })
+}
