@@ -46,6 +46,7 @@ pub struct Detector {
     secret: Option<usize>,
     trigger: Trigger,
     reach: usize,
+    is_solid: bool,
 }
 
 /// Reasons why a detector cannot be made.
@@ -73,6 +74,9 @@ pub enum DetectorError {
 
 /// The compiled size that a pattern may have, in bytes.
 const PATTERN_SIZE: usize = 4 << 20;
+
+/// The shortest match that is looked for in pieces, in bytes.
+const SOLID: usize = 16;
 
 /// The longest match of a pattern without a bound of its own that is found at the first try, in bytes.
 const REACH: usize = 4 << 10;
@@ -105,7 +109,9 @@ impl Detector {
         let trigger = trigger::derive(&hir, spec.context.as_ref()).ok_or(DetectorError::NoTrigger)?;
         let secret = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret");
         let reach = hir.properties().maximum_len().unwrap_or(REACH);
-        Ok(Self { spec, regex, secret, trigger, reach })
+        let least = hir.properties().minimum_len().unwrap_or(0);
+        let is_solid = least >= SOLID && spec.context.is_none() && matches!(trigger, Trigger::Literals(_));
+        Ok(Self { spec, regex, secret, trigger, reach, is_solid })
     }
 
     /// The name that placeholders, records and rules use.
@@ -124,6 +130,11 @@ impl Detector {
 
     pub(crate) fn reach(&self) -> usize {
         self.reach
+    }
+
+    /// A match is long and unmistakable by itself: it is looked for even where it is cut into several strings.
+    pub(crate) fn is_solid(&self) -> bool {
+        self.is_solid
     }
 
     /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and says

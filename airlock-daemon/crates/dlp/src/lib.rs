@@ -5,11 +5,24 @@
 //! a trigger (a literal, a number of digits) that every match contains, looks for all triggers in one pass, and
 //! runs a pattern only around its own.
 
+mod action;
+mod blob;
 mod check;
 mod detector;
+mod detectors;
+mod fold;
+mod gate;
+mod joints;
+mod lexer;
+mod message;
 mod pack;
+mod rewrite;
 mod trigger;
+mod view;
 
+pub use action::{Action, Digest};
 pub use check::Check;
 pub use detector::{Context, Detector, DetectorError, Spec};
+pub use detectors::{Detectors, Hit};
+pub use message::{Path, Plan, Redacted, Refused, redact};
 pub use pack::{Pack, PackError};

@@ -110,12 +110,21 @@ fn prefixes(hir: &Hir, back: usize) -> Option<Vec<Literal>> {
     extractor.limit_class(64).limit_repeat(8).limit_literal_len(12).limit_total(4096);
     let mut found: Seq = extractor.extract(hir);
     found.dedup();
-    let mut all: Vec<_> =
-        found.literals()?.iter().map(|literal| Literal { folded: fold(literal.as_bytes()), back }).collect();
+    let mut all: Vec<_> = found
+        .literals()?
+        .iter()
+        .map(|literal| Literal { folded: fold(unescaped(literal.as_bytes())), back })
+        .collect();
     all.sort();
     all.dedup();
     let is_short = all.iter().any(|literal| literal.folded.len() < LITERAL);
     (!all.is_empty() && !is_short && all.len() <= LITERALS).then_some(all)
+}
+
+/// Cuts a literal in front of the first byte that JSON spells in another way.
+fn unescaped(literal: &[u8]) -> &[u8] {
+    let is_escaped = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    &literal[..literal.iter().position(is_escaped).unwrap_or(literal.len())]
 }
 
 /// Says how far behind the start of a match its `@` may stand.

@@ -1,0 +1,70 @@
+//! Folding: characters that look like ASCII read as ASCII, and characters that cannot be seen are not there.
+
+use std::sync::LazyLock;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::view::{Decoded, Spelled};
+
+/// The last code point that may fold: the tags end here.
+const LAST: u32 = 0xE_0FFF;
+
+/// Code points of one page of the table.
+const PAGE: usize = 256;
+
+/// By page of code points: the ASCII text that each folds to. Pages on which nothing folds are missing.
+static TABLE: LazyLock<Box<[Option<Box<Page>>]>> = LazyLock::new(|| {
+    let pages = LAST as usize / PAGE + 1;
+    (0..pages).map(page).collect()
+});
+
+type Page = [Option<Box<str>>; PAGE];
+
+fn page(number: usize) -> Option<Box<Page>> {
+    // Between the last emoji and the tags there is nothing that folds: ideographs, and planes without characters.
+    if (0x200..0xE00).contains(&number) {
+        return None;
+    }
+    let mut page: Box<Page> = Box::new([const { None }; PAGE]);
+    for (place, entry) in page.iter_mut().enumerate() {
+        let code = u32::try_from(number * PAGE + place).ok();
+        *entry = code.and_then(char::from_u32).filter(|character| !character.is_ascii()).and_then(ascii);
+    }
+    page.iter().any(Option::is_some).then_some(page)
+}
+
+/// Folds the character that begins at a byte of a text, if it reads as ASCII or cannot be seen.
+pub(crate) fn at(text: &str, at: usize) -> Option<Spelled> {
+    let character = text[at..].chars().next()?;
+    let code = character as usize;
+    let page = TABLE.get(code / PAGE)?.as_ref()?;
+    let folded = page[code % PAGE].as_deref()?;
+    Some(Spelled { decoded: Decoded::Text(folded), length: character.len_utf8() })
+}
+
+/// Says how a character reads to a person who expects ASCII; nothing where it reads as itself.
+fn ascii(character: char) -> Option<Box<str>> {
+    if is_invisible(character) {
+        return Some(Box::default());
+    }
+    let compatible: String = std::iter::once(character).nfkc().collect();
+    let mut folded = String::new();
+    for part in compatible.chars() {
+        if part.is_ascii() {
+            folded.push(part);
+        } else {
+            folded.extend(unicode_security::confusable_detection::skeleton(part.encode_utf8(&mut [0; 4])));
+        }
+    }
+    // Two letters that look like one are a ligature; longer skeletons are of signs that nobody reads as letters.
+    (folded.is_ascii() && (1..=4).contains(&folded.len())).then(|| folded.into())
+}
+
+/// Characters without width, marks of direction, variation selectors, tags and soft hyphens.
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
+}

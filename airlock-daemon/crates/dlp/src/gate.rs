@@ -1,0 +1,259 @@
+//! The gate: one pass over a text that finds where any trigger of any detector stands.
+//!
+//! Literals are found by their trigrams: a table of bits says whether a trigram begins or continues any literal.
+//! Each literal is entered with two neighbouring trigrams, so that the pass looks at every second position only.
+
+use std::ops::Range;
+
+use memchr::memchr_iter;
+
+use crate::trigger;
+
+/// The bits of the table of trigrams, as a power of two: 32 KiB, which stay in the nearest cache.
+const BITS: u32 = 18;
+
+/// Bit 5 of three bytes: letters become lower case.
+const FOLD: u32 = 0x0020_2020;
+
+/// Digits that stand at most so far apart belong to one cluster, in bytes.
+const GAP: usize = 8;
+
+/// The one length of literals that the last odd place of a text may hold unseen.
+const LITERAL_AT_END: usize = 3;
+
+/// Literals, and the pass that finds them.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    bits: Box<[u64]>,
+    /// Sorted by trigram.
+    entries: Vec<Entry>,
+    /// Where the entries of a hash of ten bits begin.
+    buckets: Box<[u32]>,
+    literals: Vec<Box<[u8]>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    bucket: u32,
+    trigram: u32,
+    literal: u32,
+    offset: u8,
+}
+
+/// The bits of the hash that finds the entries of a trigram.
+const BUCKET_BITS: u32 = 10;
+
+impl Gate {
+    /// Takes literals whose bytes are folded, each of three bytes or more.
+    pub(crate) fn new(literals: Vec<Box<[u8]>>) -> Self {
+        let mut bits = vec![0_u64; (1 << BITS) / 64].into_boxed_slice();
+        let mut entries = Vec::new();
+        for (literal, bytes) in (0..).zip(&literals) {
+            for (offset, trigram) in trigrams(bytes) {
+                let bit = bit_of(trigram);
+                bits[bit / 64] |= 1 << (bit % 64);
+                entries.push(Entry { bucket: bucket_of(trigram), trigram, literal, offset });
+            }
+        }
+        entries.sort_unstable();
+        entries.dedup();
+        let mut buckets = vec![0_u32; (1 << BUCKET_BITS) + 1].into_boxed_slice();
+        for entry in &entries {
+            buckets[entry.bucket as usize + 1] += 1;
+        }
+        for bucket in 1..buckets.len() {
+            buckets[bucket] += buckets[bucket - 1];
+        }
+        Self { bits, entries, buckets, literals }
+    }
+
+    /// Tells of each literal in a text, with the place where it begins.
+    pub(crate) fn literals(&self, text: &[u8], mut found: impl FnMut(u32, usize)) {
+        let mut at = 0;
+        while let Some(word) = text.get(at..at + 4) {
+            let trigram = (u32::from_le_bytes([word[0], word[1], word[2], 0])) | FOLD;
+            let bit = bit_of(trigram);
+            if self.bits[bit / 64] & (1 << (bit % 64)) != 0 {
+                self.candidates(text, at, trigram, &mut found);
+            }
+            at += 2;
+        }
+        if let Some(word) = text.get(at..at + 3) {
+            let trigram = (u32::from_le_bytes([word[0], word[1], word[2], 0])) | FOLD;
+            self.candidates(text, at, trigram, &mut found);
+        } else if let (Some(&[last, end]), Some(before)) = (text.get(at..at + 2), at.checked_sub(1)) {
+            // A literal of three bytes at the very end may begin at the odd place before.
+            let trigram = (u32::from_le_bytes([text[before], last, end, 0])) | FOLD;
+            self.candidates(text, before, trigram, &mut |literal, start| {
+                if start + LITERAL_AT_END == text.len() && start == before {
+                    found(literal, start);
+                }
+            });
+        }
+    }
+
+    #[inline(never)]
+    fn candidates(&self, text: &[u8], at: usize, trigram: u32, found: &mut impl FnMut(u32, usize)) {
+        let bucket = bucket_of(trigram) as usize;
+        let entries = &self.entries[self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize];
+        for entry in entries.iter().filter(|entry| entry.trigram == trigram) {
+            let Some(start) = at.checked_sub(usize::from(entry.offset)) else { continue };
+            let literal = &self.literals[entry.literal as usize];
+            let stands = text.get(start..start + literal.len());
+            if stands
+                .is_some_and(|stands| stands.iter().zip(literal).all(|(byte, folded)| byte | 0x20 == *folded))
+            {
+                found(entry.literal, start);
+            }
+        }
+    }
+}
+
+/// The trigrams by which a literal is found at even and at odd places, with their offsets in it.
+fn trigrams(literal: &[u8]) -> Vec<(u8, u32)> {
+    let trigram = |a: u8, b: u8, c: u8| u32::from_le_bytes([a, b, c, 0]) | FOLD;
+    let mut all = vec![(0, trigram(literal[0], literal[1], literal[2]))];
+    match literal.get(3) {
+        Some(&fourth) => all.push((1, trigram(literal[1], literal[2], fourth))),
+        None => all.extend((0..=u8::MAX).map(|any| (1, trigram(literal[1], literal[2], any)))),
+    }
+    all
+}
+
+fn bit_of(trigram: u32) -> usize {
+    (trigram.wrapping_mul(0x9E37_79B1) >> (32 - BITS)) as usize
+}
+
+fn bucket_of(trigram: u32) -> u32 {
+    trigram.wrapping_mul(0x85EB_CA6B) >> (32 - BUCKET_BITS)
+}
+
+/// Tells of each `@`.
+pub(crate) fn ats(text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr_iter(b'@', text)
+}
+
+/// Finds clusters of digits, each as the range from its first to its last digit and with their number. Only
+/// clusters that have a run of two digits are found.
+pub(crate) fn digit_clusters(text: &[u8], least: usize, mut found: impl FnMut(Range<usize>, usize)) {
+    let mut at = 0;
+    while let Some(start) = next_digits(text, at) {
+        let (mut end, mut count, mut seek) = (start, 0, start);
+        while seek < text.len() && seek <= end + GAP {
+            if text[seek].is_ascii_digit() {
+                end = seek;
+                count += 1;
+            }
+            seek += 1;
+        }
+        if count >= least {
+            found(start..end + 1, count);
+        }
+        at = seek;
+    }
+}
+
+/// Bytes that are looked at together: the loop over them has no branch, so that it runs on vectors.
+const BLOCK: usize = 64;
+
+/// Finds the next run of two digits, with the single digits that stand in front of it in the cluster.
+fn next_digits(text: &[u8], from: usize) -> Option<usize> {
+    let is_pair = |at: usize| text[at].is_ascii_digit() && text.get(at + 1).is_some_and(u8::is_ascii_digit);
+    let mut at = from;
+    while at < text.len() {
+        if let Some(block) = text.get(at..at + BLOCK + 1) {
+            let (these, next) = (&block[..BLOCK], &block[1..]);
+            let mut any = 0_u8;
+            for (a, b) in these.iter().zip(next) {
+                any |= u8::from(a.wrapping_sub(b'0') < 10) & u8::from(b.wrapping_sub(b'0') < 10);
+            }
+            if any == 0 {
+                at += BLOCK;
+                continue;
+            }
+        }
+        let end = (at + BLOCK).min(text.len());
+        if let Some(pair) = (at..end).find(|&at| is_pair(at)) {
+            let mut start = pair;
+            let mut seek = pair;
+            while seek > from && seek + GAP > start {
+                seek -= 1;
+                if text[seek].is_ascii_digit() {
+                    start = seek;
+                }
+            }
+            return Some(start);
+        }
+        at = end;
+    }
+    None
+}
+
+/// The folded form in which literals are given.
+pub(crate) fn folded(word: &str) -> Box<[u8]> {
+    trigger::fold(word.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn places(gate: &Gate, text: &str) -> Vec<(u32, usize)> {
+        let mut all = Vec::new();
+        gate.literals(text.as_bytes(), |literal, at| all.push((literal, at)));
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn literals_are_found_at_every_place_and_in_any_case() {
+        let gate = Gate::new(vec![folded("ghp_"), folded("sk-"), folded("password")]);
+        for before in 0..9 {
+            for after in 0..5 {
+                let wrap = |word: &str| format!("{}{word}{}", ".".repeat(before), ".".repeat(after));
+                assert_eq!(places(&gate, &wrap("ghp_")), [(0, before)], "{before} {after}");
+                assert_eq!(places(&gate, &wrap("sk-")), [(1, before)], "{before} {after}");
+                assert_eq!(places(&gate, &wrap("PassWord")), [(2, before)], "{before} {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn digits_in_groups_are_one_cluster() {
+        let clusters = |text: &str, least| {
+            let mut all = Vec::new();
+            digit_clusters(text.as_bytes(), least, |range, count| all.push((range, count)));
+            all
+        };
+        assert_eq!(clusters("pay 4111 1111 1111 1111 now", 12), [(4..23, 16)]);
+        assert_eq!(clusters("1 2 3", 1), []);
+        assert_eq!(clusters("a 1-23-4 and then, far away, 567", 3), [(2..8, 4), (29..32, 3)]);
+        let far = format!("{}12345678", "x".repeat(1_000));
+        assert_eq!(clusters(&far, 8), [(1_000..1_008, 8)]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_gate_finds_what_a_plain_search_finds(
+            words in proptest::collection::vec("[a-c]{3,5}", 1..4),
+            text in "[a-cA-C]{0,40}",
+        ) {
+            let gate = Gate::new(words.iter().map(|word| folded(word)).collect());
+            let lower = text.to_ascii_lowercase();
+            let mut plain = Vec::new();
+            for (literal, word) in (0..).zip(&words) {
+                for at in 0..text.len() {
+                    if lower[at..].starts_with(word.as_str()) {
+                        plain.push((literal, at));
+                    }
+                }
+            }
+            plain.sort_unstable();
+            let mut found = places(&gate, &text);
+            found.dedup();
+            prop_assert_eq!(found, plain);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! One text: everything that is found in it, in any spelling, and the edits that take it out.
+
+use std::ops::Range;
+
+use crate::action::{Action, Digest};
+use crate::blob;
+use crate::detectors::Detectors;
+use crate::view;
+
+/// A part of a text that another takes the place of.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    pub(crate) range: Range<usize>,
+    /// Nothing where the finding is only reported.
+    pub(crate) with: Option<String>,
+    /// The detectors that found something here, with how often.
+    pub(crate) found: Vec<usize>,
+}
+
+/// How often texts are decoded within each other.
+const DEPTH: usize = 4;
+
+/// A message has cost more than its size allows.
+#[derive(Debug)]
+pub(crate) struct TooMuch;
+
+/// Finds and replaces, and counts the work that it does.
+pub(crate) struct Rewriter<'a> {
+    pub(crate) detectors: &'a Detectors,
+    pub(crate) actions: &'a [Action],
+    pub(crate) digest: &'a Digest<'a>,
+    /// The detector that blocks the message.
+    pub(crate) blocked: Option<usize>,
+    /// Bytes that may still be read.
+    pub(crate) left: usize,
+}
+
+impl Rewriter<'_> {
+    /// Finds everything in a text, in all its spellings, as edits in order and without overlap.
+    pub(crate) fn edits(&mut self, text: &str) -> Result<Vec<Edit>, TooMuch> {
+        self.nested(text, 0)
+    }
+
+    fn nested(&mut self, text: &str, depth: usize) -> Result<Vec<Edit>, TooMuch> {
+        let mut edits = Vec::new();
+        self.collect(text, depth, |range| range, &mut edits)?;
+        for view in view::all(text) {
+            self.collect(&view.text, depth, |range| view.source(&range), &mut edits)?;
+        }
+        Ok(merged(edits))
+    }
+
+    /// Finds what stands in a text as it is, and in the blobs within it.
+    fn collect(
+        &mut self,
+        text: &str,
+        depth: usize,
+        source: impl Fn(Range<usize>) -> Range<usize>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), TooMuch> {
+        self.spend(text.len())?;
+        for hit in self.detectors.scan(text, |detector| self.actions[detector] != Action::Off) {
+            let with = self.act(hit.detector, &text[hit.range.clone()]);
+            edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector] });
+        }
+        if depth == DEPTH {
+            return Ok(());
+        }
+        for blob in blob::all(text) {
+            let (mut inner, mut found) = (Vec::new(), Vec::new());
+            for stretch in &blob.stretches {
+                for edit in self.nested(blob.text(stretch), depth + 1)? {
+                    found.extend(edit.found);
+                    let Some(with) = edit.with else { continue };
+                    inner.push((stretch.start + edit.range.start..stretch.start + edit.range.end, with));
+                }
+            }
+            if !found.is_empty() {
+                let with = (!inner.is_empty()).then(|| blob.with(&inner));
+                edits.push(Edit { range: source(blob.run.clone()), with, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what takes the place of a finding, and notes that it blocks.
+    pub(crate) fn act(&mut self, detector: usize, found: &str) -> Option<String> {
+        let action = self.actions[detector];
+        if action == Action::Block {
+            self.blocked.get_or_insert(detector);
+        }
+        action.replacement(self.detectors.all()[detector].name(), found, self.digest)
+    }
+
+    /// Counts bytes that are read.
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.left = self.left.checked_sub(bytes).ok_or(TooMuch)?;
+        Ok(())
+    }
+}
+
+/// Puts edits in order. Where two overlap, the longer that begins first says what takes the place of both.
+pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by(|a, b| {
+        (a.with.is_none(), a.range.start, b.range.end).cmp(&(b.with.is_none(), b.range.start, a.range.end))
+    });
+    let replaced = edits.partition_point(|edit| edit.with.is_some());
+    let reported = edits.split_off(replaced);
+    let mut merged: Vec<Edit> = Vec::new();
+    for edit in edits {
+        match merged.last_mut().filter(|last| edit.range.start < last.range.end) {
+            Some(last) => last.range.end = last.range.end.max(edit.range.end),
+            None => merged.push(edit),
+        }
+    }
+    let mut end = 0;
+    for edit in reported {
+        let overlaps =
+            |other: &Edit| other.range.start < edit.range.end && edit.range.start < other.range.end;
+        if edit.range.start >= end && !merged.iter().any(overlaps) {
+            end = edit.range.end;
+            merged.push(edit);
+        }
+    }
+    merged.sort_by_key(|edit| edit.range.start);
+    merged
+}

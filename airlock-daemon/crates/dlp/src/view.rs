@@ -1,0 +1,251 @@
+//! Views: a text as a reader takes it who undoes escapes, percent encoding or look-alike characters, with a map
+//! back to the bytes as they stand.
+
+use std::ops::Range;
+
+use crate::fold;
+
+/// A text that was decoded, and where each of its bytes comes from.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The decoded text.
+    pub(crate) text: String,
+    /// By byte of the text: where the spelling that it comes from begins.
+    starts: Vec<u32>,
+    /// By byte of the text: where that spelling ends.
+    ends: Vec<u32>,
+}
+
+impl View {
+    fn with_capacity(bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            starts: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Says which bytes of the source a range of the decoded text stands for.
+    pub(crate) fn source(&self, range: &Range<usize>) -> Range<usize> {
+        let start = self.starts.get(range.start).copied().unwrap_or(0);
+        let end = range.end.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(start);
+        start as usize..end.max(start) as usize
+    }
+
+    /// The decoder of a further layer gave `next` for this view's text; the result maps to this view's source.
+    fn then(&self, next: Self) -> Self {
+        let starts = next.starts.iter().map(|&at| self.starts[at as usize]).collect();
+        let ends = next
+            .ends
+            .iter()
+            .map(|&at| (at as usize).checked_sub(1).map_or(0, |last| self.ends[last]))
+            .collect();
+        Self { text: next.text, starts, ends }
+    }
+
+    fn push(&mut self, decoded: &str, source: Range<usize>) {
+        self.text.push_str(decoded);
+        let (start, end) = (place(source.start), place(source.end));
+        self.starts.resize(self.text.len(), start);
+        self.ends.resize(self.text.len(), end);
+    }
+
+    fn copy(&mut self, text: &str, at: usize) {
+        self.text.push_str(text);
+        for (offset, character) in text.char_indices() {
+            let (start, end) = (at + offset, at + offset + character.len_utf8());
+            for _ in start..end {
+                self.starts.push(place(start));
+                self.ends.push(place(end));
+            }
+        }
+    }
+}
+
+/// Texts of 4 GiB and more are refused long before.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Undoes the escapes of a JSON string, given without its quotes. The string is known to be valid.
+pub(crate) fn json(raw: &str) -> View {
+    decode(raw, Layer::Json).unwrap_or_else(|| {
+        let mut same = View::with_capacity(raw.len());
+        same.copy(raw, 0);
+        same
+    })
+}
+
+/// Answers whether the strings of a JSON text read as they are spelled, but for line breaks, tabs and quotes.
+pub(crate) fn is_plain(json: &[u8]) -> bool {
+    let is_known = |at: usize| matches!(json.get(at + 1), Some(b'n' | b't' | b'r' | b'"'));
+    json.is_ascii() && memchr::memchr(b'%', json).is_none() && memchr::memchr_iter(b'\\', json).all(is_known)
+}
+
+/// The layers that are undone one after the other, at most.
+const LAYERS: usize = 4;
+
+/// All views of a text, from the nearest to the furthest; none of a text that reads as it stands.
+pub(crate) fn all(text: &str) -> Vec<View> {
+    let mut views: Vec<View> = Vec::new();
+    for _ in 0..LAYERS {
+        let next = match views.last() {
+            None => decode(text, Layer::Loose),
+            Some(view) => decode(&view.text, Layer::Loose).map(|next| view.then(next)),
+        };
+        let Some(next) = next else { break };
+        views.push(next);
+    }
+    views
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    /// Escapes of JSON alone.
+    Json,
+    /// Escapes of JSON and of other languages, percent encoding, look-alike and invisible characters.
+    Loose,
+}
+
+/// Decodes one layer; nothing where the text has none.
+fn decode(text: &str, layer: Layer) -> Option<View> {
+    let bytes = text.as_bytes();
+    let mut at = next_special(text, 0, layer)?;
+    let mut view = None::<View>;
+    let mut done = 0;
+    loop {
+        let spelled = match bytes[at] {
+            b'\\' => escape(text, at),
+            b'%' if layer == Layer::Loose => percent(text, at),
+            byte if byte >= 0x80 && layer == Layer::Loose => fold::at(text, at),
+            _ => None,
+        };
+        let next = match spelled {
+            Some(Spelled { decoded, length }) => {
+                let view = view.get_or_insert_with(|| View::with_capacity(text.len()));
+                view.copy(&text[done..at], done);
+                view.push(decoded.as_str(), at..at + length);
+                done = at + length;
+                done
+            }
+            None => at + text[at..].chars().next().map_or(1, char::len_utf8),
+        };
+        match next_special(text, next, layer) {
+            Some(special) => at = special,
+            None => break,
+        }
+    }
+    let mut view = view?;
+    view.copy(&text[done..], done);
+    Some(view)
+}
+
+/// Finds the next byte at which a spelling may begin.
+fn next_special(text: &str, from: usize, layer: Layer) -> Option<usize> {
+    let bytes = text.as_bytes().get(from..)?;
+    let at = match layer {
+        Layer::Json => memchr::memchr(b'\\', bytes),
+        Layer::Loose => bytes.iter().position(|&byte| byte == b'\\' || byte == b'%' || byte >= 0x80),
+    };
+    at.map(|at| from + at)
+}
+
+/// A character, or several, by another spelling.
+pub(crate) struct Spelled {
+    pub(crate) decoded: Decoded,
+    /// The bytes that the spelling has.
+    pub(crate) length: usize,
+}
+
+/// Decoded characters: one, or the few that one character folds to.
+pub(crate) enum Decoded {
+    One(char, [u8; 4]),
+    Text(&'static str),
+}
+
+impl Decoded {
+    pub(crate) fn of(character: char) -> Self {
+        let mut bytes = [0; 4];
+        character.encode_utf8(&mut bytes);
+        Self::One(character, bytes)
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::One(character, bytes) => {
+                std::str::from_utf8(&bytes[..character.len_utf8()]).unwrap_or_default()
+            }
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// Reads an escape: `\n`, `\/`, `\u0041`, a pair of surrogates, `\x41`, `\u{41}`.
+fn escape(text: &str, at: usize) -> Option<Spelled> {
+    let bytes = text.as_bytes();
+    let simple = |character| Some(Spelled { decoded: Decoded::of(character), length: 2 });
+    match bytes.get(at + 1)? {
+        b'"' => simple('"'),
+        b'\\' => simple('\\'),
+        b'/' => simple('/'),
+        b'\'' => simple('\''),
+        b'b' => simple('\u{8}'),
+        b'f' => simple('\u{c}'),
+        b'n' => simple('\n'),
+        b'r' => simple('\r'),
+        b't' => simple('\t'),
+        b'x' => {
+            let value = hex(bytes.get(at + 2..at + 4)?)?;
+            Some(Spelled { decoded: Decoded::of(char::from_u32(value)?), length: 4 })
+        }
+        b'u' if bytes.get(at + 2) == Some(&b'{') => {
+            let digits = bytes.get(at + 3..(at + 10).min(bytes.len()))?;
+            let length = digits.iter().position(|&byte| byte == b'}').filter(|&length| length > 0)?;
+            Some(Spelled {
+                decoded: Decoded::of(char::from_u32(hex(&digits[..length])?)?),
+                length: length + 4,
+            })
+        }
+        b'u' => {
+            let first = hex(bytes.get(at + 2..at + 6)?)?;
+            if let Some(character) = char::from_u32(first) {
+                return Some(Spelled { decoded: Decoded::of(character), length: 6 });
+            }
+            let low =
+                bytes.get(at + 6..at + 8).filter(|mark| *mark == b"\\u").and(bytes.get(at + 8..at + 12));
+            let pair = low.and_then(hex).filter(|low| (0xDC00..0xE000).contains(low) && first < 0xDC00);
+            let whole =
+                pair.and_then(|low| char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00)));
+            // A lone surrogate is no character; its place stays visible.
+            let (decoded, length) = whole.map_or((char::REPLACEMENT_CHARACTER, 6), |whole| (whole, 12));
+            Some(Spelled { decoded: Decoded::of(decoded), length })
+        }
+        _ => None,
+    }
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0_u32, |value, &byte| Some(value << 4 | char::from(byte).to_digit(16)?))
+}
+
+/// Reads a character in percent encoding (RFC 3986, section 2.1), of as many bytes as UTF-8 gives it.
+fn percent(text: &str, at: usize) -> Option<Spelled> {
+    let bytes = text.as_bytes();
+    let byte = |at: usize| {
+        (bytes.get(at) == Some(&b'%')).then_some(())?;
+        hex(bytes.get(at + 1..at + 3)?).and_then(|value| u8::try_from(value).ok())
+    };
+    let mut encoded = [byte(at)?, 0, 0, 0];
+    let length = match encoded[0] {
+        0..=0x7F => 1,
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return None,
+    };
+    for (place, encoded) in encoded.iter_mut().enumerate().take(length).skip(1) {
+        *encoded = byte(at + 3 * place)?;
+    }
+    let character = std::str::from_utf8(&encoded[..length]).ok()?.chars().next()?;
+    Some(Spelled { decoded: Decoded::of(character), length: 3 * length })
+}
