@@ -1,6 +1,6 @@
 //! Actions: what is done with a finding.
 
-/// What is done with a finding, from the mildest to the strictest but one that is off.
+/// An answer to a finding, from the mildest to the strictest but one that is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// The detector does not run.
@@ -49,7 +49,8 @@ impl Action {
         }
     }
 
-    /// The text that takes the place of a finding: ASCII that needs no escape in JSON. Nothing where it stays.
+    /// The text that takes the place of a finding: ASCII that needs no escape in JSON. Nothing where it
+    /// stays.
     pub(crate) fn replacement(self, name: &str, found: &str, digest: &Digest<'_>) -> Option<String> {
         match self {
             Self::Off | Self::Report => None,

@@ -1,4 +1,5 @@
-//! Blobs: runs of base64, base64url or hex within a text, what they hold, and the same run with parts replaced.
+//! Blobs: runs of base64, base64url or hex within a text, what they hold, and the same run with parts
+//! replaced.
 
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ pub(crate) struct Blob {
     /// The characters of the run that encode all of `bytes`.
     pub(crate) run: Range<usize>,
     coding: Coding,
-    /// What they decode to.
+    /// All that the run decodes to.
     bytes: Vec<u8>,
     /// The parts of `bytes` that are text.
     pub(crate) stretches: Vec<Range<usize>>,
@@ -211,7 +212,8 @@ fn hex(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
     })
 }
 
-/// Finds the parts of decoded bytes that are text: long runs of printable ASCII, with the valid UTF-8 around them.
+/// Finds the parts of decoded bytes that are text: long runs of printable ASCII, with the valid UTF-8 around
+/// them.
 fn stretches(bytes: &[u8]) -> Vec<Range<usize>> {
     if bytes.len() >= STRETCH && valid_prefix(bytes) == bytes.len() {
         return std::iter::once(0..bytes.len()).collect();

@@ -17,7 +17,8 @@ pub struct Spec {
     pub pack: String,
     /// One line for people.
     pub about: String,
-    /// The pattern, in the syntax of the crate `regex`. The group `secret`, if it has one, is what is taken out.
+    /// The pattern, in the syntax of the crate `regex`. The group `secret`, if it has one, is what is taken
+    /// out.
     pub pattern: String,
     /// A match stands alone: no ASCII letter, digit or underscore touches it.
     pub word: bool,
@@ -132,13 +133,14 @@ impl Detector {
         self.reach
     }
 
-    /// A match is long and unmistakable by itself: it is looked for even where it is cut into several strings.
+    /// A match is long and unmistakable by itself: it is looked for even where it is cut into several
+    /// strings.
     pub(crate) fn is_solid(&self) -> bool {
         self.is_solid
     }
 
-    /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and says
-    /// where to search on. An anchored search looks at the window's start only.
+    /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and
+    /// says where to search on. An anchored search looks at the window's start only.
     pub(crate) fn find(&self, text: &str, mut window: Range<usize>, anchored: bool) -> Option<Found> {
         loop {
             let input = Input::new(text).range(window.clone());
@@ -163,7 +165,8 @@ impl Detector {
         }
     }
 
-    /// Finds all matches by the pattern alone, over the whole text: the reference that the scanner is held against.
+    /// Finds all matches by the pattern alone, over the whole text: the reference that the scanner is held
+    /// against.
     pub fn find_all(&self, text: &str) -> Vec<Range<usize>> {
         let mut all = Vec::new();
         let mut from = 0;

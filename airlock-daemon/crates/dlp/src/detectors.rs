@@ -37,7 +37,7 @@ struct User {
 pub struct Hit {
     /// The place of the detector in [`Detectors::all`].
     pub detector: usize,
-    /// What is to be taken out, in bytes.
+    /// The part that is to be taken out, in bytes.
     pub range: Range<usize>,
 }
 

@@ -21,7 +21,8 @@ static TABLE: LazyLock<Box<[Option<Box<Page>>]>> = LazyLock::new(|| {
 type Page = [Option<Box<str>>; PAGE];
 
 fn page(number: usize) -> Option<Box<Page>> {
-    // Between the last emoji and the tags there is nothing that folds: ideographs, and planes without characters.
+    // Between the last emoji and the tags there is nothing that folds: ideographs, and planes without
+    // characters.
     if (0x200..0xE00).contains(&number) {
         return None;
     }
@@ -56,7 +57,8 @@ fn ascii(character: char) -> Option<Box<str>> {
             folded.extend(unicode_security::confusable_detection::skeleton(part.encode_utf8(&mut [0; 4])));
         }
     }
-    // Two letters that look like one are a ligature; longer skeletons are of signs that nobody reads as letters.
+    // Two letters that look like one are a ligature; longer skeletons are of signs that nobody reads as
+    // letters.
     (folded.is_ascii() && (1..=4).contains(&folded.len())).then(|| folded.into())
 }
 

@@ -1,12 +1,14 @@
 //! The gate: one pass over a text that finds where any trigger of any detector stands.
 //!
-//! Literals are found by their trigrams: a table of bits says whether a trigram begins or continues any literal.
-//! Each literal is entered with two neighbouring trigrams, so that the pass looks at every second position only.
+//! Literals are found by their trigrams: a table of bits says whether a trigram begins or continues any
+//! literal. Each literal is entered with two neighbouring trigrams, so that the pass looks at every second
+//! position only.
 
 use std::ops::Range;
 
 use memchr::memchr_iter;
 
+#[cfg(test)]
 use crate::trigger;
 
 /// The bits of the table of trigrams, as a power of two: 32 KiB, which stay in the nearest cache.
@@ -190,6 +192,7 @@ fn next_digits(text: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The folded form in which literals are given.
+#[cfg(test)]
 pub(crate) fn folded(word: &str) -> Box<[u8]> {
     trigger::fold(word.as_bytes())
 }

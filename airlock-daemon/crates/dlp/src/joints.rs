@@ -1,4 +1,5 @@
-//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content blocks.
+//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content
+//! blocks.
 
 use std::collections::HashMap;
 use std::ops::Range;

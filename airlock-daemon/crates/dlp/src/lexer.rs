@@ -27,13 +27,13 @@ pub(crate) enum Token {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotJson(pub(crate) usize);
 
-/// Reads a text token by token. It is meant for texts that a parser has read before, and takes every one that a
-/// parser takes; of others it takes some.
+/// Reads a text token by token. It is meant for texts that a parser has read before, and takes every one that
+/// a parser takes; of others it takes some.
 #[derive(Debug)]
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether each open container is an object.
+    /// By open container: it is an object.
     open: Vec<bool>,
     is_key: bool,
 }

@@ -1,4 +1,5 @@
-//! One message: walks its JSON, takes out what is found in any string, key or number, and leaves all other bytes.
+//! One message: walks its JSON, takes out what is found in any string, key or number, and leaves all other
+//! bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,7 +11,7 @@ use crate::lexer::{Lexer, NotJson, Token};
 use crate::rewrite::{Edit, Rewriter, TooMuch, merged};
 use crate::view;
 
-/// What is looked for in a message, and where it is not.
+/// The search through a message: what for, and where not.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
     /// The detectors.
@@ -269,8 +270,8 @@ impl Walk<'_> {
         self.frames.iter().rev().find(|frame| frame.is_object).and_then(|frame| frame.key.clone())
     }
 
-    /// Finds everything in a string, as edits in places of the message. A name that stands before it counts as a
-    /// word near it.
+    /// Finds everything in a string, as edits in places of the message. A name that stands before it counts
+    /// as a word near it.
     fn found(&mut self, inner: Range<usize>, label: Option<Range<usize>>) -> Result<Vec<Edit>, Refused> {
         let raw = &self.json[inner.clone()];
         let shift = |mut edits: Vec<Edit>| {

@@ -45,7 +45,8 @@ const LITERAL: usize = 3;
 /// The fewest digits that say where to look.
 const DIGITS: usize = 4;
 
-/// Derives the trigger of a pattern: literals rather than an `@`, that rather than context, that rather than digits.
+/// Derives the trigger of a pattern: literals rather than an `@`, that rather than context, that rather than
+/// digits.
 pub(crate) fn derive(hir: &Hir, context: Option<&Context>) -> Option<Trigger> {
     if let Some(mut literals) = literals(hir, 0) {
         literals.sort();

@@ -1,5 +1,5 @@
-//! Views: a text as a reader takes it who undoes escapes, percent encoding or look-alike characters, with a map
-//! back to the bytes as they stand.
+//! Views: a text as a reader takes it who undoes escapes, percent encoding or look-alike characters, with a
+//! map back to the bytes as they stand.
 
 use std::ops::Range;
 
@@ -32,7 +32,8 @@ impl View {
         start as usize..end.max(start) as usize
     }
 
-    /// The decoder of a further layer gave `next` for this view's text; the result maps to this view's source.
+    /// The decoder of a further layer gave `next` for this view's text; the result maps to this view's
+    /// source.
     fn then(&self, next: Self) -> Self {
         let starts = next.starts.iter().map(|&at| self.starts[at as usize]).collect();
         let ends = next

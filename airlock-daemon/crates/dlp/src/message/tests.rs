@@ -23,6 +23,11 @@ fn detectors() -> Detectors {
 
 const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ";
 
+/// Spells a text byte by byte.
+fn spelled(text: &str, how: impl Fn(u8) -> String) -> String {
+    text.bytes().map(how).collect()
+}
+
 fn with(action: Action, json: &str) -> Result<Redacted, Refused> {
     let detectors = detectors();
     let actions = vec![action; detectors.all().len()];
@@ -59,8 +64,8 @@ fn a_finding_is_replaced_and_all_other_bytes_stay() {
 
 #[test]
 fn every_spelling_is_read() {
-    let escaped: String = TOKEN.chars().map(|c| format!("\\u{:04x}", c as u32)).collect();
-    let percent: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let escaped: String = spelled(TOKEN, |byte| format!("\\u{byte:04x}"));
+    let percent: String = spelled(TOKEN, |byte| format!("%{byte:02X}"));
     let twice = percent.replace('%', "%25");
     let wide: String = TOKEN
         .chars()
@@ -88,7 +93,7 @@ fn encoded_texts_stay_encoded() {
         redacted(&json),
         format!(r#"{{"blob":"data:text/plain;base64,{}"}}"#, URL_SAFE_NO_PAD.encode(&expected))
     );
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |text: &str| spelled(text, |byte| format!("{byte:02x}"));
     assert_eq!(redacted(&format!(r#"["{}"]"#, hex(&inner))), format!(r#"["{}"]"#, hex(&expected)));
     let twice = STANDARD.encode(STANDARD.encode(&inner));
     assert_eq!(
