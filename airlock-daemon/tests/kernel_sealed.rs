@@ -6,10 +6,12 @@ mod support;
 
 use std::io::BufReader;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::Arc;
 
-use airlock::config::schema::{Kernel, KernelMode, Pin, Rung, Seal};
-use airlock::kernel::{Hook, KernelHalf};
+use airlock::config::schema::{Kernel, KernelMode, Pin, PinNetwork, Rung, Seal};
+use airlock::kernel::{Hook, KernelHalf, ServerCommand};
 
 /// Not a test: what the test binary does when it was started as a server.
 #[test]
@@ -82,7 +84,7 @@ fn sealed_host_wide_no_socket_is_reached_and_others_are_free() {
 }
 
 /// The attempts of a probe in a slice besides the sockets that it is told of.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 11] = [
     "inet",
     "inet6",
     "netlink",
@@ -91,6 +93,7 @@ const REFUSED: [&str; 10] = [
     "bind",
     "leave",
     "limit",
+    "signal",
     "child elsewhere",
     "child here",
 ];
@@ -178,6 +181,124 @@ fn a_slice_that_is_sealed_by_cgroup_has_doors() {
 #[test]
 fn a_slice_that_is_sealed_host_wide_has_doors() {
     a_slice_has_doors(Seal::Host);
+}
+
+/// True where servers have process ids of their own, so that they cannot even name each other.
+fn have_processes(half: &KernelHalf) -> bool {
+    let namespaces = half.report().layers.iter().find(|layer| layer.name == "namespaces");
+    namespaces.is_some_and(|layer| layer.active && layer.detail.contains("processes of its own"))
+}
+
+/// A server signals itself and what it has started, and nobody else: neither a neighbour of the same user nor
+/// the daemon, be they root or nobody, with the network of the host or without.
+fn signals_stay_within_a_server(seal: Seal) {
+    let Some(half) = sealed(seal, None) else { return };
+    assert!(half.report().is_active("signals"), "{}", half.report());
+    let expected = if have_processes(&half) { libc::ESRCH } else { libc::EPERM };
+    let pins = [PinNetwork::None, PinNetwork::Host].map(|network| Pin { network, ..Pin::default() });
+    for (user, pin) in ["root", "nobody"].into_iter().flat_map(|user| pins.iter().map(move |pin| (user, pin)))
+    {
+        let of_user = |mode| ServerCommand { user: Some(user.to_owned()), ..support::probe(mode) };
+        let mut neighbour = support::spawn(&half, &Pin::default(), &of_user("linger"));
+        let mut output = BufReader::new(neighbour.take_stdio().expect("its output"));
+        support::wait_for(&mut output, "started");
+        let victims = [neighbour.pid(), std::process::id()];
+        let mut command = of_user("signals");
+        command.env.insert(support::NAMES.to_owned(), victims.map(|pid| pid.to_string()).join(" "));
+        let before = denied(&half, Hook::TaskKill);
+        let found = support::findings(&mut support::spawn(&half, pin, &command));
+        for (way, victim) in support::SIGNALS.into_iter().flat_map(|way| victims.map(|pid| (way, pid))) {
+            let told = &found[&format!("{way} {victim}")];
+            assert_eq!(*told, expected.to_string(), "{way} {victim} {user} {pin:?}: {found:?}");
+        }
+        for way in support::SIGNALS {
+            assert_eq!(found[&format!("{way} child")], "0", "{way} {user} {pin:?}: {found:?}");
+        }
+        for free in ["ask itself", "kill itself", "tgkill itself", "sigqueue itself", "pidfd itself", "group"]
+        {
+            assert_eq!(found[free], "0", "{free} {user} {pin:?}: {found:?}");
+        }
+        assert_eq!(found["ended"], "true", "{found:?}");
+        // Without root it is the kernel that refuses the daemon, before it asks the hook.
+        let asked = if user == "root" { victims.len() } else { 1 } * support::SIGNALS.len();
+        let refused = denied(&half, Hook::TaskKill) - before;
+        assert_eq!(refused, if expected == libc::EPERM { asked as u64 } else { 0 }, "{user} {pin:?}");
+        // The daemon itself may signal, and end, whom it has started.
+        let pid = i32::try_from(neighbour.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a number");
+        rustix::process::kill_process(pid, rustix::process::Signal::URG).expect("it lives, and is ours");
+        assert!(neighbour.kill().is_some(), "it has no end");
+    }
+}
+
+#[test]
+fn sealed_by_cgroup_signals_stay_within_a_server() {
+    signals_stay_within_a_server(Seal::Cgroup);
+}
+
+#[test]
+fn sealed_host_wide_signals_stay_within_a_server() {
+    signals_stay_within_a_server(Seal::Host);
+}
+
+/// The cgroup of a unit. Whoever is in it ends with this value.
+struct Unit(PathBuf);
+
+impl Unit {
+    fn create(parent: &Path, name: &str) -> Self {
+        let dir = parent.join(name);
+        std::fs::create_dir(&dir).expect("a cgroup");
+        Self(dir)
+    }
+
+    fn entrance(&self) -> PathBuf {
+        self.0.join("cgroup.procs")
+    }
+
+    /// A process in it.
+    fn sleeper(&self) -> Child {
+        let child = support::sleeper();
+        std::fs::write(self.entrance(), child.id().to_string()).expect("moved");
+        child
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
+        support::remove_cgroup(&self.0);
+    }
+}
+
+/// Units of a slice are as far from each other as servers are, root as they are; what their manager makes
+/// below the cgroup of one is that unit.
+#[test]
+fn signals_stay_within_a_unit() {
+    let Some(slice) = support::slice() else { return };
+    let ours = Unit::create(&slice.dir, "ours.service");
+    let control = Unit::create(&ours.0, "control");
+    let other = Unit::create(&slice.dir, "other.service");
+    let mut sleepers = [control.sleeper(), other.sleeper(), support::sleeper()];
+    let pids = sleepers.each_ref().map(Child::id);
+    if let Some(half) = sealed(Seal::Auto, Some(&slice.name)) {
+        let before = denied(&half, Hook::TaskKill);
+        let found = support::run_probe("signals", &ours.entrance(), &pids.map(|pid| pid.to_string()));
+        for (pid, errno) in pids.into_iter().zip([0, libc::EPERM, libc::EPERM]) {
+            for way in support::SIGNALS {
+                assert_eq!(found[&format!("{way} {pid}")], errno.to_string(), "{way} {pid}: {found:?}");
+            }
+        }
+        for way in support::SIGNALS {
+            assert_eq!(found[&format!("{way} child")], "0", "{way}: {found:?}");
+        }
+        // Its group is that of this process, of which some are others.
+        assert!(denied(&half, Hook::TaskKill) - before >= 2 * support::SIGNALS.len() as u64);
+    }
+    for sleeper in &mut sleepers {
+        // The first has ended already.
+        let _ = sleeper.kill();
+        sleeper.wait().expect("an end");
+    }
 }
 
 #[test]

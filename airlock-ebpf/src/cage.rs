@@ -50,11 +50,13 @@ pub enum Hook {
     FileOpen = 19,
     /// LSM: a child that is born in another cgroup.
     TaskAlloc = 20,
+    /// LSM: a signal to a process of another server, or to anybody else.
+    TaskKill = 21,
 }
 
 impl Hook {
     /// Every hook, in the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SockCreate,
         Self::Connect4,
         Self::Connect6,
@@ -76,6 +78,7 @@ impl Hook {
         Self::Bpf,
         Self::FileOpen,
         Self::TaskAlloc,
+        Self::TaskKill,
     ];
 
     /// The hooks of cgroups that refuse IP; each has a program of its name.
@@ -108,7 +111,7 @@ impl Hook {
     ];
 
     /// The number of hooks, and of entries of [`DENIED`].
-    pub const COUNT: u32 = 21;
+    pub const COUNT: u32 = 22;
 
     /// The name of the hook, which for LSM hooks is the kernel's.
     pub const fn name(self) -> &'static str {
@@ -134,6 +137,7 @@ impl Hook {
             Self::Bpf => "bpf",
             Self::FileOpen => "file_open",
             Self::TaskAlloc => "task_alloc",
+            Self::TaskKill => "task_kill",
         }
     }
 
@@ -151,11 +155,13 @@ pub enum Cage {
     Servers = 0,
     /// Units of a slice, which dial in: they connect to the sockets of [`DOORS`].
     Slice = 1,
+    /// Servers that are given the host's network. Only their signals are refused.
+    Unpinned = 2,
 }
 
 impl Cage {
     /// The number of cages, and of entries of [`CAGES`].
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// `AF_UNIX`.
@@ -291,6 +297,8 @@ pub const DENIED: &str = "DENIED";
 /// Map: the cages, which are the cgroups whose processes, however deep below, are pinned; array of cgroups,
 /// see [`Cage`].
 pub const CAGES: &str = "CAGES";
+/// Map: the ids of the same cgroups; array of `u64`, see [`Cage`].
+pub const CAGE_IDS: &str = "CAGE_IDS";
 /// Map: the unix sockets that the processes of [`Cage::Slice`] may connect to; hash of the listening socket's
 /// cookie (`SO_COOKIE`), which no path, link or mount can fake, to one byte.
 pub const DOORS: &str = "DOORS";
@@ -309,6 +317,8 @@ pub const HOST_PREFIX: &str = "host_";
 /// another one.
 pub const GUARD: [(Hook, &str); 2] =
     [(Hook::FileOpen, "host_file_open"), (Hook::TaskAlloc, "host_task_alloc")];
+/// The program that keeps signals within a server or unit, for the whole host.
+pub const SIGNALS: [(Hook, &str); 1] = [(Hook::TaskKill, "host_task_kill")];
 /// Programs that refuse all packets of sockets that were born in a cage.
 pub const PACKETS: [&str; 2] = ["packets_out", "packets_in"];
 
@@ -320,10 +330,10 @@ pub const MAX_PACES: u32 = 1_024;
 pub const EVENTS_BYTES: u32 = 256 * 1_024;
 
 /// Where programs find what they look at, as offsets in bytes that the daemon reads from the kernel's own
-/// type information. Globals of these names; 0 means unknown. The guard needs the first four. Without one of
-/// the others a slice has less: nobody writes to the entrance of its own cgroup, and datagrams do not pass
-/// between the ends of one `socketpair(2)` either.
-pub const OFFSETS: [&str; 10] = [
+/// type information. Globals of these names; 0 means unknown. The guard needs the first four, and the program
+/// of [`SIGNALS`] those of [`OF_CGROUPS`]. Without one of the others a slice has less: nobody writes to the
+/// entrance of its own cgroup, and datagrams do not pass between the ends of one `socketpair(2)` either.
+pub const OFFSETS: [&str; 15] = [
     "FILE_MODE",
     "FILE_INODE",
     "INODE_SUPER",
@@ -334,7 +344,14 @@ pub const OFFSETS: [&str; 10] = [
     "DENTRY_NAME",
     "INODE_NUMBER",
     "UNIX_PEER",
+    "TASK_CGROUPS",
+    "SET_CGROUP",
+    "CGROUP_NODE",
+    "NODE_PARENT",
+    "NODE_ID",
 ];
+/// Which of them lead from a task to its cgroup, and up from there.
+pub const OF_CGROUPS: core::ops::Range<usize> = 10..15;
 
 #[cfg(test)]
 mod tests {
@@ -349,7 +366,8 @@ mod tests {
         }
         assert_eq!(Hook::from_number(Hook::COUNT), None);
         let known = Hook::IP.len() + Hook::UNIX.len() + Hook::SEALED.len();
-        assert_eq!(known + GUARD.len(), Hook::ALL.len(), "all but the guard are in one of the three sets");
+        let alone = GUARD.len() + SIGNALS.len();
+        assert_eq!(known + alone, Hook::ALL.len(), "all others are in one of the three sets");
     }
 
     #[test]

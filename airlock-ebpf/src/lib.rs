@@ -9,9 +9,11 @@
 pub mod block;
 pub mod cage;
 pub mod decision;
+pub mod leaf;
 pub mod packet;
 
 pub use block::*;
 pub use cage::*;
 pub use decision::{Verdict, World, decide};
+pub use leaf::*;
 pub use packet::{Destination, Packet, Source};

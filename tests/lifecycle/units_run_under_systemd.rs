@@ -16,16 +16,25 @@ use super::machine;
 const PROBE: &str = r#"#!/bin/bash
 cd /results || exit 1
 systemctl is-active airlock.service > active
-token=$(airlock token --config /etc/airlock/airlock.yaml --subject alice --tenant acme --group mcp.users 2> token-error)
+token_of() { airlock token --config /etc/airlock/airlock.yaml --subject "$1" --tenant acme --group mcp.users 2> token-error; }
+token=$(token_of alice)
 call() {
-    local body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"$1\",\"arguments\":$2,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
+    local server=${3:-docs} body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"$1\",\"arguments\":$2,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
     exec 3<> /dev/tcp/127.0.0.1/8080 || return
-    printf 'POST /mcp/docs HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\nContent-Length: %d\r\n\r\n%s' "$token" "$1" "${#body}" "$body" >&3
+    printf 'POST /mcp/%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\nContent-Length: %d\r\n\r\n%s' "$server" "${4:-$token}" "$1" "${#body}" "$body" >&3
     cat <&3
     exec 3>&-
 }
 call search_docs '{"query":"roll back"}' > allowed
 call phone_home '{"address":"127.0.0.1:9"}' > denied
+# A server of bob's runs as the same user. alice's signals it, then a child of its own.
+run() { call run "{\"words\":[\"sh\",\"-c\",\"$1\"]}" wild "$2"; }
+run 'echo here' "$(token_of bob)" > neighbour
+for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm")" = wild-server ] && victim=${process#/proc/}
+done 2> /dev/null
+run "kill -TERM $victim; echo told \$?; sleep 99 & kill \$!; echo own \$?" "$token" > signals
+[ "$(cat "/proc/$victim/comm")" = wild-server ] && echo lives > victim
 # No swap for the daemon and what it starts, where the kernel counts memory.
 cat "/sys/fs/cgroup$(systemctl show -p ControlGroup --value airlock.service)/memory.swap.max" > swap 2> /dev/null || echo uncounted > swap
 # The server is there for the next call. Whose it is, and which of its namespaces are not the daemon's.
@@ -74,6 +83,7 @@ auth:
 policy: {path: /etc/airlock/policies}
 upstreams:
   - {name: docs, type: stdio, command: [/usr/local/bin/docs-server]}
+  - {name: wild, type: stdio, command: [/usr/local/bin/wild-server]}
 audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: preferred}
 ";
@@ -100,6 +110,7 @@ pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> 
     put("results/.keep", 0o644, b"");
     put("usr/bin/airlock", 0o755, &read(tools::airlock()));
     put("usr/local/bin/docs-server", 0o755, &read(tools::built("docs-server")));
+    put("usr/local/bin/wild-server", 0o755, &read(tools::built("wild-server")));
     put("usr/local/bin/probe", 0o755, probe.as_bytes());
     put("etc/systemd/system/probe.service", 0o644, PROBE_UNIT.as_bytes());
     put("etc/airlock/airlock.yaml", 0o644, config.as_bytes());
@@ -198,6 +209,10 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     assert!(allowed.starts_with("HTTP/1.1 200") && allowed.contains("deployment.md"), "{allowed}\n{journal}");
     let denied = told("denied");
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("no_phone_home"), "{denied}\n{journal}");
+    let (neighbour, signals) = (told("neighbour"), told("signals"));
+    assert!(neighbour.contains("here"), "{neighbour}\n{journal}");
+    assert!(signals.contains("told 1") && signals.contains("own 0"), "{signals}\n{journal}");
+    assert_eq!(told("victim"), "lives\n", "{signals}\n{journal}");
     assert_eq!(told("result").trim(), "Result=success", "{journal}");
     let swap = told("swap");
     assert!(["0", "uncounted"].contains(&swap.trim()), "{swap}\n{journal}");
@@ -226,6 +241,11 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
         assert!(record["MESSAGE"].as_str().is_some_and(|message| !message.is_empty()), "{record}");
         assert!(record["MESSAGE_ID"].is_string(), "{record}");
     }
+    // Where process ids are in common it is a program of the cage that refuses, and tells.
+    let of_kernel = |record: &Value| {
+        record["AIRLOCK_EVENT"] == "kernel.denied" && record["AIRLOCK_TARGET"] == "task_kill"
+    };
+    assert_eq!(all.iter().any(of_kernel), machine::wanted().is_some(), "{}", told("records"));
     let denials = ran.records("denials");
     assert!(of_alice(&denials, "phone_home") && !of_alice(&denials, "search_docs"), "{}", told("denials"));
 }

@@ -33,10 +33,12 @@ pub(super) struct Attempts {
     pub(super) userns: u8,
     /// Opening its own cgroup's list of processes for writing.
     pub(super) cgroup_write: u8,
+    /// A signal to the process that started it.
+    pub(super) signal: u8,
 }
 
 impl Attempts {
-    const COUNT: usize = 12;
+    const COUNT: usize = 13;
 
     fn from_bytes(found: [u8; Self::COUNT]) -> Self {
         let [
@@ -51,6 +53,7 @@ impl Attempts {
             inherited,
             bpf,
             cgroup_write,
+            signal,
             userns,
         ] = found;
         Self {
@@ -63,6 +66,7 @@ impl Attempts {
             bpf,
             userns,
             cgroup_write,
+            signal,
         }
     }
 }
@@ -114,6 +118,7 @@ pub(super) fn attempt(
                     try_send(inherited.as_raw_fd()),
                     try_bpf(),
                     try_open(&cgroup),
+                    try_signal(),
                     // Last: in a namespace of its own the canary would be another one.
                     try_user_namespace(),
                 ];
@@ -202,6 +207,12 @@ fn try_open(path: &CString) -> u8 {
     result_number(unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })
 }
 
+/// Asks by signal 0, which does nothing to whoever may be sent one.
+fn try_signal() -> u8 {
+    // SAFETY: plain numbers.
+    result_number(unsafe { libc::kill(libc::getppid(), 0) })
+}
+
 fn try_user_namespace() -> u8 {
     // SAFETY: plain numbers; the child is about to end.
     result_number(unsafe { libc::unshare(libc::CLONE_NEWUSER) })
@@ -238,7 +249,8 @@ mod tests {
         let (attempts, _) = attempt(&Confinement::default(), &bait).expect("a canary").expect("every step");
         let [v4_stream, v4_datagram, _, _] = attempts.ip;
         assert_eq!([v4_stream, v4_datagram, attempts.unix_stream, attempts.unix_datagram], [0; 4]);
-        assert_eq!([attempts.netlink, attempts.unix_bind, attempts.inherited, attempts.cgroup_write], [0; 4]);
+        assert_eq!([attempts.netlink, attempts.unix_bind, attempts.inherited], [0; 3]);
+        assert_eq!([attempts.cgroup_write, attempts.signal], [0; 2]);
         assert_eq!(attempts.rung(), None);
     }
 }

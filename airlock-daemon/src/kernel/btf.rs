@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use airlock_ebpf::OFFSETS;
+use airlock_ebpf::{OF_CGROUPS, OFFSETS};
 
 /// Where the kernel shows its types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -55,6 +55,11 @@ impl Offsets {
         self != Self::default()
     }
 
+    /// True where those were found by which a task's cgroup is known.
+    pub(super) fn lead_to_cgroups(self) -> bool {
+        self.0.get(OF_CGROUPS).is_some_and(|offsets| !offsets.contains(&0))
+    }
+
     fn read(blob: &[u8]) -> Result<Self, BtfError> {
         let types = Types::read(blob)?;
         let needed =
@@ -77,6 +82,12 @@ impl Offsets {
             wanted("inode", "i_ino"),
             // Absent where unix sockets are a module.
             wanted("unix_sock", "peer"),
+            wanted("task_struct", "cgroups"),
+            wanted("css_set", "dfl_cgrp"),
+            wanted("cgroup", "kn"),
+            // Its name before and from Linux 6.15 on.
+            types.offset("kernfs_node", "parent").unwrap_or_else(|| wanted("kernfs_node", "__parent")),
+            wanted("kernfs_node", "id"),
         ]))
     }
 }
@@ -234,7 +245,10 @@ mod tests {
 
     #[test]
     fn fields_are_found_also_inside_of_what_has_no_name() {
-        assert_eq!(Offsets::read(&blob()).expect("BTF"), Offsets([4, 16, 40, 96, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(
+            Offsets::read(&blob()).expect("BTF"),
+            Offsets([4, 16, 40, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        );
     }
 
     #[test]

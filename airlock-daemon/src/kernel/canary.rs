@@ -84,6 +84,11 @@ impl Attempts {
     pub(super) fn is_guarded(self) -> bool {
         i32::from(self.cgroup_write) == libc::EPERM
     }
+
+    /// True where nobody in the cage signals anybody outside of it.
+    pub(super) fn keeps_signals(self) -> bool {
+        i32::from(self.signal) == libc::EPERM
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +106,7 @@ mod tests {
         bpf: 1,
         userns: 1,
         cgroup_write: 1,
+        signal: 1,
     };
 
     #[test]
@@ -133,5 +139,6 @@ mod tests {
         }
         assert_eq!(Attempts { unix_stream: 0, ..ALL }.rung(), Some(Rung::NoIp));
         assert!(ALL.is_guarded() && !Attempts { cgroup_write: 0, ..ALL }.is_guarded());
+        assert!(ALL.keeps_signals() && !Attempts { signal: 0, ..ALL }.keeps_signals());
     }
 }

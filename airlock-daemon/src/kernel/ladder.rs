@@ -25,6 +25,10 @@ use super::unix_hooks;
 use super::{Hook, KernelError, Purpose};
 use crate::config::schema::{Kernel, Rung, Seal};
 
+/// The layers of programs that stand alone, for the whole host.
+const GUARD: &str = "cgroup guard";
+const SIGNALS: &str = "signals";
+
 /// The programs that were attached and proved.
 #[derive(Debug, Default)]
 pub(super) struct Climbed {
@@ -52,9 +56,9 @@ pub(super) fn climb(
     names: &Names,
     layers: &mut Vec<Layer>,
 ) -> Climbed {
-    let (dir, mut links) = match cgroups.open_servers().map_err(KernelError::from).and_then(|dir| {
-        let links = loader::attach_ip(ebpf, &dir)?;
-        Ok((dir, links))
+    let (parents, mut links) = match cgroups.open_parents().map_err(KernelError::from).and_then(|parents| {
+        let links = loader::attach_ip(ebpf, &parents[0])?;
+        Ok((parents, links))
     }) {
         Ok(attached) => attached,
         Err(error) => {
@@ -64,7 +68,7 @@ pub(super) fn climb(
     };
     let listed = |hooks: &[Hook]| hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>().join(", ");
     layers.push(Layer::active("IP hooks", format!("{} and all packets: refused", listed(&Hook::IP))));
-    match unix_hooks::attach(ebpf, &dir) {
+    match unix_hooks::attach(ebpf, &parents[0]) {
         Ok(hooks) => {
             layers.push(Layer::active("unix hooks", format!("{}: refused", listed(&Hook::UNIX))));
             links.extend(hooks);
@@ -79,7 +83,7 @@ pub(super) fn climb(
     if config.seal == Seal::Off {
         layers.push(Layer::inactive("sealed", "switched off").with_remedy("set kernel.seal to auto"));
     } else {
-        match seal(ebpf, &dir, config.seal, &mut links, layers) {
+        match seal(ebpf, &parents, config.seal, &mut links, layers) {
             Ok(by) => sealed_by = by,
             Err(error) => layers.push(
                 Layer::inactive("sealed", error.to_string())
@@ -170,13 +174,14 @@ pub(super) fn clear(bpffs: Option<&Path>) {
 /// if it did.
 fn seal(
     ebpf: &mut Ebpf,
-    servers: &File,
+    [servers, unpinned]: &[File; 2],
     choice: Seal,
     links: &mut Links,
     layers: &mut Vec<Layer>,
 ) -> Result<Option<Seal>, LoadError> {
     let btf = sealed::types()?;
     sealed::set_cage(ebpf, Cage::Servers, servers)?;
+    sealed::set_cage(ebpf, Cage::Unpinned, unpinned)?;
     let mut by = None;
     if choice != Seal::Host {
         match sealed::attach_to_cgroup(ebpf, &btf, servers) {
@@ -201,21 +206,29 @@ fn seal(
             Err(error) => refused("sealed, host-wide", &error),
         });
     }
-    if !loader::knows_offsets() {
-        layers.push(
-            Layer::inactive("cgroup guard", "the layout of this kernel's files is not known")
-                .with_remedy("run airlock with log level debug, which says why"),
-        );
-        return Ok(by);
-    }
-    match sealed::attach_guard(ebpf, &btf) {
-        Ok(attached) => {
-            links.extend(attached);
-            layers.push(Layer::active("cgroup guard", "no pinned server writes to cgroups, root included"));
-        }
-        Err(error) => layers.push(refused("cgroup guard", &error)),
-    }
+    let guard = loader::knows_offsets().then(|| sealed::attach_guard(ebpf, &btf));
+    layers.push(alone(GUARD, "no pinned server writes to cgroups, root included", guard, links));
+    let signals = loader::knows_cgroups().then(|| sealed::attach_signals(ebpf, &btf));
+    layers.push(alone(
+        SIGNALS,
+        "no server signals anybody but its own processes, root included",
+        signals,
+        links,
+    ));
     Ok(by)
+}
+
+/// The layer of programs that stand alone; `attached` is none where they would not know where to look.
+fn alone(name: &str, effect: &str, attached: Option<Result<Links, LoadError>>, links: &mut Links) -> Layer {
+    match attached {
+        Some(Ok(attached)) => {
+            links.extend(attached);
+            Layer::active(name, effect)
+        }
+        Some(Err(error)) => refused(name, &error),
+        None => Layer::inactive(name, "where this kernel keeps what they look at is not known")
+            .with_remedy("run airlock with log level debug, which says why"),
+    }
 }
 
 fn refused(name: &str, error: &LoadError) -> Layer {
@@ -259,11 +272,12 @@ fn prove(cgroups: &Cgroups, names: &Names, layers: &mut Vec<Layer>) -> Option<Ru
                 .with_remedy("report this with the output of `uname -a`"),
             };
             layers.push(said);
-            let guard = layers.iter_mut().find(|layer| layer.name == "cgroup guard" && layer.active);
-            if let Some(guard) = guard.filter(|_| !attempts.is_guarded()) {
-                *guard =
-                    Layer::inactive("cgroup guard", "it is attached, and a process in the cage got past it")
+            for (name, holds) in [(GUARD, attempts.is_guarded()), (SIGNALS, attempts.keeps_signals())] {
+                let layer = layers.iter_mut().find(|layer| layer.name == name && layer.active);
+                if let Some(layer) = layer.filter(|_| !holds) {
+                    *layer = Layer::inactive(name, "it is attached, and a process in the cage got past it")
                         .with_remedy("report this with the output of `uname -a`");
+                }
             }
             rung
         }

@@ -134,6 +134,11 @@ pub(super) fn knows_offsets() -> bool {
     OFFSETS_HERE.are_known()
 }
 
+/// True where programs find the cgroup of a task.
+pub(super) fn knows_cgroups() -> bool {
+    OFFSETS_HERE.lead_to_cgroups()
+}
+
 /// Loads the object: its maps exist afterwards, its programs are not yet in the kernel.
 ///
 /// With `verbose` the programs write diagnostics; otherwise the verifier removes that code.

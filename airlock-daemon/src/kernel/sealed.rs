@@ -1,12 +1,14 @@
-//! The programs that seal a cage: the LSM hooks, for cgroups or for the whole host, and the guard of cgroups.
+//! The programs that seal a cage: the LSM hooks, for cgroups or for the whole host, the guard of cgroups, and
+//! the end of signals.
 //!
 //! A set is attached whole or not at all: of a set that a kernel refuses in part nothing stays.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
-use airlock_ebpf::{CAGES, CGROUP_PREFIX, Cage, DOORS, GUARD, HOST_PREFIX, Hook};
-use aya::maps::{CgroupArray, HashMap, Map, MapError};
+use airlock_ebpf::{CAGE_IDS, CAGES, CGROUP_PREFIX, Cage, DOORS, GUARD, HOST_PREFIX, Hook, SIGNALS};
+use aya::maps::{Array, CgroupArray, HashMap, Map, MapError};
 use aya::programs::Program;
 use aya::{Btf, Ebpf};
 use aya_obj::generated::bpf_attach_type;
@@ -69,8 +71,17 @@ pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadEr
 
 /// Attaches the guard, which keeps everybody in a cage from coming into another cgroup.
 pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
+    attach_all(ebpf, btf, &GUARD)
+}
+
+/// Attaches the program that keeps signals within a server or unit.
+pub(super) fn attach_signals(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
+    attach_all(ebpf, btf, &SIGNALS)
+}
+
+fn attach_all(ebpf: &mut Ebpf, btf: &Btf, programs: &[(Hook, &'static str)]) -> Result<Links, LoadError> {
     let mut links = Links::default();
-    for (hook, name) in GUARD {
+    for (hook, name) in programs.iter().copied() {
         let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
         attach_lsm(&mut links, program, hook, name, btf)?;
     }
@@ -117,7 +128,11 @@ fn whole(
 pub(super) fn set_cage(ebpf: &mut Ebpf, cage: Cage, cgroup: &File) -> Result<(), LoadError> {
     let map = ebpf.map_mut(CAGES).ok_or(LoadError::Foreign(CAGES))?;
     let mut cages = CgroupArray::try_from(map).map_err(map_failed(CAGES))?;
-    cages.set(cage as u32, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGES))
+    cages.set(cage as u32, cgroup.as_raw_fd(), 0).map_err(map_failed(CAGES))?;
+    let id = cgroup.metadata().map_err(|error| map_failed(CAGE_IDS)(MapError::IoError(error)))?.ino();
+    let map = ebpf.map_mut(CAGE_IDS).ok_or(LoadError::Foreign(CAGE_IDS))?;
+    let mut ids: Array<_, u64> = Array::try_from(map).map_err(map_failed(CAGE_IDS))?;
+    ids.set(cage as u32, id, 0).map_err(map_failed(CAGE_IDS))
 }
 
 /// Lets processes of the slice connect to the listening socket with this cookie.

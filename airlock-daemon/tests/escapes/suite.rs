@@ -247,6 +247,7 @@ fn judge(
     let open_to_root = attempt.root_may || attempt.landlock > crate::raw::landlock_version();
     let shut = attempt.namespaces && namespaces
         || attempt.own_processes && own_processes
+        || attempt.seal && rung == Rung::Sealed
         || rung >= attempt.from && !(root && open_to_root);
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use airlock::config::schema::{Kernel, KernelMode, Pin, Seal};
@@ -144,6 +144,7 @@ pub(crate) fn act(mode: &str) -> ! {
         "files" => files(),
         "slice" => in_slice(),
         "cgroups" => read_cgroups(),
+        "signals" => signals(),
         other => panic!("no such probe: {other}"),
     }
     std::process::exit(0)
@@ -261,6 +262,7 @@ fn in_slice() {
     found("bind", errno(std::os::unix::net::UnixListener::bind(&address)));
     let _ = std::fs::remove_file(address);
     let write = |file: PathBuf| errno(std::fs::OpenOptions::new().write(true).open(file));
+    found("signal", errno(signal_by("ask", parent())));
     let own = PathBuf::from(procs);
     let dir = own.parent().expect("a cgroup");
     found("leave", write(dir.parent().expect("its parent").join("cgroup.procs")));
@@ -291,16 +293,81 @@ pub(crate) fn slice() -> Option<Slice> {
 /// The findings of a process that was in the slice before it tried anything. The test binary has a test
 /// `probe_process` for it.
 pub(crate) fn probe_slice(slice: &Slice, paths: &[String]) -> BTreeMap<String, String> {
-    let procs = slice.entrance().display().to_string();
-    let names: Vec<&str> = std::iter::once(procs.as_str()).chain(paths.iter().map(String::as_str)).collect();
+    run_probe("slice", &slice.entrance(), paths)
+}
+
+/// The findings of a probe that enters a cgroup and has been told of these names.
+pub(crate) fn run_probe(mode: &str, entrance: &Path, names: &[String]) -> BTreeMap<String, String> {
+    let procs = entrance.display().to_string();
+    let names: Vec<&str> = std::iter::once(procs.as_str()).chain(names.iter().map(String::as_str)).collect();
     let output = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
-        .env(MODE, "slice")
+        .env(MODE, mode)
         .env(NAMES, names.join(" "))
         .output()
         .expect("a process");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     found_in(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The ways to signal a process; the last ends it.
+pub(crate) const SIGNALS: [&str; 6] = ["ask", "kill", "tgkill", "sigqueue", "pidfd", "end"];
+
+/// Signals a process in one of [`SIGNALS`].
+fn signal_by(way: &str, pid: u32) -> std::io::Result<()> {
+    // Whoever did not ask for it ignores it.
+    let (pid, harmless) = (i64::from(pid), libc::SIGURG);
+    let made = match way {
+        "ask" => raw::call(libc::SYS_kill, [pid.into(), 0.into()]),
+        "tgkill" => raw::call(libc::SYS_tgkill, [pid.into(), pid.into(), harmless.into()]),
+        "sigqueue" => {
+            // si_signo, si_errno, si_code (SI_QUEUE)
+            let mut info = [0; 128];
+            info[..4].copy_from_slice(&harmless.to_ne_bytes());
+            info[8..12].copy_from_slice(&(-1_i32).to_ne_bytes());
+            raw::call(libc::SYS_rt_sigqueueinfo, [pid.into(), harmless.into(), (&info).into()])
+        }
+        "pidfd" => raw::call(libc::SYS_pidfd_open, [pid.into(), 0.into()]).and_then(|pidfd| {
+            raw::call(libc::SYS_pidfd_send_signal, [pidfd.into(), harmless.into(), 0.into(), 0.into()])
+        }),
+        "end" => raw::call(libc::SYS_kill, [pid.into(), libc::SIGKILL.into()]),
+        _ => raw::call(libc::SYS_kill, [pid.into(), harmless.into()]),
+    };
+    made.map(drop)
+}
+
+fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+/// Signals each process that it was told of, then itself and a child of its own. A path among the words is a
+/// cgroup that it enters before.
+fn signals() {
+    let words = std::env::var(NAMES).expect("processes");
+    let (entrances, pids): (Vec<&str>, Vec<&str>) = words.split(' ').partition(|word| word.starts_with('/'));
+    for entrance in entrances {
+        std::fs::write(entrance, "0").expect("not in a cage yet");
+    }
+    for pid in pids {
+        for way in SIGNALS {
+            found(&format!("{way} {pid}"), errno(signal_by(way, pid.parse().expect("a number"))));
+        }
+    }
+    let mut child = sleeper();
+    for way in SIGNALS {
+        found(&format!("{way} child"), errno(signal_by(way, child.id())));
+        if way != "end" {
+            found(&format!("{way} itself"), errno(signal_by(way, std::process::id())));
+        }
+    }
+    found("group", errno(signal_by("kill", 0)));
+    found("ended", child.wait().is_ok_and(|status| status.code().is_none()));
+}
+
+/// A process that does nothing.
+pub(crate) fn sleeper() -> std::process::Child {
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "exec sleep 100000"]).stdin(std::process::Stdio::null()).spawn().expect("a shell")
 }
 
 /// Reads and writes each file that it was told of.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use airlock_ebpf::{CGROUP_PREFIX, GUARD, HOST_PREFIX, Hook};
+use airlock_ebpf::{CGROUP_PREFIX, GUARD, HOST_PREFIX, Hook, SIGNALS};
 
 use super::super::links::{self, Link, Links, TYPE_CGROUP};
 use super::{PinsError, failed, file};
@@ -76,7 +76,7 @@ pub(super) fn missing(sets: &[PathBuf; 2], servers: &Links, slice: &Links) -> Ve
 /// The hook of a link that seals or guards, by the name of its program.
 fn holding(program: &str) -> Option<&'static str> {
     let name = program.strip_prefix(CGROUP_PREFIX).or_else(|| program.strip_prefix(HOST_PREFIX))?;
-    let guard = GUARD.into_iter().map(|(hook, _)| hook);
+    let guard = GUARD.into_iter().chain(SIGNALS).map(|(hook, _)| hook);
     Hook::SEALED.into_iter().chain(guard).map(Hook::name).find(|known| *known == name)
 }
 
