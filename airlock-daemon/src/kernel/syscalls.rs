@@ -8,7 +8,7 @@
 
 use libc::{
     AF_INET, AF_INET6, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
-    CLONE_NEWUSER, CLONE_NEWUTS, S_IFBLK, S_IFCHR, S_IFMT, TIOCLINUX, TIOCSTI, c_long,
+    CLONE_NEWUSER, CLONE_NEWUTS, F_SETOWN, S_IFBLK, S_IFCHR, S_IFMT, TIOCLINUX, TIOCSTI, c_long,
 };
 
 /// A system call, and when it is refused: always where `when` is empty, otherwise where all conditions of one
@@ -69,6 +69,10 @@ const OTHERS: &[&[When]] = &[&[When::IsNot(0, 0)]];
 const PRIO_USER: u32 = 2;
 /// `IOPRIO_WHO_USER`: the same.
 const IOPRIO_USER: u32 = 3;
+/// Whom a file's signals go to, as `fcntl` and `ioctl` spell it; the last two are for sockets.
+const F_SETOWN_EX: u32 = 15;
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
 /// -1: all processes that may be sent a signal.
 const EVERYBODY: u32 = u32::MAX;
 
@@ -220,17 +224,27 @@ pub(super) const NOBODY: &[Group] = &[
         ],
     },
     Group {
-        // Characters pushed back to a terminal are read by whoever has it next.
-        why: "writing into terminals",
-        calls: &[Call {
-            number: libc::SYS_ioctl,
-            when: &[
-                #[expect(clippy::cast_possible_truncation, reason = "the kernel takes it as 32 bits")]
-                &[When::Has(1, u32::MAX, TIOCSTI as u32)],
-                #[expect(clippy::cast_possible_truncation, reason = "the kernel takes it as 32 bits")]
-                &[When::Has(1, u32::MAX, TIOCLINUX as u32)],
-            ],
-        }],
+        // Characters pushed back to a terminal are read by whoever has it next. A file sends any signal to
+        // any process of the user, and no hook of the kernel's can tell who asked for it. To take the owner
+        // away (0) is free.
+        why: "writing into terminals, and having a file signal somebody",
+        calls: &[
+            Call {
+                number: libc::SYS_ioctl,
+                when: &[
+                    #[expect(clippy::cast_possible_truncation, reason = "the kernel takes it as 32 bits")]
+                    &[is(1, TIOCSTI as u32)],
+                    #[expect(clippy::cast_possible_truncation, reason = "the kernel takes it as 32 bits")]
+                    &[is(1, TIOCLINUX as u32)],
+                    &[is(1, FIOSETOWN)],
+                    &[is(1, SIOCSPGRP)],
+                ],
+            },
+            Call {
+                number: libc::SYS_fcntl,
+                when: &[&[is(1, bits(F_SETOWN)), When::IsNot(2, 0)], &[is(1, F_SETOWN_EX)]],
+            },
+        ],
     },
     Group {
         why: "the kernel itself: modules, another kernel, restart, swap",

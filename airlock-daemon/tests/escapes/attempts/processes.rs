@@ -2,7 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -92,7 +94,9 @@ fn memory() -> [Attempt; 5] {
     ]
 }
 
-fn signals() -> [Attempt; 4] {
+fn signals() -> [Attempt; 6] {
+    /// `F_SETOWN_EX` and `FIOSETOWN`.
+    const OWNER: [i64; 2] = [15, 0x8901];
     let pid = |place: &Place| i64::from(place.victim);
     [
         attempt("kill", "`kill`: a signal to the daemon", move |place| {
@@ -128,6 +132,22 @@ fn signals() -> [Attempt; 4] {
         .by_own_processes()
         .by_seal()
         .also(HIDDEN),
+        attempt("file-signal", "`fcntl`: have a file signal the daemon when it can be read", move |place| {
+            let (ours, _theirs) = std::io::pipe()?;
+            // F_OWNER_PID and the number.
+            let mut owner = [0; 8];
+            owner[..4].copy_from_slice(&1_i32.to_ne_bytes());
+            owner[4..].copy_from_slice(&place.victim.to_ne_bytes());
+            let file = i64::from(ours.as_raw_fd());
+            call(libc::SYS_fcntl, [file.into(), OWNER[0].into(), (&owner).into()])?;
+            call(libc::SYS_fcntl, [file.into(), libc::F_SETOWN.into(), pid(place).into()]).map(drop)
+        }),
+        attempt("socket-signal", "`ioctl`: the same with a socket", move |place| {
+            let (ours, _theirs) = UnixStream::pair()?;
+            let owner = place.victim.to_ne_bytes();
+            let file = i64::from(ours.as_raw_fd());
+            call(libc::SYS_ioctl, [file.into(), OWNER[1].into(), (&owner).into()]).map(drop)
+        }),
     ]
 }
 
