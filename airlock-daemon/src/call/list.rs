@@ -15,7 +15,7 @@ use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
 use crate::upstream::driver::{self, Facts};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Reply, Takes};
+use crate::upstream::link::Takes;
 use crate::upstream::listed::Walk;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Page;
@@ -117,19 +117,12 @@ async fn ask(
         if lacks(Some(&facts), kind, who) {
             return Ok(Asking::NotOffered);
         }
-        let mut pending = link
-            .request(Takes::List, |id| {
-                jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
-            })
-            .await
-            .ok_or_else(|| upstream.ended(&link.ending()))?;
-        loop {
-            match pending.next().await {
-                Some(Reply::Result(result)) => return Ok(Asking::Page(result)),
-                Some(Reply::Error(error)) => return Ok(Asking::Error(error)),
-                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
-                None => return Err(upstream.ended(&pending.ending())),
-            }
+        let answer = link.ask(Takes::List, |id| {
+            jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
+        });
+        match answer.await {
+            Ok(answered) => Ok(answered.map_or_else(Asking::Error, Asking::Page)),
+            Err(ending) => Err(upstream.ended(&ending)),
         }
     };
     timeout(upstream.timeout, answer).await.unwrap_or_else(|_| Err(upstream.late(kind.method)))

@@ -6,6 +6,7 @@ use crate::auth::principal::Token;
 use crate::limits::budget::Account;
 use crate::mcp::param_header::Mirrored;
 
+use super::ask::Answered;
 use super::http::{HttpLink, HttpPending};
 use super::link::{Ending, PipeLink, PipePending, Reply, Takes, Told};
 
@@ -58,6 +59,23 @@ impl Link {
         match self {
             Self::Pipe(link) => link.request(takes, write).await.map(Pending::Pipe),
             Self::Http(link) => link.request(takes, write).map(Pending::Http),
+        }
+    }
+
+    /// Sends a request as [`Link::request`] does and waits for its answer. Nobody waits for anything else
+    /// that the server says meanwhile.
+    ///
+    /// # Errors
+    /// The cause, where no answer comes.
+    pub async fn ask(&self, takes: Takes, write: impl FnOnce(u64) -> String) -> Result<Answered, Ending> {
+        let mut pending = self.request(takes, write).await.ok_or_else(|| self.ending())?;
+        loop {
+            match pending.next().await {
+                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
+                Some(Reply::Result(result)) => return Ok(Ok(result)),
+                Some(Reply::Error(error)) => return Ok(Err(error)),
+                None => return Err(pending.ending()),
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 
 use super::driver::{Facts, META_LOG_LEVEL};
-use super::link::{Link, Reply, Takes};
+use super::link::{Link, Takes};
 
 /// The request that sets the level of a legacy server.
 const SET_LEVEL: &str = "logging/setLevel";
@@ -30,19 +30,11 @@ impl Link {
             return;
         }
         let wanted = format!(r#"{{"level":{}}}"#, quote(level.as_str()));
-        let told = self.request(Takes::Result, |id| jsonrpc::request(id, SET_LEVEL, &wanted)).await;
-        let Some(mut told) = told else { return };
         // The call is sent behind it; the call's deadline holds for this as well.
-        loop {
-            match told.next().await {
-                Some(Reply::Notification(..) | Reply::Ask(_)) => {}
-                Some(Reply::Result(_)) => return,
-                Some(Reply::Error(error)) => {
-                    tracing::debug!(error, "the server refuses the log level of a call");
-                    return;
-                }
-                None => return self.told().forget_level(),
-            }
+        match self.ask(Takes::Result, |id| jsonrpc::request(id, SET_LEVEL, &wanted)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(error, "the server refuses the log level of a call"),
+            Err(_) => self.told().forget_level(),
         }
     }
 }

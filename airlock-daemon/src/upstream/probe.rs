@@ -7,9 +7,10 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::jsonrpc;
 use crate::mcp::revision::Era;
 
+use super::ask::Answered;
 use super::driver::{self, Facts};
 use super::error::UpstreamError;
-use super::link::{Ending, Link, Reply, Takes};
+use super::link::{Link, Takes};
 use super::{legacy, modern};
 
 /// How long a server may think about a method that it does not know.
@@ -131,7 +132,7 @@ pub async fn handshake(
 }
 
 /// A server's answer; the inner error is its error object.
-type Answer = Result<Result<String, String>, Failure>;
+type Answer = Result<Answered, Failure>;
 
 /// Waits for a good answer to a probe that was silent for too long, for ever where there is none.
 async fn late_facts(probe: Option<impl Future<Output = Answer>>) -> Facts {
@@ -151,22 +152,8 @@ async fn within(limit: Duration, method: &'static str, asked: impl Future<Output
 
 /// Asks one question.
 async fn ask(link: &Link, method: &'static str, params: String) -> Answer {
-    let mut pending = link
-        .request(Takes::Result, |id| jsonrpc::request(id, method, &params))
-        .await
-        .ok_or_else(|| ended(link.ending()))?;
-    loop {
-        match pending.next().await {
-            None => return Err(ended(pending.ending())),
-            Some(Reply::Notification(..) | Reply::Ask(_)) => {}
-            Some(Reply::Result(result)) => return Ok(Ok(result)),
-            Some(Reply::Error(error)) => return Ok(Err(error)),
-        }
-    }
-}
-
-fn ended(ending: Ending) -> Failure {
-    ending.error.map_or(Failure::Ended, Failure::Failed)
+    let answer = link.ask(Takes::Result, |id| jsonrpc::request(id, method, &params)).await;
+    answer.map_err(|ending| ending.error.map_or(Failure::Ended, Failure::Failed))
 }
 
 /// At most 200 characters of something a server wrote.

@@ -21,7 +21,7 @@ use crate::mcp::param_header::Annotations;
 use crate::runtime::pacer::Pacer;
 
 use super::driver;
-use super::link::{Reply, Takes};
+use super::link::Takes;
 use super::listed::{Shape, TOOLS, Walk};
 use super::pool::{Caller, Upstream};
 use super::safe_names::{Namer, Names};
@@ -304,20 +304,11 @@ impl Upstream {
         loop {
             let mut params = Object::default();
             walk.ask(&mut params);
-            let mut pending = link
-                .request(Takes::List, |id| {
-                    let text = driver::params(facts.era, params, caller.capabilities, id).0;
-                    jsonrpc::request(id, shape.method, &text)
-                })
-                .await?;
-            let result = loop {
-                match pending.next().await? {
-                    Reply::Result(result) => break result,
-                    Reply::Error(_) => return None,
-                    Reply::Notification(..) | Reply::Ask(_) => {}
-                }
-            };
-            let result = walk.take(result).await.ok()?;
+            let answer = link.ask(Takes::List, |id| {
+                let text = driver::params(facts.era, params, caller.capabilities, id).0;
+                jsonrpc::request(id, shape.method, &text)
+            });
+            let result = walk.take(answer.await.ok()?.ok()?).await.ok()?;
             let listed = Object::parse(&result).ok()?;
             let tools: Vec<&RawValue> = serde_json::from_str(listed.get(shape.entries)?).ok()?;
             let mut pacer = Pacer::default();

@@ -18,7 +18,7 @@ use crate::mcp::revision::Era;
 use super::ask::{Answered, Ask};
 use super::error::UpstreamError;
 use super::hub::{Hub, Kept, Member, Outbox};
-use super::link::{Link, Reply, Takes};
+use super::link::{Ending, Link, Takes};
 use super::listener::Listener;
 use super::pool::{Caller, Upstream};
 use super::summed::Heard;
@@ -251,7 +251,7 @@ impl Attendance {
             if !self.member.watch(uri) {
                 return full();
             }
-            ask(&link, SUBSCRIBE, uri).await.ok_or_else(|| self.upstream.ended(&link.ending()))
+            ask(&link, SUBSCRIBE, uri).await.map_err(|ending| self.upstream.ended(&ending))
         };
         let outcome =
             tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(self.upstream.late(SUBSCRIBE)));
@@ -270,8 +270,8 @@ impl Attendance {
         // A server that does not run any more says nothing either.
         let Some(link) = self.upstream.running_link(&self.who.caller()) else { return done };
         match tokio::time::timeout(self.upstream.timeout, ask(&link, UNSUBSCRIBE, uri)).await {
-            Ok(Some(answered)) => Ok(answered),
-            Ok(None) => done,
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(_)) => done,
             Err(_) => Err(self.upstream.late(UNSUBSCRIBE)),
         }
     }
@@ -295,9 +295,9 @@ async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<Strin
     let all = async {
         for uri in uris {
             match ask(link, method, &uri).await {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(upstream, error, "the server refuses {method}"),
-                None => return,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(upstream, error, "the server refuses {method}"),
+                Err(_) => return,
             }
         }
     };
@@ -311,15 +311,8 @@ async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<Strin
     }
 }
 
-/// Asks about one resource; `None` when the link has ended.
-async fn ask(link: &Link, method: &'static str, uri: &str) -> Option<Answered> {
+/// Asks about one resource.
+async fn ask(link: &Link, method: &'static str, uri: &str) -> Result<Answered, Ending> {
     let params = format!(r#"{{"uri":{}}}"#, quote(uri));
-    let mut pending = link.request(Takes::Result, |id| jsonrpc::request(id, method, &params)).await?;
-    loop {
-        match pending.next().await? {
-            Reply::Notification(..) | Reply::Ask(_) => {}
-            Reply::Result(result) => return Some(Ok(result)),
-            Reply::Error(error) => return Some(Err(error)),
-        }
-    }
+    link.ask(Takes::Result, |id| jsonrpc::request(id, method, &params)).await
 }
