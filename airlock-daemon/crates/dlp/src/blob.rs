@@ -9,8 +9,8 @@ const BASE64_RUN: usize = 20;
 /// The shortest run of hex digits that is decoded, in characters.
 const HEX_RUN: usize = 24;
 
-/// The shortest stretch of decoded bytes that is taken for a text.
-const STRETCH: usize = 10;
+/// The shortest stretch of decoded bytes that is taken for a text: it has three groups of base64 whole.
+const STRETCH: usize = 11;
 
 /// A text that stands encoded within another.
 #[derive(Debug)]
@@ -70,9 +70,7 @@ impl Blob {
 pub(crate) fn all(text: &str) -> Vec<Blob> {
     let bytes = text.as_bytes();
     let mut blobs = Vec::new();
-    let mut from = 0;
-    while let Some(run) = next_run(bytes, from) {
-        from = run.end;
+    for run in runs(bytes) {
         if run.len() >= HEX_RUN && bytes[run.clone()].iter().all(u8::is_ascii_hexdigit) {
             blobs.extend((0..2).filter_map(|phase| hex(bytes, run.start + phase..run.end)));
         }
@@ -83,29 +81,35 @@ pub(crate) fn all(text: &str) -> Vec<Blob> {
     blobs
 }
 
-/// Answers whether a text has a run that may be a blob.
-pub(crate) fn has_run(bytes: &[u8]) -> bool {
-    next_run(bytes, 0).is_some()
+/// Finds all runs that may be blobs.
+pub(crate) fn runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let run = next_run(bytes, from)?;
+        from = run.end;
+        Some(run)
+    })
 }
 
-/// Bytes that are looked at together. Every run that is long enough has one such block whole.
-const BLOCK: usize = 8;
+/// The step of the search for runs. Every run that is long enough has two neighbouring places of this step.
+const STEP: usize = 8;
 
-const _: () = assert!(BASE64_RUN >= 2 * BLOCK - 1, "a run has one aligned block whole");
+const _: () = assert!(BASE64_RUN >= 2 * STEP, "a run has two neighbouring places of the step");
 
 /// Finds the next run of characters of base64 or base64url that is long enough.
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
+    let is_of = |byte: u8| VALUES[usize::from(byte)] != NONE;
     let mut at = from;
     loop {
-        let block = bytes.get(at..at + BLOCK)?;
-        if !block.iter().all(|&byte| VALUES[usize::from(byte)] != NONE) {
-            at += BLOCK;
+        let block = bytes.get(at..=at + STEP)?;
+        // Words are short: places far apart tell soonest that there is no run.
+        if ![8, 4, 0, 6, 2, 7, 5, 3, 1].iter().all(|&place: &usize| is_of(block[place])) {
+            at += STEP;
             continue;
         }
-        let is_of = |byte: &u8| VALUES[usize::from(*byte)] != NONE;
-        let start =
-            bytes[from..at].iter().rposition(|byte| !is_of(byte)).map_or(from, |before| from + before + 1);
-        let end = bytes[at..].iter().position(|byte| !is_of(byte)).map_or(bytes.len(), |length| at + length);
+        let before = bytes[from..at].iter().rev().take_while(|&&byte| is_of(byte)).count();
+        let start = at - before;
+        let end = at + bytes[at..].iter().take_while(|&&byte| is_of(byte)).count();
         if end - start >= BASE64_RUN {
             return Some(start..end);
         }
@@ -159,6 +163,9 @@ static VALUES: [u8; 256] = {
 
 fn base64_at(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
     let characters = &bytes[run.clone()];
+    if !may_be_text(characters) {
+        return None;
+    }
     let is_url = characters.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let decoded = decode(characters);
     let stretches = stretches(&decoded);
@@ -174,6 +181,23 @@ fn base64_at(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
     // Without a remainder, padding may be needed once parts are replaced: standard base64 has it by habit.
     let is_padded = is_padded || (rest == 0 && !is_url);
     Some(Blob { run, coding: Coding::Base64 { is_url, is_padded }, bytes: decoded, stretches })
+}
+
+/// Answers whether three neighbouring groups of four characters may stand for printable ASCII.
+///
+/// The first byte of a group is below 128 and not a control character if its first character has a value from 8 to
+/// 31; the second and third are below 128 if one bit of the second and of the third character is not set.
+fn may_be_text(characters: &[u8]) -> bool {
+    let mut good = 0_u8;
+    for group in characters.chunks_exact(4) {
+        let [a, b, c] = [0, 1, 2].map(|place| VALUES[usize::from(group[place])]);
+        let is_good = (8..32).contains(&a) & (b & 8 == 0) & (c & 2 == 0);
+        good = if is_good { good + 1 } else { 0 };
+        if good == 3 {
+            return true;
+        }
+    }
+    false
 }
 
 fn decode(characters: &[u8]) -> Vec<u8> {

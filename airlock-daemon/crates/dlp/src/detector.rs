@@ -77,7 +77,7 @@ pub enum DetectorError {
 const PATTERN_SIZE: usize = 4 << 20;
 
 /// The shortest match that is looked for in pieces, in bytes.
-const SOLID: usize = 16;
+pub(crate) const SOLID: usize = 16;
 
 /// The longest match of a pattern without a bound of its own that is found at the first try, in bytes.
 const REACH: usize = 4 << 10;

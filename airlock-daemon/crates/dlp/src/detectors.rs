@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::blob;
 use crate::detector::Detector;
 use crate::gate::{self, Gate};
+use crate::marks::Marks;
 use crate::trigger::Trigger;
 use crate::view;
 
@@ -130,26 +131,27 @@ impl Detectors {
         hits
     }
 
-    /// Answers whether anything in a JSON text can be a finding, in any spelling; if not, nothing is.
-    pub fn may_find(&self, json: &str) -> bool {
+    /// Marks the blocks of a JSON text in which anything can be found, in any spelling. A string without a mark has
+    /// nothing, unless it continues another or its name makes it a finding.
+    pub(crate) fn marks(&self, json: &str) -> Marks {
         let bytes = json.as_bytes();
-        let is_plain = view::is_plain(bytes) && !blob::has_run(bytes);
-        let has_at = || !self.at.is_empty() && memchr::memchr(b'@', bytes).is_some();
-        !is_plain || has_at() || self.has_digits(bytes) || self.has_literal(json)
+        let mut marks = Marks::new(bytes.len());
+        self.gate.literals(bytes, |_, at| marks.set(at));
+        if !self.at.is_empty() {
+            gate::ats(bytes).for_each(|at| marks.set(at));
+        }
+        if !self.digits.is_empty() {
+            gate::digit_clusters(bytes, self.least_digits, |cluster, _| marks.set_all(&cluster));
+        }
+        blob::runs(bytes).for_each(|run| marks.set_all(&run));
+        view::specials(bytes, |at| marks.set(at));
+        marks
     }
 
     /// Answers whether a text has a literal of any detector.
     pub(crate) fn has_literal(&self, text: &str) -> bool {
         let mut has = false;
         self.gate.literals(text.as_bytes(), |_, _| has = true);
-        has
-    }
-
-    fn has_digits(&self, bytes: &[u8]) -> bool {
-        let mut has = false;
-        if !self.digits.is_empty() {
-            gate::digit_clusters(bytes, self.least_digits, |_, _| has = true);
-        }
         has
     }
 

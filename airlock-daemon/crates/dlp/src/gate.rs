@@ -141,7 +141,7 @@ pub(crate) fn digit_clusters(text: &[u8], least: usize, mut found: impl FnMut(Ra
     let mut at = 0;
     while let Some(start) = next_digits(text, at) {
         let (mut end, mut count, mut seek) = (start, 0, start);
-        while seek < text.len() && seek <= end + GAP {
+        while seek < text.len() && seek <= end + GAP && !is_border(text[seek]) {
             if text[seek].is_ascii_digit() {
                 end = seek;
                 count += 1;
@@ -151,8 +151,13 @@ pub(crate) fn digit_clusters(text: &[u8], least: usize, mut found: impl FnMut(Ra
         if count >= least {
             found(start..end + 1, count);
         }
-        at = seek;
+        at = seek.max(end + 1);
     }
+}
+
+/// No finding goes on across the border of a string, an object or an array.
+fn is_border(byte: u8) -> bool {
+    matches!(byte, b'"' | b'[' | b']' | b'{' | b'}')
 }
 
 /// Bytes that are looked at together: the loop over them has no branch, so that it runs on vectors.
@@ -178,7 +183,7 @@ fn next_digits(text: &[u8], from: usize) -> Option<usize> {
         if let Some(pair) = (at..end).find(|&at| is_pair(at)) {
             let mut start = pair;
             let mut seek = pair;
-            while seek > from && seek + GAP > start {
+            while seek > from && seek + GAP > start && !is_border(text[seek - 1]) {
                 seek -= 1;
                 if text[seek].is_ascii_digit() {
                     start = seek;

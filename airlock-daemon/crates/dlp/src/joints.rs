@@ -1,109 +1,125 @@
-//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content
-//! blocks.
+//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content blocks.
+//!
+//! No secret that is long and unmistakable has a space in it. So of two strings only the end of the first behind
+//! its last space and the start of the second up to its first space can be parts of one.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::action::Action;
+use crate::detector::SOLID;
 use crate::rewrite::{Edit, Rewriter, TooMuch};
-use crate::view;
+use crate::view::{self, View};
 
 /// How much of a string is looked at on either side of a joint, in bytes.
 const SIDE: usize = 256;
 
-/// Strings that stand beside each other, by what they are members of.
+/// The strings of one sequence that may hold parts of one secret.
 #[derive(Debug, Default)]
-pub(crate) struct Joints {
-    sequences: Vec<Vec<Range<usize>>>,
-    /// By container, and the name within each of its entries where these are objects.
-    places: HashMap<(u32, String), usize>,
+pub(crate) struct Joint {
+    /// Parts of strings, as places of the message.
+    pieces: Vec<Range<usize>>,
+    length: usize,
 }
 
-impl Joints {
-    /// Adds a string that stands next in a container.
-    pub(crate) fn add(&mut self, (container, name): (u32, &str), inner: Range<usize>) {
-        let next = self.sequences.len();
-        let place = *self.places.entry((container, name.to_owned())).or_insert(next);
-        if place == next {
-            self.sequences.push(Vec::new());
+impl Joint {
+    /// Adds the next string of the sequence, and looks through what cannot go on behind it.
+    pub(crate) fn add(
+        &mut self,
+        json: &str,
+        inner: &Range<usize>,
+        rewriter: &mut Rewriter<'_>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), TooMuch> {
+        let bytes = &json.as_bytes()[inner.clone()];
+        let near = &bytes[..bytes.len().min(SIDE)];
+        let head = near.iter().position(|&byte| is_break(byte)).unwrap_or(near.len());
+        if head == bytes.len() {
+            self.push(inner.clone());
+            return Ok(());
         }
-        self.sequences[place].push(inner);
+        let head = json.floor_char_boundary(inner.start + head);
+        self.push(inner.start..head);
+        self.end(json, rewriter, edits)?;
+        let far = &bytes[bytes.len().saturating_sub(SIDE)..];
+        let tail = far.iter().rev().position(|&byte| is_break(byte)).unwrap_or(far.len());
+        self.push(json.ceil_char_boundary(inner.end - tail)..inner.end);
+        Ok(())
     }
 
-    /// Finds what is cut, as edits in places of the message: one in each string that has a part.
-    pub(crate) fn edits(&self, json: &str, rewriter: &mut Rewriter<'_>) -> Result<Vec<Edit>, TooMuch> {
+    fn push(&mut self, piece: Range<usize>) {
+        self.length += piece.len();
+        self.pieces.push(piece);
+    }
+
+    /// Looks through the parts, and begins anew: edits are places of the message, one in each string that has a
+    /// part of what is found.
+    pub(crate) fn end(
+        &mut self,
+        json: &str,
+        rewriter: &mut Rewriter<'_>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), TooMuch> {
+        let found = if self.pieces.len() > 1 && self.length >= SOLID {
+            self.search(json, rewriter)
+        } else {
+            Ok(Vec::new())
+        };
+        self.pieces.clear();
+        self.length = 0;
+        edits.extend(found?);
+        Ok(())
+    }
+
+    fn search(&self, json: &str, rewriter: &mut Rewriter<'_>) -> Result<Vec<Edit>, TooMuch> {
+        rewriter.spend(self.length)?;
+        let mut text = String::with_capacity(self.length);
+        let parts: Vec<Part> = self.pieces.iter().map(|piece| Part::new(json, piece, &mut text)).collect();
+        let (detectors, actions) = (rewriter.detectors, rewriter.actions);
+        let is_on =
+            |detector: usize| actions[detector] != Action::Off && detectors.all()[detector].is_solid();
         let mut edits = Vec::new();
-        for sequence in self.sequences.iter().filter(|sequence| sequence.len() > 1) {
-            joined(json, sequence, rewriter, &mut edits)?;
+        for hit in detectors.scan(&text, is_on) {
+            let has_part =
+                |part: &&Part| part.joined.start < hit.range.end && hit.range.start < part.joined.end;
+            if parts.iter().filter(has_part).count() < 2 {
+                continue;
+            }
+            let with = rewriter.act(hit.detector, &text[hit.range.clone()]);
+            for (number, part) in parts.iter().filter(has_part).enumerate() {
+                let found = if number == 0 { vec![hit.detector] } else { Vec::new() };
+                edits.push(Edit { range: part.source(&hit.range), with: with.clone(), found });
+            }
         }
         Ok(edits)
     }
 }
 
-/// A part of the joined text, and the string that it comes from.
-struct Piece {
+/// No secret goes on behind such a byte. A backslash begins an escape, which may stand for a letter.
+fn is_break(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'"' | b'<' | b'>' | b',' | b';')
+}
+
+/// A part of the joined text, and the place that it comes from.
+struct Part {
     joined: Range<usize>,
-    view: view::View,
-    /// Where the part begins in the decoded string.
-    from: usize,
-    /// Where the string begins in the message.
+    view: Option<View>,
     at: usize,
 }
 
-fn joined(
-    json: &str,
-    sequence: &[Range<usize>],
-    rewriter: &mut Rewriter<'_>,
-    edits: &mut Vec<Edit>,
-) -> Result<(), TooMuch> {
-    let (mut text, mut pieces) = (String::new(), Vec::new());
-    for inner in sequence {
-        rewriter.spend(inner.len())?;
-        let raw = &json[inner.clone()];
-        if raw.len() <= 2 * SIDE {
-            let view = view::json(raw);
-            push(&mut text, &mut pieces, view, 0..usize::MAX, inner.start);
-        } else {
-            // The middle of a long string is far from both its joints.
-            let view = view::json(raw);
-            let head = view.text.floor_char_boundary(SIDE);
-            let tail = view.text.ceil_char_boundary(view.text.len().saturating_sub(SIDE));
-            push(&mut text, &mut pieces, view, 0..head, inner.start);
-            text.push('\0');
-            push(&mut text, &mut pieces, view::json(raw), tail..usize::MAX, inner.start);
-        }
+impl Part {
+    fn new(json: &str, piece: &Range<usize>, text: &mut String) -> Self {
+        let raw = &json[piece.clone()];
+        let view = raw.contains('\\').then(|| view::json(raw));
+        let start = text.len();
+        text.push_str(view.as_ref().map_or(raw, |view| &view.text));
+        Self { joined: start..text.len(), view, at: piece.start }
     }
-    let detectors = rewriter.detectors;
-    let actions = rewriter.actions;
-    let is_on = |detector: usize| actions[detector] != Action::Off && detectors.all()[detector].is_solid();
-    rewriter.spend(text.len())?;
-    for hit in detectors.scan(&text, is_on) {
-        let parts: Vec<&Piece> = pieces
-            .iter()
-            .filter(|piece: &&Piece| piece.joined.start < hit.range.end && hit.range.start < piece.joined.end)
-            .collect();
-        if parts.len() < 2 {
-            continue;
-        }
-        let with = rewriter.act(hit.detector, &text[hit.range.clone()]);
-        for (number, piece) in parts.into_iter().enumerate() {
-            let start = hit.range.start.max(piece.joined.start) - piece.joined.start + piece.from;
-            let end = hit.range.end.min(piece.joined.end) - piece.joined.start + piece.from;
-            let source = piece.view.source(&(start..end));
-            let found = if number == 0 { vec![hit.detector] } else { Vec::new() };
-            edits.push(Edit {
-                range: piece.at + source.start..piece.at + source.end,
-                with: with.clone(),
-                found,
-            });
-        }
-    }
-    Ok(())
-}
 
-fn push(text: &mut String, pieces: &mut Vec<Piece>, view: view::View, part: Range<usize>, at: usize) {
-    let part = part.start..part.end.min(view.text.len());
-    let start = text.len();
-    text.push_str(&view.text[part.clone()]);
-    pieces.push(Piece { joined: start..text.len(), from: part.start, view, at });
+    /// The places of the message that a range of the joined text takes of this part.
+    fn source(&self, found: &Range<usize>) -> Range<usize> {
+        let start = found.start.max(self.joined.start) - self.joined.start;
+        let end = found.end.min(self.joined.end) - self.joined.start;
+        let source = self.view.as_ref().map_or(start..end, |view| view.source(&(start..end)));
+        self.at + source.start..self.at + source.end
+    }
 }

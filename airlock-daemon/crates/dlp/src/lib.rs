@@ -14,6 +14,7 @@ mod fold;
 mod gate;
 mod joints;
 mod lexer;
+mod marks;
 mod message;
 mod pack;
 mod rewrite;

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use crate::action::{Action, Digest};
 use crate::detectors::Detectors;
-use crate::joints::Joints;
+use crate::joints::Joint;
 use crate::lexer::{Lexer, NotJson, Token};
+use crate::marks::Marks;
 use crate::rewrite::{Edit, Rewriter, TooMuch, merged};
 use crate::view;
 
@@ -86,14 +87,16 @@ const WORK: (usize, usize) = (24, 64 << 10);
 /// The fewest digits of a number that may be a finding by itself.
 const DIGITS: usize = 12;
 
+/// The names of one array's entries whose strings are put together.
+const NAMES: usize = 16;
+
 /// The fewest digits of a number that may be a finding beside its name.
 const LABELLED_DIGITS: usize = 6;
 
 /// Looks through a message, which a parser has read before.
 pub fn redact(plan: &Plan<'_>, json: &str) -> Result<Redacted, Refused> {
-    if !plan.detectors.may_find(json) {
-        return Ok(Redacted { text: None, counts: Vec::new() });
-    }
+    let marks = plan.detectors.marks(json);
+    let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
     let rewriter = Rewriter {
         detectors: plan.detectors,
         actions: plan.actions,
@@ -101,8 +104,7 @@ pub fn redact(plan: &Plan<'_>, json: &str) -> Result<Redacted, Refused> {
         blocked: None,
         left: json.len().saturating_mul(WORK.0).saturating_add(WORK.1),
     };
-    let mut walk =
-        Walk { plan, json, rewriter, frames: Vec::new(), edits: Vec::new(), joints: Joints::default() };
+    let mut walk = Walk { plan, json, rewriter, frames: Vec::new(), edits: Vec::new(), marks, depth };
     walk.run()?;
     walk.finish()
 }
@@ -118,7 +120,12 @@ struct Frame {
     /// Names that change, by their place in `keys`.
     renamed: Vec<(usize, Vec<Edit>)>,
     treatment: Treatment,
-    id: u32,
+    /// The name makes findings of values that would be none by themselves.
+    is_label: bool,
+    /// Strings that stand beside each other here.
+    joint: Joint,
+    /// Of an array of objects: the strings of one name that stand in neighbouring entries.
+    blocks: Vec<(Range<usize>, Joint)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,23 +143,31 @@ struct Walk<'a> {
     frames: Vec<Frame>,
     /// In places of the message.
     edits: Vec<Edit>,
-    joints: Joints,
+    marks: Marks,
+    /// The depth of the deepest path of the plan.
+    depth: usize,
 }
 
 impl Walk<'_> {
     fn run(&mut self) -> Result<(), Refused> {
         let mut lexer = Lexer::new(self.json);
-        let mut containers = 0;
         while let Some(token) = lexer.next()? {
             match token {
                 Token::Object | Token::Array => {
                     let treatment = self.treatment();
-                    containers += 1;
-                    let is_object = token == Token::Object;
-                    self.frames.push(Frame { is_object, treatment, id: containers, ..Frame::default() });
+                    self.frames.push(Frame {
+                        is_object: token == Token::Object,
+                        treatment,
+                        ..Frame::default()
+                    });
                 }
                 Token::End => {
-                    if let Some(frame) = self.frames.pop() {
+                    if let Some(mut frame) = self.frames.pop() {
+                        let Self { json, rewriter, edits, .. } = self;
+                        frame.joint.end(json, rewriter, edits)?;
+                        for (_, mut joint) in std::mem::take(&mut frame.blocks) {
+                            joint.end(json, rewriter, edits)?;
+                        }
                         self.rename(&frame);
                     }
                 }
@@ -189,6 +204,9 @@ impl Walk<'_> {
     }
 
     fn matches(&self, paths: &[Path]) -> bool {
+        if self.frames.len() > self.depth {
+            return false;
+        }
         let is_at = |path: &&Path| {
             path.len() == self.frames.len()
                 && path
@@ -205,11 +223,14 @@ impl Walk<'_> {
     }
 
     fn key(&mut self, inner: Range<usize>) -> Result<(), Refused> {
+        let is_marked = self.marks.touch(&inner);
+        let is_label = is_marked && self.plan.detectors.has_literal(&self.json[inner.clone()]);
         let Some(frame) = self.frames.last_mut() else { return Err(Refused::NotJson { at: inner.start }) };
         frame.key = Some(inner.clone());
+        frame.is_label = is_label;
         frame.keys.push(inner.clone());
         let (place, treatment) = (frame.keys.len() - 1, frame.treatment);
-        if treatment == Treatment::Skip {
+        if treatment == Treatment::Skip || !is_marked {
             return Ok(());
         }
         let edits = self.found(inner, None)?;
@@ -226,20 +247,40 @@ impl Walk<'_> {
     }
 
     fn string(&mut self, inner: Range<usize>, treatment: Treatment) -> Result<(), Refused> {
+        if treatment == Treatment::Rewrite {
+            self.join(&inner)?;
+        }
         let label = self.label();
-        let edits = self.found(inner.clone(), label)?;
+        if label.is_none() && !self.marks.touch(&inner) {
+            return Ok(());
+        }
+        let edits = self.found(inner, label)?;
         if treatment == Treatment::Keep {
             self.keep(&edits);
-        } else if let [.., outer, frame] = &self.frames[..] {
-            let key = frame.key.clone().map(|key| &self.json[key]);
-            self.joints.add((frame.id, ""), inner.clone());
-            if let (Some(key), false) = (key, outer.is_object) {
-                self.joints.add((outer.id, key), inner);
-            }
-        } else if let Some(frame) = self.frames.last() {
-            self.joints.add((frame.id, ""), inner);
         }
         self.edits.extend(edits);
+        Ok(())
+    }
+
+    /// Adds a string to those that it stands beside: in its container, and in neighbouring entries of an array.
+    fn join(&mut self, inner: &Range<usize>) -> Result<(), Refused> {
+        let Self { json, rewriter, edits, frames, .. } = self;
+        let Some((frame, outer)) = frames.split_last_mut() else { return Ok(()) };
+        frame.joint.add(json, inner, rewriter, edits)?;
+        let Some((array, key)) = outer.last_mut().filter(|outer| !outer.is_object).zip(frame.key.clone())
+        else {
+            return Ok(());
+        };
+        let name = &json[key.clone()];
+        let known = array.blocks.iter().position(|(of, _)| &json[of.clone()] == name);
+        let place = known.unwrap_or(array.blocks.len());
+        if place == array.blocks.len() {
+            if place == NAMES {
+                return Ok(());
+            }
+            array.blocks.push((key, Joint::default()));
+        }
+        array.blocks[place].1.add(json, inner, rewriter, edits)?;
         Ok(())
     }
 
@@ -265,9 +306,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The name that stands nearest above a value.
+    /// The name that stands nearest above a value, if it makes findings of values.
     fn label(&self) -> Option<Range<usize>> {
-        self.frames.iter().rev().find(|frame| frame.is_object).and_then(|frame| frame.key.clone())
+        let nearest = self.frames.iter().rev().find(|frame| frame.is_object);
+        nearest.filter(|frame| frame.is_label).and_then(|frame| frame.key.clone())
     }
 
     /// Finds everything in a string, as edits in places of the message. A name that stands before it counts
@@ -346,8 +388,6 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> Result<Redacted, Refused> {
-        let split = self.joints.edits(self.json, &mut self.rewriter)?;
-        self.edits.extend(split);
         let edits = merged(std::mem::take(&mut self.edits));
         let mut counts: Vec<(usize, u32)> = Vec::new();
         for &detector in edits.iter().flat_map(|edit| &edit.found) {
@@ -399,5 +439,7 @@ fn words_of(name: &str) -> String {
     words
 }
 
+#[cfg(test)]
+mod planted;
 #[cfg(test)]
 mod tests;

@@ -77,11 +77,29 @@ pub(crate) fn json(raw: &str) -> View {
     })
 }
 
-/// Answers whether the strings of a JSON text read as they are spelled, but for line breaks, tabs and quotes.
-pub(crate) fn is_plain(json: &[u8]) -> bool {
-    let is_known = |at: usize| matches!(json.get(at + 1), Some(b'n' | b't' | b'r' | b'"'));
-    json.is_ascii() && memchr::memchr(b'%', json).is_none() && memchr::memchr_iter(b'\\', json).all(is_known)
+/// Tells of the places of a JSON text that read otherwise than they are spelled, but for line breaks, tabs and
+/// quotes, which are in no literal.
+pub(crate) fn specials(json: &[u8], mut found: impl FnMut(usize)) {
+    for at in memchr::memchr2_iter(b'\\', b'%', json) {
+        let is_plain = match json[at] {
+            b'%' => !json.get(at + 1).is_some_and(u8::is_ascii_hexdigit),
+            _ => matches!(json.get(at + 1), Some(b'n' | b't' | b'r' | b'"')),
+        };
+        if !is_plain {
+            found(at);
+        }
+    }
+    if !json.is_ascii() {
+        for (number, block) in json.chunks(ASCII_BLOCK).enumerate() {
+            if !block.is_ascii() {
+                found(number * ASCII_BLOCK);
+            }
+        }
+    }
 }
+
+/// Bytes that are looked at together for any that is no ASCII.
+const ASCII_BLOCK: usize = 64;
 
 /// The layers that are undone one after the other, at most.
 const LAYERS: usize = 4;
@@ -111,7 +129,8 @@ enum Layer {
 /// Decodes one layer; nothing where the text has none.
 fn decode(text: &str, layer: Layer) -> Option<View> {
     let bytes = text.as_bytes();
-    let mut at = next_special(text, 0, layer)?;
+    let is_ascii = text.is_ascii();
+    let mut at = next_special(text, 0, layer, is_ascii)?;
     let mut view = None::<View>;
     let mut done = 0;
     loop {
@@ -131,7 +150,7 @@ fn decode(text: &str, layer: Layer) -> Option<View> {
             }
             None => at + text[at..].chars().next().map_or(1, char::len_utf8),
         };
-        match next_special(text, next, layer) {
+        match next_special(text, next, layer, is_ascii) {
             Some(special) => at = special,
             None => break,
         }
@@ -142,10 +161,11 @@ fn decode(text: &str, layer: Layer) -> Option<View> {
 }
 
 /// Finds the next byte at which a spelling may begin.
-fn next_special(text: &str, from: usize, layer: Layer) -> Option<usize> {
+fn next_special(text: &str, from: usize, layer: Layer, is_ascii: bool) -> Option<usize> {
     let bytes = text.as_bytes().get(from..)?;
     let at = match layer {
         Layer::Json => memchr::memchr(b'\\', bytes),
+        Layer::Loose if is_ascii => memchr::memchr2(b'\\', b'%', bytes),
         Layer::Loose => bytes.iter().position(|&byte| byte == b'\\' || byte == b'%' || byte >= 0x80),
     };
     at.map(|at| from + at)

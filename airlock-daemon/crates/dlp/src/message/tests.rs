@@ -1,7 +1,11 @@
 //! Messages in every spelling, with a few detectors of our own.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::{Context, Detector, Spec};
+
+pub(super) static DETECTORS: LazyLock<Detectors> = LazyLock::new(detectors);
 
 fn detectors() -> Detectors {
     let spec = |name: &str, pattern: &str| Spec {
@@ -21,18 +25,17 @@ fn detectors() -> Detectors {
     Detectors::new(specs.into_iter().map(|spec| Detector::new(spec).expect("a detector")).collect())
 }
 
-const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ";
+pub(super) const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ";
 
 /// Spells a text byte by byte.
-fn spelled(text: &str, how: impl Fn(u8) -> String) -> String {
+pub(super) fn spelled(text: &str, how: impl Fn(u8) -> String) -> String {
     text.bytes().map(how).collect()
 }
 
 fn with(action: Action, json: &str) -> Result<Redacted, Refused> {
-    let detectors = detectors();
-    let actions = vec![action; detectors.all().len()];
+    let actions = vec![action; DETECTORS.all().len()];
     let plan = Plan {
-        detectors: &detectors,
+        detectors: &DETECTORS,
         actions: &actions,
         digest: &|text| text.len() as u64,
         skip: &[&["id"], &["params", "cursor"]],

@@ -1,0 +1,197 @@
+//! The scanner beside one regex of all patterns and beside a loop of one regex each, on the same texts in the same
+//! run. The ratios between rows count; the times are those of this machine.
+
+use std::hint::black_box;
+
+use airlock_dlp::{Action, Detector, Detectors, Plan, Spec, redact};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use regex_automata::meta::Regex;
+
+/// The size of the large texts, in bytes.
+const LARGE: usize = 256 << 10;
+
+/// A generator of pseudo-random numbers (xorshift), so that every run has the same texts.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[usize::try_from(self.next() % of.len() as u64).unwrap_or(0)]
+    }
+}
+
+/// Words of plain prose and code, none of them near a secret.
+const WORDS: [&str; 40] = [
+    "the",
+    "quick",
+    "brown",
+    "server",
+    "returns",
+    "a",
+    "list",
+    "of",
+    "files",
+    "and",
+    "each",
+    "entry",
+    "has",
+    "name",
+    "size",
+    "when",
+    "it",
+    "was",
+    "changed",
+    "fn",
+    "main()",
+    "let",
+    "value",
+    "=",
+    "parse(input)?;",
+    "if",
+    "x",
+    ">",
+    "10",
+    "else",
+    "return",
+    "Err(e)",
+    "struct",
+    "Config",
+    "impl",
+    "for",
+    "where",
+    "section",
+    "4.2",
+    "report",
+];
+
+fn clean(bytes: usize) -> String {
+    let mut dice = Dice(7);
+    let mut text = String::from(r#"{"jsonrpc":"2.0","id":7,"result":{"content":["#);
+    while text.len() < bytes {
+        text.push_str(r#"{"type":"text","text":""#);
+        for word in 0..60 {
+            text.push_str(dice.pick(&WORDS));
+            text.push_str(if word % 12 == 11 { "\\n" } else { " " });
+        }
+        text.push_str(r#""},"#);
+    }
+    text.pop();
+    text.push_str("]}}");
+    text
+}
+
+fn dirty(bytes: usize) -> String {
+    let mut text = clean(bytes);
+    let mut at = 2_048;
+    while at < text.len() {
+        let Some(space) = text[at..].find(' ') else { break };
+        text.insert_str(at + space, " ghp_0123456789abcdefghijABCDEFGHIJ012345");
+        at += space + 2_048;
+    }
+    text
+}
+
+fn base64(bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut dice = Dice(9);
+    let data: String = (0..bytes).map(|_| char::from(LETTERS[(dice.next() % 64) as usize])).collect();
+    format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"type":"image","data":"{data}"}}]}}}}"#)
+}
+
+fn rows(bytes: usize) -> String {
+    let mut dice = Dice(11);
+    let mut text = String::from(r#"{"jsonrpc":"2.0","id":7,"result":{"rows":["#);
+    while text.len() < bytes {
+        let number = dice.next();
+        text.push_str(&format!(
+            "[{},{}.{},\"2026-11-{:02}\"],",
+            number % 100_000,
+            number % 977,
+            number % 89,
+            number % 28 + 1
+        ));
+    }
+    text.pop();
+    text.push_str("]}}");
+    text
+}
+
+fn ats(bytes: usize) -> String {
+    format!(r#"{{"text":"{}"}}"#, "@".repeat(bytes))
+}
+
+fn texts() -> Vec<(&'static str, String)> {
+    vec![
+        ("clean_300", clean(100)),
+        ("clean", clean(LARGE)),
+        ("dirty", dirty(LARGE)),
+        ("base64", base64(LARGE)),
+        ("rows", rows(LARGE)),
+        ("ats", ats(LARGE)),
+    ]
+}
+
+fn detectors() -> Detectors {
+    let spec = |name: &str, pattern: &str| Spec {
+        name: name.into(),
+        pattern: pattern.into(),
+        word: true,
+        ..Spec::default()
+    };
+    let mut all = vec![
+        spec("token", "ghp_[A-Za-z0-9]{20,64}"),
+        Spec { checks: vec![airlock_dlp::Check::Luhn], ..spec("card", "[0-9](?:[ -]?[0-9]){11,18}") },
+        spec("email", r"[A-Za-z0-9._+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
+    ];
+    for number in 0..80 {
+        let lit: String = (0..5).map(|i| char::from(b'a' + ((number * 7 + i * 11) % 26) as u8)).collect();
+        all.push(spec("x", &format!("{lit}_[A-Za-z0-9]{{20,40}}")));
+    }
+    Detectors::new(all.into_iter().map(|s| Detector::new(s).unwrap()).collect())
+}
+
+fn scan(criterion: &mut Criterion) {
+    let detectors = detectors();
+    let patterns: Vec<&str> = detectors.all().iter().map(|of| of.spec().pattern.as_str()).collect();
+    let combined = Regex::builder()
+        .configure(Regex::config().nfa_size_limit(Some(256 << 20)))
+        .build_many(&patterns)
+        .expect("all patterns at once");
+    let each: Vec<Regex> = patterns.iter().map(|pattern| Regex::new(pattern).expect("a pattern")).collect();
+    let actions = vec![Action::Redact; detectors.all().len()];
+    let plan = Plan {
+        detectors: &detectors,
+        actions: &actions,
+        digest: &|_| 0,
+        skip: &[&["id"]],
+        keep: &[],
+        limit: usize::MAX,
+    };
+    let mut group = criterion.benchmark_group("scan");
+    group.sample_size(10);
+    for (name, text) in texts() {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_with_input(BenchmarkId::new("airlock", name), &text, |bencher, text| {
+            bencher.iter(|| black_box(redact(&plan, text)));
+        });
+        if std::env::var_os("BESIDE").is_none() || name == "base64" || name == "ats" {
+            continue;
+        }
+        group.bench_with_input(BenchmarkId::new("combined", name), &text, |bencher, text| {
+            bencher.iter(|| black_box(combined.find_iter(text).count()));
+        });
+        group.bench_with_input(BenchmarkId::new("each", name), &text, |bencher, text| {
+            bencher.iter(|| each.iter().map(|of| black_box(of.find_iter(text).count())).sum::<usize>());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scan);
+criterion_main!(benches);
