@@ -185,13 +185,14 @@ fn base64_at(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
 
 /// Answers whether three neighbouring groups of four characters may stand for printable ASCII.
 ///
-/// The first byte of a group is below 128 and not a control character if its first character has a value from 8 to
-/// 31; the second and third are below 128 if one bit of the second and of the third character is not set.
+/// The first byte of a group is below 128 and not a control character if its first character has a value from
+/// 8 to 31; the second and third are below 128 if one bit of the second and of the third character is not
+/// set.
 fn may_be_text(characters: &[u8]) -> bool {
     let mut good = 0_u8;
     for group in characters.chunks_exact(4) {
         let [a, b, c] = [0, 1, 2].map(|place| VALUES[usize::from(group[place])]);
-        let is_good = (8..32).contains(&a) & (b & 8 == 0) & (c & 2 == 0);
+        let is_good = (8..32).contains(&a) && b & 8 == 0 && c & 2 == 0;
         good = if is_good { good + 1 } else { 0 };
         if good == 3 {
             return true;

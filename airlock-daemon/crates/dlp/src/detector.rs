@@ -1,6 +1,7 @@
 //! One detector: a pattern, its checks, the words that must stand near a match.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
@@ -43,8 +44,7 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Detector {
     spec: Spec,
-    regex: Regex,
-    secret: Option<usize>,
+    compiled: OnceLock<Compiled>,
     trigger: Trigger,
     reach: usize,
     is_solid: bool,
@@ -82,37 +82,60 @@ pub(crate) const SOLID: usize = 16;
 /// The longest match of a pattern without a bound of its own that is found at the first try, in bytes.
 const REACH: usize = 4 << 10;
 
-impl Detector {
-    /// Compiles the pattern, and derives where to look for it.
-    pub fn new(spec: Spec) -> Result<Self, DetectorError> {
-        let bounded = if spec.word {
+/// A pattern that can run.
+#[derive(Debug)]
+struct Compiled {
+    regex: Regex,
+    /// The number of the group `secret`.
+    secret: Option<usize>,
+}
+
+impl Compiled {
+    fn new(spec: &Spec) -> Result<Self, DetectorError> {
+        let pattern = if spec.word {
             format!(r"(?-u:\b{{start-half}})(?:{})(?-u:\b{{end-half}})", spec.pattern)
         } else {
             spec.pattern.clone()
         };
-        let hir =
-            regex_syntax::parse(&spec.pattern).map_err(|error| DetectorError::Syntax(error.to_string()))?;
-        if hir.properties().minimum_len().unwrap_or(0) == 0 {
-            return Err(DetectorError::Empty);
-        }
-        let regex = Regex::builder()
-            .configure(
-                Regex::config()
-                    .nfa_size_limit(Some(PATTERN_SIZE))
-                    .onepass_size_limit(Some(1 << 20))
-                    .hybrid_cache_capacity(1 << 20),
-            )
-            .build(&bounded)
-            .map_err(|error| match error.size_limit() {
+        let has_group = spec.pattern.contains("(?P<secret>") || spec.pattern.contains("(?<secret>");
+        let config = Regex::config()
+            .nfa_size_limit(Some(PATTERN_SIZE))
+            .onepass(has_group)
+            .onepass_size_limit(Some(1 << 18))
+            .hybrid_cache_capacity(1 << 20);
+        let regex =
+            Regex::builder().configure(config).build(&pattern).map_err(|error| match error.size_limit() {
                 Some(limit) => DetectorError::TooLarge { limit },
                 None => DetectorError::Syntax(error.to_string()),
             })?;
-        let trigger = trigger::derive(&hir, spec.context.as_ref()).ok_or(DetectorError::NoTrigger)?;
         let secret = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret");
+        Ok(Self { regex, secret })
+    }
+}
+
+impl Detector {
+    /// Compiles the pattern, and derives where to look for it.
+    pub fn new(spec: Spec) -> Result<Self, DetectorError> {
+        let mut detector = Self::trusted(spec)?;
+        detector.compiled = Compiled::new(&detector.spec)?.into();
+        Ok(detector)
+    }
+
+    /// Derives where to look, and compiles the pattern when something stands there for the first time. It is
+    /// for patterns that have been compiled before: a program that is starting has no use for most of them.
+    pub(crate) fn trusted(spec: Spec) -> Result<Self, DetectorError> {
+        let hir =
+            regex_syntax::parse(&spec.pattern).map_err(|error| DetectorError::Syntax(error.to_string()))?;
+        let least = hir.properties().minimum_len().filter(|&least| least > 0).ok_or(DetectorError::Empty)?;
+        let trigger = trigger::derive(&hir, spec.context.as_ref()).ok_or(DetectorError::NoTrigger)?;
         let reach = hir.properties().maximum_len().unwrap_or(REACH);
-        let least = hir.properties().minimum_len().unwrap_or(0);
         let is_solid = least >= SOLID && spec.context.is_none() && matches!(trigger, Trigger::Literals(_));
-        Ok(Self { spec, regex, secret, trigger, reach, is_solid })
+        Ok(Self { spec, compiled: OnceLock::new(), trigger, reach, is_solid })
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled
+            .get_or_init(|| Compiled::new(&self.spec).expect("a test compiles every shipped pattern"))
     }
 
     /// The name that placeholders, records and rules use.
@@ -145,7 +168,7 @@ impl Detector {
         loop {
             let input = Input::new(text).range(window.clone());
             let input = if anchored { input.anchored(Anchored::Yes) } else { input };
-            let found = self.regex.find(input)?;
+            let found = self.compiled().regex.find(input)?;
             let (start, end) = (found.start(), found.end());
             if end == window.end && end < text.len() {
                 // A match up to the border of its window may go on behind it.
@@ -181,12 +204,13 @@ impl Detector {
 
     /// Judges a match by checks and context, and says which part of it is the secret.
     fn accepts(&self, text: &str, matched: Range<usize>) -> Option<Range<usize>> {
-        let secret = match self.secret {
+        let Compiled { regex, secret } = self.compiled();
+        let secret = match *secret {
             None => matched.clone(),
             Some(group) => {
-                let mut captures = self.regex.create_captures();
+                let mut captures = regex.create_captures();
                 let input = Input::new(text).range(matched.clone()).anchored(Anchored::Yes);
-                self.regex.captures(input, &mut captures);
+                regex.captures(input, &mut captures);
                 captures.get_group(group)?.range()
             }
         };

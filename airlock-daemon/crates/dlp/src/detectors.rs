@@ -131,8 +131,8 @@ impl Detectors {
         hits
     }
 
-    /// Marks the blocks of a JSON text in which anything can be found, in any spelling. A string without a mark has
-    /// nothing, unless it continues another or its name makes it a finding.
+    /// Marks the blocks of a JSON text in which anything can be found, in any spelling. A string without a
+    /// mark has nothing, unless it continues another or its name makes it a finding.
     pub(crate) fn marks(&self, json: &str) -> Marks {
         let bytes = json.as_bytes();
         let mut marks = Marks::new(bytes.len());

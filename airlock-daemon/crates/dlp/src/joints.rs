@@ -1,7 +1,8 @@
-//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content blocks.
+//! Joints: a secret that is cut into neighbouring strings of one array or object, or neighbouring content
+//! blocks.
 //!
-//! No secret that is long and unmistakable has a space in it. So of two strings only the end of the first behind
-//! its last space and the start of the second up to its first space can be parts of one.
+//! No secret that is long and unmistakable has a space in it. So of two strings only the end of the first
+//! behind its last space and the start of the second up to its first space can be parts of one.
 
 use std::ops::Range;
 
@@ -51,8 +52,8 @@ impl Joint {
         self.pieces.push(piece);
     }
 
-    /// Looks through the parts, and begins anew: edits are places of the message, one in each string that has a
-    /// part of what is found.
+    /// Looks through the parts, and begins anew: edits are places of the message, one in each string that has
+    /// a part of what is found.
     pub(crate) fn end(
         &mut self,
         json: &str,

@@ -22,8 +22,8 @@ mod trigger;
 mod view;
 
 pub use action::{Action, Digest};
-pub use check::Check;
+pub use check::{Check, Regions};
 pub use detector::{Context, Detector, DetectorError, Spec};
 pub use detectors::{Detectors, Hit};
 pub use message::{Path, Plan, Redacted, Refused, redact};
-pub use pack::{Pack, PackError};
+pub use pack::{Fault, Pack, PackError, Shipped, merge, shipped};

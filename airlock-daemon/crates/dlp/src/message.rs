@@ -124,7 +124,7 @@ struct Frame {
     is_label: bool,
     /// Strings that stand beside each other here.
     joint: Joint,
-    /// Of an array of objects: the strings of one name that stand in neighbouring entries.
+    /// Where entries are objects: the strings of one name that stand in neighbouring entries.
     blocks: Vec<(Range<usize>, Joint)>,
 }
 
@@ -262,7 +262,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Adds a string to those that it stands beside: in its container, and in neighbouring entries of an array.
+    /// Adds a string to those that it stands beside: in its container, and in neighbouring entries of an
+    /// array.
     fn join(&mut self, inner: &Range<usize>) -> Result<(), Refused> {
         let Self { json, rewriter, edits, frames, .. } = self;
         let Some((frame, outer)) = frames.split_last_mut() else { return Ok(()) };

@@ -1,7 +1,6 @@
 //! Triggers: what every match of a pattern contains, derived from the pattern, so that it runs only there.
 
-use regex_syntax::hir::literal::{Extractor, Seq};
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassBytesRange, ClassUnicodeRange, Hir, HirKind};
 
 use crate::detector::Context;
 
@@ -42,6 +41,12 @@ const BACK: usize = 256;
 /// The fewest bytes of a literal that says where to look.
 const LITERAL: usize = 3;
 
+/// The length from which a literal gains nothing by being longer.
+const LENGTH: usize = 8;
+
+/// The characters of a class that are told one by one.
+const CLASS: usize = 64;
+
 /// The fewest digits that say where to look.
 const DIGITS: usize = 4;
 
@@ -80,6 +85,7 @@ fn literals(hir: &Hir, back: usize) -> Option<Vec<Literal>> {
             (all.len() <= LITERALS).then_some(all)
         }
         HirKind::Concat(parts) => best_of(parts, back),
+        HirKind::Literal(literal) => plain_part(&literal.0, back),
         _ => prefixes(hir, back),
     }
 }
@@ -106,20 +112,134 @@ fn worth(literals: &[Literal]) -> usize {
     literals.iter().map(|literal| literal.folded.len()).min().unwrap_or(0).min(6)
 }
 
+/// The literals with which every match begins, as far as the pattern tells them.
 fn prefixes(hir: &Hir, back: usize) -> Option<Vec<Literal>> {
-    let mut extractor = Extractor::new();
-    extractor.limit_class(64).limit_repeat(8).limit_literal_len(12).limit_total(4096);
-    let mut found: Seq = extractor.extract(hir);
-    found.dedup();
-    let mut all: Vec<_> = found
-        .literals()?
-        .iter()
-        .map(|literal| Literal { folded: fold(unescaped(literal.as_bytes())), back })
-        .collect();
-    all.sort();
+    let Beginnings { mut all, .. } = Beginnings::of(hir);
+    all.sort_unstable();
     all.dedup();
-    let is_short = all.iter().any(|literal| literal.folded.len() < LITERAL);
-    (!all.is_empty() && !is_short && all.len() <= LITERALS).then_some(all)
+    let is_telling = all.iter().all(|bytes| is_telling(bytes));
+    (!all.is_empty() && is_telling)
+        .then(|| all.into_iter().map(|bytes| Literal { folded: bytes.into(), back }).collect())
+}
+
+/// The folded texts with which a match can begin.
+struct Beginnings {
+    all: Vec<Vec<u8>>,
+    /// They are all of the match, so that more may follow.
+    is_whole: bool,
+}
+
+impl Beginnings {
+    fn one(bytes: Vec<u8>, is_whole: bool) -> Self {
+        Self { all: vec![bytes], is_whole }
+    }
+
+    fn of(hir: &Hir) -> Self {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => Self::one(Vec::new(), true),
+            HirKind::Literal(literal) => {
+                let plain = unescaped(&literal.0);
+                Self::one(fold(plain).into(), plain.len() == literal.0.len())
+            }
+            HirKind::Class(class) => Self::of_class(class),
+            HirKind::Capture(capture) => Self::of(&capture.sub),
+            HirKind::Repetition(repeated) => {
+                let times = usize::try_from(repeated.min).unwrap_or(LENGTH).min(LENGTH);
+                let mut sequence = Self::of_sequence(std::iter::repeat_n(&*repeated.sub, times));
+                sequence.is_whole &= repeated.max == Some(repeated.min);
+                sequence
+            }
+            HirKind::Concat(parts) => Self::of_sequence(parts.iter()),
+            HirKind::Alternation(branches) => {
+                let mut union = Self { all: Vec::new(), is_whole: true };
+                for branch in branches {
+                    let branch = Self::of(branch);
+                    union.all.extend(branch.all);
+                    union.is_whole &= branch.is_whole;
+                }
+                union.all.sort_unstable();
+                union.all.dedup();
+                if union.all.len() > LITERALS { Self::one(Vec::new(), false) } else { union }
+            }
+        }
+    }
+
+    fn of_sequence<'a>(parts: impl Iterator<Item = &'a Hir>) -> Self {
+        let mut sequence = Self::one(Vec::new(), true);
+        for part in parts {
+            let next = Self::of(part);
+            let is_long = sequence.all.iter().all(|bytes| bytes.len() >= LENGTH);
+            if is_long || sequence.all.len() * next.all.len() > LITERALS {
+                sequence.is_whole = false;
+                break;
+            }
+            let longer =
+                |bytes: &Vec<u8>| next.all.iter().map(|more| [&bytes[..], more].concat()).collect::<Vec<_>>();
+            sequence.all = sequence.all.iter().flat_map(longer).collect();
+            sequence.is_whole = next.is_whole;
+            if !sequence.is_whole {
+                break;
+            }
+        }
+        sequence
+    }
+
+    /// Small classes are told by their characters, of which upper and lower case are one.
+    fn of_class(class: &Class) -> Self {
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        let characters = match class {
+            Class::Unicode(class) => class.ranges().iter().map(ClassUnicodeRange::len).sum::<usize>(),
+            Class::Bytes(class) => class.ranges().iter().map(ClassBytesRange::len).sum(),
+        };
+        if characters > CLASS {
+            return Self::one(Vec::new(), false);
+        }
+        match class {
+            Class::Unicode(class) => {
+                let each = class.ranges().iter().flat_map(|range| range.start()..=range.end());
+                all.extend(each.map(|character| character.encode_utf8(&mut [0; 4]).as_bytes().to_vec()));
+            }
+            Class::Bytes(class) => {
+                all.extend(
+                    class
+                        .ranges()
+                        .iter()
+                        .flat_map(|range| range.start()..=range.end())
+                        .map(|byte| vec![byte]),
+                );
+            }
+        }
+        if all.iter().any(|bytes| unescaped(bytes).len() < bytes.len()) {
+            return Self::one(Vec::new(), false);
+        }
+        let mut all: Vec<Vec<u8>> = all.into_iter().map(|bytes| fold(&bytes).into()).collect();
+        all.sort_unstable();
+        all.dedup();
+        Self { all, is_whole: true }
+    }
+}
+
+/// A literal of digits and what separates them says less than the number of digits does.
+fn is_telling(literal: &[u8]) -> bool {
+    let telling = literal
+        .iter()
+        .filter(|&&byte| !byte.is_ascii_digit() && !matches!(byte, b' ' | b'-' | b'.' | b',' | b':'))
+        .count();
+    literal.len() >= LITERAL && telling >= if literal.len() == LITERAL { 2 } else { 1 }
+}
+
+/// The longest part of a literal without bytes that JSON spells in another way.
+fn plain_part(literal: &[u8], back: usize) -> Option<Vec<Literal>> {
+    let mut start = 0;
+    let mut best: Option<Literal> = None;
+    while start < literal.len() {
+        let part = unescaped(&literal[start..]);
+        if is_telling(part) && best.as_ref().is_none_or(|best| best.folded.len() < part.len()) {
+            best = Some(Literal { folded: fold(part), back: back + start });
+        }
+        start += part.len() + 1;
+    }
+    best.map(|best| vec![best])
 }
 
 /// Cuts a literal in front of the first byte that JSON spells in another way.

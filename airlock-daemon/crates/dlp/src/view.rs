@@ -77,8 +77,8 @@ pub(crate) fn json(raw: &str) -> View {
     })
 }
 
-/// Tells of the places of a JSON text that read otherwise than they are spelled, but for line breaks, tabs and
-/// quotes, which are in no literal.
+/// Tells of the places of a JSON text that read otherwise than they are spelled, but for line breaks, tabs
+/// and quotes, which are in no literal.
 pub(crate) fn specials(json: &[u8], mut found: impl FnMut(usize)) {
     for at in memchr::memchr2_iter(b'\\', b'%', json) {
         let is_plain = match json[at] {

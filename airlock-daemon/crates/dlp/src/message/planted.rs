@@ -1,5 +1,5 @@
-//! Any message with a secret planted in it, in any spelling: nothing of the secret is left, the message keeps its
-//! shape, and looking through it once more finds nothing.
+//! Any message with a secret planted in it, in any spelling: nothing of the secret is left, the message keeps
+//! its shape, and looking through it once more finds nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -18,7 +18,10 @@ fn detectors() -> Detectors {
     let pin = Context { words: vec!["pin code".into(), "pin".into()], before: 32, after: 0 };
     let specs = [
         spec("token", "ghp_[A-Za-z0-9]{20,64}"),
-        Spec { checks: vec![crate::Check::Luhn], ..spec("card", "[0-9](?:[ -]?[0-9]){11,18}") },
+        Spec {
+            checks: crate::Check::named("luhn").into_iter().collect(),
+            ..spec("card", "[0-9](?:[ -]?[0-9]){11,18}")
+        },
         spec("email", r"[A-Za-z0-9._+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
         Spec { context: Some(pin), ..spec("pin", "[0-9]{4,6}") },
     ];
