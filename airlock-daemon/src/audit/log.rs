@@ -358,10 +358,10 @@ impl AuditLog {
         }
     }
 
-    /// True where records reach the store.
+    /// Checks that records reach the store.
     ///
     /// # Errors
-    /// Says why not, for `/ready` and the operator.
+    /// Says why they do not, for `/ready` and the operator.
     pub fn healthy(&self) -> Result<(), String> {
         if let Some(reason) = self.shared.failure() {
             return Err(reason);
