@@ -129,7 +129,7 @@ fn strangers_cannot_drown_the_records_of_the_known() {
 #[test]
 fn a_supervisor_that_does_not_read_the_log_stops_nothing() {
     let address = free_address().expect("a port");
-    let setup = Setup { listen: address.to_string(), log: "trace".to_owned(), ..Setup::default() };
+    let setup = Setup { listen: vec![address.to_string()], log: "trace".to_owned(), ..Setup::default() };
     let dir = setup.write().expect("a directory");
     let config = dir.path().join("airlock.yaml");
     let mut daemon = serve(&config, Stdio::piped());

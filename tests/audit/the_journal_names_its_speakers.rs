@@ -70,12 +70,11 @@ fn the_journal_reads_as_a_terminal_and_servers_have_a_name_of_their_own() {
             "auth:\n  issuers:\n    - {issuer: \"http://127.0.0.1:9\", audience: [here]}\n".to_owned(),
         ),
         kernel: "off".to_owned(),
+        log_format: "journald".to_owned(),
         ..Setup::default()
     };
     let dir = setup.write().expect("a configuration");
     let config = dir.path().join("airlock.yaml");
-    let text = std::fs::read_to_string(&config).expect("written");
-    std::fs::write(&config, text.replace("format: text", "format: journald")).expect("ours");
     let journal = dir.path().join("journal");
     std::fs::create_dir(&journal).expect("ours");
     let socket = UnixDatagram::bind(journal.join("socket")).expect("a socket");

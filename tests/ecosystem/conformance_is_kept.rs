@@ -149,7 +149,7 @@ fn conforms(revision: &str) {
         // The suite's test of DNS rebinding wants a URL of localhost, and an Origin of it to be let in.
         let origin = format!("http://localhost:{}", address.port());
         let setup = Setup {
-            listen: address.to_string(),
+            listen: vec![address.to_string()],
             upstreams,
             policy: POLICY.to_owned(),
             server: format!("  allowed_origins: [\"{origin}\"]\n"),

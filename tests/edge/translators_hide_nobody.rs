@@ -29,7 +29,7 @@ fn only_the_offender_is_blocked(xdp: &str, door: &str, clients: [&str; 2], serve
         Err(reason) => return skip(&format!("no network namespaces here: {reason}")),
     };
     let setup = Setup {
-        listen: format!("[{door}]:0"),
+        listen: vec![format!("[{door}]:0")],
         upstreams: String::new(),
         server: format!("  public_url: \"https://airlock.example.com\"\n{server}"),
         auth: Some("auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n".to_owned()),

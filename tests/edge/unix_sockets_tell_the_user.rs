@@ -104,7 +104,8 @@ fn systemd_hands_over_unix_sockets_and_addresses_alike() {
 
 #[test]
 fn several_addresses_are_listened_on_at_once() {
-    let airlock = Setup { listen: "127.0.0.1:0\", \"[::1]:0".to_owned(), ..Setup::default() }.start();
+    let listen = ["127.0.0.1:0", "[::1]:0"].map(str::to_owned).to_vec();
+    let airlock = Setup { listen, ..Setup::default() }.start();
     let log = airlock.log();
     let (_, rest) = log.split_once("http://[::1]:").expect("the second address is told");
     let port: u16 =

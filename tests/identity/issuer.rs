@@ -64,9 +64,7 @@ static KEYS: Mutex<Vec<(String, Value)>> = Mutex::new(Vec::new());
 impl Issuer {
     pub(super) fn start() -> Self {
         let server = Little::start(answer);
-        let yaml = server.upstream("x", "");
-        let url = yaml.lines().find_map(|line| line.trim().strip_prefix("url: \"")).expect("a URL");
-        let url = url.trim_end_matches("/mcp\"").to_owned();
+        let url = server.url("");
         let key = Key::new();
         KEYS.lock().expect("not poisoned").push((url.clone(), key.jwk()));
         Self { key, url, _server: server }

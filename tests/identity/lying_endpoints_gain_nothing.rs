@@ -38,13 +38,10 @@ fn server(_: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
 
 /// Airlock before a server that is presented tokens of this endpoint.
 fn exchanging(server: &Little, endpoint: &Little, secret: &std::path::Path) -> Airlock {
-    let url = endpoint.upstream("x", "");
-    let url = url.lines().find_map(|line| line.trim().strip_prefix("url: ")).expect("a URL");
-    let more = format!(
-        "    credential:\n      token_exchange: {{token_endpoint: {url}, client_id: gateway, client_secret_file: {}}}\n",
-        secret.display()
-    );
-    let upstreams = server.upstream("little", &more);
+    let exchange =
+        json!({"token_endpoint": endpoint.url("/mcp"), "client_id": "gateway", "client_secret_file": secret});
+    let upstreams =
+        server.entry("little").with("credential", json!({"token_exchange": exchange})).to_string();
     Setup { upstreams, server: "  workers: 1\n".to_owned(), only_listening: true, ..Setup::default() }.start()
 }
 

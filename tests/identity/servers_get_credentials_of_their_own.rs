@@ -188,8 +188,7 @@ fn without_a_good_credential_the_operator_is_told_and_the_client_is_not() {
 }
 
 fn oauth(kind: &str, endpoint: &Little, secret: &std::path::Path) -> String {
-    let url = endpoint.upstream("x", "");
-    let url = url.lines().find_map(|line| line.trim().strip_prefix("url: ")).expect("a URL");
+    let url = endpoint.url("/mcp");
     format!(
         "    credential:\n      {kind}:\n        token_endpoint: {url}\n        client_id: gateway\n        client_secret_file: {}\n        scopes: [tools]\n        resource: https://little.example\n",
         secret.display()

@@ -130,11 +130,8 @@ fn a_server_command_that_does_not_exist_is_named() {
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let dir = Setup::default().write().expect("a directory");
-    let file = dir.path().join("airlock.yaml");
-    let yaml = std::fs::read_to_string(&file).expect("written just now").replace("127.0.0.1:0", &address);
-    std::fs::write(&file, yaml).expect("ours");
-    let failed = start_in(dir).expect_err("it started on a port that is taken");
+    let setup = Setup { listen: vec![address.clone()], ..Setup::default() };
+    let failed = setup.try_start().expect_err("it started on a port that is taken");
     assert!(failed.status.is_some_and(|status| !status.success()), "{}", failed.log);
     assert!(failed.log.contains(&address) && failed.log.contains("in use"), "{}", failed.log);
 }

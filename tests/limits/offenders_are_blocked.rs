@@ -21,7 +21,7 @@ const AUTH: &str = "auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience
 
 pub(super) fn setup(limits: &str) -> Setup {
     Setup {
-        listen: "0.0.0.0:0".to_owned(),
+        listen: vec!["0.0.0.0:0".to_owned()],
         upstreams: String::new(),
         server: "  public_url: \"https://airlock.example.com\"\n".to_owned(),
         auth: Some(AUTH.to_owned()),

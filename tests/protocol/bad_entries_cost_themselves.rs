@@ -8,7 +8,7 @@ use airlock_tests::airlock::{free_address, run, stdio_upstream};
 use airlock_tests::http::Request;
 use airlock_tests::little::{Book, Little, Seen, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, tools};
+use airlock_tests::{Airlock, Setup, Upstream, tools};
 use serde_json::{Value, json};
 
 /// The members of a result that a modern server adds to a list.
@@ -171,7 +171,7 @@ fn circling(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<
 
 fn start_circling(path: &str) -> (Little, Airlock, String) {
     let little = Little::start(circling);
-    let upstreams = little.upstream("little", "").replace("/mcp\"", &format!("{path}\""));
+    let upstreams = Upstream::http("little", &little.url(path)).to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let token = airlock.user();
     (little, airlock, token)

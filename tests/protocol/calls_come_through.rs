@@ -1,16 +1,16 @@
 //! A call comes through, from clients of both eras to servers of both eras, alone and merged, on both kinds of sockets.
 
-use airlock_tests::airlock::{docs_upstream, stdio_upstream};
 use airlock_tests::mcp::{LEGACY, MODERN, Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, start_on, tools};
+use airlock_tests::{Airlock, Setup, Upstream, start_on, tools};
 use serde_json::{Value, json};
 
 /// The example server twice, once held to each era, and the echo server.
 fn three_upstreams() -> Setup {
     let echo = tools::built("echo-server").display().to_string();
-    let old = docs_upstream().replace("name: docs", "name: old-docs") + "    era: legacy\n";
-    let new = docs_upstream() + "    era: modern\n";
-    Setup { upstreams: new + &old + &stdio_upstream("echo", &[&echo, "--stdio"]), ..Setup::default() }
+    let old = Upstream::docs().with("name", "old-docs").with("era", "legacy");
+    let new = Upstream::docs().with("era", "modern");
+    let echo = Upstream::stdio("echo", &[&echo, "--stdio"]);
+    Setup { upstreams: format!("{new}{old}{echo}"), ..Setup::default() }
 }
 
 fn modern_result(airlock: &Airlock, token: &str, path: &str, method: &str, params: &Value) -> Value {

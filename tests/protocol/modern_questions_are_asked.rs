@@ -61,7 +61,7 @@ pub(crate) fn call(path: &str, id: u64, tool: &str, more: &Value) -> Request {
 
 pub(crate) fn server() -> (Little, String) {
     let server = Little::start(asking);
-    let upstreams = server.upstream("asking", "    era: modern\n");
+    let upstreams = server.entry("asking").with("era", "modern").to_string();
     (server, upstreams)
 }
 

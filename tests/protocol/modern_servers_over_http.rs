@@ -10,7 +10,7 @@ use airlock_tests::little::{
     Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_json, write_piece,
 };
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup, start_on};
+use airlock_tests::{Airlock, Setup, Upstream, start_on};
 use serde_json::{Value, json};
 
 fn complete(text: &str) -> Value {
@@ -249,7 +249,7 @@ fn nobody_waits_for_ever_and_the_server_is_told() {
 fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
     for io in ["epoll", "io_uring"] {
         let address = airlock_tests::airlock::free_address().expect("a free port");
-        let upstreams = format!("  - {{name: away, type: http, url: \"http://{address}/mcp\"}}\n");
+        let upstreams = Upstream::http("away", &format!("http://{address}/mcp")).to_string();
         let Some(airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
         let token = airlock.user();
         let call = || airlock.send(&modern_call("/mcp/away", 1, "plain", &json!({})).bearer(&token));

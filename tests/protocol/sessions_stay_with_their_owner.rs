@@ -52,9 +52,9 @@ fn a_session_and_its_events_are_their_owners() {
 
 #[test]
 fn a_state_is_for_its_owner_and_its_request() {
-    let (_server, upstreams) = server();
-    let (_other, more) = server();
-    let upstreams = upstreams + &more.replace("name: asking", "name: other");
+    let (first, upstreams) = server();
+    let other = first.entry("other").with("era", "modern");
+    let upstreams = format!("{upstreams}{other}");
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let (owner, thieves) = principals(&airlock);
     let asked = airlock.send(&call("/mcp/asking", 1, "greet", &Value::Null).bearer(&owner)).answer();

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
@@ -15,98 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::http::{Request, Response};
+pub use crate::setup::{POLICY, Setup, docs_upstream, stdio_upstream};
 use crate::tools;
 
 /// How long starting and ending may take before a test gives up. Not a deadline of the product.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The policy of the tests: members of `mcp.users` may do everything but phone home and write.
-pub const POLICY: &str = r#"package airlock.authz
-
-import rego.v1
-
-default allow := false
-
-allow if "mcp.users" in input.subject.groups
-
-rule_id := "members" if allow
-
-deny contains {"rule_id": "no_phone_home", "reason": "only operators may call phone_home"} if {
-    input.call.tool == "phone_home"
-    not "mcp.operators" in input.subject.groups
-}
-
-deny contains {"rule_id": "no_writes", "reason": "this door is for reading"} if {
-    is_string(input.call.tool)
-    some prefix in {"write_", "edit_", "create_", "move_"}
-    startswith(input.call.tool, prefix)
-}
-"#;
-
-/// The daemon to start.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The address of `server.listen`; port 0 takes any.
-    pub listen: String,
-    /// `auto`, `io_uring` or `epoll`.
-    pub io: String,
-    /// The YAML list below `upstreams:`, each line indented by two.
-    pub upstreams: String,
-    /// The text of `policies/authz.rego`, where `shipped_policy` is off.
-    pub policy: String,
-    /// More lines below `policy:`, each indented by two.
-    pub policy_keys: String,
-    /// The policy that comes with Airlock takes the place of `policy`.
-    pub shipped_policy: bool,
-    /// `required`, `preferred` or `off`.
-    pub kernel: String,
-    /// More lines below `server:`, each indented by two.
-    pub server: String,
-    /// The whole of `auth:` when it is not the development issuer.
-    pub auth: Option<String>,
-    /// More lines below `observability:`, each indented by two.
-    pub observability: String,
-    /// More top-level YAML.
-    pub more: String,
-    /// The level of its log.
-    pub log: String,
-    /// Run the daemon as this user; only root can.
-    pub user: Option<u32>,
-    /// Do not wait for readiness, only for the listener.
-    pub only_listening: bool,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:0".to_owned(),
-            io: "auto".to_owned(),
-            upstreams: docs_upstream(),
-            policy: POLICY.to_owned(),
-            policy_keys: String::new(),
-            shipped_policy: false,
-            kernel: "preferred".to_owned(),
-            server: String::new(),
-            auth: None,
-            observability: String::new(),
-            more: String::new(),
-            log: "debug".to_owned(),
-            user: None,
-            only_listening: false,
-        }
-    }
-}
-
-/// The example server as upstream `docs`.
-pub fn docs_upstream() -> String {
-    stdio_upstream("docs", &[&tools::built("docs-server").display().to_string()])
-}
-
-/// A stdio upstream with that command.
-pub fn stdio_upstream(name: &str, command: &[&str]) -> String {
-    let command: Vec<String> = command.iter().map(|word| serde_json::json!(word).to_string()).collect();
-    format!("  - name: {name}\n    type: stdio\n    command: [{}]\n", command.join(", "))
-}
 
 /// A running `airlock`.
 #[derive(Debug)]
@@ -126,89 +38,12 @@ pub struct Failed {
     pub log: String,
 }
 
-impl Setup {
-    /// Writes configuration and policy into a fresh directory. Gives the directory; the file is `airlock.yaml`.
-    pub fn write(&self) -> io::Result<TempDir> {
-        // Not below /tmp, where the servers of tests work: what lies beside a hidden file is a server's only if it is there when
-        // the server starts.
-        let dir = tempfile::Builder::new().prefix("airlock-test-").tempdir_in("/var/tmp")?;
-        // Servers run as users of their own and may have to look in.
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
-        let policies = dir.path().join("policies");
-        std::fs::create_dir(&policies)?;
-        if self.shipped_policy {
-            std::fs::write(policies.join("authz.rego"), include_str!("../../policies/authz.rego"))?;
-            std::fs::write(policies.join("data.yaml"), include_str!("../../policies/data.yaml"))?;
-        } else {
-            std::fs::write(policies.join("authz.rego"), &self.policy)?;
-        }
-        std::fs::write(dir.path().join("airlock.yaml"), self.yaml(dir.path())?)?;
-        Ok(dir)
-    }
-
-    fn yaml(&self, dir: &Path) -> io::Result<String> {
-        let auth = match &self.auth {
-            Some(auth) => auth.clone(),
-            None => format!("auth:\n  development_issuer:\n    listen: \"{}\"\n", free_address()?),
-        };
-        let dir = dir.display();
-        Ok(format!(
-            "server:\n  listen: [\"{listen}\"]\n  io: {io}\n{server}{auth}\
-             policy:\n  path: {dir}/policies\n{policy}\
-             upstreams:\n{upstreams}\
-             audit:\n  dir: {dir}/audit\n  journald: false\n\
-             observability:\n  log: {{level: {log}, format: text}}\n{observability}\
-             kernel:\n  mode: {kernel}\n{more}",
-            listen = self.listen,
-            io = self.io,
-            log = self.log,
-            server = self.server,
-            policy = self.policy_keys,
-            upstreams = if self.upstreams.is_empty() { "  []\n".to_owned() } else { self.asking_for_root() },
-            kernel = self.kernel,
-            observability = self.observability,
-            more = self.more,
-        ))
-    }
-
-    /// The upstreams. Where root would not start them as itself unasked, it is asked to: few hosts of tests have a user for servers.
-    fn asking_for_root(&self) -> String {
-        if !self.kernel.starts_with("required") || !tools::is_root() {
-            return self.upstreams.clone();
-        }
-        let ask = |entry: &str| {
-            let by = if entry.contains(" user:") {
-                "    type: stdio\n"
-            } else {
-                "    type: stdio\n    user: root\n"
-            };
-            entry.replace("    type: stdio\n", by)
-        };
-        self.upstreams.split("  - name:").map(ask).collect::<Vec<_>>().join("  - name:")
-    }
-
-    /// Starts it and waits until it is ready. Panics with its log when it is not: the test has failed.
-    pub fn start(&self) -> Airlock {
-        match self.try_start() {
-            Ok(airlock) => airlock,
-            Err(failed) => panic!("airlock did not start ({:?}):\n{}", failed.status, failed.log),
-        }
-    }
-
-    /// Starts it and waits until it is ready or has ended.
-    pub fn try_start(&self) -> Result<Airlock, Failed> {
-        let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
-        let dir = self.write().map_err(broken)?;
-        start(dir, self.user, self.only_listening)
-    }
-}
-
 /// Starts `airlock serve` with `airlock.yaml` of the directory.
 pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
     start(dir, None, false)
 }
 
-fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airlock, Failed> {
+pub(crate) fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airlock, Failed> {
     let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
     let notify = UnixDatagram::bind(dir.path().join("notify")).map_err(broken)?;
     notify.set_read_timeout(Some(Duration::from_millis(20))).map_err(broken)?;

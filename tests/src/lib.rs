@@ -13,13 +13,15 @@ pub mod mcp;
 pub mod net;
 pub mod netns;
 pub mod proc;
+pub mod setup;
 pub mod shown;
 pub mod skip;
 pub mod slice;
 pub mod soak;
 pub mod tools;
 
-pub use airlock::{Airlock, Setup};
+pub use airlock::Airlock;
 pub use io::start_on;
+pub use setup::{Setup, Upstream};
 pub use shown::shown_dir;
 pub use skip::skip;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::Upstream;
+
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -96,9 +98,19 @@ impl Little {
         Self { address, book }
     }
 
-    /// The upstream's YAML.
+    /// A URL of it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// It as an upstream.
+    pub fn entry(&self, name: &str) -> Upstream {
+        Upstream::http(name, &self.url("/mcp"))
+    }
+
+    /// The same as YAML, with more lines of it.
     pub fn upstream(&self, name: &str, more: &str) -> String {
-        format!("  - name: {name}\n    type: http\n    url: \"http://{}/mcp\"\n{more}", self.address)
+        self.entry(name).to_string() + more
     }
 
     /// The entry that `read` finds in the book.

@@ -57,7 +57,7 @@ fn an_outage_of_the_provider_passes() {
     // Signed by a key that Airlock will not have seen when the provider goes.
     let provider = site.start(&["later"]);
     let airlock = trusting(&site, "      jwks_cache_ttl: 1h\n");
-    let docs = format!("http://{}/mcp/docs", airlock.listen);
+    let docs = format!("http://{}/mcp/docs", airlock.listen[0]);
     let later = provider.token(&docs, "mcp:use");
     provider.kill();
     let provider = site.start(&["one"]);

@@ -99,7 +99,7 @@ fn setup(token: &str, early_drop: bool, socket: &str) -> Result<Setup, String> {
     let echo = tools::built("echo-server").display().to_string();
     let interfaces = if early_drop { "door" } else { "" };
     Ok(Setup {
-        listen: format!("{DOOR}:0"),
+        listen: vec![format!("{DOOR}:0")],
         upstreams: stdio_upstream("echo", &[&echo, "--stdio"]) + "    isolation: shared\n",
         server: "  workers: 1\n  public_url: \"https://airlock.example.com\"\n".to_owned(),
         auth: Some(format!(
