@@ -20,16 +20,21 @@ const FOLD: u32 = 0x0020_2020;
 /// Digits that stand at most so far apart belong to one cluster, in bytes.
 const GAP: usize = 8;
 
-/// The one length of literals that the last odd place of a text may hold unseen.
-const LITERAL_AT_END: usize = 3;
+/// The length of the shortest literals, in bytes.
+const SHORT: usize = 3;
+
+/// The bits of the table of the trigrams of the shortest, as a power of two.
+const SHORT_BITS: u32 = 13;
 
 /// Literals, and the pass that finds them.
 #[derive(Debug)]
 pub(crate) struct Gate {
     bits: Box<[u64]>,
+    /// The trigrams of literals that have one only.
+    short: Box<[u64]>,
     /// Sorted by trigram.
     entries: Vec<Entry>,
-    /// Where the entries of a hash of ten bits begin.
+    /// Where the entries of a hash of twelve bits begin.
     buckets: Box<[u32]>,
     literals: Vec<Box<[u8]>>,
 }
@@ -43,18 +48,23 @@ struct Entry {
 }
 
 /// The bits of the hash that finds the entries of a trigram.
-const BUCKET_BITS: u32 = 10;
+const BUCKET_BITS: u32 = 12;
 
 impl Gate {
     /// Takes literals whose bytes are folded, each of three bytes or more.
     pub(crate) fn new(literals: Vec<Box<[u8]>>) -> Self {
         let mut bits = vec![0_u64; (1 << BITS) / 64].into_boxed_slice();
+        let mut short = vec![0_u64; (1 << SHORT_BITS) / 64].into_boxed_slice();
         let mut entries = Vec::new();
         for (literal, bytes) in (0..).zip(&literals) {
             for (offset, trigram) in trigrams(bytes) {
-                let bit = bit_of(trigram);
+                let bit = bit_of(trigram, BITS);
                 bits[bit / 64] |= 1 << (bit % 64);
                 entries.push(Entry { bucket: bucket_of(trigram), trigram, literal, offset });
+                if bytes.len() == SHORT {
+                    let bit = bit_of(trigram, SHORT_BITS);
+                    short[bit / 64] |= 1 << (bit % 64);
+                }
             }
         }
         entries.sort_unstable();
@@ -66,32 +76,38 @@ impl Gate {
         for bucket in 1..buckets.len() {
             buckets[bucket] += buckets[bucket - 1];
         }
-        Self { bits, entries, buckets, literals }
+        Self { bits, short, entries, buckets, literals }
     }
 
     /// Tells of each literal in a text, with the place where it begins.
     pub(crate) fn literals(&self, text: &[u8], mut found: impl FnMut(u32, usize)) {
         let mut at = 0;
-        while let Some(word) = text.get(at..at + 4) {
-            let trigram = (u32::from_le_bytes([word[0], word[1], word[2], 0])) | FOLD;
-            let bit = bit_of(trigram);
+        while let Some(&[a, b, c, d]) = text.get(at..at + 4) {
+            let word = u32::from_le_bytes([a, b, c, d]);
+            let (even, odd) = (word & 0x00FF_FFFF | FOLD, word >> 8 | FOLD);
+            let bit = bit_of(even, BITS);
             if self.bits[bit / 64] & (1 << (bit % 64)) != 0 {
-                self.candidates(text, at, trigram, &mut found);
+                self.candidates(text, at, even, &mut found);
+            }
+            let bit = bit_of(odd, SHORT_BITS);
+            if self.short[bit / 64] & (1 << (bit % 64)) != 0 {
+                self.short_ones(text, at + 1, odd, &mut found);
             }
             at += 2;
         }
-        if let Some(word) = text.get(at..at + 3) {
-            let trigram = (u32::from_le_bytes([word[0], word[1], word[2], 0])) | FOLD;
-            self.candidates(text, at, trigram, &mut found);
-        } else if let (Some(&[last, end]), Some(before)) = (text.get(at..at + 2), at.checked_sub(1)) {
-            // A literal of three bytes at the very end may begin at the odd place before.
-            let trigram = (u32::from_le_bytes([text[before], last, end, 0])) | FOLD;
-            self.candidates(text, before, trigram, &mut |literal, start| {
-                if start + LITERAL_AT_END == text.len() && start == before {
-                    found(literal, start);
-                }
-            });
+        // Three bytes may be left that no word of four has shown.
+        if let &[a, b, c] = text.get(at..).unwrap_or_default() {
+            self.candidates(text, at, u32::from_le_bytes([a, b, c, 0]) | FOLD, &mut found);
         }
+    }
+
+    /// Literals of three bytes have one trigram, and are looked for at odd places by a table of their own.
+    fn short_ones(&self, text: &[u8], at: usize, trigram: u32, found: &mut impl FnMut(u32, usize)) {
+        self.candidates(text, at, trigram, &mut |literal, start| {
+            if self.literals[literal as usize].len() == SHORT && start == at {
+                found(literal, start);
+            }
+        });
     }
 
     #[inline(never)]
@@ -115,15 +131,12 @@ impl Gate {
 fn trigrams(literal: &[u8]) -> Vec<(u8, u32)> {
     let trigram = |a: u8, b: u8, c: u8| u32::from_le_bytes([a, b, c, 0]) | FOLD;
     let mut all = vec![(0, trigram(literal[0], literal[1], literal[2]))];
-    match literal.get(3) {
-        Some(&fourth) => all.push((1, trigram(literal[1], literal[2], fourth))),
-        None => all.extend((0..=u8::MAX).map(|any| (1, trigram(literal[1], literal[2], any)))),
-    }
+    all.extend(literal.get(3).map(|&fourth| (1, trigram(literal[1], literal[2], fourth))));
     all
 }
 
-fn bit_of(trigram: u32) -> usize {
-    (trigram.wrapping_mul(0x9E37_79B1) >> (32 - BITS)) as usize
+fn bit_of(trigram: u32, bits: u32) -> usize {
+    (trigram.wrapping_mul(0x9E37_79B1) >> (32 - bits)) as usize
 }
 
 fn bucket_of(trigram: u32) -> u32 {

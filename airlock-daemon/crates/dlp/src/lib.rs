@@ -12,6 +12,8 @@ mod detector;
 mod detectors;
 mod fold;
 mod gate;
+#[cfg(test)]
+mod generate;
 mod joints;
 mod lexer;
 mod marks;

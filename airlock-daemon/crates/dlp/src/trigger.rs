@@ -42,7 +42,7 @@ const BACK: usize = 256;
 const LITERAL: usize = 3;
 
 /// The length from which a literal gains nothing by being longer.
-const LENGTH: usize = 8;
+const LENGTH: usize = 6;
 
 /// The characters of a class that are told one by one.
 const CLASS: usize = 64;
