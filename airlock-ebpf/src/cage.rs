@@ -50,7 +50,7 @@ pub enum Hook {
     FileOpen = 19,
     /// LSM: a child that is born in another cgroup.
     TaskAlloc = 20,
-    /// LSM: a signal to a process of another server, or to anybody else.
+    /// In front of the LSM hook: a signal to a process of another server, or to anybody else.
     TaskKill = 21,
 }
 

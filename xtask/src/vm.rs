@@ -42,6 +42,10 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// long.
 const BESIDE: [&str; 3] = ["escapes", "kernel_packets", "kernel_sealed"];
 
+/// Tests that also run in a guest whose kernel is told to have no LSM programs, and how it is told.
+const WITHOUT_LSM: (&str, &str) =
+    ("kernel_sealed=signals_stay_within_a_server", "lsm=lockdown,capability,landlock,yama");
+
 const USAGE: &str = "usage: cargo xtask vm --kernel 6.1|6.12 | --all | --system \
                      [--limit SECONDS] [--only SUITE[=TESTS]] [--write]";
 
@@ -192,7 +196,7 @@ pub(crate) fn phase(counts: &mut Counts, skips: &mut Vec<String>, failures: &mut
 }
 
 /// Runs the tests on a kernel and prints what they did: in two guests, because qemu interprets with one
-/// thread only.
+/// thread only, and some in one more ([`WITHOUT_LSM`]).
 fn boot(
     kernel: &kernel::Kernel,
     suites: &[image::Suite],
@@ -209,13 +213,22 @@ fn boot(
     if beside.is_empty() && others.is_empty() {
         return Err(format!("there is no test program `{}`", wanted.unwrap_or_default()));
     }
-    let run = |part: &str, suites: &[&image::Suite]| {
+    let run = |part: &str, suites: &[&image::Suite], (only, parameters): (Option<&str>, &str)| {
         let initramfs = image::build(kernel, part, suites, only)?;
-        guest::run(kernel, &initramfs, limit)
+        guest::run(kernel, &initramfs, limit, parameters)
     };
+    let (again, parameters) = WITHOUT_LSM;
+    let wants_again = only.is_none_or(|only| again.starts_with(only));
+    let bare = suites.iter().filter(|suite| wants_again && suite.is_called("kernel_sealed")).collect();
     let transcript = std::thread::scope(|scope| {
-        let parts = [("beside", beside), ("others", others)].into_iter().filter(|(_, part)| !part.is_empty());
-        let running: Vec<_> = parts.map(|(name, part)| scope.spawn(move || run(name, &part))).collect();
+        let all: [(_, Vec<_>, _); 3] = [
+            ("beside", beside, (only, "")),
+            ("others", others, (only, "")),
+            ("without-lsm", bare, (Some(again), parameters)),
+        ];
+        let parts = all.into_iter().filter(|(_, part, _)| !part.is_empty());
+        let running: Vec<_> =
+            parts.map(|(name, part, how)| scope.spawn(move || run(name, &part, how))).collect();
         let mut transcript = Transcript::default();
         for part in running {
             transcript.add(part.join().map_err(|_| "a guest's thread panicked".to_owned())??);

@@ -225,6 +225,9 @@ fn alone(name: &str, effect: &str, attached: Option<Result<Links, LoadError>>, l
             links.extend(attached);
             Layer::active(name, effect)
         }
+        // It needs no security module.
+        Some(Err(error)) if name == SIGNALS && error.errno() != Some(libc::EPERM) => refused(name, &error)
+            .with_remedy("use a kernel of at least 5.15 (6.4 on 64-bit Arm) with CONFIG_FUNCTION_TRACER"),
         Some(Err(error)) => refused(name, &error),
         None => Layer::inactive(name, "where this kernel keeps what they look at is not known")
             .with_remedy("run airlock with log level debug, which says why"),

@@ -24,7 +24,7 @@ struct LinkAttr {
     flags: u32,
 }
 
-/// The part for `BPF_RAW_TRACEPOINT_OPEN`; an LSM program names its hook itself.
+/// The part for `BPF_RAW_TRACEPOINT_OPEN`; the program names its hook or function itself.
 #[repr(C)]
 struct HostAttr {
     name: u64,
@@ -133,7 +133,7 @@ impl Links {
         self.keep(name, program, open(bpf_cmd::BPF_LINK_CREATE, &attr)?)
     }
 
-    /// Attaches an LSM program, which names its hook itself, to the whole host.
+    /// Attaches a program that names its hook or function itself to the whole host.
     pub(super) fn add_to_host(&mut self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
         let attr = HostAttr { name: 0, prog_fd: program.as_raw_fd(), zero: 0 };
         self.keep(name, program, open(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &attr)?)

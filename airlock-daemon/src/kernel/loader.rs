@@ -74,7 +74,13 @@ impl LoadError {
 pub(super) fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        // The library's error speaks for the system's that it holds, also when it is asked for its source.
+        let program = error.downcast_ref::<ProgramError>();
+        let own = match program.or_else(|| error.downcast_ref::<Box<ProgramError>>().map(AsRef::as_ref)) {
+            Some(ProgramError::IOError(error)) => Some(error),
+            _ => error.downcast_ref::<io::Error>(),
+        };
+        if let Some(errno) = own.and_then(io::Error::raw_os_error) {
             return Some(errno);
         }
         next = error.source();
@@ -236,4 +242,17 @@ pub(super) fn denied(ebpf: &Ebpf) -> Result<[(Hook, u64); Hook::COUNT as usize],
 pub(super) fn per_cpu_sum(map: &Map, name: &'static str, index: u32) -> Result<u64, LoadError> {
     let array: PerCpuArray<_, u64> = map.try_into().map_err(map_failed(name))?;
     Ok(array.get(&index, 0).map_err(map_failed(name))?.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_refusal_is_found_however_deep_it_is() {
+        let refusal = || io::Error::from_raw_os_error(libc::EPERM);
+        assert_eq!(errno_of(&refusal()), Some(libc::EPERM));
+        assert_eq!(failed("task_kill")(ProgramError::IOError(refusal())).errno(), Some(libc::EPERM));
+        assert_eq!(LoadError::Absent.errno(), None);
+    }
 }

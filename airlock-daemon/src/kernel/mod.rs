@@ -21,6 +21,7 @@ mod exit;
 mod hierarchy;
 mod holder;
 mod init;
+mod instructions;
 mod interfaces;
 mod ladder;
 mod landlock;

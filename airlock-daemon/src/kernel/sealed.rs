@@ -4,15 +4,17 @@
 //! A set is attached whole or not at all: of a set that a kernel refuses in part nothing stays.
 
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use airlock_ebpf::{CAGE_IDS, CAGES, CGROUP_PREFIX, Cage, DOORS, GUARD, HOST_PREFIX, Hook, SIGNALS};
 use aya::maps::{Array, CgroupArray, HashMap, Map, MapError};
-use aya::programs::Program;
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
-use aya_obj::generated::bpf_attach_type;
+use aya_obj::btf::BtfKind;
+use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 
+use super::instructions::{Instructions, Purpose};
 use super::links::Links;
 use super::loader::{LoadError, attach, failed, map_failed};
 
@@ -69,19 +71,31 @@ pub(super) fn attach_to_host(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadEr
     whole(ebpf, HOST_PREFIX, |links, program, hook, name| attach_lsm(links, program, hook, name, btf))
 }
 
+/// Attaches the program that keeps signals within a server or unit: in front of the function that asks the
+/// security modules, whose answer it may give in their place. For that `bpf` need not be among them.
+pub(super) fn attach_signals(ebpf: &Ebpf, btf: &Btf) -> Result<Links, LoadError> {
+    let mut links = Links::default();
+    for (hook, name) in SIGNALS {
+        let function = btf
+            .id_by_type_name_kind(&format!("security_{}", hook.name()), BtfKind::Func)
+            .map_err(|error| LoadError::Types(error.to_string()))?;
+        let purpose = Purpose {
+            kind: bpf_prog_type::BPF_PROG_TYPE_TRACING,
+            attach_type: bpf_attach_type::BPF_MODIFY_RETURN,
+            function,
+        };
+        Instructions::of(ebpf)
+            .and_then(|object| object.load(name, purpose))
+            .and_then(|program| links.add_to_host(name, program.as_fd()))
+            .map_err(|source| failed(hook.name())(ProgramError::IOError(source)))?;
+    }
+    Ok(links)
+}
+
 /// Attaches the guard, which keeps everybody in a cage from coming into another cgroup.
 pub(super) fn attach_guard(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
-    attach_all(ebpf, btf, &GUARD)
-}
-
-/// Attaches the program that keeps signals within a server or unit.
-pub(super) fn attach_signals(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, LoadError> {
-    attach_all(ebpf, btf, &SIGNALS)
-}
-
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, programs: &[(Hook, &'static str)]) -> Result<Links, LoadError> {
     let mut links = Links::default();
-    for (hook, name) in programs.iter().copied() {
+    for (hook, name) in GUARD {
         let program = ebpf.program_mut(name).ok_or(LoadError::Foreign(name))?;
         attach_lsm(&mut links, program, hook, name, btf)?;
     }

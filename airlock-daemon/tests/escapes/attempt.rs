@@ -30,8 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) namespaces: bool,
     /// Process ids of its own refuse it on every rung, where a server has them.
     pub(crate) own_processes: bool,
-    /// The seal refuses it, to root as to nobody, whatever else may.
-    pub(crate) seal: bool,
+    /// The program that keeps signals within a server refuses it, to root as to nobody, where it is attached.
+    pub(crate) signal: bool,
     /// The errors that count as refused, besides `EPERM` and `EACCES`.
     pub(crate) also: &'static [i32],
     /// The errors, outside of a cage, of a kernel that does not have what it needs, besides the usual ones.
@@ -68,7 +68,7 @@ pub(crate) fn attempt(
         landlock: 0,
         namespaces: false,
         own_processes: false,
-        seal: false,
+        signal: false,
         also: &[],
         lacks: &[],
         knocks: false,
@@ -101,9 +101,9 @@ impl Attempt {
         Self { own_processes: true, ..self }
     }
 
-    /// The seal refuses it to root as well.
-    pub(crate) fn by_seal(self) -> Self {
-        Self { seal: true, ..self }
+    /// The program that keeps signals within a server refuses it.
+    pub(crate) fn by_signals(self) -> Self {
+        Self { signal: true, ..self }
     }
 
     pub(crate) fn helped(self, help: Help) -> Self {

@@ -143,6 +143,7 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
         }
         rungs.push(rung);
         let namespaces = half.report().is_active("namespaces");
+        let signals = half.report().is_active("signals");
         let own_processes = half.report().layers.iter().any(|layer| {
             layer.name == "namespaces" && layer.active && layer.detail.contains("processes of its own")
         });
@@ -156,7 +157,7 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
                         judge(
                             attempt,
                             user.uid == 0,
-                            (rung, namespaces, own_processes),
+                            (rung, namespaces, own_processes, signals),
                             (caged, &world.visitors()),
                             (*free, seen),
                         )
@@ -220,7 +221,7 @@ pub(crate) fn sealed() -> Result<(), String> {
 fn judge(
     attempt: &Attempt,
     root: bool,
-    (rung, namespaces, own_processes): (Rung, bool, bool),
+    (rung, namespaces, own_processes, signals): (Rung, bool, bool, bool),
     (caged, visitors): (Outcome, &[&str]),
     (free, seen): (Outcome, &[&'static str]),
 ) -> Result<Cell, String> {
@@ -247,7 +248,7 @@ fn judge(
     let open_to_root = attempt.root_may || attempt.landlock > crate::raw::landlock_version();
     let shut = attempt.namespaces && namespaces
         || attempt.own_processes && own_processes
-        || attempt.seal && rung == Rung::Sealed
+        || attempt.signal && signals
         || rung >= attempt.from && !(root && open_to_root);
     match (caged, shut) {
         (Outcome::Refused(errno), true) if REFUSED.contains(&errno) || attempt.also.contains(&errno) => {

@@ -2,8 +2,10 @@
 //! the same user, the daemon or anybody else, also where the two have their process ids in common. Signal 0,
 //! which only asks, is one of them.
 //!
-//! The kernel asks the hook whenever a process sends a signal, whichever call it used, and never for signals
-//! of its own: a fault, a limit, the end of a child, the keys of a terminal.
+//! The kernel asks its security modules whenever a process sends a signal, whichever call it used, and never
+//! for signals of its own: a fault, a limit, the end of a child, the keys of a terminal. The daemon puts the
+//! program in front of the function that does so, where it also stands on hosts without LSM programs; what it
+//! is given and answers is the same.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;

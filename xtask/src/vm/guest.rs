@@ -15,12 +15,20 @@ use crate::shell::command;
 const TAIL: usize = 30;
 
 /// Boots the kernel and reads what the guest prints until it is off, or until its time is up.
-pub(super) fn run(kernel: &Kernel, initramfs: &Path, limit: Duration) -> Result<Transcript, String> {
+///
+/// # Errors
+/// When it cannot be booted, or is not off in time.
+pub(super) fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    limit: Duration,
+    parameters: &str,
+) -> Result<Transcript, String> {
     let log = initramfs.with_file_name("kernel.log");
     // A log of an earlier run must not explain this one.
     File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     // Programs, links and cgroups go after a grace period of RCU, which is long where nothing else is to do.
-    let line = "console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_expedited=1";
+    let line = format!("console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_expedited=1 {parameters}");
     let mut qemu = command(
         "qemu-system-x86_64",
         &["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"],
@@ -30,7 +38,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, limit: Duration) -> Result<
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", line, "-serial"])
+        .args(["-append", &line, "-serial"])
         .arg(format!("file:{}", log.display()))
         .args(["-serial", "stdio"])
         .stdout(Stdio::piped())

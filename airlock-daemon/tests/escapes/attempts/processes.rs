@@ -104,14 +104,14 @@ fn signals() -> [Attempt; 6] {
         })
         .by_landlock(6)
         .by_own_processes()
-        .by_seal()
+        .by_signals()
         .also(HIDDEN),
         attempt("tgkill", "`tgkill`: a signal to a thread of the daemon", move |place| {
             call(libc::SYS_tgkill, [pid(place).into(), pid(place).into(), HARMLESS.into()]).map(drop)
         })
         .by_landlock(6)
         .by_own_processes()
-        .by_seal()
+        .by_signals()
         .also(HIDDEN),
         attempt("sigqueue", "`rt_sigqueueinfo`: a signal with data", move |place| {
             // si_signo, si_errno, si_code (SI_QUEUE)
@@ -122,7 +122,7 @@ fn signals() -> [Attempt; 6] {
         })
         .by_landlock(6)
         .by_own_processes()
-        .by_seal()
+        .by_signals()
         .also(HIDDEN),
         attempt("pidfd-signal", "`pidfd_send_signal`: a signal by a descriptor", move |place| {
             let pidfd = call(libc::SYS_pidfd_open, [pid(place).into(), 0.into()])?;
@@ -130,7 +130,7 @@ fn signals() -> [Attempt; 6] {
         })
         .by_landlock(6)
         .by_own_processes()
-        .by_seal()
+        .by_signals()
         .also(HIDDEN),
         attempt("file-signal", "`fcntl`: have a file signal the daemon when it can be read", move |place| {
             let (ours, _theirs) = std::io::pipe()?;
