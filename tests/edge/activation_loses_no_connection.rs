@@ -1,31 +1,36 @@
 //! Airlock takes its listening socket from systemd, so that no connection is lost while it starts.
 
-use std::process::{Command, Stdio};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use airlock_tests::airlock::free_address;
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::{Setup, skip, tools};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Write as _;
+
+/// The daemon, to be started by the first connection to one of these addresses. None, and the test is skipped,
+/// where systemd's own program for it is missing.
+pub(super) fn activate(listen: &[&str], config: &Path) -> Option<Child> {
+    const ACTIVATE: &str = "/usr/bin/systemd-socket-activate";
+    if !Path::new(ACTIVATE).exists() {
+        skip("systemd-socket-activate is not installed (Debian package systemd)");
+        return None;
+    }
+    let mut command = Command::new(ACTIVATE);
+    for address in listen {
+        command.args(["--listen", address]);
+    }
+    command.arg(tools::airlock()).args(["serve", "--config"]).arg(config);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Some(command.spawn().expect("systemd-socket-activate"))
+}
 
 #[test]
 fn the_connection_that_started_it_is_answered() {
-    const ACTIVATE: &str = "/usr/bin/systemd-socket-activate";
-    if !std::path::Path::new(ACTIVATE).exists() {
-        return skip("systemd-socket-activate is not installed (Debian package systemd)");
-    }
     let address = free_address().expect("a port");
     let dir = Setup::default().write().expect("a directory");
-    let mut child = Command::new(ACTIVATE)
-        .args(["--listen", &address.to_string()])
-        .arg(tools::airlock())
-        .args(["serve", "--config"])
-        .arg(dir.path().join("airlock.yaml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("systemd-socket-activate");
+    let Some(mut child) = activate(&[&address.to_string()], &dir.path().join("airlock.yaml")) else { return };
     // It listens as soon as it can; until then nobody does.
     let mut stream = loop {
         match connect(address) {

@@ -3,15 +3,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::{free_address, until};
 use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::Request;
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, skip, start_on, tools};
+use airlock_tests::{Airlock, Setup, start_on};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+
+use super::activation_loses_no_connection::activate;
 
 /// curl through the socket; the host that it names is that of the raw client's address.
 fn ask(airlock: &Airlock, socket: &Path, request: &Request) -> u16 {
@@ -73,23 +74,11 @@ fn what_is_in_the_way_is_not_taken_away() {
 
 #[test]
 fn systemd_hands_over_unix_sockets_and_addresses_alike() {
-    const ACTIVATE: &str = "/usr/bin/systemd-socket-activate";
-    if !Path::new(ACTIVATE).exists() {
-        return skip("systemd-socket-activate is not installed (Debian package systemd)");
-    }
     let dir = Setup::default().write().expect("a directory");
     let socket = dir.path().join("handed.sock");
     let address = free_address().expect("a port");
-    let mut child = Command::new(ACTIVATE)
-        .args(["--listen", &shown(&socket), "--listen", &address.to_string()])
-        .arg(tools::airlock())
-        .args(["serve", "--config"])
-        .arg(dir.path().join("airlock.yaml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("systemd-socket-activate");
+    let config = dir.path().join("airlock.yaml");
+    let Some(mut child) = activate(&[&shown(&socket), &address.to_string()], &config) else { return };
     let listening = until(|| UnixStream::connect(&socket).ok().map(drop));
     let live = Request::get("/live");
     let status = |options: &[&str]| curl(address, "http", &live, options).status;

@@ -89,7 +89,7 @@ kernel: {mode: preferred}
 ";
 
 /// A copy of the cached Debian root with everything in its place, and `more`: where, with what mode, and what.
-pub(crate) fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Result<TempDir, String> {
+fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Result<TempDir, String> {
     let cached = tools::container_root()?;
     let root = tempfile::Builder::new()
         .prefix("airlock-root-")
@@ -154,7 +154,7 @@ impl Ran {
 }
 
 /// Boots it until the probe has ended.
-pub(crate) fn boot(root: &Path) -> Result<Ran, String> {
+fn boot(root: &Path) -> Result<Ran, String> {
     let machine = machine::wanted();
     let bpffs = if machine.is_some() { None } else { Bpffs::mount() };
     let results = tempfile::tempdir().expect("a directory");
@@ -188,19 +188,19 @@ pub(crate) fn boot(root: &Path) -> Result<Ran, String> {
     Ok(ran)
 }
 
+/// Boots a root with this configuration, probe and more files, to its end. None, and the test is skipped, where
+/// the host cannot do it.
+pub(crate) fn run(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Option<Ran> {
+    let ran = prepare(config, probe, more).and_then(|root| boot(root.path()));
+    ran.map_err(|reason| skip(&reason)).ok()
+}
+
 #[test]
 fn the_unit_starts_and_a_call_is_in_the_journal() {
     if !tools::is_root() {
         return skip("systemd-nspawn needs root");
     }
-    let root = match prepare(CONFIG, PROBE, &[]) {
-        Ok(root) => root,
-        Err(reason) => return skip(&reason),
-    };
-    let ran = match boot(root.path()) {
-        Ok(ran) => ran,
-        Err(reason) => return skip(&reason),
-    };
+    let Some(ran) = run(CONFIG, PROBE, &[]) else { return };
     let told = |name: &str| ran.told(name);
     let journal = told("journal");
 

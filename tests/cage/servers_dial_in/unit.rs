@@ -4,7 +4,7 @@ use airlock_tests::{skip, tools};
 use serde_json::Value;
 
 use crate::lifecycle::machine;
-use crate::lifecycle::units_run_under_systemd::{boot, prepare};
+use crate::lifecycle::units_run_under_systemd::run;
 
 const CONFIG: &str = "server:
   listen: [\"127.0.0.1:8080\"]
@@ -207,14 +207,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         ("usr/local/lib/airlock/stubborn.py", 0o644, STUBBORN_PY),
         ("etc/systemd/system/airlock.service.d/test.conf", 0o644, DROP_IN),
     ];
-    let root = match prepare(CONFIG, PROBE, &more) {
-        Ok(root) => root,
-        Err(reason) => return skip(&reason),
-    };
-    let ran = match boot(root.path()) {
-        Ok(ran) => ran,
-        Err(reason) => return skip(&reason),
-    };
+    let Some(ran) = run(CONFIG, PROBE, &more) else { return };
     let told = |name: &str| ran.told(name);
     let journal = told("journal");
     assert_eq!(told("active").trim(), "active", "{journal}");
