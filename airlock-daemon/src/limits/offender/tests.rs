@@ -90,6 +90,11 @@ fn many_at_once_are_one_violation_and_old_ones_do_not_count() {
         violate(&offenders, from(&format!("2001:db8:1:2{host}")), n as u64 * 2 * SECOND);
     }
     assert_eq!(told.take(), ["2001:db8:1:2:: 60s true"]);
+    // The last moment of a minute is one of it.
+    for second in [1, 31, 61] {
+        violate(&offenders, from("203.0.113.8"), second * SECOND);
+    }
+    assert_eq!(told.take(), ["203.0.113.8 60s true"]);
 }
 
 #[test]
@@ -154,4 +159,38 @@ fn a_place_is_kept_by_what_is_known_and_left_without_a_trace() {
     let book = offenders.lock();
     assert!(book.entries.is_empty());
     assert_eq!(book.ranks.room(owners(customer(of(0)))), Ok(None));
+}
+
+#[test]
+fn the_list_has_who_is_dropped_the_cause_and_the_time_that_is_left() {
+    let (offenders, _) = offenders();
+    thrice(&offenders, from("203.0.113.7"), SECOND);
+    violate(&offenders, from("203.0.113.9"), SECOND);
+    let address: IpAddr = "203.0.113.7".parse().expect("an address");
+    assert_eq!(offenders.list(4 * SECOND), [(address, Reason::RateLimit, Duration::from_secs(59))]);
+    assert!(offenders.list(63 * SECOND).is_empty(), "its time is over");
+}
+
+#[test]
+fn who_has_least_against_them_gives_way() {
+    let (offenders, told) = offenders();
+    let of = |n: usize| from(&format!("2001:db8:7:{n:x}::1"));
+    for n in 1..=SHARES[0] {
+        violate(&offenders, of(n), 10 * SECOND + n as u64);
+    }
+    thrice(&offenders, of(0), 20 * SECOND);
+    assert_eq!(told.take(), ["2001:db8:7:: 60s true"], "it has found a place");
+    assert_eq!(offenders.lock().entries.len(), SHARES[0]);
+}
+
+#[test]
+fn forgiving_says_if_a_block_was_lifted() {
+    let (offenders, _) = offenders();
+    let (blocked, watched) = (customer(from("203.0.113.7")), customer(from("203.0.113.9")));
+    thrice(&offenders, from("203.0.113.7"), SECOND);
+    violate(&offenders, from("203.0.113.9"), SECOND);
+    assert!(!offenders.forgive(watched), "it was not blocked yet");
+    assert!(offenders.forgive(blocked));
+    assert_eq!((offenders.count(), offenders.blocked(blocked, 4 * SECOND)), (0, None));
+    assert!(!offenders.forgive(blocked), "nothing is left of it");
 }
