@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod deny;
 mod fuzz;
+mod mutants;
 mod pins;
 mod setup;
 mod shell;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 type Run = fn(&[String]) -> Result<(), String>;
 
 /// Every command: its name, what it does in one line, its function.
-const COMMANDS: [(&str, &str, Run); 11] = [
+const COMMANDS: [(&str, &str, Run); 12] = [
     ("demo", "build everything and tell the story of a call; --keep leaves it running", demo::run_command),
     ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
@@ -41,6 +42,11 @@ const COMMANDS: [(&str, &str, Run); 11] = [
         "vm",
         "test the kernel half on Debian's kernels in qemu: --kernel 6.1|6.12, or --all [--write]",
         vm::run_command,
+    ),
+    (
+        "mutants",
+        "change the code and look if a unit test notices: [--shard N/M] [path ...]; takes hours",
+        mutants::run_command,
     ),
     ("fuzz", "fuzz the parsers: [--seconds N] [target ...]", fuzz::run_command),
 ];

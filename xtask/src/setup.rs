@@ -1,4 +1,4 @@
-//! The needs of the commands: Debian packages and two cargo tools.
+//! The needs of the commands: Debian packages and three cargo tools.
 //!
 //! Missing packages are installed when we are root; otherwise the one command to run is printed and we stop.
 
@@ -122,6 +122,17 @@ pub(crate) fn nextest() -> bool {
             false
         }
     }
+}
+
+/// Builds cargo-mutants where it is missing or is another version.
+pub(crate) fn cargo_mutants() -> Result<(), String> {
+    let version = cargo(&["mutants", "--version"]).output().ok();
+    if version.is_some_and(|version| String::from_utf8_lossy(&version.stdout).contains(pins::MUTANTS)) {
+        return Ok(());
+    }
+    println!("cargo-mutants {} is built once; it takes some minutes", pins::MUTANTS);
+    let mut build = cargo(&["install", "cargo-mutants", "--locked", "--version", pins::MUTANTS]);
+    run_quietly(build.env_remove("CARGO_TARGET_DIR"))
 }
 
 /// The effective user is root.
