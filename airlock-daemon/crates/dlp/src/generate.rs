@@ -19,7 +19,7 @@ impl Random {
     }
 }
 
-/// What a detector finds, how its issuer shapes it, and the text that must stand in front.
+/// A secret as its issuer shapes it, the detector that finds it, and the text that must stand in front.
 pub(crate) struct Shape {
     pub(crate) detector: &'static str,
     /// Literal text, and `{CN}` for N characters of class C (see [`class`]).
