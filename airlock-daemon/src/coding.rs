@@ -4,6 +4,7 @@
 //! come out of [`Decoded`] as they were meant, in pieces of bounded size, so that whoever counts the bytes
 //! can stop at any of them.
 
+pub mod broken;
 mod decoder;
 
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use broken::{Broken, SHOWN};
 use decoder::Decoder;
 
 /// The value of `Accept-Encoding` that wants no coding.
@@ -23,32 +25,6 @@ pub const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// How long a body is decoded before the others of its worker have their turn.
 const TURN: Duration = Duration::from_millis(1);
-/// Most characters of a coding's name that are shown.
-const SHOWN: usize = 60;
-
-/// Why a body breaks off.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// The connection does.
-    #[error(transparent)]
-    Transport(#[from] hyper::Error),
-    /// Its coding is none that is known here.
-    #[error(
-        "is in the content coding `{0}`, which nobody asked for: let it answer without one, or with gzip, deflate, br or zstd"
-    )]
-    Foreign(String),
-    /// It is not in the coding that it names.
-    #[error("is not in the content coding `{0}` that it names: {1}")]
-    Wrong(&'static str, String),
-}
-
-impl Broken {
-    /// True where the connection broke off, which is no fault of what was sent.
-    pub const fn is_transport(&self) -> bool {
-        matches!(self, Self::Transport(_))
-    }
-}
-
 /// A response whose body comes out without its content coding.
 pub fn decoded(response: Response<Incoming>) -> Response<Decoded> {
     let coding = Coding::of(response.headers());

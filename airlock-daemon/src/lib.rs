@@ -21,6 +21,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod policy;
 pub mod runtime;
+pub mod stage;
 pub mod upstream;
 pub mod wipe;
 

@@ -2,28 +2,9 @@
 
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
-
+use super::hash::{GENESIS, Hash, digest};
 use super::line;
 use super::record::{Bounded, Record};
-
-/// A SHA-256 digest.
-pub type Hash = [u8; 32];
-
-/// The value of `prev` in the first line of a log: 64 zeros.
-pub const GENESIS: Hash = [0; 32];
-
-/// The SHA-256 of `bytes`.
-pub fn digest(bytes: &[u8]) -> Hash {
-    Sha256::digest(bytes).into()
-}
-
-/// A hash as 64 hexadecimal digits, lower case.
-pub fn hex(hash: &Hash) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    hash.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
-}
 
 /// The end of the chain: what the next line continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +51,7 @@ impl Chain {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use crate::audit::hex;
     use std::time::Duration;
 
     use super::*;
@@ -142,7 +124,7 @@ mod tests {
             method: text(),
             target: text(),
             target_bytes: Some(u64::MAX),
-            stage: Some(crate::pipeline::Stage::Authenticate),
+            stage: Some(crate::stage::Stage::Authenticate),
             rule_id: text(),
             reason: text(),
             input_digest: Some([255; 32]),

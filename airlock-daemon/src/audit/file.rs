@@ -9,10 +9,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::chain::{Chain, digest};
-use super::log::Space;
+use super::chain::Chain;
+use super::hash::digest;
+use super::line::parse_line;
 use super::space;
-use super::verify::parse_line;
+use super::space::Space;
 
 /// No line is longer than this, in bytes; a longer one was not written by Airlock.
 pub const MAX_LINE: usize = 64 * 1024;

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::chain::digest;
+use super::hash::digest;
 use super::journal::{Journal, fields};
 use super::line;
-use super::log::Shared;
+use super::shared::Shared;
 
 /// How many bytes of lines may wait for journald.
 const WAITING: u64 = 8 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! The digest of a call is made here, so that whoever has the call can hold it against its record.
 
-use super::chain::{Hash, digest};
+use super::hash::{Hash, digest};
 
 /// Begins what is digested: a digest of something else is never one of a call.
 const KIND: &str = "airlock-call-1";

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use super::chain::{Hash, hex};
 use super::event::Event;
+use super::hash::{Hash, hex};
 use super::message::message;
 use super::record::Record;
 use crate::observe::escape::printable;
@@ -139,7 +139,7 @@ mod tests {
             subject: Some("alice".into()),
             target: Some("two\nlines".into()),
             decision: Some(Verdict::Deny),
-            stage: Some(crate::pipeline::Stage::Authorize),
+            stage: Some(crate::stage::Stage::Authorize),
             rule_id: Some("no-writes".into()),
             input_digest: Some([0xab; 32]),
             status: Some(403),

@@ -3,18 +3,18 @@
 //! Its middle, the *text*, is made by the worker that makes the record. The writer thread puts number and
 //! time before it and the hash of the line before behind it, so a record becomes JSON once.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Hash, hex};
 use super::event::Event;
+use super::hash::{Hash, hex, parse_hash};
 use super::record::{Bounded, Record, Verdict};
-use super::verify::parse_hash;
 use crate::mcp::revision::Revision;
-use crate::pipeline::Stage;
+use crate::stage::Stage;
 
 /// The text of a record; the order of the fields here is the order in the line.
 #[derive(Serialize)]
@@ -206,6 +206,45 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
 /// It is not one; the text says why.
 pub(super) fn read_text(text: &[u8]) -> Result<Record, String> {
     read(&[b"{", text, b"}"].concat()).map(|(_, record)| record)
+}
+
+/// The members that every line must have; everything else in it is covered by the hash.
+#[derive(Debug, Deserialize)]
+pub(super) struct Fields<'a> {
+    v: u64,
+    seq: u64,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    lost: Option<u64>,
+    #[serde(borrow)]
+    prev: Cow<'a, str>,
+}
+
+/// A line that is a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parsed {
+    /// Its number.
+    pub seq: u64,
+    /// Its time.
+    pub time: SystemTime,
+    /// Its hash of the line before.
+    pub prev: Hash,
+    /// For a `gap` record, how many records it says are missing.
+    pub gap: Option<u64>,
+}
+
+/// Reads a line (without its newline) as a record; the error says what is wrong with it.
+pub(super) fn parse_line(line: &[u8]) -> Result<Parsed, String> {
+    let fields: Fields = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    if fields.v != 1 {
+        return Err(format!("version {} is unknown to this airlock", fields.v));
+    }
+    let time = humantime::parse_rfc3339(&fields.time).map_err(|_| "its time is not RFC 3339".to_owned())?;
+    let prev = parse_hash(&fields.prev).ok_or("prev is not 64 lower-case hexadecimal digits")?;
+    let gap = (fields.event == "gap").then(|| fields.lost.unwrap_or(0));
+    Ok(Parsed { seq: fields.seq, time, prev, gap })
 }
 
 #[cfg(test)]

@@ -1,78 +1,25 @@
 //! The handle that workers record through, and its bounded queue.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
+use crate::config::age::Age;
 use crate::config::schema;
-use crate::observe::age::Age;
 
 use super::chain::Chain;
+use super::error::{AuditError, AuditFull, CAPACITY};
 use super::file::{OpenError, Segments, Store};
 use super::forward::Forwarder;
-use super::journal::{self, Journal, Journald};
-use super::line;
+use super::journal::{Journal, Journald};
 use super::record::{Bounded, Record};
-use super::spool::{Left, Slot, Spool};
-use super::strangers::Strangers;
-use super::writer::{Queued, Writer};
-
-/// How many records may wait for the store, the batch that is being written included.
-pub const CAPACITY: u64 = 10_000;
-
-/// Why the log could not be opened or closed.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The directory cannot be used.
-    #[error("audit log: {0}")]
-    Open(#[from] OpenError),
-    /// The writer thread could not be started.
-    #[error("audit log: cannot start the writer thread: {0}; raise TasksMax= or the limit of threads")]
-    Thread(std::io::Error),
-    /// The store failed to the end.
-    #[error("audit log: {records} records could not be stored before the end: {reason}")]
-    Unstored {
-        /// How many.
-        records: u64,
-        /// Why.
-        reason: String,
-    },
-    /// The writer thread ended by a defect.
-    #[error("audit log: the writer thread panicked; its last message is in the log")]
-    Panicked,
-}
-
-/// Why a record was not taken. The caller refuses the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AuditFull {
-    /// [`CAPACITY`] records wait for the store already.
-    #[error("the audit log cannot keep up")]
-    QueueFull,
-    /// The store fails and `audit.on_failure` is `refuse`.
-    #[error("the audit log cannot be written")]
-    StoreFailed,
-    /// The file system of the log has less left than its reserve.
-    #[error("the disk of the audit log is nearly full; free space below audit.dir")]
-    DiskFull,
-    /// The log is closed: the daemon ends.
-    #[error("the audit log is closed")]
-    Closed,
-}
-
-/// Room on the file system of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Space {
-    /// More than the reserve is left.
-    #[default]
-    Plenty,
-    /// Less: refusals of nobody are counted, not written.
-    Low,
-    /// Less than half of it: nothing is accepted that would have to be written.
-    Gone,
-}
+use super::shared::{Shared, Stats};
+use super::space::Space;
+use super::spool::{Left, Spool};
+use super::writer::{First, Queued, Writer};
+use super::{journal, line};
 
 /// The kind of a record, which decides how much of the queue and of the disk may be taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,93 +49,6 @@ impl Class {
     /// The same in records.
     const fn capacity(self) -> u64 {
         CAPACITY / 100 * self.percent()
-    }
-}
-
-/// Figures for the metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Stats {
-    /// Records stored since the start.
-    pub records: u64,
-    /// Records waiting for the store.
-    pub queued: u64,
-    /// Attempts of the store that failed.
-    pub store_failures: u64,
-    /// Records that journald did not take.
-    pub journal_failures: u64,
-    /// Records that were not taken; each is counted in a gap record as well.
-    pub refused: u64,
-    /// Refusals of nobody that are not on record, because the disk is nearly full or the queue was.
-    pub strangers_untold: u64,
-    /// Room on the file system of the log.
-    pub space: Space,
-    /// Checks that records reach the store.
-    pub healthy: bool,
-}
-
-/// The state that workers and the writer share.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// Records taken and not stored yet.
-    pub(super) queued: AtomicU64,
-    /// Records refused since the last gap record.
-    pub(super) lost: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) records: AtomicU64,
-    pub(super) store_failures: AtomicU64,
-    pub(super) journal_failures: AtomicU64,
-    pub(super) strangers_untold: AtomicU64,
-    pub(super) failing: AtomicBool,
-    pub(super) closed: AtomicBool,
-    /// A [`Space`].
-    space: AtomicU8,
-    /// Why the store fails, while it does.
-    reason: Mutex<Option<String>>,
-    /// Since when and why journald does not take records, while it does not.
-    journal_trouble: Mutex<Option<(SystemTime, String)>>,
-    /// Records that gap records of this process tell of, and when the last of those was made.
-    gaps: Mutex<Option<(u64, SystemTime)>>,
-    pub(super) strangers: Strangers,
-}
-
-impl Shared {
-    /// Notes that the store fails, or works again (`None`).
-    pub(super) fn set_failure(&self, reason: Option<String>) {
-        self.failing.store(reason.is_some(), Ordering::Release);
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
-    }
-
-    pub(super) fn failure(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes why journald takes nothing, or that it does (`None`); says whether it was in trouble before.
-    pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> bool {
-        let mut noted = self.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = noted.take();
-        let was_there = before.is_some();
-        let since = before.map_or_else(SystemTime::now, |(since, _)| since);
-        *noted = trouble.map(|trouble| (since, trouble));
-        was_there
-    }
-
-    /// Notes that a gap record was made.
-    pub(super) fn note_gap(&self, lost: u64) {
-        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = gaps.map_or(0, |(lost, _)| lost);
-        *gaps = Some((before + lost, SystemTime::now()));
-    }
-
-    pub(super) fn space(&self) -> Space {
-        match self.space.load(Ordering::Acquire) {
-            0 => Space::Plenty,
-            1 => Space::Low,
-            _ => Space::Gone,
-        }
-    }
-
-    pub(super) fn set_space(&self, space: Space) {
-        self.space.store(space as u8, Ordering::Release);
     }
 }
 
@@ -417,9 +277,6 @@ impl AuditLog {
         }
     }
 }
-
-/// A record that is stored first: where it is in the spool, if it is, and when it was made.
-pub(super) type First = (Option<Slot>, SystemTime, Record);
 
 /// The records of an earlier process, in order, and one that tells of them: they are stored first.
 fn recovered(left: Left, now: SystemTime) -> Vec<First> {

@@ -6,9 +6,12 @@
 //! SHA-256 of the whole line before it. Stored records go to journald by a thread of its own ([`forward`]).
 
 mod chain;
+pub mod denials;
+mod error;
 mod event;
 mod file;
 mod forward;
+pub mod hash;
 mod input;
 mod journal;
 mod line;
@@ -16,6 +19,7 @@ mod log;
 mod mapping;
 mod message;
 mod record;
+mod shared;
 mod space;
 mod spool;
 mod strangers;
@@ -25,10 +29,14 @@ mod tests;
 pub mod verify;
 mod writer;
 
-pub use chain::{Chain, GENESIS, Hash, digest, hex};
+pub use chain::Chain;
+pub use error::{AuditError, AuditFull, CAPACITY};
 pub use event::Event;
 pub use file::{MAX_LINE, segments, tail_lines};
+pub use hash::{GENESIS, Hash, digest, hex};
 pub use input::input_digest;
-pub use log::{AuditError, AuditFull, AuditLog, AuditWriter, CAPACITY, Space, Stats};
+pub use log::{AuditLog, AuditWriter};
 pub use message::message;
 pub use record::{Record, Verdict};
+pub use shared::Stats;
+pub use space::Space;

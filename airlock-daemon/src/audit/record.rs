@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Hash;
 use super::event::Event;
-use crate::pipeline::Stage;
+use super::hash::Hash;
+use crate::stage::Stage;
 
 /// The longest text a field keeps, in characters. A longer text is cut and ends in `…`.
 const MAX_TEXT: usize = 256;

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use super::log::Space;
-
 /// A reserve is never more than this part of the file system.
 const PART: u64 = 20;
 
@@ -31,6 +29,19 @@ fn judge(free: u64, size: u64, reserve: u64) -> Space {
     } else {
         Space::Gone
     }
+}
+
+/// Room on the file system of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// More than the reserve is left.
+    #[default]
+    Plenty,
+    /// Less: refusals of nobody are counted, not written.
+    Low,
+    /// Less than half of it: nothing is accepted that would have to be written.
+    Gone,
 }
 
 #[cfg(test)]

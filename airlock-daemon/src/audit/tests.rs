@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::chain::digest;
 use super::file::{Segments, Store};
+use super::hash::digest;
 use super::verify::{Report, verify};
 use super::*;
 use crate::config::schema;

@@ -10,79 +10,21 @@ pub mod journal;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-
-use super::chain::{Chain, GENESIS, Hash, digest};
+use super::chain::Chain;
 use super::file::{MAX_LINE, first_seq, is_locked, segments};
+use super::hash::{GENESIS, Hash, digest};
+use super::line::{Parsed, parse_line};
 pub use finding::{Doubt, Finding, Place};
 
 /// How many findings are kept; more are only counted.
 const MAX_FINDINGS: usize = 100;
 /// How often the unfinished last line of a log in use is read again before it counts as cut.
 const TAIL_RETRIES: u32 = 100;
-
-/// The members that every line must have; everything else in it is covered by the hash.
-#[derive(Debug, Deserialize)]
-struct Fields<'a> {
-    v: u64,
-    seq: u64,
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-    #[serde(borrow)]
-    event: Cow<'a, str>,
-    lost: Option<u64>,
-    #[serde(borrow)]
-    prev: Cow<'a, str>,
-}
-
-/// A line that is a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parsed {
-    /// Its number.
-    pub seq: u64,
-    /// Its time.
-    pub time: SystemTime,
-    /// Its hash of the line before.
-    pub prev: Hash,
-    /// For a `gap` record, how many records it says are missing.
-    pub gap: Option<u64>,
-}
-
-/// Reads a line (without its newline) as a record; the error says what is wrong with it.
-pub fn parse_line(line: &[u8]) -> Result<Parsed, String> {
-    let fields: Fields = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-    if fields.v != 1 {
-        return Err(format!("version {} is unknown to this airlock", fields.v));
-    }
-    let time = humantime::parse_rfc3339(&fields.time).map_err(|_| "its time is not RFC 3339".to_owned())?;
-    let prev = parse_hash(&fields.prev).ok_or("prev is not 64 lower-case hexadecimal digits")?;
-    let gap = (fields.event == "gap").then(|| fields.lost.unwrap_or(0));
-    Ok(Parsed { seq: fields.seq, time, prev, gap })
-}
-
-/// Reads 64 lower-case hexadecimal digits.
-pub fn parse_hash(text: &str) -> Option<Hash> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let mut hash = GENESIS;
-    if pairs.len() != hash.len() {
-        return None;
-    }
-    for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(hash)
-}
 
 /// The verdict on a whole log.
 #[derive(Debug, Default)]

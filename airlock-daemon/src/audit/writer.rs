@@ -10,12 +10,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::Chain;
+use super::error::AuditError;
 use super::event::Event;
 use super::file::Store;
 use super::forward::Forwarder;
 use super::line;
-use super::log::{AuditError, First, Shared, Space};
 use super::record::{Bounded, Record};
+use super::shared::Shared;
+use super::space::Space;
 use super::spool::{Freed, Slot, Spool};
 
 /// A batch ends at this many records or bytes.
@@ -285,3 +287,6 @@ impl Writer {
         Ok(())
     }
 }
+
+/// A record that is stored first: where it is in the spool, if it is, and when it was made.
+pub(super) type First = (Option<Slot>, SystemTime, Record);

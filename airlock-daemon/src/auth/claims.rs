@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::audience::{Audience, Reach};
 use super::binding::Binding;
 use super::error::{Quoted, TokenError};
-use super::lookup::{bad, is_here, list, scopes, text};
+use super::lookup::{bad, is_here, list, scopes, seconds, text};
 use super::principal::{Bearer, Principal};
 use crate::config::schema;
 
@@ -152,28 +152,6 @@ fn foreign_mark(claims: &Map<String, Value>, id_tokens: bool) -> Option<&'static
         _ => {}
     }
     MARKS.into_iter().find(|mark| !id_tokens && claims.contains_key(*mark))
-}
-
-/// A `NumericDate` (RFC 7519 section 2) in whole seconds; fractions are cut off.
-pub(crate) fn seconds(claims: &Map<String, Value>, claim: &str) -> Result<Option<u64>, TokenError> {
-    /// 2^53: below it a float holds every whole second exactly.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let number = match claims.get(claim) {
-        None => return Ok(None),
-        Some(Value::Number(number)) => number,
-        Some(_) => return Err(bad(claim, "not a number")),
-    };
-    if let Some(whole) = number.as_u64() {
-        return Ok(Some(whole));
-    }
-    match number.as_f64() {
-        Some(value) if (0.0..EXACT).contains(&value) => {
-            // In range by the guard, and the fraction is meant to go.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            Ok(Some(value as u64))
-        }
-        _ => Err(bad(claim, "not a time since 1970")),
-    }
 }
 
 #[cfg(test)]

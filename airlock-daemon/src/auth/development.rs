@@ -163,23 +163,6 @@ impl DevelopmentIssuer {
         }
     }
 
-    /// Answers requests until it is dropped. Belongs on the control thread (a tokio runtime with I/O and
-    /// time).
-    ///
-    /// # Errors
-    /// It is already running, or the listener cannot be used.
-    pub async fn run(self: Arc<Self>) -> Result<(), DevelopmentError> {
-        let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let listener = taken.ok_or(DevelopmentError::AlreadyRunning)?;
-        let listener = tokio::net::TcpListener::from_std(listener)
-            .map_err(|cause| DevelopmentError::Listen { address: self.address, cause })?;
-        tracing::warn!(
-            issuer = self.url(),
-            "the development issuer gives a token to anybody on this host who asks"
-        );
-        server::serve(self, listener).await
-    }
-
     /// A signed access token (RFC 9068).
     ///
     /// # Errors

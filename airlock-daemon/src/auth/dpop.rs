@@ -10,17 +10,16 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::jwk::Jwk;
-use super::jwt::{self, Unverified};
+use super::jwt::Unverified;
 use super::principal::Identity;
+use super::proof_error::{ProofError, WINDOW_SECS};
 use super::replay::{Replay, Seen};
-use super::{AuthSetupError, algorithm};
+use super::{AuthSetupError, algorithm, jwt};
 
 /// Longer proofs are refused before anything is decoded.
 const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// Longest `jti` in bytes.
 const MAX_ID_BYTES: usize = 256;
-/// How far `iat` may be from now, in seconds: a proof is made for one request, and clocks differ.
-const WINDOW_SECS: u64 = 120;
 /// How long one nonce is given out, in seconds; it is taken as long again.
 const NONCE_SECS: u64 = 120;
 /// Bytes of the time in a nonce.
@@ -33,78 +32,6 @@ const CODE: usize = 16;
 const REFUSED_MEMBERS: [&str; 6] = ["crit", "b64", "jku", "x5u", "x5c", "x5t"];
 /// Members of a key that nobody else may know (RFC 7518 section 6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
-/// Why a proof is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProofError {
-    /// There is none, or more than one.
-    #[error("the request does not have exactly one `DPoP` header")]
-    Missing,
-    /// Not a JWS of the right type by a public key of its own.
-    #[error("malformed proof: {0}")]
-    Malformed(String),
-    /// The proof is by another key than the one that the token is bound to.
-    #[error("the proof is by another key than the one of the token")]
-    WrongKey,
-    /// The signature is not by the key that the proof names.
-    #[error("the signature of the proof does not verify")]
-    BadSignature,
-    /// It was made for another request.
-    #[error("the proof is for another request: `{claim}` should be {expected}")]
-    WrongRequest {
-        /// `htm`, `htu` or `ath`.
-        claim: &'static str,
-        /// The value that is expected.
-        expected: String,
-    },
-    /// `iat` is too far from now.
-    #[error("the proof was made {seconds} s before or after now, at most {} s are accepted", WINDOW_SECS)]
-    WrongTime {
-        /// Seconds between `iat` and now.
-        seconds: u64,
-    },
-    /// There is no nonce of this host in it, or one that is too old.
-    #[error("the proof has no nonce of this host, or an old one")]
-    NonceNeeded,
-    /// The same proof came before.
-    #[error("the proof was used before")]
-    Replayed,
-    /// More proofs of one key, or of all, than can be remembered.
-    #[error("more proofs than can be remembered came within {} s", WINDOW_SECS)]
-    TooMany,
-}
-
-impl ProofError {
-    /// A short sentence for the client.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
-            Self::Missing => "The access token is bound to a key: send exactly one DPoP header with a proof.",
-            Self::Malformed(_) => "The DPoP proof is malformed.",
-            Self::WrongKey => "The DPoP proof is by another key than the one of the access token.",
-            Self::BadSignature => "The signature of the DPoP proof is not valid.",
-            Self::WrongRequest { claim: "htm", .. } => "The DPoP proof is for another method (htm).",
-            Self::WrongRequest { claim: "htu", .. } => "The DPoP proof is for another URL (htu).",
-            Self::WrongRequest { .. } => "The DPoP proof is for another access token (ath).",
-            Self::WrongTime { .. } => "The DPoP proof was not made just now (iat).",
-            Self::NonceNeeded => "The DPoP proof needs the nonce of the DPoP-Nonce header.",
-            Self::Replayed => "The DPoP proof was used before.",
-            Self::TooMany => "Too many DPoP proofs came within a short time.",
-        }
-    }
-
-    /// The `error` of `WWW-Authenticate` (RFC 9449 sections 7.1 and 9).
-    pub(crate) fn error_code(&self) -> &'static str {
-        match self {
-            Self::NonceNeeded => "use_dpop_nonce",
-            _ => "invalid_dpop_proof",
-        }
-    }
-
-    /// True where it is what somebody sends who does not have the key.
-    pub(crate) fn is_guess(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::WrongKey | Self::BadSignature)
-    }
-}
 
 /// The request that a proof must be about.
 #[derive(Clone, Copy)]
@@ -264,7 +191,7 @@ fn text(claims: &Map<String, Value>, claim: &str) -> Result<String, ProofError> 
 
 /// `iat` in whole seconds.
 fn made_at(claims: &Map<String, Value>) -> Result<u64, ProofError> {
-    match super::claims::seconds(claims, "iat") {
+    match super::lookup::seconds(claims, "iat") {
         Ok(Some(made)) => Ok(made),
         _ => Err(ProofError::Malformed("`iat` is missing, or no time".into())),
     }

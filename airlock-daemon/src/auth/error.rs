@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::dpop::ProofError;
+use super::proof_error::ProofError;
 
 /// Why a bearer token is refused.
 ///

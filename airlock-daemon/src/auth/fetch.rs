@@ -15,7 +15,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::coding::{Broken, IDENTITY, decoded};
+use crate::coding::broken::Broken;
+use crate::coding::{IDENTITY, decoded};
 
 use super::guard::{Resolver, Zone};
 

@@ -105,6 +105,28 @@ pub(crate) fn is_here(claims: &Map<String, Value>, claim: &str) -> Result<(), To
     }
 }
 
+/// A `NumericDate` (RFC 7519 section 2) in whole seconds; fractions are cut off.
+pub(crate) fn seconds(claims: &Map<String, Value>, claim: &str) -> Result<Option<u64>, TokenError> {
+    /// 2^53: below it a float holds every whole second exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = match claims.get(claim) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(bad(claim, "not a number")),
+    };
+    if let Some(whole) = number.as_u64() {
+        return Ok(Some(whole));
+    }
+    match number.as_f64() {
+        Some(value) if (0.0..EXACT).contains(&value) => {
+            // In range by the guard, and the fraction is meant to go.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Ok(Some(value as u64))
+        }
+        _ => Err(bad(claim, "not a time since 1970")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

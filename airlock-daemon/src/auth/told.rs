@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::observe::seldom::Seldom;
 
-use super::dpop::ProofError;
 use super::error::TokenError;
+use super::proof_error::ProofError;
 
 /// The refusals that have been told. There is one entry for each issuer and kind of error at most.
 #[derive(Debug, Default)]

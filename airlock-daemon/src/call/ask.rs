@@ -8,15 +8,15 @@ use serde_json::value::RawValue;
 use crate::audit::Event;
 use crate::mcp::client::ELICIT;
 use crate::mcp::error::code;
-use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
-use crate::mcp::strict;
+use crate::mcp::{jsonrpc, strict};
 use crate::upstream::ask::Answered;
 use crate::upstream::pool::Upstream;
 
-use crate::pipeline::authorize::{Wish, authorize};
+use crate::pipeline::authorize::authorize;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
+use crate::pipeline::wish::Wish;
 use crate::pipeline::{Gateway, Refusal, decode, record};
 
 /// Why a client is not asked.

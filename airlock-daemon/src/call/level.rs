@@ -14,7 +14,8 @@ use crate::pipeline::asked::Asked;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::table::SET_LEVEL;
-use crate::pipeline::{Gateway, Refusal, Stage, admit, upstream};
+use crate::pipeline::{Gateway, Refusal, admit, upstream};
+use crate::stage::Stage;
 
 /// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.
 ///

@@ -13,23 +13,25 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
-use crate::upstream::driver::{self, Facts};
+use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::Takes;
+use crate::upstream::facts::Facts;
 use crate::upstream::listed::Walk;
 use crate::upstream::pool::Upstream;
+use crate::upstream::reply::Takes;
 use crate::upstream::schemas::Page;
 
 use crate::pipeline::asked::Asked;
-use crate::pipeline::authorize::{Wish, permits};
+use crate::pipeline::authorize::permits;
 use crate::pipeline::brought::Leads;
 use crate::pipeline::kind::{List, Noun, offered};
 use crate::pipeline::requester::Requester;
-use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::route::Endpoint;
 use crate::pipeline::safe_names::Shown;
 use crate::pipeline::seal::Purpose;
 use crate::pipeline::task::Ids;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, naming, upstream};
+use crate::pipeline::wish::Wish;
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, naming, route, upstream};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";

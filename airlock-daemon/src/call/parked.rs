@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::auth::principal::Identity;
-use crate::limits::budget::{Charge, Holding, What};
+use crate::limits::budget::Charge;
+use crate::limits::budget::level::{Holding, What};
 use crate::limits::fair::{Places, Seat, Shares};
 use crate::upstream::ask::Ask;
 use crate::upstream::error::{How, UpstreamError};

@@ -6,19 +6,20 @@ use tokio::time::timeout_at;
 
 use crate::mcp::client::{ELICIT, ROOTS};
 use crate::mcp::error::code;
-use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
-use crate::mcp::strict;
+use crate::mcp::{jsonrpc, strict};
 use crate::pipeline::state::State;
 use crate::upstream::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Takes};
+use crate::upstream::handle::Pending;
+use crate::upstream::reply::Takes;
 
-use super::ask::{self, Unasked};
-use super::required::{self, ROUNDS, Required};
+use super::ask::Unasked;
+use super::required::{ROUNDS, Required};
 use super::running::{Event, Running};
 use super::talk::{Question, Round, To};
+use super::{ask, required};
 
 /// The code of the error that sends a client to a URL, as written.
 const URL_REQUIRED: &str = "-32042";

@@ -17,13 +17,14 @@ use crate::mcp::revision::Era;
 use crate::upstream::ask::{Answered, Ask};
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Reply};
+use crate::upstream::handle::Pending;
 use crate::upstream::pool::Upstream;
+use crate::upstream::reply::Reply;
 
 use super::open::{Open, failed};
-use super::rewrite;
 use super::talk::{Question, Talk};
-use super::written::{self, Said, Writer, Writing};
+use super::written::{Said, Shape, Writer, Writing};
+use super::{rewrite, written};
 use crate::pipeline::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
@@ -59,9 +60,6 @@ pub enum Event {
     /// The upstream failed.
     Failed(UpstreamError),
 }
-
-/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
-pub type Shape = fn(String, Era) -> Result<String, String>;
 
 /// A call that was let through and is under way.
 pub struct Running {

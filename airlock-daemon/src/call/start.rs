@@ -13,21 +13,23 @@ use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
 use crate::upstream::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::link::{Pending, Takes};
+use crate::upstream::handle::Pending;
 use crate::upstream::pool::Upstream;
+use crate::upstream::reply::Takes;
 
 use super::open::{Open, failed};
 use super::parked::Resumed;
 use super::required;
-pub use super::running::{Cancellation, Event, Running, Shape};
+pub use super::running::{Cancellation, Event, Running};
+pub use super::written::Shape;
 use crate::pipeline::asked::Asked;
 use crate::pipeline::brought::Leads;
 use crate::pipeline::kind::{Call, Noun, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::route::{self, Endpoint};
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, task, upstream};
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, route, task, upstream};
 
 /// A call that was let through: one that begins, or one that goes on where it was parked.
 #[allow(

@@ -9,9 +9,8 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::required::{self, Required};
-use super::running::Shape;
-use super::{ask, rewrite};
+use super::required::Required;
+use super::{ask, required, rewrite};
 use crate::pipeline::Gateway;
 use crate::pipeline::kind::{Call, Tasks};
 use crate::pipeline::requester::Requester;
@@ -102,3 +101,6 @@ impl Writer<'_> {
         Ok(())
     }
 }
+
+/// Writes an upstream's result as the client's era wants it; an error says what is wrong with the result.
+pub type Shape = fn(String, Era) -> Result<String, String>;

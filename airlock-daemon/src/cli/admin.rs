@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// Configuration file of the running daemon; its `observability.admin_listen` is asked.
-    #[arg(long, default_value = super::DEFAULT_CONFIG, conflicts_with = "socket")]
+    #[arg(long, default_value = super::defaults::DEFAULT_CONFIG, conflicts_with = "socket")]
     config: PathBuf,
     /// The socket of the admin interface.
     #[arg(long)]
@@ -80,7 +80,8 @@ fn from_config(path: &Path) -> Result<PathBuf, String> {
     let text = match std::fs::read_to_string(path) {
         // A daemon whose configuration is elsewhere may listen here all the same.
         Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(super::DEFAULT_CONFIG) =>
+            if error.kind() == std::io::ErrorKind::NotFound
+                && path == Path::new(super::defaults::DEFAULT_CONFIG) =>
         {
             return Ok(PathBuf::from(AdminListen::DEFAULT));
         }

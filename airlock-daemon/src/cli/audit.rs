@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use crate::audit::verify::{self, Report, journal};
-use crate::audit::{Hash, hex, tail_lines};
+use crate::audit::verify::{Report, journal};
+use crate::audit::{Hash, hash, hex, tail_lines, verify};
 use crate::observe::escape::printable;
 
 /// The log was read, and something in it is in doubt.
@@ -30,7 +30,7 @@ enum Command {
     /// read.
     Verify {
         /// The audit directory (`audit.dir`).
-        #[arg(long, default_value = super::DEFAULT_AUDIT_DIR)]
+        #[arg(long, default_value = super::defaults::DEFAULT_AUDIT_DIR)]
         dir: PathBuf,
         /// A head printed by an earlier run: the log must still contain that line.
         #[arg(long, value_name = "SHA256", value_parser = parse_head)]
@@ -46,7 +46,7 @@ enum Command {
     /// Print the last records as a table.
     Tail {
         /// The audit directory (`audit.dir`).
-        #[arg(long, default_value = super::DEFAULT_AUDIT_DIR)]
+        #[arg(long, default_value = super::defaults::DEFAULT_AUDIT_DIR)]
         dir: PathBuf,
         /// How many.
         #[arg(short = 'n', long = "lines", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_TAIL))]
@@ -55,7 +55,7 @@ enum Command {
 }
 
 fn parse_head(text: &str) -> Result<Hash, String> {
-    verify::parse_hash(text).ok_or_else(|| "expected 64 lower-case hexadecimal digits".to_owned())
+    hash::parse_hash(text).ok_or_else(|| "expected 64 lower-case hexadecimal digits".to_owned())
 }
 
 /// Runs the command.
@@ -263,7 +263,7 @@ mod tests {
             method: Some("tools/call".into()),
             target: Some("read_file".into()),
             decision: Some(Verdict::Deny),
-            stage: Some(crate::pipeline::Stage::Authorize),
+            stage: Some(crate::stage::Stage::Authorize),
             rule_id: Some("no-writes".into()),
             reason: Some("readers may not write".into()),
             status: Some(403),
@@ -291,7 +291,7 @@ mod tests {
         let (code, out, _) = verified(dir.path(), None);
         assert_eq!(code, 0);
         assert!(out.starts_with("3 records in 1 segment, seq 0..2, chain intact, head "), "{out}");
-        let head = verify::parse_hash(out.trim_end().rsplit(' ').next().unwrap()).unwrap();
+        let head = hash::parse_hash(out.trim_end().rsplit(' ').next().unwrap()).unwrap();
         assert_eq!(verified(dir.path(), Some(head)).0, 0);
         let (code, out, _) = verified(dir.path(), Some([7; 32]));
         assert_eq!(code, 1);

@@ -13,18 +13,18 @@ const EVERY: Duration = Duration::from_secs(3);
 
 /// Says what is in use at the start.
 pub(super) fn introduce(tls: &Tls, metrics: &Metrics) {
-    let days = metrics.certificate_days(tls.days_left());
+    let days = metrics.edge.certificate_days(tls.days_left());
     tracing::info!(days_left = days, "TLS on all TCP listeners");
     warn(tls, days);
 }
 
 /// Looks at the files for ever.
 pub(super) async fn watch(tls: Arc<Tls>, metrics: Arc<Metrics>) {
-    let mut last_days = metrics.certificate_days(tls.days_left());
+    let mut last_days = metrics.edge.certificate_days(tls.days_left());
     loop {
         tokio::time::sleep(EVERY).await;
         look(&tls, &metrics, false).await;
-        let days = metrics.certificate_days(tls.days_left());
+        let days = metrics.edge.certificate_days(tls.days_left());
         if days != last_days {
             warn(&tls, days);
             last_days = days;
@@ -39,11 +39,11 @@ pub(super) async fn look(tls: &Arc<Tls>, metrics: &Metrics, at_once: bool) {
         Ok(Reloaded::Same) if at_once => tracing::info!("reload: the certificate on disk is the one in use"),
         Ok(Reloaded::Same | Reloaded::Unsettled) => {}
         Ok(Reloaded::Changed) => {
-            let days = metrics.certificate_days(tls.days_left());
+            let days = metrics.edge.certificate_days(tls.days_left());
             tracing::info!(days_left = days, "new connections get another certificate");
         }
         Ok(Reloaded::Refused(fault)) => {
-            metrics.certificate_refused();
+            metrics.edge.certificate_refused();
             tracing::error!(
                 "the certificate in use stays, since the files on disk are not good: server.tls.{fault}"
             );

@@ -15,7 +15,7 @@ const INVALID: u8 = 1;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = super::defaults::DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// Do not look at what the file names on this host (programs, users, directories, ports): for a check
     /// elsewhere, as in CI.

@@ -79,7 +79,9 @@ pub fn run(args: Args) -> ExitCode {
 fn read(path: Option<&Path>) -> Result<Config, String> {
     let path = match path {
         Some(path) => path,
-        None if Path::new(super::DEFAULT_CONFIG).exists() => Path::new(super::DEFAULT_CONFIG),
+        None if Path::new(super::defaults::DEFAULT_CONFIG).exists() => {
+            Path::new(super::defaults::DEFAULT_CONFIG)
+        }
         None => return Ok(Config::default()),
     };
     config::load(path).map_err(|diagnostics| diagnostics.to_string())

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod block;
 mod certificates;
 pub mod check;
+mod defaults;
 pub mod kernel;
 pub mod policy;
 mod print;
@@ -19,12 +20,6 @@ pub mod vet;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-/// Where every command looks for the configuration when none is named.
-const DEFAULT_CONFIG: &str = "/etc/airlock/airlock.yaml";
-
-/// Where every command looks for the audit log when no directory is named: the default of `audit.dir`.
-const DEFAULT_AUDIT_DIR: &str = "/var/lib/airlock/audit";
 
 /// The door through which agents outside use MCP servers inside.
 #[derive(Debug, Parser)]
@@ -81,6 +76,8 @@ pub fn run() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::defaults::DEFAULT_AUDIT_DIR;
+    use crate::cli::defaults::DEFAULT_CONFIG;
     use crate::config::schema::Config;
 
     #[test]

@@ -4,15 +4,16 @@
 mod closed;
 mod crew;
 mod development;
+mod failure;
 mod house;
 mod housekeeping;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::crew::Crew;
+use self::failure::Failure;
 use self::house::House;
 use self::housekeeping::{Side, Signals, keep_house};
 use super::print;
@@ -20,7 +21,8 @@ use crate::audit::{Event, Record};
 use crate::config::schema::Config;
 use crate::config::{self, OnDisk};
 use crate::kernel::keep_for_start;
-use crate::kernel::spawner::{Spawner, Table};
+use crate::kernel::spawner::Spawner;
+use crate::kernel::spawner::table::Table;
 use crate::observe::{logging, notify};
 use crate::policy::vet::WORKER_STACK;
 use crate::runtime::allocator;
@@ -32,11 +34,9 @@ use crate::upstream::stdio::startable;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, default_value = super::DEFAULT_CONFIG)]
+    #[arg(long, default_value = super::defaults::DEFAULT_CONFIG)]
     config: PathBuf,
 }
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::Method;
 use serde_json::Value;
 
-use crate::observe::age::Age;
+use crate::config::age::Age;
 use crate::observe::escape::printable_json;
 
-use super::admin::{self, Common, text};
-use super::print;
+use super::admin::{Common, text};
+use super::{admin, print};
 
 /// Shows how the running daemon is.
 #[derive(Debug, clap::Args)]

@@ -17,7 +17,7 @@ use super::print;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration file of the running daemon; its `auth.development_issuer.listen` is asked.
-    #[arg(long, default_value = super::DEFAULT_CONFIG, conflicts_with = "issuer")]
+    #[arg(long, default_value = crate::cli::defaults::DEFAULT_CONFIG, conflicts_with = "issuer")]
     config: PathBuf,
     /// URL of the development issuer, such as <http://127.0.0.1:9000>.
     #[arg(long)]
@@ -243,7 +243,7 @@ mod tests {
             let problem = token(&args(&[&words[..], &["--subject", "alice"]].concat())).expect_err(expected);
             assert!(problem.contains(expected), "{words:?}: {problem}");
         }
-        assert_eq!(args(&["--subject", "alice"]).config, PathBuf::from(crate::cli::DEFAULT_CONFIG));
+        assert_eq!(args(&["--subject", "alice"]).config, PathBuf::from(crate::cli::defaults::DEFAULT_CONFIG));
         assert!(Cli::try_parse_from(["token", "--issuer", "http://127.0.0.1:1"]).is_err(), "nobody");
     }
 }

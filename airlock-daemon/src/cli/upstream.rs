@@ -43,7 +43,7 @@ enum UpstreamCommand {
         /// Its name in the configuration.
         name: String,
         /// The configuration file.
-        #[arg(long, default_value = super::DEFAULT_CONFIG)]
+        #[arg(long, default_value = super::defaults::DEFAULT_CONFIG)]
         config: PathBuf,
     },
 }

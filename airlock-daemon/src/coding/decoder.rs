@@ -5,7 +5,7 @@ use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::zstd::params::DParameter;
 use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 
-use super::Broken;
+use super::broken::Broken;
 
 /// Most bytes of one decoded piece.
 const PIECE: usize = 32 * 1024;

@@ -1,22 +1,18 @@
 //! From text to a checked configuration: every mistake is collected, none hides another.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize as _;
 
 use super::de::{Cause, Fault, Reader, nearest, one_of};
 use super::diagnostics::{Diagnostic, Diagnostics, Issue};
-use super::exposed::exposed_with_way;
-use super::on_disk::OnDisk;
-use super::parse;
+use super::read::{MAX_BYTES, read, text, too_large};
 use super::schema::Config;
-use super::tree::{self, Blank, Entry, Kind, Node, NodeId, brief};
-use super::validate::{self, Files, Host};
+use super::tree::{Blank, Entry, Kind, Node, NodeId, brief};
+use super::validate::Host;
+use super::{parse, tree, validate};
+use crate::config::validate::checks::Files;
 
-/// Largest configuration file in bytes.
-pub const MAX_BYTES: usize = 1 << 20;
 /// Most mistakes that are told at once.
 pub const MAX_DIAGNOSTICS: usize = 100;
 /// Bound of the retries: a mistake takes one, and what must be pretended in its place a few more.
@@ -28,25 +24,7 @@ const MAX_ATTEMPTS: usize = 20 * MAX_DIAGNOSTICS;
 /// # Errors
 /// All mistakes at once, each with place, reason and remedy.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    load_from_disk(path).map(|(config, _)| config)
-}
-
-/// The same with what the file is to be compared with later.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_from_disk(path: &Path) -> Result<(Config, OnDisk), Diagnostics> {
-    let text = text(path)?;
-    let config = checked(&path.display().to_string(), &text, Files::Check)?;
-    Ok((config, OnDisk::new(path, &text)))
-}
-
-/// The text of a configuration file that nobody may write who should not.
-///
-/// # Errors
-/// The one mistake that the file as such has.
-pub(super) fn text(path: &Path) -> Result<String, Diagnostics> {
-    read(path, &path.display().to_string())
+    checked(&path.display().to_string(), &text(path)?, Files::Check)
 }
 
 /// Reads and checks a configuration given as text; looks at no other file. `name` stands for it in messages.
@@ -73,55 +51,7 @@ pub fn advise(path: &Path, config: &Config, host: Option<&Host<'_>>) -> Vec<Diag
     told.entries().iter().cloned().map(Diagnostic::as_warning).collect()
 }
 
-fn read(path: &Path, name: &str) -> Result<String, Diagnostics> {
-    let unreadable = |error: std::io::Error| {
-        let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "create it, or name the right one with `--config FILE`",
-            std::io::ErrorKind::PermissionDenied => "let the user that runs Airlock read it",
-            std::io::ErrorKind::IsADirectory => "name the file, not its directory",
-            _ => "check the file and its file system",
-        };
-        let message = format!("cannot read the configuration: {error}");
-        Diagnostics::single(Diagnostic::of_file(name, message, "a readable file", help))
-    };
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that is too large without reading all of it.
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > MAX_BYTES {
-        return Err(too_large(name));
-    }
-    if let Some(found) = exposed_with_way(path) {
-        let expected = "one that only its owner, or a group, may write";
-        return Err(Diagnostics::single(Diagnostic::of_file(
-            name,
-            found.to_string(),
-            expected,
-            found.remedy(),
-        )));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = memchr::memchr_iter(b'\n', valid).count() + 1;
-        Diagnostics::single(Diagnostic::of_file(
-            name,
-            format!("the configuration is not UTF-8 text: line {line} holds other bytes"),
-            "UTF-8",
-            "save the file as UTF-8",
-        ))
-    })
-}
-
-fn too_large(name: &str) -> Diagnostics {
-    Diagnostics::single(Diagnostic::of_file(
-        name,
-        "the configuration is too large",
-        format!("at most {MAX_BYTES} bytes"),
-        "name the configuration, not another file; data of the policy belongs beside the policy",
-    ))
-}
-
-fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> {
+pub(super) fn checked(name: &str, text: &str, files: Files) -> Result<Config, Diagnostics> {
     let mut parsed = parse::parse(text);
     let mut config = None;
     if let Some(root) = &mut parsed.root {

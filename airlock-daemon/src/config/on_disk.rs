@@ -4,8 +4,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::load;
-use crate::observe::age::Age;
+use super::diagnostics::Diagnostics;
+use super::load::checked;
+use super::read::text;
+use super::schema::Config;
+use super::{load, read};
+use crate::config::age::Age;
+use crate::config::validate::checks::Files;
 
 /// A file as it was when it was read.
 #[derive(Debug, Clone)]
@@ -23,7 +28,7 @@ impl OnDisk {
     /// Reads the file.
     pub fn drift(&self) -> Option<String> {
         let shown = self.path.display();
-        let text = match load::text(&self.path) {
+        let text = match read::text(&self.path) {
             Ok(text) => text,
             Err(mistakes) => {
                 let why =
@@ -46,6 +51,16 @@ impl OnDisk {
             )
         })
     }
+}
+
+/// The same with what the file is to be compared with later.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from_disk(path: &Path) -> Result<(Config, OnDisk), Diagnostics> {
+    let text = text(path)?;
+    let config = checked(&path.display().to_string(), &text, Files::Check)?;
+    Ok((config, OnDisk::new(path, &text)))
 }
 
 #[cfg(test)]

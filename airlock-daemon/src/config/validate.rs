@@ -2,6 +2,7 @@
 
 mod advice;
 mod auth;
+pub(super) mod checks;
 mod credential;
 mod dial_in;
 mod files;
@@ -12,29 +13,15 @@ mod server;
 mod shares;
 mod upstreams;
 
-use std::time::Duration;
-
 #[cfg(not(development_issuer))]
 pub(crate) use self::auth::NO_DEVELOPMENT_ISSUER;
 pub use self::host::Host;
-use super::diagnostics::{Issue, Place};
+use super::diagnostics::Issue;
 use super::network::Network;
 use super::schema::{Config, KernelMode, Rung, Seal};
-use super::tree::{Located, Node, Step};
-use super::units::Period;
+use super::tree::Node;
 
-/// The leave to look at the files and directories that the configuration names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Files {
-    Check,
-    Ignore,
-}
-
-/// The way from the root to a value: `at!["upstreams", 2, "type"]`.
-macro_rules! at {
-    ($($step:expr),* $(,)?) => { &[$($crate::config::tree::Step::from($step)),*] };
-}
-use at;
+use self::checks::{Checks, Files, at};
 
 /// All mistakes of `config`, which was read from the tree at `root`.
 pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
@@ -67,60 +54,6 @@ pub(super) fn advise(config: &Config, root: &Node, host: Option<&Host<'_>>) -> V
         host::check(config, host, &mut checks);
     }
     checks.issues
-}
-
-/// Collects issues and finds their places.
-struct Checks<'t> {
-    root: &'t Node,
-    issues: Vec<Issue>,
-}
-
-impl Checks<'_> {
-    /// Reports the value at `path`, unless something there was reported before.
-    fn value(&mut self, path: &[Step<'_>], message: impl Into<String>, expected: &str, help: &str) {
-        if let Located::At { key, value, whole } = self.root.locate(path) {
-            let at = if whole { value } else { key.unwrap_or(value) };
-            self.report(at, message.into(), expected, help);
-        }
-    }
-
-    /// Reports the key at `path`, unless something there was reported before.
-    fn key(&mut self, path: &[Step<'_>], message: impl Into<String>, expected: &str, help: &str) {
-        if let Located::At { key, value, .. } = self.root.locate(path) {
-            self.report(key.unwrap_or(value), message.into(), expected, help);
-        }
-    }
-
-    fn report(&mut self, at: Place, message: String, expected: &str, help: &str) {
-        self.issues.push(Issue::new(at, message).expected(expected).help(help));
-    }
-
-    /// True where what was read at `path` is what the file says, or its default, and not a stand-in for a
-    /// mistake.
-    fn known(&self, path: &[Step<'_>]) -> bool {
-        !matches!(self.root.locate(path), Located::Blank)
-    }
-
-    /// Where `path` is written, for a sentence: `line 7`, or `its default`.
-    fn whereabouts(&self, path: &[Step<'_>]) -> String {
-        self.line(path).map_or_else(|| "its default".to_owned(), |line| format!("line {line}"))
-    }
-
-    /// The line on which a value stands; `None` where the file does not have it.
-    fn line(&self, path: &[Step<'_>]) -> Option<usize> {
-        match self.root.locate(path) {
-            Located::At { value, whole: true, .. } => Some(value.line),
-            _ => None,
-        }
-    }
-
-    /// Reports a span of time that is zero.
-    fn not_zero(&mut self, path: &[Step<'_>], name: &str, period: Period) {
-        if period.0 == Duration::ZERO {
-            let message = format!("`{name}` is zero, so nothing would ever be in time");
-            self.value(path, message, "a time above zero, such as `30s`", "write how long it may take");
-        }
-    }
 }
 
 /// Names of hosts, which are compared with `Host` without its port.

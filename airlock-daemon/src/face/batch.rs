@@ -15,10 +15,8 @@ use crate::auth::principal::Principal;
 use crate::call::start::{Event, Running};
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
-use crate::mcp::revision::Revision;
 use crate::pipeline::{Gateway, Refusal, limit};
 
-use super::legacy::Legacy;
 use super::outbox::Outbox;
 use super::reply::{self, Reply, SILENCE};
 use super::session::Served;
@@ -90,13 +88,6 @@ impl Voice {
             outbox
         };
         self.outbox.get_or_init(open).as_ref()
-    }
-}
-
-impl Legacy<'_> {
-    /// The session of the request, where its revision has batches.
-    pub fn takes_batches(&self) -> Option<Served> {
-        self.session().ok().filter(|session| session.revision == Revision::V20250326)
     }
 }
 

@@ -11,24 +11,30 @@ use tokio::time::{sleep, timeout};
 use crate::call::ask;
 use crate::call::running::draining;
 use crate::call::subscribe::{EACH, SUBSCRIBE};
-use crate::limits::budget::{Account, Charge, What};
+use crate::limits::budget::level::What;
+use crate::limits::budget::{Account, Charge};
 use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
 use crate::mcp::uri::wholes;
-use crate::pipeline::authorize::{Wish, permits};
+use crate::pipeline::authorize::permits;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::task::Ids;
+use crate::pipeline::wish::Wish;
 use crate::pipeline::{Gateway, naming};
 use crate::upstream::ask::Answered;
 use crate::upstream::error::{How, UpstreamError};
+use crate::upstream::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
-use crate::upstream::subscription::{Interest, Notice, Subscription};
+use crate::upstream::subscription::Subscription;
 
+use self::kept::{Ears, Order};
 use super::outbox::dropped;
 use super::session::Session;
+
+pub(super) mod kept;
 
 /// Most resources of one server that a session hears of.
 const MAX_WATCHED: usize = 256;
@@ -43,21 +49,6 @@ pub(super) const LISTS: [(&str, &str); 3] = [
 ];
 /// A resource that was subscribed has changed.
 pub(super) const UPDATED: &str = "notifications/resources/updated";
-
-/// Those who listen for a session; with them dropped, the tasks end.
-pub(super) struct Ears {
-    /// For whom: as the client's last token said.
-    who: Requester,
-    each: HashMap<Arc<str>, mpsc::Sender<Order>>,
-    _alive: oneshot::Sender<()>,
-}
-
-/// A change of what is heard of.
-struct Order {
-    uri: String,
-    begins: bool,
-    done: oneshot::Sender<Result<Answered, UpstreamError>>,
-}
 
 /// One server, listened to for one session.
 struct Ear {

@@ -7,33 +7,33 @@ use http::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
 
 use crate::auth::principal::Principal;
-use crate::call::level;
 use crate::call::open::failed;
-use crate::call::start::{self, Cancellation};
-use crate::call::subscribe::{self, Granted, SUBSCRIBE, UNSUBSCRIBE};
+use crate::call::start::Cancellation;
+use crate::call::subscribe::{Granted, SUBSCRIBE, UNSUBSCRIBE};
+use crate::call::{level, start, subscribe};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::envelope::{Envelope, Id};
-use crate::mcp::jsonrpc;
 use crate::mcp::level::Level;
+use crate::mcp::meta::META_LOG_LEVEL;
 use crate::mcp::method::Method;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
+use crate::mcp::{jsonrpc, meta};
 use crate::pipeline::asked::Asked;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::route::Endpoint;
 use crate::pipeline::table::{Kind, SET_LEVEL};
-use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, upstream};
-use crate::upstream::driver::{self, META_LOG_LEVEL};
+use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, route, upstream};
 use crate::upstream::pool::Upstream;
 
 use super::batch::Voice;
-use super::outbox;
-use super::reply::{self, Reply};
+use super::reply::Reply;
 use super::session::{Served, Session};
 use super::sessions::Sessions;
 use super::shape::Shape;
+use super::{outbox, reply};
 
 /// The parts that one request is served with.
 pub struct Legacy<'a> {
@@ -244,7 +244,7 @@ impl Legacy<'_> {
         let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
         let opened = opened.map_err(|unopened| limit::no_session(&unopened, unopened.key()))?;
         if let Some(gone) = opened.instead_of {
-            self.gateway.metrics.session_made_room(gone.share);
+            self.gateway.metrics.limits.session_made_room(gone.share);
             self.gateway.upstreams.end_session(&gone.id);
         }
         let session = opened.session;
@@ -254,7 +254,7 @@ impl Legacy<'_> {
             r#"{{"protocolVersion":{},"capabilities":{},"serverInfo":{}{instructions}}}"#,
             quote(revision.as_str()),
             offer.capabilities,
-            driver::implementation(),
+            meta::implementation(),
         );
         Ok(Reply::Opened(jsonrpc::result(id, &result), Arc::clone(&session.id)))
     }
@@ -305,5 +305,12 @@ fn with_level(params: &mut Object<'_>, level: Level) {
     if let Ok(mut meta) = Object::parse(&original) {
         meta.set(META_LOG_LEVEL, quote(level.as_str()));
         params.set("_meta", meta.write());
+    }
+}
+
+impl Legacy<'_> {
+    /// The session of the request, where its revision has batches.
+    pub fn takes_batches(&self) -> Option<Served> {
+        self.session().ok().filter(|session| session.revision == Revision::V20250326)
     }
 }

@@ -9,23 +9,25 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
-use crate::limits::budget::{Account, Charge, What};
+use crate::limits::budget::level::What;
+use crate::limits::budget::{Account, Charge};
 use crate::limits::kept::Kept;
 use crate::mcp::capability::Capability;
 use crate::mcp::envelope::Id;
-use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::uri::wholes;
+use crate::mcp::{jsonrpc, meta};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::authorize::{Wish, authorize, nothing_to_hear};
+use crate::pipeline::authorize::{authorize, nothing_to_hear};
 use crate::pipeline::kind::Noun;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::wish::Wish;
 use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record};
-use crate::upstream::driver;
+use crate::upstream::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
-use crate::upstream::subscription::{Interest, Notice, Subscription};
+use crate::upstream::subscription::Subscription;
 
 use super::ears::{LISTS, UPDATED, lists_of, may, missed, updated};
 use super::reply::Reply;
@@ -276,7 +278,7 @@ impl Listening {
         let meta = format!(
             r#""_meta":{{"{META_SUBSCRIPTION}":{},"io.modelcontextprotocol/serverInfo":{}}}"#,
             this.id,
-            driver::implementation()
+            meta::implementation()
         );
         let result = jsonrpc::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
         let _ = timeout(PATIENCE, this.client.send(Kept::anyway(&this.account, result))).await;

@@ -9,6 +9,7 @@ pub mod modern;
 pub mod outbox;
 pub mod reply;
 pub mod session;
+mod session_streams;
 pub mod sessions;
 pub mod shape;
 mod streams;
@@ -19,17 +20,18 @@ use crate::auth::principal::Principal;
 use crate::call::running::draining;
 use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::Revision;
-use crate::pipeline::authorize::{Wish, permits};
+use crate::pipeline::authorize::permits;
 use crate::pipeline::route::Endpoint;
+use crate::pipeline::wish::Wish;
 use crate::pipeline::{Context, Gateway, Refusal};
-use crate::upstream::driver::Facts;
+use crate::upstream::facts::Facts;
 use crate::upstream::pool::Upstream;
 
 /// A stream that is opened with a token that is about to expire still says what waits in it.
 const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
-fn until(gateway: &Gateway, principal: &Principal) -> outbox::Until {
+fn until(gateway: &Gateway, principal: &Principal) -> outbox::reader::Until {
     let left = principal.life_left().max(BRIEFLY);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {

@@ -8,22 +8,22 @@ use crate::auth::principal::Principal;
 use crate::call::start;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::envelope::Envelope;
-use crate::mcp::jsonrpc;
 use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
+use crate::mcp::{jsonrpc, meta};
 use crate::pipeline::asked::Asked;
 use crate::pipeline::kind::Tasks;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::revision::{self, Declared};
-use crate::pipeline::route::{self, Endpoint};
+use crate::pipeline::revision::Declared;
+use crate::pipeline::route::Endpoint;
 use crate::pipeline::table::{Kind, SET_LEVEL};
-use crate::pipeline::{Context, Gateway, Refusal, admit};
-use crate::upstream::driver;
+use crate::pipeline::{Context, Gateway, Refusal, admit, revision, route};
 
-use super::listen::{self, LISTEN};
-use super::reply::{self, Reply};
+use super::listen::LISTEN;
+use super::reply::Reply;
 use super::shape::Shape;
+use super::{listen, reply};
 
 /// Serves one request.
 ///
@@ -87,6 +87,6 @@ fn discover(
     Ok(format!(
         r#"{{"resultType":"complete","supportedVersions":[{revisions}],"capabilities":{}{instructions},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{}}}}}"#,
         offer.capabilities,
-        driver::implementation(),
+        meta::implementation(),
     ))
 }

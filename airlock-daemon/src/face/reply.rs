@@ -25,10 +25,11 @@ use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::ask::Ask;
 
-use super::outbox::{Outbox, Reader};
+use super::outbox::Outbox;
 use super::session::Session;
+use super::session_streams::Question;
 use super::shape::Shape;
-use super::streams::Question;
+use crate::face::outbox::reader::Reader;
 
 /// Events that may wait for a slow client on either side of its stream; what a call says beyond them before
 /// its answer is dropped.

@@ -16,14 +16,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::config::schema::AdminListen;
 use crate::config::units::FileMode;
-use crate::runtime::listener::ListenError;
+use crate::runtime::listen_error::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
 
-use super::Service;
 use super::body::{Body, json};
-use super::routes::not_found;
+use super::nowhere::not_found;
 use super::status::Started;
-use super::{blocks, status};
+use super::{Service, blocks, status};
 
 /// Its socket; removed when it is dropped.
 #[derive(Debug)]

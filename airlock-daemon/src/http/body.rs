@@ -14,10 +14,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::config::units::Period;
-use crate::face::outbox::{Frame as Said, Reader};
+use crate::face::outbox::Frame as Said;
+use crate::face::outbox::reader::Reader;
 use crate::limits::kept::{GivenUp, Kept};
 use crate::limits::streams::Places;
-use crate::pipeline::{Refusal, Stage};
+use crate::pipeline::Refusal;
+use crate::stage::Stage;
 
 /// How often a silent stream says that it is alive, so that proxies on the way keep it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

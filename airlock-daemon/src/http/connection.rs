@@ -20,12 +20,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::observe::metrics::Metrics;
 use crate::pipeline::context::Peer;
-use crate::runtime::proxy_protocol::{self, Parsed};
+use crate::runtime::proxy_protocol::Parsed;
 use crate::runtime::room::{Full, OfOne};
 use crate::runtime::stream::{BoxStream, Stream, read_some};
-use crate::runtime::tls;
 use crate::runtime::watched::{Activity, Watched};
 use crate::runtime::worker::{Phase, Remote};
+use crate::runtime::{proxy_protocol, tls};
 
 use super::body::Body;
 use super::cors::Readers;
@@ -87,7 +87,9 @@ impl Client {
 /// Serves a connection until it ends, or until the process drains and the requests in flight are answered.
 pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, phase: watch::Receiver<Phase>) {
     let metrics = &service.gateway.metrics;
-    let Ok(_place) = service.door.room.enter() else { return metrics.connection_ended(Full::All.word()) };
+    let Ok(_place) = service.door.room.enter() else {
+        return metrics.edge.connection_ended(Full::All.word());
+    };
     let _open = metrics.connection();
     let (is_tcp, shown) = match &remote {
         Remote::Tcp(address, _) => (true, format!("{address}")),
@@ -97,7 +99,7 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
         Ok(introduced) => introduced,
         Err(reason) => {
             tracing::debug!(remote = shown, reason, "a connection was refused");
-            return metrics.connection_ended(reason);
+            return metrics.edge.connection_ended(reason);
         }
     };
     let timeouts = &service.gateway.config.server.timeouts;
@@ -113,9 +115,9 @@ pub async fn serve(service: Arc<Service>, stream: BoxStream, remote: Remote, pha
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
             tracing::debug!(remote = shown, %error, "a TLS handshake failed");
-            return metrics.handshake_failed(tls::failure(&error));
+            return metrics.edge.handshake_failed(tls::failure(&error));
         }
-        Err(_) => return metrics.handshake_failed("timeout"),
+        Err(_) => return metrics.edge.handshake_failed("timeout"),
     };
     client.peer.certificate = secured.certificate;
     client.peer.certificate_digest = secured.certificate_digest;
@@ -272,13 +274,13 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
             () = look.as_mut() => {
                 if watch.is_stalled() || streams.is_some_and(Streams::is_stalled) {
                     tracing::debug!("a connection ends: its client takes nothing of what it is sent");
-                    return metrics.connection_ended("stalled");
+                    return metrics.edge.connection_ended("stalled");
                 }
                 if ending {
                     return;
                 }
                 if streams.is_some_and(Streams::is_idle) {
-                    metrics.connection_ended("idle");
+                    metrics.edge.connection_ended("idle");
                     ending = true;
                     shut_down(connection.as_mut());
                 }
@@ -288,7 +290,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     };
     if watch.flooded.get() {
         tracing::debug!("a connection ends: its client floods it with frames that carry nothing");
-        metrics.connection_ended("frame_flood");
+        metrics.edge.connection_ended("frame_flood");
     } else if let Err(error) = result {
         tracing::trace!(%error, "a connection ended in the middle of a request");
     }

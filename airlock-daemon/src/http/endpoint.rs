@@ -13,22 +13,24 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::auth::principal::Principal;
-use crate::face::batch::{self, Voice};
+use crate::face::batch::Voice;
 use crate::face::legacy::Legacy;
-use crate::face::modern;
 use crate::face::reply::Reply;
 use crate::face::session::Served;
+use crate::face::{batch, modern};
 use crate::limits::budget::Charge;
 use crate::limits::kept::Kept;
 use crate::mcp::envelope::{Envelope, Id};
 use crate::mcp::revision::Era;
+use crate::pipeline;
 use crate::pipeline::context::Peer;
-use crate::pipeline::head::{self, EVENT_STREAM};
+use crate::pipeline::head::EVENT_STREAM;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{self, Context, Refusal, Stage, decode, limit, record, revision};
+use crate::pipeline::{Context, Refusal, decode, head, limit, record, revision};
+use crate::stage::Stage;
 
-use super::Service;
-use super::body::{self, Body};
+use super::body::Body;
+use super::{Service, body};
 
 /// `X-Correlation-Id`.
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::pipeline::{Refusal, Stage};
+use crate::pipeline::Refusal;
+use crate::stage::Stage;
 
-use super::Service;
-use super::body::{self, Body};
+use super::body::Body;
+use super::{Service, body};
 
 /// The one who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal};
 
 use super::body::{self, Body};
-use super::routes::nothing_here;
+use super::nowhere::nothing_here;
 
 /// Well-known path; the resource's own path follows it (RFC 9728, section 3.1).
 pub const PREFIX: &str = "/.well-known/oauth-protected-resource";

@@ -13,12 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::kernel::EarlyDrop;
-use crate::observe::metrics::CONTENT_TYPE;
+use crate::limits::budget::level::What;
+use crate::observe::metrics::{AuditFigures, CONTENT_TYPE, PolicyFigures};
+use crate::pipeline::Gateway;
 use crate::pipeline::origin::Origins;
 
 use super::Service;
 use super::body::{Body, json};
-use super::routes::not_found;
+use super::nowhere::not_found;
 
 /// Serves until the process ends.
 ///
@@ -62,15 +64,42 @@ fn answer(service: &Service, origins: &Origins, request: &Request<Incoming>) -> 
         return not_found();
     }
     let gateway = &service.gateway;
-    gateway.metrics.audit(&gateway.audit.stats());
-    gateway.metrics.limits(&gateway.limits.stats());
-    gateway.metrics.kept(&gateway.budget.stats());
-    if let Some(Ok(counted)) = gateway.kernel.early_drop().map(EarlyDrop::counters) {
-        gateway.metrics.early_drop(&counted);
-    }
-    gateway.metrics.policy(&gateway.policy.status());
+    take_figures(gateway);
     let mut response = Response::new(Body::text(gateway.metrics.encode()));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     response
+}
+
+/// Brings the metrics up to what is counted elsewhere.
+fn take_figures(gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    let audit = gateway.audit.stats();
+    metrics.audit.figures(&AuditFigures {
+        records: audit.records,
+        refused: audit.refused,
+        store_failures: audit.store_failures,
+        journal_failures: audit.journal_failures,
+        strangers_untold: audit.strangers_untold,
+        queued: audit.queued,
+        healthy: audit.healthy,
+    });
+    let limits = gateway.limits.stats();
+    metrics.limits.figures(limits.keys.iter().map(|(limit, count)| (limit.name(), *count)), limits.blocked);
+    let kept = gateway.budget.stats();
+    let used = What::ALL.iter().map(|what| what.name()).zip(kept.used);
+    metrics.limits.kept(used, kept.given_up, kept.refused);
+    if let Some(Ok(counted)) = gateway.kernel.early_drop().map(EarlyDrop::counters) {
+        metrics.limits.early_drop(counted.iter().map(|(verdict, count)| (verdict.name(), *count)));
+    }
+    let policy = gateway.policy.status();
+    metrics.policy.figures(PolicyFigures {
+        digest: policy.digest,
+        engine: policy.engine,
+        rejected: policy.rejected.is_some(),
+        loaded: policy.loaded,
+        rejections: policy.rejections,
+        hits: policy.cache.hits,
+        misses: policy.cache.misses,
+    });
 }

@@ -13,6 +13,7 @@ pub mod health;
 mod linger;
 pub mod metadata;
 pub mod metrics;
+mod nowhere;
 mod peek;
 pub mod routes;
 pub mod status;

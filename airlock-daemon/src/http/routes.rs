@@ -8,11 +8,13 @@ use hyper::body::Incoming;
 use crate::pipeline::authenticate::authenticate;
 use crate::pipeline::context::Peer;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, Stage, head, limit};
+use crate::pipeline::{Gateway, Refusal, head, limit};
+use crate::stage::Stage;
 
-use super::body::{self, Body, json};
+use super::body::Body;
 use super::health::Asker;
-use super::{Service, ambiguous, cors, endpoint, health, metadata};
+use super::nowhere::{not_allowed, nothing_here};
+use super::{Service, ambiguous, body, cors, endpoint, health, metadata};
 
 /// Answers one request. `fault` is what its head is known to have that hyper does not show.
 pub async fn route(
@@ -143,26 +145,8 @@ fn open_to_all(gateway: &Gateway, peer: &Peer, headers: &HeaderMap) -> Result<()
     gateway.origins.origin(headers)
 }
 
-/// 404 of the metrics listener.
-pub fn not_found() -> Response<Body> {
-    json(StatusCode::NOT_FOUND, r#"{"error":"there is nothing at this path"}"#.to_owned())
-}
-
 /// Ends a request that was for nothing of ours; who sends many of them is told to wait like anybody else.
 fn refuse(service: &Arc<Service>, peer: Peer, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
     let refusal = limit::request(&service.gateway, &peer, headers).err().unwrap_or(refusal);
     endpoint::turn_away(service, peer, &refusal)
-}
-
-/// 404 for a path that is nothing at all.
-pub(super) fn nothing_here() -> Refusal {
-    let reason = "there is nothing at this path: `/mcp/NAME` is one server, `/mcp` all of them";
-    Refusal::new(Stage::Http, StatusCode::NOT_FOUND, reason)
-}
-
-fn not_allowed() -> Refusal {
-    let reason = "only GET is served at this path";
-    let mut refusal = Refusal::new(Stage::Http, StatusCode::METHOD_NOT_ALLOWED, reason);
-    refusal.allow = Some("GET, HEAD");
-    refusal
 }

@@ -2,6 +2,7 @@
 //! alone.
 
 mod alarms;
+mod state;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -17,6 +18,7 @@ use crate::policy::reload::PolicyStatus;
 use crate::runtime::tls::Tls;
 
 use self::alarms::Alarms;
+use self::state::State;
 use super::Service;
 
 /// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
@@ -64,18 +66,6 @@ impl Started {
     pub fn now() -> Self {
         Self { instant: Instant::now(), time: SystemTime::now() }
     }
-}
-
-/// The state in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    /// All of it can be served.
-    Ready,
-    /// Calls are served, but an upstream cannot be used.
-    Degraded,
-    /// Nothing can be served.
-    NotReady,
 }
 
 #[derive(Debug, Serialize)]

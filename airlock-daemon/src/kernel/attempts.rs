@@ -9,8 +9,9 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 
 use super::clone::Birth;
-use super::confine::{Confinement, Step, tell};
-use super::program::StartError;
+use super::confine::Confinement;
+use super::step::{StartError, Step};
+use super::wire::tell;
 
 /// The error number of each attempt, 0 where it was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

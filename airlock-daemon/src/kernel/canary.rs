@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::attempts::{Attempts, Bait, attempt};
 use super::cgroup::Cgroups;
 use super::clone::Birth;
-use super::confine::{Confinement, Step};
+use super::confine::Confinement;
 use super::events::Names;
 use super::hierarchy::CgroupError;
+use super::step::Step;
 use crate::config::schema::{Pin, Rung};
 
 /// Why the canary could not sing.

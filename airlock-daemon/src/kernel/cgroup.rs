@@ -9,21 +9,21 @@
 //!   unpinned/      servers whose configuration asks for the host's network
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
-use super::Purpose;
 use super::claim::Claim;
 use super::clone::Entrance;
 use super::hierarchy::{self, CgroupError, delegated_base, failed, own_cgroup};
+use super::purpose::Purpose;
 use crate::config::schema::{Pin, PinNetwork};
 
 /// A limit of `pin` that a controller enforces.

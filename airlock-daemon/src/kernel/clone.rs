@@ -14,7 +14,7 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 
-use super::init::Told;
+use super::told::Told;
 
 /// `CLONE_INTO_CGROUP`; that of libc is made for a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;

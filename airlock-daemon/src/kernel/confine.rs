@@ -6,111 +6,15 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd as _;
 
 use super::clone::{Birth, Child, Entrance};
 use super::landlock::Domain;
 use super::namespaces::Namespaces;
-use super::program::StartError;
 use super::seccomp::Filters;
+use super::step::{StartError, Step};
 use super::users::Ids;
-
-/// A step on the way into the cage; sent as one byte to the parent when it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Step {
-    /// Entering the leaf cgroup.
-    Cgroup = 1,
-    /// Leaving the daemon's session.
-    Session = 2,
-    /// Taking the user's groups.
-    Groups = 3,
-    /// Becoming the user.
-    User = 4,
-    /// Taking its limits, and forbidding core dumps.
-    Limits = 5,
-    /// Giving up inheritable capabilities.
-    Capabilities = 6,
-    /// Giving up new privileges.
-    NoNewPrivileges = 7,
-    /// Marking every inherited descriptor as closed on exec.
-    Descriptors = 8,
-    /// Taking the filter of system calls.
-    Filter = 9,
-    /// Entering its part of the file system.
-    Domain = 10,
-    /// Giving up every capability.
-    Powers = 11,
-    /// Waiting for its namespaces to be made.
-    Namespaces = 12,
-    /// Putting its mounts in place.
-    Mounts = 13,
-    /// Going to its working directory.
-    WorkingDir = 14,
-    /// Starting the program as the second process of its namespace.
-    Init = 15,
-}
-
-impl Step {
-    const ALL: [Self; 15] = [
-        Self::Cgroup,
-        Self::Session,
-        Self::Groups,
-        Self::User,
-        Self::Limits,
-        Self::Capabilities,
-        Self::NoNewPrivileges,
-        Self::Descriptors,
-        Self::Filter,
-        Self::Domain,
-        Self::Powers,
-        Self::Namespaces,
-        Self::Mounts,
-        Self::WorkingDir,
-        Self::Init,
-    ];
-
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| *step as u8 == byte)
-    }
-
-    /// The name of the step, and the remedy when it is refused.
-    pub(super) fn explain(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Cgroup => ("enter its cgroup", "check that nothing else manages airlock's cgroups"),
-            Self::Session => ("start a session of its own", "report this: it cannot normally fail"),
-            Self::Groups | Self::User => (
-                "become its user",
-                "start airlock as root or with CAP_SETUID and CAP_SETGID, or remove `user` from the upstream",
-            ),
-            Self::Limits => (
-                "take its limits",
-                "lower `pin.open_files` or `pin.file_size`, or raise LimitNOFILE= or LimitFSIZE= of airlock.service",
-            ),
-            Self::Capabilities => ("give up capabilities", "a kernel of at least 4.3 is needed"),
-            Self::NoNewPrivileges => ("give up new privileges", "a kernel of at least 3.5 is needed"),
-            Self::Descriptors => ("close inherited descriptors", "a kernel of at least 5.11 is needed"),
-            Self::Domain => ("enter its part of the file system", "report this: it cannot normally fail"),
-            Self::Powers => ("give up its capabilities", "allow capset"),
-            Self::Namespaces => (
-                "have namespaces of its own",
-                "allow user namespaces (sysctl user.max_user_namespaces, RestrictNamespaces= of airlock.service), or start airlock as root",
-            ),
-            Self::Mounts => (
-                "put its mounts in place",
-                "see that airlock itself can reach what `files` names, and that a filter of system calls lets mounts pass",
-            ),
-            Self::WorkingDir => ("go to its working directory", "let the server's user enter `working_dir`"),
-            Self::Init => {
-                ("start its program beside a process that reaps", "raise TasksMax= of airlock.service")
-            }
-            Self::Filter => {
-                ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
-            }
-        }
-    }
-}
+use super::wire::tell;
 
 /// Everything the child needs, prepared before it is born. Without any of it the child is confined by the
 /// last steps alone.
@@ -234,46 +138,6 @@ fn limit(resource: Resource, most: libc::rlim_t) -> Result<(), (Step, io::Error)
     check(Step::Limits, unsafe { libc::setrlimit(resource, &raw const most) }.into())
 }
 
-fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
+pub(super) fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
     if result < 0 { Err((step, io::Error::last_os_error())) } else { Ok(()) }
-}
-
-/// Writes a few bytes, without allocating; the result of `write(2)`.
-pub(super) fn tell(fd: RawFd, bytes: &[u8]) -> libc::c_long {
-    // SAFETY: the bytes live for the call.
-    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) as libc::c_long }
-}
-
-/// Reads a byte, without allocating, and fails at the end of the stream.
-pub(super) fn hear(fd: RawFd) -> io::Result<()> {
-    let mut byte = 0_u8;
-    // SAFETY: one byte, which lives for the call.
-    match unsafe { libc::read(fd, (&raw mut byte).cast(), 1) } {
-        1 => Ok(()),
-        0 => Err(io::Error::from_raw_os_error(libc::EPIPE)),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// True where the calling process, a child, is closed to others of its user until it executes a program. One
-/// system call.
-pub(super) fn set_closed(closed: bool) -> io::Result<()> {
-    let dumpable = libc::c_ulong::from(!closed);
-    // SAFETY: plain numbers.
-    match unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Closes a descriptor in a child, whose copies of values are never dropped.
-pub(super) fn close(fd: RawFd) {
-    // SAFETY: a number; nobody uses it in the child afterwards, and the parent's own stays.
-    unsafe { libc::close(fd) };
-}
-
-/// Both ends of a connection: ours, and the one that becomes a descriptor of the child.
-pub(super) fn socket_pair() -> io::Result<(UnixStream, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    Ok((ours, theirs.into()))
 }

@@ -6,25 +6,26 @@
 //! rest. Then a dialler stands on the rung `no-ip`, and what it reaches by unix sockets is for its unit to
 //! limit.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use airlock_ebpf::Cage;
 use aya::Ebpf;
 use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::hierarchy::{self, CgroupError};
-use super::links::{self, Links};
-use super::loader::{self, LoadError};
+use super::hierarchy::CgroupError;
+use super::links::Links;
+use super::loader::LoadError;
 use super::peer::{Peer, TICKS};
-use super::pins::{Hold, Pins, PinsError};
+use super::pins::{Hold, Pins};
 use super::report::{Layer, rung_name};
-use super::sealed;
-use super::users;
+use super::{hierarchy, links, loader, sealed, users};
 use crate::config::schema::{Rung, Seal};
+use crate::config::unit_names::slice_dir;
+use crate::kernel::pins::fault::PinsError;
 
 /// Why a slice is not pinned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,18 +83,6 @@ impl SliceError {
             Self::BelowMinimum { .. } => None,
         }
     }
-}
-
-/// Where a slice lies below the cgroup of the system's manager: `a-b.slice` in `a.slice`. `None` for what
-/// names no slice.
-pub fn slice_dir(name: &str) -> Option<PathBuf> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'\\');
-    let stem = name.strip_suffix(".slice").filter(|_| name.len() < 256)?;
-    let parts: Vec<&str> = stem.split('-').collect();
-    if parts.iter().any(|part| part.is_empty() || part.starts_with('.') || !part.bytes().all(allowed)) {
-        return None;
-    }
-    Some((1..=parts.len()).map(|count| format!("{}.slice", parts[..count].join("-"))).collect())
 }
 
 /// The slice whose units are pinned. Its links end with this value where they have no names, and stay

@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{KernelError, KernelHalf, Programs, sealed, sock_diag};
+use super::pinning::Programs;
+use super::{KernelError, KernelHalf, sealed, sock_diag};
 
 /// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for
 /// those of syslog(3).

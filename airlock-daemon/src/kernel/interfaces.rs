@@ -13,7 +13,7 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use rustix::net::{AddressFamily, SocketType};
 
-use super::drop::DropError;
+use super::drop_error::DropError;
 use super::holder;
 use super::loader::{LoadError, errno_of};
 use crate::config::schema::{Xdp as XdpConfig, XdpMode as ModeChoice};

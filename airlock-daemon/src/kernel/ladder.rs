@@ -7,23 +7,21 @@
 use std::fs::File;
 use std::path::Path;
 
-use airlock_ebpf::Cage;
+use airlock_ebpf::{Cage, Hook};
 use aya::Ebpf;
 
-use super::canary;
 use super::cgroup::Cgroups;
 use super::clone::Birth;
 use super::dialers::{Slice, SliceError};
 use super::events::Names;
-use super::leftovers;
 use super::links::Links;
-use super::loader::{self, LoadError, errno_of};
-use super::pins::{Hold, Pins, PinsError};
+use super::loader::{LoadError, errno_of};
+use super::pins::{Hold, Pins};
+use super::purpose::Purpose;
 use super::report::{Layer, rung_name};
-use super::sealed;
-use super::unix_hooks;
-use super::{Hook, KernelError, Purpose};
+use super::{KernelError, canary, leftovers, loader, sealed, unix_hooks};
 use crate::config::schema::{Kernel, Rung, Seal};
+use crate::kernel::pins::fault::PinsError;
 
 /// The layers of programs that stand alone, for the whole host.
 const GUARD: &str = "cgroup guard";

@@ -3,12 +3,15 @@
 use aya::Ebpf;
 
 use super::cgroup::{Cgroups, LIMITS, Limit};
-use super::drop::{DropError, EarlyDrop};
-use super::landlock;
-use super::namespaces::{self, Found, Permitted};
+use super::drop::EarlyDrop;
+use super::drop_error::DropError;
+use super::namespaces::Permitted;
 use super::report::Layer;
-use super::seccomp::{self, Sockets};
+use super::seccomp::Sockets;
+use super::{landlock, seccomp};
 use crate::config::schema::{KernelMode, Xdp};
+use crate::kernel::namespaces::probe;
+use crate::kernel::namespaces::probe::Found;
 
 /// Attaches the early drop as far as that works; what mode `required` does not start with is the second part.
 pub(super) fn early_drop(
@@ -79,6 +82,6 @@ pub(super) fn always(mode: KernelMode, found: impl FnOnce() -> Found) -> (Option
     });
     layers.push(landlock::layer());
     let found = found();
-    layers.push(namespaces::layer(&found));
+    layers.push(probe::layer(&found));
     (found.permitted, layers)
 }

@@ -10,11 +10,13 @@ mod canary;
 mod cgroup;
 mod claim;
 mod clone;
+pub mod command;
 mod confine;
 mod diagnostics;
 mod dialers;
 mod door;
 mod drop;
+mod drop_error;
 mod error;
 mod events;
 mod exit;
@@ -37,10 +39,12 @@ mod network;
 mod own_dir;
 mod path_fault;
 mod peer;
+mod pinning;
 mod pins;
 mod privileges;
 mod program;
 pub mod promises;
+mod purpose;
 mod refused;
 mod report;
 mod sealed;
@@ -51,13 +55,17 @@ mod sock_diag;
 mod sockets;
 mod spawn;
 pub mod spawner;
+pub mod step;
+mod streams;
 mod sweep;
 mod syscalls;
 mod terms;
+mod told;
 mod unit;
 mod unix_hooks;
 mod users;
 mod wants;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -67,10 +75,11 @@ pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
 
 pub use self::cgroup::{LIMITS, Limit};
-pub use self::confine::Step;
-pub use self::dialers::{Slice, SliceError, slice_dir, user_id};
+pub use self::command::{DEFAULT_PATH, ServerCommand, SpawnError};
+pub use self::dialers::{Slice, SliceError, user_id};
 pub use self::door::Door;
-pub use self::drop::{Blocked, DropError, EarlyDrop, Reason, Stage};
+pub use self::drop::{Blocked, EarlyDrop, Reason, Stage};
+pub use self::drop_error::DropError;
 pub use self::error::KernelError;
 pub use self::events::Denied;
 pub use self::exit::Exit;
@@ -79,67 +88,36 @@ pub use self::interfaces::{Attached, exists as interface_exists};
 pub use self::loader::LoadError;
 pub use self::network::protected;
 pub use self::peer::Peer;
-pub use self::pins::PinsError;
+pub use self::pins::fault::PinsError;
 pub use self::privileges::{keep_for_start, keep_nothing};
 pub use self::refused::Refused;
 pub use self::report::{Layer, Report};
 pub use self::seccomp::confine_daemon;
 pub use self::server::ServerProcess;
 pub use self::sockets::SocketsError;
-pub use self::spawn::{
-    Cell, DEFAULT_PATH, ROOT_BY_OMISSION, ServerCommand, SpawnError, has_default_user, is_root_by_omission,
-};
+pub use self::spawn::Cell;
 pub use self::spawner::Spawner;
-pub use self::unit::{is_of_unit, is_unit_name};
+pub use self::step::Step;
+pub use self::unit::is_of_unit;
+pub use self::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 
 use self::cgroup::Cgroups;
 use self::events::{Events, Names};
 use self::ladder::Climbed;
-use self::links::Links;
-use self::pins::Pins;
+use self::pinning::{Pinning, Programs};
 use self::privileges::Uses;
+use self::purpose::Purpose;
 use self::refused::Refusals;
 use self::report::{claim, rung_name};
 use self::spawner::Facts;
 use self::terms::Terms;
 use crate::config::schema::{Kernel, KernelMode, Pin, Rung};
 
-/// The loaded object: its programs, and the links that end with it.
-#[derive(Debug)]
-struct Programs(Mutex<Ebpf>);
-
-impl Programs {
-    fn lock(&self) -> MutexGuard<'_, Ebpf> {
-        // The state that it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The cgroups and what refuses on them. It stays while a cell does.
-#[derive(Debug)]
-struct Pinning {
-    // First: from its end on the programs end with this process again.
-    pins: Option<Pins>,
-    _programs: Option<Arc<Programs>>,
-    _links: Links,
-    // Last: its directories can only go when nothing hangs on them.
-    cgroups: Cgroups,
-}
-
 /// The faults with which mode `required` does not start, besides a rung that is too low.
 #[derive(Debug)]
 struct Failures {
     pins: Option<PinsError>,
     early_drop: Option<DropError>,
-}
-
-/// The purpose of a kernel half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To be in force.
-    Serve,
-    /// To say what would be.
-    Look,
 }
 
 /// The kernel half of a running daemon. All of it ends with this value and its cells, but for what holds the
@@ -284,7 +262,7 @@ impl KernelHalf {
         }
         let mut root_by_omission = false;
         let (permitted, more) = layers::always(config.mode, || {
-            let Some(spawner) = &spawner else { return namespaces::probe() };
+            let Some(spawner) = &spawner else { return namespaces::probe::probe() };
             let Facts { found, root_by_omission: told } = spawner.probe();
             root_by_omission = told;
             found

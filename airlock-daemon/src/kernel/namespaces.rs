@@ -8,36 +8,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::process::Pid;
 
-use super::confine::{Confinement, Step, close, hear, set_closed, tell};
 use super::mounts::Mounts;
-use super::own_dir::OwnDir;
-use super::program::{Program, StartError};
-use super::report::Layer;
+use super::step::Step;
 use super::users::Ids;
+use super::wire::{close, hear, set_closed, tell};
 use crate::config::schema::PinNetwork;
 
-/// The name of its layer.
-pub(super) const NAME: &str = "namespaces";
-
-/// How long a child that was just born may take to say so.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the
-/// end of a namespace of processes and a wait for RCU tasks, which putting a program on or off makes, may
-/// each wait for the other for ever: commit 1612160b9127 ("rcu-tasks: Eliminate deadlocks involving
-/// `do_exit()` and RCU tasks"). Seen on 6.1.192. No process of a namespace has a program of the daemon's to
-/// take off ([`super::init`]), but a server that reads its `/proc/self/cgroup` waits, past any signal, for
-/// the lock that is held while LSM programs are put on or off.
-const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
+pub(super) mod probe;
 
 /// The namespaces that this host permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,66 +201,20 @@ fn map(numbers: [u32; 2]) -> String {
     lines
 }
 
-/// The result of a probe.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// The best way that is open.
-    pub(super) permitted: Option<Permitted>,
-    /// Why the first way that is better is not.
-    pub(super) refused: Option<(Step, io::Error)>,
-}
+/// How long a child that was just born may take to say so.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Finds out what this host permits, by starting a process that takes it all and ends.
-pub(super) fn probe() -> Found {
-    let mut refused = None;
-    let may_end = may_end();
-    for permitted in Permitted::ALL {
-        if !may_end && permitted.processes != Processes::Hosts {
-            continue;
-        }
-        match try_out(permitted) {
-            Ok(()) => return Found { permitted: Some(permitted), refused },
-            Err(error) => {
-                refused.get_or_insert(error);
-            }
-        }
-    }
-    Found { permitted: None, refused }
-}
-
-/// The layer that it makes.
-pub(super) fn layer(found: &Found) -> Layer {
-    if let Some(permitted) = found.permitted {
-        let user = match permitted.maker {
-            Maker::AsWeAre => "",
-            Maker::WithUser => ", in a user namespace",
-        };
-        let processes = match permitted.processes {
-            Processes::Own => "processes of its own",
-            Processes::Named => "processes of its own beside the host's /proc",
-            Processes::Hosts if may_end() => "but the host's processes",
-            Processes::Hosts => "but the host's processes, as always before Linux 6.9",
-        };
-        let detail = format!(
-            "an empty network, IPC of its own, mounts that show a server what it is given, {processes}{user}"
-        );
-        return Layer::active(NAME, detail);
-    }
-    match &found.refused {
-        Some((step, error)) => Layer::inactive(NAME, format!("a process could not {}", step.explain().0))
-            .with_errno(error.raw_os_error())
-            .with_remedy(step.explain().1),
-        None => Layer::inactive(NAME, "not tried"),
-    }
-}
-
-fn may_end() -> bool {
-    may_have_processes(&rustix::system::uname().release().to_string_lossy())
-}
+/// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the
+/// end of a namespace of processes and a wait for RCU tasks, which putting a program on or off makes, may
+/// each wait for the other for ever: commit 1612160b9127 ("rcu-tasks: Eliminate deadlocks involving
+/// `do_exit()` and RCU tasks"). Seen on 6.1.192. No process of a namespace has a program of the daemon's to
+/// take off ([`super::init`]), but a server that reads its `/proc/self/cgroup` waits, past any signal, for
+/// the lock that is held while LSM programs are put on or off.
+pub(super) const OWN_PROCESSES_FROM: (u32, u32) = (6, 9);
 
 /// True where the kernel of this release bears processes of their own ([`OWN_PROCESSES_FROM`]), and where a
 /// release is not understood.
-fn may_have_processes(release: &str) -> bool {
+pub(super) fn may_have_processes(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OWN_PROCESSES_FROM,
@@ -283,26 +222,11 @@ fn may_have_processes(release: &str) -> bool {
     }
 }
 
-/// Starts a program that is nowhere: whoever gets as far as looking for it has taken every step before.
-fn try_out(permitted: Permitted) -> Result<(), (Step, io::Error)> {
-    let failed = |error| (Step::Namespaces, error);
-    let own = OwnDir::for_mounts().map_err(failed)?;
-    let mounts = Mounts::for_a_probe(&own, permitted.has_proc()).map_err(failed)?;
-    let namespaces = Namespaces::prepare(permitted, PinNetwork::None, mounts).map_err(failed)?;
-    let confinement = Confinement { namespaces: Some(namespaces), ..Confinement::default() };
-    let null = || File::open("/dev/null").map(OwnedFd::from).map_err(failed);
-    let program = Program::prepare(Path::new(""), &[], [], Path::new("/"), [null()?, null()?, null()?]);
-    match program.map_err(failed)?.start(&confinement) {
-        // Nothing is executed from an empty path.
-        Ok(_) | Err(StartError::Execute(_)) => Ok(()),
-        Err(StartError::Step(step, error)) => Err((step, error)),
-        Err(StartError::Clone(error)) => Err(failed(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::namespaces::probe::probe;
+    use crate::kernel::namespaces::probe::try_out;
 
     #[test]
     fn who_needs_no_user_namespace_may_have_one_as_well() {

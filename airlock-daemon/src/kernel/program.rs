@@ -3,28 +3,19 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::ptr;
+use std::{io, ptr};
 
 use super::clone::{Birth, Child, exit};
-use super::confine::{Confinement, Step, tell};
+use super::confine::Confinement;
 use super::init::Init;
 use super::namespaces::Namespaces;
-
-/// Why no program runs.
-#[derive(Debug)]
-pub(super) enum StartError {
-    /// There is no child.
-    Clone(io::Error),
-    /// The child could not do one of its steps.
-    Step(Step, io::Error),
-    /// The kernel did not execute the program.
-    Execute(io::Error),
-}
+use super::step::{StartError, Step};
+use super::wire::tell;
 
 /// Strings as the kernel takes them: pointers with a null one at the end.
 struct Strings {

@@ -2,12 +2,13 @@
 //! start, and by `airlock status` after it.
 
 use super::cgroup::{LIMITS, Limit};
-use super::spawn::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
-use super::{KernelHalf, landlock, namespaces, seccomp};
+use super::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
+use super::{KernelHalf, landlock, seccomp};
 use crate::config::schema::{Config, KernelMode, PinNetwork, Rung, UpstreamKind};
+use crate::kernel::namespaces::probe;
 
 /// Layers that every server is given and that are no rungs.
-const LAYERS: [&str; 3] = [seccomp::NAME, landlock::NAME, namespaces::NAME];
+const LAYERS: [&str; 3] = [seccomp::NAME, landlock::NAME, probe::NAME];
 
 /// Promises that are not kept, a sentence each. Asks the name service.
 pub fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::Pinning;
 use super::cgroup::Leaf;
 use super::clone::Child;
-use super::confine::socket_pair;
 use super::exit::Exit;
 use super::own_dir::OwnDir;
-use super::spawner::Remote;
+use super::pinning::Pinning;
+use super::streams::Ends;
+use crate::kernel::spawner::remote::Remote;
 
 /// A running server. Its process, and all that it started in its cell, end with this value.
 #[derive(Debug)]
@@ -33,30 +33,6 @@ enum Process {
     Own { child: Child, _dir: OwnDir },
     /// A child of the process that starts servers.
     Remote(Remote),
-}
-
-/// The sockets that a server speaks on: one for its standard input and output, and one for its standard
-/// error.
-#[derive(Debug)]
-pub(super) struct Streams {
-    pub(super) stdio: OwnedFd,
-    pub(super) stderr: OwnedFd,
-}
-
-/// Our ends of them.
-#[derive(Debug)]
-pub(super) struct Ends {
-    stdio: Option<UnixStream>,
-    stderr: Option<UnixStream>,
-}
-
-impl Streams {
-    /// Both ends of both.
-    pub(super) fn pair() -> io::Result<(Ends, Self)> {
-        let (stdio, input) = socket_pair()?;
-        let (stderr, errors) = socket_pair()?;
-        Ok((Ends { stdio: Some(stdio), stderr: Some(stderr) }, Self { stdio: input, stderr: errors }))
-    }
 }
 
 impl ServerProcess {

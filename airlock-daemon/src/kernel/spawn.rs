@@ -2,177 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Access, access};
-use rustix::thread::CapabilitySet;
 
-use super::Pinning;
 use super::cgroup::Leaf;
-use super::confine::{Confinement, Step};
-use super::hierarchy::CgroupError;
+use super::command::{DEFAULT_PATH, ServerCommand, SpawnError};
+use super::confine::Confinement;
 use super::landlock::Domain;
 use super::mounts::Mounts;
 use super::namespaces::{Namespaces, Permitted};
 use super::own_dir::OwnDir;
 use super::path_fault::path_fault;
-use super::program::{Program, StartError};
+use super::pinning::Pinning;
+use super::program::Program;
 use super::seccomp::Filters;
-use super::server::{ServerProcess, Streams};
+use super::server::ServerProcess;
 use super::spawner::Spawner;
-use super::users::{self, Ids};
+use super::step::StartError;
+use super::streams::Streams;
+use super::users;
+use super::users::{DEFAULT_USER, Ids, default_user, is_root};
 use super::wants::Wants;
-use crate::config::schema::{Files, PinNetwork};
+use crate::config::schema::PinNetwork;
 use crate::config::units::ByteSize;
-
-/// Where programs without a slash are looked for, unless the server's own `PATH` says otherwise.
-pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// The user of servers whose configuration names none, where it exists and this process may become it;
-/// `sysusers.d` makes it.
-const DEFAULT_USER: &str = "airlock-mcp";
-
-/// Why mode `required` starts no server as root that nobody asked for, and what to do.
-pub const ROOT_BY_OMISSION: &str = "it would run as root, which nobody asked for: `user` names nobody, and there is no user airlock-mcp; \
-     create it (systemd-sysusers, or useradd --system airlock-mcp), or set `user`, be it `user: root`";
-
-/// How to start a server.
-#[derive(Debug, Clone)]
-pub struct ServerCommand {
-    /// The program: an absolute path, or a name that is looked up in `PATH`.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Its whole environment; `PATH` is [`DEFAULT_PATH`] when absent.
-    pub env: BTreeMap<String, String>,
-    /// Where it starts.
-    pub working_dir: PathBuf,
-    /// The user it runs as; when absent [`DEFAULT_USER`], or the daemon's own where that cannot be.
-    pub user: Option<String>,
-    /// The part of the file system that it has; that of its user when absent.
-    pub files: Option<Files>,
-}
-
-/// Why a server could not be started. `Display` leaves its name to whoever tells of it.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// The program is nowhere in `PATH`, or not at its absolute path.
-    #[error("program `{}` not found{place}; install it, or write its absolute path in `command`", program.display())]
-    NotFound {
-        /// The upstream.
-        upstream: String,
-        /// The program that was looked for.
-        program: PathBuf,
-        /// Where, or which part of its path is at fault.
-        place: String,
-    },
-    /// The program is there but may not be executed.
-    #[error("`{}` is not an executable file; make it one: chmod +x", program.display())]
-    NotExecutable {
-        /// The upstream.
-        upstream: String,
-        /// The file.
-        program: PathBuf,
-    },
-    /// A relative path would depend on a directory nobody named.
-    #[error("`{}` is a relative path; write it absolute, or as a name without a slash", program.display())]
-    Relative {
-        /// The upstream.
-        upstream: String,
-        /// The name that was written.
-        program: PathBuf,
-    },
-    /// The working directory is none.
-    #[error("working directory {} is not a directory{fault}; create it or change `working_dir`", dir.display())]
-    WorkingDir {
-        /// The upstream.
-        upstream: String,
-        /// The path.
-        dir: PathBuf,
-        /// Which part of it is at fault.
-        fault: String,
-    },
-    /// The user does not exist.
-    #[error("there is no user `{user}`; create it (systemd-sysusers, useradd --system) or change `user`")]
-    NoSuchUser {
-        /// The upstream.
-        upstream: String,
-        /// Its name.
-        user: String,
-    },
-    /// Airlock is root, and no user is named or there.
-    #[error("{}", ROOT_BY_OMISSION)]
-    RootByOmission {
-        /// The upstream.
-        upstream: String,
-    },
-    /// The child could not confine itself, so the program was not executed.
-    #[error("its process could not {}: {source}; {}", step.explain().0, step.explain().1)]
-    Confine {
-        /// The upstream.
-        upstream: String,
-        /// The step.
-        step: Step,
-        /// The kernel's error.
-        source: io::Error,
-    },
-    /// The kernel did not execute the program.
-    #[error("cannot execute {}: {source}; {fault}", program.display())]
-    Exec {
-        /// The upstream.
-        upstream: String,
-        /// The file.
-        program: PathBuf,
-        /// The kernel's error.
-        source: io::Error,
-        /// Which part of its path is at fault, or what to look at.
-        fault: String,
-    },
-    /// Something before the fork failed.
-    #[error("cannot {action}: {source}; raise the limit of open files if it says so")]
-    Prepare {
-        /// The upstream.
-        upstream: String,
-        /// The attempt.
-        action: &'static str,
-        /// The kernel's error.
-        source: io::Error,
-    },
-    /// Its part of the file system.
-    #[error("{detail}")]
-    Files {
-        /// The upstream.
-        upstream: String,
-        /// The fault, and the remedy.
-        detail: String,
-    },
-    /// The process that starts servers says so.
-    #[error("{why}")]
-    Refused {
-        /// Why, and the remedy.
-        why: String,
-    },
-    /// The process that starts servers does not answer.
-    #[error(
-        "the process that starts servers is gone: {source}; restart airlock: systemctl restart airlock. \
-         Servers that run go on until then"
-    )]
-    NoSpawner {
-        /// The kernel's word.
-        source: io::Error,
-    },
-    /// The leaf cgroup refused.
-    #[error("{source}")]
-    Cgroup {
-        /// The upstream.
-        upstream: String,
-        /// Why.
-        source: CgroupError,
-    },
-}
 
 /// The place of one server process: a leaf cgroup, or none where the kernel half is off.
 #[derive(Debug)]
@@ -351,30 +206,6 @@ pub(super) fn warn_of_own_user(upstream: &str) {
         upstream,
         "this server runs as airlock's own user, which may move it out of its cell: set `user`, or create {DEFAULT_USER}"
     );
-}
-
-/// True where servers whose configuration names no user run as one of their own, and not as Airlock's. Asks
-/// the name service.
-pub fn has_default_user() -> bool {
-    default_user().is_ok_and(|ids| ids.is_some())
-}
-
-/// True where a server whose configuration names this user would run as root by omission. Asks the name
-/// service where it names none.
-pub fn is_root_by_omission(user: Option<&str>) -> bool {
-    user.is_none() && is_root(default_user().ok().flatten())
-}
-
-/// True where whoever becomes this user, or stays who we are, is root.
-fn is_root(ids: Option<Ids>) -> bool {
-    ids.map_or_else(|| rustix::process::geteuid().is_root(), |ids| ids.uid == 0)
-}
-
-/// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.
-fn default_user() -> io::Result<Option<Ids>> {
-    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
-    let may = rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(needed));
-    if may { users::look_up(DEFAULT_USER) } else { Ok(None) }
 }
 
 /// The numbers of the user, unless this process already has them.

@@ -13,60 +13,29 @@
 #![allow(unsafe_code)]
 
 mod channel;
+mod fork;
 pub mod message;
+pub(super) mod remote;
 mod serve;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::Shutdown;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, pidfd_send_signal, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use self::message::{Answer, Request};
+use self::remote::Remote;
 use super::KernelError;
 use super::cgroup::{Cgroups, Leaf};
-use super::confine::Step;
-use super::namespaces::{Found, Permitted};
-use super::server::Streams;
-use super::spawn::{ServerCommand, SpawnError};
-use crate::config::schema::{KernelMode, Pin};
-
-/// How long a killed server whose parent is gone may take to end; killed processes leave in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A server that may be started.
-pub struct Startable {
-    /// The upstream.
-    pub name: String,
-    /// Its cage.
-    pub pin: Pin,
-    /// How to start it, with its secrets as they are at that time.
-    pub command: Box<dyn Fn() -> Result<ServerCommand, String> + Send + Sync>,
-}
-
-impl fmt::Debug for Startable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Startable").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// All that the process that starts servers knows.
-#[derive(Debug)]
-pub struct Table {
-    /// The servers.
-    pub servers: Vec<Startable>,
-    /// The mode of the kernel half.
-    pub mode: KernelMode,
-    /// Files and directories that are hidden from every server.
-    pub hidden: Vec<PathBuf>,
-}
+use super::command::SpawnError;
+use super::namespaces::Permitted;
+use super::step::Step;
+use super::streams::Streams;
+use crate::kernel::namespaces::probe::Found;
 
 /// The daemon's end. The process ends with this value.
 #[derive(Debug)]
@@ -86,26 +55,6 @@ pub(super) struct Facts {
 }
 
 impl Spawner {
-    /// Starts the process. Call before this one has a second thread, or anything that the other is not to
-    /// have.
-    ///
-    /// # Errors
-    /// When there is no room for a process.
-    pub fn fork(table: Table) -> io::Result<Self> {
-        let (control, theirs) = channel::pair()?;
-        let names = table.servers.iter().map(|server| server.name.clone()).collect();
-        let parent = getpid();
-        // SAFETY: the C library's own function, which makes its allocator usable in the child even if there
-        // were other threads. The child never returns from `serve`, so nothing of this stack runs twice.
-        match unsafe { libc::fork() } {
-            0 => serve::serve(&theirs, table, parent),
-            pid => match Pid::from_raw(pid.max(0)) {
-                Some(pid) => Ok(Self { control, pid, names }),
-                None => Err(io::Error::last_os_error()),
-            },
-        }
-    }
-
     /// Its number.
     pub(super) fn pid(&self) -> Pid {
         self.pid
@@ -190,71 +139,5 @@ impl Drop for Spawner {
         // Refused where it is gone already.
         let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
-    }
-}
-
-/// A server that was started by that process.
-#[derive(Debug)]
-pub(super) struct Remote {
-    channel: OwnedFd,
-    /// A descriptor of its first process, which is nobody else's as long as this is open.
-    pidfd: OwnedFd,
-    pid: u32,
-    is_over: bool,
-    status: Option<ExitStatus>,
-}
-
-impl Remote {
-    /// The number of the server among the host's processes.
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// A descriptor of its first process.
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    /// True where it has ended, by itself or not.
-    pub(super) fn has_ended(&self) -> bool {
-        self.is_over || channel::is_readable(&self.pidfd)
-    }
-
-    /// True where it was ended here.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// How it ended, where it is over and that was told.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
-        self.status
-    }
-
-    /// Ends it, and all that is in its cgroup, which is removed.
-    pub(super) fn end(&mut self, mut leaf: Option<&mut Leaf>) {
-        if self.is_over {
-            return;
-        }
-        self.is_over = true;
-        match channel::ask(&self.channel, Request::End, &[]) {
-            Ok((Answer::Ended { status }, _)) => self.status = status.map(ExitStatus::from_raw),
-            other => {
-                let error = other.err().unwrap_or_else(channel::unknown);
-                // Nobody is there to wait for it. How it ended will not be known.
-                let by_cgroup = leaf.as_mut().is_some_and(|leaf| leaf.kill());
-                match pidfd_send_signal(&self.pidfd, Signal::KILL) {
-                    Err(refused) if !by_cgroup && !channel::is_readable(&self.pidfd) => {
-                        tracing::warn!(pid = self.pid, %error, %refused, "a server is left behind; end it by hand");
-                    }
-                    _ => {
-                        channel::wait_readable(&self.pidfd, PATIENCE);
-                        tracing::debug!(pid = self.pid, %error, "a server was ended without its parent");
-                    }
-                }
-            }
-        }
-        if let Some(leaf) = leaf {
-            leaf.remove();
-        }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::cgroup::Leaf;
 use super::namespaces::Permitted;
-use super::seccomp::{self, Sockets};
+use super::pinning::Pinning;
+use super::seccomp::Sockets;
 use super::spawn::Cell;
-use super::{KernelError, Pinning};
+use super::{KernelError, seccomp};
 use crate::config::schema::{KernelMode, Pin, PinNetwork};
 
 /// The terms that hold for every server.

@@ -6,22 +6,7 @@ use std::path::Path;
 use super::dialers::manager_cgroup;
 use super::hierarchy;
 use super::peer::Peer;
-
-/// Most characters of a unit's name (`UNIT_NAME_MAX` of systemd, which counts a NUL).
-const LONGEST: usize = 255;
-
-/// True for the name of a unit that has processes: of a service or a scope, and no template.
-pub fn is_unit_name(name: &str) -> bool {
-    let stem = name.strip_suffix(".service").or_else(|| name.strip_suffix(".scope"));
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
-    stem.is_some_and(|stem| {
-        name.len() <= LONGEST
-            && !stem.is_empty()
-            && !stem.starts_with('@')
-            && !stem.ends_with('@')
-            && stem.bytes().all(allowed)
-    })
-}
+use crate::config::unit_names::is_unit_name;
 
 /// The process that connected has to be one of the unit's.
 ///

@@ -1,12 +1,12 @@
 //! Looking up the user that a server runs as.
 #![allow(unsafe_code)]
 
+use rustix::thread::CapabilitySet;
 use std::ffi::{CStr, CString};
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 /// The identity of a user: its number and the number of its primary group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,38 @@ fn ask(name: &CStr) -> io::Result<Option<Ids>> {
         }
     }
     Err(io::Error::from_raw_os_error(libc::ERANGE))
+}
+
+/// The user of servers whose configuration names none, where it exists and this process may become it;
+/// `sysusers.d` makes it.
+pub(super) const DEFAULT_USER: &str = "airlock-mcp";
+
+/// Why mode `required` starts no server as root that nobody asked for, and what to do.
+pub const ROOT_BY_OMISSION: &str = "it would run as root, which nobody asked for: `user` names nobody, and there is no user airlock-mcp; \
+     create it (systemd-sysusers, or useradd --system airlock-mcp), or set `user`, be it `user: root`";
+
+/// True where servers whose configuration names no user run as one of their own, and not as Airlock's. Asks
+/// the name service.
+pub fn has_default_user() -> bool {
+    default_user().is_ok_and(|ids| ids.is_some())
+}
+
+/// True where a server whose configuration names this user would run as root by omission. Asks the name
+/// service where it names none.
+pub fn is_root_by_omission(user: Option<&str>) -> bool {
+    user.is_none() && is_root(default_user().ok().flatten())
+}
+
+/// True where whoever becomes this user, or stays who we are, is root.
+pub(super) fn is_root(ids: Option<Ids>) -> bool {
+    ids.map_or_else(|| rustix::process::geteuid().is_root(), |ids| ids.uid == 0)
+}
+
+/// The numbers of [`DEFAULT_USER`], where it exists and this process may become it.
+pub(super) fn default_user() -> io::Result<Option<Ids>> {
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let may = rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(needed));
+    if may { look_up(DEFAULT_USER) } else { Ok(None) }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Limits;
-use super::orders::{self, Order};
+use super::orders::Order;
+use super::{Limits, orders};
 use crate::config::units::Period;
 use crate::kernel::Reason;
 
@@ -33,15 +33,6 @@ pub struct Block {
     /// everywhere, those that a trusted proxy passes on for it.
     pub dropped_on: Vec<String>,
     /// Packets that the kernel dropped since the block began.
-    pub packets: u64,
-}
-
-/// The kernel's part against an address.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Early {
-    /// On which interfaces.
-    pub interfaces: Vec<String>,
-    /// Packets dropped since the block began.
     pub packets: u64,
 }
 

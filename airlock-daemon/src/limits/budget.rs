@@ -8,84 +8,23 @@
 //! A charge costs an atomic addition for each level. The sum of all is kept in stripes, so that cores do not
 //! share it.
 
+pub mod level;
 mod node;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
-
-use http::StatusCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::auth::principal::Identity;
 use crate::config::schema::MemoryShares;
 
-use node::{Key, Node, child};
+use self::level::{Exhausted, Holding, Level, What, lock};
+use self::node::{Key, Node, Root, child};
 
-/// Independent parts of the sum of all charges.
-const STRIPES: usize = 16;
-/// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not
-/// in use.
-const BATCH: usize = 64 * 1024;
 /// Accounts that one thread remembers, so that an answer finds its own without a lock.
 const REMEMBERED: usize = 64;
-/// At most one message in the log in this time; what is given up in between is counted.
-const QUIET: Duration = Duration::from_secs(10);
-
-/// The kind of bytes that are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// An answer, or a message of a stream, that its client has not read yet.
-    Answer,
-    /// A call that waits for its client, with what its server asked.
-    Question,
-    /// Resources whose changes are listened to.
-    Subscription,
-    /// The body of a request that is carried out.
-    Request,
-    /// A message of a server that is not whole yet.
-    Incoming,
-}
-
-/// A level at which a share is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Everything.
-    All,
-    /// One tenant of an issuer.
-    Tenant,
-    /// One principal.
-    Principal,
-    /// One legacy session.
-    Session,
-}
-
-/// A share is used up, and nothing in it could be given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the memory that `{}` allows is in use: read or close what is open, and try again", self.0.name())]
-pub struct Exhausted(pub Level);
-
-impl Exhausted {
-    /// The HTTP status that says so: of a share that is the caller's, or of one that is everybody's.
-    pub const fn status(self) -> StatusCode {
-        match self.0 {
-            Level::All => StatusCode::SERVICE_UNAVAILABLE,
-            Level::Tenant | Level::Principal | Level::Session => StatusCode::TOO_MANY_REQUESTS,
-        }
-    }
-}
-
-/// Something that can be given up when its holder has too much.
-pub trait Holding: Send + Sync {
-    /// Bytes that would come free.
-    fn bytes(&self) -> usize;
-
-    /// Gives them up; says how many. Must not wait for a lock that is held while a charge is made.
-    fn give_up(&self) -> usize;
-}
-
 /// The budget; clones share it.
 #[derive(Clone)]
 pub struct Budget(Arc<Root>);
@@ -111,71 +50,6 @@ pub struct Stats {
     pub given_up: u64,
     /// Charges that were refused since the start.
     pub refused: u64,
-}
-
-struct Root {
-    shares: [usize; 4],
-    stripes: [Stripe; STRIPES],
-    /// The bytes that the stripes have drawn.
-    drawn: AtomicUsize,
-    used: [AtomicIsize; What::ALL.len()],
-    given_up: AtomicU64,
-    refused: AtomicU64,
-    next: AtomicU64,
-    tenants: Mutex<HashMap<Key, Weak<Node>>>,
-    told: Mutex<Option<Instant>>,
-}
-
-/// A part of the sum on a cache line of its own: what it has drawn and does not use.
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe(AtomicIsize);
-
-impl What {
-    /// All of them, in the order of [`Stats::used`].
-    pub const ALL: [Self; 5] =
-        [Self::Answer, Self::Question, Self::Subscription, Self::Request, Self::Incoming];
-
-    /// Its name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Answer => "answer",
-            Self::Question => "question",
-            Self::Subscription => "subscription",
-            Self::Request => "request",
-            Self::Incoming => "incoming",
-        }
-    }
-}
-
-impl Level {
-    /// The key in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::All => "limits.memory.total",
-            Self::Tenant => "limits.memory.per_tenant",
-            Self::Principal => "limits.memory.per_principal",
-            Self::Session => "limits.memory.per_session",
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change below is one call, so a panic elsewhere leaves what is guarded whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The stripe of this thread.
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-    }
-    OWN.with(|own| *own)
-}
-
-fn signed(bytes: usize) -> isize {
-    isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
 impl Budget {
@@ -233,50 +107,6 @@ impl Budget {
             given_up: self.0.given_up.load(Ordering::Relaxed),
             refused: self.0.refused.load(Ordering::Relaxed),
         }
-    }
-}
-
-impl Root {
-    fn share(&self, level: Level) -> usize {
-        self.shares.get(level as usize).copied().unwrap_or(usize::MAX)
-    }
-
-    fn add(&self, bytes: usize) {
-        let Some(Stripe(own)) = self.stripes.get(stripe()) else { return };
-        if own.fetch_sub(signed(bytes), Ordering::Relaxed) < signed(bytes) {
-            let more = bytes.max(BATCH);
-            self.drawn.fetch_add(more, Ordering::Relaxed);
-            own.fetch_add(signed(more), Ordering::Relaxed);
-        }
-    }
-
-    fn subtract(&self, bytes: usize) {
-        let Some(Stripe(own)) = self.stripes.get(stripe()) else { return };
-        let unused = own.fetch_add(signed(bytes), Ordering::Relaxed).saturating_add(signed(bytes));
-        if unused > signed(2 * BATCH) {
-            let back = unused - signed(BATCH);
-            own.fetch_sub(back, Ordering::Relaxed);
-            self.drawn.fetch_sub(back.unsigned_abs(), Ordering::Relaxed);
-        }
-    }
-
-    /// Says that something was given up or refused, now and then.
-    fn tell(&self, node: &Node, exhausted: Exhausted, freed: usize) {
-        let now = Instant::now();
-        let mut told = lock(&self.told);
-        if told.is_some_and(|last| now.duration_since(last) < QUIET) {
-            return;
-        }
-        *told = Some(now);
-        drop(told);
-        let given_up = self.given_up.load(Ordering::Relaxed);
-        let refused = self.refused.load(Ordering::Relaxed);
-        let share = exhausted.0.name();
-        tracing::warn!(
-            share, holder = %node, freed, given_up, refused,
-            "a share of the memory is used up: what its greediest holder keeps is given up, the largest first; \
-             let clients read their answers, or raise the share"
-        );
     }
 }
 

@@ -12,7 +12,8 @@ use crate::observe::metrics::Metrics;
 use crate::runtime::room::Room;
 
 use super::Limit;
-use super::block::{Early, named};
+use super::block::named;
+use super::early::Early;
 use super::offender::{Offence, OffenderSink};
 use super::orders::Order;
 
@@ -75,7 +76,7 @@ impl OffenderSink for Keeper {
         let client = named(offence.address);
         let reason = format!("it {did}: {way} for {}", Period(offence.lasting));
         tracing::warn!("{client} is blocked: {reason}");
-        self.metrics.address_blocked(word);
+        self.metrics.limits.address_blocked(word);
         let _ = self.audit.record_refusal(Record {
             client: Some(client.into()),
             decision: Some(Verdict::Deny),
@@ -99,7 +100,7 @@ impl OffenderSink for Keeper {
         let reason =
             format!("user {} ordered it; {way} for {}{words}{}", order.by, Period(lasting), order.reason);
         tracing::warn!(connections = ended, "{client} is blocked: {reason}");
-        self.metrics.address_blocked("operator");
+        self.metrics.limits.address_blocked("operator");
         let _ = self.audit.record_refusal(Record {
             client: Some(client.into()),
             decision: Some(Verdict::Deny),

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::budget::{Account, Charge, Exhausted, Holding, What};
+use super::budget::{Account, Charge};
+use crate::limits::budget::level::{Exhausted, Holding, What};
 
 /// Texts from this length on can be given up one by one, in bytes. Shorter ones are only counted: they come
 /// in numbers that are bounded elsewhere, and to look for the largest among them would cost more than it

@@ -18,13 +18,13 @@ pub mod block;
 pub mod bucket;
 pub mod budget;
 mod crowd;
+pub mod early;
 mod exempt;
 pub mod fair;
 pub mod keeper;
 pub mod kept;
 pub mod offender;
 pub mod orders;
-pub mod pattern;
 mod ranks;
 pub mod streams;
 pub mod table;
@@ -45,9 +45,9 @@ use self::exempt::Exempt;
 pub use self::offender::Source;
 use self::offender::{OffenderSink, Offenders};
 use self::orders::Orders;
-use self::pattern::Pattern;
 use self::streams::{Places, Streams};
 use self::table::{Key, Table};
+use crate::config::pattern::Pattern;
 
 /// A stream that finds no place may find one at any time; this is when it is worth asking again.
 const STREAM_WAIT: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::schema::KernelDrop;
 use crate::kernel::Reason;
 
-use super::block::Early;
+use super::early::Early;
 use super::exempt::Exempt;
 use super::orders::Order;
 use super::ranks::{Rank, Ranks};

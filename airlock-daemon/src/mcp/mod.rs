@@ -11,6 +11,7 @@ pub mod header;
 pub mod jsonrpc;
 pub mod level;
 pub mod message;
+pub mod meta;
 pub mod method;
 pub mod object;
 pub mod param_header;

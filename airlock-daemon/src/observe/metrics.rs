@@ -4,12 +4,14 @@
 //! series grow. Costs: [`UpstreamMetrics`] handles are an atomic or one short lock; [`Metrics::request`] and
 //! [`Metrics::refusal`] are one hash look-up under a shared lock besides.
 
+mod audit;
 mod edge;
 mod labels;
 mod limits;
+mod policy;
+mod register;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,17 +22,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::audit::Stats;
-use crate::pipeline::Stage;
-use crate::policy::reload::PolicyStatus;
+use crate::stage::Stage;
 
+pub use audit::AuditFigures;
+use audit::AuditMetrics;
 use edge::Edge;
 pub use labels::Outcome;
-use labels::{
-    BuildLabels, CallLabels, DeniedLabels, OUTCOMES, PolicyLabels, RefusalLabels, RequestLabels,
-    UpstreamLabels,
-};
+use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
 use limits::LimitMetrics;
+pub use policy::PolicyFigures;
+use policy::PolicyMetrics;
+use register::registered;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -103,55 +105,6 @@ impl Drop for Held {
     }
 }
 
-#[derive(Debug, Default)]
-struct AuditMetrics {
-    records: Counter,
-    refused: Counter,
-    store_failures: Counter,
-    journal_failures: Counter,
-    strangers_untold: Counter,
-    queue: Gauge,
-    healthy: Gauge,
-}
-
-#[derive(Debug, Default)]
-struct PolicyMetrics {
-    info: Family<PolicyLabels, Gauge>,
-    rejected: Gauge,
-    loaded: Counter,
-    rejections: Counter,
-    hits: Counter,
-    misses: Counter,
-}
-
-impl PolicyMetrics {
-    fn new(r: &mut Registry) -> Self {
-        Self {
-            info: registered(r, "policy_info", "The policy in force, and what runs it", Family::default()),
-            rejected: registered(
-                r,
-                "policy_rejected",
-                "1 while the policy on disk is not good and not the one in force",
-                Gauge::default(),
-            ),
-            loaded: registered(r, "policy_loads", "Policies put in force", Counter::default()),
-            rejections: registered(r, "policy_rejections", "Policies refused", Counter::default()),
-            hits: registered(
-                r,
-                "policy_cache_hits",
-                "Decisions found among those made before",
-                Counter::default(),
-            ),
-            misses: registered(
-                r,
-                "policy_cache_misses",
-                "Decisions looked for and not found",
-                Counter::default(),
-            ),
-        }
-    }
-}
-
 /// All metrics of the daemon.
 #[derive(Debug)]
 pub struct Metrics {
@@ -168,10 +121,14 @@ pub struct Metrics {
     denied_untold: Counter,
     build: Family<BuildLabels, Gauge>,
     dropped: Counter,
-    edge: Edge,
-    audit: AuditMetrics,
-    limits: LimitMetrics,
-    policy: PolicyMetrics,
+    /// Connections before their first request.
+    pub edge: Edge,
+    /// The audit log.
+    pub audit: AuditMetrics,
+    /// Limits, blocks and memory.
+    pub limits: LimitMetrics,
+    /// The policy.
+    pub policy: PolicyMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
 
@@ -224,35 +181,7 @@ impl Metrics {
                 Counter::default(),
             ),
             edge: Edge::registered(r),
-            audit: AuditMetrics {
-                records: registered(r, "audit_records", "Audit records stored", Counter::default()),
-                refused: registered(r, "audit_refused", "Audit records not taken", Counter::default()),
-                store_failures: registered(
-                    r,
-                    "audit_store_failures",
-                    "Failed writes of the log",
-                    Counter::default(),
-                ),
-                journal_failures: registered(
-                    r,
-                    "audit_journal_failures",
-                    "Records journald did not take",
-                    Counter::default(),
-                ),
-                strangers_untold: registered(
-                    r,
-                    "audit_strangers_untold",
-                    "Refusals of requests without a good token that are not on record, because the disk or the queue was full",
-                    Counter::default(),
-                ),
-                queue: registered(r, "audit_queue", "Audit records waiting for the store", Gauge::default()),
-                healthy: registered(
-                    r,
-                    "audit_healthy",
-                    "1 while audit records reach the store",
-                    Gauge::default(),
-                ),
-            },
+            audit: AuditMetrics::new(r),
             limits: LimitMetrics::new(r),
             policy: PolicyMetrics::new(r),
             upstreams: RwLock::default(),
@@ -338,30 +267,6 @@ impl Metrics {
         self.dropped.inc_by(count);
     }
 
-    /// Takes over the audit log's figures; called before [`Metrics::encode`].
-    pub fn audit(&self, stats: &Stats) {
-        set(&self.audit.records, stats.records);
-        set(&self.audit.refused, stats.refused);
-        set(&self.audit.store_failures, stats.store_failures);
-        set(&self.audit.journal_failures, stats.journal_failures);
-        set(&self.audit.strangers_untold, stats.strangers_untold);
-        self.audit.queue.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
-        self.audit.healthy.set(stats.healthy.into());
-    }
-
-    /// Takes over what is known of the policy; called before [`Metrics::encode`].
-    pub fn policy(&self, status: &PolicyStatus) {
-        let policy = &self.policy;
-        policy.info.clear();
-        let labels = PolicyLabels { digest: status.digest.clone(), engine: status.engine };
-        policy.info.get_or_create(&labels).set(1);
-        policy.rejected.set(status.rejected.is_some().into());
-        set(&policy.loaded, status.loaded);
-        set(&policy.rejections, status.rejections);
-        set(&policy.hits, status.cache.hits);
-        set(&policy.misses, status.cache.misses);
-    }
-
     /// All metrics as `OpenMetrics` text ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
@@ -370,20 +275,6 @@ impl Metrics {
         }
         out
     }
-}
-
-/// Brings a counter up to a total that is counted elsewhere. Two readers at once must not turn it back.
-fn set(counter: &Counter, total: u64) {
-    let count: &AtomicU64 = counter.inner();
-    count.fetch_max(total, Ordering::Relaxed);
-}
-
-fn registered<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
-where
-    M: prometheus_client::registry::Metric + Clone,
-{
-    registry.register(name, help, metric.clone());
-    metric
 }
 
 #[cfg(test)]
@@ -404,8 +295,20 @@ mod tests {
         metrics.upstream("docs").circuit_opened();
         let connections = [metrics.connection(), metrics.connection()];
         metrics.kernel_denied("docs", "connect4");
-        metrics.audit(&Stats { records: 5, queued: 2, refused: 1, healthy: true, ..Stats::default() });
-        metrics.audit(&Stats { records: 4, queued: 2, refused: 1, healthy: true, ..Stats::default() });
+        metrics.audit.figures(&AuditFigures {
+            records: 5,
+            queued: 2,
+            refused: 1,
+            healthy: true,
+            ..AuditFigures::default()
+        });
+        metrics.audit.figures(&AuditFigures {
+            records: 4,
+            queued: 2,
+            refused: 1,
+            healthy: true,
+            ..AuditFigures::default()
+        });
         let text = metrics.encode();
         for line in [
             concat!("airlock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",rung=\"no-network\"} 1"),

@@ -1,7 +1,5 @@
 //! Logs, metrics, and what systemd is told.
 
-pub mod age;
-pub mod denials;
 pub mod escape;
 mod escaped;
 pub mod logging;

@@ -12,7 +12,8 @@ use crate::auth::{Proof, Shown, TokenError, proof_algorithms};
 
 use super::context::Peer;
 use super::route::Endpoint;
-use super::{Gateway, Refusal, Stage, limit};
+use super::{Gateway, Refusal, limit};
+use crate::stage::Stage;
 
 /// A proof of possession (RFC 9449, section 4.1).
 const DPOP: HeaderName = HeaderName::from_static("dpop");

@@ -1,42 +1,23 @@
 //! The check of a call by the policy.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
 use crate::config::schema::PolicyMode;
-use crate::mcp::revision::Revision;
 use crate::policy::{
     Call, Client, Decision, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question, SHADOW_PREFIX,
 };
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
+use super::context::now;
 use super::kind::{Noun, quoted};
 use super::refusal::Aim;
-use super::{Context, Gateway, Refusal, Stage, record};
-
-/// The use of an upstream that a principal wants.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
-    /// The method.
-    pub method: &'a str,
-    /// The target of the request, by the upstream's own name.
-    pub subject: Option<(Noun, &'a str)>,
-    /// The arguments; `None` for an entry of a list.
-    pub arguments: Option<&'a RawValue>,
-    /// The client's revision.
-    pub revision: Revision,
-}
-
-impl<'a> Wish<'a> {
-    fn named(&self, noun: Noun) -> Option<&'a str> {
-        self.subject.filter(|(is, _)| *is == noun).map(|(_, name)| name)
-    }
-}
+use super::wish::Wish;
+use super::{Context, Gateway, Refusal, record};
+use crate::stage::Stage;
 
 /// Asks the policy about something that is about to be done.
 ///
@@ -208,9 +189,4 @@ fn forbidden(reason: &str, rule_id: Arc<str>) -> Refusal {
     let mut refusal = Refusal::new(Stage::Authorize, StatusCode::FORBIDDEN, reason);
     refusal.rule_id = Some(rule_id);
     refusal
-}
-
-/// Seconds since the Unix epoch.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Uri;
 
@@ -116,6 +116,11 @@ fn random() -> u64 {
         use std::hash::{BuildHasher as _, RandomState};
         RandomState::new().hash_one(Instant::now())
     })
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

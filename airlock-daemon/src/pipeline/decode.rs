@@ -14,7 +14,8 @@ use crate::mcp::level::Level;
 use crate::mcp::object::Object;
 use crate::policy::Clarity;
 
-use super::{Gateway, Refusal, Stage};
+use super::{Gateway, Refusal};
+use crate::stage::Stage;
 
 /// Most messages in one body.
 const MAX_MESSAGES: usize = 64;

@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use crate::config::network::Network;
 use crate::config::schema::{ProxyProtocol, Server};
 
+use super::Refusal;
 use super::context::Peer;
-use super::{Refusal, Stage};
+use crate::stage::Stage;
 
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -6,7 +6,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, header as http_header};
 use crate::mcp::header::{self, PROTOCOL_VERSION};
 use crate::mcp::revision::{Era, Revision};
 
-use super::{Refusal, Stage};
+use super::Refusal;
+use crate::stage::Stage;
 
 /// Most fields in a head. hyper's own bound, whose answer has no body, is 100.
 const MAX_FIELDS: usize = 96;

@@ -6,16 +6,18 @@ use http::{HeaderMap, StatusCode};
 
 use crate::auth::TokenError;
 use crate::auth::principal::Principal;
-use crate::limits::budget::{Charge, Exhausted, What};
+use crate::limits::budget::Charge;
+use crate::limits::budget::level::{Exhausted, What};
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
 use crate::upstream::pool::Upstream;
 
-use super::authorize::Wish;
 use super::context::Peer;
 use super::kind::Noun;
-use super::{Gateway, Refusal, Stage};
+use super::wish::Wish;
+use super::{Gateway, Refusal};
+use crate::stage::Stage;
 
 /// Before anything of a request is looked at but what web page it comes from, if any.
 ///
@@ -99,7 +101,7 @@ pub fn stream(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusa
 
 /// The refusal of what finds no room in the memory that there is for it.
 pub fn exhausted(gateway: &Gateway, exhausted: Exhausted) -> Refusal {
-    gateway.metrics.limited(exhausted.0.name());
+    gateway.metrics.limits.limited(exhausted.0.name());
     let mut refusal = Refusal::new(Stage::Limit, exhausted.status(), exhausted.to_string());
     refusal.rule_id = Some(exhausted.0.name().into());
     refusal.retry_after = Some(1);
@@ -123,7 +125,7 @@ pub fn no_session(reason: &dyn std::fmt::Display, key: Option<&'static str>) -> 
 }
 
 fn refuse(gateway: &Gateway, Exceeded { limit, wait }: Exceeded) -> Refusal {
-    gateway.metrics.limited(limit.name());
+    gateway.metrics.limits.limited(limit.name());
     let reason = match limit {
         Limit::Address => "too many requests come from this address",
         Limit::FailedAuth => "too many tokens from this address were refused; this one was not looked at",

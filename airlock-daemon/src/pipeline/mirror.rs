@@ -9,13 +9,14 @@ use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
-use crate::upstream::driver::Facts;
+use crate::upstream::facts::Facts;
 use crate::upstream::pool::Upstream;
 use crate::upstream::schemas::Schema;
 
+use super::Refusal;
 use super::kind::{Noun, quoted};
 use super::requester::Requester;
-use super::{Refusal, Stage};
+use crate::stage::Stage;
 
 /// True for a call that is compared with the schema of its tool: a modern client's, and a legacy client's
 /// where there is a head to put something in.

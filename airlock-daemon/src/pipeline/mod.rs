@@ -43,16 +43,15 @@ pub mod revision;
 pub mod route;
 pub mod safe_names;
 pub mod seal;
-pub mod stage;
 pub mod state;
 pub mod table;
 pub mod task;
 pub mod upstream;
+pub mod wish;
 
 pub use context::Context;
 pub use gateway::Gateway;
 pub use refusal::Refusal;
-pub use stage::Stage;
 
 /// A message that has passed all checks, and is on record.
 pub struct Admitted<'a> {

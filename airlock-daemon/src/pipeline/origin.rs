@@ -15,7 +15,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::config::schema::{Config, Server};
 
-use super::{Refusal, Stage};
+use super::Refusal;
+use crate::stage::Stage;
 
 /// `Sec-Fetch-Site`.
 const SEC_FETCH_SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");

@@ -18,7 +18,8 @@ use super::kind::in_quotes;
 use super::refusal::Aim;
 use super::requester::Requester;
 use super::table::Kind;
-use super::{Context, Gateway, Refusal, Stage};
+use super::{Context, Gateway, Refusal};
+use crate::stage::Stage;
 
 fn record(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Event) -> Record {
     Record {

@@ -7,14 +7,15 @@ use crate::mcp::envelope::Envelope;
 use crate::mcp::error::code;
 use crate::mcp::header::{self, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::mcp::level::Level;
+use crate::mcp::meta::{META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
 use crate::mcp::method::Method;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
-use crate::upstream::driver::{META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
 
+use super::Refusal;
 use super::table::Kind;
-use super::{Refusal, Stage};
+use crate::stage::Stage;
 
 /// The header that says where a client's reading of a stream broke off.
 const LAST_EVENT_ID: &str = "last-event-id";

@@ -11,8 +11,9 @@ use crate::mcp::revision::{Era, Revision};
 use crate::upstream::pool::{Upstream, Upstreams};
 
 use super::asked::Asked;
-use super::kind::{self, Call, Noun, Subject, Target, in_quotes, quoted};
-use super::{Refusal, Stage, naming};
+use super::kind::{Call, Noun, Subject, Target, in_quotes, quoted};
+use super::{Refusal, kind, naming};
+use crate::stage::Stage;
 
 /// Where a request was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

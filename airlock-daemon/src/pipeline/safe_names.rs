@@ -15,13 +15,14 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::safe_names::Namer;
 use crate::upstream::schemas::{Page, Schemas};
 
-use super::authorize::{Wish, authorize};
+use super::authorize::authorize;
 use super::kind::{List, Noun, Subject};
 use super::refusal::Aim;
 use super::requester::Requester;
-use super::route::{self, Endpoint};
+use super::route::Endpoint;
 use super::table::{PROMPTS_LIST, TOOLS_LIST};
-use super::{Gateway, Refusal, record, upstream};
+use super::wish::Wish;
+use super::{Gateway, Refusal, record, route, upstream};
 
 /// The list and the table of names of a noun that has safe ones.
 fn table(upstream: &Upstream, noun: Noun) -> Option<(&'static List, &Schemas, &Namer)> {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::mcp::object::Object;
 
 use super::Gateway;
-use super::authorize::now;
+use super::context::now;
 use super::kind::Call;
 use super::requester::Requester;
 use super::seal::Purpose;

@@ -10,9 +10,9 @@ use crate::auth::principal::{Identity, Principal};
 use crate::mcp::capability::Capability;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::envelope::variant;
+use crate::mcp::meta::META_RELATED_TASK;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
-use crate::upstream::driver::META_RELATED_TASK;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 

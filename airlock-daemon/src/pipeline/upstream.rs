@@ -5,7 +5,8 @@ use http::StatusCode;
 use crate::mcp::error::code;
 use crate::upstream::error::UpstreamError;
 
-use super::{Refusal, Stage};
+use super::Refusal;
+use crate::stage::Stage;
 
 /// The refusal for a server that failed.
 pub fn failed(error: &UpstreamError) -> Refusal {

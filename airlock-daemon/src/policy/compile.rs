@@ -15,14 +15,11 @@ use super::clear::ArgumentsRead;
 use super::cycles::CallGraph;
 use super::depends::Depends;
 use super::error::PolicyError;
+use super::package::{ENTRY_PACKAGE, PACKAGE};
 use super::strict::{Calls, strict};
 use super::unnamed::{ALLOWED_BY, Unnamed};
 use super::{assigned, closed, hazards, negated, syntax, undefined};
 
-/// The package of the contract.
-pub(super) const PACKAGE: [&str; 2] = ["airlock", "authz"];
-/// The package of the module below; no bundle may use it.
-pub(super) const ENTRY_PACKAGE: &str = "airlock_entry";
 /// The question to the engine.
 pub(super) const ENTRY_POINT: &str = "data.airlock_entry.decision";
 const OUTPUTS: [&str; 5] = ["allow", "deny", "rule_id", "reason", "obligations"];

@@ -10,14 +10,15 @@ use serde::Serialize;
 use super::asked::Asked;
 use super::bundle::Bundle;
 use super::clear::Clarity;
-use super::compile::{ENTRY_PACKAGE, ENTRY_POINT, gate, parse};
+use super::compile::{ENTRY_POINT, gate, parse};
 use super::coverage::Lines;
 use super::decision::{DEFAULT_RULE, Decision, ERROR_RULE};
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
-use super::probe::{self, Definition, Outcome, Probes, Source};
+use super::package::ENTRY_PACKAGE;
+use super::probe::{Definition, Outcome, Probes, Source};
 use super::reads::{Reads, touches};
-use super::{strict, syntax};
+use super::{probe, strict, syntax};
 
 /// The rules that make up a decision.
 pub(super) const OUTPUTS: [&str; 5] = [

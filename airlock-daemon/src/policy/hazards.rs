@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use regorus::Value;
 use regorus::unstable::{Expr, Literal, Module, Ref, Rule, RuleBody, RuleHead};
 
-use super::compile::{ENTRY_PACKAGE, PACKAGE};
 use super::cycles::CallGraph;
 use super::error::PolicyError;
+use super::package::{ENTRY_PACKAGE, PACKAGE};
 use super::{syntax, undefined};
 
 /// Builtins that allocate as much as their arguments say before any limit is looked at.

@@ -24,6 +24,7 @@ mod hazards;
 mod input;
 mod literals;
 mod negated;
+mod package;
 mod probe;
 mod reads;
 mod recorded;

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead, Span};
 use regorus::{Engine, Value};
 
-use super::compile::PACKAGE;
-use super::probe;
+use super::package::PACKAGE;
 use super::reads::Reads;
-use super::syntax;
+use super::{probe, syntax};
 
 /// The set of the places of all definitions of `allow` that hold; no rule of a bundle should be called so.
 pub(super) const ALLOWED_BY: &str = "airlock_allowed_by";

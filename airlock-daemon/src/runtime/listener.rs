@@ -1,47 +1,16 @@
 //! The listening sockets: handed over by systemd, or opened here.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::{fmt, io};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::config::schema::Server;
 
+use super::listen_error::ListenError;
 use super::unix_socket::{self, SocketFile};
-
-/// A listener cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// `bind(2)` or `listen(2)` failed.
-    #[error("cannot listen on {address}: {error}. {remedy}")]
-    Bind {
-        /// The address of `server.listen`.
-        address: SocketAddr,
-        /// The kernel's error.
-        error: io::Error,
-        /// The remedy.
-        remedy: &'static str,
-    },
-    /// The unix socket cannot be made.
-    #[error("cannot listen on {}: {error}. {remedy}", path.display())]
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// The obstacle.
-        error: io::Error,
-        /// The remedy.
-        remedy: String,
-    },
-    /// systemd handed over something else.
-    #[error(
-        "the sockets handed over by systemd cannot be used: {0}. Use ListenStream= with TCP addresses and paths in airlock.socket"
-    )]
-    Activation(String),
-}
 
 /// A listening socket.
 #[derive(Debug)]
@@ -150,7 +119,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// A socket that listens on this address and no other: one of IPv6 takes no IPv4, so that `0.0.0.0` and
 /// `[::]` are two, whatever `net.ipv6.bindv6only` says. Each worker accepts from the same one, so none may
 /// block in accept.
-fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     /// Connections that wait to be accepted; the kernel takes less where `net.core.somaxconn` says so.
     const WAITING: i32 = 1_024;
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };

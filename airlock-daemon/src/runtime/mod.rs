@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod backend;
 pub mod certificate;
 pub mod epoll;
+pub mod listen_error;
 pub mod listener;
 pub mod pacer;
 pub mod proxy_protocol;

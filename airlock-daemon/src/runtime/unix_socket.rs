@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 
 use crate::config::units::FileMode;
 
-use super::listener::ListenError;
+use super::listen_error::ListenError;
 
 /// A socket file, removed when this is dropped if it is still the one that was made.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
+use super::listed::Walk;
 use super::pool::Upstream;
-use super::safe_names::Names;
+use super::safe_names::{MAX_NAME, Names, is_taken};
+use crate::upstream::listed::shape::{Shape, TOOLS};
 
-/// Longest name of a tool that APIs of models take, in characters.
-pub(super) const MAX_NAME: usize = 64;
 /// Most names of one sentence.
 const SHOWN: usize = 5;
 
@@ -41,12 +41,6 @@ impl Upstream {
     }
 }
 
-/// True where APIs of models take the name that a tool has at the merged endpoint.
-pub(super) fn is_taken(prefix: &str, tool: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    prefix.len() + tool.len() <= MAX_NAME && tool.chars().all(is_plain)
-}
-
 /// How many names there are, and the first of them by the alphabet.
 fn some<'a>(names: impl Iterator<Item = &'a str>) -> Option<(usize, String)> {
     let mut names: Vec<&str> = names.collect();
@@ -55,6 +49,24 @@ fn some<'a>(names: impl Iterator<Item = &'a str>) -> Option<(usize, String)> {
     let quoted = |name: &&str| format!("`{}`", name.chars().take(2 * MAX_NAME).collect::<String>());
     let shown: Vec<_> = names.iter().take(SHOWN).map(quoted).collect();
     (!names.is_empty()).then(|| (names.len(), shown.join(", ") + more))
+}
+
+impl Upstream {
+    /// Tells the operator what a walk through one of its lists has left out; `whole` when it went from the
+    /// first page to the last.
+    pub fn walked(&self, shape: Shape, walk: Walk, whole: bool) {
+        if whole && shape == TOOLS {
+            self.advise(walk.names());
+        }
+        self.left_out.report(&self.name, shape, walk, whole);
+    }
+
+    /// Entries of its lists that are not passed on, and what else there is to say of tools, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut sentences = self.left_out.sentences();
+        sentences.extend(self.advice.load().iter().cloned());
+        sentences
+    }
 }
 
 #[cfg(test)]

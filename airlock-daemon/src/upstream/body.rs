@@ -4,8 +4,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
-use crate::coding::{Broken, Decoded};
-use crate::limits::budget::Exhausted;
+use crate::coding::Decoded;
+use crate::coding::broken::Broken;
+use crate::limits::budget::level::Exhausted;
 use crate::mcp::object::Object;
 
 use super::connect::Endpoint;

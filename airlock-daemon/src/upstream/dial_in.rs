@@ -24,7 +24,7 @@ use crate::config::schema::{self, PinNetwork, PinSocket, UpstreamKind};
 use crate::config::units::FileMode;
 use crate::kernel::{Door, KernelError, KernelHalf, Peer};
 use crate::runtime::backend::Backend;
-use crate::runtime::listener::ListenError;
+use crate::runtime::listen_error::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
 
 use super::error::UpstreamError;

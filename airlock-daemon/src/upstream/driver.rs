@@ -1,74 +1,8 @@
 //! The code that both drivers share: the canonical call, and messages to a server.
 
-use crate::mcp::capability::Capabilities;
 use crate::mcp::client::ClientCapabilities;
-use crate::mcp::object::{Object, quote};
-use crate::mcp::revision::{Era, Revision};
-
-use super::subscription::Interest;
-
-/// Prefix of the protocol's own members of `_meta`.
-pub const META_PREFIX: &str = "io.modelcontextprotocol/";
-/// `_meta` member that names the revision.
-pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// `_meta` member that names the client.
-pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-/// `_meta` member with the client's capabilities.
-pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-
-/// `_meta` member of what belongs to a subscription: the id of its request.
-pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
-
-/// `_meta` member with the level from which on the client wants log messages.
-pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-
-/// `_meta` member that names the task that a message belongs to (2025-11-25, "Tasks").
-pub const META_RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
-
-/// The facts on a server from when it was first asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Its era.
-    pub era: Era,
-    /// The revision that is spoken with it.
-    pub revision: String,
-    /// Its offer.
-    pub offers: Capabilities,
-    /// Which of its lists it says to have changed.
-    pub changes: Interest,
-    /// True where it says that a resource has changed to those who subscribed to it.
-    pub subscribe: bool,
-    /// Its instructions, as JSON text.
-    pub instructions: Option<String>,
-}
-
-/// Longest instructions of a server that are kept, in bytes of JSON text.
-pub const MAX_INSTRUCTIONS: usize = 64 * 1024;
-/// Longest name of a revision, in bytes: those that there are have ten.
-pub const MAX_REVISION: usize = 64;
-
-/// Reads from the JSON text of a server's `capabilities` of which changes it tells.
-pub fn changes(capabilities: &str) -> (Interest, bool) {
-    let declared = Object::parse(capabilities).unwrap_or_default();
-    let has = |capability: &str, part: &str| {
-        declared
-            .get(capability)
-            .and_then(|text| Object::parse(text).ok())
-            .is_some_and(|object| object.get(part) == Some("true"))
-    };
-    let interest = Interest {
-        tools: has("tools", "listChanged"),
-        prompts: has("prompts", "listChanged"),
-        resources: has("resources", "listChanged"),
-        everything: false,
-    };
-    (interest, has("resources", "subscribe"))
-}
-
-/// How Airlock names itself, as JSON text.
-pub fn implementation() -> String {
-    format!(r#"{{"name":"airlock","title":"MCP Airlock","version":{}}}"#, quote(env!("CARGO_PKG_VERSION")))
-}
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
 
 /// Writes a call's parameters for a server: `_meta` as its era wants it, the client's progress token replaced
 /// by our number.
@@ -106,17 +40,12 @@ pub fn restore_token(notification: &str, token: Option<&str>) -> Option<String> 
     Some(params.write())
 }
 
-/// The revision that is preferred with servers of an era.
-pub const fn preferred(era: Era) -> Revision {
-    match era {
-        Era::Modern => Revision::LATEST,
-        Era::Legacy => Revision::LATEST_LEGACY,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::meta::{META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
+    use crate::upstream::facts::changes;
+    use crate::upstream::notice::Interest;
 
     #[test]
     fn a_modern_servers_meta_is_ours_and_the_rest_is_kept() {

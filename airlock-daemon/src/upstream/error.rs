@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::units::{ByteSize, Period};
-use crate::limits::budget::Exhausted;
+use crate::limits::budget::level::Exhausted;
 
 /// How a server ended. `Display` is a bracket with a space before it, or nothing.
 #[derive(Debug, Clone, Default)]

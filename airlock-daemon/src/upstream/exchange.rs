@@ -12,21 +12,23 @@ use tokio::sync::mpsc;
 use crate::auth::principal::Token;
 use crate::coding::Decoded;
 use crate::limits::budget::Account;
-use crate::mcp::header;
-use crate::mcp::message::{self, Incoming, Meant};
+use crate::mcp::message::{Incoming, Meant};
 use crate::mcp::param_header::Mirrored;
+use crate::mcp::{header, message};
 use crate::runtime::pacer::Pacer;
 
 use super::asks::Question;
 use super::body::{Kind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
-use super::connections::{self, Connection};
+use super::connections::Connection;
 use super::error::UpstreamError;
 use super::flood::Flood;
-use super::http::{InFlight, Outline, Shared};
+use super::http::Outline;
 use super::intake::Intake;
-use super::link::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
-use super::long::{self, LONG};
+use super::long::LONG;
+use super::reply::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use super::sse::Events;
+use super::{connections, long};
+use crate::upstream::http::shared::{InFlight, Shared};
 
 /// Longest error page that is read, in bytes.
 const ERROR_BODY: usize = 64 * 1024;

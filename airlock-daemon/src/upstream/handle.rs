@@ -8,7 +8,9 @@ use crate::mcp::param_header::Mirrored;
 
 use super::ask::Answered;
 use super::http::{HttpLink, HttpPending};
-use super::link::{Ending, PipeLink, PipePending, Reply, Takes, Told};
+use super::link::{PipeLink, PipePending};
+use super::reply::{Ending, Reply, Takes};
+use super::told::Told;
 
 /// A handle of a link; the link ends when the last one is dropped. It may go to any worker's thread.
 #[derive(Clone)]

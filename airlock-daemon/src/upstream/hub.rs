@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::limits::budget::{Account, Charge, What};
+use crate::limits::budget::level::What;
+use crate::limits::budget::{Account, Charge};
 use crate::mcp::uri::is_part_of;
 
 use super::ask::Ask;
-use super::subscription::{Interest, Notice};
+use super::notice::{Interest, Notice};
 use super::summed::{Heard, UPDATED, uri_of};
 
 /// Resources that the subscribers of one hub may watch.

@@ -1,7 +1,8 @@
 //! Room for a message of a server that is not whole yet: many that come slowly are as much as many that
 //! nobody reads.
 
-use crate::limits::budget::{Account, Charge, Exhausted, What};
+use crate::limits::budget::level::{Exhausted, What};
+use crate::limits::budget::{Account, Charge};
 
 /// Bytes of one message that need no leave: most messages are no longer than that.
 const FREE: usize = 64 * 1024;

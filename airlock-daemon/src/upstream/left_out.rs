@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::observe::metrics::UpstreamMetrics;
 
-use super::listed::{Shape, TOOLS, Walk};
-use super::pool::Upstream;
+use super::listed::Walk;
+use crate::upstream::listed::shape::Shape;
 
 /// Most entries of one list that are remembered.
 const MAX_ENTRIES: usize = 1024;
@@ -117,28 +117,11 @@ impl Remembered {
     }
 }
 
-impl Upstream {
-    /// Tells the operator what a walk through one of its lists has left out; `whole` when it went from the
-    /// first page to the last.
-    pub fn walked(&self, shape: Shape, walk: Walk, whole: bool) {
-        if whole && shape == TOOLS {
-            self.advise(walk.names());
-        }
-        self.left_out.report(&self.name, shape, walk, whole);
-    }
-
-    /// Entries of its lists that are not passed on, and what else there is to say of tools, a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut sentences = self.left_out.sentences();
-        sentences.extend(self.advice.load().iter().cloned());
-        sentences
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::observe::metrics::Metrics;
+    use crate::upstream::listed::shape::TOOLS;
 
     async fn walk(tools: &str) -> Walk {
         let mut walk = Walk::new(TOOLS, 1 << 20);

@@ -5,7 +5,10 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
-use super::driver::{self, Facts, MAX_REVISION, META_PREFIX, META_RELATED_TASK};
+use super::facts;
+use super::facts::{Facts, MAX_REVISION};
+use crate::mcp::meta;
+use crate::mcp::meta::{META_PREFIX, META_RELATED_TASK};
 
 /// Takes out what only modern servers understand.
 pub fn meta(meta: &mut Object<'_>) {
@@ -19,7 +22,7 @@ pub fn initialize(capabilities: ClientCapabilities) -> String {
         r#"{{"protocolVersion":{},"capabilities":{},"clientInfo":{}}}"#,
         quote(Revision::LATEST_LEGACY.as_str()),
         capabilities.write(Era::Legacy),
-        driver::implementation()
+        meta::implementation()
     )
 }
 
@@ -29,7 +32,7 @@ pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initia
 /// Reads the answer to `initialize`; `None` when it is not one.
 pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
-    let (changes, subscribe) = driver::changes(result.get("capabilities").unwrap_or_default());
+    let (changes, subscribe) = facts::changes(result.get("capabilities").unwrap_or_default());
     let revision = result.string("protocolVersion").filter(|name| name.len() <= MAX_REVISION)?;
     Some(Facts {
         era: Era::Legacy,

@@ -7,8 +7,10 @@ use crate::mcp::level::Level;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 
-use super::driver::{Facts, META_LOG_LEVEL};
-use super::link::{Link, Takes};
+use super::facts::Facts;
+use super::handle::Link;
+use super::reply::Takes;
+use crate::mcp::meta::META_LOG_LEVEL;
 
 /// The request that sets the level of a legacy server.
 const SET_LEVEL: &str = "logging/setLevel";

@@ -4,6 +4,7 @@
 //! An entry that breaks a rule is left out alone. The text around the entries has to be clear as a whole.
 
 mod page;
+pub mod shape;
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -11,70 +12,12 @@ use std::hash::{Hash as _, Hasher as _};
 
 use crate::mcp::object::{Object, quote};
 use page::{Next, Reading};
+use shape::{Fault, LeftOut, MAX_BYTES, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
-/// Longest page of a list, in bytes.
-pub const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Most entries of all pages of a list.
-pub const MAX_ENTRIES: usize = 10_000;
 /// Most pages of one walk, and most of its cursors that are known again.
 pub const MAX_PAGES: usize = 100;
-/// Longest cursor of a server, in bytes.
-const MAX_CURSOR: usize = 16 * 1024;
 /// A page from this length on is walked through by a thread that nobody waits for, in bytes.
 const LONG: usize = 64 * 1024;
-/// Most characters of a name or a reason that are kept.
-const SHOWN: usize = 200;
-
-/// One kind of list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Its method.
-    pub method: &'static str,
-    /// The member of the result that holds the entries.
-    pub entries: &'static str,
-    /// The member of an entry that names it.
-    pub name: &'static str,
-}
-
-/// The list of tools.
-pub const TOOLS: Shape = Shape { method: "tools/list", entries: "tools", name: "name" };
-
-/// The list of prompts.
-pub const PROMPTS: Shape = Shape { method: "prompts/list", entries: "prompts", name: "name" };
-
-/// Why a page is not used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// It is too long.
-    #[error(
-        "its list is longer than {MAX_BYTES} bytes or {MAX_ENTRIES} entries; let it answer in pages, or offer less"
-    )]
-    TooLong,
-    /// All pages together are larger than an answer may be.
-    #[error("its answer to {0} is larger than server.max_response_bytes")]
-    TooLarge(&'static str),
-    /// It is no object with such a list, or what stands around the list could be read in several ways: it
-    /// would be judged by one reading and used by another.
-    #[error("its answer is no JSON object with a list `{0}` that can be read in one way only: {1}")]
-    Malformed(&'static str, String),
-}
-
-/// Something of a list that is not passed on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeftOut {
-    /// The entry's name in backquotes, its place where it has none, or the pages it stands for.
-    pub entry: String,
-    /// Why.
-    pub reason: String,
-}
-
-impl LeftOut {
-    /// An entry that has a name.
-    pub fn named(name: &str, reason: &str) -> Self {
-        Self { entry: format!("`{}`", shorten(name)), reason: shorten(reason) }
-    }
-}
-
 /// One walk through the pages of a list.
 #[derive(Debug)]
 pub struct Walk {
@@ -250,14 +193,10 @@ fn fingerprint(cursor: &str) -> u64 {
     hasher.finish()
 }
 
-/// At most so many characters as are kept.
-fn shorten(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::listed::shape::TOOLS;
 
     const LIMIT: usize = 64 * 1024 * 1024;
 

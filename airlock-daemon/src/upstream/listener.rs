@@ -15,13 +15,17 @@ use crate::mcp::revision::Era;
 
 use super::ask::Answered;
 use super::backoff::Backoff;
-use super::driver::{self, Facts, META_SUBSCRIPTION};
+use super::driver;
 use super::error::UpstreamError;
+use super::facts::Facts;
+use super::handle::Pending;
 use super::hub::{MAX_WATCHED_EACH, Outbox, wants};
-use super::link::{Pending, Reply, Takes};
+use super::notice::{Interest, Notice};
 use super::pool::Upstream;
-use super::subscription::{Change, Interest, Notice, Subscriber};
+use super::reply::{Reply, Takes};
+use super::subscriber::{Change, Subscriber};
 use super::summed::uri_of;
+use crate::mcp::meta::META_SUBSCRIPTION;
 
 const LISTEN: &str = "subscriptions/listen";
 /// The first message of a subscription.

@@ -6,13 +6,16 @@ use crate::mcp::error::code;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 
-use super::driver::{self, Facts, META_CAPABILITIES, META_CLIENT, META_VERSION};
+use super::facts;
+use super::facts::Facts;
+use crate::mcp::meta;
+use crate::mcp::meta::{META_CAPABILITIES, META_CLIENT, META_VERSION};
 
 /// Fills in what a modern request must carry. The capabilities are those of the client that Airlock carries
 /// across.
 pub fn meta(meta: &mut Object<'_>, capabilities: ClientCapabilities) {
     meta.set(META_VERSION, quote(Revision::LATEST.as_str()));
-    meta.set(META_CLIENT, driver::implementation());
+    meta.set(META_CLIENT, meta::implementation());
     meta.set(META_CAPABILITIES, capabilities.write(Era::Modern));
 }
 
@@ -38,7 +41,7 @@ pub fn facts(result: &str) -> Option<Facts> {
     let result = Object::parse(result).ok()?;
     let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
     let revision = versions.into_iter().find(|version| version == Revision::LATEST.as_str())?;
-    let (changes, subscribe) = driver::changes(result.get("capabilities").unwrap_or_default());
+    let (changes, subscribe) = facts::changes(result.get("capabilities").unwrap_or_default());
     Some(Facts {
         era: Era::Modern,
         revision,

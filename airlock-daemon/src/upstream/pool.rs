@@ -6,7 +6,10 @@
 
 mod era;
 mod first;
+mod first_start;
+mod legacy_too;
 mod open;
+mod opening;
 mod places;
 
 use std::sync::Arc;
@@ -14,7 +17,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::watch;
 
 use crate::auth::principal::{Identity, Token};
 use crate::config::schema::{self, Framing, Isolation, UpstreamKind};
@@ -26,20 +28,21 @@ use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
+use self::first_start::First;
+use self::opening::Opening;
+use self::places::{Owner, Places, is_lost};
 use super::breaker::Breaker;
 use super::connect::{Endpoint, Limits};
 use super::credential::Credential;
 use super::dial_in::{DialIn, DialIns};
-use super::driver::Facts;
 use super::error::{How, UpstreamError};
+use super::facts::Facts;
+use super::handle::Link;
 use super::hub::Hub;
 use super::left_out::Remembered;
-use super::link::Link;
 use super::probe::Patience;
+use super::processes::Running;
 use super::schemas::Schemas;
-use first::First;
-use open::Opening;
-use places::{Owner, Places, is_lost};
 
 /// Most subscriptions to one upstream.
 const MAX_SUBSCRIPTIONS: usize = 1024;
@@ -93,7 +96,7 @@ pub struct Upstream {
     /// The same for legacy clients, where it is a modern server that speaks their era as well.
     legacy: ArcSwapOption<Facts>,
     /// Set once it was asked for that.
-    legacy_asked: era::Asked,
+    legacy_asked: legacy_too::Asked,
     /// The last start failed in a way that lets doubt that the server is what it was.
     doubtful: AtomicBool,
     /// Why it cannot be used, after the last attempt; empty when it can.
@@ -120,43 +123,6 @@ pub struct Upstream {
 pub struct Upstreams {
     list: Vec<Arc<Upstream>>,
     running: Running,
-}
-
-/// The server processes that run, so that shutdown knows when the last has ended, and that none is started
-/// any more.
-#[derive(Clone)]
-pub struct Running(Arc<watch::Sender<State>>);
-
-#[derive(Default)]
-struct State {
-    processes: usize,
-    closing: bool,
-}
-
-/// One running server process.
-pub struct RunningProcess(Running);
-
-impl Running {
-    fn start(&self) -> RunningProcess {
-        self.0.send_modify(|state| state.processes += 1);
-        RunningProcess(self.clone())
-    }
-
-    /// Waits until no process is started any more.
-    async fn closing(&self) {
-        // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(|state| state.closing).await;
-    }
-
-    fn is_closing(&self) -> bool {
-        self.0.borrow().closing
-    }
-}
-
-impl Drop for RunningProcess {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|state| state.processes -= 1);
-    }
 }
 
 impl Upstreams {
@@ -190,7 +156,7 @@ impl Upstreams {
                 idle: config.server.timeouts.idle.0,
                 facts: ArcSwapOption::empty(),
                 legacy: ArcSwapOption::empty(),
-                legacy_asked: era::Asked::default(),
+                legacy_asked: legacy_too::Asked::default(),
                 doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
                 first: First::default(),

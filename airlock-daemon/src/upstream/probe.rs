@@ -8,10 +8,11 @@ use crate::mcp::jsonrpc;
 use crate::mcp::revision::Era;
 
 use super::ask::Answered;
-use super::driver::{self, Facts};
 use super::error::UpstreamError;
-use super::link::{Link, Takes};
-use super::{legacy, modern};
+use super::facts::Facts;
+use super::handle::Link;
+use super::reply::Takes;
+use super::{facts, legacy, modern};
 
 /// How long a server may think about a method that it does not know.
 const PROBE: Duration = Duration::from_secs(10);
@@ -80,7 +81,7 @@ pub async fn handshake(
                 None if era == EraChoice::Modern => {
                     return Err(Failure::Wrong(format!(
                         "its answer to server/discover does not offer revision {}",
-                        driver::preferred(Era::Modern)
+                        facts::preferred(Era::Modern)
                     )));
                 }
                 None => {}

@@ -12,17 +12,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
-
-use super::advice::{MAX_NAME, is_taken};
-use super::error::UpstreamError;
-use super::listed::Shape;
-use super::pool::{Caller, Upstream};
-use super::schemas::{MOMENT, Schemas, slot};
 
 /// Digits of the hash: 48 bits.
 const DIGITS: usize = 12;
@@ -116,46 +107,13 @@ impl Names {
     }
 }
 
-impl Upstream {
-    /// The server's own name for what the merged endpoint shows by a name that may have been made; `None`
-    /// when it is nobody's. The server is asked for its list where that is not known.
-    ///
-    /// # Errors When the server cannot be asked, or does not list.
-    pub async fn own_name(
-        self: &Arc<Self>,
-        shape: Shape,
-        table: &Schemas,
-        caller: &Caller<'_>,
-        shown: &str,
-    ) -> Result<Option<String>, UpstreamError> {
-        let key = self.lists_of(caller);
-        let asking = Arc::clone(&slot(&mut table.lock(), key.clone(), Instant::now()).asking);
-        let _one_at_a_time = asking.lock().await;
-        if let Some(list) = table.list(key.as_ref()) {
-            let own = list.names.own(shown).map(str::to_owned);
-            if own.is_some() || list.is_whole_since(MOMENT) {
-                return Ok(own);
-            }
-        }
-        let page = table.page();
-        let listed = async {
-            self.link(caller).await?;
-            Ok(self.list_all(shape, caller, page).await)
-        };
-        let listed = timeout(self.timeout, listed).await.unwrap_or_else(|_| Err(self.late(shape.method)))?;
-        let page = listed.ok_or_else(|| UpstreamError::Protocol {
-            upstream: self.name.to_string(),
-            detail: format!("it does not answer {}, which is needed to know a shortened name", shape.method),
-        })?;
-        table.learn(key.clone(), page, true);
-        Ok(table.list(key.as_ref()).and_then(|list| list.names.own(shown).map(str::to_owned)))
-    }
+/// Longest name of a tool that APIs of models take, in characters.
+pub(super) const MAX_NAME: usize = 64;
 
-    /// The same where it is known already.
-    pub fn known_name(&self, table: &Schemas, caller: &Caller<'_>, shown: &str) -> Option<String> {
-        let list = table.list(self.lists_of(caller).as_ref())?;
-        list.names.own(shown).map(str::to_owned)
-    }
+/// True where APIs of models take the name that a tool has at the merged endpoint.
+pub(super) fn is_taken(prefix: &str, tool: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    prefix.len() + tool.len() <= MAX_NAME && tool.chars().all(is_plain)
 }
 
 #[cfg(test)]

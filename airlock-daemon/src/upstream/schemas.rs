@@ -10,20 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::value::RawValue;
-use tokio::time::timeout;
-
 use crate::auth::principal::Identity;
-use crate::config::schema::{Isolation, MergedNames};
-use crate::mcp::jsonrpc;
-use crate::mcp::object::Object;
+use crate::config::schema::MergedNames;
 use crate::mcp::param_header::Annotations;
-use crate::runtime::pacer::Pacer;
 
-use super::driver;
-use super::link::Takes;
-use super::listed::{Shape, TOOLS, Walk};
-use super::pool::{Caller, Upstream};
 use super::safe_names::{Namer, Names};
 
 /// A server that says again and again that its tools are others is asked for them once in this time.
@@ -31,9 +21,9 @@ pub(super) const MOMENT: Duration = Duration::from_secs(1);
 /// How long a schema is believed without being seen again.
 const FRESH: Duration = Duration::from_mins(5);
 /// How long a server that did not say is not asked again.
-const SILENT: Duration = Duration::from_secs(10);
+pub(super) const SILENT: Duration = Duration::from_secs(10);
 /// How long a list may take when a call waits for it.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Most tools that are remembered of one list.
 const MAX_TOOLS: usize = 2048;
 /// Most lists of one server that are remembered, where they differ from principal to principal.
@@ -80,13 +70,13 @@ pub(super) struct Slot {
 }
 
 pub(super) struct List {
-    tools: HashMap<Box<str>, Schema>,
+    pub(super) tools: HashMap<Box<str>, Schema>,
     /// Their names at the merged endpoint.
     pub(super) names: Arc<Names>,
     /// The verdict on a tool that is not among them; none where some of the pages are missing.
-    others: Option<Schema>,
-    since: Instant,
-    until: Instant,
+    pub(super) others: Option<Schema>,
+    pub(super) since: Instant,
+    pub(super) until: Instant,
 }
 
 impl List {
@@ -98,7 +88,7 @@ impl List {
 
 /// Tools as a server lists them, before they are remembered.
 pub struct Page {
-    reads_schemas: bool,
+    pub(super) reads_schemas: bool,
     generation: u64,
     tools: HashMap<Box<str>, Schema>,
     full: bool,
@@ -230,7 +220,7 @@ impl Schemas {
     }
 
     /// The facts on a tool; `None` when there are none.
-    fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
+    pub(crate) fn known(&self, key: Option<&Identity>, tool: &str) -> Option<Schema> {
         let list = self.list(key)?;
         list.tools.get(tool).or(list.others.as_ref()).cloned()
     }
@@ -251,83 +241,6 @@ pub(super) fn slot(
         }
     }
     lists.entry(key).or_default()
-}
-
-impl Upstream {
-    /// The owner of the list of tools: everybody, or this caller.
-    pub fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
-        let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
-        (!shared || self.is_for_each()).then(|| caller.identity.clone())
-    }
-
-    /// Remembers the tools of a list that passed through; `whole` when it has no other pages.
-    pub fn learn(&self, caller: &Caller<'_>, page: Page, whole: bool) {
-        self.schemas.learn(self.lists_of(caller), page, whole);
-    }
-
-    /// The headers of a call of `tool`, as this caller sees the server.
-    pub async fn schema(self: &Arc<Self>, caller: &Caller<'_>, tool: &str) -> Schema {
-        let key = self.lists_of(caller);
-        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
-            return schema;
-        }
-        let asking = Arc::clone(&slot(&mut self.schemas.lock(), key.clone(), Instant::now()).asking);
-        let _one_at_a_time = asking.lock().await;
-        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
-            return schema;
-        }
-        let page = self.schemas.page();
-        let listed = timeout(PATIENCE.min(self.timeout), self.list_all(TOOLS, caller, page)).await;
-        if let Ok(Some(page)) = listed {
-            self.schemas.learn(key.clone(), page, true);
-        } else {
-            tracing::debug!(upstream = %self.name, "the server does not list its tools");
-            let now = Instant::now();
-            let others = Some(Schema::Unavailable);
-            let (tools, names) = (HashMap::new(), Arc::default());
-            let list = List { tools, names, others, since: now, until: now + SILENT };
-            slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
-        }
-        self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
-    }
-
-    /// All entries of a list of the server's; `None` when it does not say, or says too much. Schemas are read
-    /// for a table of schemas only.
-    pub(super) async fn list_all(
-        self: &Arc<Self>,
-        shape: Shape,
-        caller: &Caller<'_>,
-        mut page: Page,
-    ) -> Option<Page> {
-        let (link, facts) = self.link(caller).await.ok()?;
-        let mut walk = Walk::new(shape, self.limit);
-        loop {
-            let mut params = Object::default();
-            walk.ask(&mut params);
-            let answer = link.ask(Takes::List, |id| {
-                let text = driver::params(facts.era, params, caller.capabilities, id).0;
-                jsonrpc::request(id, shape.method, &text)
-            });
-            let result = walk.take(answer.await.ok()?.ok()?).await.ok()?;
-            let listed = Object::parse(&result).ok()?;
-            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(shape.entries)?).ok()?;
-            let mut pacer = Pacer::default();
-            for tool in tools {
-                pacer.breathe().await;
-                let tool = Object::parse(tool.get()).ok()?;
-                let name = tool.string(shape.name)?;
-                let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
-                if let Err(reason) = page.add(&name, schema) {
-                    walk.leave_out(&name, &reason);
-                }
-            }
-            if !walk.goes_on() {
-                let is_whole = !walk.was_cut();
-                self.walked(shape, walk, is_whole);
-                return is_whole.then_some(page);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

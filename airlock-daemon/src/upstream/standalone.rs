@@ -15,14 +15,14 @@ use crate::runtime::pacer::Pacer;
 use super::asks::Question;
 use super::backoff::Backoff;
 use super::body::{Kind, broken, kind, no_room, read_all, too_long};
-use super::connections;
 use super::error::UpstreamError;
 use super::flood::Flood;
-use super::http::Shared;
 use super::intake::Intake;
-use super::link::MAX_NOTIFICATION;
-use super::long::{self, LONG};
+use super::long::LONG;
+use super::reply::MAX_NOTIFICATION;
 use super::sse::Events;
+use super::{connections, long};
+use crate::upstream::http::shared::Shared;
 
 /// A stream that held for so long had nothing wrong with it.
 const SOUND: Duration = Duration::from_mins(1);

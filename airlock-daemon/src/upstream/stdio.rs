@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::config::schema::{self, UpstreamKind};
-use crate::kernel::spawner::Startable;
+use crate::kernel::spawner::table::Startable;
 use crate::kernel::{Exit, KernelHalf, Refused, ServerCommand, ServerProcess};
 use crate::observe::metrics::Held;
 use crate::runtime::backend::Backend;
 
 use super::error::{How, UpstreamError};
+use super::handle::Link;
 use super::hub::Hub;
-use super::link::{Link, Parts, PipeLink};
-use super::pool::RunningProcess;
-use super::secret;
-use super::stderr::{self, LastWords};
+use super::link::{Parts, PipeLink};
+use super::processes::RunningProcess;
+use super::stderr::LastWords;
+use super::{secret, stderr};
 
 /// How to start one process of an upstream.
 pub struct Start<'a> {

@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::auth::principal::{Identity, Token};
-use crate::mcp::client::ClientCapabilities;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::quote;
 use crate::mcp::revision::Era;
 
-use super::ask::{Answered, Ask};
+use super::ask::Answered;
 use super::error::UpstreamError;
+use super::handle::Link;
 use super::hub::{Hub, Kept, Member, Outbox};
-use super::link::{Ending, Link, Takes};
 use super::listener::Listener;
+use super::notice::{Interest, Notice};
 use super::pool::{Caller, Upstream};
+use super::reply::{Ending, Takes};
+use super::subscriber::{Change, Subscriber};
 use super::summed::Heard;
 
 /// Notices that may wait for one subscriber; what is beyond is dropped, and counted.
@@ -28,74 +29,11 @@ const NOTICES: usize = 64;
 /// How long a server may think about the resources that are watched no more, or again.
 const COURTESY: Duration = Duration::from_secs(10);
 
-/// One thing that a server says outside of calls.
-#[derive(Debug)]
-pub enum Notice {
-    /// A notification: its method and its parameters as JSON text, by the upstream's own names.
-    Notification(String, String),
-    /// A question that belongs to no call.
-    Ask(Ask),
-    /// So many notices were dropped here, since the subscriber did not take them in time; none is meant by a
-    /// gap in which nobody listened to the server, so that nobody knows how many there were.
-    Dropped(u64),
-}
-
-impl Notice {
-    /// Bytes that it keeps while it waits.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Notification(method, params) => method.len() + params.len(),
-            Self::Ask(ask) => ask.method.len() + ask.params.len(),
-            Self::Dropped(_) => 0,
-        }
-    }
-}
-
-/// The interest of a subscriber.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest {
-    /// `notifications/tools/list_changed`.
-    pub tools: bool,
-    /// `notifications/prompts/list_changed`.
-    pub prompts: bool,
-    /// `notifications/resources/list_changed`.
-    pub resources: bool,
-    /// Log messages and questions that belong to no call, and what no revision knows; for a legacy session.
-    pub everything: bool,
-}
-
 /// A subscription; dropping it ends it.
 pub struct Subscription {
     notices: mpsc::Receiver<Kept>,
     changes: mpsc::Sender<Change>,
     heard: Arc<Heard>,
-}
-
-/// A resource to watch from now on, or not any more.
-pub(super) struct Change {
-    pub(super) uri: String,
-    pub(super) watch: bool,
-    pub(super) answer: oneshot::Sender<Result<Answered, UpstreamError>>,
-}
-
-/// The owner of the subscription.
-pub(super) struct Subscriber {
-    identity: Identity,
-    session: Option<Arc<str>>,
-    token: Option<Arc<Token>>,
-    pub(super) capabilities: ClientCapabilities,
-}
-
-impl Subscriber {
-    /// As the pool wants to know it.
-    pub(super) fn caller(&self) -> Caller<'_> {
-        Caller {
-            identity: self.identity.clone(),
-            session: self.session.as_ref(),
-            token: self.token.clone(),
-            capabilities: self.capabilities,
-        }
-    }
 }
 
 impl Upstream {

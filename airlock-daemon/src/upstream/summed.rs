@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::mcp::object::Object;
 
-use super::subscription::Notice;
+use super::notice::Notice;
 
 /// A resource that somebody watches has changed.
 pub(super) const UPDATED: &str = "notifications/resources/updated";

@@ -21,9 +21,11 @@ use airlock::mcp::jsonrpc;
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
 use airlock::upstream::dial_in::DialIns;
-use airlock::upstream::link::{Link, Pending, Reply, Takes};
+use airlock::upstream::handle::{Link, Pending};
+use airlock::upstream::notice::{Interest, Notice};
 use airlock::upstream::pool::{Caller, Upstream, Upstreams};
-use airlock::upstream::subscription::{Interest, Notice, Subscription};
+use airlock::upstream::reply::{Reply, Takes};
+use airlock::upstream::subscription::Subscription;
 
 /// Nothing in a healthy run takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! Subscriptions to a modern server.
 
-use airlock::upstream::subscription::{Interest, Notice, Subscription};
+use airlock::upstream::notice::{Interest, Notice};
+use airlock::upstream::subscription::Subscription;
 use serde_json::{Value, json};
 
 use crate::lines::{Lines, error, notification as says, result};

@@ -2,9 +2,10 @@
 
 use airlock::mcp::client::ClientCapabilities;
 use airlock::upstream::ask::Ask;
-use airlock::upstream::link::{Pending, Reply};
+use airlock::upstream::handle::Pending;
+use airlock::upstream::notice::Notice;
 use airlock::upstream::pool::Caller;
-use airlock::upstream::subscription::Notice;
+use airlock::upstream::reply::Reply;
 use serde_json::{Value, json};
 
 use crate::lines::{Lines, legacy, notification, request};

@@ -1,16 +1,15 @@
 //! Stores, journals and disks that fail.
 
-use std::fs;
-use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
+use super::super::hash::digest;
 use super::{call, config, first_segment, intact, text};
-use crate::audit::chain::digest;
 use crate::audit::file::{Store, StoreError};
 use crate::audit::journal::Journal;
 use crate::audit::spool::{RING, Spool};

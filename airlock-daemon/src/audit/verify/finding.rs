@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::audit::chain::{Hash, hex};
+use super::super::hash::{Hash, hex};
 
 /// A line of a segment, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

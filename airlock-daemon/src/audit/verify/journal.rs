@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use systemd::journal;
 
-use super::{parse_hash, parse_line};
-use crate::audit::chain::{Hash, digest};
+use super::super::hash::{Hash, digest, parse_hash};
+use super::super::line::parse_line;
 use crate::audit::file::segments;
 
 /// How many numbers are named; more are only counted.

@@ -1,7 +1,7 @@
 //! The development issuer's HTTP side.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,10 +27,26 @@ const MAX_CONNECTIONS: usize = 64;
 /// For a client to send a request head, and for a body.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn serve(
-    issuer: Arc<DevelopmentIssuer>,
-    listener: TcpListener,
-) -> Result<(), DevelopmentError> {
+impl DevelopmentIssuer {
+    /// Answers requests until it is dropped. Belongs on the control thread (a tokio runtime with I/O and
+    /// time).
+    ///
+    /// # Errors
+    /// It is already running, or the listener cannot be used.
+    pub async fn run(self: Arc<Self>) -> Result<(), DevelopmentError> {
+        let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = taken.ok_or(DevelopmentError::AlreadyRunning)?;
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|cause| DevelopmentError::Listen { address: self.address, cause })?;
+        tracing::warn!(
+            issuer = self.url(),
+            "the development issuer gives a token to anybody on this host who asks"
+        );
+        serve(self, listener).await
+    }
+}
+
+async fn serve(issuer: Arc<DevelopmentIssuer>, listener: TcpListener) -> Result<(), DevelopmentError> {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::ended::{NO, WRONG, unusable};
 use super::log::{self, Line};
-use super::{NO, WRONG, unusable};
 use crate::observe::escape::printable;
 use crate::policy::{Judgement, Recorded, Replay, Verdict};
 
@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
     /// The audit directory (`audit.dir`).
-    #[arg(long, value_name = "DIR", default_value = crate::cli::DEFAULT_AUDIT_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::super::defaults::DEFAULT_AUDIT_DIR)]
     audit_dir: PathBuf,
     /// The bundle that was in force: where both say the same about arguments, less stays open.
     #[arg(long, value_name = "DIR")]

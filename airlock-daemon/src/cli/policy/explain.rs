@@ -1,14 +1,14 @@
 //! `airlock policy explain`.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::Serialize;
 
+use super::ended::{Bundle, NO, WRONG, unusable};
 use super::log::{self, Line};
-use super::{Bundle, NO, WRONG, unusable};
 use crate::observe::escape::printable;
 use crate::policy::{self, Asked, Explanation, Known, Rebuilt, Recorded, Source, Verdict};
 
@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
     /// The audit directory (`audit.dir`).
-    #[arg(long, value_name = "DIR", default_value = crate::cli::DEFAULT_AUDIT_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::super::defaults::DEFAULT_AUDIT_DIR)]
     audit_dir: PathBuf,
     /// The whole target of that call, where the record shows only a part of it; it is checked against the
     /// record's digest.

@@ -1,23 +1,16 @@
 //! `airlock policy`: working on a policy bundle without a running daemon.
 
 mod diff;
+mod ended;
 mod explain;
 mod input;
 mod log;
 mod test;
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::policy::PolicyError;
-
-/// The answer is no: a test failed, a decision would change.
-const NO: u8 = 1;
-/// The question was wrong: what was to be read cannot be.
-const WRONG: u8 = 2;
-/// Where the packaged configuration has its policy.
-const DEFAULT_PATH: &str = "/etc/airlock/policies";
+use self::ended::WRONG;
 
 /// Arguments of `airlock policy`.
 #[derive(Debug, clap::Args)]
@@ -40,31 +33,6 @@ enum Command {
     /// Show the input document that a policy reads: every field with its type, what it is and when it is
     /// null. Exit code 0.
     Input(input::Args),
-}
-
-/// Where a bundle is.
-#[derive(Debug, clap::Args)]
-struct Bundle {
-    /// The directory of the bundle.
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_PATH)]
-    path: PathBuf,
-}
-
-/// Tells why a bundle cannot be used: as text to `err`, or as the JSON document {mistakes: [{file, line,
-/// column, message, expected, help}]} to `out`.
-fn unusable(
-    error: &PolicyError,
-    json: bool,
-    out: &mut impl io::Write,
-    err: &mut impl io::Write,
-) -> io::Result<()> {
-    if json {
-        let mistakes = serde_json::json!({"mistakes": [error.diagnostic()]});
-        serde_json::to_writer_pretty(&mut *out, &mistakes)?;
-        writeln!(out)
-    } else {
-        write!(err, "{}", error.diagnostic())
-    }
 }
 
 /// Runs the command. Exit code 0: the answer is yes; 1: it is no; 2: something could not be read.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Bundle, NO, unusable};
+use super::ended::{Bundle, NO, unusable};
 use crate::policy::{self, Coverage, TestOptions, TestReport};
 
 /// Runs of missed lines that the table shows for one file.

@@ -2,7 +2,7 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::kernel::swap_in_reach;
 
 /// From here on the process leaves no core when it dies, and no other process of its user may trace it, read

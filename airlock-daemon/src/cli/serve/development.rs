@@ -1,7 +1,7 @@
 //! The development issuer beside the gateway. A build without it has the same functions, and refuses to start
 //! with a configuration that asks for it.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::schema;
 
 #[cfg(development_issuer)]

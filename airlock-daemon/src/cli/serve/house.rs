@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Failure;
 use super::development::Development;
+use super::failure::Failure;
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
 use crate::call::parked::Parked;
 use crate::cli::reload;
-use crate::config::OnDisk;
-use crate::config::schema::{self, Config, KernelMode, PolicyMode, UpstreamKind, Workers};
+use crate::config::schema::{Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
+use crate::config::{OnDisk, schema};
 use crate::face::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
@@ -28,11 +28,12 @@ use crate::pipeline::origin::Origins;
 use crate::pipeline::seal::Sealer;
 use crate::policy::reload::{InForce, Options};
 use crate::policy::vet::Vetting;
-use crate::runtime::backend::{self, Backend};
-use crate::runtime::listener::{self, Listener};
+use crate::runtime::backend::Backend;
+use crate::runtime::listener::Listener;
 use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 use crate::runtime::unix_socket::SocketFile;
+use crate::runtime::{backend, listener};
 use crate::upstream::dial_in::{self, DialIns};
 use crate::upstream::pool::Upstreams;
 

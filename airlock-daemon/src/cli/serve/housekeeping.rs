@@ -10,14 +10,15 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::Failure;
 use super::crew::Crew;
 use super::development::Development;
+use super::failure::Failure;
+use crate::audit::denials;
 use crate::cli::{certificates, reload};
-use crate::http::admin::{self, AdminSocket};
+use crate::http::admin::AdminSocket;
 use crate::http::status::Started;
-use crate::http::{Service, health, metrics as metrics_listener};
-use crate::observe::{denials, notify};
+use crate::http::{Service, admin, health, metrics as metrics_listener};
+use crate::observe::notify;
 use crate::runtime::allocator;
 use crate::upstream::dial_in::DialIns;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Checks, at};
+use super::checks::{Checks, at};
 use crate::config::schema::{Config, PinNetwork, Upstream, UpstreamKind};
 use crate::config::tree::{Step, brief};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Checks, at, net};
+use super::checks::{Checks, at};
+use super::net;
 use crate::config::schema::{Config, DevelopmentIssuer, Issuer};
 
 /// Greatest tolerance for clocks that differ.

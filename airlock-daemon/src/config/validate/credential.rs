@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Checks, at, net};
+use super::checks::{Checks, at};
+use super::net;
 use crate::config::schema::{Credential, Framing, Isolation, TokenClient, Upstream, UpstreamKind};
 use crate::config::tree::Step;
 

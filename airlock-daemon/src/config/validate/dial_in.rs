@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Checks, at};
+use super::checks::{Checks, at};
 use crate::config::schema::{Config, KernelMode, Pin, PinNetwork, PinSocket, UpstreamKind};
 
 /// Longest path of a unix socket in bytes, which leaves room for the NUL at its end.
@@ -54,7 +54,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 /// Two servers that the kernel's word cannot tell apart could each answer the other's calls.
 fn unit(index: usize, config: &Config, checks: &mut Checks<'_>) {
     let Some(upstream) = config.upstreams.get(index) else { return };
-    if upstream.unit.as_deref().is_some_and(|unit| !crate::kernel::is_unit_name(unit)) {
+    if upstream.unit.as_deref().is_some_and(|unit| !super::super::unit_names::is_unit_name(unit)) {
         checks.value(
             at!["upstreams", index, "unit"],
             "this is not the name of a unit that has processes",
@@ -123,7 +123,7 @@ fn pin(index: usize, config: &Config, checks: &mut Checks<'_>) {
 fn slice(config: &Config, checks: &mut Checks<'_>) {
     let Some(name) = &config.kernel.slice else { return };
     let path = at!["kernel", "slice"];
-    if crate::kernel::slice_dir(name).is_none() {
+    if super::super::unit_names::slice_dir(name).is_none() {
         checks.value(
             path,
             format!("`{}` is not the name of a slice", name.escape_debug()),

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Checks, at};
+use super::checks::{Checks, at};
 use crate::config::schema::{Config, Upstream, UpstreamKind};
 use crate::config::tree::{Located, Step, brief};
 

@@ -1,9 +1,9 @@
 //! Limits that would refuse everything, or nothing.
 
-use super::{Checks, at};
+use super::checks::{Checks, at};
+use crate::config::pattern::Pattern;
 use crate::config::schema::{Config, KernelDrop, PerAddress};
 use crate::config::tree::Step;
-use crate::limits::pattern::Pattern;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let limits = &config.rate_limiting;

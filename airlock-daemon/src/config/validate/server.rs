@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::{Checks, Files, at, net};
+use super::checks::{Checks, Files, at};
+use super::net;
 use crate::config::network::Network;
 use crate::config::schema::{ClientAuth, Config, ProxyProtocol};
 use crate::config::tls_files;

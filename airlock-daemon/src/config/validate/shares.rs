@@ -1,6 +1,6 @@
 //! Shares that are larger than what they are shares of, or too small for a single answer.
 
-use super::{Checks, at};
+use super::checks::{Checks, at};
 use crate::config::schema::Config;
 use crate::config::tree::Step;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Checks, at, credential, net};
+use super::checks::{Checks, at};
+use super::{credential, net};
 use crate::config::schema::{Config, EraChoice, Framing, Isolation, Pin, PinNetwork, Upstream, UpstreamKind};
 use crate::config::units::ByteSize;
 

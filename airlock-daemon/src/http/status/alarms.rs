@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::config::age::Age;
 use crate::config::schema::PolicyMode;
 use crate::kernel::{EarlyDrop, KernelHalf, Slice, promises};
-use crate::observe::age::Age;
 use crate::observe::logging;
 use crate::pipeline::Gateway;
 use crate::runtime::tls::{Tls, WARN_DAYS};
 
 use super::super::{Service, health};
-use super::State;
+use super::state::State;
 
 /// All that is to be told.
 pub(super) struct Alarms {

@@ -1,17 +1,16 @@
 //! The links that a daemon finds among the pins, and how they compare with those that it has attached itself.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
+use std::{fs, io};
 
 use airlock_ebpf::{CGROUP_PREFIX, GUARD, HOST_PREFIX, Hook, SIGNALS};
 
 use super::super::links::{self, Link, Links, TYPE_CGROUP};
-use super::{PinsError, failed, file};
+use super::fault::{PinsError, failed, file};
 
 /// How often, and how long apart, a link is looked at whose cgroup may just have been removed: the kernel
 /// lets go later.

@@ -15,14 +15,16 @@ use rustix::thread::set_name;
 
 use super::super::cgroup::Leaf;
 use super::super::clone::exit;
-use super::super::server::{ServerProcess, Streams};
-use super::super::spawn::is_root_by_omission;
+use super::super::server::ServerProcess;
+use super::super::streams::Streams;
 use super::super::terms::Terms;
+use super::super::users::is_root_by_omission;
 use super::super::{namespaces, privileges, seccomp};
 use super::channel::{self, Message};
 use super::message::{Answer, Request};
-use super::{Startable, Table};
+use super::table::{Startable, Table};
 use crate::config::schema::{KernelMode, PinNetwork};
+use crate::kernel::namespaces::probe;
 
 /// Servers that may run at a time: more than any configuration lets a daemon ask for.
 const SERVERS: usize = 4_096;
@@ -124,7 +126,7 @@ fn listen(control: &OwnedFd, table: Table) -> io::Result<()> {
         let Some(request) = understood(&message) else { continue };
         stage = match (stage, request) {
             (Stage::Early { table, is_probed: false, .. }, Request::Probe) => {
-                let found = namespaces::probe();
+                let found = probe::probe();
                 let refused = found
                     .refused
                     .as_ref()

@@ -1,16 +1,18 @@
+use crate::kernel::spawner::table::Startable;
+use crate::kernel::spawner::table::Table;
+use crate::kernel::{KernelHalf, KernelMode, Pin, ServerCommand};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 
-use rustix::process::{WaitId, WaitIdOptions};
-use rustix::process::{kill_process, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::super::server::ServerProcess;
 use super::*;
 use crate::config::schema::Kernel;
-use crate::kernel::KernelHalf;
 
 /// The name of the one server in the table, which says what it is told.
 const ECHO: &str = "echo";

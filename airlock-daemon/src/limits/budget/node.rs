@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use crate::auth::principal::Identity;
 
-use super::{Exhausted, Holding, Level, Root, What, lock, signed};
+use super::level::{Exhausted, Holding, Level, What, lock, signed};
 
 /// How many holdings are given up at once beyond what is needed: whoever asks for room waits for them.
 const SPARE_ROUNDS: usize = 32;
@@ -178,3 +179,84 @@ impl fmt::Display for Node {
         }
     }
 }
+
+/// Independent parts of the sum of all charges.
+pub(super) const STRIPES: usize = 16;
+
+/// Bytes that one stripe draws from the sum at a time. At most twice as many of each stripe are drawn and not
+/// in use.
+pub(super) const BATCH: usize = 64 * 1024;
+
+pub(super) struct Root {
+    pub(super) shares: [usize; 4],
+    pub(super) stripes: [Stripe; STRIPES],
+    /// The bytes that the stripes have drawn.
+    pub(super) drawn: AtomicUsize,
+    pub(super) used: [AtomicIsize; What::ALL.len()],
+    pub(super) given_up: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(super) next: AtomicU64,
+    pub(super) tenants: Mutex<HashMap<Key, Weak<Node>>>,
+    pub(super) told: Mutex<Option<Instant>>,
+}
+
+/// A part of the sum on a cache line of its own: what it has drawn and does not use.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct Stripe(pub(super) AtomicIsize);
+
+/// The stripe of this thread.
+pub(super) fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    OWN.with(|own| *own)
+}
+
+impl Root {
+    fn share(&self, level: Level) -> usize {
+        self.shares.get(level as usize).copied().unwrap_or(usize::MAX)
+    }
+
+    fn add(&self, bytes: usize) {
+        let Some(Stripe(own)) = self.stripes.get(stripe()) else { return };
+        if own.fetch_sub(signed(bytes), Ordering::Relaxed) < signed(bytes) {
+            let more = bytes.max(BATCH);
+            self.drawn.fetch_add(more, Ordering::Relaxed);
+            own.fetch_add(signed(more), Ordering::Relaxed);
+        }
+    }
+
+    fn subtract(&self, bytes: usize) {
+        let Some(Stripe(own)) = self.stripes.get(stripe()) else { return };
+        let unused = own.fetch_add(signed(bytes), Ordering::Relaxed).saturating_add(signed(bytes));
+        if unused > signed(2 * BATCH) {
+            let back = unused - signed(BATCH);
+            own.fetch_sub(back, Ordering::Relaxed);
+            self.drawn.fetch_sub(back.unsigned_abs(), Ordering::Relaxed);
+        }
+    }
+
+    /// Says that something was given up or refused, now and then.
+    pub(super) fn tell(&self, node: &Node, exhausted: Exhausted, freed: usize) {
+        let now = Instant::now();
+        let mut told = lock(&self.told);
+        if told.is_some_and(|last| now.duration_since(last) < QUIET) {
+            return;
+        }
+        *told = Some(now);
+        drop(told);
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        let refused = self.refused.load(Ordering::Relaxed);
+        let share = exhausted.0.name();
+        tracing::warn!(
+            share, holder = %node, freed, given_up, refused,
+            "a share of the memory is used up: what its greediest holder keeps is given up, the largest first; \
+             let clients read their answers, or raise the share"
+        );
+    }
+}
+
+/// At most one message in the log in this time; what is given up in between is counted.
+pub(super) const QUIET: Duration = Duration::from_secs(10);

@@ -1,6 +1,8 @@
 use super::*;
 use crate::auth::principal::Principal;
 use crate::config::units::ByteSize;
+use crate::limits::budget::level::signed;
+use crate::limits::budget::node::BATCH;
 
 /// A holding that remembers whether it was given up.
 struct Held(Mutex<Option<Charge>>);

@@ -6,10 +6,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::ReasonLabels;
-use super::{Metrics, registered};
+use super::register::registered;
 
+/// The counters and gauges of connections that have not asked for anything yet.
 #[derive(Debug)]
-pub(super) struct Edge {
+pub struct Edge {
     ended: Family<ReasonLabels, Counter>,
     handshakes: Family<ReasonLabels, Counter>,
     days_left: Gauge,
@@ -45,27 +46,25 @@ impl Edge {
             ),
         }
     }
-}
 
-impl Metrics {
     /// A client connection was ended. `reason` is one of few fixed words.
     pub fn connection_ended(&self, reason: &'static str) {
-        self.edge.ended.get_or_create(&ReasonLabels { reason }).inc();
+        self.ended.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// A TLS handshake failed. `reason` is one of few fixed words.
     pub fn handshake_failed(&self, reason: &'static str) {
-        self.edge.handshakes.get_or_create(&ReasonLabels { reason }).inc();
+        self.handshakes.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// New certificate files were not good.
     pub fn certificate_refused(&self) {
-        self.edge.reloads_refused.inc();
+        self.reloads_refused.inc();
     }
 
     /// The certificate in use ends in so many whole days; gives them back.
     pub fn certificate_days(&self, days: i64) -> i64 {
-        self.edge.days_left.set(days);
+        self.days_left.set(days);
         days
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
-use crate::pipeline::Stage;
+use crate::stage::Stage;
 
 /// Methods with a series of their own; all others are `other`.
 const METHODS: [&str; 19] = [

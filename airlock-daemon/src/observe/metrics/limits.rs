@@ -5,15 +5,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::kernel::Verdict;
-use crate::limits::Stats;
-use crate::limits::budget::{self, What};
-
 use super::labels::{BlockLabels, KeptLabels, LimitLabels, VerdictLabels};
-use super::{Metrics, registered, set};
+use super::register::{registered, set};
 
+/// The counters and gauges of limits.
 #[derive(Debug)]
-pub(super) struct LimitMetrics {
+pub struct LimitMetrics {
     limited: Family<LimitLabels, Counter>,
     keys: Family<LimitLabels, Gauge>,
     blocked: Gauge,
@@ -69,50 +66,48 @@ impl LimitMetrics {
             ),
         }
     }
-}
 
-impl Metrics {
     /// A request was refused by the limit of this name.
     pub fn limited(&self, limit: &'static str) {
-        self.limits.limited.get_or_create(&LimitLabels { limit }).inc();
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// A session ended so that another of its principal could be opened; `limit` is the key of the share that
     /// was used up.
     pub fn session_made_room(&self, limit: &'static str) {
-        self.limits.made_room.get_or_create(&LimitLabels { limit }).inc();
+        self.made_room.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// An address was blocked for one of few fixed reasons.
     pub fn address_blocked(&self, reason: &'static str) {
-        self.limits.blocks.get_or_create(&BlockLabels { reason }).inc();
+        self.blocks.get_or_create(&BlockLabels { reason }).inc();
     }
 
-    /// Takes over the figures of the memory that is kept for clients; called before [`Metrics::encode`].
-    pub fn kept(&self, stats: &budget::Stats) {
-        for (what, used) in What::ALL.into_iter().zip(stats.used) {
-            let gauge = self.limits.kept.get_or_create(&KeptLabels { what: what.name() });
-            gauge.set(i64::try_from(used).unwrap_or(i64::MAX));
+    /// Takes over the bytes that are kept for clients, by what they are, how often some were given up and how
+    /// often there was no room; called before [`Metrics::encode`](super::Metrics::encode).
+    pub fn kept(&self, used: impl IntoIterator<Item = (&'static str, usize)>, given_up: u64, refused: u64) {
+        for (what, used) in used {
+            self.kept.get_or_create(&KeptLabels { what }).set(i64::try_from(used).unwrap_or(i64::MAX));
         }
-        let LimitMetrics { given_up, no_room, .. } = &self.limits;
-        for (counter, total) in [(given_up, stats.given_up), (no_room, stats.refused)] {
+        for (counter, total) in [(&self.given_up, given_up), (&self.no_room, refused)] {
             set(counter, total);
         }
     }
 
-    /// Takes over what the early drop has counted on all processors; called before [`Metrics::encode`].
-    pub fn early_drop(&self, counted: &[(Verdict, u64)]) {
+    /// Takes over the packets that the early drop has counted on all processors, by their verdict; called
+    /// before [`Metrics::encode`](super::Metrics::encode).
+    pub fn early_drop(&self, counted: impl IntoIterator<Item = (&'static str, u64)>) {
         for (verdict, count) in counted {
-            set(&self.limits.packets.get_or_create(&VerdictLabels { verdict: verdict.name() }), *count);
+            set(&self.packets.get_or_create(&VerdictLabels { verdict }), count);
         }
     }
 
-    /// Takes over the figures of the limits; called before [`Metrics::encode`].
-    pub fn limits(&self, stats: &Stats) {
-        for (limit, count) in &stats.keys {
-            let gauge = self.limits.keys.get_or_create(&LimitLabels { limit: limit.name() });
-            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+    /// Takes over how many are remembered, by limit, and how many addresses are blocked; called before
+    /// [`Metrics::encode`](super::Metrics::encode).
+    pub fn figures(&self, keys: impl IntoIterator<Item = (&'static str, usize)>, blocked: usize) {
+        for (limit, count) in keys {
+            self.keys.get_or_create(&LimitLabels { limit }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        self.limits.blocked.set(i64::try_from(stats.blocked).unwrap_or(i64::MAX));
+        self.blocked.set(i64::try_from(blocked).unwrap_or(i64::MAX));
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::link::Lease;
+use crate::upstream::link::lease::Lease;
 
 /// The connections of one server that somebody has.
 pub(super) struct Lent {

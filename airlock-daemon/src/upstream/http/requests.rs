@@ -15,7 +15,7 @@ use crate::mcp::revision::Revision;
 use super::super::connections::{self, Connection};
 use super::super::error::UpstreamError;
 use super::outline::Outline;
-use super::{Mode, Shared};
+use super::shared::{Mode, Shared};
 
 impl Shared {
     /// The POST of a message. Its name is read from the message itself, after all rewriting.

@@ -9,16 +9,15 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::limits::budget::Exhausted;
+use crate::limits::budget::level::Exhausted;
 use crate::mcp::error::code;
-use crate::mcp::jsonrpc;
-use crate::mcp::message::{self, Incoming};
+use crate::mcp::message::Incoming;
 use crate::mcp::object::Object;
+use crate::mcp::{jsonrpc, message};
 use crate::runtime::pacer::Pacer;
 use crate::runtime::stream::ReadHalf;
 
 use super::super::asks::{Asks, Question, Taken};
-use super::super::driver::META_SUBSCRIPTION;
 use super::super::error::UpstreamError;
 use super::super::flood::{Flood, Verdict};
 use super::super::frame::{Line, Lines};
@@ -26,7 +25,9 @@ use super::super::hub::Hub;
 use super::super::intake::Intake;
 use super::super::long::{self, LONG, Owned};
 use super::super::passing::{Envelope, Passing};
-use super::{Command, MAX_NOTIFICATION, Reply, Shared, Takes, Waiting};
+use super::super::reply::{MAX_NOTIFICATION, Reply, Takes, number, progress_of};
+use super::shared::{Command, Shared, Waiting};
+use crate::mcp::meta::META_SUBSCRIPTION;
 
 /// Most characters of a line that is no message that are kept and shown.
 const SHOWN: usize = 120;
@@ -367,22 +368,10 @@ fn reply(outcome: Result<&RawValue, &RawValue>) -> Reply {
     }
 }
 
-/// The call that a progress notification belongs to: our number is its token.
-pub(in super::super) fn progress_of(method: &str, params: &str) -> Option<u64> {
-    if method != "notifications/progress" {
-        return None;
-    }
-    number(params, "progressToken")
-}
-
 /// The subscription that a notification of a modern server belongs to: the number of our request.
 fn subscription_of(params: &str) -> Option<u64> {
     let params = Object::parse(params).ok()?;
     number(params.get("_meta")?, META_SUBSCRIPTION)
-}
-
-fn number(object: &str, member: &str) -> Option<u64> {
-    Object::parse(object).ok()?.get(member)?.parse().ok()
 }
 
 /// Hands over a call's last reply. A channel full of progress gets it as soon as there is room.

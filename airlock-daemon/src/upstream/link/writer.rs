@@ -10,7 +10,8 @@ use crate::runtime::stream::WriteHalf;
 
 use super::super::asks::Asks;
 use super::super::hub::Hub;
-use super::{Command, Shared, Waiting, cancelled};
+use super::super::reply::cancelled;
+use super::shared::{Command, Shared, Waiting};
 
 /// How long a server may take to exit by itself after its input was closed.
 const GRACE: Duration = Duration::from_secs(2);

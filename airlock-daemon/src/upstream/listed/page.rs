@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::mcp::object::Object;
 use crate::mcp::strict;
 
-use super::{Fault, LeftOut, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
+use super::shape::{Fault, LeftOut, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
 /// Where a list goes on.
 pub(super) enum Next {
@@ -92,7 +92,8 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{TOOLS, Walk};
+    use super::super::Walk;
+    use crate::upstream::listed::shape::TOOLS;
 
     #[tokio::test]
     async fn what_is_wrong_with_one_entry_costs_that_entry() {

@@ -1,73 +1,22 @@
 //! The era in which a server is spoken to for a client: the client's own, where the server has both and a
 //! process or a session that is the client's alone. Then nothing is translated that need not be.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use tokio::sync::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::schema::{EraChoice, Isolation, UpstreamKind};
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
-use super::super::backoff::Backoff;
-use super::super::driver::Facts;
 use super::super::error::UpstreamError;
+use super::super::facts::Facts;
 use super::super::probe::Patience;
-use super::open::Opening;
+use super::legacy_too::Unanswered;
+use super::opening::Opening;
 use super::{Caller, Owner, Upstream};
 
 /// How long a server may think about `initialize` where nobody knows that it has it.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The question whether a server has the legacy era as well: its answer is kept, a failure of the moment is
-/// not.
-#[derive(Default)]
-pub(super) struct Asked {
-    answered: OnceCell<()>,
-    /// Until when the server is left alone after a failure, and for how long after the next.
-    failed: Mutex<Failed>,
-}
-
-#[derive(Default)]
-struct Failed {
-    until: Option<Instant>,
-    backoff: Backoff,
-}
-
-/// The server could not be asked, or ended or was silent before it answered.
-#[derive(Debug)]
-struct Unanswered;
-
-impl Asked {
-    fn is_answered(&self) -> bool {
-        self.answered.initialized()
-    }
-
-    /// Asks by `ask` unless there is an answer, or the last failure was a moment ago. A client that comes
-    /// meanwhile waits for it.
-    async fn ask(&self, ask: impl AsyncFnOnce() -> Result<(), Unanswered>) {
-        let attempt = async || {
-            if self.failed().until.is_some_and(|until| Instant::now() < until) {
-                return Err(Unanswered);
-            }
-            let answer = ask().await;
-            if answer.is_err() {
-                let mut failed = self.failed();
-                let pause = failed.backoff.pause();
-                failed.until = Some(Instant::now() + pause);
-            }
-            answer
-        };
-        // The failure is in the log, and remembered.
-        let _ = self.answered.get_or_try_init(attempt).await;
-    }
-
-    fn failed(&self) -> MutexGuard<'_, Failed> {
-        // No change of it can panic between its steps.
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Caller<'_> {
     /// The era of the client: one with a session is of the legacy era.
@@ -161,8 +110,11 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::cell::Cell;
+    use std::time::Instant;
+
+    use super::super::legacy_too::Asked;
+    use super::*;
 
     #[tokio::test]
     async fn a_failure_of_the_moment_is_no_answer() {

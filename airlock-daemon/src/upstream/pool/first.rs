@@ -1,61 +1,27 @@
 //! The first start of a server: all who come meanwhile wait for the same, each for as long as it has.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::auth::principal::Token;
+use crate::config::age::Age;
 use crate::config::schema::UpstreamKind;
 use crate::config::units::Period;
 use crate::mcp::client::ClientCapabilities;
-use crate::observe::age::Age;
 
-use super::super::driver::Facts;
 use super::super::error::UpstreamError;
+use super::super::facts::Facts;
 use super::super::probe::Patience;
-use super::open::Opening;
+use super::first_start::Verdict;
+use super::opening::Opening;
 use super::{Caller, Owner, Upstream, Upstreams};
 
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
 const BACK_OFF: Duration = Duration::from_secs(1);
-
-/// How a first start ended.
-type Verdict = Result<Arc<Facts>, UpstreamError>;
-
-/// The first start of one upstream: whether it runs, and how the last one failed.
-pub(super) struct First {
-    state: Mutex<State>,
-    /// True where the server was asked, well or not, or is only slow to answer.
-    asked: watch::Sender<bool>,
-    /// When it began to be asked for the first time.
-    began: OnceLock<Instant>,
-}
-
-#[derive(Default)]
-struct State {
-    running: Option<watch::Receiver<Option<Verdict>>>,
-    failed: Option<(Instant, UpstreamError)>,
-}
-
-impl Default for First {
-    fn default() -> Self {
-        Self { state: Mutex::default(), asked: watch::Sender::new(false), began: OnceLock::new() }
-    }
-}
-
-impl First {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No change of it can panic between its steps.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn was_asked(&self) {
-        self.asked.send_replace(true);
-    }
-}
 
 /// A first start that somebody waits for.
 enum Awaited {

@@ -5,43 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::auth::principal::Token;
 use crate::config::schema::{EraChoice, Framing, Isolation, KernelMode, PinNetwork, UpstreamKind};
 use crate::config::units::Period;
 use crate::mcp::capability::Capability;
-use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
 use super::super::breaker::Verdict;
 use super::super::connect::Endpoint;
 use super::super::credential::Presents;
-use super::super::driver::{Facts, MAX_INSTRUCTIONS};
 use super::super::error::{How, UpstreamError};
+use super::super::facts::{Facts, MAX_INSTRUCTIONS};
+use super::super::handle::Link;
 use super::super::http::HttpLink;
-use super::super::hub::Hub;
-use super::super::link::{Ending, Link};
-use super::super::probe::{self, Failure, Patience};
+use super::super::probe::Failure;
+use super::super::reply::Ending;
 use super::super::stdio::Start;
-use super::super::{subscription, unix};
+use super::super::{probe, subscription, unix};
+use super::opening::Opening;
 use super::places::{Opened, Slot};
 use super::{Owner, Upstream};
 
 /// Programs that fetch what they run.
 const DOWNLOADERS: [&str; 8] = ["bunx", "npm", "npx", "pipx", "pnpm", "uv", "uvx", "yarn"];
-
-/// For whom a link is opened.
-pub(super) struct Opening {
-    /// The listeners to the server outside of calls.
-    pub(super) hub: Arc<Hub>,
-    /// The abilities of its client that a legacy server is told.
-    pub(super) capabilities: ClientCapabilities,
-    /// The principal's own token, where the server is presented something for it.
-    pub(super) token: Option<Arc<Token>>,
-    /// How long the server may take over each step of the handshake.
-    pub(super) patience: Patience,
-    /// The era in which it is spoken to for whom it is opened, where that is known.
-    pub(super) own: Option<Era>,
-}
 
 impl Upstream {
     /// Opens a link, unless too many starts have failed of late.

@@ -11,10 +11,10 @@ use crate::limits::budget::{Account, Budget};
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::ClientCapabilities;
 
-use super::super::driver::Facts;
 use super::super::error::UpstreamError;
+use super::super::facts::Facts;
+use super::super::handle::Link;
 use super::super::hub::Hub;
-use super::super::link::Link;
 
 /// The owners of a process. A client's abilities are told a legacy server once, so processes for different
 /// answers differ.

@@ -1,4 +1,4 @@
-use super::super::Waiter;
+use super::super::shared::Waiter;
 use super::*;
 
 fn reading(server: &mpsc::Sender<Command>) -> Reading {

@@ -10,8 +10,8 @@ use crate::mcp::message::Meant;
 use crate::mcp::object::Object;
 
 use super::super::super::error::UpstreamError;
-use super::super::{Reply, Takes};
 use super::{Counts, Reading};
+use crate::upstream::reply::{Reply, Takes};
 
 impl Reading {
     /// Takes in such an answer; says how it counts.

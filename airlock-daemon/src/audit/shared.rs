@@ -1,0 +1,94 @@
+//! Figures and troubles of the log, shared by workers and its writer.
+
+use super::space::Space;
+use super::strangers::Strangers;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Figures for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Records stored since the start.
+    pub records: u64,
+    /// Records waiting for the store.
+    pub queued: u64,
+    /// Attempts of the store that failed.
+    pub store_failures: u64,
+    /// Records that journald did not take.
+    pub journal_failures: u64,
+    /// Records that were not taken; each is counted in a gap record as well.
+    pub refused: u64,
+    /// Refusals of nobody that are not on record, because the disk is nearly full or the queue was.
+    pub strangers_untold: u64,
+    /// Room on the file system of the log.
+    pub space: Space,
+    /// Checks that records reach the store.
+    pub healthy: bool,
+}
+
+/// The state that workers and the writer share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Records taken and not stored yet.
+    pub(super) queued: AtomicU64,
+    /// Records refused since the last gap record.
+    pub(super) lost: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) store_failures: AtomicU64,
+    pub(super) journal_failures: AtomicU64,
+    pub(super) strangers_untold: AtomicU64,
+    pub(super) failing: AtomicBool,
+    pub(super) closed: AtomicBool,
+    /// A [`Space`].
+    space: AtomicU8,
+    /// Why the store fails, while it does.
+    reason: Mutex<Option<String>>,
+    /// Since when and why journald does not take records, while it does not.
+    pub(super) journal_trouble: Mutex<Option<(SystemTime, String)>>,
+    /// Records that gap records of this process tell of, and when the last of those was made.
+    pub(super) gaps: Mutex<Option<(u64, SystemTime)>>,
+    pub(super) strangers: Strangers,
+}
+
+impl Shared {
+    /// Notes that the store fails, or works again (`None`).
+    pub(super) fn set_failure(&self, reason: Option<String>) {
+        self.failing.store(reason.is_some(), Ordering::Release);
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes why journald takes nothing, or that it does (`None`); says whether it was in trouble before.
+    pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> bool {
+        let mut noted = self.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = noted.take();
+        let was_there = before.is_some();
+        let since = before.map_or_else(SystemTime::now, |(since, _)| since);
+        *noted = trouble.map(|trouble| (since, trouble));
+        was_there
+    }
+
+    /// Notes that a gap record was made.
+    pub(super) fn note_gap(&self, lost: u64) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = gaps.map_or(0, |(lost, _)| lost);
+        *gaps = Some((before + lost, SystemTime::now()));
+    }
+
+    pub(super) fn space(&self) -> Space {
+        match self.space.load(Ordering::Acquire) {
+            0 => Space::Plenty,
+            1 => Space::Low,
+            _ => Space::Gone,
+        }
+    }
+
+    pub(super) fn set_space(&self, space: Space) {
+        self.space.store(space as u8, Ordering::Release);
+    }
+}

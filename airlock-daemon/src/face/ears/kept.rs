@@ -1,0 +1,23 @@
+//! Those who listen for a session, as it keeps them.
+
+use crate::pipeline::requester::Requester;
+use crate::upstream::ask::Answered;
+use crate::upstream::error::UpstreamError;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Those who listen for a session; with them dropped, the tasks end.
+pub(crate) struct Ears {
+    /// For whom: as the client's last token said.
+    pub(crate) who: Requester,
+    pub(crate) each: HashMap<Arc<str>, mpsc::Sender<Order>>,
+    pub(super) _alive: oneshot::Sender<()>,
+}
+
+/// A change of what is heard of.
+pub(crate) struct Order {
+    pub(crate) uri: String,
+    pub(crate) begins: bool,
+    pub(super) done: oneshot::Sender<Result<Answered, UpstreamError>>,
+}

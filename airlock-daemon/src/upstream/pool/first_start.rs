@@ -1,0 +1,42 @@
+//! The first start of a server: whether it runs, and how the last one failed.
+
+use super::super::error::UpstreamError;
+use super::super::facts::Facts;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// How a first start ended.
+pub(super) type Verdict = Result<Arc<Facts>, UpstreamError>;
+
+/// The first start of one upstream: whether it runs, and how the last one failed.
+pub(super) struct First {
+    state: Mutex<State>,
+    /// True where the server was asked, well or not, or is only slow to answer.
+    pub(super) asked: watch::Sender<bool>,
+    /// When it began to be asked for the first time.
+    pub(crate) began: OnceLock<Instant>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(crate) running: Option<watch::Receiver<Option<Verdict>>>,
+    pub(crate) failed: Option<(Instant, UpstreamError)>,
+}
+
+impl Default for First {
+    fn default() -> Self {
+        Self { state: Mutex::default(), asked: watch::Sender::new(false), began: OnceLock::new() }
+    }
+}
+
+impl First {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // No change of it can panic between its steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn was_asked(&self) {
+        self.asked.send_replace(true);
+    }
+}

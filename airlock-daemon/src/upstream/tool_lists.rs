@@ -1,0 +1,138 @@
+//! Lists of a server's tools, asked for where what was listed is not known.
+
+use super::error::UpstreamError;
+use super::listed::Walk;
+use super::pool::{Caller, Upstream};
+use super::reply::Takes;
+use super::schemas::{List, MOMENT, PATIENCE, Page, SILENT, Schema, Schemas, slot};
+use crate::auth::principal::Identity;
+use crate::config::schema::Isolation;
+use crate::mcp::jsonrpc;
+use crate::mcp::object::Object;
+use crate::runtime::pacer::Pacer;
+use crate::upstream::driver;
+use crate::upstream::listed::shape::{Shape, TOOLS};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::time::timeout;
+
+impl Upstream {
+    /// The owner of the list of tools: everybody, or this caller.
+    pub fn lists_of(&self, caller: &Caller<'_>) -> Option<Identity> {
+        let shared = self.config.isolation.is_none_or(|isolation| isolation == Isolation::Shared);
+        (!shared || self.is_for_each()).then(|| caller.identity.clone())
+    }
+
+    /// Remembers the tools of a list that passed through; `whole` when it has no other pages.
+    pub fn learn(&self, caller: &Caller<'_>, page: Page, whole: bool) {
+        self.schemas.learn(self.lists_of(caller), page, whole);
+    }
+
+    /// The headers of a call of `tool`, as this caller sees the server.
+    pub async fn schema(self: &Arc<Self>, caller: &Caller<'_>, tool: &str) -> Schema {
+        let key = self.lists_of(caller);
+        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
+            return schema;
+        }
+        let asking = Arc::clone(&slot(&mut self.schemas.lock(), key.clone(), Instant::now()).asking);
+        let _one_at_a_time = asking.lock().await;
+        if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
+            return schema;
+        }
+        let page = self.schemas.page();
+        let listed = timeout(PATIENCE.min(self.timeout), self.list_all(TOOLS, caller, page)).await;
+        if let Ok(Some(page)) = listed {
+            self.schemas.learn(key.clone(), page, true);
+        } else {
+            tracing::debug!(upstream = %self.name, "the server does not list its tools");
+            let now = Instant::now();
+            let others = Some(Schema::Unavailable);
+            let (tools, names) = (HashMap::new(), Arc::default());
+            let list = List { tools, names, others, since: now, until: now + SILENT };
+            slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
+        }
+        self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
+    }
+
+    /// All entries of a list of the server's; `None` when it does not say, or says too much. Schemas are read
+    /// for a table of schemas only.
+    pub(super) async fn list_all(
+        self: &Arc<Self>,
+        shape: Shape,
+        caller: &Caller<'_>,
+        mut page: Page,
+    ) -> Option<Page> {
+        let (link, facts) = self.link(caller).await.ok()?;
+        let mut walk = Walk::new(shape, self.limit);
+        loop {
+            let mut params = Object::default();
+            walk.ask(&mut params);
+            let answer = link.ask(Takes::List, |id| {
+                let text = driver::params(facts.era, params, caller.capabilities, id).0;
+                jsonrpc::request(id, shape.method, &text)
+            });
+            let result = walk.take(answer.await.ok()?.ok()?).await.ok()?;
+            let listed = Object::parse(&result).ok()?;
+            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(shape.entries)?).ok()?;
+            let mut pacer = Pacer::default();
+            for tool in tools {
+                pacer.breathe().await;
+                let tool = Object::parse(tool.get()).ok()?;
+                let name = tool.string(shape.name)?;
+                let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
+                if let Err(reason) = page.add(&name, schema) {
+                    walk.leave_out(&name, &reason);
+                }
+            }
+            if !walk.goes_on() {
+                let is_whole = !walk.was_cut();
+                self.walked(shape, walk, is_whole);
+                return is_whole.then_some(page);
+            }
+        }
+    }
+}
+
+impl Upstream {
+    /// The server's own name for what the merged endpoint shows by a name that may have been made; `None`
+    /// when it is nobody's. The server is asked for its list where that is not known.
+    ///
+    /// # Errors When the server cannot be asked, or does not list.
+    pub async fn own_name(
+        self: &Arc<Self>,
+        shape: Shape,
+        table: &Schemas,
+        caller: &Caller<'_>,
+        shown: &str,
+    ) -> Result<Option<String>, UpstreamError> {
+        let key = self.lists_of(caller);
+        let asking = Arc::clone(&slot(&mut table.lock(), key.clone(), Instant::now()).asking);
+        let _one_at_a_time = asking.lock().await;
+        if let Some(list) = table.list(key.as_ref()) {
+            let own = list.names.own(shown).map(str::to_owned);
+            if own.is_some() || list.is_whole_since(MOMENT) {
+                return Ok(own);
+            }
+        }
+        let page = table.page();
+        let listed = async {
+            self.link(caller).await?;
+            Ok(self.list_all(shape, caller, page).await)
+        };
+        let listed = timeout(self.timeout, listed).await.unwrap_or_else(|_| Err(self.late(shape.method)))?;
+        let page = listed.ok_or_else(|| UpstreamError::Protocol {
+            upstream: self.name.to_string(),
+            detail: format!("it does not answer {}, which is needed to know a shortened name", shape.method),
+        })?;
+        table.learn(key.clone(), page, true);
+        Ok(table.list(key.as_ref()).and_then(|list| list.names.own(shown).map(str::to_owned)))
+    }
+
+    /// The same where it is known already.
+    pub fn known_name(&self, table: &Schemas, caller: &Caller<'_>, shown: &str) -> Option<String> {
+        let list = table.list(self.lists_of(caller).as_ref())?;
+        list.names.own(shown).map(str::to_owned)
+    }
+}
