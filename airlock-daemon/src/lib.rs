@@ -12,7 +12,7 @@ pub mod call;
 pub mod cli;
 pub mod coding;
 pub mod config;
-pub mod face;
+pub mod downstream;
 pub mod http;
 pub mod kernel;
 pub mod limits;

@@ -19,7 +19,7 @@ const HELD: [&str; 23] = [
     "airlock-daemon/src/cli",
     "airlock-daemon/src/coding",
     "airlock-daemon/src/config",
-    "airlock-daemon/src/face",
+    "airlock-daemon/src/downstream",
     "airlock-daemon/src/http",
     "airlock-daemon/src/kernel",
     "airlock-daemon/src/limits",

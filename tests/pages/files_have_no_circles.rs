@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Imports that close a circle and stay all the same: from, to, and why.
 const EXCEPTIONS: [(&str, &str, &str); 1] = [(
     "pipeline/gateway",
-    "call/parked",
-    "the gateway holds the calls that are parked, which go on with the gateway",
+    "call/suspended",
+    "the gateway holds the calls that are suspended, which go on with the gateway",
 )];
 
 /// The path of a module below its crate.

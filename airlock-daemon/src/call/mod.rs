@@ -3,7 +3,7 @@
 //!
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
-//! [`required`], and its call waits in [`parked`] meanwhile. [`list`], [`level`] and [`subscribe`] have a
+//! [`required`], and its call waits in [`suspended`] meanwhile. [`list`], [`level`] and [`subscribe`] have a
 //! file each. [`talk`] keeps the questions of one call, and `written` puts a result into the words of its
 //! client, with URIs by [`rewrite`].
 
@@ -11,12 +11,12 @@ pub mod ask;
 pub mod level;
 pub mod list;
 pub mod open;
-pub mod parked;
 mod questions;
 pub mod required;
 pub mod rewrite;
 pub mod running;
 pub mod start;
 pub mod subscribe;
+pub mod suspended;
 pub mod talk;
 mod written;

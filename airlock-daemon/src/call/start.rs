@@ -18,9 +18,9 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::reply::Takes;
 
 use super::open::{Open, failed};
-use super::parked::Resumed;
 use super::required;
 pub use super::running::{Cancellation, Event, Running};
+use super::suspended::Resumed;
 pub use super::written::Shape;
 use crate::pipeline::asked::Asked;
 use crate::pipeline::brought::Leads;
@@ -31,7 +31,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, route, task, upstream};
 
-/// A call that was let through: one that begins, or one that goes on where it was parked.
+/// A call that was let through: one that begins, or one that goes on where it was suspended.
 #[allow(
     clippy::large_enum_variant,
     reason = "each call has one, in its own task; a box would be one more allocation"
@@ -39,7 +39,7 @@ use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, route, task, up
 pub enum Started {
     /// It runs here.
     Running(Running),
-    /// It runs where it was parked.
+    /// It runs where it was suspended.
     Resumed(Resumed),
 }
 
@@ -100,7 +100,7 @@ async fn begin(
         }
         Leads::ToParked(ticket, answers) => {
             // Taken out only now that the retry is on record: it goes on once.
-            let way = open.gateway.parked.take(ticket, open.who.principal.identity());
+            let way = open.gateway.suspended.take(ticket, open.who.principal.identity());
             let Some(way) = way else {
                 open.end(Outcome::Refused, 0, None);
                 return Err(route::invalid(GONE));
@@ -145,7 +145,7 @@ async fn ask_first(
     checked.inspect_err(|_| open.end(Outcome::Refused, 0, None))
 }
 
-/// Why a parked call cannot go on.
+/// Why a suspended call cannot go on.
 const GONE: &str = "the call has ended meanwhile: send the request anew";
 
 /// A request, and the upstream that it is sent to.
@@ -247,11 +247,11 @@ async fn send(
 }
 
 impl Started {
-    /// The call, of a client that has no state to bring back: only the modern era has one, and its face takes
+    /// The call, of a client that has no state to bring back: only the modern era has one, and its driver takes
     /// both.
     ///
     /// # Errors
-    /// A [`Refusal`] of a call that goes on where it was parked.
+    /// A [`Refusal`] of a call that goes on where it was suspended.
     pub fn begun(self) -> Result<Running, Refusal> {
         match self {
             Self::Running(running) => Ok(running),

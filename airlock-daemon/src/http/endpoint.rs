@@ -1,4 +1,4 @@
-//! An MCP endpoint over HTTP: the head is checked, the token, the body; then the face of the client's era
+//! An MCP endpoint over HTTP: the head is checked, the token, the body; then the driver of the client's era
 //! takes over.
 
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::auth::principal::Principal;
-use crate::face::batch::Voice;
-use crate::face::legacy::Legacy;
-use crate::face::reply::Reply;
-use crate::face::session::Served;
-use crate::face::{batch, modern};
+use crate::downstream::batch::BatchStream;
+use crate::downstream::legacy::Legacy;
+use crate::downstream::reply::Reply;
+use crate::downstream::session::Served;
+use crate::downstream::{batch, modern};
 use crate::limits::budget::Charge;
 use crate::limits::kept::Kept;
 use crate::mcp::envelope::{Envelope, Id};
@@ -173,7 +173,7 @@ impl Admitted {
         head::names_modern(&self.headers)
     }
 
-    /// Parses the body and hands it to the face of the client's era.
+    /// Parses the body and hands it to the driver of the client's era.
     async fn dispatch(self) -> (String, Result<Reply, Refusal>) {
         if decode::is_batch(&self.body)
             && let Some(session) = self.legacy(None).takes_batches()
@@ -209,12 +209,12 @@ impl Admitted {
             let refusal = self.counted().err().unwrap_or(refusal);
             self.record(refusal)
         })?;
-        let voice = Rc::new(Voice::new(&self.service.gateway, session, &self.principal));
+        let stream = Rc::new(BatchStream::new(&self.service.gateway, session, &self.principal));
         let one = |part: Bytes| {
-            let (this, voice) = (Rc::clone(&self), Rc::clone(&voice));
-            async move { this.one_of_a_batch(&part, &voice).await }
+            let (this, stream) = (Rc::clone(&self), Rc::clone(&stream));
+            async move { this.one_of_a_batch(&part, &stream).await }
         };
-        let gathered = batch::gather(&voice, parts, one).await;
+        let gathered = batch::gather(&stream, parts, one).await;
         self.kept(gathered).map_err(|refusal| self.record(refusal))
     }
 
@@ -230,14 +230,14 @@ impl Admitted {
         kept.map(|kept| Reply::Kept(status, kept)).map_err(|exhausted| limit::exhausted(gateway, exhausted))
     }
 
-    async fn one_of_a_batch(&self, part: &[u8], voice: &Voice) -> Option<String> {
+    async fn one_of_a_batch(&self, part: &[u8], stream: &BatchStream) -> Option<String> {
         let context = self.context.sibling();
         let message = match decode::message(part) {
             Ok(message) => message,
             Err(refusal) => return Some(refusal.body(&context.correlation_id)),
         };
         let (id, method) = sender(&message);
-        let legacy = Legacy { context: &context, ..self.legacy(Some(voice)) };
+        let legacy = Legacy { context: &context, ..self.legacy(Some(stream)) };
         let served = match self.counted() {
             Ok(()) => legacy.serve(message, part).await,
             Err(refusal) => Err(refusal),
@@ -258,7 +258,7 @@ impl Admitted {
         limit::message(&self.service.gateway, &self.principal)
     }
 
-    fn legacy<'a>(&'a self, voice: Option<&'a Voice>) -> Legacy<'a> {
+    fn legacy<'a>(&'a self, stream: Option<&'a BatchStream>) -> Legacy<'a> {
         Legacy {
             gateway: &self.service.gateway,
             sessions: &self.service.sessions,
@@ -266,7 +266,7 @@ impl Admitted {
             principal: &self.principal,
             endpoint: &self.endpoint,
             headers: &self.headers,
-            voice,
+            stream,
         }
     }
 

@@ -22,7 +22,7 @@ mod streams;
 use std::sync::Arc;
 
 use crate::config::OnDisk;
-use crate::face::sessions::Sessions;
+use crate::downstream::sessions::Sessions;
 use crate::pipeline::Gateway;
 use crate::pipeline::forwarded::Proxies;
 use crate::runtime::room::Room;

@@ -8,10 +8,10 @@ use crate::upstream::pool::Upstream;
 use super::asked::Asked;
 use super::kind::{List, Noun};
 use super::requester::Requester;
-use super::route::{self, Endpoint};
+use super::route::Endpoint;
 use super::seal::Purpose;
-use super::state::{Back, Scope, State, Ticket};
-use super::{Gateway, Refusal, task};
+use super::state::{Back, ResumeToken, Scope, State};
+use super::{Gateway, Refusal, route, task};
 
 /// Where it leads.
 pub enum Leads {
@@ -20,7 +20,7 @@ pub enum Leads {
     /// To the server, with the server's own state.
     ToServer(State),
     /// To the call that waits here, with the answers to its questions.
-    ToParked(Ticket, Vec<(String, String)>),
+    ToParked(ResumeToken, Vec<(String, String)>),
     /// To a further page of a list.
     ToPage(Walk),
 }
@@ -75,7 +75,7 @@ pub fn check(
 /// Opens the state of an earlier request.
 fn lead(gateway: &Gateway, who: &Requester, back: Back, scope: &Scope<'_>) -> Result<Leads, String> {
     let (mut state, answers) = back.open(gateway, who, scope)?;
-    if let Some(ticket) = state.parked {
+    if let Some(ticket) = state.suspended {
         return Ok(Leads::ToParked(ticket, answers));
     }
     state.answered.extend(answers);

@@ -44,11 +44,11 @@ pub fn answers(text: &str) -> Result<Vec<(String, String)>, String> {
     object.names().map(each).collect()
 }
 
-/// Names a parked call. It is given out sealed only.
+/// Names a suspended call. It is given out sealed only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Ticket(u64, u64);
+pub struct ResumeToken(u64, u64);
 
-impl Ticket {
+impl ResumeToken {
     /// A new one; `None` where the kernel has no random numbers.
     pub fn draw() -> Option<Self> {
         Some(Self(getrandom::u64().ok()?, getrandom::u64().ok()?))
@@ -77,7 +77,7 @@ pub struct State {
     /// The keys of the questions that the client was asked.
     pub keys: Vec<String>,
     /// The call that waits here.
-    pub parked: Option<Ticket>,
+    pub suspended: Option<ResumeToken>,
     /// The upstream's own state.
     pub upstream: Option<String>,
     /// The answers that were given without the client.

@@ -21,7 +21,7 @@ pub(super) const MAX_WATCHED_EACH: usize = 256;
 
 /// Notices on their way to one subscriber; what does not fit is dropped, and told with the next one that
 /// fits.
-pub(super) struct Outbox {
+pub(super) struct NoticeQueue {
     notices: mpsc::Sender<Kept>,
     heard: Arc<Heard>,
     /// The account of the subscriber.
@@ -59,7 +59,7 @@ struct State {
 struct Entry {
     id: u64,
     interest: Interest,
-    outbox: Outbox,
+    outbox: NoticeQueue,
     uris: HashSet<String>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Member {
     id: u64,
 }
 
-impl Outbox {
+impl NoticeQueue {
     /// A notice that is told too often waits in `heard` for the subscriber.
     pub(super) fn new(notices: mpsc::Sender<Kept>, heard: Arc<Heard>, account: Option<Account>) -> Self {
         Self { notices, heard, account, dropped: 0 }
@@ -131,7 +131,7 @@ impl Hub {
 
     /// Adds a subscriber. Where several principals share the server, it hears what is for all of them, and
     /// nothing else: that does not say whose it is.
-    pub(super) fn join(self: &Arc<Self>, interest: Interest, outbox: Outbox) -> Member {
+    pub(super) fn join(self: &Arc<Self>, interest: Interest, outbox: NoticeQueue) -> Member {
         let interest = Interest { everything: interest.everything && !self.several, ..interest };
         let mut state = self.lock();
         let id = state.next;
@@ -299,9 +299,9 @@ mod tests {
         Interest { tools: true, prompts: true, resources: true, everything: true }
     }
 
-    fn channel(room: usize) -> (Outbox, mpsc::Receiver<Kept>) {
+    fn channel(room: usize) -> (NoticeQueue, mpsc::Receiver<Kept>) {
         let (sender, notices) = mpsc::channel(room);
-        (Outbox::new(sender, Arc::default(), None), notices)
+        (NoticeQueue::new(sender, Arc::default(), None), notices)
     }
 
     fn heard(notices: &mut mpsc::Receiver<Kept>) -> Vec<String> {
@@ -370,7 +370,7 @@ mod tests {
         let account = budget.of(Principal::named("alice", None).identity());
         let (sender, mut notices) = mpsc::channel(8);
         let hub = Hub::new(false, None);
-        let _member = hub.join(all(), Outbox::new(sender, Arc::default(), Some(account.clone())));
+        let _member = hub.join(all(), NoticeQueue::new(sender, Arc::default(), Some(account.clone())));
         for _ in 0..3 {
             hub.publish(LOG, &"x".repeat(1000));
         }

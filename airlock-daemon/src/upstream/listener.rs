@@ -19,7 +19,7 @@ use super::driver;
 use super::error::UpstreamError;
 use super::facts::Facts;
 use super::handle::Pending;
-use super::hub::{MAX_WATCHED_EACH, Outbox, wants};
+use super::hub::{MAX_WATCHED_EACH, NoticeQueue, wants};
 use super::notice::{Interest, Notice};
 use super::pool::Upstream;
 use super::reply::{Reply, Takes};
@@ -38,7 +38,7 @@ pub(super) struct Listener {
     who: Subscriber,
     interest: Interest,
     uris: BTreeSet<String>,
-    outbox: Outbox,
+    outbox: NoticeQueue,
     /// The request that stays open; `None` when there is nothing to ask for, or it has ended.
     open: Option<Pending>,
     since: Instant,
@@ -51,7 +51,12 @@ pub(super) struct Listener {
 type Begun = Result<Option<Pending>, String>;
 
 impl Listener {
-    pub(super) fn new(upstream: Arc<Upstream>, who: Subscriber, interest: Interest, outbox: Outbox) -> Self {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        who: Subscriber,
+        interest: Interest,
+        outbox: NoticeQueue,
+    ) -> Self {
         Self {
             upstream,
             who,
@@ -210,7 +215,7 @@ fn heard(
     upstream: &Upstream,
     interest: Interest,
     uris: &BTreeSet<String>,
-    outbox: &mut Outbox,
+    outbox: &mut NoticeQueue,
     method: String,
     params: &str,
 ) {

@@ -16,7 +16,7 @@ use crate::mcp::revision::Era;
 use super::ask::Answered;
 use super::error::UpstreamError;
 use super::handle::Link;
-use super::hub::{Hub, Kept, Member, Outbox};
+use super::hub::{Hub, Kept, Member, NoticeQueue};
 use super::listener::Listener;
 use super::notice::{Interest, Notice};
 use super::pool::{Caller, Upstream};
@@ -60,7 +60,7 @@ impl Upstream {
         let (sender, notices) = mpsc::channel(NOTICES);
         let heard = Arc::<Heard>::default();
         let account = self.account(&caller.identity);
-        let outbox = Outbox::new(sender, Arc::clone(&heard), Some(account));
+        let outbox = NoticeQueue::new(sender, Arc::clone(&heard), Some(account));
         let (changes, queue) = mpsc::channel(1);
         let upstream = Arc::clone(self);
         match facts.era {

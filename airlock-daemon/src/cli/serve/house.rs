@@ -9,12 +9,12 @@ use super::development::Development;
 use super::failure::Failure;
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
-use crate::call::parked::Parked;
+use crate::call::suspended::SuspendedCalls;
 use crate::cli::reload;
 use crate::config::schema::{Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
 use crate::config::{OnDisk, schema};
-use crate::face::sessions::Sessions;
+use crate::downstream::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
 use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, Spawner, confine_daemon};
@@ -117,7 +117,7 @@ impl House {
             issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
             policy,
             draining: watch::Sender::new(false),
-            parked: Parked::default(),
+            suspended: SuspendedCalls::default(),
             budget,
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
             audit,

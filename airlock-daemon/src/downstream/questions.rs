@@ -1,6 +1,6 @@
 //! A session's event streams, and the questions that wait for its client.
 
-use super::outbox::Outbox;
+use super::event_store::EventStore;
 use super::session::Session;
 use super::streams::{Asked, Streams};
 use crate::call::ask::unanswered;
@@ -31,33 +31,33 @@ impl Session {
     }
 
     /// The standing stream, made when it is first needed; `None` when the session has ended.
-    pub fn standing(&self, metrics: &Arc<Metrics>) -> Option<Arc<Outbox>> {
+    pub fn standing(&self, metrics: &Arc<Metrics>) -> Option<Arc<EventStore>> {
         let mut streams = self.streams();
         if streams.over {
             return None;
         }
         if streams.standing.is_none() {
-            streams.standing = Outbox::new(self.revision, &self.account, metrics);
+            streams.standing = EventStore::new(self.revision, &self.account, metrics);
         }
         streams.standing.clone()
     }
 
     /// A stream for a call; `None` when the session has ended.
-    pub fn open_stream(&self, metrics: &Arc<Metrics>) -> Option<Arc<Outbox>> {
-        let outbox = Outbox::new(self.revision, &self.account, metrics)?;
+    pub fn open_stream(&self, metrics: &Arc<Metrics>) -> Option<Arc<EventStore>> {
+        let store = EventStore::new(self.revision, &self.account, metrics)?;
         let mut streams = self.streams();
         if streams.over {
             return None;
         }
-        streams.calls.push(Arc::clone(&outbox));
+        streams.calls.push(Arc::clone(&store));
         streams.tidy();
-        Some(outbox)
+        Some(store)
     }
 
     /// The stream of an event id.
-    pub fn stream(&self, id: u64) -> Option<Arc<Outbox>> {
+    pub fn stream(&self, id: u64) -> Option<Arc<EventStore>> {
         let streams = self.streams();
-        streams.standing.iter().chain(&streams.calls).find(|outbox| outbox.id == id).cloned()
+        streams.standing.iter().chain(&streams.calls).find(|store| store.id == id).cloned()
     }
 
     /// Takes away what has waited too long: streams that nobody came back for, and questions that nobody
@@ -78,8 +78,8 @@ impl Session {
     /// Ends everything at once.
     pub(super) fn close(&self) {
         let streams = std::mem::replace(&mut *self.streams(), Streams { over: true, ..Streams::default() });
-        for outbox in streams.standing.iter().chain(&streams.calls) {
-            outbox.clear();
+        for store in streams.standing.iter().chain(&streams.calls) {
+            store.clear();
         }
     }
 

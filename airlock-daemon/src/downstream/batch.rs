@@ -17,16 +17,16 @@ use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::pipeline::{Gateway, Refusal, limit};
 
-use super::outbox::Outbox;
+use super::event_store::EventStore;
 use super::reply::{self, Reply, SILENCE};
 use super::session::Served;
 
 /// Where the messages of a batch speak before their answers: on one stream, made when the first of them does.
-pub struct Voice {
+pub struct BatchStream {
     gateway: Arc<Gateway>,
     session: Served,
     principal: Arc<Principal>,
-    outbox: OnceCell<Option<Arc<Outbox>>>,
+    store: OnceCell<Option<Arc<EventStore>>>,
     /// The places of the stream, until it is read.
     places: Cell<Places>,
     /// There was no place for a stream.
@@ -34,14 +34,14 @@ pub struct Voice {
     opened: Notify,
 }
 
-impl Voice {
+impl BatchStream {
     /// For a batch of this session.
     pub fn new(gateway: &Arc<Gateway>, session: Served, principal: &Arc<Principal>) -> Self {
         Self {
             gateway: Arc::clone(gateway),
             session,
             principal: Arc::clone(principal),
-            outbox: OnceCell::new(),
+            store: OnceCell::new(),
             places: Cell::default(),
             is_silent: Cell::new(false),
             opened: Notify::new(),
@@ -56,15 +56,15 @@ impl Voice {
         let first = running.next_until(Some(Instant::now() + SILENCE)).await;
         let first = match first {
             None | Some(Event::Notification(..) | Event::Ask(_))
-                if self.outbox().is_none() && self.is_silent.get() =>
+                if self.store().is_none() && self.is_silent.get() =>
             {
                 Some(reply::quietly(&mut running, first).await)
             }
             first => first,
         };
         let said = match first {
-            None | Some(Event::Notification(..) | Event::Ask(_)) => match self.outbox() {
-                Some(outbox) => reply::carry(&self.session, &mut running, &id, outbox, first).await,
+            None | Some(Event::Notification(..) | Event::Ask(_)) => match self.store() {
+                Some(store) => reply::carry(&self.session, &mut running, &id, store, first).await,
                 None => None,
             },
             Some(Event::Cancelled) => None,
@@ -76,24 +76,24 @@ impl Voice {
         Ok(said.map_or(Reply::Empty(StatusCode::ACCEPTED), |text| Reply::Json(StatusCode::OK, text)))
     }
 
-    fn outbox(&self) -> Option<&Arc<Outbox>> {
+    fn store(&self) -> Option<&Arc<EventStore>> {
         let open = || {
             let Ok(places) = limit::stream(&self.gateway, &self.principal) else {
                 self.is_silent.set(true);
                 return None;
             };
             self.places.set(places);
-            let outbox = self.session.open_stream(&self.gateway.metrics);
+            let store = self.session.open_stream(&self.gateway.metrics);
             self.opened.notify_one();
-            outbox
+            store
         };
-        self.outbox.get_or_init(open).as_ref()
+        self.store.get_or_init(open).as_ref()
     }
 }
 
 /// Serves the messages all at once: their answers in their order, or on one stream where one of them speaks
 /// before its answer.
-pub async fn gather<F>(voice: &Rc<Voice>, parts: Vec<Bytes>, one: impl Fn(Bytes) -> F) -> Reply
+pub async fn gather<F>(stream: &Rc<BatchStream>, parts: Vec<Bytes>, one: impl Fn(Bytes) -> F) -> Reply
 where
     F: Future<Output = Option<String>> + 'static,
 {
@@ -106,7 +106,7 @@ where
     loop {
         let done = tokio::select! {
             biased;
-            () = voice.opened.notified() => break,
+            () = stream.opened.notified() => break,
             done = running.join_next() => done,
         };
         match done {
@@ -120,8 +120,8 @@ where
             None => return whole(answers),
         }
     }
-    let Some(outbox) = voice.outbox().cloned() else { return Reply::Empty(StatusCode::ACCEPTED) };
-    let reader = outbox.read(&voice.session, Some(0), None);
+    let Some(store) = stream.store().cloned() else { return Reply::Empty(StatusCode::ACCEPTED) };
+    let reader = store.read(&stream.session, Some(0), None);
     let instead = limit::given_up().body("");
     tokio::task::spawn_local(async move {
         while let Some(done) = running.join_next().await {
@@ -133,11 +133,11 @@ where
         }
         // All of them as one message: the last one of a stream is never dropped, whoever does not read.
         match list(answers) {
-            Some(answers) => outbox.finish(answers, instead),
-            None => outbox.end(),
+            Some(answers) => store.finish(answers, instead),
+            None => store.end(),
         }
     });
-    let places = voice.places.take();
+    let places = stream.places.take();
     reader.map_or(Reply::Empty(StatusCode::ACCEPTED), |reader| Reply::Read(reader, places))
 }
 

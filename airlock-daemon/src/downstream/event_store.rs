@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// The messages and the bytes that are kept once they were read, for a client whose connection broke.
 const KEPT: (usize, usize) = (64, 64 * 1024);
 /// The messages of one stream.
-pub struct Outbox {
+pub struct EventStore {
     /// The stream's name, unguessable, so that no event id of one session means anything in another.
     pub id: u64,
     revision: Revision,
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-impl Outbox {
+impl EventStore {
     /// An empty stream; `None` when the kernel has no random numbers.
     pub fn new(revision: Revision, account: &Account, metrics: &Arc<Metrics>) -> Option<Arc<Self>> {
         let id = getrandom::u64().ok()?;
@@ -179,10 +179,10 @@ pub fn parse_id(text: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::auth::principal::Principal;
-    use crate::face::outbox::reader::RETRY;
-    use crate::face::outbox::reader::Reader;
-    use crate::face::session::Session;
-    use crate::face::sessions::Sessions;
+    use crate::downstream::event_store::reader::RETRY;
+    use crate::downstream::event_store::reader::Reader;
+    use crate::downstream::session::Session;
+    use crate::downstream::sessions::Sessions;
     use crate::limits::budget::level::What;
     use crate::mcp::client::ClientCapabilities;
     use crate::pipeline::route::Endpoint;
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn a_reader_that_comes_back_gets_the_rest() {
         let session = session(Revision::V20251125);
-        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
-        outbox.push("1".to_owned());
-        let mut first = outbox.read(&session, Some(0), None).expect("a reader");
+        let store = session.open_stream(&Metrics::new()).expect("a stream");
+        store.push("1".to_owned());
+        let mut first = store.read(&session, Some(0), None).expect("a reader");
         let Poll::Ready(Some(primed)) = next(&mut first) else { panic!("a priming event") };
         assert!(
             primed.retry.is_some_and(|retry| retry >= RETRY)
@@ -225,10 +225,10 @@ mod tests {
         );
         let Poll::Ready(Some(one)) = next(&mut first) else { panic!("an event") };
         assert!(next(&mut first).is_pending());
-        outbox.push("2".to_owned());
-        outbox.finish("3".to_owned(), String::new());
+        store.push("2".to_owned());
+        store.finish("3".to_owned(), String::new());
         let (stream, at) = parse_id(&one.id.expect("an id")).expect("an event id");
-        assert_eq!((stream, at), (outbox.id, 1));
+        assert_eq!((stream, at), (store.id, 1));
         let found = session.stream(stream).expect("the stream");
         let mut second = found.read(&session, Some(at), None).expect("a reader");
         assert!(matches!(next(&mut first), Poll::Ready(None)), "the newer reader has taken over");
@@ -241,14 +241,14 @@ mod tests {
     #[test]
     fn earlier_revisions_get_no_event_without_data() {
         let session = session(Revision::V20250618);
-        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
-        let mut reader = outbox.read(&session, Some(0), None).expect("a reader");
+        let store = session.open_stream(&Metrics::new()).expect("a stream");
+        let mut reader = store.read(&session, Some(0), None).expect("a reader");
         assert!(next(&mut reader).is_pending(), "it has nothing to say yet");
-        outbox.push("1".to_owned());
+        store.push("1".to_owned());
         let Poll::Ready(Some(first)) = next(&mut reader) else { panic!("an event") };
         assert!(first.retry.is_some_and(|retry| retry >= RETRY) && first.id.is_some());
         assert_eq!(first.data.map(|data| data.text()).as_deref(), Some("1"));
-        outbox.push("2".to_owned());
+        store.push("2".to_owned());
         let Poll::Ready(Some(second)) = next(&mut reader) else { panic!("an event") };
         assert!(second.retry.is_none() && second.data.is_some());
     }
@@ -256,25 +256,25 @@ mod tests {
     #[test]
     fn what_is_not_read_is_dropped_and_said_so() {
         let session = session(Revision::V20251125);
-        let outbox = session.standing(&Metrics::new()).expect("a stream");
+        let store = session.standing(&Metrics::new()).expect("a stream");
         for number in 0..MAX_MESSAGES + 5 {
-            outbox.push(number.to_string());
+            store.push(number.to_string());
         }
-        let mut reader = outbox.read(&session, None, None).expect("a reader");
+        let mut reader = store.read(&session, None, None).expect("a reader");
         assert!(next(&mut reader).is_ready());
         let Poll::Ready(Some(told)) = next(&mut reader) else { panic!("a remark") };
         assert!(told.comment.is_some_and(|comment| comment.starts_with("5 messages")));
         let (messages, _) = rest(&mut reader);
         assert_eq!((messages.len(), messages[0].as_str()), (MAX_MESSAGES, "5"));
         // Messages that were read do not stay.
-        assert!(outbox.lock().messages.len() <= KEPT.0);
+        assert!(store.lock().messages.len() <= KEPT.0);
         let huge = "x".repeat(2 * MAX_BYTES);
-        outbox.finish(huge.clone(), "sorry".to_owned());
+        store.finish(huge.clone(), "sorry".to_owned());
         assert_eq!(rest(&mut reader), (vec![huge], true));
         // It stays for a client that comes back, until the memory is needed.
-        let last = outbox.lock().messages.back().cloned().expect("the last message");
+        let last = store.lock().messages.back().cloned().expect("the last message");
         last.give_up();
-        let mut again = outbox.read(&session, None, None).expect("a reader");
+        let mut again = store.read(&session, None, None).expect("a reader");
         assert!(rest(&mut again).1);
         again.at -= 1;
         assert_eq!(rest(&mut again), (vec!["sorry".to_owned()], true));
@@ -283,24 +283,24 @@ mod tests {
     #[test]
     fn a_session_that_has_no_memory_left_is_told_so() {
         let session = session(Revision::V20250618);
-        let outbox = session.open_stream(&Metrics::new()).expect("a stream");
+        let store = session.open_stream(&Metrics::new()).expect("a stream");
         let all = session.account.charge_anyway(What::Subscription, usize::MAX / 4);
-        outbox.push("lost".to_owned());
-        outbox.finish("lost as well".to_owned(), "sorry".to_owned());
+        store.push("lost".to_owned());
+        store.finish("lost as well".to_owned(), "sorry".to_owned());
         drop(all);
-        let mut reader = outbox.read(&session, Some(0), None).expect("a reader");
+        let mut reader = store.read(&session, Some(0), None).expect("a reader");
         assert_eq!(rest(&mut reader), (vec![dropped(1), "sorry".to_owned()], true));
     }
 
     #[test]
     fn a_session_that_ends_takes_its_streams_along() {
         let session = session(Revision::V20251125);
-        let outbox = session.standing(&Metrics::new()).expect("a stream");
-        outbox.push("1".to_owned());
-        let mut reader = outbox.read(&session, None, None).expect("a reader");
+        let store = session.standing(&Metrics::new()).expect("a stream");
+        store.push("1".to_owned());
+        let mut reader = store.read(&session, None, None).expect("a reader");
         session.close();
         assert!(matches!(next(&mut reader), Poll::Ready(None)));
-        assert!(session.standing(&Metrics::new()).is_none() && session.stream(outbox.id).is_none());
+        assert!(session.standing(&Metrics::new()).is_none() && session.stream(store.id).is_none());
     }
 
     #[test]
@@ -317,14 +317,14 @@ mod tests {
         #[test]
         fn it_never_holds_more_than_it_may(sizes in proptest::collection::vec(0..200_000_usize, 1..60), reads in any::<u8>()) {
             let session = session(Revision::V20251125);
-            let outbox = session.standing(&Metrics::new()).expect("a stream");
-            let mut reader = outbox.read(&session, None, None).expect("a reader");
+            let store = session.standing(&Metrics::new()).expect("a stream");
+            let mut reader = store.read(&session, None, None).expect("a reader");
             for (place, size) in sizes.iter().enumerate() {
-                outbox.push("x".repeat(*size));
+                store.push("x".repeat(*size));
                 if place % usize::from(reads.max(1)) == 0 {
                     let _ = next(&mut reader);
                 }
-                let state = outbox.lock();
+                let state = store.lock();
                 prop_assert!(state.bytes <= MAX_BYTES.max(*size) && state.messages.len() <= MAX_MESSAGES);
                 prop_assert_eq!(state.bytes, state.messages.iter().map(Kept::length).sum::<usize>());
                 prop_assert!(!state.messages.is_empty());

@@ -1,6 +1,6 @@
 //! The reading of an event store, by one client at a time.
 
-use super::super::outbox::{Frame, KEPT, Outbox, dropped};
+use super::super::event_store::{EventStore, Frame, KEPT, dropped};
 use super::super::session::Session;
 use crate::limits::kept::Kept;
 use crate::mcp::revision::Revision;
@@ -18,9 +18,9 @@ pub const JITTER: u64 = 2_000;
 /// Ends a reader when it is done.
 pub type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Reads an [`Outbox`] from a number on.
+/// Reads an [`EventStore`] from a number on.
 pub struct Reader {
-    outbox: Arc<Outbox>,
+    store: Arc<EventStore>,
     session: Arc<Session>,
     /// The last number that was read.
     pub(super) at: u64,
@@ -38,14 +38,14 @@ impl Reader {
         if self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(None);
         }
-        let mut state = self.outbox.lock();
+        let mut state = self.store.lock();
         if state.turn != self.turn {
             return Poll::Ready(None);
         }
-        let id = |at| Some(format!("{:016x}-{at}", self.outbox.id));
+        let id = |at| Some(format!("{:016x}-{at}", self.store.id));
         // Earlier revisions do not know events without data.
-        if self.outbox.revision >= Revision::V20251125 && self.retry.is_some() {
-            let data = Some(Kept::anyway(&self.outbox.account, String::new()));
+        if self.store.revision >= Revision::V20251125 && self.retry.is_some() {
+            let data = Some(Kept::anyway(&self.store.account, String::new()));
             return Poll::Ready(Some(Frame {
                 id: id(self.at),
                 data,
@@ -60,7 +60,7 @@ impl Reader {
             return Poll::Ready(Some(Frame {
                 comment: Some(format!("{missing} messages were dropped")),
                 id: id(self.at),
-                data: Some(Kept::anyway(&self.outbox.account, dropped(missing))),
+                data: Some(Kept::anyway(&self.store.account, dropped(missing))),
                 retry: self.retry.take(),
             }));
         }
@@ -76,9 +76,9 @@ impl Reader {
                 state.drop_first();
             }
             if message.is_lost() {
-                self.outbox.lose(&mut state, 1);
+                self.store.lose(&mut state, 1);
                 frame.comment = Some("1 message was dropped".to_owned());
-                let data = Some(Kept::anyway(&self.outbox.account, dropped(1)));
+                let data = Some(Kept::anyway(&self.store.account, dropped(1)));
                 return Poll::Ready(Some(Frame { id: id(self.at), data, ..frame }));
             }
             return Poll::Ready(Some(Frame { id: id(self.at), data: Some(message), ..frame }));
@@ -98,7 +98,7 @@ impl Drop for Reader {
         self.session.used_by(false);
     }
 }
-impl Outbox {
+impl EventStore {
     /// Reads what follows the message `at` (or the last one that was read), in place of whoever reads now.
     /// `None` for a number that was never given out.
     pub fn read(
@@ -117,8 +117,8 @@ impl Outbox {
         let turn = state.turn;
         drop(state);
         session.used_by(true);
-        let (outbox, session) = (Arc::clone(self), Arc::clone(session));
+        let (store, session) = (Arc::clone(self), Arc::clone(session));
         let retry = Some(RETRY + Duration::from_millis(getrandom::u64().unwrap_or(0) % JITTER));
-        Some(Reader { outbox, session, at, turn, retry, until })
+        Some(Reader { store, session, at, turn, retry, until })
     }
 }

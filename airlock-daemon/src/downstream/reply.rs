@@ -1,4 +1,4 @@
-//! The reply of a face, as HTTP gets it: a whole JSON answer, a stream of events, or nothing but a status.
+//! The reply to a client, as HTTP gets it: a whole JSON answer, a stream of events, or nothing but a status.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::call::ask::unanswered;
 use crate::call::start::{Event, Running, Started};
-use crate::call::{list, parked};
+use crate::call::{list, suspended};
 use crate::limits::kept::Kept;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
@@ -25,11 +25,11 @@ use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::ask::Ask;
 
-use super::outbox::Outbox;
+use super::event_store::EventStore;
+use super::questions::Question;
 use super::session::Session;
-use super::session_streams::Question;
 use super::shape::Shape;
-use crate::face::outbox::reader::Reader;
+use crate::downstream::event_store::reader::Reader;
 
 /// Events that may wait for a slow client on either side of its stream; what a call says beyond them before
 /// its answer is dropped.
@@ -160,7 +160,7 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
         let Some(event) = event else { continue };
         match event {
             Event::Notification(..) => {}
-            Event::Ask(ask) => match park(call, ask) {
+            Event::Ask(ask) => match suspend(call, ask) {
                 Ok(text) => return Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, &text))),
                 Err(goes_on) => call = *goes_on,
             },
@@ -177,11 +177,11 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
 ///
 /// # Errors
 /// The call, to go on: the question found no place, and its server was told so.
-fn park(call: Started, ask: Ask) -> Result<String, Box<Started>> {
+fn suspend(call: Started, ask: Ask) -> Result<String, Box<Started>> {
     match call {
-        Started::Running(running) => parked::park(running, ask, &mut std::iter::empty())
+        Started::Running(running) => suspended::suspend(running, ask, &mut std::iter::empty())
             .map_err(|running| Box::new(Started::Running(*running))),
-        // A call that goes on elsewhere is parked there; no question comes from it.
+        // A call that goes on elsewhere is suspended there; no question comes from it.
         resumed @ Started::Resumed(_) => {
             let answer = unanswered(&ask.method);
             ask.answer(answer);
@@ -202,17 +202,17 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
                 let last = quietly(&mut running, first).await;
                 return ended(last, &id, &running);
             };
-            let Some(outbox) = session.open_stream(&running.gateway().metrics) else {
+            let Some(store) = session.open_stream(&running.gateway().metrics) else {
                 // The session has ended meanwhile, and the call with it.
                 return Ok(Reply::nothing());
             };
-            let reader = outbox.read(session, Some(0), None);
+            let reader = store.read(session, Some(0), None);
             tokio::task::spawn_local({
-                let (session, outbox) = (Arc::clone(session), Arc::clone(&outbox));
+                let (session, store) = (Arc::clone(session), Arc::clone(&store));
                 async move {
-                    match carry(&session, &mut running, &id, &outbox, first).await {
-                        Some(text) => outbox.finish(text, given_up(&running, &id)),
-                        None => outbox.end(),
+                    match carry(&session, &mut running, &id, &store, first).await {
+                        Some(text) => store.finish(text, given_up(&running, &id)),
+                        None => store.end(),
                     }
                 }
             });
@@ -237,7 +237,7 @@ pub(super) async fn carry(
     session: &Arc<Session>,
     running: &mut Running,
     id: &Id,
-    outbox: &Outbox,
+    store: &EventStore,
     first: Option<Event>,
 ) -> Option<String> {
     let patience = running.gateway().config.server.timeouts.input.0;
@@ -249,12 +249,12 @@ pub(super) async fn carry(
             None => running.next().await,
         };
         match event {
-            Event::Notification(method, params) => outbox.push(jsonrpc::notification(&method, &params)),
+            Event::Notification(method, params) => store.push(jsonrpc::notification(&method, &params)),
             Event::Ask(ask) => match session.ask(ask, patience) {
                 Ok((text, id)) => {
                     questions.retain(Question::is_open);
                     questions.push(Question::new(session, id));
-                    outbox.push(text);
+                    store.push(text);
                 }
                 Err(ask) => {
                     let answer = unanswered(&ask.method);
@@ -266,7 +266,7 @@ pub(super) async fn carry(
     };
     for question in questions.iter().filter(|question| question.is_open()) {
         let params = format!(r#"{{"requestId":{},"reason":"the call has ended"}}"#, question.id);
-        outbox.push(jsonrpc::notification("notifications/cancelled", &params));
+        store.push(jsonrpc::notification("notifications/cancelled", &params));
     }
     if matches!(last, Event::Cancelled) {
         return None;
@@ -340,7 +340,7 @@ async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: Stri
             }
         };
         match event {
-            Event::Ask(ask) => match park(call, ask) {
+            Event::Ask(ask) => match suspend(call, ask) {
                 // The call is in other hands from here on.
                 Ok(text) => {
                     let text = jsonrpc::result(&id, &text);

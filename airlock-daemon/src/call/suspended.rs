@@ -1,7 +1,7 @@
 //! Calls of modern clients that wait for an answer to a legacy server's question.
 //!
 //! A legacy server asks in the middle of a call and waits; a modern client is asked by the end of its
-//! request, and brings the answer with another one. In between the call is parked: a task of the worker that
+//! request, and brings the answer with another one. In between the call is suspended: a task of the worker that
 //! started it keeps it, and the retry finds it through a channel, from whichever worker it comes.
 
 use std::collections::HashMap;
@@ -28,11 +28,11 @@ use crate::pipeline::Gateway;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::state::{State, Ticket};
+use crate::pipeline::state::{ResumeToken, State};
 
-/// Most parked calls.
+/// Most suspended calls.
 const MAX: usize = 1_000;
-/// Most parked calls of one principal; the oldest makes room.
+/// Most suspended calls of one principal; the oldest makes room.
 const MAX_EACH: usize = 16;
 /// Events that may wait for the retry's client before the call is held back.
 const EVENTS: usize = 16;
@@ -54,20 +54,20 @@ struct Entered {
     _seat: Seat,
 }
 
-/// All parked calls.
-pub struct Parked {
-    all: Mutex<HashMap<Ticket, Entered>>,
+/// All suspended calls.
+pub struct SuspendedCalls {
+    all: Mutex<HashMap<ResumeToken, Entered>>,
     places: Places,
 }
 
-impl Default for Parked {
+impl Default for SuspendedCalls {
     fn default() -> Self {
         let places = Places::new(Shares { total: MAX, per_tenant: None, per_principal: MAX_EACH });
         Self { all: Mutex::default(), places }
     }
 }
 
-/// A call that goes on where it was parked; what it says comes through a channel.
+/// A call that goes on where it was suspended; what it says comes through a channel.
 pub struct Resumed {
     events: mpsc::Receiver<Event>,
     gateway: Arc<Gateway>,
@@ -77,10 +77,10 @@ pub struct Resumed {
     deadline: Instant,
 }
 
-/// A parked call as something that can be given up: its task ends as soon as its place is gone.
+/// A suspended call as something that can be given up: its task ends as soon as its place is gone.
 struct Held {
     gateway: Weak<Gateway>,
-    ticket: Ticket,
+    ticket: ResumeToken,
     bytes: AtomicUsize,
 }
 
@@ -90,45 +90,45 @@ impl Holding for Held {
     }
 
     fn give_up(&self) -> usize {
-        let left = self.gateway.upgrade().is_some_and(|gateway| gateway.parked.leave(self.ticket));
+        let left = self.gateway.upgrade().is_some_and(|gateway| gateway.suspended.leave(self.ticket));
         if left { self.bytes() } else { 0 }
     }
 }
 
-impl Parked {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Entered>> {
+impl SuspendedCalls {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ResumeToken, Entered>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes room for a call: the oldest of its principal goes where there are too many. `None` when others
     /// have all of them, or the kernel has no random numbers.
-    fn enter(&self, owner: Identity) -> Option<(Ticket, mpsc::Receiver<Retry>)> {
-        let ticket = Ticket::draw()?;
+    fn enter(&self, owner: Identity) -> Option<(ResumeToken, mpsc::Receiver<Retry>)> {
+        let ticket = ResumeToken::draw()?;
         let (way, retries) = mpsc::channel(1);
-        let mut parked = self.lock();
+        let mut suspended = self.lock();
         let seat = if let Ok(seat) = self.places.enter(&owner) {
             seat
         } else {
-            let own = parked.iter().filter(|(_, entered)| entered.owner == owner);
+            let own = suspended.iter().filter(|(_, entered)| entered.owner == owner);
             let oldest = own.min_by_key(|(_, entered)| entered.since).map(|(ticket, _)| *ticket);
             // Its task ends as soon as its place is gone.
-            drop(parked.remove(&oldest?));
+            drop(suspended.remove(&oldest?));
             self.places.enter(&owner).ok()?
         };
-        parked.insert(ticket, Entered { owner, since: Instant::now(), way, _seat: seat });
+        suspended.insert(ticket, Entered { owner, since: Instant::now(), way, _seat: seat });
         Some((ticket, retries))
     }
 
     /// Takes a call out, for its owner only. It can be taken once.
-    pub fn take(&self, ticket: Ticket, owner: &Identity) -> Option<mpsc::Sender<Retry>> {
-        let mut parked = self.lock();
-        parked.get(&ticket).filter(|entered| entered.owner == *owner)?;
-        parked.remove(&ticket).map(|entered| entered.way)
+    pub fn take(&self, ticket: ResumeToken, owner: &Identity) -> Option<mpsc::Sender<Retry>> {
+        let mut suspended = self.lock();
+        suspended.get(&ticket).filter(|entered| entered.owner == *owner)?;
+        suspended.remove(&ticket).map(|entered| entered.way)
     }
 
     /// Takes a call's place away; says whether it was there.
-    fn leave(&self, ticket: Ticket) -> bool {
+    fn leave(&self, ticket: ResumeToken) -> bool {
         let entered = self.lock().remove(&ticket);
         entered.is_some()
     }
@@ -138,18 +138,18 @@ impl Parked {
         self.lock().len()
     }
 
-    /// True where no call is parked.
+    /// True where no call is suspended.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Parks a call whose server has asked something, with the questions that came meanwhile; gives the result
+/// Suspends a call whose server has asked something, with the questions that came meanwhile; gives the result
 /// that asks the client.
 ///
 /// # Errors
 /// The call, to go on: there was no room, and the server was told that nobody answers.
-pub fn park(
+pub fn suspend(
     mut running: Running,
     first: Ask,
     later: &mut impl Iterator<Item = Ask>,
@@ -169,10 +169,10 @@ pub fn park(
             params: ask.params.clone(),
         })
         .collect();
-    let entered = running.gateway().parked.enter(running.who().principal.identity().clone());
+    let entered = running.gateway().suspended.enter(running.who().principal.identity().clone());
     let text = entered.as_ref().and_then(|(ticket, _)| {
         let keys = entries.iter().map(|entry| entry.key.clone()).collect();
-        let state = running.seal(State { keys, parked: Some(*ticket), ..State::default() })?;
+        let state = running.seal(State { keys, suspended: Some(*ticket), ..State::default() })?;
         Some(required::write(&entries, &state))
     });
     let bytes = running.sent.len() + entries.iter().map(|entry| entry.params.len()).sum::<usize>();
@@ -181,7 +181,7 @@ pub fn park(
     if let Some((ticket, _)) = &entered
         && (text.is_none() || charge.is_none())
     {
-        running.gateway().parked.leave(*ticket);
+        running.gateway().suspended.leave(*ticket);
     }
     let (Some((ticket, retries)), Some(text), Some(charge)) = (entered, text, charge) else {
         for ask in asks {
@@ -203,7 +203,7 @@ pub fn park(
 /// Keeps a call until its client comes back, and carries it on then.
 async fn wait(
     mut running: Running,
-    (ticket, held, mut charge): (Ticket, Arc<Held>, Charge),
+    (ticket, held, mut charge): (ResumeToken, Arc<Held>, Charge),
     asks: Vec<Ask>,
     mut retries: mpsc::Receiver<Retry>,
 ) {
@@ -237,11 +237,11 @@ async fn wait(
             },
         }
     };
-    running.gateway().parked.leave(ticket);
+    running.gateway().suspended.leave(ticket);
     drop(held);
     let Some(retry) = retry else {
         // Dropping the call tells the server that nobody waits.
-        tracing::debug!(upstream = %running.upstream.name, "a parked call has ended: its client did not come back, or its memory was needed");
+        tracing::debug!(upstream = %running.upstream.name, "a suspended call has ended: its client did not come back, or its memory was needed");
         return;
     };
     let Retry { answers, open, events } = retry;
@@ -271,7 +271,7 @@ async fn wait(
             }
         };
         match event {
-            Event::Ask(ask) => match park(running, ask, &mut later) {
+            Event::Ask(ask) => match suspend(running, ask, &mut later) {
                 Ok(text) => {
                     let _ = events.send(Event::Result(text)).await;
                     return;
@@ -292,7 +292,7 @@ async fn wait(
 }
 
 impl Resumed {
-    /// Hands a retry over to the parked call; `None` when that has ended meanwhile.
+    /// Hands a retry over to the suspended call; `None` when that has ended meanwhile.
     pub async fn hand_over(
         way: &mpsc::Sender<Retry>,
         answers: Vec<(String, String)>,
@@ -350,33 +350,33 @@ mod tests {
 
     #[test]
     fn a_call_is_taken_once_and_by_its_owner() {
-        let parked = Parked::default();
+        let suspended = SuspendedCalls::default();
         let alice = identity("alice");
-        let (ticket, _retries) = parked.enter(alice.clone()).expect("room");
-        assert!(parked.take(ticket, &identity("mallory")).is_none());
-        assert!(parked.take(ticket, &alice).is_some());
-        assert!(parked.take(ticket, &alice).is_none() && parked.is_empty());
+        let (ticket, _retries) = suspended.enter(alice.clone()).expect("room");
+        assert!(suspended.take(ticket, &identity("mallory")).is_none());
+        assert!(suspended.take(ticket, &alice).is_some());
+        assert!(suspended.take(ticket, &alice).is_none() && suspended.is_empty());
     }
 
     #[tokio::test]
     async fn the_oldest_of_a_principal_makes_room_and_nobody_elses_does() {
-        let parked = Parked::default();
+        let suspended = SuspendedCalls::default();
         let alice = identity("alice");
-        let (_, mut first) = parked.enter(alice.clone()).expect("room");
+        let (_, mut first) = suspended.enter(alice.clone()).expect("room");
         let mut all = Vec::new();
         for _ in 1..=MAX_EACH {
-            all.push(parked.enter(alice.clone()).expect("room"));
+            all.push(suspended.enter(alice.clone()).expect("room"));
         }
-        assert_eq!(parked.len(), MAX_EACH);
+        assert_eq!(suspended.len(), MAX_EACH);
         assert!(first.recv().await.is_none(), "the oldest has ended");
         for number in 0.. {
-            if parked.len() == MAX {
+            if suspended.len() == MAX {
                 break;
             }
-            all.push(parked.enter(identity(&number.to_string())).expect("room"));
+            all.push(suspended.enter(identity(&number.to_string())).expect("room"));
         }
-        assert!(parked.enter(identity("mallory")).is_none());
-        assert!(parked.enter(alice).is_some());
-        assert_eq!(parked.len(), MAX);
+        assert!(suspended.enter(identity("mallory")).is_none());
+        assert!(suspended.enter(alice).is_some());
+        assert_eq!(suspended.len(), MAX);
     }
 }

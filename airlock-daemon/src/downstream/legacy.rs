@@ -1,4 +1,4 @@
-//! The face of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests
+//! The driver of clients of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests
 //! name it.
 
 use std::sync::Arc;
@@ -28,12 +28,13 @@ use crate::pipeline::table::{Kind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, route, upstream};
 use crate::upstream::pool::Upstream;
 
-use super::batch::Voice;
+use super::batch::BatchStream;
+use super::reply;
 use super::reply::Reply;
 use super::session::{Served, Session};
 use super::sessions::Sessions;
 use super::shape::Shape;
-use super::{outbox, reply};
+use crate::downstream::event_store;
 
 /// The parts that one request is served with.
 pub struct Legacy<'a> {
@@ -50,7 +51,7 @@ pub struct Legacy<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
     /// Where it speaks, as one of a batch.
-    pub voice: Option<&'a Voice>,
+    pub stream: Option<&'a BatchStream>,
 }
 
 impl Legacy<'_> {
@@ -94,17 +95,18 @@ impl Legacy<'_> {
         admit(self.gateway, &who, self.endpoint, Asked::Own("GET")).await?;
         let standing = session.standing(&self.gateway.metrics);
         let standing = standing.ok_or_else(revision::session_ended)?;
-        let (outbox, at) = match last {
+        let (store, at) = match last {
             None => (standing, None),
             Some(last) => {
-                let found = outbox::parse_id(last).and_then(|(id, at)| Some((session.stream(id)?, Some(at))));
+                let found =
+                    event_store::parse_id(last).and_then(|(id, at)| Some((session.stream(id)?, Some(at))));
                 let reason = "Last-Event-ID names no stream of this session that can still be read";
                 found.ok_or_else(|| revision::no_event(reason))?
             }
         };
         session.listen(self.gateway, self.endpoint, &who);
         let until = super::until(self.gateway, self.principal);
-        let reader = outbox.read(&session, at, Some(until));
+        let reader = store.read(&session, at, Some(until));
         let reader =
             reader.ok_or_else(|| revision::no_event("Last-Event-ID names no event of its stream"))?;
         Ok(Reply::Read(reader, places))
@@ -162,8 +164,8 @@ impl Legacy<'_> {
                     start::enter(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
                         .await?
                         .begun()?;
-                match self.voice {
-                    Some(voice) => voice.follow(running, id).await,
+                match self.stream {
+                    Some(stream) => stream.follow(running, id).await,
                     None => reply::follow_in(session, running, id).await,
                 }
             }

@@ -13,8 +13,8 @@ use crate::limits::budget::Charge;
 use crate::mcp::envelope::Id;
 use crate::upstream::ask::Ask;
 
-use super::outbox::Outbox;
-use crate::face::ears::kept::Ears;
+use super::event_store::EventStore;
+use crate::downstream::notifications::kept::Notifiers;
 
 /// Streams of calls that have ended: how many are kept, for how long, and how many bytes.
 const KEPT: usize = 16;
@@ -25,12 +25,12 @@ const KEPT_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Streams {
     /// The session has ended: nothing is opened any more.
     pub(crate) over: bool,
-    pub(crate) standing: Option<Arc<Outbox>>,
+    pub(crate) standing: Option<Arc<EventStore>>,
     /// The streams of calls, the oldest first.
-    pub(crate) calls: Vec<Arc<Outbox>>,
+    pub(crate) calls: Vec<Arc<EventStore>>,
     pub(crate) asks: HashMap<Id, Asked>,
-    /// The ears that listen for it to what servers say outside of calls.
-    pub(super) ears: Option<Box<Ears>>,
+    /// The notifiers that listen for it to what servers say outside of calls.
+    pub(super) notifiers: Option<Box<Notifiers>>,
 }
 
 pub(super) struct Asked {
@@ -52,7 +52,7 @@ impl Streams {
         let mut place = self.calls.len();
         while place > 0 {
             place -= 1;
-            let Some((age, size)) = self.calls.get(place).and_then(|outbox| outbox.ended()) else { continue };
+            let Some((age, size)) = self.calls.get(place).and_then(|store| store.ended()) else { continue };
             if kept >= KEPT || age >= KEPT_FOR || (kept > 0 && bytes + size > KEPT_BYTES) {
                 self.calls.remove(place);
             } else {

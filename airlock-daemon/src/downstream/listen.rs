@@ -29,7 +29,7 @@ use crate::upstream::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 
-use super::ears::{LISTS, UPDATED, lists_of, may, missed, updated};
+use super::notifications::{LISTS, UPDATED, lists_of, may, missed, updated};
 use super::reply::Reply;
 
 /// The method.

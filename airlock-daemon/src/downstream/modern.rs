@@ -1,4 +1,4 @@
-//! The face of 2026-07-28: every request stands alone, and its headers mirror its body.
+//! The driver of clients of 2026-07-28: every request stands alone, and its headers mirror its body.
 
 use std::sync::Arc;
 

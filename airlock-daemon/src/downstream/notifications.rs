@@ -30,8 +30,8 @@ use crate::upstream::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 
-use self::kept::{Ears, Order};
-use super::outbox::dropped;
+use self::kept::{Notifiers, WatchOrder};
+use super::event_store::dropped;
 use super::session::Session;
 
 pub(super) mod kept;
@@ -51,12 +51,12 @@ pub(super) const LISTS: [(&str, &str); 3] = [
 pub(super) const UPDATED: &str = "notifications/resources/updated";
 
 /// One server, listened to for one session.
-struct Ear {
+struct Notifier {
     session: Weak<Session>,
     gateway: Arc<Gateway>,
     upstream: Arc<Upstream>,
     merged: bool,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<WatchOrder>,
     /// The resources that it watches, charged to the session.
     watched: HashMap<String, Charge>,
     account: Account,
@@ -90,18 +90,18 @@ impl Session {
         if streams.is_over() {
             return;
         }
-        let ears = streams.ears.get_or_insert_with(|| {
+        let notifiers = streams.notifiers.get_or_insert_with(|| {
             let (alive, ended) = oneshot::channel();
             tokio::task::spawn_local(hear_of_policy(Arc::downgrade(self), Arc::clone(gateway), ended));
-            Box::new(Ears { who: who.clone(), each: HashMap::new(), _alive: alive })
+            Box::new(Notifiers { who: who.clone(), each: HashMap::new(), _alive: alive })
         });
-        ears.who = who.clone();
-        if ears.each.get(&upstream.name).is_some_and(|orders| !orders.is_closed()) {
+        notifiers.who = who.clone();
+        if notifiers.each.get(&upstream.name).is_some_and(|orders| !orders.is_closed()) {
             return;
         }
         let (sender, orders) = mpsc::channel(1);
-        ears.each.insert(Arc::clone(&upstream.name), sender);
-        let ear = Ear {
+        notifiers.each.insert(Arc::clone(&upstream.name), sender);
+        let ear = Notifier {
             session: Arc::downgrade(self),
             gateway: Arc::clone(gateway),
             upstream: Arc::clone(upstream),
@@ -132,11 +132,15 @@ impl Session {
             how: How::plain("with the session"),
             remedy: String::new(),
         };
-        let orders = self.streams().ears.as_ref().and_then(|ears| ears.each.get(&upstream.name).cloned());
+        let orders = self
+            .streams()
+            .notifiers
+            .as_ref()
+            .and_then(|notifiers| notifiers.each.get(&upstream.name).cloned());
         let orders = orders.ok_or_else(gone)?;
         let (done, answer) = oneshot::channel();
         let ordered = async {
-            orders.send(Order { uri: uri.to_owned(), begins, done }).await.map_err(|_| gone())?;
+            orders.send(WatchOrder { uri: uri.to_owned(), begins, done }).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         };
         timeout(upstream.timeout, ordered)
@@ -144,9 +148,9 @@ impl Session {
             .unwrap_or_else(|_| Err(upstream.late("a change of its subscriptions")))
     }
 
-    /// For whom its ears listen, with the level of this moment.
+    /// For whom its notifiers listen, with the level of this moment.
     fn listener(&self) -> Option<Requester> {
-        let who = self.streams().ears.as_ref().map(|ears| ears.who.clone())?;
+        let who = self.streams().notifiers.as_ref().map(|notifiers| notifiers.who.clone())?;
         // An expired token lets its client hear nothing more; the next GET brings another.
         (!who.principal.life_left().is_zero()).then(|| Requester { level: self.level(), ..who })
     }
@@ -177,12 +181,12 @@ async fn hear_of_policy(session: Weak<Session>, gateway: Arc<Gateway>, mut ended
         let Some(session) = session.upgrade() else { return };
         let heard: Vec<_> = {
             let streams = session.streams();
-            let ears = streams.ears.as_ref();
-            ears.into_iter().flat_map(|ears| ears.each.keys().cloned()).collect()
+            let notifiers = streams.notifiers.as_ref();
+            notifiers.into_iter().flat_map(|notifiers| notifiers.each.keys().cloned()).collect()
         };
-        let Some(outbox) = session.standing(&gateway.metrics) else { return };
+        let Some(store) = session.standing(&gateway.metrics) else { return };
         for (method, _) in lists_of(heard.iter().filter_map(|name| gateway.upstreams.get(name))) {
-            outbox.push(jsonrpc::notification(method, "{}"));
+            store.push(jsonrpc::notification(method, "{}"));
         }
     }
 }
@@ -199,7 +203,7 @@ pub(super) fn lists_of<'a>(
     LISTS.into_iter().zip(kinds).filter(move |(_, kind)| offers.has(*kind)).map(|(list, _)| list)
 }
 
-impl Ear {
+impl Notifier {
     /// Listens until the session ends; a server that falls silent is listened to again.
     async fn run(mut self) {
         let mut wait = AGAIN.0;
@@ -218,7 +222,7 @@ impl Ear {
                 }
                 Err(error) => {
                     tracing::debug!("{error}");
-                    if let Some(Order { done, .. }) = order.take() {
+                    if let Some(WatchOrder { done, .. }) = order.take() {
                         let _ = done.send(Err(error));
                     }
                 }
@@ -269,8 +273,8 @@ impl Ear {
         }
     }
 
-    async fn carry_out(&mut self, subscription: &mut Subscription, order: Order) {
-        let Order { uri, begins, done } = order;
+    async fn carry_out(&mut self, subscription: &mut Subscription, order: WatchOrder) {
+        let WatchOrder { uri, begins, done } = order;
         let mut charge = None;
         if begins && !self.watched.contains_key(&uri) {
             let refuse = |reason: &str| jsonrpc::fault(crate::mcp::error::code::INVALID_PARAMS, reason);
@@ -310,20 +314,20 @@ impl Ear {
     /// Writes a notice to the standing stream, where the policy lets the client have it.
     fn tell(&self, session: &Arc<Session>, notice: Notice) {
         let Some(who) = session.listener() else { return };
-        let Some(outbox) = session.standing(&self.gateway.metrics) else { return };
+        let Some(store) = session.standing(&self.gateway.metrics) else { return };
         match notice {
             Notice::Notification(method, params) => {
                 if let Some(params) = self.passed(&who, &method, params) {
-                    outbox.push(jsonrpc::notification(&method, &params));
+                    store.push(jsonrpc::notification(&method, &params));
                 }
             }
             Notice::Dropped(count) => {
                 if count > 0 {
-                    outbox.push(dropped(count));
+                    store.push(dropped(count));
                 }
                 for (method, params) in missed(self.watched.keys()) {
                     if let Some(params) = self.passed(&who, &method, params) {
-                        outbox.push(jsonrpc::notification(&method, &params));
+                        store.push(jsonrpc::notification(&method, &params));
                     }
                 }
             }
@@ -334,7 +338,7 @@ impl Ear {
                     return asked.answer(answer);
                 }
                 match session.ask(asked, self.gateway.config.server.timeouts.input.0) {
-                    Ok((text, _)) => outbox.push(text),
+                    Ok((text, _)) => store.push(text),
                     Err(asked) => {
                         let answer = ask::unanswered(&asked.method);
                         asked.answer(answer);

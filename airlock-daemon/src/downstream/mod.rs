@@ -1,15 +1,15 @@
-//! The side of the daemon that a client sees: one face an era, chosen by what the client says it speaks.
+//! The side of the daemon that a client sees: one driver an era, chosen by what the client says it speaks.
 
 pub mod batch;
-mod ears;
+pub mod event_store;
 mod instructions;
 pub mod legacy;
 mod listen;
 pub mod modern;
-pub mod outbox;
+mod notifications;
+mod questions;
 pub mod reply;
 pub mod session;
-mod session_streams;
 pub mod sessions;
 pub mod shape;
 mod streams;
@@ -31,7 +31,7 @@ use crate::upstream::pool::Upstream;
 const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
-fn until(gateway: &Gateway, principal: &Principal) -> outbox::reader::Until {
+fn until(gateway: &Gateway, principal: &Principal) -> event_store::reader::Until {
     let left = principal.life_left().max(BRIEFLY);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {
