@@ -6,6 +6,8 @@
 // Both panic where the reader has gone: commands write by `cli::print`, a daemon to its log.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub use airlock_mcp as mcp;
+
 pub mod audit;
 pub mod auth;
 pub mod call;
@@ -16,7 +18,6 @@ pub mod downstream;
 pub mod http;
 pub mod kernel;
 pub mod limits;
-pub mod mcp;
 pub mod observe;
 pub mod pipeline;
 pub mod policy;

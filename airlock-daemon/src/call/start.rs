@@ -247,8 +247,8 @@ async fn send(
 }
 
 impl Started {
-    /// The call, of a client that has no state to bring back: only the modern era has one, and its driver takes
-    /// both.
+    /// The call, of a client that has no state to bring back: only the modern era has one, and its driver
+    /// takes both.
     ///
     /// # Errors
     /// A [`Refusal`] of a call that goes on where it was suspended.

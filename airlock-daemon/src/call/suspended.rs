@@ -1,8 +1,8 @@
 //! Calls of modern clients that wait for an answer to a legacy server's question.
 //!
 //! A legacy server asks in the middle of a call and waits; a modern client is asked by the end of its
-//! request, and brings the answer with another one. In between the call is suspended: a task of the worker that
-//! started it keeps it, and the retry finds it through a channel, from whichever worker it comes.
+//! request, and brings the answer with another one. In between the call is suspended: a task of the worker
+//! that started it keeps it, and the retry finds it through a channel, from whichever worker it comes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

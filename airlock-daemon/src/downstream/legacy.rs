@@ -1,5 +1,5 @@
-//! The driver of clients of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session, and requests
-//! name it.
+//! The driver of clients of 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25: `initialize` opens a session,
+//! and requests name it.
 
 use std::sync::Arc;
 

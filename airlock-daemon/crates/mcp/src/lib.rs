@@ -16,5 +16,5 @@ pub mod method;
 pub mod object;
 pub mod param_header;
 pub mod revision;
-pub(crate) mod strict;
+pub mod strict;
 pub mod uri;

@@ -19,7 +19,7 @@ pub(super) const MAX_DEPTH: u8 = 64;
 const SMALL_OBJECT: usize = 16;
 
 /// Walks `text`; an error names what is wrong, with serde's line and column.
-pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
+pub fn check(text: &str) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Walk { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()
@@ -29,7 +29,7 @@ pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
 ///
 /// # Errors
 /// As [`check`]; also when `text` is no object, or has no such member.
-pub(crate) fn check_around<'a>(text: &'a str, member: &str) -> Result<&'a RawValue, serde_json::Error> {
+pub fn check_around<'a>(text: &'a str, member: &str) -> Result<&'a RawValue, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let spared = deserializer.deserialize_map(Around { member })?;
     deserializer.end()?;
