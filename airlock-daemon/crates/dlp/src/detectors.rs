@@ -224,3 +224,59 @@ impl Windows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::generate::{Random, SHAPES};
+    use crate::pack::shipped;
+
+    static SHIPPED: LazyLock<Detectors> = LazyLock::new(|| {
+        let packs = shipped().iter().map(|pack| pack.load().expect("a shipped pack"));
+        Detectors::new(packs.flat_map(|pack| pack.detectors).collect())
+    });
+
+    /// Hits of the first that no hit of the same detector among the second covers.
+    fn beyond(hits: &[Hit], others: &[Hit]) -> Vec<Hit> {
+        let covers = |other: &Hit, hit: &Hit| {
+            other.detector == hit.detector
+                && other.range.start <= hit.range.start
+                && hit.range.end <= other.range.end
+        };
+        hits.iter().filter(|hit| !others.iter().any(|other| covers(other, hit))).cloned().collect()
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        let shape = (0..SHAPES.len(), any::<u64>()).prop_map(|(shape, seed)| {
+            let shape = &SHAPES[shape];
+            format!("{}{}", shape.before, shape.make(&mut Random::new(seed)))
+        });
+        prop_oneof![
+            2 => shape,
+            2 => "[a-zA-Z0-9 .,:;=/@_+-]{0,40}",
+            1 => "[0-9 -]{0,30}",
+            1 => prop::sample::select(vec![
+                "token: ", "password=", "card number ", "phone +49 30 ", "\n", "é", "ſ", "-----BEGIN ", "@", "://",
+            ]).prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// The pass by triggers finds what each pattern finds that runs over the whole text.
+        #[test]
+        fn the_gate_hides_nothing(parts in prop::collection::vec(part(), 1..8)) {
+            let text = parts.join(" ");
+            let slow = SHIPPED.scan_slowly(&text);
+            let missed = beyond(&slow, &SHIPPED.scan(&text, |_| true));
+            let names: Vec<_> =
+                missed.iter().map(|hit| (SHIPPED.all()[hit.detector].name(), &text[hit.range.clone()])).collect();
+            prop_assert!(missed.is_empty(), "{text:?}: {names:?}");
+        }
+    }
+}
