@@ -367,6 +367,8 @@ impl Walk<'_> {
         let others = frame.keys.iter().enumerate().filter(|(place, _)| !changed.contains(place));
         let mut taken: HashMap<String, usize> =
             others.map(|(_, key)| (view::json(&self.json[key.clone()]).text, 1)).collect();
+        // A name that stands twice stands twice afterwards.
+        let mut renamed: HashMap<String, String> = HashMap::new();
         for (place, edits) in &frame.renamed {
             let key = frame.keys[*place].clone();
             let found = edits.iter().flat_map(|edit| edit.found.clone()).collect();
@@ -374,7 +376,12 @@ impl Walk<'_> {
                 self.edits.push(Edit { range: key, with: None, found });
                 continue;
             }
+            let before = view::json(&self.json[key.clone()]).text;
             let base = applied(self.json, &key, edits);
+            if let Some(name) = renamed.get(&before) {
+                self.edits.push(Edit { range: key, with: Some(String::clone(name)), found });
+                continue;
+            }
             let mut name = base.clone();
             while let Some(times) = taken.get_mut(&name) {
                 *times += 1;
@@ -384,6 +391,7 @@ impl Walk<'_> {
                 }
             }
             taken.insert(name.clone(), 1);
+            renamed.insert(before, name.clone());
             self.edits.push(Edit { range: key, with: Some(name), found });
         }
     }
