@@ -131,7 +131,7 @@ fn source(text: &str) -> Source {
         let starts = matches!(path[0].as_str(), "crate" | "super" | "self") || children.contains(&path[0]);
         if path.len() > 1
             && starts
-            && path.iter().all(|part| !part.is_empty() || part == path.last().unwrap())
+            && path.iter().all(|part| !part.is_empty() || part == path.last().expect("a path has parts"))
         {
             paths.push(path.into_iter().filter(|part| !part.is_empty()).collect());
         }
