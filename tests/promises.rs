@@ -10,3 +10,4 @@ mod limits;
 mod pages;
 mod policy;
 mod protocol;
+mod redaction;

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod observe;
 pub mod pipeline;
 pub mod policy;
+pub mod redaction;
 pub mod runtime;
 pub mod stage;
 pub mod upstream;

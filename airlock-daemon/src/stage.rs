@@ -25,6 +25,8 @@ pub enum Stage {
     Route,
     /// The policy.
     Authorize,
+    /// Redaction of what goes to a server.
+    Redact,
     /// The audit log.
     Record,
     /// The headers that repeat arguments.
@@ -35,7 +37,7 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a request meets them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Http,
         Self::Limit,
         Self::Forwarded,
@@ -46,6 +48,7 @@ impl Stage {
         Self::Revision,
         Self::Route,
         Self::Authorize,
+        Self::Redact,
         Self::Record,
         Self::Mirror,
         Self::Upstream,
@@ -64,6 +67,7 @@ impl Stage {
             Self::Revision => "revision",
             Self::Route => "route",
             Self::Authorize => "authorize",
+            Self::Redact => "redact",
             Self::Record => "record",
             Self::Mirror => "mirror",
             Self::Upstream => "upstream",

@@ -131,6 +131,7 @@ mod tests {
             status: Some(u16::MAX),
             latency_us: Some(u64::MAX),
             bytes: Some(u64::MAX),
+            redactions: Some(vec![("x".repeat(48).into(), u64::MAX); 1_000].into()),
             lost: Some(u64::MAX),
             count: Some(u64::MAX),
             decision: Some(Verdict::Allow),

@@ -91,6 +91,8 @@ pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<
         let names = list.iter().flat_map(|names| names.iter());
         fields.extend(names.map(|text| format!("AIRLOCK_{name}={}", printable(text))));
     }
+    let redactions = record.redactions.iter().flat_map(|each| each.iter());
+    fields.extend(redactions.map(|(name, _)| format!("AIRLOCK_REDACTIONS={}", printable(name))));
     fields.extend(record.revision.map(|revision| format!("AIRLOCK_REVISION={revision}")));
     fields.extend(record.stage.map(|stage| format!("AIRLOCK_STAGE={}", stage.name())));
     fields.extend(record.decision.map(|verdict| format!("AIRLOCK_DECISION={}", verdict.name())));

@@ -4,6 +4,7 @@
 //! time before it and the hash of the line before behind it, so a record becomes JSON once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -67,6 +68,8 @@ struct Text<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    redactions: Option<BTreeMap<&'a str, u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
@@ -101,6 +104,10 @@ pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
         status: record.status,
         latency_us: record.latency_us,
         bytes: record.bytes,
+        redactions: record
+            .redactions
+            .as_deref()
+            .map(|each| each.iter().map(|(name, count)| (&**name, *count)).collect()),
         lost: record.lost,
         count: record.count,
     };
@@ -156,6 +163,7 @@ struct Stored {
     status: Option<u16>,
     latency_us: Option<u64>,
     bytes: Option<u64>,
+    redactions: Option<BTreeMap<Arc<str>, u64>>,
     lost: Option<u64>,
     count: Option<u64>,
 }
@@ -194,6 +202,7 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
         status: stored.status,
         latency_us: stored.latency_us,
         bytes: stored.bytes,
+        redactions: stored.redactions.map(|each| each.into_iter().collect()),
         lost: stored.lost,
         count: stored.count,
     };
@@ -278,6 +287,7 @@ mod tests {
             status: Some(403),
             latency_us: Some(17),
             bytes: Some(80),
+            redactions: Some([("github-token".into(), 2), ("iban".into(), 1)].into()),
             lost: Some(3),
             count: Some(4),
             event: Event::Refusal,

@@ -37,6 +37,6 @@ pub use hash::{GENESIS, Hash, digest, hex};
 pub use input::input_digest;
 pub use log::{AuditLog, AuditWriter};
 pub use message::message;
-pub use record::{Record, Verdict};
+pub use record::{Counts, Record, Verdict};
 pub use shared::Stats;
 pub use space::Space;

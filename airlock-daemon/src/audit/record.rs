@@ -13,9 +13,14 @@ const MAX_TEXT: usize = 256;
 /// How many groups or scopes a record names, and how long a name may be, in characters.
 const MAX_NAMES: usize = 64;
 const MAX_NAME: usize = 128;
+/// How many detectors a record names.
+const MAX_DETECTORS: usize = 64;
 /// How long all groups of a record may be together, in characters, and all scopes.
 const MAX_GROUPS: usize = 2_048;
 const MAX_SCOPES: usize = 1_024;
+
+/// Names of detectors, each with how often it has found something.
+pub type Counts = Arc<[(Arc<str>, u64)]>;
 
 /// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -95,6 +100,10 @@ pub struct Record {
     pub latency_us: Option<u64>,
     /// Bytes of the answer's body.
     pub bytes: Option<u64>,
+    /// How often each detector has found something: of what went to the server in `call.intent` and the
+    /// records of other requests, of what it said in `call.outcome`; at most 64 of them. Never what was
+    /// found.
+    pub redactions: Option<Counts>,
     /// In `gap`: how many records are missing.
     pub lost: Option<u64>,
     /// How many events this one record stands for, where that is more than one: refusals of the same stranger
@@ -184,6 +193,9 @@ impl From<Record> for Bounded {
             if let Some(short) = text.as_deref().and_then(|text| clip(text, MAX_TEXT)) {
                 *text = Some(short);
             }
+        }
+        if let Some(counts) = record.redactions.as_deref().and_then(|counts| counts.get(..MAX_DETECTORS)) {
+            record.redactions = Some(counts.into());
         }
         for (names, most) in [(&mut record.groups, MAX_GROUPS), (&mut record.scopes, MAX_SCOPES)] {
             if let Some(short) = names.as_deref().and_then(|names| clip_names(names, most)) {

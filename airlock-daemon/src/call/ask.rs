@@ -10,6 +10,7 @@ use crate::mcp::client::ELICIT;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::{jsonrpc, strict};
+use crate::redaction::Found;
 use crate::upstream::ask::Answered;
 use crate::upstream::pool::Upstream;
 
@@ -78,7 +79,9 @@ pub fn check(
     let wish = Wish { method, subject: None, arguments: Some(arguments), revision: who.revision };
     let allowed = decode::arguments(gateway, wish.arguments)
         .and_then(|()| authorize(gateway, &who.context, &who.principal, upstream, wish))
-        .and_then(|_| record::answered(gateway, &who.context, &who.principal, &aim, Event::Request));
+        .and_then(|_| {
+            record::answered(gateway, &who.context, &who.principal, &aim, Event::Request, &Found::default())
+        });
     allowed.map_err(|refusal| {
         let refusal = refusal.about(&aim);
         record::refusal(gateway, &who.context, Some(&who.principal), &refusal);

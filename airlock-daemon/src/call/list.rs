@@ -21,6 +21,7 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::reply::Takes;
 use crate::upstream::schemas::Page;
 
+use super::sifted::{self, Kind};
 use crate::pipeline::asked::Asked;
 use crate::pipeline::authorize::permits;
 use crate::pipeline::brought::Leads;
@@ -32,6 +33,7 @@ use crate::pipeline::seal::Purpose;
 use crate::pipeline::task::Ids;
 use crate::pipeline::wish::Wish;
 use crate::pipeline::{Admitted, Gateway, Refusal, admit, naming, route, upstream};
+use crate::redaction::{Barred, Found, Sieve};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
 const UNAVAILABLE: &str = "airlock/unavailable";
@@ -53,13 +55,13 @@ pub async fn list(
     endpoint: &Endpoint,
     params: Object<'_>,
 ) -> Result<Listed, Refusal> {
-    let Admitted { asked: Asked::List(_, params), upstream, brought, aim, .. } =
+    let Admitted { asked: Asked::List(_, params), upstream, brought, aim, sieve, .. } =
         admit(gateway, who, endpoint, Asked::List(kind, params)).await?
     else {
         return Err(route::not_offered(kind.method, who.revision));
     };
     let listed = match upstream {
-        Some(upstream) => one(gateway, kind, who, &upstream, params, brought.leads).await,
+        Some(upstream) => one(gateway, kind, who, (&upstream, sieve.as_ref()), params, brought.leads).await,
         None => merged(gateway, kind, who).await.map(Ok),
     };
     listed.map_err(|refusal| refusal.about(&aim))
@@ -70,7 +72,7 @@ async fn one(
     gateway: &Gateway,
     kind: &List,
     who: &Requester,
-    upstream: &Arc<Upstream>,
+    (upstream, sieve): (&Arc<Upstream>, Option<&Arc<Sieve>>),
     mut params: Object<'_>,
     leads: Leads,
 ) -> Result<Listed, Refusal> {
@@ -83,7 +85,7 @@ async fn one(
         _ => Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize()),
     };
     let tools = upstream.schemas.page();
-    match ask(upstream, kind, who, params).await.map_err(|error| upstream::failed(&error))? {
+    match ask((upstream, sieve), kind, who, params).await.map_err(|error| upstream::failed(&error))? {
         Asking::Page(result) => {
             filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await.map(Ok)
         }
@@ -109,11 +111,12 @@ fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
 
 /// Asks an upstream for one page.
 async fn ask(
-    upstream: &Arc<Upstream>,
+    (upstream, sieve): (&Arc<Upstream>, Option<&Arc<Sieve>>),
     kind: &List,
     who: &Requester,
     params: Object<'_>,
 ) -> Result<Asking, UpstreamError> {
+    let instead = |barred: &Barred| sifted::instead(barred, &who.context.correlation_id);
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
         if lacks(Some(&facts), kind, who) {
@@ -123,7 +126,15 @@ async fn ask(
             jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
         });
         match answer.await {
-            Ok(answered) => Ok(answered.map_or_else(Asking::Error, Asking::Page)),
+            Ok(Ok(page)) => {
+                let page = sifted::page(sieve, kind, page, &upstream.name).await;
+                Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
+            }
+            Ok(Err(error)) => {
+                let sieve = sieve.map(|sieve| &**sieve);
+                let error = sifted::message(sieve, Kind::Plain, error, &mut Found::default());
+                Ok(Asking::Error(error.unwrap_or_else(|barred| instead(&barred))))
+            }
             Err(ending) => Err(upstream.ended(&ending)),
         }
     };
@@ -270,6 +281,7 @@ async fn part(
     if lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who) || !may {
         return Some(Vec::new());
     }
+    let sieve = sifted::outside(gateway, &who.principal, upstream);
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
@@ -278,7 +290,7 @@ async fn part(
     loop {
         let mut params = Object::default();
         walk.ask(&mut params);
-        let result = match ask(upstream, kind, who, params).await {
+        let result = match ask((upstream, sieve.as_ref()), kind, who, params).await {
             Ok(Asking::Page(result)) => result,
             Ok(Asking::NotOffered) => return Some(Vec::new()),
             Ok(Asking::Error(error)) => {

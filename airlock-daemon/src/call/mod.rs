@@ -4,8 +4,8 @@
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
 //! [`required`], and its call waits in [`suspended`] meanwhile. [`list`], [`level`] and [`subscribe`] have a
-//! file each. [`talk`] keeps the questions of one call, and `written` puts a result into the words of its
-//! client, with URIs by [`rewrite`].
+//! file each. All words of a server pass `sifted` before anything else. [`talk`] keeps the questions of one
+//! call, and `written` puts a result into the words of its client, with URIs by [`rewrite`].
 
 pub mod ask;
 pub mod level;
@@ -15,6 +15,7 @@ mod questions;
 pub mod required;
 pub mod rewrite;
 pub mod running;
+pub(crate) mod sifted;
 pub mod start;
 pub mod subscribe;
 pub mod suspended;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::upstream::UpstreamError;
 
+use super::sifted::{self, Kind};
 use crate::pipeline::Gateway;
-use crate::pipeline::record::{self, Outcome};
+use crate::pipeline::record::{self, Ended, Outcome};
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
+use crate::redaction::{Barred, Found, Sieve};
 
 /// An intent that is on record and has no outcome yet. The outcome is written however the call ends, also
 /// when it is dropped.
@@ -18,13 +20,20 @@ pub struct Open {
     pub who: Requester,
     /// The upstream, the method and the target of the call.
     pub aim: Aim,
+    /// Looks through what is said in its course; none where nothing is looked for.
+    pub sieve: Option<Arc<Sieve>>,
+    /// The findings in what the server has said.
+    pub found: Found,
+    /// The detector that bars the answer.
+    pub barred: Option<Arc<str>>,
     ended: bool,
 }
 
 impl Open {
     /// For an intent that was just recorded.
-    pub fn new(gateway: &Arc<Gateway>, who: Requester, aim: Aim) -> Self {
-        Self { gateway: Arc::clone(gateway), who, aim, ended: false }
+    pub fn new(gateway: &Arc<Gateway>, who: Requester, aim: Aim, sieve: Option<Arc<Sieve>>) -> Self {
+        let (found, barred) = (Found::default(), None);
+        Self { gateway: Arc::clone(gateway), who, aim, sieve, found, barred, ended: false }
     }
 
     /// Records the outcome, the first time; `bytes` is the length of the answer.
@@ -32,8 +41,31 @@ impl Open {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Self { gateway, who, aim, .. } = self;
-        record::outcome(gateway, &who.context, &who.principal, aim, outcome, bytes, failure);
+        let Self { gateway, who, aim, found, barred, .. } = self;
+        let ended = Ended { outcome, bytes, failure, found, barred: barred.as_ref() };
+        record::outcome(gateway, &who.context, &who.principal, aim, &ended);
+    }
+}
+
+impl Open {
+    /// Looks through something that the server says; what is found goes on record with the outcome.
+    ///
+    /// # Errors
+    /// Why it may not pass.
+    pub(super) fn sift(&mut self, kind: Kind, text: String) -> Result<String, Barred> {
+        sifted::message(self.sieve.as_deref(), kind, text, &mut self.found)
+    }
+
+    /// An error object of the server's as it may pass, or what takes its place.
+    pub fn sift_error(&mut self, error: String) -> String {
+        let sifted = self.sift(Kind::Plain, error);
+        sifted.unwrap_or_else(|barred| self.instead(&barred))
+    }
+
+    /// The error object in place of an answer that may not pass; the outcome says so.
+    pub(super) fn instead(&mut self, barred: &Barred) -> String {
+        self.barred = barred.detector().cloned();
+        sifted::instead(barred, &self.who.context.correlation_id)
     }
 }
 

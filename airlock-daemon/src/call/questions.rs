@@ -9,6 +9,7 @@ use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
+use crate::pipeline::redact;
 use crate::pipeline::state::State;
 use crate::upstream::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::error::UpstreamError;
@@ -18,6 +19,7 @@ use crate::upstream::reply::Takes;
 use super::ask::Unasked;
 use super::required::{ROUNDS, Required};
 use super::running::{Event, Running};
+use super::sifted::Kind;
 use super::talk::{Question, Round, To};
 use super::{ask, required};
 
@@ -100,7 +102,12 @@ impl Running {
     }
 
     /// A legacy server asks.
-    pub(super) fn asked(&mut self, asked: Ask) {
+    pub(super) fn asked(&mut self, mut asked: Ask) {
+        let Ok(params) = self.open.sift(Kind::Plain, std::mem::take(&mut asked.params)) else {
+            let answer = ask::unanswered(&asked.method);
+            return asked.answer(answer);
+        };
+        asked.params = params;
         let who = &self.open.who;
         match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
             Ok(()) => {
@@ -122,6 +129,7 @@ impl Running {
 
     /// The client has answered, or nobody will.
     pub(super) async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
+        let answered = answered.and_then(|answered| self.may_pass(answered));
         let answered = answered.unwrap_or_else(|| ask::unanswered(&question.method));
         match (question.to, answered) {
             (To::Server(ask), answered) => {
@@ -145,6 +153,20 @@ impl Running {
         }
         let round = talk.round.take()?;
         self.again(round).await
+    }
+
+    /// An answer as the server may have it; `None` where it may not. Answers that a modern client brings
+    /// back were looked through with its request.
+    fn may_pass(&mut self, answered: Answered) -> Option<Answered> {
+        let Some(sieve) = &self.open.sieve else { return Some(answered) };
+        let pass = |text| redact::answer(sieve, text).map(|(text, found)| (text, Some(found)));
+        let passed = match answered {
+            Ok(answer) => pass(answer).map(|(text, found)| (Ok(text), found)),
+            Err(error) => pass(error).map(|(text, found)| (Err(text), found)),
+        };
+        let (answered, found) = passed.ok()?;
+        self.open.found.add(found.unwrap_or_default());
+        Some(answered)
     }
 
     /// An answer by the server's own names of tasks; `None` where it names one that is not the client's.

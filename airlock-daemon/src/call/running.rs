@@ -22,8 +22,9 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::reply::Reply;
 
 use super::open::{Open, failed};
+use super::sifted::Kind;
 use super::talk::{Question, Talk};
-use super::written::{Said, Shape, Writer, Writing};
+use super::written::{Answer, Said, Shape, Writer, Writing};
 use super::{rewrite, written};
 use crate::pipeline::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
@@ -32,6 +33,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::state::{Scope, State};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, mirror};
+use crate::redaction::Found;
 
 /// The notification by which a server reports how far it is.
 const PROGRESS: &str = "notifications/progress";
@@ -133,15 +135,16 @@ impl Running {
                 Step::Cancelled => Some(Event::Cancelled),
                 Step::Late => Some(Event::Failed(self.late())),
                 Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
-                Step::Reply(Some(Reply::Result(result))) => self.result(result).await,
+                Step::Reply(Some(Reply::Result(result))) => self.said(Answer::Result(result)).await,
                 Step::Written(outcome) => self.written(outcome).await,
-                Step::Reply(Some(Reply::Error(error))) => Some(self.refused(error)),
+                Step::Reply(Some(Reply::Error(error))) => self.said(Answer::Error(error)).await,
                 Step::Reply(Some(Reply::Ask(ask))) => {
                     self.asked(ask);
                     None
                 }
                 Step::Reply(Some(Reply::Notification(method, params))) => {
                     self.puts_off(&method);
+                    let Ok(params) = self.open.sift(Kind::Notification, params) else { continue };
                     if let Some(notification) = self.heard(method, params) {
                         return Some(notification);
                     }
@@ -181,7 +184,8 @@ impl Running {
 
     async fn step(&mut self) -> Step {
         if let Some(writing) = &mut self.writing {
-            let outcome = writing.await.unwrap_or_else(|_| Err("its result could not be read".to_owned()));
+            let lost = |_| (Err("its result could not be read".to_owned()), Found::default());
+            let outcome = writing.await.unwrap_or_else(lost);
             self.writing = None;
             return Step::Written(outcome);
         }
@@ -251,11 +255,12 @@ impl Running {
         })
     }
 
-    /// A result: the end, or a modern server's questions. A long one is read meanwhile, and comes with a
+    /// An answer: the end, or a modern server's questions. A long one is read meanwhile, and comes with a
     /// later step.
-    async fn result(&mut self, result: String) -> Option<Event> {
+    async fn said(&mut self, answer: Answer) -> Option<Event> {
         let writer = Writer {
             gateway: &self.open.gateway,
+            sieve: self.open.sieve.as_ref(),
             who: &self.open.who,
             upstream: &self.upstream,
             kind: self.kind,
@@ -264,7 +269,7 @@ impl Running {
             era: self.era,
             shape: self.shape,
         };
-        match writer.write(result) {
+        match writer.write(answer) {
             Writing::Done(outcome) => self.written(outcome).await,
             Writing::Apart(writing) => {
                 self.writing = Some(writing);
@@ -273,9 +278,12 @@ impl Running {
         }
     }
 
-    async fn written(&mut self, outcome: written::Outcome) -> Option<Event> {
+    async fn written(&mut self, (outcome, found): written::Outcome) -> Option<Event> {
+        self.open.found.add(found);
         match outcome {
             Ok(Said::Result(text)) => Some(Event::Result(text)),
+            Ok(Said::Error(error)) => Some(self.refused(error)),
+            Ok(Said::Barred(barred)) => Some(Event::Error(self.open.instead(&barred))),
             Ok(Said::Asks(required)) => self.required(required).await,
             Err(detail) => Some(self.wrong(detail)),
         }

@@ -29,7 +29,7 @@ use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, route, task, upstream};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, task, upstream};
 
 /// A call that was let through: one that begins, or one that goes on where it was suspended.
 #[allow(
@@ -58,7 +58,8 @@ pub async fn enter(
 ) -> Result<Started, Refusal> {
     let mut admitted = admit(gateway, &who, endpoint, Asked::Call(kind, params)).await?;
     let aim = std::mem::take(&mut admitted.aim);
-    let open = Open::new(gateway, who, aim.clone());
+    let sieve = admitted.sieve.take();
+    let open = Open::new(gateway, who, aim.clone(), sieve);
     let merged = *endpoint == Endpoint::Merged;
     let begun = begin(open, merged, admitted, shape, cancellation).await;
     begun.map_err(|refusal| refusal.about(&aim))
@@ -86,7 +87,8 @@ async fn begin(
     let own = own.as_ref().map(|(noun, own)| (*noun, own.as_str()));
     let needs = kind.needs(&params);
     let arguments = arguments.as_deref().map_or("{}", RawValue::get);
-    let mirrored = ask_first(kind, needs, &upstream, &mut open, own, arguments).await?;
+    let mut mirrored = ask_first(kind, needs, &upstream, &mut open, own, arguments).await?;
+    redact::headers(open.sieve.as_deref(), &mut mirrored);
 
     match (&brought.task, own) {
         (Some(id), _) => kind.retarget(&mut params, id),

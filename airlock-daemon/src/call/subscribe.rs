@@ -39,10 +39,10 @@ pub async fn check(
     method: &'static str,
     params: &Object<'_>,
 ) -> Result<Granted, Refusal> {
-    let Admitted { upstream: Some(upstream), own: Some((_, uri)), aim, .. } =
+    let Admitted { upstream: Some(upstream), own: Some((_, uri)), aim, sieve, .. } =
         admit(gateway, who, endpoint, Asked::Subscribe(method, params)).await?
     else {
         return Err(route::not_offered(method, who.revision));
     };
-    Ok(Granted { open: Open::new(gateway, who.clone(), aim), upstream, uri })
+    Ok(Granted { open: Open::new(gateway, who.clone(), aim, sieve), upstream, uri })
 }

@@ -10,29 +10,43 @@ use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
 use super::required::Required;
-use super::{ask, required, rewrite};
+use super::sifted::Kind;
+use super::{ask, required, rewrite, sifted};
 use crate::pipeline::Gateway;
 use crate::pipeline::kind::{Call, Tasks};
 use crate::pipeline::requester::Requester;
 use crate::pipeline::state::may_ask;
 use crate::pipeline::task::Ids;
+use crate::redaction::{Barred, Found, Sieve};
 
 /// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB
 /// takes tens of milliseconds, for which all other calls of the worker would stand still.
 const LONG: usize = 256 * 1024;
 
-/// The kind of a result: the end of the call, or questions.
+/// The end of a call as its server says it.
+pub(super) enum Answer {
+    /// A result.
+    Result(String),
+    /// An error object.
+    Error(String),
+}
+
+/// The kind of an answer: the end of the call, or questions.
 pub(super) enum Said {
     /// The end of the call, in the client's words.
     Result(String),
+    /// The server's error object.
+    Error(String),
     /// A modern server's questions.
     Asks(Required),
+    /// It may not pass.
+    Barred(Barred),
 }
 
-/// A result, or why there is none, for the operator.
-pub(super) type Outcome = Result<Said, String>;
+/// An answer, or why there is none, for the operator; and what detectors have found in it.
+pub(super) type Outcome = (Result<Said, String>, Found);
 
-/// A result that is there at once, or is being written.
+/// An answer that is there at once, or is being written.
 pub(super) enum Writing {
     Done(Outcome),
     Apart(JoinHandle<Outcome>),
@@ -42,6 +56,7 @@ pub(super) enum Writing {
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
     pub(super) gateway: &'a Arc<Gateway>,
+    pub(super) sieve: Option<&'a Arc<Sieve>>,
     pub(super) who: &'a Requester,
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) kind: &'static Call,
@@ -55,23 +70,53 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes a result: a short one now, a long one in a thread of its own.
-    pub(super) fn write(self, result: String) -> Writing {
-        if result.len() < LONG {
-            return Writing::Done(self.written(result));
+    /// Writes an answer: a short one now, a long one in a thread of its own.
+    pub(super) fn write(self, answer: Answer) -> Writing {
+        let (Answer::Result(text) | Answer::Error(text)) = &answer;
+        if text.len() < LONG {
+            return Writing::Done(self.written(answer));
         }
+        let sieve = self.sieve.cloned();
         let (gateway, who, upstream) =
             (Arc::clone(self.gateway), self.who.clone(), Arc::clone(self.upstream));
         let Self { kind, merged, names_tasks, era, shape, .. } = self;
         Writing::Apart(spawn_blocking(move || {
             let (gateway, who, upstream) = (&gateway, &who, &upstream);
-            Writer { gateway, who, upstream, kind, merged, names_tasks, era, shape }.written(result)
+            let sieve = sieve.as_ref();
+            Writer { gateway, sieve, who, upstream, kind, merged, names_tasks, era, shape }.written(answer)
         }))
     }
 
-    fn written(self, result: String) -> Outcome {
-        if self.era == Era::Modern
-            && may_ask(self.kind)
+    fn written(self, answer: Answer) -> Outcome {
+        let mut found = Found::default();
+        let said = match answer {
+            Answer::Result(result) => self.result(result, &mut found),
+            Answer::Error(error) => Ok(match self.sift(Kind::Plain, error, &mut found) {
+                Ok(error) => Said::Error(error),
+                Err(barred) => Said::Barred(barred),
+            }),
+        };
+        (said, found)
+    }
+
+    fn sift(self, kind: Kind, text: String, found: &mut Found) -> Result<String, Barred> {
+        sifted::message(self.sieve.map(|sieve| &**sieve), kind, text, found)
+    }
+
+    fn result(self, result: String, found: &mut Found) -> Result<Said, String> {
+        let may_ask = self.era == Era::Modern && may_ask(self.kind);
+        let kind = if may_ask && required::read(&result)?.is_some() {
+            Kind::Questions
+        } else if self.names_tasks {
+            Kind::Task
+        } else {
+            Kind::Result
+        };
+        let result = match self.sift(kind, result, found) {
+            Ok(result) => result,
+            Err(barred) => return Ok(Said::Barred(barred)),
+        };
+        if kind == Kind::Questions
             && let Some(required) = required::read(&result)?
         {
             return Ok(Said::Asks(required));

@@ -8,6 +8,7 @@ mod load;
 pub mod network;
 mod on_disk;
 mod own_files;
+pub mod packs;
 mod parse;
 pub mod pattern;
 mod read;

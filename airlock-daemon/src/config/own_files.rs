@@ -14,6 +14,7 @@ pub fn own_files(config: &Config, file: &Path) -> Vec<PathBuf> {
     own.extend([file.to_path_buf(), config.policy.path.clone(), config.audit.dir.clone()]);
     own.extend(config.server.tls.as_ref().map(|tls| tls.key_file.clone()));
     own.extend(config.server.unix_socket.clone());
+    own.extend([&config.dlp.directory, &config.dlp.hash_key_file].into_iter().flatten().cloned());
     own.extend(config.observability.admin_listen.socket().map(Path::to_path_buf));
     // systemd's directory of this service's credentials.
     own.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));

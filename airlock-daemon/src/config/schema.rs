@@ -4,6 +4,7 @@
 
 mod audit;
 mod auth;
+mod dlp;
 mod kernel;
 mod limits;
 mod merged;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::audit::*;
 pub use self::auth::*;
+pub use self::dlp::*;
 pub use self::kernel::*;
 pub use self::limits::*;
 pub use self::merged::*;
@@ -36,6 +38,8 @@ pub struct Config {
     pub auth: Auth,
     /// The policy: who may do what.
     pub policy: Policy,
+    /// Redaction: what must not pass.
+    pub dlp: Dlp,
     /// Quotas.
     pub rate_limiting: RateLimiting,
     /// How much there is of what all share, and how much of it one may have.

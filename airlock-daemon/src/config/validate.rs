@@ -5,6 +5,7 @@ mod auth;
 pub(super) mod checks;
 mod credential;
 mod dial_in;
+mod dlp;
 mod files;
 mod host;
 mod limits;
@@ -32,6 +33,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     shares::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     dial_in::check(config, &mut checks);
+    dlp::check(config, &mut checks, files);
     hosts(config, &mut checks);
     admin(config, &mut checks);
     kernel(config, &mut checks);

@@ -193,6 +193,7 @@ impl Legacy<'_> {
                 jsonrpc::result(id, "{}")
             }
             Ok(Err(error)) => {
+                let error = open.sift_error(error);
                 open.end(Outcome::Error, error.len(), None);
                 jsonrpc::error(id, &error)
             }

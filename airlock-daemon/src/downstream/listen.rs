@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::call::sifted::{self, Kind};
 use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -24,7 +25,7 @@ use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::wish::Wish;
-use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record};
+use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record, redact};
 use crate::upstream::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
@@ -159,20 +160,22 @@ fn parts(
         }
         let subject = Some((Noun::Resource, own));
         let wish = Wish { method: SUBSCRIBE, subject, arguments: None, revision: who.revision };
-        match authorize(gateway, &who.context, &who.principal, upstream, wish) {
-            Ok(_) => {
+        let mut aim = Aim {
+            method: Some(SUBSCRIBE.into()),
+            upstream: Some(Arc::clone(&upstream.name)),
+            ..Aim::default()
+        };
+        aim.at(Noun::Resource, own);
+        let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish)
+            .and_then(|_| redact::target(gateway, &who.principal, upstream, own, &mut aim));
+        match allowed {
+            Ok(()) => {
                 let part = parts.iter_mut().find(|part| part.upstream.name == upstream.name);
                 if let Some(part) = part {
                     part.uris.insert(own.to_owned());
                 }
             }
             Err(refusal) => {
-                let mut aim = Aim {
-                    method: Some(SUBSCRIBE.into()),
-                    upstream: Some(Arc::clone(&upstream.name)),
-                    ..Aim::default()
-                };
-                aim.at(Noun::Resource, own);
                 record::refusal(gateway, &who.context, Some(&who.principal), &refusal.about(&aim));
             }
         }
@@ -316,6 +319,9 @@ impl Listening {
             }
             _ => return true,
         };
+        let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream);
+        let sifted = sifted::aside(sieve.as_deref(), Kind::Notification, params, &part.upstream.name);
+        let Some(params) = sifted else { return true };
         self.say(method, params).await
     }
 

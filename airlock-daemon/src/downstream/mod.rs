@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::auth::principal::Principal;
 use crate::call::running::draining;
+use crate::call::sifted::{self, Kind};
 use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::Revision;
 use crate::pipeline::authorize::permits;
@@ -82,6 +83,11 @@ pub fn offer(
         let facts = upstream.facts_for(revision.era());
         facts.filter(|_| may_use(gateway, context, principal, upstream, revision))
     };
+    let told = |upstream: &Upstream, facts: &Facts| {
+        let sieve = sifted::outside(gateway, principal, upstream);
+        let text = facts.instructions.clone()?;
+        sifted::aside(sieve.as_deref(), Kind::Plain, text, &upstream.name)
+    };
     // Nothing is known of a server that was never reached; most have tools.
     let offers = |facts: Option<&Facts>| {
         facts.map_or(Capabilities::TOOLS, |facts| facts.offers.between(revision, facts.era))
@@ -92,12 +98,12 @@ pub fn offer(
         let told = gateway
             .upstreams
             .iter()
-            .filter_map(|upstream| Some((&*upstream.name, known(upstream)?.instructions.clone()?)));
+            .filter_map(|upstream| Some((&*upstream.name, told(upstream, &*known(upstream)?)?)));
         return Ok(Offer { capabilities: all.write(), instructions: instructions::joined(told) });
     };
     let facts = known(upstream);
     Ok(Offer {
         capabilities: offers(facts.as_deref()).write(),
-        instructions: facts.and_then(|facts| facts.instructions.clone()),
+        instructions: facts.and_then(|facts| told(upstream, &facts)),
     })
 }

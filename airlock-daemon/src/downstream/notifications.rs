@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::call::ask;
 use crate::call::running::draining;
+use crate::call::sifted::{self, Kind};
 use crate::call::subscribe::{EACH, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -245,7 +246,7 @@ impl Notifier {
             let mut subscription = self.upstream.subscribe(&who.caller(), interest).await?;
             for uri in self.watched.keys() {
                 if let Err(error) = subscription.watch(uri).await? {
-                    tracing::debug!(upstream = %self.upstream.name, error, "a subscription was not renewed");
+                    tracing::debug!(upstream = %self.upstream.name, bytes = error.len(), "a subscription was not renewed");
                 }
             }
             Ok(subscription)
@@ -315,9 +316,18 @@ impl Notifier {
     fn tell(&self, session: &Arc<Session>, notice: Notice) {
         let Some(who) = session.listener() else { return };
         let Some(store) = session.standing(&self.gateway.metrics) else { return };
+        let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream);
         match notice {
             Notice::Notification(method, params) => {
-                if let Some(params) = self.passed(&who, &method, params) {
+                let sift =
+                    |params| sifted::aside(sieve.as_deref(), Kind::Notification, params, &self.upstream.name);
+                // A change is known by its URI as the server writes it.
+                let params = if method == UPDATED {
+                    self.passed(&who, &method, params).and_then(sift)
+                } else {
+                    sift(params).and_then(|params| self.passed(&who, &method, params))
+                };
+                if let Some(params) = params {
                     store.push(jsonrpc::notification(&method, &params));
                 }
             }
@@ -332,6 +342,7 @@ impl Notifier {
                 }
             }
             Notice::Ask(asked) => {
+                let Some(asked) = sifted::question(sieve, asked, &self.upstream.name) else { return };
                 let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
                 if let Err(unasked) = checked {
                     let answer = unasked.answer(&asked.method);

@@ -28,7 +28,10 @@ pub use audit::AuditFigures;
 use audit::AuditMetrics;
 use edge::Edge;
 pub use labels::Outcome;
-use labels::{BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RefusalLabels, RequestLabels, UpstreamLabels};
+use labels::{
+    BuildLabels, CallLabels, DeniedLabels, OUTCOMES, RedactionLabels, RefusalLabels, RequestLabels,
+    UpstreamLabels,
+};
 use limits::LimitMetrics;
 pub use policy::PolicyFigures;
 use policy::PolicyMetrics;
@@ -111,6 +114,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    redactions: Family<RedactionLabels, Counter>,
     calls: Family<CallLabels, Counter>,
     seconds: Family<UpstreamLabels, Histogram, Durations>,
     processes: Family<UpstreamLabels, Gauge>,
@@ -140,6 +144,12 @@ impl Metrics {
         let metrics = Self {
             requests: registered(r, "requests", "HTTP requests answered", Family::default()),
             refusals: registered(r, "refusals", "Requests refused", Family::default()),
+            redactions: registered(
+                r,
+                "redactions",
+                "Findings of detectors, and what was done with them",
+                Family::default(),
+            ),
             calls: registered(r, "upstream_calls", "Calls to upstreams ended", Family::default()),
             seconds: Family::new_with_constructor(Durations),
             processes: registered(r, "upstream_processes", "Server processes running", Family::default()),
@@ -214,6 +224,13 @@ impl Metrics {
     /// A request was refused at `stage`. `reason` is one of few fixed words, never text from outside.
     pub fn refusal(&self, stage: Stage, reason: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { stage, reason }).inc();
+    }
+
+    /// A detector has found something so many times. The name of a detector is the configuration's or a
+    /// pack's.
+    pub fn redacted(&self, detector: &Arc<str>, direction: &'static str, action: &'static str, count: u64) {
+        let labels = RedactionLabels { detector: Arc::clone(detector), direction, action };
+        self.redactions.get_or_create(&labels).inc_by(count);
     }
 
     /// The metrics of a configured upstream; a caller that keeps the answer saves the look-up.

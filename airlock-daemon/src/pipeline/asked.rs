@@ -114,6 +114,18 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// The arguments once more, after they have changed.
+    ///
+    /// # Errors
+    /// A sentence for the client on arguments that are unclear.
+    pub fn shown(&self) -> Result<Option<Box<RawValue>>, String> {
+        let Self::Call(kind, params) = self else { return Ok(None) };
+        let Some(text) = kind.arguments.and_then(|member| params.get(member)) else { return Ok(None) };
+        let arguments = RawValue::from_string(text.to_owned()).map_err(|error| error.to_string())?;
+        let shown = if **kind == COMPLETE { in_context(params, &arguments)? } else { None };
+        Ok(Some(shown.unwrap_or(arguments)))
+    }
+
     /// Takes the message apart; the target is in `aim` as soon as it is known.
     ///
     /// # Errors

@@ -151,9 +151,12 @@ fn honour(
     decision: &Decision,
 ) -> Result<(), Refusal> {
     let obligations = &decision.obligations;
-    if !obligations.redact.is_empty() || obligations.durable {
-        let reason = "the policy asks for redaction or durable audit, which this release cannot do yet";
+    if obligations.durable {
+        let reason = "the policy asks for durable audit, which this release cannot do yet";
         return Err(forbidden(reason, Arc::clone(&decision.rule_id)));
+    }
+    if let Some(reason) = gateway.redaction.cannot(&obligations.redact) {
+        return Err(forbidden(&reason, Arc::clone(&decision.rule_id)));
     }
     if obligations.scopes.iter().all(|scope| principal.scopes.iter().any(|has| **has == **scope)) {
         return Ok(());

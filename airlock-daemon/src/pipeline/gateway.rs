@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::limits::budget::Budget;
 use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
+use crate::redaction::Redaction;
 use crate::runtime::backend::Choice;
 use crate::upstream::pool::Upstreams;
 
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub issuers: Vec<String>,
     /// The policy in force.
     pub policy: InForce,
+    /// Redaction.
+    pub redaction: Redaction,
     /// True while the process drains: everything that would go on for long ends by itself.
     pub draining: watch::Sender<bool>,
     /// Calls that wait for an answer of their modern client.

@@ -12,6 +12,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
+use crate::redaction::Sieve;
 use crate::upstream::pool::Upstream;
 
 use asked::Asked;
@@ -37,6 +38,7 @@ pub mod mirror;
 pub mod naming;
 pub mod origin;
 pub mod record;
+pub mod redact;
 pub mod refusal;
 pub mod requester;
 pub mod revision;
@@ -61,8 +63,10 @@ pub struct Admitted<'a> {
     pub upstream: Option<Arc<Upstream>>,
     /// The target, by the server's own name.
     pub own: Option<(Noun, String)>,
-    /// The arguments that the policy was shown.
+    /// The arguments that the policy was shown: as they came.
     pub arguments: Option<Cow<'a, RawValue>>,
+    /// Looks through everything else that is said in its course; none where nothing is looked for.
+    pub sieve: Option<Arc<Sieve>>,
     /// The things that the client brought back.
     pub brought: Brought,
     /// The same as records tell it.
@@ -142,12 +146,15 @@ async fn check<'a>(
         None => None,
     };
     route::offered(&gateway.upstreams, &asked, upstream, revision)?;
-    let back = (own_name, digested, back);
+    let sent = redact::Sent { own: own_name, arguments: arguments.clone(), back };
+    let passed = redact::request(gateway, who, (upstream, decision.as_ref()), &mut asked, sent, aim).await?;
+    let digested = passed.arguments.as_deref().map_or("{}", RawValue::get);
+    let back = (own_name, digested, passed.back);
     let brought = brought::check(gateway, who, endpoint, &mut asked, upstream, back)?;
     aim.opened(brought.task.as_deref(), asked.as_task());
-    record::admitted(gateway, who, aim, decision.as_ref(), asked.event(), digested)?;
+    record::admitted(gateway, who, aim, decision.as_ref(), asked.event(), (digested, &passed.found))?;
 
     let own = own.map(|own| (own.noun, own.name));
     let (upstream, aim) = (upstream.map(Arc::clone), std::mem::take(aim));
-    Ok(Admitted { asked, upstream, own, arguments, brought, aim })
+    Ok(Admitted { asked, upstream, own, arguments, sieve: passed.sieve, brought, aim })
 }

@@ -10,6 +10,7 @@ use crate::mcp::method::Method;
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
+use crate::redaction::Found;
 
 use crate::upstream::UpstreamError;
 
@@ -59,13 +60,14 @@ pub fn intent(
     principal: &Principal,
     aim: &Aim,
     decision: &Decision,
-    arguments: &str,
+    (arguments, found): (&str, &Found),
 ) -> Result<(), Refusal> {
     let intent = Record {
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
         reason: manner(aim).map(Into::into),
         input_digest: Some(aim.digest(arguments)),
+        redactions: found.on_record(),
         ..judged(context, Some(principal), aim, Event::CallIntent)
     };
     put(gateway, intent)
@@ -82,12 +84,15 @@ pub fn admitted(
     aim: &Aim,
     decision: Option<&Decision>,
     event: Option<Event>,
-    arguments: &str,
+    (arguments, found): (&str, &Found),
 ) -> Result<(), Refusal> {
-    match (event, decision) {
-        (None, Some(decision)) => intent(gateway, &who.context, &who.principal, aim, decision, arguments),
-        (event, _) => answered(gateway, &who.context, &who.principal, aim, event.unwrap_or(Event::Request)),
-    }
+    let event = match (event, decision) {
+        (None, Some(decision)) => {
+            return intent(gateway, &who.context, &who.principal, aim, decision, (arguments, found));
+        }
+        (event, _) => event.unwrap_or(Event::Request),
+    };
+    answered(gateway, &who.context, &who.principal, aim, event, found)
 }
 
 /// How a call was made, where that is not the plain way.
@@ -100,20 +105,35 @@ fn manner(aim: &Aim) -> Option<String> {
     }
 }
 
+/// How a call ended.
+pub struct Ended<'a> {
+    /// The end.
+    pub outcome: Outcome,
+    /// The length of the answer.
+    pub bytes: usize,
+    /// The server's fault.
+    pub failure: Option<&'a UpstreamError>,
+    /// The findings in what the server has said.
+    pub found: &'a Found,
+    /// The detector that bars the answer.
+    pub barred: Option<&'a Arc<str>>,
+}
+
 /// Records how a call ended; a full log is the writer's to tell (a `gap` record).
-pub fn outcome(
-    gateway: &Gateway,
-    context: &Context,
-    principal: &Principal,
-    aim: &Aim,
-    outcome: Outcome,
-    bytes: usize,
-    failure: Option<&UpstreamError>,
-) {
+pub fn outcome(gateway: &Gateway, context: &Context, principal: &Principal, aim: &Aim, ended: &Ended<'_>) {
+    let &Ended { outcome, bytes, failure, found, barred } = ended;
     let elapsed = context.elapsed();
+    let reason = match (failure, barred) {
+        (Some(failure), _) => failure.on_record().into(),
+        (None, Some(detector)) => format!("the detector `{detector}` does not let the answer pass").into(),
+        (None, None) => word(outcome).into(),
+    };
     let _ = gateway.audit.record_done(Record {
-        decision: Some(Verdict::Allow),
-        reason: Some(failure.map_or_else(|| word(outcome).into(), |failure| failure.on_record().into())),
+        decision: Some(if barred.is_some() { Verdict::Deny } else { Verdict::Allow }),
+        stage: barred.map(|_| Stage::Redact),
+        rule_id: barred.cloned(),
+        reason: Some(reason),
+        redactions: found.on_record(),
         status: match (outcome, failure) {
             (_, Some(failure)) => Some(failure.status().as_u16()),
             (Outcome::Cancelled | Outcome::Refused, None) => None,
@@ -178,8 +198,11 @@ pub fn answered(
     principal: &Principal,
     aim: &Aim,
     event: Event,
+    found: &Found,
 ) -> Result<(), Refusal> {
-    put(gateway, Record { decision: Some(Verdict::Allow), ..record(context, Some(principal), aim, event) })
+    let decision = Some(Verdict::Allow);
+    let redactions = found.on_record();
+    put(gateway, Record { decision, redactions, ..record(context, Some(principal), aim, event) })
 }
 
 fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {
@@ -195,13 +218,18 @@ fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {
 /// Records a refusal, in the audit log, the log and the metrics.
 pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principal>, refusal: &Refusal) {
     gateway.metrics.refusal(refusal.stage, refusal.status.canonical_reason().unwrap_or("other"));
+    // A name that is refused for another reason may hold what a detector finds, and so may the reason.
+    let spoken = |text: &str| -> Arc<str> {
+        let Some(who) = principal else { return text.into() };
+        Arc::from(&*gateway.redaction.spoken(who, refusal.aim.upstream.as_deref(), text))
+    };
     tracing::debug!(
         correlation_id = %context.correlation_id,
         stage = refusal.stage.name(),
         status = refusal.status.as_u16(),
-        detail = refusal.detail.as_deref().unwrap_or_default(),
+        detail = &*spoken(refusal.detail.as_deref().unwrap_or_default()),
         "refused: {}",
-        refusal.reason
+        spoken(&refusal.reason)
     );
     // A call that was let through has its outcome on record already; nothing was denied.
     let is_list = refusal
@@ -212,16 +240,17 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
     if refusal.stage == Stage::Upstream && !is_list {
         return;
     }
+    let aim = Aim { target: refusal.aim.target.as_deref().map(spoken), ..refusal.aim.clone() };
     let base = if refusal.stage == Stage::Authorize { judged } else { record };
     let record = Record {
         decision: Some(Verdict::Deny),
         stage: Some(refusal.stage),
         rule_id: refusal.rule_id.clone(),
-        reason: Some(refusal.detail.as_deref().unwrap_or(&refusal.reason).into()),
+        reason: Some(spoken(refusal.detail.as_deref().unwrap_or(&refusal.reason))),
         status: Some(refusal.status.as_u16()),
         latency_us: Some(u64::try_from(context.elapsed().as_micros()).unwrap_or(u64::MAX)),
         input_digest: refusal.input_digest,
-        ..base(context, principal, &refusal.aim, Event::Refusal)
+        ..base(context, principal, &aim, Event::Refusal)
     };
     // Nobody knows more than the log if it does not take this one: it has said so itself.
     if principal.is_some() {

@@ -89,6 +89,12 @@ impl Aim {
         }
     }
 
+    /// Takes the target's name out, in which a detector may have found something.
+    pub fn withhold(&mut self, detector: &str) {
+        self.target = self.target.is_some().then(|| format!("[redacted:{detector}]").into());
+        (self.whole, self.called) = (None, None);
+    }
+
     /// Aims at a task by the server's own id of it, where the request names one, or asks for one.
     pub fn opened(&mut self, id: Option<&str>, as_task: bool) {
         if let Some(id) = id {

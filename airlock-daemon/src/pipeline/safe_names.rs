@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::audit::Event;
 use crate::mcp::object::Object;
+use crate::redaction::Found;
 use crate::upstream::pool::Upstream;
 use crate::upstream::safe_names::Namer;
 use crate::upstream::schemas::{Page, Schemas};
@@ -71,7 +72,7 @@ pub async fn own(
     authorize(gateway, &who.context, &who.principal, upstream, wish)?;
     let name_of = |upstream: &Upstream| Some(Arc::clone(&upstream.name));
     let asked = Aim { upstream: name_of(upstream), method: Some(list.method.into()), ..Aim::default() };
-    record::answered(gateway, &who.context, &who.principal, &asked, Event::List)?;
+    record::answered(gateway, &who.context, &who.principal, &asked, Event::List, &Found::default())?;
     let own = upstream.own_name(list.shape(), table, &caller, name).await;
     match own.map_err(|error| upstream::failed(&error))? {
         Some(own) => Ok(found(own)),

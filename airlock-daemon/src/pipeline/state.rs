@@ -127,6 +127,11 @@ impl Back {
         Ok(Self { state, answers })
     }
 
+    /// The answers, by their keys.
+    pub fn answers_mut(&mut self) -> impl Iterator<Item = &mut (String, String)> {
+        self.answers.iter_mut()
+    }
+
     /// Opens the state: what it says, and the answers to what was asked. Answers to anything else go.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ pub mod processes;
 pub mod reply;
 pub mod safe_names;
 pub mod schemas;
-mod secret;
+pub(crate) mod secret;
 pub mod sse;
 mod standalone;
 mod stderr;

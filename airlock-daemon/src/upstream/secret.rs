@@ -35,7 +35,7 @@ fn locate(file: &Path) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Why there is none, with the remedy; never a part of it.
-pub(super) fn read(file: &Path) -> Result<String, String> {
+pub(crate) fn read(file: &Path) -> Result<String, String> {
     let path = locate(file)?;
     let shown = path.display();
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! One detector: a pattern, its checks, the words that must stand near a match.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
@@ -40,11 +40,11 @@ pub struct Context {
     pub after: usize,
 }
 
-/// A detector that is ready to run.
-#[derive(Debug)]
+/// A detector that is ready to run; a copy shares what was compiled.
+#[derive(Debug, Clone)]
 pub struct Detector {
     spec: Spec,
-    compiled: OnceLock<Compiled>,
+    compiled: Arc<OnceLock<Compiled>>,
     trigger: Trigger,
     reach: usize,
     is_solid: bool,
@@ -117,7 +117,7 @@ impl Detector {
     /// Compiles the pattern, and derives where to look for it.
     pub fn new(spec: Spec) -> Result<Self, DetectorError> {
         let mut detector = Self::trusted(spec)?;
-        detector.compiled = Compiled::new(&detector.spec)?.into();
+        detector.compiled = Arc::new(Compiled::new(&detector.spec)?.into());
         Ok(detector)
     }
 
@@ -130,7 +130,7 @@ impl Detector {
         let trigger = trigger::derive(&hir, spec.context.as_ref()).ok_or(DetectorError::NoTrigger)?;
         let reach = hir.properties().maximum_len().unwrap_or(REACH);
         let is_solid = least >= SOLID && spec.context.is_none() && matches!(trigger, Trigger::Literals(_));
-        Ok(Self { spec, compiled: OnceLock::new(), trigger, reach, is_solid })
+        Ok(Self { spec, compiled: Arc::default(), trigger, reach, is_solid })
     }
 
     fn compiled(&self) -> &Compiled {

@@ -83,6 +83,19 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Takes the members of another text in place of its own.
+    ///
+    /// # Errors
+    /// When `text` is not one JSON object.
+    pub fn replace(&mut self, text: &str) -> Result<(), serde_json::Error> {
+        let other = Object::parse(text)?;
+        let owned = |(key, value): (Cow<'_, str>, Member<'_>)| {
+            (Cow::Owned(key.into_owned()), Member::Written(value.text().to_owned()))
+        };
+        self.members = other.members.into_iter().map(owned).collect();
+        Ok(())
+    }
+
     /// Takes a member out; says whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.retain(|key| key != name)

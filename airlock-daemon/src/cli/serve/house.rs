@@ -13,7 +13,8 @@ use crate::call::suspended::SuspendedCalls;
 use crate::cli::reload;
 use crate::config::schema::{Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
-use crate::config::{OnDisk, schema};
+use crate::config::units::ByteSize;
+use crate::config::{OnDisk, packs, schema};
 use crate::downstream::sessions::Sessions;
 use crate::http::admin::AdminSocket;
 use crate::http::{Door, Service};
@@ -28,6 +29,7 @@ use crate::pipeline::origin::Origins;
 use crate::pipeline::seal::Sealer;
 use crate::policy::reload::{InForce, Options};
 use crate::policy::vet::Vetting;
+use crate::redaction::Redaction;
 use crate::runtime::backend::Backend;
 use crate::runtime::listener::Listener;
 use crate::runtime::room::Room;
@@ -36,6 +38,7 @@ use crate::runtime::unix_socket::SocketFile;
 use crate::runtime::{backend, listener};
 use crate::upstream::dial_in::{self, DialIns};
 use crate::upstream::pool::Upstreams;
+use crate::upstream::secret;
 
 /// The parts that are set up before the first worker starts.
 pub(super) struct House {
@@ -95,8 +98,9 @@ impl House {
                 "capabilities that are of no use any more cannot be given up: {error}; allow capset and prctl"
             )
         })?;
-        let (audit, writer) = AuditLog::open(&config.audit)?;
         let metrics = Metrics::new();
+        let redaction = redaction(&config, &metrics)?;
+        let (audit, writer) = AuditLog::open(&config.audit)?;
         let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
         metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));
         let workers = count(config.server.workers);
@@ -111,6 +115,7 @@ impl House {
         let room = Room::new(most, most_of_one, translators);
         let upstreams = Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins, &budget);
         let gateway = Arc::new(Gateway {
+            redaction,
             base_url,
             origins: Origins::new(&config.server),
             auth: authenticator,
@@ -194,6 +199,20 @@ fn nobody_is_root_by_omission(config: &Config, kernel: &KernelHalf) -> Result<()
         Some(upstream) => Err(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name).into()),
         None => Ok(()),
     }
+}
+
+/// The detectors, compiled. Faults of packs were told with those of the configuration.
+fn redaction(config: &Config, metrics: &Arc<Metrics>) -> Result<Redaction, Failure> {
+    let key = config.dlp.hash_key_file.as_deref().map(secret::read).transpose();
+    let key = key.map_err(|fault| format!("dlp.hash_key_file: {fault}"))?;
+    let told = |faults: Vec<packs::Fault>| {
+        faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+    };
+    let known =
+        packs::known(&config.dlp, true).map_err(|faults| format!("dlp.directory: {}", told(faults)))?;
+    let limits = [config.server.max_request_bytes, config.server.max_response_bytes];
+    let limits = limits.map(ByteSize::as_usize);
+    Ok(Redaction::new(&config.dlp, known, key.as_deref().map(str::as_bytes), limits, metrics)?)
 }
 
 /// The URL of this host without a path: configured, or the first address that is listened on.

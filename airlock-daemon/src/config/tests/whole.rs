@@ -179,12 +179,11 @@ kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: a
 fn a_feature_that_is_not_there_has_no_keys() {
     assert_mistakes(
         &format!(
-            "{AUTH}«roots: []\n«dlp: {{}}\naudit: {{«retention: 30d, «checkpoint: {{every: 10s}}}}\n\
+            "{AUTH}«roots: []\naudit: {{«retention: 30d, «checkpoint: {{every: 10s}}}}\n\
              observability: {{«otlp_endpoint: \"http://127.0.0.1:4317\"}}\n"
         ),
         &[
             "unknown key `roots`",
-            "unknown key `dlp`",
             "unknown key `retention`",
             "unknown key `checkpoint`",
             "unknown key `otlp_endpoint`",

@@ -138,7 +138,7 @@ fn token_client(index: usize, kind: &str, client: &TokenClient, checks: &mut Che
 
 /// A path, or the name of a systemd credential. The secret itself is looked for when it is needed: it may
 /// come later.
-fn secret(path: &[Step<'_>], file: &Path, checks: &mut Checks<'_>) {
+pub(super) fn secret(path: &[Step<'_>], file: &Path, checks: &mut Checks<'_>) {
     let text = file.to_string_lossy();
     let name = !text.is_empty() && !text.contains('/') && text != "." && text != "..";
     if !file.is_absolute() && !name {

@@ -11,6 +11,12 @@ use super::checks::{Checks, at};
 /// each reload, and so are the files in the policy's directory.
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     judge(&config.policy.path, at!["policy", "path"], checks);
+    if let Some(directory) = &config.dlp.directory {
+        judge(directory, at!["dlp", "directory"], checks);
+    }
+    if let Some(file) = &config.dlp.hash_key_file {
+        judge(file, at!["dlp", "hash_key_file"], checks);
+    }
     for (index, upstream) in config.upstreams.iter().enumerate() {
         for (name, file) in &upstream.env_from {
             judge(file, at!["upstreams", index, "env_from", name.as_str()], checks);

@@ -100,6 +100,13 @@ pub(super) struct RefusalLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RedactionLabels {
+    pub(super) detector: Arc<str>,
+    pub(super) direction: &'static str,
+    pub(super) action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CallLabels {
     pub(super) upstream: Arc<str>,
     pub(super) outcome: Outcome,

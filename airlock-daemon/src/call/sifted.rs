@@ -1,0 +1,187 @@
+//! The words of a server on their way to a client: all of them pass here, and nothing goes on that a detector
+//! bars. Airlock's own names of resources and tasks are written afterwards.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use airlock_dlp::Path;
+use http::StatusCode;
+use serde_json::value::RawValue;
+
+use crate::auth::principal::Principal;
+use crate::mcp::error::ErrorData;
+use crate::mcp::meta::META_RELATED_TASK;
+use crate::mcp::object::{Object, quote};
+use crate::pipeline::Gateway;
+use crate::pipeline::kind::List;
+use crate::pipeline::redact;
+use crate::redaction::{Barred, Direction, Found, Paths, Purpose, Sieve};
+use crate::upstream::ask::Ask;
+use crate::upstream::pool::Upstream;
+
+use super::ask::unanswered;
+
+/// Members of results that Airlock replaces by handles of its own, where the client may see tasks.
+const TASKS: &[Path] = &[&["taskId"], &["task", "taskId"], &["_meta", META_RELATED_TASK, "taskId"]];
+/// The same of questions.
+const QUESTIONS: &[Path] = &[&["requestState"], &["_meta", META_RELATED_TASK, "taskId"]];
+/// The same of notifications.
+const NOTIFICATIONS: &[Path] = &[&["progressToken"], &["taskId"], &["_meta", META_RELATED_TASK, "taskId"]];
+/// The same of lists, whose entries may be tasks.
+const LISTS: &[Path] = &[&["nextCursor"], &["tasks", "", "taskId"]];
+
+/// The kind of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A result without tasks.
+    Result,
+    /// A result that may name tasks.
+    Task,
+    /// A modern server's questions, in a result.
+    Questions,
+    /// An error object, a question's parameters, or instructions.
+    Plain,
+    /// The parameters of a notification.
+    Notification,
+    /// A page of a list.
+    List,
+}
+
+impl Kind {
+    const fn paths(self) -> Paths {
+        let skip = match self {
+            Self::Result | Self::Plain => &[],
+            Self::Task => TASKS,
+            Self::Questions => QUESTIONS,
+            Self::Notification => NOTIFICATIONS,
+            Self::List => LISTS,
+        };
+        Paths { skip, keep: &[] }
+    }
+}
+
+/// The sieve for what a server says outside of calls.
+pub(crate) fn outside(gateway: &Gateway, who: &Principal, upstream: &Upstream) -> Option<Arc<Sieve>> {
+    gateway.redaction.sieve(who, Purpose { upstream: &upstream.name, tool: None, obliged: &[] })
+}
+
+/// Looks through a message; what is found is added to `found`.
+///
+/// # Errors
+/// Why it may not pass.
+pub(crate) fn message(
+    sieve: Option<&Sieve>,
+    kind: Kind,
+    text: String,
+    found: &mut Found,
+) -> Result<String, Barred> {
+    let Some(sieve) = sieve else { return Ok(text) };
+    match sieve.sift(Direction::Response, &text, kind.paths()) {
+        Ok(sifted) => {
+            let (text, more) = sifted.or(text);
+            found.add(more);
+            Ok(text)
+        }
+        Err(barred) => {
+            found.add(barred.found());
+            Err(barred)
+        }
+    }
+}
+
+/// The same for a message outside of calls, which is left out where it may not pass.
+pub(crate) fn aside(sieve: Option<&Sieve>, kind: Kind, text: String, upstream: &str) -> Option<String> {
+    message(sieve, kind, text, &mut Found::default())
+        .inspect_err(|barred| {
+            tracing::debug!(upstream, "a message of the server is left out: it {}", barred.reason());
+        })
+        .ok()
+}
+
+/// Looks through a question that belongs to no call, and later through its answer. None where it may not be
+/// asked: its server has been told.
+pub(crate) fn question(sieve: Option<Arc<Sieve>>, mut asked: Ask, upstream: &str) -> Option<Ask> {
+    let Some(sieve) = sieve else { return Some(asked) };
+    let params = std::mem::take(&mut asked.params);
+    let Some(params) = aside(Some(&sieve), Kind::Plain, params, upstream) else {
+        let answer = unanswered(&asked.method);
+        asked.answer(answer);
+        return None;
+    };
+    let (passed, answered) = Ask::new(asked.method.clone(), params);
+    tokio::task::spawn_local(async move {
+        let answered = tokio::select! {
+            answered = answered => answered.ok(),
+            // The client's side is told by the end of the channel.
+            () = asked.withdrawn() => return,
+        };
+        let pass = |text| redact::answer(&sieve, text).map(|(text, _)| text).ok();
+        let passed = answered.and_then(|answered| match answered {
+            Ok(answer) => pass(answer).map(Ok),
+            Err(error) => pass(error).map(Err),
+        });
+        let answer = passed.unwrap_or_else(|| unanswered(&asked.method));
+        asked.answer(answer);
+    });
+    Some(passed)
+}
+
+/// The error object in place of a message that may not pass.
+pub(crate) fn instead(barred: &Barred, correlation_id: &str) -> String {
+    let reason = format!("what the server says {}", barred.reason());
+    let (code, title) = match barred {
+        Barred::Detector(..) | Barred::Binary => (StatusCode::FORBIDDEN, "Forbidden"),
+        Barred::Work(_) | Barred::Length(_) => (StatusCode::BAD_GATEWAY, "Bad Gateway"),
+    };
+    let data = ErrorData {
+        reason: Some(reason.clone()),
+        rule_id: barred.detector().map(ToString::to_string),
+        correlation_id: Some(correlation_id.to_owned()),
+        ..ErrorData::default()
+    };
+    let data = serde_json::to_string(&data).unwrap_or_else(|_| "{}".to_owned());
+    let message = quote(&format!("{title}: {reason}"));
+    format!(r#"{{"code":{},"message":{message},"data":{data}}}"#, code.as_u16())
+}
+
+/// Looks through a page of a list. Where it may not pass as a whole, the entries that may not are left out.
+///
+/// # Errors
+/// Why nothing of it may pass.
+pub(crate) async fn page(
+    sieve: Option<&Arc<Sieve>>,
+    list: &List,
+    text: String,
+    upstream: &str,
+) -> Result<String, Barred> {
+    let Some(sieve) = sieve else { return Ok(text) };
+    let paths = Kind::List.paths();
+    let text: Arc<str> = text.into();
+    let barred = match sieve.sift_any(Direction::Response, Arc::clone(&text), paths).await {
+        Ok(sifted) => return Ok(sifted.text.unwrap_or_else(|| text.to_string())),
+        Err(barred) => barred,
+    };
+    let Some(rest) = without_barred(sieve, list, &text, upstream) else { return Err(barred) };
+    let rest: Arc<str> = rest.into();
+    let sifted = sieve.sift_any(Direction::Response, Arc::clone(&rest), paths).await?;
+    Ok(sifted.text.unwrap_or_else(|| rest.to_string()))
+}
+
+/// The page without the entries that may not pass; none where it has no entries.
+fn without_barred(sieve: &Sieve, list: &List, text: &str, upstream: &str) -> Option<String> {
+    let mut page = Object::parse(text).ok()?;
+    let entries: Vec<&RawValue> = serde_json::from_str(page.get(list.entries)?).ok()?;
+    let may_pass = |entry: &&&RawValue| {
+        let sifted = sieve.sift(Direction::Response, entry.get(), Paths::default());
+        sifted
+            .inspect_err(|barred| {
+                tracing::warn!(upstream, "an entry of {} is left out: it {}", list.method, barred.reason());
+            })
+            .is_ok()
+    };
+    let kept: Vec<Cow<'_, str>> =
+        entries.iter().filter(may_pass).map(|entry| Cow::Borrowed(entry.get())).collect();
+    let kept = format!("[{}]", kept.join(","));
+    page.set(list.entries, kept);
+    Some(page.write())
+}

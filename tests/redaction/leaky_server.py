@@ -1,0 +1,74 @@
+"""A legacy server on a pipe that has a secret in everything that it says."""
+import json, sys
+
+# In two parts, so that it is not in the command line.
+SECRET = "ghp_" + "318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af"
+LEAK = "so " + SECRET + " it is"
+
+
+def send(message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
+def notify(method, params):
+    send({"method": method, "params": params})
+
+
+def call(ident, params):
+    tool = params["name"]
+    token = params.get("_meta", {}).get("progressToken")
+    if tool == "heard":
+        heard = SECRET in json.dumps(params)
+        return {"content": [{"type": "text", "text": "heard it" if heard else "heard nothing of it"}],
+                "structuredContent": {"keys": sorted(params["arguments"])}}
+    if tool == "all":
+        if token is not None:
+            notify("notifications/progress", {"progressToken": token, "progress": 1, "message": LEAK})
+        notify("notifications/message", {"level": "error", "data": {"deep": [LEAK]}})
+        return {"content": [{"type": "text", "text": LEAK},
+                            {"type": "resource", "resource": {"uri": "leak://" + SECRET, "text": LEAK}},
+                            {"type": "vendor/new", LEAK: 1}],
+                "structuredContent": {"card": 4111111111111111, "kept": 1.50, SECRET: [LEAK]},
+                "_meta": {"vendor": LEAK}}
+    if tool == "clean":
+        return {"content": [{"type": "text", "text": "nothing to see \u00e9"}], "n": 1.50}
+    if tool == "long":
+        return {"content": [{"type": "text", "text": "word " * 80000 + LEAK}]}
+    if tool == "ask":
+        send({"id": "q", "method": "elicitation/create",
+              "params": {"message": LEAK, "requestedSchema": {"type": "object", "properties": {}}}})
+        answer = json.loads(sys.stdin.readline())
+        heard = SECRET in json.dumps(answer)
+        return {"content": [{"type": "text", "text": "heard it" if heard else "heard nothing of it"}]}
+    raise ValueError
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    ident, method, params = message.get("id"), message.get("method"), message.get("params", {})
+    if ident is None or method is None:
+        continue
+    result = {
+        "initialize": {"protocolVersion": "2025-11-25", "serverInfo": {"name": "leaky", "version": "1"},
+                       "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {}},
+                       "instructions": LEAK},
+        "ping": {}, "logging/setLevel": {},
+        "tools/list": {"tools": [{"name": name, "description": LEAK, "inputSchema": {"type": "object"}}
+                                 for name in ["heard", "all", "clean", "long", "ask"]]},
+        "resources/list": {"resources": [{"uri": "leak://one", "name": LEAK}]},
+        "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "leak://{x}", "name": LEAK}]},
+        "prompts/list": {"prompts": [{"name": "p", "description": LEAK}]},
+        "resources/read": {"contents": [{"uri": "leak://one", "text": LEAK}]},
+        "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": LEAK}}]},
+        "completion/complete": {"completion": {"values": [LEAK]}},
+    }.get(method)
+    if method == "tools/call":
+        try:
+            result = call(ident, params)
+        except ValueError:
+            send({"id": ident, "error": {"code": 7, "message": LEAK, "data": {"more": LEAK}}})
+            continue
+    if result is None:
+        send({"id": ident, "error": {"code": -32601, "message": "Method not found"}})
+    else:
+        send({"id": ident, "result": result})

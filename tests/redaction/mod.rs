@@ -1,0 +1,4 @@
+//! Redaction: what must not pass does not, in either direction, and everything else passes as it came.
+
+mod answers_are_looked_through;
+mod arguments_are_looked_through;
