@@ -2,3 +2,4 @@
 
 mod answers_are_looked_through;
 mod arguments_are_looked_through;
+mod servers_over_http_too;
