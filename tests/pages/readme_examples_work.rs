@@ -59,6 +59,15 @@ fn blocks() -> Vec<(String, String)> {
 
 /// Whole configurations of a block: what it does not say is added, and files that it names are there.
 fn completed(block: &str, authority: &Authority, dir: &Path) -> Vec<String> {
+    // A pack is a file of its own, which a configuration switches on.
+    if block.starts_with("pack:") {
+        let packs = dir.join("packs");
+        std::fs::create_dir_all(&packs).expect("a directory");
+        std::fs::write(packs.join("acme.yaml"), block).expect("the pack");
+        let directory = packs.display();
+        let dlp = format!("dlp: {{directory: \"{directory}\", packs: [secrets, acme]}}\n");
+        return completed(&dlp, authority, dir);
+    }
     // A page that shows several of one key has a configuration for each.
     if block.starts_with("credential:") {
         let with = |credential: &str| {
