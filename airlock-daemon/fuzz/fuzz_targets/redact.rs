@@ -1,5 +1,4 @@
-//! Redaction of any JSON: what comes out parses, has the shape of what went in, and is clean when it is looked
-//! through once more.
+//! Redaction of any JSON: the result parses, and has the shape of the message.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,6 @@
 //! All detectors together: one gate, and each pattern only where its trigger stands.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::blob;
@@ -42,6 +43,13 @@ pub struct Hit {
     pub range: Range<usize>,
 }
 
+impl Hit {
+    /// By place; of those that begin together, the longest first.
+    fn order(&self) -> (usize, Reverse<usize>, usize) {
+        (self.range.start, Reverse(self.range.end), self.detector)
+    }
+}
+
 impl Detectors {
     /// Makes one gate for all of them.
     pub fn new(all: Vec<Detector>) -> Self {
@@ -58,11 +66,11 @@ impl Detectors {
                 Trigger::Words(words) => {
                     let (before, after) =
                         of.spec().context.as_ref().map_or((0, 0), |context| (context.before, context.after));
-                    let user = || User { detector, back: after + of.reach(), ahead: before };
+                    let back = after + of.reach();
                     literals.extend(
                         words
                             .iter()
-                            .map(|word| (word.clone(), User { ahead: user().ahead + word.len(), ..user() })),
+                            .map(|word| (word.clone(), User { detector, back, ahead: before + word.len() })),
                     );
                 }
                 Trigger::At { back } => at.push((detector, *back)),
@@ -124,9 +132,7 @@ impl Detectors {
             });
         }
         windows.run(text, &self.all, &mut hits);
-        hits.sort_by(|a, b| {
-            (a.range.start, b.range.end, a.detector).cmp(&(b.range.start, a.range.end, b.detector))
-        });
+        hits.sort_by_key(Hit::order);
         hits.dedup();
         hits
     }
@@ -181,9 +187,7 @@ impl Detectors {
             of.find_all(text).into_iter().map(move |range| Hit { detector, range }).collect::<Vec<_>>()
         };
         let mut hits: Vec<Hit> = self.all.iter().enumerate().flat_map(of).collect();
-        hits.sort_by(|a, b| {
-            (a.range.start, b.range.end, a.detector).cmp(&(b.range.start, a.range.end, b.detector))
-        });
+        hits.sort_by_key(Hit::order);
         hits
     }
 }

@@ -88,7 +88,12 @@ impl Joint {
             let with = rewriter.act(hit.detector, &text[hit.range.clone()]);
             for (number, part) in parts.iter().filter(has_part).enumerate() {
                 let found = if number == 0 { vec![hit.detector] } else { Vec::new() };
-                edits.push(Edit { range: part.source(&hit.range), with: with.clone(), found });
+                edits.push(Edit {
+                    range: part.source(&hit.range),
+                    with: with.clone(),
+                    found,
+                    is_partial: false,
+                });
             }
         }
         Ok(edits)

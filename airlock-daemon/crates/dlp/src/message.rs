@@ -303,7 +303,12 @@ impl Walk<'_> {
         }
         let Some(whole) = merged(edits).into_iter().next() else { return Ok(()) };
         // A number stays a number, so that the answer keeps to its schema.
-        self.edits.push(Edit { range: number, with: whole.with.map(|_| "0".to_owned()), found: whole.found });
+        self.edits.push(Edit {
+            range: number,
+            with: whole.with.map(|_| "0".to_owned()),
+            found: whole.found,
+            is_partial: false,
+        });
         Ok(())
     }
 
@@ -373,13 +378,18 @@ impl Walk<'_> {
             let key = frame.keys[*place].clone();
             let found = edits.iter().flat_map(|edit| edit.found.clone()).collect();
             if edits.iter().all(|edit| edit.with.is_none()) {
-                self.edits.push(Edit { range: key, with: None, found });
+                self.edits.push(Edit { range: key, with: None, found, is_partial: false });
                 continue;
             }
             let before = view::json(&self.json[key.clone()]).text;
             let base = applied(self.json, &key, edits);
             if let Some(name) = renamed.get(&before) {
-                self.edits.push(Edit { range: key, with: Some(String::clone(name)), found });
+                self.edits.push(Edit {
+                    range: key,
+                    with: Some(String::clone(name)),
+                    found,
+                    is_partial: false,
+                });
                 continue;
             }
             let mut name = base.clone();
@@ -392,7 +402,7 @@ impl Walk<'_> {
             }
             taken.insert(name.clone(), 1);
             renamed.insert(before, name.clone());
-            self.edits.push(Edit { range: key, with: Some(name), found });
+            self.edits.push(Edit { range: key, with: Some(name), found, is_partial: false });
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Edit {
     pub(crate) with: Option<String>,
     /// The detectors that found something here, with how often.
     pub(crate) found: Vec<usize>,
+    /// The text in its place has parts of what stood there: it is an encoded text with findings taken out.
+    pub(crate) is_partial: bool,
 }
 
 /// How often texts are decoded within each other.
@@ -61,7 +63,7 @@ impl Rewriter<'_> {
         self.spend(text.len())?;
         for hit in self.detectors.scan(text, |detector| self.actions[detector] != Action::Off) {
             let with = self.act(hit.detector, &text[hit.range.clone()]);
-            edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector] });
+            edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector], is_partial: false });
         }
         if depth == DEPTH {
             return Ok(());
@@ -77,7 +79,7 @@ impl Rewriter<'_> {
             }
             if !found.is_empty() {
                 let with = (!inner.is_empty()).then(|| blob.with(&inner));
-                edits.push(Edit { range: source(blob.run.clone()), with, found });
+                edits.push(Edit { range: source(blob.run.clone()), with, found, is_partial: true });
             }
         }
         Ok(())
@@ -99,7 +101,11 @@ impl Rewriter<'_> {
     }
 }
 
-/// Puts edits in order. Where two overlap, the longer that begins first says what takes the place of both.
+/// Takes the place of two encoded texts that overlap: each would keep the other's finding.
+const BOTH: &str = "[redacted]";
+
+/// Puts edits in order. Where two overlap, the longer that begins first says what takes the place of both,
+/// but for an encoded text: it would keep what the other finds in it.
 pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
     edits.sort_by(|a, b| {
         (a.with.is_none(), a.range.start, b.range.end).cmp(&(b.with.is_none(), b.range.start, a.range.end))
@@ -109,7 +115,15 @@ pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
     let mut merged: Vec<Edit> = Vec::new();
     for edit in edits {
         match merged.last_mut().filter(|last| edit.range.start < last.range.end) {
-            Some(last) => last.range.end = last.range.end.max(edit.range.end),
+            // Views of a text find its encoded texts once more.
+            Some(last) if last.range == edit.range && last.with == edit.with => {}
+            Some(last) => {
+                if last.is_partial {
+                    last.with = if edit.is_partial { Some(BOTH.to_owned()) } else { edit.with };
+                    last.is_partial = false;
+                }
+                last.range.end = last.range.end.max(edit.range.end);
+            }
             None => merged.push(edit),
         }
     }

@@ -109,7 +109,7 @@ fn best_of(parts: &[Hir], back: usize) -> Option<Vec<Literal>> {
 
 /// Literals are worth the length of the shortest, up to where length gains nothing any more.
 fn worth(literals: &[Literal]) -> usize {
-    literals.iter().map(|literal| literal.folded.len()).min().unwrap_or(0).min(6)
+    literals.iter().map(|literal| literal.folded.len()).min().unwrap_or(0).min(LENGTH)
 }
 
 /// The literals with which every match begins, as far as the pattern tells them.
