@@ -22,7 +22,7 @@ use crate::config::schema::Config;
 use crate::config::{self, OnDisk};
 use crate::kernel::keep_for_start;
 use crate::kernel::spawner::Spawner;
-use crate::kernel::spawner::table::Table;
+use crate::kernel::spawner_process::table::Table;
 use crate::observe::{logging, notify};
 use crate::policy::vet::WORKER_STACK;
 use crate::runtime::allocator;

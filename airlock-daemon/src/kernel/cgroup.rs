@@ -9,6 +9,9 @@
 //!   unpinned/      servers whose configuration asks for the host's network
 //! ```
 
+pub(super) mod hierarchy;
+pub(super) mod leftovers;
+
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -20,9 +23,9 @@ use std::{fs, io};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
-use super::claim::Claim;
-use super::clone::Entrance;
-use super::hierarchy::{self, CgroupError, delegated_base, failed, own_cgroup};
+use self::hierarchy::{CgroupError, delegated_base, failed, own_cgroup};
+use super::directories::claim::Claim;
+use super::process::clone::Entrance;
 use super::purpose::Purpose;
 use crate::config::schema::{Pin, PinNetwork};
 

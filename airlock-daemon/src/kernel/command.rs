@@ -1,8 +1,8 @@
 //! The command of a server, and why one is not started.
 
-use super::hierarchy::CgroupError;
-use super::step::Step;
-use super::users::ROOT_BY_OMISSION;
+use super::cgroup::hierarchy::CgroupError;
+use super::process::step::Step;
+use super::process::users::ROOT_BY_OMISSION;
 use crate::config::schema::Files;
 use std::collections::BTreeMap;
 use std::io;

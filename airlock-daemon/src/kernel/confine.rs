@@ -4,17 +4,27 @@
 //! allocate, lock or unwind. So it is a row of plain system calls on values that were prepared before.
 #![allow(unsafe_code)]
 
+pub(super) mod landlock;
+mod mount_steps;
+pub(super) mod mounts;
+pub(super) mod namespaces;
+pub(super) mod path_fault;
+pub(super) mod program;
+pub(super) mod seccomp;
+mod syscalls;
+pub(super) mod wants;
+
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-use super::clone::{Birth, Child, Entrance};
-use super::landlock::Domain;
-use super::namespaces::Namespaces;
-use super::seccomp::Filters;
-use super::step::{StartError, Step};
-use super::users::Ids;
-use super::wire::tell;
+use self::landlock::Domain;
+use self::namespaces::Namespaces;
+use self::seccomp::Filters;
+use super::process::clone::{Birth, Child, Entrance};
+use super::process::step::{StartError, Step};
+use super::process::users::Ids;
+use super::process::wire::tell;
 
 /// Everything the child needs, prepared before it is born. Without any of it the child is confined by the
 /// last steps alone.

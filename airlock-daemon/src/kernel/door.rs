@@ -8,8 +8,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::pinning::Programs;
-use super::{KernelError, KernelHalf, sealed, sock_diag};
+use super::ebpf::pinning::Programs;
+use super::ebpf::sealed;
+use super::netlink::sock_diag;
+use super::{KernelError, KernelHalf};
 
 /// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for
 /// those of syslog(3).

@@ -2,6 +2,12 @@
 //!
 //! It fails open: the XDP links are not pinned, so the end of the daemon lifts every drop.
 
+pub(super) mod error;
+mod holder;
+pub(super) mod interfaces;
+pub(super) mod network;
+pub(super) mod sockets;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,11 +22,10 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use aya::util::nr_cpus;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::drop_error::DropError;
-use super::interfaces::{Attached, Interfaces};
-use super::loader::{LoadError, per_cpu_sum};
-use super::sockets::Sockets;
-use super::{interfaces, loader, network};
+use self::error::DropError;
+use self::interfaces::{Attached, Interfaces};
+use self::sockets::Sockets;
+use super::ebpf::loader::{self, LoadError, per_cpu_sum};
 use crate::config::schema::Xdp as XdpConfig;
 
 /// The return values `XDP_DROP` and `TC_ACT_SHOT`.

@@ -1,12 +1,12 @@
 //! The reasons for which a kernel half that is demanded does not start.
 
-use super::dialers::SliceError;
-use super::drop_error::DropError;
-use super::hierarchy::CgroupError;
-use super::loader::LoadError;
+use super::cgroup::hierarchy::CgroupError;
+use super::drop::error::DropError;
+use super::ebpf::loader::LoadError;
+use super::ebpf::pins::fault::PinsError;
 use super::report::rung_name;
+use super::slice::dialers::SliceError;
 use crate::config::schema::Rung;
-use crate::kernel::pins::fault::PinsError;
 
 /// Why the kernel half is not there.
 #[derive(Debug, thiserror::Error)]

@@ -4,68 +4,24 @@
 //! of a host are found out by really attaching the programs and sending a process to break out ([`Report`]),
 //! never from a version or a file.
 
-mod attempts;
-mod btf;
-mod canary;
 mod cgroup;
-mod claim;
-mod clone;
 pub mod command;
 mod confine;
-mod diagnostics;
-mod dialers;
+mod directories;
 mod door;
 mod drop;
-mod drop_error;
+mod ebpf;
 mod error;
-mod events;
-mod exit;
-mod hierarchy;
-mod holder;
-mod init;
-mod instructions;
-mod interfaces;
-mod ladder;
-mod landlock;
-mod layers;
-mod leftovers;
-mod links;
-mod loader;
-mod mount_steps;
-mod mounts;
-mod namespaces;
 mod netlink;
-mod network;
-mod own_dir;
-mod path_fault;
-mod peer;
-mod pinning;
-mod pins;
-mod privileges;
-mod program;
+mod probe;
+pub mod process;
 pub mod promises;
 mod purpose;
-mod refused;
 mod report;
-mod sealed;
-mod seccomp;
 mod server;
-mod shed;
-mod sock_diag;
-mod sockets;
-mod spawn;
+mod slice;
 pub mod spawner;
-pub mod step;
-mod streams;
-mod sweep;
-mod syscalls;
-mod terms;
-mod told;
-mod unit;
-mod unix_hooks;
-mod users;
-mod wants;
-mod wire;
+pub mod spawner_process;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -74,43 +30,43 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use airlock_ebpf::{Hook, Verdict};
 use aya::Ebpf;
 
+pub use self::cgroup::hierarchy::{CgroupError, swap_in_reach};
 pub use self::cgroup::{LIMITS, Limit};
 pub use self::command::{DEFAULT_PATH, ServerCommand, SpawnError};
-pub use self::dialers::{Slice, SliceError, user_id};
+pub use self::confine::seccomp::confine_daemon;
 pub use self::door::Door;
+pub use self::drop::error::DropError;
+pub use self::drop::interfaces::{Attached, exists as interface_exists};
+pub use self::drop::network::protected;
+pub use self::drop::sockets::SocketsError;
 pub use self::drop::{Blocked, EarlyDrop, Reason, Stage};
-pub use self::drop_error::DropError;
+pub use self::ebpf::events::Denied;
+pub use self::ebpf::loader::LoadError;
+pub use self::ebpf::pins::fault::PinsError;
+pub use self::ebpf::refused::Refused;
 pub use self::error::KernelError;
-pub use self::events::Denied;
-pub use self::exit::Exit;
-pub use self::hierarchy::{CgroupError, swap_in_reach};
-pub use self::interfaces::{Attached, exists as interface_exists};
-pub use self::loader::LoadError;
-pub use self::network::protected;
-pub use self::peer::Peer;
-pub use self::pins::fault::PinsError;
-pub use self::privileges::{keep_for_start, keep_nothing};
-pub use self::refused::Refused;
+pub use self::process::exit::Exit;
+pub use self::process::privileges::{keep_for_start, keep_nothing};
+pub use self::process::step::Step;
+pub use self::process::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 pub use self::report::{Layer, Report};
-pub use self::seccomp::confine_daemon;
 pub use self::server::ServerProcess;
-pub use self::sockets::SocketsError;
-pub use self::spawn::Cell;
+pub use self::server::spawn::Cell;
+pub use self::slice::dialers::{Slice, SliceError, user_id};
+pub use self::slice::peer::Peer;
+pub use self::slice::unit::is_of_unit;
 pub use self::spawner::Spawner;
-pub use self::step::Step;
-pub use self::unit::is_of_unit;
-pub use self::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 
 use self::cgroup::Cgroups;
-use self::events::{Events, Names};
-use self::ladder::Climbed;
-use self::pinning::{Pinning, Programs};
-use self::privileges::Uses;
+use self::ebpf::events::{Events, Names};
+use self::ebpf::pinning::{Pinning, Programs};
+use self::ebpf::refused::Refusals;
+use self::probe::ladder::Climbed;
+use self::process::privileges::Uses;
 use self::purpose::Purpose;
-use self::refused::Refusals;
 use self::report::{claim, rung_name};
+use self::server::terms::Terms;
 use self::spawner::Facts;
-use self::terms::Terms;
 use crate::config::schema::{Kernel, KernelMode, Pin, Rung};
 
 /// The faults with which mode `required` does not start, besides a rung that is too low.
@@ -159,8 +115,8 @@ impl KernelHalf {
     pub fn start_with(config: &Kernel, spawner: Option<Spawner>) -> Result<Arc<Self>, KernelError> {
         let minimum = config.minimum_rung.unwrap_or(Rung::NoIp);
         let (half, failures) = Self::climb(config, minimum, Purpose::Serve, spawner);
-        own_dir::clear();
-        leftovers::clear_dead();
+        directories::own_dir::clear();
+        cgroup::leftovers::clear_dead();
         let report = &half.report;
         match config.mode {
             KernelMode::Required => {
@@ -223,12 +179,12 @@ impl KernelHalf {
                     .with_remedy("set kernel.mode to required or preferred"),
             );
             if purpose == Purpose::Serve {
-                ladder::clear(config.bpffs.as_deref());
+                probe::ladder::clear(config.bpffs.as_deref());
             }
         } else {
             let mut ebpf = load(&mut layers);
             if let Some(ebpf) = &mut ebpf {
-                (early_drop, drop_failure) = layers::early_drop(ebpf, &config.xdp, &mut layers);
+                (early_drop, drop_failure) = probe::layers::early_drop(ebpf, &config.xdp, &mut layers);
             }
             let cgroups = Cgroups::prepare(purpose, spawner.as_ref().map(Spawner::pid))
                 .map_err(|error| {
@@ -240,16 +196,16 @@ impl KernelHalf {
                 let place = if cgroups.is_delegated() { "delegated by systemd" } else { "created here" };
                 layers.push(Layer::active("cgroups", format!("{} ({place})", cgroups.base().display())));
                 if let Some(ebpf) = &mut ebpf {
-                    climbed = ladder::climb(cgroups, ebpf, config, purpose, &names, &mut layers);
+                    climbed = probe::ladder::climb(cgroups, ebpf, config, purpose, &names, &mut layers);
                 }
-                layers.extend(layers::limits(cgroups));
+                layers.extend(probe::layers::limits(cgroups));
             }
             let Climbed { rung: proved, slice: attached, links, pins, foreign } = climbed;
             // Without a cage for servers there is none for units.
             slice =
                 config.slice.as_deref().map(|name| attached.unwrap_or_else(|| Err(SliceError::bare(name))));
             if let Some(slice) = &slice {
-                layers.push(dialers::layer(slice));
+                layers.push(slice::dialers::layer(slice));
                 names.look_below(slice.as_ref().ok().map(Slice::dir));
             }
             rung = proved;
@@ -261,8 +217,8 @@ impl KernelHalf {
             });
         }
         let mut root_by_omission = false;
-        let (permitted, more) = layers::always(config.mode, || {
-            let Some(spawner) = &spawner else { return namespaces::probe::probe() };
+        let (permitted, more) = probe::layers::always(config.mode, || {
+            let Some(spawner) = &spawner else { return probe::permitted::probe() };
             let Facts { found, root_by_omission: told } = spawner.probe();
             root_by_omission = told;
             found
@@ -348,7 +304,7 @@ impl KernelHalf {
     /// When the kernel refuses that.
     pub fn give_up_capabilities(&self) -> std::io::Result<()> {
         let interfaces = self.early_drop.as_ref().is_some_and(|early_drop| !early_drop.attached().is_empty());
-        privileges::keep_for_service(Uses { maps: self.programs.is_some(), interfaces })
+        process::privileges::keep_for_service(Uses { maps: self.programs.is_some(), interfaces })
     }
 
     /// A place for one server process. Without cgroups (mode `off`, or `preferred` on a host without them)
@@ -421,7 +377,7 @@ impl KernelHalf {
     /// How often each hook refused something to a server since the start; nothing without the programs.
     pub fn denied(&self) -> Result<Vec<(Hook, u64)>, KernelError> {
         let Some(programs) = &self.programs else { return Ok(Vec::new()) };
-        Ok(loader::denied(&programs.lock())?.to_vec())
+        Ok(ebpf::loader::denied(&programs.lock())?.to_vec())
     }
 
     /// The sum of what was refused to the processes of a server since one was last started; none where
@@ -470,7 +426,7 @@ impl KernelHalf {
                 tracing::warn!(%error, "events of the kernel programs cannot be read any more");
                 return;
             }
-            let now = events::lost(&programs.lock());
+            let now = ebpf::events::lost(&programs.lock());
             if now > lost {
                 untold(now - lost);
                 lost = now;
@@ -528,11 +484,11 @@ impl KernelHalf {
     /// Passes diagnostics of the programs on to the log, for ever; run it on the control thread. They are
     /// written only if the log level was `debug` at the start; otherwise this returns at once.
     pub async fn forward_diagnostics(self: Arc<Self>) {
-        if !diagnostics::wanted() {
+        if !ebpf::diagnostics::wanted() {
             return;
         }
         let lines =
-            self.programs.as_ref().and_then(|programs| diagnostics::Lines::take(&mut programs.lock()));
+            self.programs.as_ref().and_then(|programs| ebpf::diagnostics::Lines::take(&mut programs.lock()));
         if let Some(lines) = lines {
             lines.forward().await;
         }
@@ -540,7 +496,7 @@ impl KernelHalf {
 }
 
 fn load(layers: &mut Vec<Layer>) -> Option<Ebpf> {
-    match loader::load_object(diagnostics::wanted()) {
+    match ebpf::loader::load_object(ebpf::diagnostics::wanted()) {
         Ok(ebpf) => Some(ebpf),
         Err(error) => {
             layers.push(Layer::inactive("eBPF object", error.to_string()).with_errno(error.errno()));

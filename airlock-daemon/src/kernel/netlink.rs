@@ -1,5 +1,7 @@
 //! Questions to the kernel over netlink, whose answers come before the question returns. See netlink(7).
 
+pub(super) mod sock_diag;
+
 use std::io;
 
 use rustix::net::netlink;

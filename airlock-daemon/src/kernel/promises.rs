@@ -1,14 +1,15 @@
 //! Promises of the configuration that this host does not keep: said by `airlock kernel doctor` before a
 //! start, and by `airlock status` after it.
 
+use super::KernelHalf;
 use super::cgroup::{LIMITS, Limit};
-use super::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
-use super::{KernelHalf, landlock, seccomp};
+use super::confine::{landlock, seccomp};
+use super::probe::permitted;
+use super::process::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 use crate::config::schema::{Config, KernelMode, PinNetwork, Rung, UpstreamKind};
-use crate::kernel::namespaces::probe;
 
 /// Layers that every server is given and that are no rungs.
-const LAYERS: [&str; 3] = [seccomp::NAME, landlock::NAME, probe::NAME];
+const LAYERS: [&str; 3] = [seccomp::NAME, landlock::NAME, permitted::NAME];
 
 /// Promises that are not kept, a sentence each. Asks the name service.
 pub fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {

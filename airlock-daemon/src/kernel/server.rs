@@ -1,5 +1,8 @@
 //! A running server, and its end.
 
+pub(super) mod spawn;
+pub(super) mod terms;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,11 +12,11 @@ use std::sync::Arc;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::cgroup::Leaf;
-use super::clone::Child;
-use super::exit::Exit;
-use super::own_dir::OwnDir;
-use super::pinning::Pinning;
-use super::streams::Ends;
+use super::directories::own_dir::OwnDir;
+use super::ebpf::pinning::Pinning;
+use super::process::clone::Child;
+use super::process::exit::Exit;
+use super::process::streams::Ends;
 use crate::kernel::spawner::remote::Remote;
 
 /// A running server. Its process, and all that it started in its cell, end with this value.

@@ -12,12 +12,9 @@
 //! always have, by the end of their input or by systemd.
 #![allow(unsafe_code)]
 
-mod channel;
-mod fork;
+pub(super) mod channel;
 pub mod message;
 pub(super) mod remote;
-mod serve;
-pub mod table;
 #[cfg(test)]
 mod tests;
 
@@ -32,17 +29,17 @@ use self::remote::Remote;
 use super::KernelError;
 use super::cgroup::{Cgroups, Leaf};
 use super::command::SpawnError;
-use super::namespaces::Permitted;
-use super::step::Step;
-use super::streams::Streams;
-use crate::kernel::namespaces::probe::Found;
+use super::confine::namespaces::Permitted;
+use super::probe::permitted::Found;
+use super::process::step::Step;
+use super::process::streams::Streams;
 
 /// The daemon's end. The process ends with this value.
 #[derive(Debug)]
 pub struct Spawner {
-    control: OwnedFd,
-    pid: Pid,
-    names: Vec<String>,
+    pub(in crate::kernel) control: OwnedFd,
+    pub(in crate::kernel) pid: Pid,
+    pub(in crate::kernel) names: Vec<String>,
 }
 
 /// Its findings for the daemon.

@@ -19,20 +19,20 @@ const DESCRIPTORS: usize = 8;
 
 /// A message as it came.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) bytes: Vec<u8>,
-    pub(super) fds: Vec<OwnedFd>,
+pub(in crate::kernel) struct Message {
+    pub(in crate::kernel) bytes: Vec<u8>,
+    pub(in crate::kernel) fds: Vec<OwnedFd>,
     /// There was more of it than a message can have.
-    pub(super) is_cut: bool,
+    pub(in crate::kernel) is_cut: bool,
 }
 
 /// Both ends of a channel.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(in crate::kernel) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends a message.
-pub(super) fn send(to: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(in crate::kernel) fn send(to: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -47,7 +47,7 @@ pub(super) fn send(to: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Re
 }
 
 /// The next message; none when the other end is closed.
-pub(super) fn receive(from: &OwnedFd) -> io::Result<Option<Message>> {
+pub(in crate::kernel) fn receive(from: &OwnedFd) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; ANSWER];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     loop {
@@ -74,7 +74,7 @@ pub(super) fn receive(from: &OwnedFd) -> io::Result<Option<Message>> {
 }
 
 /// Asks, and waits for the answer.
-pub(super) fn ask(
+pub(in crate::kernel) fn ask(
     on: &OwnedFd,
     request: Request,
     fds: &[BorrowedFd<'_>],
@@ -84,7 +84,7 @@ pub(super) fn ask(
 }
 
 /// Waits for an answer.
-pub(super) fn answer(on: &OwnedFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
+pub(in crate::kernel) fn answer(on: &OwnedFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
     match receive(on) {
         Ok(Some(message)) => {
             Answer::decode(&message.bytes).map(|answer| (answer, message.fds)).ok_or_else(unknown)
@@ -95,23 +95,23 @@ pub(super) fn answer(on: &OwnedFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
 }
 
 /// An answer that nobody expects.
-pub(super) fn unknown() -> io::Error {
+pub(in crate::kernel) fn unknown() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "its answer is not understood")
 }
 
 /// True where the other end is closed.
-pub(super) fn is_closed(socket: impl AsFd) -> bool {
+pub(in crate::kernel) fn is_closed(socket: impl AsFd) -> bool {
     look(&socket, PollFlags::RDHUP, Duration::ZERO)
         .intersects(PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR)
 }
 
 /// True where there is something to read, or, of a process, where it has ended.
-pub(super) fn is_readable(fd: impl AsFd) -> bool {
+pub(in crate::kernel) fn is_readable(fd: impl AsFd) -> bool {
     wait_readable(fd, Duration::ZERO)
 }
 
 /// The same, when it is so, or after a time.
-pub(super) fn wait_readable(fd: impl AsFd, within: Duration) -> bool {
+pub(in crate::kernel) fn wait_readable(fd: impl AsFd, within: Duration) -> bool {
     look(&fd, PollFlags::IN, within).intersects(PollFlags::IN)
 }
 

@@ -1,5 +1,5 @@
-use crate::kernel::spawner::table::Startable;
-use crate::kernel::spawner::table::Table;
+use crate::kernel::spawner_process::table::Startable;
+use crate::kernel::spawner_process::table::Table;
 use crate::kernel::{KernelHalf, KernelMode, Pin, ServerCommand};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
