@@ -3,7 +3,7 @@
 #![no_main]
 
 use airlock::mcp::message::{self, Incoming};
-use airlock::upstream::frame::{Line, Lines};
+use airlock::upstream::transport::frame::{Line, Lines};
 
 /// The lines; of those that are too long, how long they are.
 fn read(chunks: &[&[u8]], limit: usize) -> Vec<Result<Vec<u8>, usize>> {

@@ -2,7 +2,7 @@
 //! cut, and none is longer than the limit.
 #![no_main]
 
-use airlock::upstream::sse::{Event, Events};
+use airlock::upstream::transport::http::sse::{Event, Events};
 
 /// The events, the id to resume after, and whether all was read.
 fn read(chunks: &[&[u8]], limit: usize) -> (Vec<Event>, Vec<u8>, bool) {

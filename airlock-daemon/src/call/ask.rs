@@ -11,7 +11,7 @@ use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::{jsonrpc, strict};
 use crate::redaction::Found;
-use crate::upstream::ask::Answered;
+use crate::upstream::message::ask::Answered;
 use crate::upstream::pool::Upstream;
 
 use crate::pipeline::authorize::authorize;

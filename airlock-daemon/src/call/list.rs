@@ -13,13 +13,13 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
-use crate::upstream::driver;
+use crate::upstream::era::driver;
+use crate::upstream::era::facts::Facts;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::facts::Facts;
-use crate::upstream::listed::Walk;
+use crate::upstream::lists::listed::Walk;
+use crate::upstream::lists::schemas::Page;
+use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
-use crate::upstream::reply::Takes;
-use crate::upstream::schemas::Page;
 
 use super::sifted::{self, Kind};
 use crate::pipeline::asked::Asked;

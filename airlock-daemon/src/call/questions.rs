@@ -11,10 +11,10 @@ use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
 use crate::pipeline::redact;
 use crate::pipeline::state::State;
-use crate::upstream::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::handle::Pending;
-use crate::upstream::reply::Takes;
+use crate::upstream::message::ask::{Answered, Ask, NO_ROOTS};
+use crate::upstream::message::reply::Takes;
+use crate::upstream::transport::handle::Pending;
 
 use super::ask::Unasked;
 use super::required::{ROUNDS, Required};

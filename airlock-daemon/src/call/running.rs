@@ -14,12 +14,12 @@ use crate::mcp::client::ClientCapability;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
-use crate::upstream::ask::{Answered, Ask};
-use crate::upstream::driver;
+use crate::upstream::era::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::handle::Pending;
+use crate::upstream::message::ask::{Answered, Ask};
+use crate::upstream::message::reply::Reply;
 use crate::upstream::pool::Upstream;
-use crate::upstream::reply::Reply;
+use crate::upstream::transport::handle::Pending;
 
 use super::open::{Open, failed};
 use super::sifted::Kind;

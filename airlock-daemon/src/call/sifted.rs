@@ -16,7 +16,7 @@ use crate::pipeline::Gateway;
 use crate::pipeline::kind::List;
 use crate::pipeline::redact;
 use crate::redaction::{Barred, Direction, Found, Paths, Purpose, Sieve};
-use crate::upstream::ask::Ask;
+use crate::upstream::message::ask::Ask;
 use crate::upstream::pool::Upstream;
 
 use super::ask::unanswered;

@@ -11,11 +11,11 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
-use crate::upstream::driver;
+use crate::upstream::era::driver;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::handle::Pending;
+use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
-use crate::upstream::reply::Takes;
+use crate::upstream::transport::handle::Pending;
 
 use super::open::{Open, failed};
 use super::required;

@@ -16,8 +16,8 @@ use crate::auth::principal::Identity;
 use crate::limits::budget::Charge;
 use crate::limits::budget::level::{Holding, What};
 use crate::limits::fair::{Places, Seat, Shares};
-use crate::upstream::ask::Ask;
 use crate::upstream::error::{How, UpstreamError};
+use crate::upstream::message::ask::Ask;
 
 use super::ask::unanswered;
 use super::open::Open;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::upstream::ask::{Answered, Ask};
+use crate::upstream::message::ask::{Answered, Ask};
 
 /// How many questions of one call may wait at a time.
 pub const AT_A_TIME: usize = 16;

@@ -28,7 +28,7 @@ use crate::policy::vet::WORKER_STACK;
 use crate::runtime::allocator;
 use crate::runtime::listener::Listener;
 use crate::runtime::worker::Phase;
-use crate::upstream::stdio::startable;
+use crate::upstream::transport::stdio::startable;
 
 /// Arguments of `airlock serve`.
 #[derive(Debug, clap::Args)]

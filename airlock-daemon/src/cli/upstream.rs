@@ -17,8 +17,8 @@ use crate::mcp::revision::Era;
 use crate::observe::logging;
 use crate::observe::metrics::Metrics;
 use crate::runtime::backend::Backend;
-use crate::upstream::dial_in::DialIns;
 use crate::upstream::pool::Upstreams;
+use crate::upstream::transport::dial_in::DialIns;
 
 use super::print;
 

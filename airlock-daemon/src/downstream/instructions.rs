@@ -2,7 +2,7 @@
 //! quoted, so that none can write the heading of another.
 
 use crate::mcp::object::quote;
-use crate::upstream::facts::MAX_INSTRUCTIONS;
+use crate::upstream::era::facts::MAX_INSTRUCTIONS;
 
 /// Joins instructions that are JSON text, by the names of their servers; `None` where no server has some. A
 /// server whose part would make the whole longer than the instructions of one server may be is left out.

@@ -26,7 +26,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::wish::Wish;
 use crate::pipeline::{Gateway, Refusal, admit, decode, limit, naming, record, redact};
-use crate::upstream::notice::{Interest, Notice};
+use crate::upstream::message::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 

@@ -25,7 +25,7 @@ use crate::pipeline::authorize::permits;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::wish::Wish;
 use crate::pipeline::{Context, Gateway, Refusal};
-use crate::upstream::facts::Facts;
+use crate::upstream::era::facts::Facts;
 use crate::upstream::pool::Upstream;
 
 /// A stream that is opened with a token that is about to expire still says what waits in it.

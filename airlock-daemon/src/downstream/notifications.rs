@@ -25,9 +25,9 @@ use crate::pipeline::route::Endpoint;
 use crate::pipeline::task::Ids;
 use crate::pipeline::wish::Wish;
 use crate::pipeline::{Gateway, naming};
-use crate::upstream::ask::Answered;
 use crate::upstream::error::{How, UpstreamError};
-use crate::upstream::notice::{Interest, Notice};
+use crate::upstream::message::ask::Answered;
+use crate::upstream::message::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 

@@ -10,7 +10,7 @@ use crate::mcp::envelope::Id;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::observe::metrics::Metrics;
-use crate::upstream::ask::{Answered, Ask};
+use crate::upstream::message::ask::{Answered, Ask};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;

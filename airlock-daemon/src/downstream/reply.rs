@@ -23,7 +23,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
-use crate::upstream::ask::Ask;
+use crate::upstream::message::ask::Ask;
 
 use super::event_store::EventStore;
 use super::questions::Question;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::limits::budget::Charge;
 use crate::mcp::envelope::Id;
-use crate::upstream::ask::Ask;
+use crate::upstream::message::ask::Ask;
 
 use super::event_store::EventStore;
 use crate::downstream::notifications::kept::Notifiers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::upstream::listed::Walk;
+use crate::upstream::lists::listed::Walk;
 use crate::upstream::pool::Upstream;
 
 use super::asked::Asked;

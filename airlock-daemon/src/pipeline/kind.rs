@@ -13,8 +13,8 @@ use crate::mcp::envelope::variant;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::{Era, Revision};
 use crate::observe::escape::printable;
-use crate::upstream::facts::Facts;
-use crate::upstream::listed::shape::Shape;
+use crate::upstream::era::facts::Facts;
+use crate::upstream::lists::listed::shape::Shape;
 
 /// The things that a request can be aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
-use crate::upstream::facts::Facts;
+use crate::upstream::era::facts::Facts;
+use crate::upstream::lists::schemas::Schema;
 use crate::upstream::pool::Upstream;
-use crate::upstream::schemas::Schema;
 
 use super::Refusal;
 use super::kind::{Noun, quoted};

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use crate::audit::Event;
 use crate::mcp::object::Object;
 use crate::redaction::Found;
+use crate::upstream::lists::safe_names::Namer;
+use crate::upstream::lists::schemas::{Page, Schemas};
 use crate::upstream::pool::Upstream;
-use crate::upstream::safe_names::Namer;
-use crate::upstream::schemas::{Page, Schemas};
 
 use super::authorize::authorize;
 use super::kind::{List, Noun, Subject};

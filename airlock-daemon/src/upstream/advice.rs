@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::listed::Walk;
+use super::lists::listed::Walk;
+use super::lists::listed::shape::{Shape, TOOLS};
+use super::lists::safe_names::{MAX_NAME, Names, is_taken};
 use super::pool::Upstream;
-use super::safe_names::{MAX_NAME, Names, is_taken};
-use crate::upstream::listed::shape::{Shape, TOOLS};
 
 /// Most names of one sentence.
 const SHOWN: usize = 5;

@@ -1,6 +1,10 @@
 //! Credentials of Airlock for a server: nothing, a secret from a file, a token of its own, or one got for the
 //! principal that calls. The principal's own token goes to the token endpoint at most, never to a server.
 
+mod blank;
+pub(crate) mod secret;
+mod token_endpoint;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +19,9 @@ use tokio::time::Instant;
 use crate::auth::principal::Token;
 use crate::config::schema;
 
+use self::secret::HeaderFile;
+use self::token_endpoint::TokenEndpoint;
 use super::error::UpstreamError;
-use super::secret::HeaderFile;
-use super::token_endpoint::TokenEndpoint;
 
 /// How many tokens are kept for one upstream, one for each token of a client's.
 const MAX_HELD: usize = 10_000;

@@ -1,6 +1,8 @@
 //! The listeners to a legacy server outside of calls. A hub outlives the server's process: who subscribed
 //! before it was started hears it, and so does who subscribed before it was started again.
 
+pub(super) mod summed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,9 +12,9 @@ use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
 use crate::mcp::uri::is_part_of;
 
-use super::ask::Ask;
-use super::notice::{Interest, Notice};
-use super::summed::{Heard, UPDATED, uri_of};
+use self::summed::{Heard, UPDATED, uri_of};
+use super::message::ask::Ask;
+use super::message::notice::{Interest, Notice};
 
 /// Resources that the subscribers of one hub may watch.
 const MAX_WATCHED: usize = 1024;

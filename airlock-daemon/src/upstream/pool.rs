@@ -4,6 +4,7 @@
 //! the operator says so, one tenant; never to two tenants. A modern server stands on no connection, so one
 //! process may serve all.
 
+mod breaker;
 mod era;
 mod first;
 mod first_start;
@@ -11,6 +12,7 @@ mod legacy_too;
 mod open;
 mod opening;
 mod places;
+pub mod probe;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,21 +30,21 @@ use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
 
+use self::breaker::Breaker;
 use self::first_start::First;
 use self::opening::Opening;
 use self::places::{Owner, Places, is_lost};
-use super::breaker::Breaker;
-use super::connect::{Endpoint, Limits};
+use self::probe::Patience;
 use super::credential::Credential;
-use super::dial_in::{DialIn, DialIns};
+use super::era::facts::Facts;
 use super::error::{How, UpstreamError};
-use super::facts::Facts;
-use super::handle::Link;
 use super::hub::Hub;
-use super::left_out::Remembered;
-use super::probe::Patience;
-use super::processes::Running;
-use super::schemas::Schemas;
+use super::lists::left_out::Remembered;
+use super::lists::schemas::Schemas;
+use super::transport::connect::{Endpoint, Limits};
+use super::transport::dial_in::{DialIn, DialIns};
+use super::transport::handle::Link;
+use super::transport::processes::Running;
 
 /// Most subscriptions to one upstream.
 const MAX_SUBSCRIPTIONS: usize = 1024;

@@ -4,30 +4,28 @@
 //! subscribers of a hub, and the task tells the server which resources are watched; at a modern server it is
 //! a request of its own.
 
+mod listener;
+mod subscriber;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::mcp::jsonrpc;
-use crate::mcp::object::quote;
 use crate::mcp::revision::Era;
 
-use super::ask::Answered;
+use self::listener::Listener;
+use self::subscriber::{Change, Subscriber};
 use super::error::UpstreamError;
-use super::handle::Link;
+use super::hub::summed::Heard;
 use super::hub::{Hub, Kept, Member, NoticeQueue};
-use super::listener::Listener;
-use super::notice::{Interest, Notice};
+use super::message::ask::Answered;
+use super::message::notice::{Interest, Notice};
 use super::pool::{Caller, Upstream};
-use super::reply::{Ending, Takes};
-use super::subscriber::{Change, Subscriber};
-use super::summed::Heard;
+use super::transport::watched::{SUBSCRIBE, UNSUBSCRIBE, ask, tell};
 
 /// Notices that may wait for one subscriber; what is beyond is dropped, and counted.
 const NOTICES: usize = 64;
-/// How long a server may think about the resources that are watched no more, or again.
-const COURTESY: Duration = Duration::from_secs(10);
 
 /// A subscription; dropping it ends it.
 pub struct Subscription {
@@ -213,44 +211,4 @@ impl Attendance {
             Err(_) => Err(self.upstream.late(UNSUBSCRIBE)),
         }
     }
-}
-
-const SUBSCRIBE: &str = "resources/subscribe";
-const UNSUBSCRIBE: &str = "resources/unsubscribe";
-
-/// A legacy server that was started again is told what is watched.
-pub(super) fn again(link: &Link, upstream: &Arc<str>, hub: &Arc<Hub>) {
-    let watched = hub.watched();
-    if !watched.is_empty() {
-        let (link, upstream, hub) = (link.clone(), Arc::clone(upstream), Arc::clone(hub));
-        tokio::task::spawn_local(async move { tell(&link, &upstream, SUBSCRIBE, watched, &hub).await });
-    }
-}
-
-/// Tells a server about resources; nobody waits for what it answers, and not for longer than [`COURTESY`] in
-/// all.
-async fn tell(link: &Link, upstream: &str, method: &'static str, uris: Vec<String>, hub: &Hub) {
-    let all = async {
-        for uri in uris {
-            match ask(link, method, &uri).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(upstream, error, "the server refuses {method}"),
-                Err(_) => return,
-            }
-        }
-    };
-    tokio::select! {
-        told = tokio::time::timeout(COURTESY, all) => {
-            if told.is_err() {
-                tracing::warn!(upstream, "the server did not answer {method} in time");
-            }
-        }
-        () = hub.closed() => {}
-    }
-}
-
-/// Asks about one resource.
-async fn ask(link: &Link, method: &'static str, uri: &str) -> Result<Answered, Ending> {
-    let params = format!(r#"{{"uri":{}}}"#, quote(uri));
-    link.ask(Takes::Result, |id| jsonrpc::request(id, method, &params)).await
 }

@@ -1,17 +1,17 @@
 //! Lists of a server's tools, asked for where what was listed is not known.
 
+use super::era::driver;
 use super::error::UpstreamError;
-use super::listed::Walk;
+use super::lists::listed::Walk;
+use super::lists::listed::shape::{Shape, TOOLS};
+use super::lists::schemas::{List, MOMENT, PATIENCE, Page, SILENT, Schema, Schemas, slot};
+use super::message::reply::Takes;
 use super::pool::{Caller, Upstream};
-use super::reply::Takes;
-use super::schemas::{List, MOMENT, PATIENCE, Page, SILENT, Schema, Schemas, slot};
 use crate::auth::principal::Identity;
 use crate::config::schema::Isolation;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
-use crate::upstream::driver;
-use crate::upstream::listed::shape::{Shape, TOOLS};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use airlock::upstream::notice::Notice;
-use airlock::upstream::reply::Reply;
+use airlock::upstream::message::notice::Notice;
+use airlock::upstream::message::reply::Reply;
 use serde_json::{Value, json};
 
 use crate::{ALL, alice, call, called, gateway, notification, on_both, soon, until};

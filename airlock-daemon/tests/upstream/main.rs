@@ -20,12 +20,12 @@ use airlock::mcp::client::{ClientCapabilities, ClientCapability};
 use airlock::mcp::jsonrpc;
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
-use airlock::upstream::dial_in::DialIns;
-use airlock::upstream::handle::{Link, Pending};
-use airlock::upstream::notice::{Interest, Notice};
+use airlock::upstream::message::notice::{Interest, Notice};
+use airlock::upstream::message::reply::{Reply, Takes};
 use airlock::upstream::pool::{Caller, Upstream, Upstreams};
-use airlock::upstream::reply::{Reply, Takes};
 use airlock::upstream::subscription::Subscription;
+use airlock::upstream::transport::dial_in::DialIns;
+use airlock::upstream::transport::handle::{Link, Pending};
 
 /// Nothing in a healthy run takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);

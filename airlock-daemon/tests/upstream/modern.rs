@@ -1,6 +1,6 @@
 //! Subscriptions to a modern server.
 
-use airlock::upstream::notice::{Interest, Notice};
+use airlock::upstream::message::notice::{Interest, Notice};
 use airlock::upstream::subscription::Subscription;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock::upstream::notice::{Interest, Notice};
+use airlock::upstream::message::notice::{Interest, Notice};
+use airlock::upstream::message::reply::Reply;
 use airlock::upstream::pool::Caller;
-use airlock::upstream::reply::Reply;
 use serde_json::json;
 
 use crate::lines::{Lines, legacy, notification as says};

@@ -1,11 +1,11 @@
 //! Questions of a legacy server to its client.
 
 use airlock::mcp::client::ClientCapabilities;
-use airlock::upstream::ask::Ask;
-use airlock::upstream::handle::Pending;
-use airlock::upstream::notice::Notice;
+use airlock::upstream::message::ask::Ask;
+use airlock::upstream::message::notice::Notice;
+use airlock::upstream::message::reply::Reply;
 use airlock::upstream::pool::Caller;
-use airlock::upstream::reply::Reply;
+use airlock::upstream::transport::handle::Pending;
 use serde_json::{Value, json};
 
 use crate::lines::{Lines, legacy, notification, request};

@@ -36,9 +36,9 @@ use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 use crate::runtime::unix_socket::SocketFile;
 use crate::runtime::{backend, listener};
-use crate::upstream::dial_in::{self, DialIns};
+use crate::upstream::credential::secret;
 use crate::upstream::pool::Upstreams;
-use crate::upstream::secret;
+use crate::upstream::transport::dial_in::{self, DialIns};
 
 /// The parts that are set up before the first worker starts.
 pub(super) struct House {

@@ -20,7 +20,7 @@ use crate::http::status::Started;
 use crate::http::{Service, admin, health, metrics as metrics_listener};
 use crate::observe::notify;
 use crate::runtime::allocator;
-use crate::upstream::dial_in::DialIns;
+use crate::upstream::transport::dial_in::DialIns;
 
 /// How often sessions are looked through for idle ones.
 const JANITOR: Duration = Duration::from_secs(5);

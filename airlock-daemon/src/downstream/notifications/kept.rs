@@ -1,8 +1,8 @@
 //! Those who listen for a session, as it keeps them.
 
 use crate::pipeline::requester::Requester;
-use crate::upstream::ask::Answered;
 use crate::upstream::error::UpstreamError;
+use crate::upstream::message::ask::Answered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};

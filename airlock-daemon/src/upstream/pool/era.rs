@@ -9,11 +9,11 @@ use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;
 
 use super::super::error::UpstreamError;
-use super::super::facts::Facts;
-use super::super::probe::Patience;
 use super::legacy_too::Unanswered;
 use super::opening::Opening;
+use super::probe::Patience;
 use super::{Caller, Owner, Upstream};
+use crate::upstream::era::facts::Facts;
 
 /// How long a server may think about `initialize` where nobody knows that it has it.
 const PATIENCE: Duration = Duration::from_secs(10);

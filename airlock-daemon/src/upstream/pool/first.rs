@@ -14,11 +14,11 @@ use crate::config::units::Period;
 use crate::mcp::client::ClientCapabilities;
 
 use super::super::error::UpstreamError;
-use super::super::facts::Facts;
-use super::super::probe::Patience;
 use super::first_start::Verdict;
 use super::opening::Opening;
+use super::probe::Patience;
 use super::{Caller, Owner, Upstream, Upstreams};
+use crate::upstream::era::facts::Facts;
 
 /// After a first start that failed, callers share its verdict for this long instead of starting another.
 const BACK_OFF: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! The first start of a server: whether it runs, and how the last one failed.
 
 use super::super::error::UpstreamError;
-use super::super::facts::Facts;
+use crate::upstream::era::facts::Facts;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;

@@ -10,20 +10,20 @@ use crate::config::units::Period;
 use crate::mcp::capability::Capability;
 use crate::mcp::revision::Era;
 
-use super::super::breaker::Verdict;
-use super::super::connect::Endpoint;
 use super::super::credential::Presents;
 use super::super::error::{How, UpstreamError};
-use super::super::facts::{Facts, MAX_INSTRUCTIONS};
-use super::super::handle::Link;
-use super::super::http::HttpLink;
-use super::super::probe::Failure;
-use super::super::reply::Ending;
-use super::super::stdio::Start;
-use super::super::{probe, subscription, unix};
+use super::breaker::Verdict;
 use super::opening::Opening;
 use super::places::{Opened, Slot};
+use super::probe::{self, Failure};
 use super::{Owner, Upstream};
+use crate::upstream::era::facts::{Facts, MAX_INSTRUCTIONS};
+use crate::upstream::message::reply::Ending;
+use crate::upstream::transport::connect::Endpoint;
+use crate::upstream::transport::handle::Link;
+use crate::upstream::transport::http::HttpLink;
+use crate::upstream::transport::stdio::Start;
+use crate::upstream::transport::{unix, watched};
 
 /// Programs that fetch what they run.
 const DOWNLOADERS: [&str; 8] = ["bunx", "npm", "npx", "pipx", "pnpm", "uv", "uvx", "yarn"];
@@ -73,7 +73,7 @@ impl Upstream {
         match &result {
             Ok((link, facts)) => {
                 if facts.era == Era::Legacy {
-                    subscription::again(link, &self.name, &opening.hub);
+                    watched::again(link, &self.name, &opening.hub);
                 }
                 self.learned(facts, opening);
                 self.doubtful.store(false, Ordering::Release);

@@ -1,7 +1,7 @@
 //! For whom a link is opened.
 
 use super::super::hub::Hub;
-use super::super::probe::Patience;
+use super::probe::Patience;
 use crate::auth::principal::Token;
 use crate::mcp::client::ClientCapabilities;
 use crate::mcp::revision::Era;

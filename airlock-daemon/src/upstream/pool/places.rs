@@ -12,9 +12,9 @@ use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::ClientCapabilities;
 
 use super::super::error::UpstreamError;
-use super::super::facts::Facts;
-use super::super::handle::Link;
 use super::super::hub::Hub;
+use crate::upstream::era::facts::Facts;
+use crate::upstream::transport::handle::Link;
 
 /// The owners of a process. A client's abilities are told a legacy server once, so processes for different
 /// answers differ.

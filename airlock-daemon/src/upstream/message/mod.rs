@@ -1,0 +1,7 @@
+//! Words between a client's side and a server: questions and answers, notices, and how a link ends.
+
+pub mod ask;
+pub(super) mod asks;
+pub mod notice;
+pub mod reply;
+pub(super) mod told;
