@@ -2,4 +2,5 @@
 
 mod answers_are_looked_through;
 mod arguments_are_looked_through;
+mod detectors_can_be_tried;
 mod servers_over_http_too;

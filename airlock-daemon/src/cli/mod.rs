@@ -6,6 +6,7 @@ pub mod block;
 mod certificates;
 pub mod check;
 mod defaults;
+pub mod dlp;
 pub mod kernel;
 pub mod policy;
 mod print;
@@ -43,6 +44,8 @@ enum Command {
     Audit(audit::Args),
     /// Test a policy.
     Policy(policy::Args),
+    /// Try redaction.
+    Dlp(dlp::Args),
     /// Try a policy for the daemon, which starts this by itself.
     #[command(name = crate::policy::vet::SUBCOMMAND, hide = true)]
     PolicyVet,
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Block(args) => block::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Dlp(args) => dlp::run(args),
         Command::PolicyVet => vet::run(),
         Command::Kernel(args) => kernel::run(args),
         Command::Upstream(args) => upstream::run(args),
@@ -97,6 +101,7 @@ mod tests {
             "policy test",
             "policy explain --correlation-id x",
             "policy diff --path /new",
+            "dlp test",
         ] {
             let parsed = Cli::try_parse_from(["airlock"].into_iter().chain(words.split(' ')));
             let shown = format!("{:?}", parsed.unwrap_or_else(|error| panic!("{words}: {error}")));

@@ -8,6 +8,7 @@ mod binary;
 mod kit;
 mod purpose;
 mod sieve;
+mod told;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 
 use crate::auth::principal::Principal;
-use crate::config::packs::Known;
+use crate::config::packs::Packs;
 use crate::config::schema::{Dlp, DlpBinary, DlpMode};
 use crate::mcp::object::quote;
 use crate::observe::metrics::Metrics;
@@ -26,6 +27,7 @@ use kit::Kit;
 pub use purpose::Purpose;
 use purpose::is_of;
 pub use sieve::{Barred, Found, LONG, Paths, Sieve, Sifted};
+pub use told::{Detected, Place, Told};
 
 /// The redaction in force.
 pub struct Redaction {
@@ -55,7 +57,7 @@ impl Redaction {
     /// When the kernel has no random numbers.
     pub fn new(
         dlp: &Dlp,
-        known: Vec<Known>,
+        packs: Packs,
         key: Option<&[u8]>,
         limits: [usize; 2],
         metrics: &Arc<Metrics>,
@@ -65,6 +67,7 @@ impl Redaction {
             getrandom::fill(&mut made).map_err(|error| error.to_string())?;
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.unwrap_or(&made));
+        let known = packs.known;
         let used = known.iter().filter(|known| known.is_on).cloned().collect();
         let snapshot = Snapshot {
             mode: dlp.mode,

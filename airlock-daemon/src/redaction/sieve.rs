@@ -134,42 +134,62 @@ impl Sieve {
             return Err(Barred::Binary);
         }
         let Some(actions) = &self.actions[direction as usize] else { return Ok(Sifted::clean()) };
-        let tenants = OnceCell::new();
-        let digest = |found: &[u8]| {
-            let tag = hmac::sign(tenants.get_or_init(|| self.tenant_key()), found);
-            tag.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-        };
-        let plan = Plan {
-            detectors: &self.kit.scanner,
-            actions,
-            digest: &digest,
-            skip: paths.skip,
-            keep: paths.keep,
-            limit: self.limits[direction as usize],
-        };
-        let refused = match redact(&plan, json) {
+        let refused = match self.planned(direction, actions, paths, |plan| redact(plan, json)) {
             Ok(redacted) => {
                 let found = self.count(direction, actions, &redacted.counts);
                 return Ok(Sifted { text: redacted.text, found });
             }
             Err(refused) => refused,
         };
-        match refused {
+        self.barred(direction, actions, refused).map_or_else(|| Ok(Sifted::clean()), Err)
+    }
+
+    /// Does something by the plan for messages of a direction.
+    pub(super) fn planned<T>(
+        &self,
+        direction: Direction,
+        actions: &[Action],
+        paths: Paths,
+        then: impl FnOnce(&Plan<'_>) -> T,
+    ) -> T {
+        let tenants = OnceCell::new();
+        let digest = |found: &[u8]| {
+            let tag = hmac::sign(tenants.get_or_init(|| self.tenant_key()), found);
+            tag.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+        };
+        then(&Plan {
+            detectors: &self.kit.scanner,
+            actions,
+            digest: &digest,
+            skip: paths.skip,
+            keep: paths.keep,
+            limit: self.limits[direction as usize],
+        })
+    }
+
+    /// Why a message may not pass; none where it may all the same.
+    pub(super) fn barred(
+        &self,
+        direction: Direction,
+        actions: &[Action],
+        refused: Refused,
+    ) -> Option<Barred> {
+        Some(match refused {
             Refused::Blocked { detector, counts } => {
                 let found = self.count(direction, actions, &counts);
                 let name = self.kit.names.get(detector).cloned().unwrap_or_default();
-                Err(Barred::Detector(name, found))
+                Barred::Detector(name, found)
             }
-            _ if !self.is_enforced => Ok(Sifted::clean()),
+            _ if !self.is_enforced => return None,
             Refused::TooLong { limit } => {
-                Err(Barred::Length(format!("would be longer than {limit} bytes once redacted")))
+                Barred::Length(format!("would be longer than {limit} bytes once redacted"))
             }
             Refused::TooMuchWork => {
-                Err(Barred::Work("has more encoded within encoded text than is looked through".to_owned()))
+                Barred::Work("has more encoded within encoded text than is looked through".to_owned())
             }
             // A parser has read it before.
-            Refused::NotJson { .. } => Err(Barred::Work("is no JSON that can be looked through".to_owned())),
-        }
+            Refused::NotJson { .. } => Barred::Work("is no JSON that can be looked through".to_owned()),
+        })
     }
 
     /// The same for a message of any length: a long one is looked through apart.

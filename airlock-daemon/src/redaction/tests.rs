@@ -14,8 +14,8 @@ const AUTH: &str = "auth: {issuers: [{issuer: \"https://idp.example\", audience:
 
 fn redaction(dlp: &str) -> Redaction {
     let config: Config = from_text("airlock.yaml", &format!("{AUTH}{dlp}")).expect("good");
-    let known = packs::known(&config.dlp, false).expect("packs");
-    Redaction::new(&config.dlp, known, Some(b"key"), [1 << 20; 2], &Metrics::new()).expect("random numbers")
+    let packs = packs::load(&config.dlp, false).expect("packs");
+    Redaction::new(&config.dlp, packs, Some(b"key"), [1 << 20; 2], &Metrics::new()).expect("random numbers")
 }
 
 fn alice(tenant: &str) -> Principal {

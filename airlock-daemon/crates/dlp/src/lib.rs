@@ -5,6 +5,7 @@
 //! each pattern a trigger (a literal, a number of digits) that every match contains, looks for all triggers
 //! in one pass, and runs a pattern only around its own.
 
+mod account;
 mod action;
 mod blob;
 mod check;
@@ -23,6 +24,7 @@ mod rewrite;
 mod trigger;
 mod view;
 
+pub use account::{Account, Finding, Part, account, account_of_text};
 pub use action::{Action, Digest};
 pub use check::{Check, Regions};
 pub use detector::{Context, Detector, DetectorError, Spec};

@@ -95,16 +95,7 @@ const LABELLED_DIGITS: usize = 6;
 
 /// Looks through a message, which a parser has read before.
 pub fn redact(plan: &Plan<'_>, json: &str) -> Result<Redacted, Refused> {
-    let marks = plan.detectors.marks(json);
-    let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
-    let rewriter = Rewriter {
-        detectors: plan.detectors,
-        actions: plan.actions,
-        digest: plan.digest,
-        blocked: None,
-        left: json.len().saturating_mul(WORK.0).saturating_add(WORK.1),
-    };
-    let mut walk = Walk { plan, json, rewriter, frames: Vec::new(), edits: Vec::new(), marks, depth };
+    let mut walk = Walk::new(plan, json);
     walk.run()?;
     walk.finish()
 }
@@ -136,20 +127,36 @@ enum Treatment {
     Skip,
 }
 
-struct Walk<'a> {
+/// The walk through one message.
+pub(crate) struct Walk<'a> {
     plan: &'a Plan<'a>,
     json: &'a str,
-    rewriter: Rewriter<'a>,
+    pub(crate) rewriter: Rewriter<'a>,
     frames: Vec<Frame>,
     /// In places of the message.
-    edits: Vec<Edit>,
+    pub(crate) edits: Vec<Edit>,
     marks: Marks,
     /// The depth of the deepest path of the plan.
     depth: usize,
 }
 
+impl<'a> Walk<'a> {
+    pub(crate) fn new(plan: &'a Plan<'a>, json: &'a str) -> Self {
+        let marks = plan.detectors.marks(json);
+        let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
+        let rewriter = Rewriter {
+            detectors: plan.detectors,
+            actions: plan.actions,
+            digest: plan.digest,
+            blocked: None,
+            left: json.len().saturating_mul(WORK.0).saturating_add(WORK.1),
+        };
+        Self { plan, json, rewriter, frames: Vec::new(), edits: Vec::new(), marks, depth }
+    }
+}
+
 impl Walk<'_> {
-    fn run(&mut self) -> Result<(), Refused> {
+    pub(crate) fn run(&mut self) -> Result<(), Refused> {
         let mut lexer = Lexer::new(self.json);
         while let Some(token) = lexer.next()? {
             match token {
@@ -406,7 +413,7 @@ impl Walk<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<Redacted, Refused> {
+    pub(crate) fn finish(mut self) -> Result<Redacted, Refused> {
         let edits = merged(std::mem::take(&mut self.edits));
         let mut counts: Vec<(usize, u32)> = Vec::new();
         for &detector in edits.iter().flat_map(|edit| &edit.found) {

@@ -151,6 +151,11 @@ impl Pack {
         }
     }
 
+    /// The file that it was read from, by the name that messages use.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     fn place(&self, at: usize) -> String {
         format!("{}:{}", self.file, self.lines[at])
     }

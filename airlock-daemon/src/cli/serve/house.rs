@@ -208,11 +208,11 @@ fn redaction(config: &Config, metrics: &Arc<Metrics>) -> Result<Redaction, Failu
     let told = |faults: Vec<packs::Fault>| {
         faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
     };
-    let known =
-        packs::known(&config.dlp, true).map_err(|faults| format!("dlp.directory: {}", told(faults)))?;
+    let packs =
+        packs::load(&config.dlp, true).map_err(|faults| format!("dlp.directory: {}", told(faults)))?;
     let limits = [config.server.max_request_bytes, config.server.max_response_bytes];
     let limits = limits.map(ByteSize::as_usize);
-    Ok(Redaction::new(&config.dlp, known, key.as_deref().map(str::as_bytes), limits, metrics)?)
+    Ok(Redaction::new(&config.dlp, packs, key.as_deref().map(str::as_bytes), limits, metrics)?)
 }
 
 /// The URL of this host without a path: configured, or the first address that is listened on.

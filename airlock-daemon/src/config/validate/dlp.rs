@@ -37,8 +37,8 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
             twice(place, detector, checks);
         }
     }
-    let known = match packs::known(dlp, files == Files::Check) {
-        Ok(known) => known,
+    let known = match packs::load(dlp, files == Files::Check) {
+        Ok(packs) => packs.known,
         Err(faults) => {
             for fault in faults {
                 checks.value(
