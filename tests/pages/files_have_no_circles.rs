@@ -112,9 +112,9 @@ fn source(text: &str) -> Source {
             children.insert(child.to_owned());
         }
         // A path in `pub(in path)` names nothing.
-        let (before, after) = line.split_once("pub(in ").unwrap_or((line, ""));
-        rest.push_str(before);
-        rest.push_str(after.split_once(')').map_or("", |(_, item)| item));
+        let mut parts = line.split("pub(in ");
+        rest.push_str(parts.next().unwrap_or_default());
+        parts.for_each(|part| rest.push_str(part.split_once(')').map_or("", |(_, item)| item)));
         rest.push('\n');
     }
     let mut paths = Vec::new();
@@ -291,7 +291,10 @@ fn imports_are_read_and_circles_are_found() {
         (vec!["a".to_owned()], file("mod deep;\npub use deep::{Noun, Verb as Word};\n")),
         (vec!["a".to_owned(), "deep".to_owned()], file("use crate::{b, c::{self, Leaf}};\n")),
         (vec!["b".to_owned()], file("fn f() -> crate::a::Noun {}\n")),
-        (vec!["c".to_owned()], file("// crate::a\npub struct Leaf(super::b::Thing);\n")),
+        (
+            vec!["c".to_owned()],
+            file("// crate::a\npub(in crate::a) struct Leaf(pub(in crate::a) super::b::Thing);\n"),
+        ),
     ]
     .into();
     let arrows = arrows(&all);

@@ -32,7 +32,6 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
 use crate::upstream::message::reply::{Ending, REPLIES, Reply, Takes};
 use crate::upstream::message::told::Told;
-pub(in crate::upstream) use outline::Outline;
 use shared::{InFlight, Mode, Shared};
 
 /// A handle of a link; it ends when the last one is dropped.

@@ -17,9 +17,9 @@ use crate::mcp::param_header::Mirrored;
 use crate::mcp::{header, message};
 use crate::runtime::pacer::Pacer;
 
-use super::Outline;
 use super::body::{Kind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
 use super::connections::{self, Connection};
+use super::outline::Outline;
 use super::shared::{InFlight, Shared};
 use super::sse::Events;
 use crate::upstream::error::UpstreamError;
