@@ -70,7 +70,7 @@ pub async fn list(
 /// One page of one server.
 async fn one(
     gateway: &Gateway,
-    kind: &List,
+    kind: &'static List,
     who: &Requester,
     (upstream, sieve): (&Arc<Upstream>, Option<&Arc<Sieve>>),
     mut params: Object<'_>,
@@ -112,7 +112,7 @@ fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
 /// Asks an upstream for one page.
 async fn ask(
     (upstream, sieve): (&Arc<Upstream>, Option<&Arc<Sieve>>),
-    kind: &List,
+    kind: &'static List,
     who: &Requester,
     params: Object<'_>,
 ) -> Result<Asking, UpstreamError> {
@@ -131,8 +131,7 @@ async fn ask(
                 Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
             }
             Ok(Err(error)) => {
-                let sieve = sieve.map(|sieve| &**sieve);
-                let error = sifted::message(sieve, Kind::Plain, error, &mut Found::default());
+                let error = sifted::message(sieve, Kind::Plain, error, &mut Found::default()).await;
                 Ok(Asking::Error(error.unwrap_or_else(|barred| instead(&barred))))
             }
             Err(ending) => Err(upstream.ended(&ending)),
@@ -144,7 +143,7 @@ async fn ask(
 /// Takes out of a page what this principal may not use.
 async fn filter(
     gateway: &Gateway,
-    kind: &List,
+    kind: &'static List,
     who: &Requester,
     upstream: &Upstream,
     result: String,
@@ -192,7 +191,7 @@ fn is_modern(upstream: &Upstream, who: &Requester) -> bool {
 /// knows the task by.
 fn visible<'a>(
     gateway: &Gateway,
-    kind: &List,
+    kind: &'static List,
     who: &Requester,
     upstream: &Upstream,
     ids: &Ids<'_>,
@@ -271,7 +270,7 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
 /// One upstream's entries under their merged names; `None` when it cannot say.
 async fn part(
     gateway: &Gateway,
-    kind: &List,
+    kind: &'static List,
     who: &Requester,
     upstream: &Arc<Upstream>,
     lost: &OnceCell<UpstreamError>,

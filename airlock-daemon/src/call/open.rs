@@ -52,13 +52,13 @@ impl Open {
     ///
     /// # Errors
     /// Why it may not pass.
-    pub(super) fn sift(&mut self, kind: Kind, text: String) -> Result<String, Barred> {
-        sifted::message(self.sieve.as_deref(), kind, text, &mut self.found)
+    pub(super) async fn sift(&mut self, kind: Kind, text: String) -> Result<String, Barred> {
+        sifted::message(self.sieve.as_ref(), kind, text, &mut self.found).await
     }
 
     /// An error object of the server's as it may pass, or what takes its place.
-    pub fn sift_error(&mut self, error: String) -> String {
-        let sifted = self.sift(Kind::Plain, error);
+    pub async fn sift_error(&mut self, error: String) -> String {
+        let sifted = self.sift(Kind::Plain, error).await;
         sifted.unwrap_or_else(|barred| self.instead(&barred))
     }
 

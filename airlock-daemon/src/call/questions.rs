@@ -102,8 +102,8 @@ impl Running {
     }
 
     /// A legacy server asks.
-    pub(super) fn asked(&mut self, mut asked: Ask) {
-        let Ok(params) = self.open.sift(Kind::Plain, std::mem::take(&mut asked.params)) else {
+    pub(super) async fn asked(&mut self, mut asked: Ask) {
+        let Ok(params) = self.open.sift(Kind::Plain, std::mem::take(&mut asked.params)).await else {
             let answer = ask::unanswered(&asked.method);
             return asked.answer(answer);
         };
@@ -129,7 +129,10 @@ impl Running {
 
     /// The client has answered, or nobody will.
     pub(super) async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
-        let answered = answered.and_then(|answered| self.may_pass(answered));
+        let answered = match answered {
+            Some(answered) => self.may_pass(answered).await,
+            None => None,
+        };
         let answered = answered.unwrap_or_else(|| ask::unanswered(&question.method));
         match (question.to, answered) {
             (To::Server(ask), answered) => {
@@ -157,15 +160,10 @@ impl Running {
 
     /// An answer as the server may have it; `None` where it may not. Answers that a modern client brings
     /// back were looked through with its request.
-    fn may_pass(&mut self, answered: Answered) -> Option<Answered> {
+    async fn may_pass(&mut self, answered: Answered) -> Option<Answered> {
         let Some(sieve) = &self.open.sieve else { return Some(answered) };
-        let pass = |text| redact::answer(sieve, text).map(|(text, found)| (text, Some(found)));
-        let passed = match answered {
-            Ok(answer) => pass(answer).map(|(text, found)| (Ok(text), found)),
-            Err(error) => pass(error).map(|(text, found)| (Err(text), found)),
-        };
-        let (answered, found) = passed.ok()?;
-        self.open.found.add(found.unwrap_or_default());
+        let (answered, found) = redact::answered(sieve, answered).await.ok()?;
+        self.open.found.add(found);
         Some(answered)
     }
 

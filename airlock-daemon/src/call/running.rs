@@ -139,12 +139,12 @@ impl Running {
                 Step::Written(outcome) => self.written(outcome).await,
                 Step::Reply(Some(Reply::Error(error))) => self.said(Answer::Error(error)).await,
                 Step::Reply(Some(Reply::Ask(ask))) => {
-                    self.asked(ask);
+                    self.asked(ask).await;
                     None
                 }
                 Step::Reply(Some(Reply::Notification(method, params))) => {
                     self.puts_off(&method);
-                    let Ok(params) = self.open.sift(Kind::Notification, params) else { continue };
+                    let Ok(params) = self.open.sift(Kind::Notification, params).await else { continue };
                     if let Some(notification) = self.heard(method, params) {
                         return Some(notification);
                     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use airlock_dlp::Path;
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 
 use crate::auth::principal::Principal;
 use crate::mcp::error::ErrorData;
@@ -69,16 +70,34 @@ pub(crate) fn outside(gateway: &Gateway, who: &Principal, upstream: &Upstream) -
 ///
 /// # Errors
 /// Why it may not pass.
-pub(crate) fn message(
+pub(crate) async fn message(
+    sieve: Option<&Arc<Sieve>>,
+    kind: Kind,
+    text: String,
+    found: &mut Found,
+) -> Result<String, Barred> {
+    let Some(sieve) = sieve else { return Ok(text) };
+    noted(sieve.pass(Direction::Response, text, kind.paths()).await, found)
+}
+
+/// The same for a message that is short, or on a thread that nobody else waits for.
+///
+/// # Errors
+/// As for [`message`].
+pub(crate) fn message_here(
     sieve: Option<&Sieve>,
     kind: Kind,
     text: String,
     found: &mut Found,
 ) -> Result<String, Barred> {
     let Some(sieve) = sieve else { return Ok(text) };
-    match sieve.sift(Direction::Response, &text, kind.paths()) {
-        Ok(sifted) => {
-            let (text, more) = sifted.or(text);
+    noted(sieve.sift(Direction::Response, &text, kind.paths()).map(|sifted| sifted.or(text)), found)
+}
+
+/// Adds what was found in a message, which may pass or not.
+fn noted(passed: Result<(String, Found), Barred>, found: &mut Found) -> Result<String, Barred> {
+    match passed {
+        Ok((text, more)) => {
             found.add(more);
             Ok(text)
         }
@@ -90,8 +109,14 @@ pub(crate) fn message(
 }
 
 /// The same for a message outside of calls, which is left out where it may not pass.
-pub(crate) fn aside(sieve: Option<&Sieve>, kind: Kind, text: String, upstream: &str) -> Option<String> {
+pub(crate) async fn aside(
+    sieve: Option<&Arc<Sieve>>,
+    kind: Kind,
+    text: String,
+    upstream: &str,
+) -> Option<String> {
     message(sieve, kind, text, &mut Found::default())
+        .await
         .inspect_err(|barred| {
             tracing::debug!(upstream, "a message of the server is left out: it {}", barred.reason());
         })
@@ -100,10 +125,10 @@ pub(crate) fn aside(sieve: Option<&Sieve>, kind: Kind, text: String, upstream: &
 
 /// Looks through a question that belongs to no call, and later through its answer. None where it may not be
 /// asked: its server has been told.
-pub(crate) fn question(sieve: Option<Arc<Sieve>>, mut asked: Ask, upstream: &str) -> Option<Ask> {
+pub(crate) async fn question(sieve: Option<Arc<Sieve>>, mut asked: Ask, upstream: &str) -> Option<Ask> {
     let Some(sieve) = sieve else { return Some(asked) };
     let params = std::mem::take(&mut asked.params);
-    let Some(params) = aside(Some(&sieve), Kind::Plain, params, upstream) else {
+    let Some(params) = aside(Some(&sieve), Kind::Plain, params, upstream).await else {
         let answer = unanswered(&asked.method);
         asked.answer(answer);
         return None;
@@ -115,11 +140,10 @@ pub(crate) fn question(sieve: Option<Arc<Sieve>>, mut asked: Ask, upstream: &str
             // The client's side is told by the end of the channel.
             () = asked.withdrawn() => return,
         };
-        let pass = |text| redact::answer(&sieve, text).map(|(text, _)| text).ok();
-        let passed = answered.and_then(|answered| match answered {
-            Ok(answer) => pass(answer).map(Ok),
-            Err(error) => pass(error).map(Err),
-        });
+        let passed = match answered {
+            Some(answered) => redact::answered(&sieve, answered).await.map(|(answer, _)| answer).ok(),
+            None => None,
+        };
         let answer = passed.unwrap_or_else(|| unanswered(&asked.method));
         asked.answer(answer);
     });
@@ -150,7 +174,7 @@ pub(crate) fn instead(barred: &Barred, correlation_id: &str) -> String {
 /// Why nothing of it may pass.
 pub(crate) async fn page(
     sieve: Option<&Arc<Sieve>>,
-    list: &List,
+    list: &'static List,
     text: String,
     upstream: &str,
 ) -> Result<String, Barred> {
@@ -161,10 +185,12 @@ pub(crate) async fn page(
         Ok(sifted) => return Ok(sifted.text.unwrap_or_else(|| text.to_string())),
         Err(barred) => barred,
     };
-    let Some(rest) = without_barred(sieve, list, &text, upstream) else { return Err(barred) };
-    let rest: Arc<str> = rest.into();
-    let sifted = sieve.sift_any(Direction::Response, Arc::clone(&rest), paths).await?;
-    Ok(sifted.text.unwrap_or_else(|| rest.to_string()))
+    let rest = {
+        let (sieve, upstream) = (Arc::clone(sieve), upstream.to_owned());
+        spawn_blocking(move || without_barred(&sieve, list, &text, &upstream)).await
+    };
+    let Ok(Some(rest)) = rest else { return Err(barred) };
+    sieve.pass(Direction::Response, rest, paths).await.map(|(text, _)| text)
 }
 
 /// The page without the entries that may not pass; none where it has no entries.

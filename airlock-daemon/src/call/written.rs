@@ -18,10 +18,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::state::may_ask;
 use crate::pipeline::task::Ids;
 use crate::redaction::{Barred, Found, Sieve};
-
-/// A result from this length on is written by a thread that nobody else waits for, in bytes: one of 16 MiB
-/// takes tens of milliseconds, for which all other calls of the worker would stand still.
-const LONG: usize = 256 * 1024;
+use crate::runtime::apart::LONG;
 
 /// The end of a call as its server says it.
 pub(super) enum Answer {
@@ -100,7 +97,7 @@ impl Writer<'_> {
     }
 
     fn sift(self, kind: Kind, text: String, found: &mut Found) -> Result<String, Barred> {
-        sifted::message(self.sieve.map(|sieve| &**sieve), kind, text, found)
+        sifted::message_here(self.sieve.map(|sieve| &**sieve), kind, text, found)
     }
 
     fn result(self, result: String, found: &mut Found) -> Result<Said, String> {

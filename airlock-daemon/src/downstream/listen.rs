@@ -320,8 +320,8 @@ impl Listening {
             _ => return true,
         };
         let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream);
-        let sifted = sifted::aside(sieve.as_deref(), Kind::Notification, params, &part.upstream.name);
-        let Some(params) = sifted else { return true };
+        let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &part.upstream.name);
+        let Some(params) = sifted.await else { return true };
         self.say(method, params).await
     }
 

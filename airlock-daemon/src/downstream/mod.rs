@@ -72,7 +72,7 @@ pub struct Offer {
 ///
 /// # Errors
 /// 404 when there is no such endpoint.
-pub fn offer(
+pub async fn offer(
     gateway: &Gateway,
     context: &Context,
     principal: &Principal,
@@ -83,10 +83,10 @@ pub fn offer(
         let facts = upstream.facts_for(revision.era());
         facts.filter(|_| may_use(gateway, context, principal, upstream, revision))
     };
-    let told = |upstream: &Upstream, facts: &Facts| {
+    let told = async |upstream: &Upstream, facts: &Facts| {
         let sieve = sifted::outside(gateway, principal, upstream);
         let text = facts.instructions.clone()?;
-        sifted::aside(sieve.as_deref(), Kind::Plain, text, &upstream.name)
+        sifted::aside(sieve.as_ref(), Kind::Plain, text, &upstream.name).await
     };
     // Nothing is known of a server that was never reached; most have tools.
     let offers = |facts: Option<&Facts>| {
@@ -95,15 +95,19 @@ pub fn offer(
     let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else {
         let each = gateway.upstreams.iter().map(|upstream| offers(known(upstream).as_deref()));
         let all = each.fold(Capabilities::default(), Capabilities::union);
-        let told = gateway
-            .upstreams
-            .iter()
-            .filter_map(|upstream| Some((&*upstream.name, told(upstream, &*known(upstream)?)?)));
-        return Ok(Offer { capabilities: all.write(), instructions: instructions::joined(told) });
+        let mut each = Vec::new();
+        for upstream in gateway.upstreams.iter() {
+            let Some(facts) = known(upstream) else { continue };
+            if let Some(text) = told(upstream, &facts).await {
+                each.push((&*upstream.name, text));
+            }
+        }
+        return Ok(Offer { capabilities: all.write(), instructions: instructions::joined(each.into_iter()) });
     };
     let facts = known(upstream);
-    Ok(Offer {
-        capabilities: offers(facts.as_deref()).write(),
-        instructions: facts.and_then(|facts| told(upstream, &facts)),
-    })
+    let instructions = match &facts {
+        Some(facts) => told(upstream, facts).await,
+        None => None,
+    };
+    Ok(Offer { capabilities: offers(facts.as_deref()).write(), instructions })
 }

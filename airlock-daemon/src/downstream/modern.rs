@@ -53,7 +53,7 @@ pub async fn serve(
     match method {
         Method::Discover => {
             admit(gateway, &who, endpoint, Asked::Own(method.label())).await?;
-            let text = discover(gateway, context, principal, endpoint)?;
+            let text = discover(gateway, context, principal, endpoint).await?;
             Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, &text)))
         }
         _ if name == LISTEN => listen::open(gateway, &who, endpoint, &params, id).await,
@@ -74,13 +74,13 @@ pub async fn serve(
 }
 
 /// The answer to `server/discover`.
-fn discover(
+async fn discover(
     gateway: &Gateway,
     context: &Context,
     principal: &Principal,
     endpoint: &Endpoint,
 ) -> Result<String, Refusal> {
-    let offer = super::offer(gateway, context, principal, endpoint, Revision::LATEST)?;
+    let offer = super::offer(gateway, context, principal, endpoint, Revision::LATEST).await?;
     let instructions =
         offer.instructions.map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
     let revisions = Revision::ALL.map(|revision| quote(revision.as_str())).join(",");

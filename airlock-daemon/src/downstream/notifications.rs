@@ -263,7 +263,7 @@ impl Notifier {
                 notice = subscription.next() => {
                     let Some(notice) = notice else { return true };
                     let Some(session) = self.session.upgrade() else { return false };
-                    self.tell(&session, notice);
+                    self.tell(&session, notice).await;
                     continue;
                 }
                 order = self.orders.recv() => order,
@@ -313,20 +313,20 @@ impl Notifier {
     }
 
     /// Writes a notice to the standing stream, where the policy lets the client have it.
-    fn tell(&self, session: &Arc<Session>, notice: Notice) {
+    async fn tell(&self, session: &Arc<Session>, notice: Notice) {
         let Some(who) = session.listener() else { return };
         let Some(store) = session.standing(&self.gateway.metrics) else { return };
         let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream);
         match notice {
             Notice::Notification(method, params) => {
-                let sift =
-                    |params| sifted::aside(sieve.as_deref(), Kind::Notification, params, &self.upstream.name);
                 // A change is known by its URI as the server writes it.
-                let params = if method == UPDATED {
-                    self.passed(&who, &method, params).and_then(sift)
-                } else {
-                    sift(params).and_then(|params| self.passed(&who, &method, params))
-                };
+                let is_change = method == UPDATED;
+                let params = if is_change { self.passed(&who, &method, params) } else { Some(params) };
+                let Some(params) = params else { return };
+                let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &self.upstream.name);
+                let params = sifted.await.and_then(|params| {
+                    if is_change { Some(params) } else { self.passed(&who, &method, params) }
+                });
                 if let Some(params) = params {
                     store.push(jsonrpc::notification(&method, &params));
                 }
@@ -342,7 +342,7 @@ impl Notifier {
                 }
             }
             Notice::Ask(asked) => {
-                let Some(asked) = sifted::question(sieve, asked, &self.upstream.name) else { return };
+                let Some(asked) = sifted::question(sieve, asked, &self.upstream.name).await else { return };
                 let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
                 if let Err(unasked) = checked {
                     let answer = unasked.answer(&asked.method);

@@ -16,6 +16,7 @@ use crate::mcp::param_header::Mirrored;
 use crate::policy::Decision;
 use crate::redaction::{Barred, Direction, Found, Paths, Purpose, Sieve};
 use crate::stage::Stage;
+use crate::upstream::message::ask::Answered;
 use crate::upstream::pool::Upstream;
 
 use super::asked::Asked;
@@ -99,11 +100,11 @@ pub async fn request<'a>(
     let sifted = sieve.sift_any(Direction::Request, text.into(), paths).await.map_err(&mut refused)?;
     let mut found = sifted.found;
     for (_, answer) in back.iter_mut().flat_map(Back::answers_mut) {
-        let sifted = sieve.sift(Direction::Request, answer, Paths::default()).map_err(&mut refused)?;
-        if let Some(text) = sifted.text {
-            *answer = text;
-        }
-        found.add(sifted.found);
+        let text = std::mem::take(answer);
+        let passed = sieve.pass(Direction::Request, text, Paths::default()).await;
+        let (text, more) = passed.map_err(&mut refused)?;
+        *answer = text;
+        found.add(more);
     }
     let arguments = match sifted.text {
         Some(text) => {
@@ -119,8 +120,12 @@ pub async fn request<'a>(
 ///
 /// # Errors
 /// Why the server does not get it.
-pub fn answer(sieve: &Sieve, answer: String) -> Result<(String, Found), Barred> {
-    sieve.sift(Direction::Request, &answer, Paths::default()).map(|sifted| sifted.or(answer))
+pub async fn answered(sieve: &Arc<Sieve>, answered: Answered) -> Result<(Answered, Found), Barred> {
+    let pass = |text| sieve.pass(Direction::Request, text, Paths::default());
+    Ok(match answered {
+        Ok(answer) => pass(answer).await.map(|(text, found)| (Ok(text), found))?,
+        Err(error) => pass(error).await.map(|(text, found)| (Err(text), found))?,
+    })
 }
 
 /// Looks at the name of something that a client wants to hear of.

@@ -26,7 +26,7 @@ pub use crate::config::schema::DlpDirection as Direction;
 use kit::Kit;
 pub use purpose::Purpose;
 use purpose::is_of;
-pub use sieve::{Barred, Found, LONG, Paths, Sieve, Sifted};
+pub use sieve::{Barred, Found, Paths, Sieve, Sifted};
 pub use told::{Detected, Place, Told};
 
 /// The redaction in force.

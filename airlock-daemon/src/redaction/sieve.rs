@@ -13,9 +13,7 @@ use crate::audit::Counts;
 use crate::auth::principal::Principal;
 use crate::config::schema::DlpDirection as Direction;
 use crate::observe::metrics::Metrics;
-
-/// A message from this length on is looked through by a thread that nobody else waits for, in bytes.
-pub const LONG: usize = 256 * 1024;
+use crate::runtime::apart::LONG;
 
 /// The detectors and actions for what is said in one call, to and by one principal.
 pub struct Sieve {
@@ -125,7 +123,7 @@ impl Barred {
 }
 
 impl Sieve {
-    /// Looks through a message, which is JSON.
+    /// Looks through a message, which is JSON and short, or on a thread that nobody else waits for.
     ///
     /// # Errors
     /// Why it may not pass.
@@ -208,6 +206,26 @@ impl Sieve {
         let sieve = Arc::clone(self);
         let apart = spawn_blocking(move || sieve.sift(direction, &json, paths)).await;
         apart.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
+    }
+
+    /// The same, with the text as it may pass.
+    ///
+    /// # Errors
+    /// As for [`Sieve::sift`].
+    pub async fn pass(
+        self: &Arc<Self>,
+        direction: Direction,
+        json: String,
+        paths: Paths,
+    ) -> Result<(String, Found), Barred> {
+        if json.len() < LONG {
+            return self.sift(direction, &json, paths).map(|sifted| sifted.or(json));
+        }
+        let sieve = Arc::clone(self);
+        let apart = move || sieve.sift(direction, &json, paths).map(|sifted| sifted.or(json));
+        spawn_blocking(apart)
+            .await
+            .unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
     }
 
     /// Counts findings for the metrics, and names them for the record.

@@ -2,6 +2,7 @@
 //! trait.
 
 pub mod allocator;
+pub mod apart;
 pub mod backend;
 pub mod certificate;
 pub mod epoll;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a loop may hold its worker.
-const SLICE: Duration = Duration::from_millis(1);
+const SLICE: Duration = Duration::from_micros(100);
 
 /// The time of one loop; to be asked after each piece of work.
 #[derive(Debug)]

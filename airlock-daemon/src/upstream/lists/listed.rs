@@ -11,13 +11,12 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
 use crate::mcp::object::{Object, quote};
+use crate::runtime::apart::LONG;
 use page::{Next, Reading};
 use shape::{Fault, LeftOut, MAX_BYTES, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
 /// Most pages of one walk, and most of its cursors that are known again.
 pub const MAX_PAGES: usize = 100;
-/// A page from this length on is walked through by a thread that nobody waits for, in bytes.
-const LONG: usize = 64 * 1024;
 /// One walk through the pages of a list.
 #[derive(Debug)]
 pub struct Walk {

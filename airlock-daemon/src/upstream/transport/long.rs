@@ -5,9 +5,6 @@ use serde_json::value::RawValue;
 
 use crate::mcp::message::{self, Incoming, Meant};
 
-/// A message from this length on is read apart, in bytes.
-pub(in crate::upstream) const LONG: usize = 256 * 1024;
-
 /// A message that owns its text, so that it goes from thread to thread.
 #[derive(Debug)]
 pub(in crate::upstream) enum Owned {

@@ -15,6 +15,7 @@ use crate::limits::budget::Account;
 use crate::mcp::message::{Incoming, Meant};
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::{header, message};
+use crate::runtime::apart::LONG;
 use crate::runtime::pacer::Pacer;
 
 use super::body::{Kind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
@@ -27,7 +28,7 @@ use crate::upstream::message::asks::Question;
 use crate::upstream::message::reply::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use crate::upstream::transport::flood::Flood;
 use crate::upstream::transport::intake::Intake;
-use crate::upstream::transport::long::{self, LONG};
+use crate::upstream::transport::long;
 
 /// Longest error page that is read, in bytes.
 const ERROR_BODY: usize = 64 * 1024;

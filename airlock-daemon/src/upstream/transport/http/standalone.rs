@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::mcp::message::{self, Incoming};
+use crate::runtime::apart::LONG;
 use crate::runtime::pacer::Pacer;
 
 use super::body::{Kind, broken, kind, no_room, read_all, too_long};
@@ -22,7 +23,7 @@ use crate::upstream::message::asks::Question;
 use crate::upstream::message::reply::MAX_NOTIFICATION;
 use crate::upstream::transport::flood::Flood;
 use crate::upstream::transport::intake::Intake;
-use crate::upstream::transport::long::{self, LONG};
+use crate::upstream::transport::long;
 
 /// A stream that held for so long had nothing wrong with it.
 const SOUND: Duration = Duration::from_mins(1);

@@ -14,13 +14,14 @@ use crate::mcp::error::code;
 use crate::mcp::message::Incoming;
 use crate::mcp::object::Object;
 use crate::mcp::{jsonrpc, message};
+use crate::runtime::apart::LONG;
 use crate::runtime::pacer::Pacer;
 use crate::runtime::stream::ReadHalf;
 
 use super::super::flood::{Flood, Verdict};
 use super::super::frame::{Line, Lines};
 use super::super::intake::Intake;
-use super::super::long::{self, LONG, Owned};
+use super::super::long::{self, Owned};
 use super::passing::{Envelope, Passing};
 use super::shared::{Command, Shared, Waiting};
 use crate::mcp::meta::META_SUBSCRIPTION;
