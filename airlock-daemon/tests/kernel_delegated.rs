@@ -35,6 +35,16 @@ fn in_a_delegated_cgroup_the_daemon_steps_aside() {
         let mut server = support::spawn(&half, &Pin::default(), &support::probe("look"));
         let found = support::findings(&mut server);
         assert!(found["cgroup"].contains(".service/servers/probe-"), "{}", found["cgroup"]);
+        // Both get less of the processors than the daemon's own cgroup, which has 100.
+        let controllers = std::fs::read_to_string(service.dir.join("cgroup.controllers")).expect("a list");
+        if controllers.split_whitespace().any(|name| name == "cpu") {
+            for servers in ["servers", "unpinned"] {
+                let weight = std::fs::read_to_string(service.dir.join(servers).join("cpu.weight"));
+                assert_eq!(weight.expect("a weight").trim(), "33", "{servers}");
+            }
+        } else {
+            support::skip("no processors are shared out by cgroup here");
+        }
         drop(server);
         drop(half);
         assert!(!service.dir.join("servers").exists());

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, text};
-use airlock_tests::proc::{descendants, servers as servers_of};
+use airlock_tests::proc::{descendants, niceness, servers as servers_of};
 use airlock_tests::{Airlock, Setup, skip, tools};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -262,6 +262,27 @@ fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
     let unshared = Command::new("unshare").args(["--user", "--mount", "true"]).uid(USER).gid(USER).output();
     if unshared.is_ok_and(|output| output.status.success()) {
         assert_eq!(looked["tmpdir"], "/tmp", "{looked}\nlog:\n{}", airlock.log());
+    }
+}
+
+/// A server that computes leaves the daemon time for the calls of others, and takes back none of it.
+#[test]
+fn a_server_has_less_of_the_processors_than_the_daemon() {
+    for kernel in ["off", "preferred"] {
+        let airlock = wild("", kernel).start();
+        let mut mine = session(&airlock);
+        act(&airlock, &mut mine, "look", &json!({}));
+        let daemon = niceness(airlock.pid()).expect("a running daemon");
+        let servers = servers_of(airlock.pid());
+        assert!(!servers.is_empty(), "{}", airlock.log());
+        for server in servers {
+            assert_eq!(niceness(server).expect("a running server"), (daemon + 5).min(19), "{kernel}");
+        }
+        let words = ["nice", "-n", "-1", "sh", "-c", "cut -d' ' -f19 /proc/self/stat"];
+        let ran = act(&airlock, &mut mine, "run", &json!({"words": words}));
+        if kernel != "off" {
+            assert_eq!(ran["out"], format!("{}\n", (daemon + 5).min(19)), "{ran}");
+        }
     }
 }
 

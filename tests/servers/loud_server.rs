@@ -4,14 +4,17 @@
 //! besides its own. `large {bytes, speaks}` answers so many bytes, after a log message where it is to speak;
 //! `links {count}` names so many resources; `halved {bytes}` sends that much of its answer, and the end of it once
 //! something else is asked; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
-//! {changes}` says so often that its tools have changed, both before they answer.
+//! {changes}` says so often that its tools have changed, both before they answer; `compute {millis}` answers
+//! after so long, on a processor all the time.
 
+use std::hint::black_box;
 use std::io::{self, BufRead as _, BufWriter, Write};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 /// Its tools; those of `--tools` come besides.
-const TOOLS: [&str; 6] = ["large", "links", "halved", "deep", "rubbish", "storm"];
+const TOOLS: [&str; 7] = ["large", "links", "halved", "deep", "rubbish", "storm", "compute"];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -110,6 +113,13 @@ fn call(params: &Value, out: &mut impl Write) -> io::Result<String> {
                 writeln!(out, r#"{{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}}"#)?;
             }
             Ok(json!({"content": [{"type": "text", "text": "stormed"}]}).to_string())
+        }
+        Some("compute") => {
+            let (since, mut number) = (Instant::now(), 1_u64);
+            while since.elapsed() < Duration::from_millis(given("millis") as u64) {
+                number = black_box(number.wrapping_mul(6_364_136_223_846_793_005));
+            }
+            Ok(json!({"content": [{"type": "text", "text": "computed"}]}).to_string())
         }
         _ => Ok(json!({"content": [], "isError": true}).to_string()),
     }

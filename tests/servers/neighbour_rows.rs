@@ -1,9 +1,10 @@
 //! The rows of `cargo xtask bench --neighbours`: an honest client of one server, beside other servers that flood the same worker.
 //!
-//! The floods and the honest call share the processors, which alone makes a call slower. The base of the ratios is therefore a
-//! client beside as many processes that only compute. It fails on no time.
+//! The floods and the honest call share the processors, which alone makes a call slower: rows with servers that
+//! only compute, without a word to the daemon, show by how much. The clients that ask for the floods, which would
+//! be on other machines, take what the rest leaves of the processors. It fails on no time.
 
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 
@@ -11,10 +12,14 @@ use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::mcp::Session;
 use airlock_tests::tools::built;
 use airlock_tests::{Airlock, Setup};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use serde_json::{Value, json};
 
 /// Bytes of the honest call's answer.
 const BYTES: &str = "300";
+/// The niceness of who takes what is left of the processors (sched(7)).
+const LAST: i32 = 19;
 
 /// A server that takes more than its share.
 struct Flood {
@@ -26,6 +31,14 @@ struct Flood {
     /// The parameters that have it flood.
     params: fn() -> Value,
 }
+
+/// A server that only computes.
+const COMPUTING: Flood = Flood {
+    name: "computing",
+    upstream: "loud",
+    method: "tools/call",
+    params: || call("compute", "millis", 20),
+};
 
 /// The four kinds.
 const FLOODS: [Flood; 4] = [
@@ -66,7 +79,7 @@ struct Seen {
 #[derive(Clone, Copy)]
 enum Beside {
     Nobody,
-    Computing,
+    Computing(usize),
     One(&'static Flood),
     All,
 }
@@ -75,7 +88,8 @@ impl Beside {
     fn name(self) -> &'static str {
         match self {
             Self::Nobody => "nobody",
-            Self::Computing => "four that compute",
+            Self::Computing(1) => "one that computes",
+            Self::Computing(_) => "four that compute",
             Self::One(flood) => flood.name,
             Self::All => "all four floods",
         }
@@ -83,7 +97,8 @@ impl Beside {
 
     fn floods(self) -> Vec<&'static Flood> {
         match self {
-            Self::Nobody | Self::Computing => Vec::new(),
+            Self::Nobody => Vec::new(),
+            Self::Computing(count) => vec![&COMPUTING; count],
             Self::One(flood) => vec![flood],
             Self::All => FLOODS.iter().collect(),
         }
@@ -112,10 +127,10 @@ fn measure(rounds: usize, requests: usize) -> Result<(), String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
         "{cores} cores; the daemon has one worker (token, policy and audit on), the honest server is a shared one over stdio.\n\
-         {requests} calls one after another, median of {rounds} round(s), rows in turn; microseconds. Ratios: to the\n\
-         client beside four processes that compute. asked: what the floods were asked for meanwhile."
+         {requests} calls one after another, median of {rounds} round(s), rows in turn; microseconds. Ratios: to\n\
+         the client beside nobody. asked: what the other servers were asked for meanwhile."
     );
-    let beside: Vec<Beside> = [Beside::Nobody, Beside::Computing]
+    let beside: Vec<Beside> = [Beside::Nobody, Beside::Computing(1), Beside::Computing(FLOODS.len())]
         .into_iter()
         .chain(FLOODS.iter().map(Beside::One))
         .chain([Beside::All])
@@ -130,8 +145,8 @@ fn measure(rounds: usize, requests: usize) -> Result<(), String> {
         "\n{:<20}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}",
         "beside", "calls/s", "p50", "p99", "asked", "p50", "p99"
     );
-    let base = median(&rows[1], |(seen, _)| seen.p50).max(1.0);
-    let base_p99 = median(&rows[1], |(seen, _)| seen.p99).max(1.0);
+    let base = median(&rows[0], |(seen, _)| seen.p50).max(1.0);
+    let base_p99 = median(&rows[0], |(seen, _)| seen.p99).max(1.0);
     for (beside, rows) in beside.iter().zip(&rows) {
         let (p50, p99) = (median(rows, |(seen, _)| seen.p50), median(rows, |(seen, _)| seen.p99));
         let asked: usize = rows.iter().map(|(_, asked)| asked).sum();
@@ -170,10 +185,6 @@ fn round(beside: Beside, requests: usize) -> Result<(Seen, usize), String> {
     let token_file = airlock.dir().join("token");
     std::fs::write(&token_file, airlock.user()).map_err(|error| error.to_string())?;
 
-    let computing = match beside {
-        Beside::Computing => (0..FLOODS.len()).map(|_| Computing::start()).collect::<Result<_, _>>()?,
-        _ => Vec::new(),
-    };
     let (ended, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let begun = AtomicUsize::new(0);
     let seen = std::thread::scope(|scope| {
@@ -193,12 +204,12 @@ fn round(beside: Beside, requests: usize) -> Result<(Seen, usize), String> {
         ended.store(true, Ordering::Release);
         seen
     })?;
-    drop(computing);
     Ok((seen, asked.into_inner()))
 }
 
 /// Has one server flood again and again; a session that ended with it is opened anew.
 fn ask(flood: &Flood, airlock: &Airlock, ended: &AtomicBool, asked: &AtomicUsize, begun: &AtomicUsize) {
+    let _ = setpriority_process(Some(gettid()), LAST);
     let Ok(token) = airlock.mint(flood.upstream) else { return };
     let path = format!("/mcp/{}", flood.upstream);
     let mut first = true;
@@ -237,21 +248,4 @@ fn honest(airlock: &Airlock, token_file: &std::path::Path, requests: usize) -> R
         serde_json::from_slice(&output.stdout).map_err(|error| format!("load-client: {error}"))?;
     let number = |name: &str| told[name].as_f64().ok_or_else(|| format!("load-client: no {name}"));
     Ok(Seen { rate: number("requests_per_second")?, p50: number("p50_us")?, p99: number("p99_us")? })
-}
-
-/// A process that does nothing but compute, until it is dropped.
-struct Computing(Child);
-
-impl Computing {
-    fn start() -> Result<Self, String> {
-        let child = Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn();
-        child.map(Self).map_err(|error| format!("sh: {error}"))
-    }
-}
-
-impl Drop for Computing {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -89,6 +89,12 @@ pub fn is_first(pid: u32) -> bool {
 }
 
 /// The fields of `/proc/PID/stat` after the command name: state, parent, …
+/// The niceness of a process (sched(7)).
+pub fn niceness(pid: u32) -> io::Result<i64> {
+    let field = stat(pid)?.get(16).and_then(|field| field.parse().ok());
+    field.ok_or_else(|| io::Error::other("no niceness in its stat"))
+}
+
 fn stat(pid: u32) -> io::Result<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name is in parentheses and may itself hold some.

@@ -56,6 +56,10 @@ pub(super) const CLAIMED: &str = "-claimed";
 /// How long a killed cgroup may take to become empty; killed processes leave in milliseconds.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
 
+/// The weight of all pinned servers together, and of all others, where they and the daemon want to run
+/// (`cpu.weight`; the daemon's cgroup has the kernel's default of 100).
+const SERVERS_WEIGHT: &str = "33";
+
 /// The cgroups of this daemon.
 #[derive(Debug)]
 pub(super) struct Cgroups {
@@ -200,6 +204,13 @@ impl Cgroups {
                 .all(|dir| fs::write(dir.join("cgroup.subtree_control"), &enable).is_ok());
             if enabled {
                 self.controllers.push(controller);
+            }
+        }
+        if self.has("cpu") {
+            for servers in [self.servers(), self.unpinned()] {
+                if let Err(error) = fs::write(servers.join("cpu.weight"), SERVERS_WEIGHT) {
+                    tracing::warn!(path = %servers.display(), %error, "servers have as much of the processors as the daemon");
+                }
             }
         }
     }

@@ -36,10 +36,12 @@ pub enum Step {
     WorkingDir = 14,
     /// Starting the program as the second process of its namespace.
     Init = 15,
+    /// Taking less of the processors than the daemon.
+    Weight = 16,
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Cgroup,
         Self::Session,
         Self::Groups,
@@ -55,6 +57,7 @@ impl Step {
         Self::Mounts,
         Self::WorkingDir,
         Self::Init,
+        Self::Weight,
     ];
 
     pub(in crate::kernel) fn from_byte(byte: u8) -> Option<Self> {
@@ -91,6 +94,7 @@ impl Step {
             Self::Init => {
                 ("start its program beside a process that reaps", "raise TasksMax= of airlock.service")
             }
+            Self::Weight => ("take less of the processors than airlock", "allow setpriority"),
             Self::Filter => {
                 ("take its filter of system calls", "a kernel with CONFIG_SECCOMP_FILTER is needed")
             }
