@@ -27,10 +27,10 @@ use self::known::Known;
 const PATHS: [&str; 9] = [
     "airlock-daemon/src/pipeline",
     "airlock-daemon/src/auth",
-    "airlock-daemon/src/policy/decision.rs",
+    "airlock-daemon/src/policy/document/decision.rs",
     "airlock-daemon/src/policy/engine.rs",
-    "airlock-daemon/src/policy/input.rs",
-    "airlock-daemon/src/policy/cache.rs",
+    "airlock-daemon/src/policy/document/input.rs",
+    "airlock-daemon/src/policy/engine/cache.rs",
     "airlock-daemon/src/limits",
     "airlock-daemon/src/audit/verify.rs",
     "airlock-daemon/src/audit/verify",

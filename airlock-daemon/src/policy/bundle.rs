@@ -12,8 +12,8 @@ use regorus::value::Object;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::document::input::Strict;
 use super::error::PolicyError;
-use super::input::Strict;
 use crate::config::{Exposed, exposed, exposed_with_way};
 
 /// The largest file of a bundle, in bytes.

@@ -1,5 +1,8 @@
 //! Asking a compiled policy, from any number of workers, and never with a yes by accident.
 
+pub(super) mod cache;
+pub(super) mod compile;
+
 use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,16 +17,16 @@ use regorus::{Engine, LimitError, Value};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::value::RawValue;
 
+use self::cache::{Counts, Plan};
+use self::compile::{Built, Compiled, ENTRY_POINT, compile, interpreted, refuse_in_interpreter};
 use super::bundle::Bundle;
-use super::cache::{Counts, Plan};
-use super::clear::{self, ArgumentsRead, Clarity, Unclear};
-use super::compile::{Built, Compiled, ENTRY_POINT, compile, interpreted, refuse_in_interpreter};
-use super::decision::{Decision, ERROR_RULE, Question};
-use super::depends::Depends;
+use super::document::decision::{Decision, ERROR_RULE, Question};
+use super::document::input;
 use super::error::PolicyError;
-use super::strict::Calls;
-use super::unnamed::Unnamed;
-use super::{input, strict};
+use super::lint::clear::{self, ArgumentsRead, Clarity, Unclear};
+use super::syntax::depends::Depends;
+use super::syntax::strict::{self, Calls};
+use super::syntax::unnamed::Unnamed;
 
 /// The longest that one decision may take.
 const TIME_LIMIT: Duration = Duration::from_millis(50);

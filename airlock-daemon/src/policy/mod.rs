@@ -4,58 +4,34 @@
 //! [`PolicyEngine::decide`] asks it; [`reload`] puts another in its place. Anything but a plain
 //! `allow := true` with an empty `deny` is a refusal.
 
-mod agree;
-mod asked;
-mod assigned;
 mod bundle;
-mod cache;
-mod clear;
-mod closed;
-mod compile;
-mod coverage;
-mod cycles;
-mod decision;
-mod depends;
-mod describe;
+mod document;
 mod engine;
 mod error;
-mod explain;
-mod hazards;
-mod input;
-mod literals;
-mod negated;
+mod lint;
 mod package;
-mod probe;
-mod reads;
-mod recorded;
 pub mod reload;
-mod replay;
-mod shape;
-mod strict;
 mod syntax;
-mod undefined;
-mod unit_tests;
-mod unnamed;
-mod unprobed;
+mod tools;
 pub mod vet;
 pub mod watch;
 
-pub use asked::Asked;
-pub use cache::Counts;
-pub use clear::{Clarity, Unclear};
-pub use coverage::{Coverage, FileCoverage};
-pub use decision::{
+pub use document::asked::Asked;
+pub use document::decision::{
     Call, Client, DEFAULT_RULE, Decision, ERROR_RULE, NO_POLICY_RULE, NOT_ALLOWED, Obligations, Question,
     SHADOW_PREFIX,
 };
-pub use describe::{InputForm, describe_input};
+pub use document::describe::{InputForm, describe_input};
 pub use engine::PolicyEngine;
+pub use engine::cache::Counts;
 pub use error::PolicyError;
-pub use explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
-pub use probe::Source;
-pub use recorded::{Known, Rebuilt, Recorded, Verdict};
-pub use replay::{Judgement, Replay};
-pub use unit_tests::{TestOptions, TestReport, TestResult, run_tests};
+pub use lint::clear::{Clarity, Unclear};
+pub use syntax::probe::Source;
+pub use tools::explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
+pub use tools::recorded::{Known, Rebuilt, Recorded, Verdict};
+pub use tools::replay::{Judgement, Replay};
+pub use vet::coverage::{Coverage, FileCoverage};
+pub use vet::unit_tests::{TestOptions, TestReport, TestResult, run_tests};
 
 #[cfg(test)]
 mod tests;

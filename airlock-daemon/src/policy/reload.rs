@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::bundle::Files;
-use super::cache::Counts;
 use super::engine::PolicyEngine;
+use super::engine::cache::Counts;
 use super::error::PolicyError;
 use super::vet::{Findings, Vetting};
 

@@ -1,5 +1,12 @@
 //! Walking Rego syntax trees.
 
+pub(super) mod cycles;
+pub(super) mod depends;
+pub(super) mod probe;
+pub(super) mod reads;
+pub(super) mod strict;
+pub(super) mod unnamed;
+
 use regorus::Value;
 use regorus::unstable::{Expr, Literal, LiteralStmt, Query, Rule, RuleAssign, RuleHead, Span};
 

@@ -5,6 +5,10 @@
 //! tries exactly these texts under limits of time and memory ([`confine`]), and only what it calls good is
 //! compiled here.
 
+mod agree;
+pub(super) mod coverage;
+pub(super) mod unit_tests;
+
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -16,11 +20,10 @@ use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
-use super::agree;
+use self::unit_tests::TestOptions;
 use super::bundle::{Bundle, Files};
 use super::engine::PolicyEngine;
 use super::error::PolicyError;
-use super::unit_tests::{self, TestOptions};
 
 /// The hidden subcommand that [`child`] is.
 pub const SUBCOMMAND: &str = "policy-vet";

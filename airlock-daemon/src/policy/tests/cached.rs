@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::policy::cache::Counts;
+use crate::policy::engine::cache::Counts;
 
 /// Policies that read this and that, each as far as random questions can tell.
 const POLICIES: [&str; 9] = [

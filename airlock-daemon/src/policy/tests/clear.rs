@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::super::clear::{ArgumentsRead, Clarity, check, is_exact};
+use crate::policy::lint::clear::{ArgumentsRead, Clarity, check, is_exact};
 
 const STRICT: Clarity = Clarity { members: true, numbers: false };
 const EXACTLY: Clarity = Clarity { members: false, numbers: true };
