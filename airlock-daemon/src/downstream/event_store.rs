@@ -13,38 +13,36 @@ use crate::mcp::object::quote;
 use crate::mcp::revision::Revision;
 use crate::observe::metrics::Metrics;
 
-pub mod reader;
-
 /// Most messages that wait for a reader.
 const MAX_MESSAGES: usize = 1_000;
 /// Most bytes of messages that wait for a reader.
 const MAX_BYTES: usize = 1024 * 1024;
 /// The messages and the bytes that are kept once they were read, for a client whose connection broke.
-const KEPT: (usize, usize) = (64, 64 * 1024);
+pub(in crate::downstream) const KEPT: (usize, usize) = (64, 64 * 1024);
 /// The messages of one stream.
 pub struct EventStore {
     /// The stream's name, unguessable, so that no event id of one session means anything in another.
     pub id: u64,
-    revision: Revision,
+    pub(in crate::downstream) revision: Revision,
     /// The account of its session: messages that wait here are charged to it.
-    account: Account,
+    pub(in crate::downstream) account: Account,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(in crate::downstream) struct State {
     /// Messages with consecutive numbers; the last one's is `last`.
-    messages: VecDeque<Kept>,
-    bytes: usize,
-    last: u64,
+    pub(in crate::downstream) messages: VecDeque<Kept>,
+    pub(in crate::downstream) bytes: usize,
+    pub(in crate::downstream) last: u64,
     /// The highest number that a reader has taken.
-    read: u64,
-    ended: Option<Instant>,
+    pub(in crate::downstream) read: u64,
+    pub(in crate::downstream) ended: Option<Instant>,
     lost: u64,
     /// Whose turn it is to read: a newer reader takes over from an older one.
-    turn: u64,
-    waker: Option<Waker>,
+    pub(in crate::downstream) turn: u64,
+    pub(in crate::downstream) waker: Option<Waker>,
 }
 
 /// One server-sent event, or a part of one.
@@ -61,17 +59,17 @@ pub struct Frame {
 }
 
 impl State {
-    fn first(&self) -> u64 {
+    pub(in crate::downstream) fn first(&self) -> u64 {
         self.last + 1 - self.messages.len() as u64
     }
 
-    fn drop_first(&mut self) {
+    pub(in crate::downstream) fn drop_first(&mut self) {
         if let Some(message) = self.messages.pop_front() {
             self.bytes -= message.length();
         }
     }
 
-    fn wake(&mut self) {
+    pub(in crate::downstream) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -86,7 +84,7 @@ impl EventStore {
         Some(Arc::new(Self { id, revision, account, metrics, state: Mutex::default() }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(in crate::downstream) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +115,7 @@ impl EventStore {
     }
 
     /// Counts messages that nobody will read.
-    fn lose(&self, state: &mut State, count: u64) {
+    pub(in crate::downstream) fn lose(&self, state: &mut State, count: u64) {
         if count > 0 {
             if state.lost == 0 {
                 tracing::warn!("a client does not read its event stream: the oldest messages are dropped");
@@ -179,8 +177,8 @@ pub fn parse_id(text: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::auth::principal::Principal;
-    use crate::downstream::event_store::reader::RETRY;
-    use crate::downstream::event_store::reader::Reader;
+    use crate::downstream::event_reader::RETRY;
+    use crate::downstream::event_reader::Reader;
     use crate::downstream::session::Session;
     use crate::downstream::sessions::Sessions;
     use crate::limits::budget::level::What;

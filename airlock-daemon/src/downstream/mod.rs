@@ -1,8 +1,10 @@
 //! The side of the daemon that a client sees: one driver an era, chosen by what the client says it speaks.
 
 pub mod batch;
+pub mod event_reader;
 pub mod event_store;
 mod instructions;
+mod kept;
 pub mod legacy;
 mod listen;
 pub mod modern;
@@ -32,7 +34,7 @@ use crate::upstream::pool::Upstream;
 const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
-fn until(gateway: &Gateway, principal: &Principal) -> event_store::reader::Until {
+fn until(gateway: &Gateway, principal: &Principal) -> event_reader::Until {
     let left = principal.life_left().max(BRIEFLY);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {

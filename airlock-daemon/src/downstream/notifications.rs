@@ -31,11 +31,9 @@ use crate::upstream::message::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 
-use self::kept::{Notifiers, WatchOrder};
 use super::event_store::dropped;
+use super::kept::{Notifiers, WatchOrder};
 use super::session::Session;
-
-pub(super) mod kept;
 
 /// Most resources of one server that a session hears of.
 const MAX_WATCHED: usize = 256;

@@ -25,11 +25,11 @@ use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::message::ask::Ask;
 
+use super::event_reader::Reader;
 use super::event_store::EventStore;
 use super::questions::Question;
 use super::session::Session;
 use super::shape::Shape;
-use crate::downstream::event_store::reader::Reader;
 
 /// Events that may wait for a slow client on either side of its stream; what a call says beyond them before
 /// its answer is dropped.

@@ -14,7 +14,7 @@ use crate::mcp::envelope::Id;
 use crate::upstream::message::ask::Ask;
 
 use super::event_store::EventStore;
-use crate::downstream::notifications::kept::Notifiers;
+use super::kept::Notifiers;
 
 /// Streams of calls that have ended: how many are kept, for how long, and how many bytes.
 const KEPT: usize = 16;

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::config::units::Period;
+use crate::downstream::event_reader::Reader;
 use crate::downstream::event_store::Frame as Said;
-use crate::downstream::event_store::reader::Reader;
 use crate::limits::kept::{GivenUp, Kept};
 use crate::limits::streams::Places;
 use crate::pipeline::Refusal;

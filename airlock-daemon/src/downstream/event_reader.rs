@@ -1,7 +1,7 @@
 //! The reading of an event store, by one client at a time.
 
-use super::super::event_store::{EventStore, Frame, KEPT, dropped};
-use super::super::session::Session;
+use super::event_store::{EventStore, Frame, KEPT, dropped};
+use super::session::Session;
 use crate::limits::kept::Kept;
 use crate::mcp::revision::Revision;
 use std::pin::Pin;
