@@ -5,7 +5,7 @@ mod files;
 
 use std::sync::{Arc, OnceLock};
 
-use airlock_dlp::{Detector, DetectorError, Pack, PackError, Shipped, Spec, merge};
+use airlock_dlp::{Detector, DetectorError, Pack, PackError, Regions, Shipped, Spec, merge};
 
 use super::schema::{Dlp, DlpDetector};
 use files::told;
@@ -70,9 +70,15 @@ pub fn of_files(dlp: &Dlp, files: Option<&Files>) -> Result<Packs, Vec<Fault>> {
         }
         None => shipped()?.clone(),
     };
+    // Codes that are none have been told with the faults of the configuration.
+    let regions = Regions::parse(dlp.phone_regions.iter().map(String::as_str)).ok();
+    let regions = regions.filter(|_| !dlp.phone_regions.is_empty());
     let on = |(detector, file): (Detector, Option<Arc<str>>)| Known {
         is_on: dlp.packs.contains(&detector.spec().pack),
-        detector,
+        detector: match &regions {
+            Some(regions) => detector.with_regions(regions),
+            None => detector,
+        },
         single: None,
         file,
     };

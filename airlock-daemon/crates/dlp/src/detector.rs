@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
 
-use crate::check::Check;
+use crate::check::{Check, Regions};
 use crate::trigger::{self, Trigger};
 
 /// A detector as a pack writes it, before its pattern is compiled.
@@ -138,6 +138,17 @@ impl Detector {
             .get_or_init(|| Compiled::new(&self.spec).expect("a test compiles every shipped pattern"))
     }
 
+    /// The same, looking for telephone numbers of other regions; see [`Regions::within`].
+    #[must_use]
+    pub fn with_regions(mut self, wanted: &Regions) -> Self {
+        for check in &mut self.spec.checks {
+            if let Check::Phone(regions) = check {
+                *regions = regions.within(wanted);
+            }
+        }
+        self
+    }
+
     /// The name that placeholders, records and rules use.
     pub fn name(&self) -> &str {
         &self.spec.name
@@ -190,7 +201,7 @@ impl Detector {
 
     /// Finds all matches by the pattern alone, over the whole text: the reference that the scanner is held
     /// against.
-    pub fn find_all(&self, text: &str) -> Vec<Range<usize>> {
+    pub(crate) fn find_all(&self, text: &str) -> Vec<Range<usize>> {
         let mut all = Vec::new();
         let mut from = 0;
         while from < text.len()

@@ -182,7 +182,8 @@ impl Detectors {
     }
 
     /// Finds everything by running each pattern over the whole text: what [`Self::scan`] is held against.
-    pub fn scan_slowly(&self, text: &str) -> Vec<Hit> {
+    #[cfg(test)]
+    pub(crate) fn scan_slowly(&self, text: &str) -> Vec<Hit> {
         let of = |(detector, of): (usize, &Detector)| {
             of.find_all(text).into_iter().map(move |range| Hit { detector, range }).collect::<Vec<_>>()
         };

@@ -15,6 +15,9 @@ pub struct Dlp {
     /// The packs of detectors that are in use, `secrets` and `payment` by default. `pii` is another one that
     /// comes with Airlock; packs of one's own are named here too.
     pub packs: Vec<String>,
+    /// The regions whose own form of telephone numbers is looked for, as codes of ISO 3166-1 (`US`); without
+    /// any they are those that the packs name. The international form is looked for in any case.
+    pub phone_regions: Vec<String>,
     /// A directory with packs of one's own, a file `*.yaml` each. One with the name of a pack that comes with
     /// Airlock takes its place. None by default.
     pub directory: Option<PathBuf>,
@@ -157,6 +160,7 @@ impl Default for Dlp {
         Self {
             mode: DlpMode::Enforce,
             packs: ["secrets", "payment"].map(str::to_owned).to_vec(),
+            phone_regions: Vec::new(),
             directory: None,
             request: DlpAction::Redact,
             response: DlpAction::Redact,

@@ -73,6 +73,7 @@ fn a_mistake_is_told_at_its_place() {
             "a detector `github-token` already",
         ),
         ("dlp: {hash_key_file: «a/b}\n", "neither an absolute path"),
+        ("dlp: {phone_regions: [DE, «Germany]}\n", "`Germany` is no region"),
         // YAML itself.
         ("server: {listen: [«&a \"127.0.0.1:1\"]}\n", "an anchor is not allowed"),
         ("server: {io: «*a}\n", "an alias is not allowed"),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use airlock_dlp::Regions;
+
 use super::credential::secret;
 use super::{Checks, Files, at};
 use crate::config::nearest;
@@ -29,6 +31,16 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
     }
     if let Some(file) = &dlp.hash_key_file {
         secret(at!["dlp", "hash_key_file"], file, checks);
+    }
+    for (place, code) in dlp.phone_regions.iter().enumerate() {
+        if Regions::parse([code.as_str()]).is_err() {
+            checks.value(
+                at!["dlp", "phone_regions", place],
+                format!("`{}` is no region", brief(code)),
+                "a code of ISO 3166-1, such as `US` or `DE`",
+                "write the code of two capital letters",
+            );
+        }
     }
     let mut names = BTreeSet::new();
     for (place, detector) in dlp.detectors.iter().enumerate() {

@@ -17,6 +17,18 @@ impl Regions {
             .collect::<Result<Vec<_>, _>>()
             .map(|ids| Self(ids.into()))
     }
+
+    /// The same where only `wanted` are: regions that stand for a choice are replaced, and a single one, that
+    /// a pattern is written for, goes where it is not wanted.
+    #[must_use]
+    pub fn within(&self, wanted: &Self) -> Self {
+        match &*self.0 {
+            [] => self.clone(),
+            [one] if wanted.0.contains(one) => self.clone(),
+            [_] => Self([].into()),
+            _ => wanted.clone(),
+        }
+    }
 }
 
 /// The digits that a number has, with its country code.
@@ -63,6 +75,13 @@ mod tests {
             assert!(is_number(good, &some), "{good}");
         }
         assert!(!is_number("115-555-2671", &some));
+        let one = |code| Regions::parse([code]).unwrap();
+        let holds = |regions: &Regions, text: &str| is_number(text, regions);
+        assert!(holds(&some.within(&one("FR")), "01 42 68 53 00"), "a choice is replaced");
+        assert!(!holds(&some.within(&one("FR")), "415-555-2671"));
+        assert!(holds(&one("US").within(&some), "415-555-2671"));
+        assert!(!holds(&one("US").within(&one("FR")), "415-555-2671"), "its pattern is for no other");
+        assert!(!holds(&none.within(&some), "415-555-2671"), "only the international form stays");
         assert_eq!(Regions::parse(["US", "XY"]).unwrap_err(), "XY");
     }
 }
