@@ -1,10 +1,12 @@
 //! `airlock check`: is this configuration good, without starting anything.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Diagnostic, schema::Config};
+use crate::config::packs::{self, Loaded};
+use crate::config::schema::{Config, Dlp, DlpAction, DlpMode, DlpRule};
+use crate::config::{self, Diagnostic};
 use crate::kernel::{DEFAULT_PATH, user_id};
 use crate::policy::vet::Vetting;
 
@@ -83,6 +85,7 @@ fn check(
                     format!(", {}", count(told.len(), "warning"))
                 };
                 let _ = writeln!(out, "{file}: ok ({}{warned})", summary(config));
+                let _ = redaction(&config.dlp, out);
             }
             0
         }
@@ -114,6 +117,51 @@ fn summary(config: &Config) -> String {
     )
 }
 
+/// True for the name of a pack that comes with Airlock.
+fn is_embedded(pack: &str) -> bool {
+    airlock_dlp::shipped().iter().any(|shipped| Path::new(shipped.file).file_stem() == Some(pack.as_ref()))
+}
+
+/// Says what is looked for and what is done with it. Packs have been read before, and are good.
+fn redaction(dlp: &Dlp, out: &mut impl Write) -> io::Result<()> {
+    let word = |action: DlpAction| action.action().name();
+    match dlp.mode {
+        DlpMode::Off => return writeln!(out, "redaction: off, so nothing is looked for"),
+        DlpMode::Report => write!(out, "redaction: report, so findings are counted and pass")?,
+        DlpMode::Enforce => {
+            write!(out, "redaction: {} in requests, {} in responses", word(dlp.request), word(dlp.response))?;
+        }
+    }
+    let rules = match dlp.rules.len() {
+        0 => String::new(),
+        rules => format!("; {}", count(rules, "rule")),
+    };
+    writeln!(out, "{rules}")?;
+    for Loaded { name, file, detectors, is_on } in packs::load(dlp, true).unwrap_or_default().loaded() {
+        let state = if is_on { "on " } else { "off" };
+        let from = match &file {
+            Some(file) if is_embedded(&name) => format!("{file}, in place of the embedded one"),
+            Some(file) => file.to_string(),
+            None if name == packs::OWN => "dlp.detectors".to_owned(),
+            None => "embedded".to_owned(),
+        };
+        writeln!(out, "  {state}  {name:<12} {:<14} {from}", count(detectors, "detector"))?;
+    }
+    // A rule about one server, tool or direction leaves the detector on elsewhere.
+    let is_general =
+        |rule: &&DlpRule| rule.action == DlpAction::Off && rule.upstream.is_none() && rule.tool.is_none();
+    for rule in dlp.rules.iter().filter(is_general) {
+        let subject = match (&rule.detector, &rule.pack) {
+            (Some(detector), _) => format!("the detector {detector}"),
+            (None, Some(pack)) => format!("the pack {pack}"),
+            (None, None) => "everything".to_owned(),
+        };
+        let way = rule.direction.map_or("both directions".to_owned(), |way| format!("{}s", way.name()));
+        writeln!(out, "  off  {subject} in {way}, by a rule")?;
+    }
+    Ok(())
+}
+
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -141,10 +189,60 @@ mod tests {
         let (code, out, err) = outcome(GOOD, false, Ok(()));
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(
-            out.ends_with("airlock.yaml: ok (1 upstream, 1 issuer, listening on 127.0.0.1:8080)\n"),
+            out.contains("airlock.yaml: ok (1 upstream, 1 issuer, listening on 127.0.0.1:8080)\n"),
             "{out}"
         );
         assert_eq!(outcome(GOOD, true, Ok(())), (0, "[]\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn it_says_what_is_looked_for_and_what_is_done() {
+        let lines = |dlp: &str| {
+            let (code, out, err) = outcome(&format!("{GOOD}{dlp}"), false, Ok(()));
+            assert_eq!((code, err.as_str()), (0, ""), "{out}");
+            let lines = out.lines().skip(1);
+            lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        let plain = lines("");
+        assert_eq!(plain[0], "redaction: redact in requests, redact in responses");
+        let is = |line: &str, state: &str, name: &str| {
+            line.starts_with(&format!("{state} {name} ")) && line.ends_with(" detectors embedded")
+        };
+        for (line, (state, name)) in plain.iter().skip(1).zip([
+            ("on", "secrets"),
+            ("on", "payment"),
+            ("off", "pii"),
+            ("off", "network"),
+        ]) {
+            assert!(is(line, state, name), "{line}");
+        }
+        assert_eq!(lines("dlp: {mode: off}\n"), ["redaction: off, so nothing is looked for"]);
+        let dir = tempfile::tempdir().expect("directory");
+        let pack = "pack: payment\ndetectors:\n  - {name: badge, about: x, pattern: 'AC-[0-9]{6}', \
+                    positive: [AC-000042], negative: [AC-1]}\n";
+        let file = dir.path().join("pay.yaml");
+        std::fs::write(&file, pack).expect("written");
+        let own = lines(&format!(
+            "dlp:\n  directory: {}\n  request: mask\n  packs: [payment]\n\
+             \x20 detectors: [{{name: ticket, pattern: 'TCK-[0-9]{{6}}'}}]\n\
+             \x20 rules: [{{detector: badge, direction: request, action: off}}]\n",
+            dir.path().display()
+        ));
+        assert_eq!(own[0], "redaction: mask in requests, redact in responses; 1 rule");
+        for expected in [
+            &format!("on payment 1 detector {}, in place of the embedded one", file.display()),
+            "on own 1 detector dlp.detectors",
+            "off the detector badge in requests, by a rule",
+        ] {
+            assert!(own.iter().any(|line| line == expected), "{expected}: {own:?}");
+        }
+        std::fs::write(&file, pack.replace("[AC-000042]", "[AC-42]")).expect("written");
+        let broken = format!("{GOOD}dlp: {{directory: {}}}\n", dir.path().display());
+        let (code, _, err) = outcome(&broken, false, Ok(()));
+        assert_eq!(code, 1);
+        for part in ["pay.yaml:3: ", "fails its positive example \"AC-42\"", "help: correct the pattern"] {
+            assert!(err.contains(part), "{part}: {err}");
+        }
     }
 
     #[test]
