@@ -59,6 +59,10 @@ events! {
     PolicyRejected = "policy.rejected", "f3a7545ff2ee4a5ea95720b38c8cbb92";
     /// The policy would have refused this, but is in shadow mode; it was done.
     PolicyShadowed = "policy.shadowed", "f5991351d05c44f79c390585026a9291";
+    /// Other packs of detectors took the place of those in force.
+    DlpLoaded = "dlp.loaded", "e652ed17a2e14d65a5ab6036e946e9b5";
+    /// The packs of detectors on disk are not good; those in force stay.
+    DlpRejected = "dlp.rejected", "a4e3c7e089fb4f03acb98086dc4efc88";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
     /// An address went on after it was told to wait, and is dropped for a while.

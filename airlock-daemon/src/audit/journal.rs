@@ -54,7 +54,7 @@ impl Journal for Journald {
 /// The fields of the entry for a record, whose stored line (without newline) is `line`.
 pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<String> {
     let priority = match record.event {
-        Event::Gap | Event::PolicyRejected => 3,
+        Event::Gap | Event::PolicyRejected | Event::DlpRejected => 3,
         _ if record.is_refusal() => 4,
         _ => 6,
     };
@@ -147,6 +147,7 @@ mod tests {
             status: Some(403),
             latency_us: Some(17),
             bytes: Some(80),
+            redactions: Some(vec![("card".into(), 2), ("github-token".into(), 1)].into()),
             ..Record::new(Event::Refusal)
         };
         let fields = fields(&record, 7, &GENESIS, "{\"v\":1}");
@@ -166,6 +167,8 @@ mod tests {
             "AIRLOCK_STATUS=403",
             "AIRLOCK_LATENCY_US=17",
             "AIRLOCK_BYTES=80",
+            "AIRLOCK_REDACTIONS=card",
+            "AIRLOCK_REDACTIONS=github-token",
         ] {
             assert!(fields.iter().any(|field| field == expected), "{expected} in {fields:#?}");
         }

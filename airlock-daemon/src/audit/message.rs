@@ -26,6 +26,8 @@ pub fn message(record: &Record) -> String {
         Event::ServerExit => format!("server {what} ended{}", because(record)),
         Event::PolicyLoaded => format!("another policy is in force{}", because(record)),
         Event::PolicyRejected => format!("a policy was refused{}", because(record)),
+        Event::DlpLoaded => format!("other packs of detectors are in force{}", because(record)),
+        Event::DlpRejected => format!("packs of detectors were refused{}", because(record)),
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::Recovered => {

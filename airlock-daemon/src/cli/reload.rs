@@ -1,5 +1,5 @@
-//! The parts that change while calls go on: the policy and the certificates, by SIGHUP and when their files
-//! change.
+//! The parts that change while calls go on: the policy, the packs of detectors and the certificates, by
+//! SIGHUP and when their files change.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,14 +12,17 @@ use crate::observe::notify;
 use crate::pipeline::Gateway;
 use crate::policy::reload::Reloaded;
 use crate::policy::watch::Watch;
+use crate::redaction::Reloaded as Packs;
 
 use super::certificates;
 
-/// Puts other certificates in use and another policy in force when `asked`, and another policy also when the
-/// one on disk has changed. Goes on for ever; `status` is what the service manager is told.
+/// Puts other certificates in use, and another policy and other packs in force, when `asked`; policy and
+/// packs also when those on disk have changed. Goes on for ever; `status` is what the service manager is
+/// told.
 pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: String) {
     let gateway = Arc::clone(&service.gateway);
     let mut files = Watch::new(&gateway.config.policy.path);
+    let mut own = gateway.config.dlp.directory.as_deref().map(Watch::new);
     loop {
         tokio::select! {
             () = asked.notified() => {
@@ -28,14 +31,49 @@ pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: Strin
                     certificates::look(tls, &gateway.metrics, true).await;
                 }
                 policy(&gateway, true).await;
+                packs(&gateway, true).await;
                 if let Some(drift) = service.file.drift() {
                     tracing::warn!("reload: {drift}");
                 }
                 notify::ready(&status);
             }
             () = files.changed() => policy(&gateway, false).await,
+            () = changed(own.as_mut()) => packs(&gateway, false).await,
         }
     }
+}
+
+/// Waits until packs should be read again: for ever where there are none of one's own.
+async fn changed(own: Option<&mut Watch>) {
+    match own {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Puts the packs on disk in force, if they are good. Whatever comes of it is logged and on record.
+async fn packs(gateway: &Arc<Gateway>, asked: bool) {
+    let reading = Arc::clone(gateway);
+    let reloaded = tokio::task::spawn_blocking(move || reading.redaction.reload(asked)).await;
+    let (event, reason) = match reloaded {
+        Ok(Ok(None)) => return,
+        Ok(Ok(Some(Packs::Same))) => {
+            tracing::info!("reload: the packs of detectors on disk are those in force");
+            return;
+        }
+        Ok(Ok(Some(Packs::Changed))) => {
+            let digest = gateway.redaction.status().digest.unwrap_or_default();
+            tracing::info!(digest, "reload: other packs of detectors are in force");
+            (Event::DlpLoaded, format!("packs {digest}"))
+        }
+        Ok(Err(error)) => (Event::DlpRejected, error),
+        Err(_) => (Event::DlpRejected, "reading them broke off".to_owned()),
+    };
+    if event == Event::DlpRejected {
+        tracing::error!("the packs in force stay, since those on disk are not good: {reason}");
+    }
+    // A full log is the writer's to tell.
+    let _ = gateway.audit.record_done(Record { reason: Some(reason.into()), ..Record::new(event) });
 }
 
 /// Puts the policy on disk in force, if it is good. Whatever comes of it is logged and on record. Files that

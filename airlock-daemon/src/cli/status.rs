@@ -89,6 +89,7 @@ fn table(status: &Value) -> String {
         text(&status["policy"]["tests"]),
         text(&status["policy"]["cache"]["hits"]),
     );
+    let _ = writeln!(out, "redaction {}", redaction(&status["redaction"]));
     if status["blocked_addresses"].as_u64().is_some_and(|count| count > 0) {
         let _ = writeln!(out, "blocked   {} addresses", text(&status["blocked_addresses"]));
     }
@@ -114,4 +115,14 @@ fn table(status: &Value) -> String {
             writeln!(out, "upstream  {} ({}): {spoken}", text(&upstream["name"]), text(&upstream["type"]));
     }
     out
+}
+
+/// The state of redaction: its mode, and the packs in use.
+fn redaction(status: &Value) -> String {
+    let packs = status["packs"].as_array().into_iter().flatten().filter(|pack| pack["on"] == true);
+    let named = packs.map(|pack| {
+        let from = pack["file"].as_str().map(|_| format!(" of {}", text(&pack["file"]))).unwrap_or_default();
+        format!("{} ({} detectors{from})", text(&pack["name"]), text(&pack["detectors"]))
+    });
+    format!("mode {}, {}", text(&status["mode"]), named.collect::<Vec<_>>().join(", "))
 }

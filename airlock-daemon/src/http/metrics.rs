@@ -92,6 +92,8 @@ fn take_figures(gateway: &Gateway) {
     if let Some(Ok(counted)) = gateway.kernel.early_drop().map(EarlyDrop::counters) {
         metrics.limits.early_drop(counted.iter().map(|(verdict, count)| (verdict.name(), *count)));
     }
+    let packs = gateway.redaction.status();
+    metrics.packs.figures(packs.rejected.is_some(), packs.loaded, packs.rejections);
     let policy = gateway.policy.status();
     metrics.policy.figures(PolicyFigures {
         digest: policy.digest,

@@ -15,11 +15,13 @@ use crate::config::schema::{EraChoice, PolicyMode, Rung, UpstreamKind};
 use crate::kernel::{Attached, EarlyDrop};
 use crate::observe::logging;
 use crate::policy::reload::PolicyStatus;
+use crate::redaction::RedactionStatus;
 use crate::runtime::tls::Tls;
 
 use self::alarms::Alarms;
 use self::state::State;
 use super::Service;
+use crate::pipeline::Gateway;
 
 /// The state of the daemon. Its JSON form is a stable contract: members are added, never renamed or removed.
 #[derive(Debug, Serialize)]
@@ -41,6 +43,7 @@ pub struct Status {
     io: Io,
     policy: PolicyStatus,
     policy_mode: PolicyMode,
+    redaction: RedactionStatus,
     /// When the certificate of the TLS listeners ends, in days; none without TLS.
     certificate_days_left: Option<i64>,
     /// Addresses that are blocked now.
@@ -119,7 +122,7 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
             kind: upstream.config.kind,
             era: facts.as_ref().map_or(upstream.config.era, |facts| facts.era.into()),
             revision: facts.map(|facts| facts.revision.clone()),
-            trouble: upstream.trouble().map(|trouble| trouble.as_ref().clone()),
+            trouble: upstream.trouble().map(|trouble| spoken(gateway, trouble.as_ref())),
         }
     });
     let warnings = gateway.upstreams.iter().flat_map(|upstream| {
@@ -133,12 +136,13 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
         started_at: humantime::format_rfc3339_seconds(started.time).to_string(),
         ready: state != State::NotReady,
         state,
-        alarms,
+        alarms: alarms.iter().map(|alarm| spoken(gateway, alarm)).collect(),
         warnings: warnings.collect(),
         url: gateway.base_url.clone(),
         io: Io { backend: gateway.io.backend.to_string(), why: gateway.io.why.clone() },
         policy,
         policy_mode: gateway.config.policy.mode,
+        redaction: gateway.redaction.status(),
         certificate_days_left: service.door.tls.as_deref().map(Tls::days_left),
         blocked_addresses: gateway.limits.stats().blocked,
         issuers: gateway.auth.status(),
@@ -154,4 +158,9 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
             slice: slice.map(|slice| Slice { name: slice.name().to_owned(), rung: slice.rung() }),
         },
     }
+}
+
+/// Words that may quote a server, as the log has them.
+fn spoken(gateway: &Gateway, text: &str) -> String {
+    gateway.redaction.logged(text).unwrap_or_else(|| text.to_owned())
 }

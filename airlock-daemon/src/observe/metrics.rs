@@ -9,6 +9,7 @@ mod edge;
 mod labels;
 mod limits;
 mod policy;
+mod redaction;
 mod register;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use labels::{
 use limits::LimitMetrics;
 pub use policy::PolicyFigures;
 use policy::PolicyMetrics;
+use redaction::PackMetrics;
 use register::registered;
 
 /// The content type of [`Metrics::encode`].
@@ -133,6 +135,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// The policy.
     pub policy: PolicyMetrics,
+    /// The packs of detectors.
+    pub packs: PackMetrics,
     upstreams: RwLock<HashMap<Arc<str>, Arc<UpstreamMetrics>>>,
 }
 
@@ -194,6 +198,7 @@ impl Metrics {
             audit: AuditMetrics::new(r),
             limits: LimitMetrics::new(r),
             policy: PolicyMetrics::new(r),
+            packs: PackMetrics::new(r),
             upstreams: RwLock::default(),
             registry: Registry::default(),
         };

@@ -35,7 +35,7 @@ pub struct Gateway {
     /// The policy in force.
     pub policy: InForce,
     /// Redaction.
-    pub redaction: Redaction,
+    pub redaction: Arc<Redaction>,
     /// True while the process drains: everything that would go on for long ends by itself.
     pub draining: watch::Sender<bool>,
     /// Calls that wait for an answer of their modern client.

@@ -1,5 +1,6 @@
 //! The records that are written: the intent before anything happens, the outcome after, and every refusal.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -219,9 +220,11 @@ fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {
 pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principal>, refusal: &Refusal) {
     gateway.metrics.refusal(refusal.stage, refusal.status.canonical_reason().unwrap_or("other"));
     // A name that is refused for another reason may hold what a detector finds, and so may the reason.
+    let speaker = LazyCell::new(|| {
+        principal.map(|who| gateway.redaction.speaker(who, refusal.aim.upstream.as_deref()))
+    });
     let spoken = |text: &str| -> Arc<str> {
-        let Some(who) = principal else { return text.into() };
-        Arc::from(&*gateway.redaction.spoken(who, refusal.aim.upstream.as_deref(), text))
+        speaker.as_ref().map_or_else(|| text.into(), |speaker| Arc::from(&*speaker.spoken(text)))
     };
     tracing::debug!(
         correlation_id = %context.correlation_id,

@@ -71,9 +71,10 @@ pub async fn request<'a>(
     Sent { own, arguments, mut back }: Sent<'a, '_>,
     aim: &mut Aim,
 ) -> Result<Passed<'a>, Refusal> {
+    let obliged = decision.map_or(&[][..], |decision| &decision.obligations.redact);
+    gateway.redaction.ready(obliged).await;
     let sieve = upstream.and_then(|upstream| {
         let tool = own.and_then(|(noun, name)| (noun == Noun::Tool).then_some(name));
-        let obliged = decision.map_or(&[][..], |decision| &decision.obligations.redact);
         gateway.redaction.sieve(&who.principal, Purpose { upstream: &upstream.name, tool, obliged })
     });
     let Some(sieve) = sieve else {

@@ -45,7 +45,8 @@ impl Watch {
             .inspect_err(|error| {
                 tracing::warn!(
                     %error,
-                    "changes of the policy are noticed only every {} s; raise fs.inotify.max_user_instances",
+                    "changes in {} are noticed only every {} s; raise fs.inotify.max_user_instances",
+                    path.display(),
                     ROUND.as_secs()
                 );
             });

@@ -100,6 +100,21 @@ impl Kit {
         actions.iter().any(|action| *action != Action::Off).then_some(actions)
     }
 
+    /// The actions on words in logs, by place of the detector: the stricter of the two directions where no
+    /// rule fits. A log cannot be refused, so what blocks messages is replaced there.
+    pub(super) fn spoken(&self) -> Option<Arc<[Action]>> {
+        let [request, response] = [Direction::Request, Direction::Response]
+            .map(|way| self.actions(way, Purpose { upstream: "", tool: None, obliged: &[] }));
+        let none = || self.names.iter().map(|_| Action::Off).collect();
+        if request.is_none() && response.is_none() {
+            return None;
+        }
+        let (request, response): (Arc<[Action]>, Arc<[Action]>) =
+            (request.unwrap_or_else(none), response.unwrap_or_else(none));
+        let stricter = |(one, other): (&Action, &Action)| (*one).max(*other).min(Action::Redact);
+        Some(request.iter().zip(response.iter()).map(stricter).collect())
+    }
+
     fn ruled(&self, direction: Direction, purpose: Purpose<'_>) -> Arc<[Action]> {
         let fits = |rule: &&Rule| {
             rule.direction.is_none_or(|only| only == direction)

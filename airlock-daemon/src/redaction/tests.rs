@@ -3,9 +3,11 @@
 use airlock_dlp::Path;
 
 use super::*;
+use crate::auth::principal::Principal;
 use crate::config::from_text;
 use crate::config::packs;
 use crate::config::schema::Config;
+use crate::observe::metrics::Metrics;
 
 const TOKEN: &str = "ghp_318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af";
 
@@ -85,6 +87,20 @@ fn the_policy_can_oblige_to_more_and_never_to_less() {
     let off = super::tests::redaction("dlp: {mode: off}\n");
     assert!(off.cannot(&obliged).is_some_and(|reason| reason.contains("switched off")));
     assert!(off.sieve(&alice("acme"), purpose("docs", None)).is_none());
+}
+
+#[test]
+fn telephone_numbers_are_those_of_the_regions() {
+    let found = |dlp: &str, text: &str| {
+        sifted(&redaction(dlp), Direction::Response, purpose("docs", None), text).contains("[redacted:phone")
+    };
+    for (regions, german, american) in [("", true, true), ("[DE]", true, false), ("[US, FR]", false, true)] {
+        let regions = if regions.is_empty() { String::new() } else { format!(", phone_regions: {regions}") };
+        let dlp = format!("dlp: {{packs: [pii]{regions}}}\n");
+        assert_eq!(found(&dlp, "Tel.: 030 901820"), german, "{dlp}");
+        assert_eq!(found(&dlp, "call 415-555-2671"), american, "{dlp}");
+        assert!(found(&dlp, "call +49 30 901820"), "{dlp}");
+    }
 }
 
 #[test]

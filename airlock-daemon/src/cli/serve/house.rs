@@ -99,7 +99,7 @@ impl House {
             )
         })?;
         let metrics = Metrics::new();
-        let redaction = redaction(&config, &metrics)?;
+        let redaction = Arc::new(redaction(&config, &metrics)?);
         let (audit, writer) = AuditLog::open(&config.audit)?;
         let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
         metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));

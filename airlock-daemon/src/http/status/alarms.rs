@@ -32,6 +32,9 @@ pub(super) fn of(service: &Arc<Service>) -> Alarms {
         (true, true) => State::Ready,
     };
     told.extend(keys_and_policy(gateway));
+    told.extend(gateway.redaction.status().rejected.map(|rejected| {
+        format!("redaction: the packs on disk were refused at {}: {}", rejected.at, rejected.error)
+    }));
     told.extend(service.file.drift().map(|drift| format!("configuration: {drift}")));
     told.extend(service.door.tls.as_deref().into_iter().flat_map(certificate));
     told.extend(gateway.audit.alarms());
