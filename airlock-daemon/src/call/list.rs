@@ -23,7 +23,7 @@ use crate::upstream::pool::Upstream;
 
 use super::sifted::{self, Kind};
 use crate::pipeline::asked::Asked;
-use crate::pipeline::authorize::permits;
+use crate::pipeline::authorize::{permission, permits};
 use crate::pipeline::brought::Leads;
 use crate::pipeline::kind::{List, Noun, offered};
 use crate::pipeline::requester::Requester;
@@ -276,11 +276,13 @@ async fn part(
     lost: &OnceCell<UpstreamError>,
 ) -> Option<Vec<String>> {
     let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
-    let may = permits(gateway, &who.context, &who.principal, upstream, wish);
-    if lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who) || !may {
+    let may = permission(gateway, &who.context, &who.principal, upstream, wish);
+    let Some(obliged) = may.filter(|_| !lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who))
+    else {
         return Some(Vec::new());
-    }
-    let sieve = sifted::outside(gateway, &who.principal, upstream);
+    };
+    gateway.redaction.ready(&obliged).await;
+    let sieve = sifted::outside(gateway, &who.principal, upstream, &obliged);
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);

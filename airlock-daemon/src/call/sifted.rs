@@ -61,9 +61,14 @@ impl Kind {
     }
 }
 
-/// The sieve for what a server says outside of calls.
-pub(crate) fn outside(gateway: &Gateway, who: &Principal, upstream: &Upstream) -> Option<Arc<Sieve>> {
-    gateway.redaction.sieve(who, Purpose { upstream: &upstream.name, tool: None, obliged: &[] })
+/// The sieve for what a server says outside of calls, with what the policy obliges to.
+pub(crate) fn outside(
+    gateway: &Gateway,
+    who: &Principal,
+    upstream: &Upstream,
+    obliged: &[Arc<str>],
+) -> Option<Arc<Sieve>> {
+    gateway.redaction.sieve(who, Purpose { upstream: &upstream.name, tool: None, obliged })
 }
 
 /// Looks through a message; what is found is added to `found`.

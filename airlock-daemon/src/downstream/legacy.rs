@@ -270,7 +270,7 @@ impl Legacy<'_> {
         let one = self.endpoint.upstream(upstreams).ok().flatten();
         let is_asked = |upstream: &Arc<Upstream>| {
             one.is_none_or(|one| Arc::ptr_eq(one, upstream))
-                && super::may_use(self.gateway, self.context, self.principal, upstream, revision)
+                && super::may_use(self.gateway, self.context, self.principal, upstream, revision).is_some()
         };
         for upstream in upstreams.iter().filter(|upstream| is_asked(upstream)) {
             let upstream = Arc::clone(upstream);

@@ -126,7 +126,7 @@ fn wanted(params: &Object<'_>) -> Result<Wanted, String> {
 
 /// True where this principal may list anything of a server.
 fn may_use(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> bool {
-    LISTS.iter().any(|(_, list)| may(gateway, who, upstream, list, None))
+    LISTS.iter().any(|(_, list)| may(gateway, who, upstream, list, None).is_some())
 }
 
 /// The parts of the wish that are granted, server by server; a part that the policy refuses is on record.
@@ -146,7 +146,8 @@ fn parts(
             let offered: Vec<_> = lists_of(std::iter::once(&upstream)).collect();
             let mut lists = wanted.lists;
             for (slot, list) in lists.iter_mut().zip(LISTS) {
-                *slot = *slot && offered.contains(&list) && may(gateway, who, &upstream, list.1, None);
+                *slot =
+                    *slot && offered.contains(&list) && may(gateway, who, &upstream, list.1, None).is_some();
             }
             Part { upstream, lists, uris: HashSet::new() }
         })
@@ -307,19 +308,24 @@ impl Listening {
     /// Passes on one notification where it is for the client; false when the client has gone.
     async fn pass(&self, part: &Part, method: &str, params: String) -> bool {
         let place = LISTS.iter().position(|(changed, _)| *changed == method);
-        let params = match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
-            Some((true, (_, list))) if may(&self.gateway, &self.who, &part.upstream, list, None) => params,
-            None if method == UPDATED => {
-                let is_subscribed = |uri: &str| wholes(uri).any(|whole| part.uris.contains(whole));
-                let (gateway, who) = (&self.gateway, &self.who);
-                match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
-                    Some(params) => params,
+        let (params, obliged) =
+            match place.and_then(|place| Some((part.lists.get(place)?, LISTS.get(place)?))) {
+                Some((true, (_, list))) => match may(&self.gateway, &self.who, &part.upstream, list, None) {
+                    Some(obliged) => (params, obliged),
                     None => return true,
+                },
+                None if method == UPDATED => {
+                    let is_subscribed = |uri: &str| wholes(uri).any(|whole| part.uris.contains(whole));
+                    let (gateway, who) = (&self.gateway, &self.who);
+                    match updated(gateway, who, &part.upstream, self.merged, &params, is_subscribed) {
+                        Some(passed) => passed,
+                        None => return true,
+                    }
                 }
-            }
-            _ => return true,
-        };
-        let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream);
+                _ => return true,
+            };
+        self.gateway.redaction.ready(&obliged).await;
+        let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream, &obliged);
         let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &part.upstream.name);
         let Some(params) = sifted.await else { return true };
         self.say(method, params).await

@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod shape;
 mod streams;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::principal::Principal;
@@ -23,7 +24,7 @@ use crate::call::running::draining;
 use crate::call::sifted::{self, Kind};
 use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::Revision;
-use crate::pipeline::authorize::permits;
+use crate::pipeline::authorize::permission;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::wish::Wish;
 use crate::pipeline::{Context, Gateway, Refusal};
@@ -45,17 +46,22 @@ fn until(gateway: &Gateway, principal: &Principal) -> event_reader::Until {
     })
 }
 
-/// True where a principal may list anything of a server.
+/// The redaction that the policy obliges to where a principal may list anything of a server: that of all
+/// lists together. None where it may list nothing.
 fn may_use(
     gateway: &Gateway,
     context: &Context,
     principal: &Principal,
     upstream: &Upstream,
     revision: Revision,
-) -> bool {
-    ["tools/list", "prompts/list", "resources/list"].into_iter().any(|method| {
+) -> Option<Vec<Arc<str>>> {
+    let permitted = ["tools/list", "prompts/list", "resources/list"].into_iter().filter_map(|method| {
         let wish = Wish { method, subject: None, arguments: None, revision };
-        permits(gateway, context, principal, upstream, wish)
+        permission(gateway, context, principal, upstream, wish)
+    });
+    permitted.reduce(|mut all, more| {
+        all.extend(more);
+        all
     })
 }
 
@@ -82,11 +88,12 @@ pub async fn offer(
     revision: Revision,
 ) -> Result<Offer, Refusal> {
     let known = |upstream: &Upstream| {
-        let facts = upstream.facts_for(revision.era());
-        facts.filter(|_| may_use(gateway, context, principal, upstream, revision))
+        let facts = upstream.facts_for(revision.era())?;
+        Some((facts, may_use(gateway, context, principal, upstream, revision)?))
     };
-    let told = async |upstream: &Upstream, facts: &Facts| {
-        let sieve = sifted::outside(gateway, principal, upstream);
+    let told = async |upstream: &Upstream, facts: &Facts, obliged: &[Arc<str>]| {
+        gateway.redaction.ready(obliged).await;
+        let sieve = sifted::outside(gateway, principal, upstream, obliged);
         let text = facts.instructions.clone()?;
         sifted::aside(sieve.as_ref(), Kind::Plain, text, &upstream.name).await
     };
@@ -95,21 +102,23 @@ pub async fn offer(
         facts.map_or(Capabilities::TOOLS, |facts| facts.offers.between(revision, facts.era))
     };
     let Some(upstream) = endpoint.upstream(&gateway.upstreams)? else {
-        let each = gateway.upstreams.iter().map(|upstream| offers(known(upstream).as_deref()));
+        let known: Vec<_> = gateway.upstreams.iter().map(|upstream| (upstream, known(upstream))).collect();
+        let each = known.iter().map(|(_, known)| offers(known.as_ref().map(|(facts, _)| &**facts)));
         let all = each.fold(Capabilities::default(), Capabilities::union);
         let mut each = Vec::new();
-        for upstream in gateway.upstreams.iter() {
-            let Some(facts) = known(upstream) else { continue };
-            if let Some(text) = told(upstream, &facts).await {
+        for (upstream, known) in &known {
+            let Some((facts, obliged)) = known else { continue };
+            if let Some(text) = told(upstream, facts, obliged).await {
                 each.push((&*upstream.name, text));
             }
         }
         return Ok(Offer { capabilities: all.write(), instructions: instructions::joined(each.into_iter()) });
     };
-    let facts = known(upstream);
-    let instructions = match &facts {
-        Some(facts) => told(upstream, facts).await,
+    let known = known(upstream);
+    let instructions = match &known {
+        Some((facts, obliged)) => told(upstream, facts, obliged).await,
         None => None,
     };
-    Ok(Offer { capabilities: offers(facts.as_deref()).write(), instructions })
+    let capabilities = offers(known.as_ref().map(|(facts, _)| &**facts)).write();
+    Ok(Offer { capabilities, instructions })
 }

@@ -18,7 +18,7 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
 use crate::mcp::uri::wholes;
-use crate::pipeline::authorize::permits;
+use crate::pipeline::authorize::permission;
 use crate::pipeline::kind::Noun;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
@@ -71,7 +71,7 @@ impl Session {
             Err(_) => return,
         };
         for upstream in upstreams {
-            if LISTS.iter().any(|(_, list)| may(gateway, who, &upstream, list, None)) {
+            if LISTS.iter().any(|(_, list)| may(gateway, who, &upstream, list, None).is_some()) {
                 self.hear(gateway, &upstream, *endpoint == Endpoint::Merged, who);
             }
         }
@@ -155,17 +155,18 @@ impl Session {
     }
 }
 
-/// True where the policy lets a principal use a method of a server.
+/// The redaction that the policy obliges to where it lets a principal use a method of a server; none where it
+/// does not.
 pub(super) fn may(
     gateway: &Gateway,
     who: &Requester,
     upstream: &Upstream,
     method: &str,
     resource: Option<&str>,
-) -> bool {
+) -> Option<Vec<Arc<str>>> {
     let subject = resource.map(|uri| (Noun::Resource, uri));
     let wish = Wish { method, subject, arguments: None, revision: who.revision };
-    permits(gateway, &who.context, &who.principal, upstream, wish)
+    permission(gateway, &who.context, &who.principal, upstream, wish)
 }
 
 /// Tells a session of every policy that comes into force: its lists may be others now.
@@ -314,16 +315,21 @@ impl Notifier {
     async fn tell(&self, session: &Arc<Session>, notice: Notice) {
         let Some(who) = session.listener() else { return };
         let Some(store) = session.standing(&self.gateway.metrics) else { return };
-        let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream);
         match notice {
             Notice::Notification(method, params) => {
-                // A change is known by its URI as the server writes it.
-                let is_change = method == UPDATED;
-                let params = if is_change { self.passed(&who, &method, params) } else { Some(params) };
-                let Some(params) = params else { return };
+                // The policy is asked about changes, and by the URI as the server writes it.
+                let is_change = method == UPDATED || LISTS.iter().any(|(changed, _)| *changed == method);
+                let passed =
+                    if is_change { self.passed(&who, &method, params) } else { Some((params, Vec::new())) };
+                let Some((params, obliged)) = passed else { return };
+                self.gateway.redaction.ready(&obliged).await;
+                let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream, &obliged);
                 let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &self.upstream.name);
                 let params = sifted.await.and_then(|params| {
-                    if is_change { Some(params) } else { self.passed(&who, &method, params) }
+                    if is_change {
+                        return Some(params);
+                    }
+                    self.passed(&who, &method, params).map(|(params, _)| params)
                 });
                 if let Some(params) = params {
                     store.push(jsonrpc::notification(&method, &params));
@@ -334,12 +340,13 @@ impl Notifier {
                     store.push(dropped(count));
                 }
                 for (method, params) in missed(self.watched.keys()) {
-                    if let Some(params) = self.passed(&who, &method, params) {
+                    if let Some((params, _)) = self.passed(&who, &method, params) {
                         store.push(jsonrpc::notification(&method, &params));
                     }
                 }
             }
             Notice::Ask(asked) => {
+                let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream, &[]);
                 let Some(asked) = sifted::question(sieve, asked, &self.upstream.name).await else { return };
                 let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
                 if let Err(unasked) = checked {
@@ -357,15 +364,18 @@ impl Notifier {
         }
     }
 
-    /// The parameters of a notification for the client; `None` when it is not for it.
-    fn passed(&self, who: &Requester, method: &str, params: String) -> Option<String> {
+    /// The parameters of a notification for the client, with the redaction that the policy obliges to; `None`
+    /// when it is not for it.
+    fn passed(&self, who: &Requester, method: &str, params: String) -> Option<(String, Vec<Arc<str>>)> {
         if let Some((_, list)) = LISTS.iter().find(|(changed, _)| *changed == method) {
-            return may(&self.gateway, who, &self.upstream, list, None).then_some(params);
+            return Some((params, may(&self.gateway, who, &self.upstream, list, None)?));
         }
-        match method {
-            UPDATED => updated(&self.gateway, who, &self.upstream, self.merged, &params, |uri| {
-                wholes(uri).any(|whole| self.watched.contains_key(whole))
-            }),
+        let passed = match method {
+            UPDATED => {
+                return updated(&self.gateway, who, &self.upstream, self.merged, &params, |uri| {
+                    wholes(uri).any(|whole| self.watched.contains_key(whole))
+                });
+            }
             "notifications/message" => who.hears(&params).then_some(params),
             "notifications/tasks/status" if who.revision >= Revision::V20251125 => {
                 let key = &self.gateway.sealer;
@@ -373,7 +383,8 @@ impl Notifier {
             }
             "notifications/elicitation/complete" if who.revision >= Revision::V20251125 => Some(params),
             _ => None,
-        }
+        };
+        Some((passed?, Vec::new()))
     }
 }
 
@@ -385,8 +396,8 @@ pub(super) fn missed<'a>(watched: impl Iterator<Item = &'a String>) -> Vec<(Stri
     lists.chain(resources).collect()
 }
 
-/// The parameters of `notifications/resources/updated` by the names of the endpoint; `None` for a resource
-/// that was not subscribed or may not be.
+/// The parameters of `notifications/resources/updated` by the names of the endpoint, with the redaction that
+/// the policy obliges to; `None` for a resource that was not subscribed or may not be.
 pub(super) fn updated(
     gateway: &Gateway,
     who: &Requester,
@@ -394,14 +405,15 @@ pub(super) fn updated(
     merged: bool,
     params: &str,
     subscribed: impl Fn(&str) -> bool,
-) -> Option<String> {
+) -> Option<(String, Vec<Arc<str>>)> {
     let mut object = Object::parse(params).ok()?;
     let uri = object.string("uri")?.into_owned();
-    if !subscribed(&uri) || !may(gateway, who, upstream, SUBSCRIBE, Some(&uri)) {
+    if !subscribed(&uri) {
         return None;
     }
+    let obliged = may(gateway, who, upstream, SUBSCRIBE, Some(&uri))?;
     let shown = if merged { naming::merged(Noun::Resource, &upstream.name, &uri) } else { uri };
     // Set in any case: of a member that is given twice the other one goes.
     object.set("uri", quote(&shown));
-    Some(object.write())
+    Some((object.write(), obliged))
 }

@@ -72,9 +72,22 @@ pub fn permits(
     upstream: &Upstream,
     wish: Wish<'_>,
 ) -> bool {
-    offered(upstream, wish).is_ok()
-        && judge(gateway, context, principal, upstream, wish)
-            .map_or_else(|refusal| is_shadowed(gateway, &refusal), |_| true)
+    permission(gateway, context, principal, upstream, wish).is_some()
+}
+
+/// The same with what the policy obliges to (`obligations.redact`); none where nobody would be let through.
+pub fn permission(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    upstream: &Upstream,
+    wish: Wish<'_>,
+) -> Option<Vec<Arc<str>>> {
+    offered(upstream, wish).ok()?;
+    match judge(gateway, context, principal, upstream, wish) {
+        Ok(decision) => Some(decision.obligations.redact),
+        Err(refusal) => is_shadowed(gateway, &refusal).then(Vec::new),
+    }
 }
 
 /// True where a refusal by the policy is only noted.
