@@ -13,7 +13,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
 use super::escaped::{Escaped, Shows};
-use super::offload::{Happened, Logs, Offload};
+pub use super::offload::TextFilter;
+use super::offload::{FILTER, Happened, Logs, Offload};
 use crate::config::schema::{Log, LogFormat, LogLevel};
 
 /// The target of lines that servers write on standard error. Their text has the server's name before it.
@@ -90,6 +91,12 @@ pub fn init(log: &Log) -> Result<(), LoggingError> {
         tracing::warn!("logs go to standard error, because journald cannot be reached: {error}");
     }
     Ok(())
+}
+
+/// Has every text of the log pass a filter from here on, in the thread that writes: it answers with what
+/// takes the text's place, or with nothing where the text may stay. Only the first one is taken.
+pub fn filter_texts(filter: TextFilter) {
+    let _ = FILTER.set(filter);
 }
 
 /// Waits until what was logged is written, at most two seconds.

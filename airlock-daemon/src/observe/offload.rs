@@ -7,9 +7,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Value, Visit, display};
@@ -30,6 +30,12 @@ const FIELDS: usize = 32;
 /// How long the end of the process waits for lines on their way.
 pub(super) const FLUSH: Duration = Duration::from_secs(2);
 
+/// Answers with what takes the place of a text, or with nothing where it may stay.
+pub type TextFilter = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The filter for all texts, once there is one.
+pub(super) static FILTER: OnceLock<TextFilter> = OnceLock::new();
+
 /// A field's value, copied.
 enum Owned {
     Text(String),
@@ -47,6 +53,19 @@ struct Line {
     time: SystemTime,
     fields: Vec<(Field, Owned)>,
     bytes: usize,
+}
+
+impl Line {
+    /// Has its texts pass a filter.
+    fn filter(&mut self, filter: &TextFilter) {
+        for (_, value) in &mut self.fields {
+            if let Owned::Text(text) | Owned::Printed(text) = value
+                && let Some(instead) = filter(text)
+            {
+                *text = instead;
+            }
+        }
+    }
 }
 
 enum Message {
@@ -186,7 +205,10 @@ fn write(lines: &Receiver<Message>, figures: &Figures, inner: &Dispatch) {
     loop {
         let message = lines.recv_timeout(Duration::from_secs(1));
         match message {
-            Ok(Message::Line(line)) => {
+            Ok(Message::Line(mut line)) => {
+                if let Some(filter) = FILTER.get() {
+                    line.filter(filter);
+                }
                 replay(&line, inner);
                 figures.bytes.fetch_sub(line.bytes, Ordering::Relaxed);
             }

@@ -22,6 +22,7 @@ use crate::kernel::{KernelHalf, ROOT_BY_OMISSION, Spawner, confine_daemon};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
 use crate::limits::keeper::Keeper;
+use crate::observe::logging;
 use crate::observe::metrics::Metrics;
 use crate::pipeline::Gateway;
 use crate::pipeline::forwarded::Proxies;
@@ -100,6 +101,9 @@ impl House {
         })?;
         let metrics = Metrics::new();
         let redaction = Arc::new(redaction(&config, &metrics)?);
+        // From before the first server starts.
+        let logged = Arc::clone(&redaction);
+        logging::filter_texts(Box::new(move |text| logged.logged(text)));
         let (audit, writer) = AuditLog::open(&config.audit)?;
         let rung = kernel.report().rung.and_then(|rung| serde_json::to_value(rung).ok());
         metrics.build_info(rung.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none"));
