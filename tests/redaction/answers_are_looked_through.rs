@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::arguments_are_looked_through::{SECRET, leaky};
 
 /// That a message has been looked through: the secret is not in it, and what takes its place is.
-fn is_redacted(what: &str, message: &Value) {
+pub(super) fn is_redacted(what: &str, message: &Value) {
     let text = message.to_string();
     assert!(!text.contains(SECRET), "{what}: {text}");
     assert!(text.contains("[redacted:github-token]"), "{what}: {text}");

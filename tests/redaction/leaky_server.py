@@ -4,6 +4,9 @@ import json, sys
 # In two parts, so that it is not in the command line.
 SECRET = "ghp_" + "318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af"
 LEAK = "so " + SECRET + " it is"
+# For who is obliged to the pack `pii`.
+MAIL = LEAK + ", says alice@acme.com"
+heard_aside = False
 
 
 def send(message):
@@ -30,6 +33,18 @@ def call(ident, params):
                             {"type": "vendor/new", LEAK: 1}],
                 "structuredContent": {"card": 4111111111111111, "kept": 1.50, SECRET: [LEAK]},
                 "_meta": {"vendor": LEAK}}
+    if tool == "noisy":
+        print(LEAK, file=sys.stderr, flush=True)
+        return {"content": [{"type": "text", "text": "said"}]}
+    if tool == "pieces":
+        half = len(SECRET) // 2
+        return {"content": [{"type": "text", "text": SECRET[:half]}, {"type": "text", "text": SECRET[half:]}]}
+    if tool == "url":
+        return {"content": [{"type": "text", "text": "see data:image/png;base64,iVBORw0KGgo= there"}]}
+    if tool == "told":
+        return {"content": [{"type": "text", "text": "heard it" if heard_aside else "heard nothing of it"}]}
+    if tool == "aside":
+        return {"content": [{"type": "text", "text": "wait"}]}
     if tool == "clean":
         return {"content": [{"type": "text", "text": "nothing to see \u00e9"}], "n": 1.50}
     if tool == "long":
@@ -46,14 +61,17 @@ def call(ident, params):
 for line in sys.stdin:
     message = json.loads(line)
     ident, method, params = message.get("id"), message.get("method"), message.get("params", {})
+    if method is None:
+        # An answer to a question that belongs to no call.
+        heard_aside = SECRET in json.dumps(message)
     if ident is None or method is None:
         continue
     result = {
         "initialize": {"protocolVersion": "2025-11-25", "serverInfo": {"name": "leaky", "version": "1"},
                        "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {}},
-                       "instructions": LEAK},
+                       "instructions": MAIL},
         "ping": {}, "logging/setLevel": {},
-        "tools/list": {"tools": [{"name": name, "description": LEAK, "inputSchema": {"type": "object"}}
+        "tools/list": {"tools": [{"name": name, "description": MAIL, "inputSchema": {"type": "object"}}
                                  for name in ["heard", "all", "clean", "long", "ask"]]},
         "resources/list": {"resources": [{"uri": "leak://one", "name": LEAK}]},
         "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "leak://{x}", "name": LEAK}]},
@@ -72,3 +90,12 @@ for line in sys.stdin:
         send({"id": ident, "error": {"code": -32601, "message": "Method not found"}})
     else:
         send({"id": ident, "result": result})
+    if method == "tools/call" and params["name"] == "aside":
+        # Behind the answer, so in no call.
+        notify("notifications/message", {"level": "error", "data": {"deep": [LEAK]}})
+        asked = params["arguments"]["method"]
+        send({"id": "aside", "method": asked, "params": {
+            "elicitation/create": {"message": LEAK, "requestedSchema": {"type": "object", "properties": {}}},
+            "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": LEAK}}],
+                                       "maxTokens": 5},
+        }[asked]})

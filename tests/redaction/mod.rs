@@ -3,4 +3,6 @@
 mod answers_are_looked_through;
 mod arguments_are_looked_through;
 mod detectors_can_be_tried;
+mod nothing_goes_by_beside_calls;
+mod packs_change_between_calls;
 mod servers_over_http_too;
