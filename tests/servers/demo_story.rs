@@ -38,10 +38,11 @@ fn story(keep: bool) -> Result<(), String> {
     let alice = airlock.user();
     allowed(&airlock, &alice)?;
     refused(&airlock, &alice)?;
+    redacted(&airlock, &alice)?;
     phone_home(&airlock, pinned)?;
     audited(&airlock)?;
 
-    say("7", "Now your own client. Any MCP client that speaks Streamable HTTP will do:");
+    say("8", "Now your own client. Any MCP client that speaks Streamable HTTP will do:");
     note(&format!("url     http://{}/mcp", airlock.address()));
     note("header  Authorization: Bearer TOKEN");
     note(&format!(
@@ -119,9 +120,25 @@ fn refused(airlock: &Airlock, token: &str) -> Result<(), String> {
     expect(response.status == 403 && data["rule_id"] == "default", &response.text())
 }
 
+fn redacted(airlock: &Airlock, token: &str) -> Result<(), String> {
+    say("5", "A document has a card and a key in it, and Alice sends a card herself. Neither arrives.");
+    let call = modern_call("/mcp", 6, "docs__search_docs", &json!({"query": "emergency"})).bearer(token);
+    let answer = airlock.send(&call).answer();
+    let found = text(&answer["result"]);
+    note(found);
+    let is_clean = found.contains("[redacted:card]") && found.contains("[redacted:github-token]");
+    expect(is_clean && !found.contains("4111") && !found.contains("318wPf"), &answer.to_string())?;
+
+    let query = json!({"query": "4111 1111 1111 1111"});
+    let answer = airlock.send(&modern_call("/mcp", 7, "docs__search_docs", &query).bearer(token)).answer();
+    let heard = text(&answer["result"]);
+    note(&format!("the server was asked for the card, and says: {heard}"));
+    expect(heard.contains("[redacted:card]") && !heard.contains("4111"), &answer.to_string())
+}
+
 fn phone_home(airlock: &Airlock, pinned: bool) -> Result<(), String> {
     say(
-        "5",
+        "6",
         "Oscar, an operator, may. So the server tries to leave its cage, to a port that really is open.",
     );
     let door = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
@@ -147,7 +164,7 @@ fn phone_home(airlock: &Airlock, pinned: bool) -> Result<(), String> {
 }
 
 fn audited(airlock: &Airlock) -> Result<(), String> {
-    say("6", "All of it is in the audit log, without a word of what was asked or answered.");
+    say("7", "All of it is in the audit log, without a word of what was asked or answered.");
     let records = || {
         let mut records = airlock.audit();
         records.retain(|record| record["method"] == "tools/call" || record["rule_id"] == "kernel.pin");
