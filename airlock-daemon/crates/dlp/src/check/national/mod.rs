@@ -5,6 +5,7 @@ mod america;
 mod europe;
 mod europe_east;
 mod europe_north;
+mod licence;
 mod pacific;
 
 pub(super) const CHECKS: super::Checks = &[
@@ -22,6 +23,7 @@ pub(super) const CHECKS: super::Checks = &[
     ("cl-rut", america::is_rut),
     ("cn-resident", africa_asia::is_resident),
     ("cz-birth-number", europe_east::is_birth_number),
+    ("de-licence", licence::is_german),
     ("de-tax-id", europe::is_tax_id),
     ("dk-cpr", europe_north::is_cpr),
     ("ee-isikukood", europe_north::is_isikukood),
@@ -35,6 +37,7 @@ pub(super) const CHECKS: super::Checks = &[
     ("il-id", africa_asia::is_zehut),
     ("in-aadhaar", africa_asia::is_aadhaar),
     ("it-fiscal-code", europe::is_fiscal_code),
+    ("jp-licence", licence::is_japanese),
     ("jp-my-number", africa_asia::is_my_number),
     ("kr-rrn", africa_asia::is_rrn),
     ("mx-curp", america::is_curp),
