@@ -7,7 +7,6 @@ use std::sync::Arc;
 use airlock_dlp::Path;
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio::task::spawn_blocking;
 
 use crate::auth::principal::Principal;
 use crate::mcp::error::ErrorData;
@@ -17,6 +16,7 @@ use crate::pipeline::Gateway;
 use crate::pipeline::kind::List;
 use crate::pipeline::redact;
 use crate::redaction::{Barred, Direction, Found, Paths, Purpose, Sieve};
+use crate::runtime::apart::apart;
 use crate::upstream::message::ask::Ask;
 use crate::upstream::pool::Upstream;
 
@@ -192,7 +192,7 @@ pub(crate) async fn page(
     };
     let rest = {
         let (sieve, upstream) = (Arc::clone(sieve), upstream.to_owned());
-        spawn_blocking(move || without_barred(&sieve, list, &text, &upstream)).await
+        apart(move || without_barred(&sieve, list, &text, &upstream)).await
     };
     let Ok(Some(rest)) = rest else { return Err(barred) };
     sieve.pass(Direction::Response, rest, paths).await.map(|(text, _)| text)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
@@ -18,7 +18,7 @@ use crate::pipeline::requester::Requester;
 use crate::pipeline::state::may_ask;
 use crate::pipeline::task::Ids;
 use crate::redaction::{Barred, Found, Sieve};
-use crate::runtime::apart::LONG;
+use crate::runtime::apart::{LONG, apart};
 
 /// The end of a call as its server says it.
 pub(super) enum Answer {
@@ -77,7 +77,7 @@ impl Writer<'_> {
         let (gateway, who, upstream) =
             (Arc::clone(self.gateway), self.who.clone(), Arc::clone(self.upstream));
         let Self { kind, merged, names_tasks, era, shape, .. } = self;
-        Writing::Apart(spawn_blocking(move || {
+        Writing::Apart(apart(move || {
             let (gateway, who, upstream) = (&gateway, &who, &upstream);
             let sieve = sieve.as_ref();
             Writer { gateway, sieve, who, upstream, kind, merged, names_tasks, era, shape }.written(answer)

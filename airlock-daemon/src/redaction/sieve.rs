@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use airlock_dlp::{Action, Path, Plan, Refused, redact};
 use aws_lc_rs::hmac;
-use tokio::task::spawn_blocking;
 
 use super::binary;
 use super::kit::Kit;
@@ -13,7 +12,7 @@ use crate::audit::Counts;
 use crate::auth::principal::Principal;
 use crate::config::schema::DlpDirection as Direction;
 use crate::observe::metrics::Metrics;
-use crate::runtime::apart::LONG;
+use crate::runtime::apart::{LONG, apart};
 
 /// The detectors and actions for what is said in one call, to and by one principal.
 pub struct Sieve {
@@ -204,8 +203,8 @@ impl Sieve {
             return self.sift(direction, &json, paths);
         }
         let sieve = Arc::clone(self);
-        let apart = spawn_blocking(move || sieve.sift(direction, &json, paths)).await;
-        apart.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
+        let sifted = apart(move || sieve.sift(direction, &json, paths)).await;
+        sifted.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
     }
 
     /// The same, with the text as it may pass.
@@ -222,10 +221,8 @@ impl Sieve {
             return self.sift(direction, &json, paths).map(|sifted| sifted.or(json));
         }
         let sieve = Arc::clone(self);
-        let apart = move || sieve.sift(direction, &json, paths).map(|sifted| sifted.or(json));
-        spawn_blocking(apart)
-            .await
-            .unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
+        let passing = move || sieve.sift(direction, &json, paths).map(|sifted| sifted.or(json));
+        apart(passing).await.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
     }
 
     /// Counts findings for the metrics, and names them for the record.

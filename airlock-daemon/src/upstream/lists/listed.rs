@@ -11,7 +11,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
 use crate::mcp::object::{Object, quote};
-use crate::runtime::apart::LONG;
+use crate::runtime::apart::{LONG, apart};
 use page::{Next, Reading};
 use shape::{Fault, LeftOut, MAX_BYTES, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
@@ -101,7 +101,7 @@ impl Walk {
             let read = reading.read(page);
             (read, reading)
         } else {
-            let reading = tokio::task::spawn_blocking(move || {
+            let reading = apart(move || {
                 let read = reading.read(page);
                 (read, reading)
             });

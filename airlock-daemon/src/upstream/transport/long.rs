@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 
 use crate::mcp::message::{self, Incoming, Meant};
+use crate::runtime::apart::apart;
 
 /// A message that owns its text, so that it goes from thread to thread.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub(in crate::upstream) fn text(value: Box<RawValue>) -> String {
 /// Reads one message, or a batch of them as 2025-03-26 allows, apart. The parts of a batch that are no
 /// messages are told by the first alone.
 pub(in crate::upstream) async fn read(bytes: Vec<u8>) -> Vec<Result<Owned, String>> {
-    let reading = tokio::task::spawn_blocking(move || parts(&bytes));
+    let reading = apart(move || parts(&bytes));
     reading.await.unwrap_or_else(|_| vec![Err("one that cannot be read".to_owned())])
 }
 

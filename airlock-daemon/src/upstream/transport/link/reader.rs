@@ -14,7 +14,7 @@ use crate::mcp::error::code;
 use crate::mcp::message::Incoming;
 use crate::mcp::object::Object;
 use crate::mcp::{jsonrpc, message};
-use crate::runtime::apart::LONG;
+use crate::runtime::apart::{LONG, apart};
 use crate::runtime::pacer::Pacer;
 use crate::runtime::stream::ReadHalf;
 
@@ -177,9 +177,7 @@ impl Reading {
     /// Takes in a long message; says how it counts. It is read by a thread that nobody else waits for.
     async fn long(&self, line: &[u8]) -> Counts {
         let line = line.to_vec();
-        let reading = tokio::task::spawn_blocking(move || {
-            Owned::parse(&line).map_err(|reason| (beginning(&line), reason))
-        });
+        let reading = apart(move || Owned::parse(&line).map_err(|reason| (beginning(&line), reason)));
         match reading.await {
             Ok(Ok(Owned::Answer { id, outcome: Ok(result) })) => {
                 self.answered(id, Reply::Result(long::text(result)))

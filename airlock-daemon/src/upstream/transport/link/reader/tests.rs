@@ -49,7 +49,7 @@ async fn a_long_message_of_any_kind_is_taken_as_a_short_one_is() {
     let change = format!(r#""method":"vendor/x","params":{{"_meta":{{"{META_SUBSCRIPTION}":6}}}}"#);
     assert_eq!(reading.long(padded(&change).as_bytes()).await, Counts::ByLength);
     assert!(matches!(changes.try_recv(), Ok(Reply::Notification(method, _)) if method == "vendor/x"));
-    let params = format!(r#"{{"_meta":{{"{META_SUBSCRIPTION}":6}},"x":"{}"}}"#, "x".repeat(LONG));
+    let params = format!(r#"{{"_meta":{{"{META_SUBSCRIPTION}":6}},"x":"{}"}}"#, "x".repeat(MAX_NOTIFICATION));
     let change = format!(r#"{{"jsonrpc":"2.0","method":"vendor/x","params":{params}}}"#);
     assert_eq!(reading.long(change.as_bytes()).await, Counts::ByLength);
     assert!(changes.try_recv().is_err(), "it is longer than any that is passed on");
