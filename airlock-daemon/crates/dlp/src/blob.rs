@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+use crate::classes::VALUES;
+use crate::vector;
+
 /// The shortest run of base64 that is decoded, in characters.
 const BASE64_RUN: usize = 20;
 
@@ -15,13 +18,19 @@ const STRETCH: usize = 11;
 /// A text that stands encoded within another.
 #[derive(Debug)]
 pub(crate) struct Blob {
-    /// The characters of the run that encode all of `bytes`.
+    /// The characters of the run that encode all of its bytes.
     pub(crate) run: Range<usize>,
     coding: Coding,
-    /// All that the run decodes to.
-    bytes: Vec<u8>,
-    /// The parts of `bytes` that are text.
-    pub(crate) stretches: Vec<Range<usize>>,
+    /// The parts of its bytes that are text.
+    pub(crate) stretches: Vec<Stretch>,
+}
+
+/// A part of decoded bytes that is text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The first of its bytes among those of the blob.
+    pub(crate) start: usize,
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +40,25 @@ enum Coding {
 }
 
 impl Blob {
-    /// The text of a stretch.
-    pub(crate) fn text(&self, stretch: &Range<usize>) -> &str {
-        std::str::from_utf8(&self.bytes[stretch.clone()]).unwrap_or_default()
-    }
-
-    /// Encodes the bytes anew, with ranges of them replaced, in order and without overlap.
-    pub(crate) fn with(&self, edits: &[(Range<usize>, String)]) -> String {
-        let mut bytes = Vec::with_capacity(self.bytes.len());
+    /// Encodes the bytes anew, with ranges of them replaced, in order and without overlap. `text` is what the
+    /// blob was found in.
+    pub(crate) fn with(&self, text: &str, edits: &[(Range<usize>, String)]) -> String {
+        let characters = &text.as_bytes()[self.run.clone()];
+        let before = match self.coding {
+            Coding::Hex { .. } => of_hex(characters),
+            Coding::Base64 { .. } => {
+                let padding = characters.iter().rev().take_while(|&&byte| byte == b'=').count();
+                decode(&characters[..characters.len() - padding])
+            }
+        };
+        let mut bytes = Vec::with_capacity(before.len());
         let mut done = 0;
         for (range, with) in edits {
-            bytes.extend_from_slice(&self.bytes[done..range.start]);
+            bytes.extend_from_slice(&before[done..range.start]);
             bytes.extend_from_slice(with.as_bytes());
             done = range.end;
         }
-        bytes.extend_from_slice(&self.bytes[done..]);
+        bytes.extend_from_slice(&before[done..]);
         match self.coding {
             Coding::Hex { is_upper } => {
                 let digits = if is_upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
@@ -66,74 +79,48 @@ impl Blob {
     }
 }
 
-/// Finds all blobs that hold text.
-pub(crate) fn all(text: &str) -> Vec<Blob> {
+/// Answers whether a run of characters that tokens have may hold text.
+pub(crate) fn may_be(run: &[u8]) -> bool {
+    let mut may_be = run.len() >= HEX_RUN && run.iter().all(u8::is_ascii_hexdigit);
+    if run.len() >= BASE64_RUN && !may_be {
+        vector::groups(run, |_| may_be = true);
+    }
+    may_be
+}
+
+/// Finds all blobs that hold text, in runs of characters that tokens have.
+pub(crate) fn all(text: &str, runs: &[Range<usize>]) -> Vec<Blob> {
     let bytes = text.as_bytes();
     let mut blobs = Vec::new();
-    for run in runs(bytes) {
+    for run in runs.iter().filter(|run| run.len() >= BASE64_RUN) {
         if run.len() >= HEX_RUN && bytes[run.clone()].iter().all(u8::is_ascii_hexdigit) {
             blobs.extend((0..2).filter_map(|phase| hex(bytes, run.start + phase..run.end)));
         }
-        for run in of_one_alphabet(bytes, run) {
-            blobs.extend((0..4).filter_map(|phase| base64_at(bytes, run.start + phase..run.end)));
+        if is_mixed(&bytes[run.clone()]) {
+            of_one_alphabet(bytes, run, |part| base64(bytes, part, &mut blobs));
+        } else {
+            base64(bytes, run.clone(), &mut blobs);
         }
     }
     blobs
 }
 
-/// Finds all runs that may be blobs.
-pub(crate) fn runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let run = next_run(bytes, from)?;
-        from = run.end;
-        Some(run)
-    })
+/// Answers whether a run has characters of both alphabets, such as a path with base64 at its end.
+fn is_mixed(run: &[u8]) -> bool {
+    [STANDARD_ONLY, URL_ONLY].iter().all(|of| memchr::memchr2(of[0], of[1], run).is_some())
 }
 
-/// The step of the search for runs. Every run that is long enough has two neighbouring places of this step.
-const STEP: usize = 8;
-
-const _: () = assert!(BASE64_RUN >= 2 * STEP, "a run has two neighbouring places of the step");
-
-/// Finds the next run of characters of base64 or base64url that is long enough.
-fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
-    let is_of = |byte: u8| VALUES[usize::from(byte)] != NONE;
-    let mut at = from;
-    loop {
-        let block = bytes.get(at..=at + STEP)?;
-        // Words are short: places far apart tell soonest that there is no run.
-        if ![8, 4, 0, 6, 2, 7, 5, 3, 1].iter().all(|&place: &usize| is_of(block[place])) {
-            at += STEP;
-            continue;
-        }
-        let before = bytes[from..at].iter().rev().take_while(|&&byte| is_of(byte)).count();
-        let start = at - before;
-        let end = at + bytes[at..].iter().take_while(|&&byte| is_of(byte)).count();
-        if end - start >= BASE64_RUN {
-            return Some(start..end);
-        }
-        at = end;
-    }
-}
-
-/// Cuts a run that has characters of both alphabets, such as a path with base64 at its end, into runs of one.
-fn of_one_alphabet(bytes: &[u8], run: Range<usize>) -> Vec<Range<usize>> {
-    let has = |marks: [u8; 2]| memchr::memchr2(marks[0], marks[1], &bytes[run.clone()]).is_some();
-    if !(has(STANDARD_ONLY) && has(URL_ONLY)) {
-        return [run].into();
-    }
-    let mut all = Vec::new();
+/// Cuts a run that has characters of both alphabets into runs of one.
+fn of_one_alphabet(bytes: &[u8], run: &Range<usize>, mut found: impl FnMut(Range<usize>)) {
     for foreign in [STANDARD_ONLY, URL_ONLY] {
         let mut start = run.start;
         for part in bytes[run.clone()].split(|byte| foreign.contains(byte)) {
             if part.len() >= BASE64_RUN {
-                all.push(start..start + part.len());
+                found(start..start + part.len());
             }
             start += part.len() + 1;
         }
     }
-    all
 }
 
 /// The characters that only standard base64 has (RFC 4648, section 4).
@@ -142,36 +129,22 @@ const STANDARD_ONLY: [u8; 2] = *b"+/";
 /// The characters that only base64url has (RFC 4648, section 5).
 const URL_ONLY: [u8; 2] = *b"-_";
 
-/// A character that is none of base64's.
-const NONE: u8 = 0xFF;
-
-/// By character: its six bits, in base64 and base64url alike.
-static VALUES: [u8; 256] = {
-    let mut values = [NONE; 256];
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut value = 0;
-    while value < 62 {
-        values[letters[value as usize] as usize] = value;
-        value += 1;
-    }
-    values[b'+' as usize] = 62;
-    values[b'-' as usize] = 62;
-    values[b'/' as usize] = 63;
-    values[b'_' as usize] = 63;
-    values
-};
-
-fn base64_at(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
+/// Finds the blobs of a run, which begin at its first four characters.
+fn base64(bytes: &[u8], run: Range<usize>, blobs: &mut Vec<Blob>) {
     let characters = &bytes[run.clone()];
-    if !may_be_text(characters) {
-        return None;
+    let mut phases: [Phase; 4] = Default::default();
+    vector::groups(characters, |at| phases[at % 4].candidate(characters, at));
+    for (phase, Phase { stretches, .. }) in phases.into_iter().enumerate() {
+        if !stretches.is_empty() {
+            blobs.push(base64_at(bytes, run.start + phase..run.end, stretches));
+        }
     }
+}
+
+/// Says how the run of a blob is encoded.
+fn base64_at(bytes: &[u8], run: Range<usize>, stretches: Vec<Stretch>) -> Blob {
+    let characters = &bytes[run.clone()];
     let is_url = characters.iter().any(|byte| matches!(byte, b'-' | b'_'));
-    let decoded = decode(characters);
-    let stretches = stretches(&decoded);
-    if stretches.is_empty() {
-        return None;
-    }
     let rest = characters.len() % 4;
     let padding = if rest == 0 { 0 } else { 4 - rest };
     let is_padded = padding > 0
@@ -180,25 +153,70 @@ fn base64_at(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
     let run = run.start..run.end - usize::from(rest == 1) + if is_padded { padding } else { 0 };
     // Without a remainder, padding may be needed once parts are replaced: standard base64 has it by habit.
     let is_padded = is_padded || (rest == 0 && !is_url);
-    Some(Blob { run, coding: Coding::Base64 { is_url, is_padded }, bytes: decoded, stretches })
+    Blob { run, coding: Coding::Base64 { is_url, is_padded }, stretches }
 }
 
-/// Answers whether three neighbouring groups of four characters may stand for printable ASCII.
-///
-/// The first byte of a group is below 128 and not a control character if its first character has a value from
-/// 8 to 31; the second and third are below 128 if one bit of the second and of the third character is not
-/// set.
-fn may_be_text(characters: &[u8]) -> bool {
-    let mut good = 0_u8;
-    for group in characters.chunks_exact(4) {
-        let [a, b, c] = [0, 1, 2].map(|place| VALUES[usize::from(group[place])]);
-        let is_good = (8..32).contains(&a) && b & 8 == 0 && c & 2 == 0;
-        good = if is_good { good + 1 } else { 0 };
-        if good == 3 {
-            return true;
+/// The groups of a run that begin at characters of one remainder.
+#[derive(Debug, Default)]
+struct Phase {
+    stretches: Vec<Stretch>,
+    /// The characters of which no more stretch begins.
+    done: usize,
+}
+
+/// Characters that are decoded at once.
+const CHUNK: usize = 256;
+
+impl Phase {
+    /// Three groups that begin at a character may be text: adds the stretch in which they lie.
+    fn candidate(&mut self, characters: &[u8], at: usize) {
+        if at < self.done {
+            return;
+        }
+        let phase = at % 4;
+        let groups = decode(&characters[at..at + 12]);
+        if !groups.iter().all(|&byte| is_printable(byte)) {
+            return;
+        }
+        // Two groups in front may end in printable characters. Text from the start on is one stretch.
+        let near = at.saturating_sub(8).max(self.done).max(phase);
+        let before = decode(&characters[near..at]);
+        let printable = before.iter().rev().take_while(|&&byte| is_printable(byte)).count();
+        let mut bytes = before[before.len() - printable..].to_vec();
+        let mut printable = printable;
+        if self.done == 0 {
+            let whole = decode(&characters[phase..at]);
+            if valid_prefix(&whole) == whole.len() {
+                printable = whole.iter().rev().take_while(|&&byte| is_printable(byte)).count();
+                bytes = whole;
+            }
+        }
+        let start = (at - phase) / 4 * 3 - bytes.len();
+        // Decodes on as long as there is text.
+        let (mut next, mut end) = (at, bytes.len());
+        loop {
+            let chunk = &characters[next..(next + CHUNK).min(characters.len())];
+            bytes.extend(decode(chunk));
+            next += chunk.len();
+            end += valid_prefix(&bytes[end..]);
+            // A character may go on in the next chunk.
+            if next == characters.len() || bytes.len() - end > 3 {
+                break;
+            }
+        }
+        bytes.truncate(end);
+        let ahead = bytes[bytes.len().min(at_of(at, phase) - start)..].iter();
+        printable += ahead.take_while(|&&byte| is_printable(byte)).count();
+        if printable >= STRETCH {
+            self.done = phase + (start + end).div_ceil(3) * 4;
+            self.stretches.extend(String::from_utf8(bytes).ok().map(|text| Stretch { start, text }));
         }
     }
-    false
+}
+
+/// The byte that a group begins with.
+fn at_of(character: usize, phase: usize) -> usize {
+    (character - phase) / 4 * 3
 }
 
 fn decode(characters: &[u8]) -> Vec<u8> {
@@ -220,21 +238,23 @@ fn decode(characters: &[u8]) -> Vec<u8> {
     decoded
 }
 
+fn of_hex(characters: &[u8]) -> Vec<u8> {
+    let value =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
+    characters.chunks_exact(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+}
+
 fn hex(bytes: &[u8], run: Range<usize>) -> Option<Blob> {
     let run = run.start..run.end - run.len() % 2;
     let characters = &bytes[run.clone()];
-    let value =
-        |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
-    let decoded: Vec<u8> =
-        characters.chunks_exact(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect();
-    let stretches = stretches(&decoded);
+    let decoded = of_hex(characters);
+    let of = |range: Range<usize>| Stretch {
+        start: range.start,
+        text: std::str::from_utf8(&decoded[range]).unwrap_or_default().to_owned(),
+    };
+    let stretches: Vec<_> = stretches(&decoded).into_iter().map(of).collect();
     let is_upper = characters.iter().any(u8::is_ascii_uppercase);
-    (!stretches.is_empty()).then_some(Blob {
-        run,
-        coding: Coding::Hex { is_upper },
-        bytes: decoded,
-        stretches,
-    })
+    (!stretches.is_empty()).then_some(Blob { run, coding: Coding::Hex { is_upper }, stretches })
 }
 
 /// Finds the parts of decoded bytes that are text: long runs of printable ASCII, with the valid UTF-8 around

@@ -7,6 +7,7 @@ use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
 
 use crate::check::{Check, Regions};
+use crate::screen::Screen;
 use crate::trigger::{self, Trigger};
 
 /// A detector as a pack writes it, before its pattern is compiled.
@@ -27,6 +28,17 @@ pub struct Spec {
     pub checks: Vec<Check>,
     /// A word that must stand near a match.
     pub context: Option<Context>,
+}
+
+impl Spec {
+    /// The pattern, with what must stand around a match.
+    fn whole(&self) -> String {
+        if self.word {
+            format!(r"(?-u:\b{{start-half}})(?:{})(?-u:\b{{end-half}})", self.pattern)
+        } else {
+            self.pattern.clone()
+        }
+    }
 }
 
 /// The words of which one must stand near a match.
@@ -71,10 +83,26 @@ pub enum DetectorError {
          four digits, or an @, or name `context` words"
     )]
     NoTrigger,
+    /// A text makes it read the same bytes over and over.
+    #[error(
+        "it reads a text that goes on like {text:?} {times} times over, and may {limit} times; let its \
+         repetitions have smaller bounds, or let every match begin with a literal"
+    )]
+    Slow {
+        /// The first bytes of the text.
+        text: String,
+        /// How often it is read.
+        times: usize,
+        /// How often a text may be read.
+        limit: usize,
+    },
 }
 
 /// The compiled size that a pattern may have, in bytes.
 const PATTERN_SIZE: usize = 4 << 20;
+
+/// The size from which a pattern runs behind a screen only, in bytes.
+const LARGE: usize = 128 << 10;
 
 /// The shortest match that is looked for in pieces, in bytes.
 pub(crate) const SOLID: usize = 16;
@@ -88,34 +116,33 @@ struct Compiled {
     regex: Regex,
     /// The number of the group `secret`.
     secret: Option<usize>,
+    /// Patterns that are large have one.
+    screen: Option<Screen>,
 }
 
 impl Compiled {
     fn new(spec: &Spec) -> Result<Self, DetectorError> {
-        let pattern = if spec.word {
-            format!(r"(?-u:\b{{start-half}})(?:{})(?-u:\b{{end-half}})", spec.pattern)
-        } else {
-            spec.pattern.clone()
-        };
+        let pattern = spec.whole();
         let has_group = spec.pattern.contains("(?P<secret>") || spec.pattern.contains("(?<secret>");
         let config = Regex::config()
             .nfa_size_limit(Some(PATTERN_SIZE))
             .onepass(has_group)
             .onepass_size_limit(Some(1 << 18))
-            .hybrid_cache_capacity(1 << 20);
+            .hybrid_cache_capacity(4 << 20);
         let regex =
             Regex::builder().configure(config).build(&pattern).map_err(|error| match error.size_limit() {
                 Some(limit) => DetectorError::TooLarge { limit },
                 None => DetectorError::Syntax(error.to_string()),
             })?;
         let secret = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret");
-        Ok(Self { regex, secret })
+        let screen = if regex.memory_usage() > LARGE { Screen::new(&spec.pattern) } else { None };
+        Ok(Self { regex, secret, screen })
     }
 }
 
 impl Detector {
     /// Compiles the pattern, and derives where to look for it.
-    pub fn new(spec: Spec) -> Result<Self, DetectorError> {
+    pub(crate) fn compiled_now(spec: Spec) -> Result<Self, DetectorError> {
         let mut detector = Self::trusted(spec)?;
         detector.compiled = Arc::new(Compiled::new(&detector.spec)?.into());
         Ok(detector)
@@ -159,6 +186,11 @@ impl Detector {
         &self.spec
     }
 
+    /// The pattern, with what must stand around a match.
+    pub(crate) fn pattern(&self) -> String {
+        self.spec.whole()
+    }
+
     pub(crate) fn trigger(&self) -> &Trigger {
         &self.trigger
     }
@@ -175,11 +207,25 @@ impl Detector {
 
     /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and
     /// says where to search on. An anchored search looks at the window's start only.
-    pub(crate) fn find(&self, text: &str, mut window: Range<usize>, anchored: bool) -> Option<Found> {
+    pub(crate) fn find(
+        &self,
+        text: &str,
+        mut window: Range<usize>,
+        anchored: bool,
+        read: &mut usize,
+    ) -> Option<Found> {
+        let compiled = self.compiled();
+        let anchor = if anchored { Anchored::Yes } else { Anchored::No };
+        if let Some(screen) = &compiled.screen
+            && !screen.may_match(text, window.clone(), anchor)
+        {
+            return None;
+        }
         loop {
-            let input = Input::new(text).range(window.clone());
-            let input = if anchored { input.anchored(Anchored::Yes) } else { input };
-            let found = self.compiled().regex.find(input)?;
+            let input = Input::new(text).range(window.clone()).anchored(anchor);
+            let found = compiled.regex.find(input);
+            *read += found.map_or(window.end, |found| found.end()) - window.start;
+            let found = found?;
             let (start, end) = (found.start(), found.end());
             if end == window.end && end < text.len() {
                 // A match up to the border of its window may go on behind it.
@@ -203,9 +249,9 @@ impl Detector {
     /// against.
     pub(crate) fn find_all(&self, text: &str) -> Vec<Range<usize>> {
         let mut all = Vec::new();
-        let mut from = 0;
+        let (mut from, mut read) = (0, 0);
         while from < text.len()
-            && let Some(found) = self.find(text, from..text.len(), false)
+            && let Some(found) = self.find(text, from..text.len(), false, &mut read)
         {
             all.push(found.secret);
             from = found.next;
@@ -215,7 +261,7 @@ impl Detector {
 
     /// Judges a match by checks and context, and says which part of it is the secret.
     fn accepts(&self, text: &str, matched: Range<usize>) -> Option<Range<usize>> {
-        let Compiled { regex, secret } = self.compiled();
+        let Compiled { regex, secret, .. } = self.compiled();
         let secret = match *secret {
             None => matched.clone(),
             Some(group) => {

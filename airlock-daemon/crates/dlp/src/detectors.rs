@@ -1,95 +1,118 @@
-//! All detectors together: one gate, and each pattern only where its trigger stands.
+//! All detectors together: one sieve, and each pattern only where its trigger stands.
 
-use std::cmp::Reverse;
 use std::ops::Range;
 
+use crate::ats::Ats;
 use crate::blob;
 use crate::detector::Detector;
-use crate::gate::{self, Gate};
+use crate::follow::Follow;
+use crate::hit::Hit;
 use crate::marks::Marks;
-use crate::trigger::Trigger;
-use crate::view;
+use crate::net::{Need, Net, User};
+use crate::numbers::{Number, Numbers};
+use crate::shape::Bytes;
+use crate::sieve::{self, GAP, Wanted};
+use crate::told::{Seen, Told};
+use crate::trigger::{Digits, NEAR, Near, Trigger};
+use crate::windows::{Around, Windows, widened};
 
 /// The detectors of all packs that are switched on.
 #[derive(Debug)]
 pub struct Detectors {
     all: Vec<Detector>,
-    gate: Gate,
-    /// By literal: the detectors that it is a trigger of.
-    users: Vec<Vec<User>>,
-    /// Detectors that an `@` is the trigger of, with how far back a match may begin.
-    at: Vec<(usize, usize)>,
-    /// Detectors that digits are the trigger of, with how many.
-    digits: Vec<(usize, usize)>,
-    least_digits: usize,
+    /// Literals that are looked for everywhere.
+    everywhere: Net,
+    /// Literals that are looked for near runs of the characters that tokens have.
+    near_runs: Net,
+    /// Words that are looked for near such runs and near digits.
+    words: Net,
+    words_near_runs: Around,
+    words_near_digits: Around,
+    ats: Ats,
+    numbers: Numbers,
+    /// The sieve of texts, and that of JSON, in which some bytes are spelled by two.
+    wanted: [Wanted; 2],
 }
 
-/// A detector that a literal is a trigger of.
-#[derive(Debug)]
-struct User {
-    detector: usize,
-    /// How far in front of the literal a match may begin, in bytes.
-    back: usize,
-    /// How far behind the literal's start a match may begin, in bytes.
-    ahead: usize,
-}
-
-/// A place where a detector has found something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hit {
-    /// The place of the detector in [`Detectors::all`].
-    pub detector: usize,
-    /// The part that is to be taken out, in bytes.
-    pub range: Range<usize>,
-}
-
-impl Hit {
-    /// By place; of those that begin together, the longest first.
-    fn order(&self) -> (usize, Reverse<usize>, usize) {
-        (self.range.start, Reverse(self.range.end), self.detector)
-    }
+/// All that a look at a text finds.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// In order of place.
+    pub(crate) hits: Vec<Hit>,
+    /// The runs of characters that tokens have.
+    pub(crate) runs: Vec<Range<usize>>,
+    /// The bytes that patterns have read, each as often as it was.
+    pub(crate) read: usize,
 }
 
 impl Detectors {
     /// Makes one gate for all of them.
     pub fn new(all: Vec<Detector>) -> Self {
-        let mut literals: Vec<(Box<[u8]>, User)> = Vec::new();
-        let (mut at, mut digits) = (Vec::new(), Vec::new());
+        let (mut everywhere, mut near_runs, mut words) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ats, mut numbers) = (Vec::new(), Vec::new());
+        let (mut words_near_runs, mut words_near_digits) = (Around::default(), Around::default());
+        let mut breaks = Bytes::new([true; 256]);
+        let mut may_go_on = |digits: &Digits| {
+            breaks.iter_mut().zip(digits.between.iter()).for_each(|(is_break, is_in)| *is_break &= !is_in);
+        };
         for (detector, of) in all.iter().enumerate() {
+            let reach = of.reach();
             match of.trigger() {
                 Trigger::Literals(own) => {
-                    let entry = |literal: &crate::trigger::Literal| {
-                        (literal.folded.clone(), User { detector, back: literal.back, ahead: 0 })
-                    };
-                    literals.extend(own.iter().map(entry));
+                    for literal in own {
+                        let (back, follow) = (literal.back, literal.follow.clone());
+                        let user = User { detector, back, ahead: 0, need: Need::Nothing, follow };
+                        let net = if literal.is_near_run { &mut near_runs } else { &mut everywhere };
+                        net.push((literal.folded.clone(), user));
+                    }
                 }
-                Trigger::Words(words) => {
+                Trigger::Words { words: own, near } => {
                     let (before, after) =
                         of.spec().context.as_ref().map_or((0, 0), |context| (context.before, context.after));
-                    let back = after + of.reach();
-                    literals.extend(
-                        words
-                            .iter()
-                            .map(|word| (word.clone(), User { detector, back, ahead: before + word.len() })),
-                    );
+                    let (net, need) = match near {
+                        Near::Anything => (&mut everywhere, Need::Nothing),
+                        Near::Digits(digits) => {
+                            may_go_on(digits);
+                            words_near_digits.add(digits.least, reach, before, after);
+                            (&mut words, Need::Digits(digits.least))
+                        }
+                        Near::Run(least) => {
+                            words_near_runs.add(*least, reach, before, after);
+                            (&mut words, Need::Run(*least))
+                        }
+                    };
+                    net.extend(own.iter().map(|word| {
+                        let (back, ahead) = (after + reach, before + word.len());
+                        (word.clone(), User { detector, back, ahead, need, follow: Follow::ANYTHING })
+                    }));
                 }
-                Trigger::At { back } => at.push((detector, *back)),
-                Trigger::Digits { least } => digits.push((detector, *least)),
+                Trigger::At(at) => ats.push((detector, at.clone())),
+                Trigger::Digits(digits) => {
+                    may_go_on(digits);
+                    numbers.push(Number { detector, least: digits.least, reach });
+                }
             }
         }
-        literals.sort_by(|a, b| a.0.cmp(&b.0));
-        let (mut names, mut users): (Vec<Box<[u8]>>, Vec<Vec<User>>) = (Vec::new(), Vec::new());
-        for (literal, user) in literals {
-            if names.last() != Some(&literal) {
-                names.push(literal);
-                users.push(Vec::new());
-            }
-            if let Some(of) = users.last_mut() {
-                of.push(user);
-            }
+        let numbers = Numbers::new(numbers);
+        let digits = numbers.least().min(words_near_digits.least);
+        let in_text = Wanted { digits, gap: GAP, breaks, at: !ats.is_empty(), odd: false };
+        let mut in_json = Wanted { gap: 2 * GAP, odd: true, ..in_text.clone() };
+        let has_escapes =
+            (0..=b' ').chain(*b"\"\\").any(|byte| byte != b' ' && !in_text.breaks[usize::from(byte)]);
+        if has_escapes {
+            b"\\nrtbf\"".iter().for_each(|byte| in_json.breaks[usize::from(*byte)] = false);
         }
-        let least_digits = digits.iter().map(|(_, least)| *least).min().unwrap_or(usize::MAX);
-        Self { all, gate: Gate::new(names), users, at, digits, least_digits }
+        Self {
+            everywhere: Net::new(everywhere),
+            near_runs: Net::new(near_runs),
+            words: Net::new(words),
+            words_near_runs,
+            words_near_digits,
+            ats: Ats::new(ats),
+            numbers,
+            wanted: [in_text, in_json],
+            all,
+        }
     }
 
     /// All of them, in the order of their packs.
@@ -99,86 +122,172 @@ impl Detectors {
 
     /// Finds everything in a text as it stands, without decoding anything, in order of place.
     pub fn scan(&self, text: &str, is_on: impl Fn(usize) -> bool) -> Vec<Hit> {
-        let mut windows = Windows::default();
-        let mut hits = Vec::new();
-        self.gate.literals(text.as_bytes(), |literal, at| {
-            for user in self.users[literal as usize].iter().filter(|user| is_on(user.detector)) {
-                if user.back == 0 && user.ahead == 0 {
-                    self.anchored(text, at, user.detector, &mut hits);
-                } else {
-                    windows.add(
-                        user.detector,
-                        at.saturating_sub(user.back),
-                        at + user.ahead + self.all[user.detector].reach(),
-                    );
-                }
+        self.look(text, is_on).hits
+    }
+
+    /// As [`Self::scan`], and tells of the runs in which other texts may stand encoded.
+    pub(crate) fn look(&self, text: &str, is_on: impl Fn(usize) -> bool) -> Look {
+        let bytes = text.as_bytes();
+        let mut seen =
+            Seen { ats: &self.ats, text: bytes, runs: Vec::new(), clusters: Vec::new(), found: Vec::new() };
+        sieve::sieve(bytes, &self.wanted[0], &mut seen);
+        let Seen { runs, clusters, found: ats, .. } = seen;
+        let mut found = Found {
+            detectors: self,
+            text,
+            windows: Windows::default(),
+            hits: Vec::new(),
+            read: 0,
+            tries: Vec::new(),
+        };
+        self.everywhere.find(bytes, 0..bytes.len(), |user, at| {
+            if is_on(user.detector) {
+                found.literal(user, at);
             }
         });
-        if !self.at.is_empty() {
-            for at in gate::ats(text.as_bytes()) {
-                for &(detector, back) in self.at.iter().filter(|(detector, _)| is_on(*detector)) {
-                    windows.add(detector, at.saturating_sub(back), at + self.all[detector].reach());
-                }
-            }
-        }
-        if !self.digits.is_empty() {
-            gate::digit_clusters(text.as_bytes(), self.least_digits, |cluster, count| {
-                for &(detector, least) in self.digits.iter().filter(|(detector, _)| is_on(*detector)) {
-                    if count >= least {
-                        let reach = self.all[detector].reach();
-                        windows.add(detector, cluster.start.saturating_sub(reach), cluster.end + reach);
-                    }
+        let longest = self.near_runs.longest();
+        widened(runs.iter().cloned(), NEAR, NEAR + longest, bytes.len(), |part| {
+            self.near_runs.find(bytes, part, |user, at| {
+                if is_on(user.detector) {
+                    found.literal(user, at);
                 }
             });
+        });
+        self.look_for_words(bytes, &runs, &clusters, 1, |user, at| {
+            if is_on(user.detector) {
+                found.literal(user, at);
+            }
+        });
+        for at in ats {
+            for (detector, of) in self.ats.all.iter().filter(|(detector, _)| is_on(*detector)) {
+                found.windows.add(*detector, at.saturating_sub(of.back), at + self.all[*detector].reach());
+            }
         }
-        windows.run(text, &self.all, &mut hits);
-        hits.sort_by_key(Hit::order);
-        hits.dedup();
-        hits
+        self.numbers.parts(&clusters, text, |part, digits| {
+            self.numbers.find(&self.all, text, part.clone(), digits, |number| {
+                if is_on(number.detector) {
+                    found.windows.add(number.detector, part.start, part.end);
+                }
+            });
+        });
+        let Found { windows, mut hits, mut read, .. } = found;
+        windows.run(text, &self.all, &mut hits, &mut read);
+        if hits.len() > 1 {
+            hits.sort_by_key(Hit::order);
+            hits.dedup();
+        }
+        Look { hits, runs, read }
+    }
+
+    /// Tells of words near the runs and the digits that their detectors need, in a text of which so many
+    /// bytes may stand for one.
+    fn look_for_words(
+        &self,
+        text: &[u8],
+        runs: &[Range<usize>],
+        clusters: &[(Range<usize>, usize)],
+        bytes: usize,
+        mut found: impl FnMut(&User, usize),
+    ) {
+        let digits = &self.words_near_digits;
+        let mut near: Vec<Range<usize>> = Vec::new();
+        near.extend(
+            clusters.iter().filter(|(_, count)| *count >= digits.least).map(|(of, _)| digits.part(of, bytes)),
+        );
+        let long = &self.words_near_runs;
+        near.extend(runs.iter().filter(|run| run.len() >= long.least).map(|of| long.part(of, bytes)));
+        near.sort_unstable_by_key(|part| part.start);
+        widened(near.into_iter(), 0, 0, text.len(), |part| {
+            self.words.find(text, part, |user, at| {
+                let (start, end) = self.window(user, at);
+                let is_there = match user.need {
+                    _ if bytes > 1 => true,
+                    Need::Nothing => true,
+                    Need::Digits(least) => {
+                        let first = clusters.partition_point(|(cluster, _)| cluster.end <= start);
+                        let mut near =
+                            clusters[first..].iter().take_while(|(cluster, _)| cluster.start < end);
+                        near.any(|(_, count)| *count >= least)
+                    }
+                    Need::Run(least) => {
+                        let first = runs.partition_point(|run| run.end <= start);
+                        runs[first..].iter().take_while(|run| run.start < end).any(|run| run.len() >= least)
+                    }
+                };
+                if is_there {
+                    found(user, at);
+                }
+            });
+        });
+    }
+
+    /// The part of a text in which a match lies that has a literal of its own, or stands near a word.
+    fn window(&self, user: &User, at: usize) -> (usize, usize) {
+        (at.saturating_sub(user.back), at + user.ahead + self.all[user.detector].reach())
     }
 
     /// Marks the blocks of a JSON text in which anything can be found, in any spelling. A string without a
     /// mark has nothing, unless it continues another or its name makes it a finding.
-    pub(crate) fn marks(&self, json: &str) -> Marks {
+    pub(crate) fn marks(&self, json: &str) -> Marked {
         let bytes = json.as_bytes();
-        let mut marks = Marks::new(bytes.len());
-        self.gate.literals(bytes, |_, at| marks.set(at));
-        if !self.at.is_empty() {
-            gate::ats(bytes).for_each(|at| marks.set(at));
+        let marks = Marks::new(bytes.len());
+        let mut told = Told { ats: &self.ats, json: bytes, marks, runs: Vec::new(), clusters: Vec::new() };
+        sieve::sieve(bytes, &self.wanted[1], &mut told);
+        let Told { mut marks, mut runs, mut clusters, .. } = told;
+        self.everywhere.find_in_json(bytes, |at| marks.set(at));
+        let mut shapes = Marks::new(if runs.is_empty() && clusters.is_empty() { 0 } else { bytes.len() });
+        for run in &runs {
+            shapes.set_all(run);
+            if blob::may_be(&bytes[run.clone()]) {
+                marks.set_all(run);
+            }
         }
-        if !self.digits.is_empty() {
-            gate::digit_clusters(bytes, self.least_digits, |cluster, _| marks.set_all(&cluster));
+        for (cluster, _) in &clusters {
+            shapes.set_all(cluster);
         }
-        blob::runs(bytes).for_each(|run| marks.set_all(&run));
-        view::specials(bytes, |at| marks.set(at));
-        marks
+        runs.retain(|run| !marks.touch(run));
+        clusters.retain(|(cluster, _)| !marks.touch(cluster));
+        if !runs.is_empty() || !clusters.is_empty() {
+            self.mark_shapes(json, &runs, &clusters, &mut marks);
+        }
+        Marked { marks, shapes }
     }
 
-    /// Answers whether a text has a literal of any detector.
+    /// Marks the runs and the digits of a JSON text that have a literal or a word near them, or that may be a
+    /// finding by themselves.
+    fn mark_shapes(
+        &self,
+        json: &str,
+        runs: &[Range<usize>],
+        clusters: &[(Range<usize>, usize)],
+        marks: &mut Marks,
+    ) {
+        let bytes = json.as_bytes();
+        // An escape of two bytes may stand for one.
+        let (before, after) = (2 * NEAR, 2 * NEAR + self.near_runs.longest());
+        widened(runs.iter().cloned(), before, after, bytes.len(), |part| {
+            self.near_runs.find(bytes, part, |_, at| marks.set(at));
+        });
+        self.look_for_words(bytes, runs, clusters, 2, |_, at| marks.set(at));
+        self.numbers.parts(clusters, json, |part, digits| {
+            let mut may_be = memchr::memchr(b'\\', &bytes[part.clone()]).is_some();
+            if !may_be {
+                self.numbers.find(&self.all, json, part.clone(), digits, |_| may_be = true);
+            }
+            if may_be {
+                marks.set_all(&part);
+            }
+        });
+    }
+
+    /// Answers whether a text has a literal by which a detector finds something of any shape.
     pub(crate) fn has_literal(&self, text: &str) -> bool {
-        let mut has = false;
-        self.gate.literals(text.as_bytes(), |_, _| has = true);
-        has
+        self.everywhere.has(text.as_bytes())
     }
 
-    fn anchored(&self, text: &str, at: usize, detector: usize, hits: &mut Vec<Hit>) {
-        if !text.is_char_boundary(at) {
-            return;
-        }
-        let of = &self.all[detector];
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let bytes = text.as_bytes();
-        if of.spec().word && at > 0 && is_word(bytes[at - 1]) && is_word(bytes[at]) {
-            return;
-        }
-        let is_known = |hit: &&Hit| hit.detector == detector && hit.range.contains(&at);
-        if hits.iter().rev().take(8).find(is_known).is_some() {
-            return;
-        }
-        let end = text.floor_char_boundary(at.saturating_add(of.reach()).saturating_add(1).min(text.len()));
-        if let Some(found) = of.find(text, at..end, true) {
-            hits.push(Hit { detector, range: found.secret });
-        }
+    /// Answers whether a text has a word near which digits or runs are findings.
+    pub(crate) fn has_word(&self, text: &str) -> bool {
+        self.words.has(text.as_bytes()) || self.near_runs.has(text.as_bytes())
     }
 
     /// Finds everything by running each pattern over the whole text: what [`Self::scan`] is held against.
@@ -193,39 +302,67 @@ impl Detectors {
     }
 }
 
-/// The windows in which patterns run, merged where they touch, so that no detector reads a byte twice.
-#[derive(Default)]
-struct Windows(Vec<(usize, Range<usize>)>);
+/// The blocks of a JSON text that are to be looked at.
+#[derive(Debug)]
+pub(crate) struct Marked {
+    /// Anything can be found there.
+    pub(crate) marks: Marks,
+    /// A value there is a finding beside a name that makes it one.
+    pub(crate) shapes: Marks,
+}
 
-impl Windows {
-    fn add(&mut self, detector: usize, start: usize, end: usize) {
-        let recent = self.0.iter_mut().rev().take(16).find(|(of, _)| *of == detector);
-        if let Some((_, last)) = recent
-            && start <= last.end
-            && last.start <= start
-        {
-            last.end = last.end.max(end);
-            return;
+/// The findings in a text, so far.
+struct Found<'a> {
+    detectors: &'a Detectors,
+    text: &'a str,
+    windows: Windows,
+    hits: Vec<Hit>,
+    read: usize,
+    /// By detector: how often it was tried at a literal.
+    tries: Vec<(usize, usize)>,
+}
+
+/// A detector is tried at so many literals by themselves. Where there are more, one pass over all that lies
+/// behind them costs less: each try may read far.
+const TRIES: usize = 16;
+
+impl Found<'_> {
+    fn literal(&mut self, user: &User, at: usize) {
+        if user.back == 0 && user.ahead == 0 && self.is_tried_once_more(user.detector) {
+            self.anchored(at, user.detector);
+        } else {
+            let (start, end) = self.detectors.window(user, at);
+            self.windows.add(user.detector, start, end);
         }
-        self.0.push((detector, start..end));
     }
 
-    fn run(mut self, text: &str, all: &[Detector], hits: &mut Vec<Hit>) {
-        self.0.sort_unstable_by_key(|(detector, window)| (*detector, window.start));
-        let mut rest = self.0.into_iter().peekable();
-        while let Some((detector, mut window)) = rest.next() {
-            while let Some((_, next)) = rest.next_if(|(of, next)| *of == detector && next.start <= window.end)
-            {
-                window.end = window.end.max(next.end);
-            }
-            let mut start = text.floor_char_boundary(window.start);
-            let end = text.ceil_char_boundary(window.end.min(text.len()));
-            while start < end
-                && let Some(found) = all[detector].find(text, start..end, false)
-            {
-                start = found.next;
-                hits.push(Hit { detector, range: found.secret });
-            }
+    fn is_tried_once_more(&mut self, detector: usize) -> bool {
+        if let Some((_, count)) = self.tries.iter_mut().find(|(of, _)| *of == detector) {
+            *count += 1;
+            return *count <= TRIES;
+        }
+        self.tries.push((detector, 1));
+        true
+    }
+
+    fn anchored(&mut self, at: usize, detector: usize) {
+        let Self { detectors, text, hits, read, .. } = self;
+        if !text.is_char_boundary(at) {
+            return;
+        }
+        let of = &detectors.all[detector];
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let bytes = text.as_bytes();
+        if of.spec().word && at > 0 && is_word(bytes[at - 1]) && is_word(bytes[at]) {
+            return;
+        }
+        let is_known = |hit: &&Hit| hit.detector == detector && hit.range.contains(&at);
+        if hits.iter().rev().take(8).find(is_known).is_some() {
+            return;
+        }
+        let end = text.floor_char_boundary(at.saturating_add(of.reach()).saturating_add(1).min(text.len()));
+        if let Some(found) = of.find(text, at..end, true, read) {
+            hits.push(Hit { detector, range: found.secret });
         }
     }
 }

@@ -1,15 +1,12 @@
-//! The gate: one pass over a text that finds where any trigger of any detector stands.
+//! The gate: one pass over a text that finds where any of many literals stands.
 //!
 //! Literals are found by their trigrams: a table of bits says whether a trigram begins or continues any
 //! literal. Each literal is entered with two neighbouring trigrams, so that the pass looks at every second
 //! position only.
 
-use std::ops::Range;
-
-use memchr::memchr_iter;
-
 #[cfg(test)]
 use crate::trigger;
+use crate::vector::{FINGER, Fingers};
 
 /// The bits of the table of trigrams, as a power of two: 32 KiB, which stay in the nearest cache.
 const BITS: u32 = 18;
@@ -17,14 +14,17 @@ const BITS: u32 = 18;
 /// Bit 5 of three bytes: letters become lower case.
 const FOLD: u32 = 0x0020_2020;
 
-/// Digits that stand at most so far apart belong to one cluster, in bytes.
-const GAP: usize = 8;
-
 /// The length of the shortest literals, in bytes.
 const SHORT: usize = 3;
 
 /// The bits of the table of the trigrams of the shortest, as a power of two.
 const SHORT_BITS: u32 = 13;
+
+/// The beginnings of literals that vectors tell apart well enough.
+const FINGERS: usize = 256;
+
+/// Texts as short as this are passed over byte by byte.
+const BLOCK: usize = 32;
 
 /// Literals, and the pass that finds them.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Gate {
     /// Where the entries of a hash of twelve bits begin.
     buckets: Box<[u32]>,
     literals: Vec<Box<[u8]>>,
+    /// The first bytes of literals, unless there are so many that vectors tell too little of them.
+    fingers: Option<Fingers>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,11 +78,27 @@ impl Gate {
         for bucket in 1..buckets.len() {
             buckets[bucket] += buckets[bucket - 1];
         }
-        Self { bits, short, entries, buckets, literals }
+        let mut firsts: Vec<_> =
+            literals.iter().map(|literal| &literal[..literal.len().min(FINGER)]).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        let fingers = (firsts.len() <= FINGERS).then(|| Fingers::new(&literals));
+        Self { bits, short, entries, buckets, literals, fingers }
+    }
+
+    /// The length of a literal, in bytes.
+    pub(crate) fn length(&self, literal: u32) -> usize {
+        self.literals[literal as usize].len()
     }
 
     /// Tells of each literal in a text, with the place where it begins.
     pub(crate) fn literals(&self, text: &[u8], mut found: impl FnMut(u32, usize)) {
+        if let Some(fingers) = &self.fingers
+            && text.len() >= BLOCK
+            && fingers.find(text, |at| self.finger(text, at, &mut found))
+        {
+            return;
+        }
         let mut at = 0;
         while let Some(&[a, b, c, d]) = text.get(at..at + 4) {
             let word = u32::from_le_bytes([a, b, c, d]);
@@ -98,6 +116,21 @@ impl Gate {
         // Three bytes may be left that no word of four has shown.
         if let &[a, b, c] = text.get(at..).unwrap_or_default() {
             self.candidates(text, at, u32::from_le_bytes([a, b, c, 0]) | FOLD, &mut found);
+        }
+    }
+
+    /// Looks for literals that begin at a place.
+    #[inline]
+    fn finger(&self, text: &[u8], at: usize, found: &mut impl FnMut(u32, usize)) {
+        let Some(&[a, b, c]) = text.get(at..at + SHORT) else { return };
+        let trigram = u32::from_le_bytes([a, b, c, 0]) | FOLD;
+        let bit = bit_of(trigram, BITS);
+        if self.bits[bit / 64] & (1 << (bit % 64)) != 0 {
+            self.candidates(text, at, trigram, &mut |literal, start| {
+                if start == at {
+                    found(literal, start);
+                }
+            });
         }
     }
 
@@ -143,72 +176,6 @@ fn bucket_of(trigram: u32) -> u32 {
     trigram.wrapping_mul(0x85EB_CA6B) >> (32 - BUCKET_BITS)
 }
 
-/// Tells of each `@`.
-pub(crate) fn ats(text: &[u8]) -> impl Iterator<Item = usize> {
-    memchr_iter(b'@', text)
-}
-
-/// Finds clusters of digits, each as the range from its first to its last digit and with their number. Only
-/// clusters that have a run of two digits are found.
-pub(crate) fn digit_clusters(text: &[u8], least: usize, mut found: impl FnMut(Range<usize>, usize)) {
-    let mut at = 0;
-    while let Some(start) = next_digits(text, at) {
-        let (mut end, mut count, mut seek) = (start, 0, start);
-        while seek < text.len() && seek <= end + GAP && !is_border(text[seek]) {
-            if text[seek].is_ascii_digit() {
-                end = seek;
-                count += 1;
-            }
-            seek += 1;
-        }
-        if count >= least {
-            found(start..end + 1, count);
-        }
-        at = seek.max(end + 1);
-    }
-}
-
-/// No finding goes on across the border of a string, an object or an array.
-fn is_border(byte: u8) -> bool {
-    matches!(byte, b'"' | b'[' | b']' | b'{' | b'}')
-}
-
-/// Bytes that are looked at together: the loop over them has no branch, so that it runs on vectors.
-const BLOCK: usize = 64;
-
-/// Finds the next run of two digits, with the single digits that stand in front of it in the cluster.
-fn next_digits(text: &[u8], from: usize) -> Option<usize> {
-    let is_pair = |at: usize| text[at].is_ascii_digit() && text.get(at + 1).is_some_and(u8::is_ascii_digit);
-    let mut at = from;
-    while at < text.len() {
-        if let Some(block) = text.get(at..at + BLOCK + 1) {
-            let (these, next) = (&block[..BLOCK], &block[1..]);
-            let mut any = 0_u8;
-            for (a, b) in these.iter().zip(next) {
-                any |= u8::from(a.wrapping_sub(b'0') < 10) & u8::from(b.wrapping_sub(b'0') < 10);
-            }
-            if any == 0 {
-                at += BLOCK;
-                continue;
-            }
-        }
-        let end = (at + BLOCK).min(text.len());
-        if let Some(pair) = (at..end).find(|&at| is_pair(at)) {
-            let mut start = pair;
-            let mut seek = pair;
-            while seek > from && seek + GAP > start && !is_border(text[seek - 1]) {
-                seek -= 1;
-                if text[seek].is_ascii_digit() {
-                    start = seek;
-                }
-            }
-            return Some(start);
-        }
-        at = end;
-    }
-    None
-}
-
 /// The folded form in which literals are given.
 #[cfg(test)]
 pub(crate) fn folded(word: &str) -> Box<[u8]> {
@@ -241,25 +208,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn digits_in_groups_are_one_cluster() {
-        let clusters = |text: &str, least| {
-            let mut all = Vec::new();
-            digit_clusters(text.as_bytes(), least, |range, count| all.push((range, count)));
-            all
-        };
-        assert_eq!(clusters("pay 4111 1111 1111 1111 now", 12), [(4..23, 16)]);
-        assert_eq!(clusters("1 2 3", 1), []);
-        assert_eq!(clusters("a 1-23-4 and then, far away, 567", 3), [(2..8, 4), (29..32, 3)]);
-        let far = format!("{}12345678", "x".repeat(1_000));
-        assert_eq!(clusters(&far, 8), [(1_000..1_008, 8)]);
-    }
-
     proptest! {
         #[test]
         fn the_gate_finds_what_a_plain_search_finds(
             words in proptest::collection::vec("[a-c]{3,5}", 1..4),
-            text in "[a-cA-C]{0,40}",
+            text in "[a-cA-C]{0,200}",
         ) {
             let gate = Gate::new(words.iter().map(|word| folded(word)).collect());
             let lower = text.to_ascii_lowercase();

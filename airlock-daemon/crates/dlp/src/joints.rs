@@ -22,28 +22,47 @@ pub(crate) struct Joint {
     length: usize,
 }
 
-impl Joint {
-    /// Adds the next string of the sequence, and looks through what cannot go on behind it.
-    pub(crate) fn add(
-        &mut self,
-        json: &str,
-        inner: &Range<usize>,
-        rewriter: &mut Rewriter<'_>,
-        edits: &mut Vec<Edit>,
-    ) -> Result<(), TooMuch> {
+/// The ends of a string that can be parts of a secret.
+#[derive(Debug)]
+pub(crate) enum Ends {
+    /// All of it is one part.
+    Whole(Range<usize>),
+    /// The part up to the first space, and the part behind the last.
+    Parts(Range<usize>, Range<usize>),
+}
+
+impl Ends {
+    pub(crate) fn of(json: &str, inner: &Range<usize>) -> Self {
         let bytes = &json.as_bytes()[inner.clone()];
         let near = &bytes[..bytes.len().min(SIDE)];
         let head = near.iter().position(|&byte| is_break(byte)).unwrap_or(near.len());
         if head == bytes.len() {
-            self.push(inner.clone());
-            return Ok(());
+            return Self::Whole(inner.clone());
         }
         let head = json.floor_char_boundary(inner.start + head);
-        self.push(inner.start..head);
-        self.end(json, rewriter, edits)?;
         let far = &bytes[bytes.len().saturating_sub(SIDE)..];
         let tail = far.iter().rev().position(|&byte| is_break(byte)).unwrap_or(far.len());
-        self.push(json.ceil_char_boundary(inner.end - tail)..inner.end);
+        Self::Parts(inner.start..head, json.ceil_char_boundary(inner.end - tail)..inner.end)
+    }
+}
+
+impl Joint {
+    /// Adds the ends of the next string of the sequence, and looks through what cannot go on behind it.
+    pub(crate) fn add(
+        &mut self,
+        json: &str,
+        ends: &Ends,
+        rewriter: &mut Rewriter<'_>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), TooMuch> {
+        match ends {
+            Ends::Whole(inner) => self.push(inner.clone()),
+            Ends::Parts(head, tail) => {
+                self.push(head.clone());
+                self.end(json, rewriter, edits)?;
+                self.push(tail.clone());
+            }
+        }
         Ok(())
     }
 
@@ -60,14 +79,12 @@ impl Joint {
         rewriter: &mut Rewriter<'_>,
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
-        let found = if self.pieces.len() > 1 && self.length >= SOLID {
-            self.search(json, rewriter)
-        } else {
-            Ok(Vec::new())
-        };
+        if self.pieces.len() > 1 && self.length >= SOLID {
+            let found = self.search(json, rewriter)?;
+            edits.extend(found);
+        }
         self.pieces.clear();
         self.length = 0;
-        edits.extend(found?);
         Ok(())
     }
 

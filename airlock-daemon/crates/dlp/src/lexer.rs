@@ -43,6 +43,11 @@ impl<'a> Lexer<'a> {
         Self { bytes: json.as_bytes(), at: 0, open: Vec::new(), is_key: false }
     }
 
+    /// The place behind the token that was read last.
+    pub(crate) fn place(&self) -> usize {
+        self.at
+    }
+
     /// Reads the next token; nothing at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Token>, NotJson> {
         loop {

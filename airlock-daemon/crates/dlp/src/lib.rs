@@ -7,27 +7,42 @@
 
 mod account;
 mod action;
+mod ats;
 mod blob;
 mod check;
+mod classes;
 mod detector;
 mod detectors;
 mod fold;
+mod follow;
 mod gate;
 #[cfg(test)]
 mod generate;
+mod hit;
+mod hostile;
 mod joints;
 mod lexer;
 mod marks;
 mod message;
+mod names;
+mod net;
+mod numbers;
 mod pack;
 mod rewrite;
+mod screen;
+mod shape;
+mod sieve;
+mod told;
 mod trigger;
+mod vector;
 mod view;
+mod windows;
 
 pub use account::{Account, Finding, Part, account, account_of_text};
 pub use action::{Action, Digest};
 pub use check::{Check, Regions};
 pub use detector::{Context, Detector, DetectorError, Spec};
-pub use detectors::{Detectors, Hit};
+pub use detectors::Detectors;
+pub use hit::Hit;
 pub use message::{Path, Plan, Redacted, Refused, redact};
 pub use pack::{Fault, Pack, PackError, Shipped, merge, shipped};

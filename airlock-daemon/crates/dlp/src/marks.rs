@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Bytes of a block.
-const BLOCK: usize = 64;
+const BLOCK: usize = 16;
 
 /// One bit a block.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ mod tests {
         for (range, is_touched) in [
             (0..4_900, false),
             (4_000..6_000, true),
-            (5_010..5_020, true),
+            (5_001..5_005, true),
+            (5_010..5_020, false),
             (5_060..7_000, false),
             (0..99_999, true),
             (8_100..8_110, true),

@@ -1,14 +1,14 @@
 //! One message: walks its JSON, takes out what is found in any string, key or number, and leaves all other
 //! bytes.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::action::{Action, Digest};
-use crate::detectors::Detectors;
-use crate::joints::Joint;
+use crate::detectors::{Detectors, Marked};
+use crate::joints::{Ends, Joint};
 use crate::lexer::{Lexer, NotJson, Token};
 use crate::marks::Marks;
+use crate::names::{self, applied, words_of};
 use crate::rewrite::{Edit, Rewriter, TooMuch, merged};
 use crate::view;
 
@@ -104,19 +104,34 @@ pub fn redact(plan: &Plan<'_>, json: &str) -> Result<Redacted, Refused> {
 #[derive(Debug, Default)]
 struct Frame {
     is_object: bool,
+    /// The place of its bracket.
+    start: usize,
     /// The name of the member that is being read.
     key: Option<Range<usize>>,
-    /// All names of an object so far.
-    keys: Vec<Range<usize>>,
-    /// Names that change, by their place in `keys`.
-    renamed: Vec<(usize, Vec<Edit>)>,
+    /// Names that change.
+    renamed: Vec<(Range<usize>, Vec<Edit>)>,
     treatment: Treatment,
-    /// The name makes findings of values that would be none by themselves.
-    is_label: bool,
+    label: Label,
     /// Strings that stand beside each other here.
     joint: Joint,
-    /// Where entries are objects: the strings of one name that stand in neighbouring entries.
+    /// Where entries are objects: the strings of one name that stand in neighbouring entries. Those beyond
+    /// `names` are spare.
     blocks: Vec<(Range<usize>, Joint)>,
+    names: usize,
+}
+
+/// The effect of a member's name on its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Label {
+    /// Findings of digits and of runs of letters, perhaps: nobody has looked yet.
+    #[default]
+    Unread,
+    /// Nothing that it would not be by itself.
+    Nothing,
+    /// Findings of digits and of runs of letters.
+    Shapes,
+    /// Findings of anything.
+    Anything,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,17 +147,22 @@ pub(crate) struct Walk<'a> {
     plan: &'a Plan<'a>,
     json: &'a str,
     pub(crate) rewriter: Rewriter<'a>,
+    /// The containers around the place of the walk, and behind them others that were closed, whose memory is
+    /// used again.
     frames: Vec<Frame>,
+    /// The number of containers that are open.
+    open: usize,
     /// In places of the message.
     pub(crate) edits: Vec<Edit>,
     marks: Marks,
+    shapes: Marks,
     /// The depth of the deepest path of the plan.
     depth: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(plan: &'a Plan<'a>, json: &'a str) -> Self {
-        let marks = plan.detectors.marks(json);
+        let Marked { marks, shapes } = plan.detectors.marks(json);
         let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
         let rewriter = Rewriter {
             detectors: plan.detectors,
@@ -151,7 +171,7 @@ impl<'a> Walk<'a> {
             blocked: None,
             left: json.len().saturating_mul(WORK.0).saturating_add(WORK.1),
         };
-        Self { plan, json, rewriter, frames: Vec::new(), edits: Vec::new(), marks, depth }
+        Self { plan, json, rewriter, frames: Vec::new(), open: 0, edits: Vec::new(), marks, shapes, depth }
     }
 }
 
@@ -162,22 +182,16 @@ impl Walk<'_> {
             match token {
                 Token::Object | Token::Array => {
                     let treatment = self.treatment();
-                    self.frames.push(Frame {
-                        is_object: token == Token::Object,
-                        treatment,
-                        ..Frame::default()
-                    });
-                }
-                Token::End => {
-                    if let Some(mut frame) = self.frames.pop() {
-                        let Self { json, rewriter, edits, .. } = self;
-                        frame.joint.end(json, rewriter, edits)?;
-                        for (_, mut joint) in std::mem::take(&mut frame.blocks) {
-                            joint.end(json, rewriter, edits)?;
-                        }
-                        self.rename(&frame);
+                    if self.open == self.frames.len() {
+                        self.frames.push(Frame::default());
                     }
+                    let frame = &mut self.frames[self.open];
+                    frame.is_object = token == Token::Object;
+                    frame.start = lexer.place() - 1;
+                    frame.treatment = treatment;
+                    self.open += 1;
                 }
+                Token::End => self.end()?,
                 Token::Key(inner) => self.key(inner)?,
                 Token::String(inner) => {
                     let treatment = self.treatment();
@@ -197,9 +211,28 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Closes a container: looks through what no further string goes on with.
+    fn end(&mut self) -> Result<(), Refused> {
+        let Self { json, rewriter, edits, frames, open, .. } = self;
+        *open = open.saturating_sub(1);
+        let Some(frame) = frames.get_mut(*open) else { return Ok(()) };
+        frame.joint.end(json, rewriter, edits)?;
+        for (_, joint) in &mut frame.blocks[..frame.names] {
+            joint.end(json, rewriter, edits)?;
+        }
+        frame.names = 0;
+        frame.key = None;
+        frame.label = Label::Unread;
+        let (start, renamed) = (frame.start, std::mem::take(&mut frame.renamed));
+        if !renamed.is_empty() {
+            edits.extend(names::renamed(json, start, &renamed)?);
+        }
+        Ok(())
+    }
+
     /// Says what may be done with the value that begins here.
     fn treatment(&self) -> Treatment {
-        let outer = self.frames.last().map(|frame| frame.treatment).unwrap_or_default();
+        let outer = self.frames[..self.open].last().map(|frame| frame.treatment).unwrap_or_default();
         if outer == Treatment::Skip || self.matches(self.plan.skip) {
             return Treatment::Skip;
         }
@@ -211,14 +244,14 @@ impl Walk<'_> {
     }
 
     fn matches(&self, paths: &[Path]) -> bool {
-        if self.frames.len() > self.depth {
+        if self.open > self.depth {
             return false;
         }
         let is_at = |path: &&Path| {
-            path.len() == self.frames.len()
+            path.len() == self.open
                 && path
                     .iter()
-                    .zip(&self.frames)
+                    .zip(&self.frames[..self.open])
                     .all(|(name, frame)| name.is_empty() || self.is_named(frame, name))
         };
         paths.iter().any(|path| is_at(&path))
@@ -231,24 +264,25 @@ impl Walk<'_> {
 
     fn key(&mut self, inner: Range<usize>) -> Result<(), Refused> {
         let is_marked = self.marks.touch(&inner);
-        let is_label = is_marked && self.plan.detectors.has_literal(&self.json[inner.clone()]);
-        let Some(frame) = self.frames.last_mut() else { return Err(Refused::NotJson { at: inner.start }) };
+        let has_literal = is_marked && self.plan.detectors.has_literal(&self.json[inner.clone()]);
+        let Some(frame) = self.frames[..self.open].last_mut() else {
+            return Err(Refused::NotJson { at: inner.start });
+        };
         frame.key = Some(inner.clone());
-        frame.is_label = is_label;
-        frame.keys.push(inner.clone());
-        let (place, treatment) = (frame.keys.len() - 1, frame.treatment);
+        frame.label = if has_literal { Label::Anything } else { Label::Unread };
+        let treatment = frame.treatment;
         if treatment == Treatment::Skip || !is_marked {
             return Ok(());
         }
-        let edits = self.found(inner, None)?;
+        let edits = self.found(inner.clone(), None)?;
         if edits.is_empty() {
             return Ok(());
         }
         if treatment == Treatment::Keep {
             self.keep(&edits);
         }
-        if let Some(frame) = self.frames.last_mut() {
-            frame.renamed.push((place, edits));
+        if let Some(frame) = self.frames[..self.open].last_mut() {
+            frame.renamed.push((inner, edits));
         }
         Ok(())
     }
@@ -257,8 +291,9 @@ impl Walk<'_> {
         if treatment == Treatment::Rewrite {
             self.join(&inner)?;
         }
-        let label = self.label();
-        if label.is_none() && !self.marks.touch(&inner) {
+        let is_marked = self.marks.touch(&inner);
+        let label = self.label(is_marked || self.shapes.touch(&inner));
+        if label.is_none() && !is_marked {
             return Ok(());
         }
         let edits = self.found(inner, label)?;
@@ -272,23 +307,28 @@ impl Walk<'_> {
     /// Adds a string to those that it stands beside: in its container, and in neighbouring entries of an
     /// array.
     fn join(&mut self, inner: &Range<usize>) -> Result<(), Refused> {
-        let Self { json, rewriter, edits, frames, .. } = self;
-        let Some((frame, outer)) = frames.split_last_mut() else { return Ok(()) };
-        frame.joint.add(json, inner, rewriter, edits)?;
+        let Self { json, rewriter, edits, frames, open, .. } = self;
+        let Some((frame, outer)) = frames[..*open].split_last_mut() else { return Ok(()) };
+        let ends = Ends::of(json, inner);
+        frame.joint.add(json, &ends, rewriter, edits)?;
         let Some((array, key)) = outer.last_mut().filter(|outer| !outer.is_object).zip(frame.key.clone())
         else {
             return Ok(());
         };
         let name = &json[key.clone()];
-        let known = array.blocks.iter().position(|(of, _)| &json[of.clone()] == name);
-        let place = known.unwrap_or(array.blocks.len());
-        if place == array.blocks.len() {
+        let known = array.blocks[..array.names].iter().position(|(of, _)| &json[of.clone()] == name);
+        let place = known.unwrap_or(array.names);
+        if place == array.names {
             if place == NAMES {
                 return Ok(());
             }
-            array.blocks.push((key, Joint::default()));
+            array.names += 1;
+            match array.blocks.get_mut(place) {
+                Some((of, _)) => *of = key,
+                None => array.blocks.push((key, Joint::default())),
+            }
         }
-        array.blocks[place].1.add(json, inner, rewriter, edits)?;
+        array.blocks[place].1.add(json, &ends, rewriter, edits)?;
         Ok(())
     }
 
@@ -302,7 +342,7 @@ impl Walk<'_> {
         if digits >= DIGITS {
             edits = self.found(number.clone(), None)?;
         }
-        if let Some(label) = self.label() {
+        if let Some(label) = self.label(true) {
             edits.extend(self.found(number.clone(), Some(label))?);
         }
         if treatment == Treatment::Keep {
@@ -319,10 +359,20 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The name that stands nearest above a value, if it makes findings of values.
-    fn label(&self) -> Option<Range<usize>> {
-        let nearest = self.frames.iter().rev().find(|frame| frame.is_object);
-        nearest.filter(|frame| frame.is_label).and_then(|frame| frame.key.clone())
+    /// The name that stands nearest above a value, if it makes a finding of it.
+    fn label(&mut self, has_shape: bool) -> Option<Range<usize>> {
+        let nearest = self.frames[..self.open].iter_mut().rev().find(|frame| frame.is_object)?;
+        let key = nearest.key.clone()?;
+        if nearest.label == Label::Unread && has_shape {
+            let has_word = self.plan.detectors.has_word(&words_of(&self.json[key.clone()]));
+            let has_word = has_word || self.plan.detectors.has_word(&self.json[key.clone()]);
+            nearest.label = if has_word { Label::Shapes } else { Label::Nothing };
+        }
+        match nearest.label {
+            Label::Anything => Some(key),
+            Label::Shapes if has_shape => Some(key),
+            _ => None,
+        }
     }
 
     /// Finds everything in a string, as edits in places of the message. A name that stands before it counts
@@ -338,8 +388,7 @@ impl Walk<'_> {
         let decoded = raw.contains('\\').then(|| view::json(raw));
         let text = decoded.as_ref().map_or(raw, |view| &view.text);
         let mut edits = self.rewriter.edits(text)?;
-        if let Some(label) = label.filter(|label| self.plan.detectors.has_literal(&self.json[label.clone()]))
-        {
+        if let Some(label) = label {
             edits.extend(self.labelled(&label, text)?);
             edits = merged(edits);
         }
@@ -370,49 +419,6 @@ impl Walk<'_> {
         }
     }
 
-    /// Renames members whose names change, each to a name that no other has.
-    fn rename(&mut self, frame: &Frame) {
-        if frame.renamed.is_empty() {
-            return;
-        }
-        let changed: HashSet<usize> = frame.renamed.iter().map(|(place, _)| *place).collect();
-        let others = frame.keys.iter().enumerate().filter(|(place, _)| !changed.contains(place));
-        let mut taken: HashMap<String, usize> =
-            others.map(|(_, key)| (view::json(&self.json[key.clone()]).text, 1)).collect();
-        // A name that stands twice stands twice afterwards.
-        let mut renamed: HashMap<String, String> = HashMap::new();
-        for (place, edits) in &frame.renamed {
-            let key = frame.keys[*place].clone();
-            let found = edits.iter().flat_map(|edit| edit.found.clone()).collect();
-            if edits.iter().all(|edit| edit.with.is_none()) {
-                self.edits.push(Edit { range: key, with: None, found, is_partial: false });
-                continue;
-            }
-            let before = view::json(&self.json[key.clone()]).text;
-            let base = applied(self.json, &key, edits);
-            if let Some(name) = renamed.get(&before) {
-                self.edits.push(Edit {
-                    range: key,
-                    with: Some(String::clone(name)),
-                    found,
-                    is_partial: false,
-                });
-                continue;
-            }
-            let mut name = base.clone();
-            while let Some(times) = taken.get_mut(&name) {
-                *times += 1;
-                name = format!("{base}-{times}");
-                if *times > frame.keys.len() + 1 {
-                    break;
-                }
-            }
-            taken.insert(name.clone(), 1);
-            renamed.insert(before, name.clone());
-            self.edits.push(Edit { range: key, with: Some(name), found, is_partial: false });
-        }
-    }
-
     pub(crate) fn finish(mut self) -> Result<Redacted, Refused> {
         let edits = merged(std::mem::take(&mut self.edits));
         let mut counts: Vec<(usize, u32)> = Vec::new();
@@ -435,34 +441,6 @@ impl Walk<'_> {
         }
         Ok(Redacted { text: Some(text), counts })
     }
-}
-
-/// Writes a part of a text with edits done.
-fn applied(text: &str, part: &Range<usize>, edits: &[Edit]) -> String {
-    let mut result = String::with_capacity(part.len());
-    let mut done = part.start;
-    for edit in edits {
-        let Some(with) = &edit.with else { continue };
-        result.push_str(&text[done..edit.range.start]);
-        result.push_str(with);
-        done = edit.range.end;
-    }
-    result.push_str(&text[done..part.end]);
-    result
-}
-
-/// The words of a name: `clientSecret` and `client_secret` are `client secret`.
-fn words_of(name: &str) -> String {
-    let mut words = String::with_capacity(name.len() + 4);
-    let mut before = ' ';
-    for character in name.chars() {
-        if character.is_ascii_uppercase() && before.is_ascii_lowercase() {
-            words.push(' ');
-        }
-        words.push(if matches!(character, '_' | '-' | '.') { ' ' } else { character });
-        before = character;
-    }
-    words
 }
 
 #[cfg(test)]

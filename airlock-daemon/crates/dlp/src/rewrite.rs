@@ -46,8 +46,9 @@ impl Rewriter<'_> {
     fn nested(&mut self, text: &str, depth: usize) -> Result<Vec<Edit>, TooMuch> {
         let mut edits = Vec::new();
         self.collect(text, depth, |range| range, &mut edits)?;
-        for view in view::all(text) {
-            self.collect(&view.text, depth, |range| view.source(&range), &mut edits)?;
+        let views = view::all(text);
+        for (last, view) in views.iter().enumerate() {
+            self.collect(&view.text, depth, |range| view::source(&views[..=last], range), &mut edits)?;
         }
         Ok(merged(edits))
     }
@@ -61,24 +62,25 @@ impl Rewriter<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
         self.spend(text.len())?;
-        for hit in self.detectors.scan(text, |detector| self.actions[detector] != Action::Off) {
+        let look = self.detectors.look(text, |detector| self.actions[detector] != Action::Off);
+        for hit in look.hits {
             let with = self.act(hit.detector, &text[hit.range.clone()]);
             edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector], is_partial: false });
         }
         if depth == DEPTH {
             return Ok(());
         }
-        for blob in blob::all(text) {
+        for blob in blob::all(text, &look.runs) {
             let (mut inner, mut found) = (Vec::new(), Vec::new());
             for stretch in &blob.stretches {
-                for edit in self.nested(blob.text(stretch), depth + 1)? {
+                for edit in self.nested(&stretch.text, depth + 1)? {
                     found.extend(edit.found);
                     let Some(with) = edit.with else { continue };
                     inner.push((stretch.start + edit.range.start..stretch.start + edit.range.end, with));
                 }
             }
             if !found.is_empty() {
-                let with = (!inner.is_empty()).then(|| blob.with(&inner));
+                let with = (!inner.is_empty()).then(|| blob.with(text, &inner));
                 edits.push(Edit { range: source(blob.run.clone()), with, found, is_partial: true });
             }
         }

@@ -1,42 +1,81 @@
 //! Triggers: what every match of a pattern contains, derived from the pattern, so that it runs only there.
 
+use std::cmp::Reverse;
+
 use regex_syntax::hir::{Class, ClassBytesRange, ClassUnicodeRange, Hir, HirKind};
 
 use crate::detector::Context;
+use crate::follow::Follow;
+use crate::shape::{self, Bytes, Runs};
+use crate::sieve::RUN;
 
 /// Something that every match of a pattern contains, or stands near.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trigger {
     /// One of these literals.
     Literals(Vec<Literal>),
-    /// An `@`, at most so many bytes behind the start of the match.
-    At {
-        /// Bytes.
-        back: usize,
-    },
-    /// At least so many ASCII digits.
-    Digits {
-        /// Digits.
-        least: usize,
-    },
+    /// An `@`.
+    At(At),
+    /// At least so many ASCII digits in one cluster.
+    Digits(Digits),
     /// One of these words stands near it.
-    Words(Vec<Box<[u8]>>),
+    Words {
+        /// Each folded.
+        words: Vec<Box<[u8]>>,
+        /// The place where the words are looked for.
+        near: Near,
+    },
 }
 
 /// A literal that a match contains.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Literal {
     /// Its bytes, each with bit 5 set, which makes letters lower case.
     pub(crate) folded: Box<[u8]>,
     /// How far behind the start of the match it may begin, in bytes.
     pub(crate) back: usize,
+    /// It begins within [`NEAR`] bytes of a run of [`RUN`] characters that tokens have.
+    pub(crate) is_near_run: bool,
+    /// The bytes that can stand behind it.
+    pub(crate) follow: Follow,
 }
+
+/// The `@` of a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At {
+    /// How far behind the start of the match it stands at most, in bytes.
+    pub(crate) back: usize,
+    /// The bytes that may stand in front of it; all of them where it may begin a match.
+    pub(crate) before: Option<Bytes>,
+    /// The bytes that may stand behind it; all of them where it may end a match.
+    pub(crate) after: Option<Bytes>,
+}
+
+/// The digits of a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digits {
+    pub(crate) least: usize,
+    /// The bytes that may stand between them.
+    pub(crate) between: Bytes,
+}
+
+/// Something that a match has beside a word near it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Near {
+    Digits(Digits),
+    /// A run of so many characters that tokens have.
+    Run(usize),
+    Anything,
+}
+
+/// How far from a run a literal begins that is looked for near runs only, in bytes.
+pub(crate) const NEAR: usize = 64;
 
 /// The literals that one pattern may have.
 const LITERALS: usize = 512;
 
 /// How far behind the start of a match its literal may begin, in bytes.
-const BACK: usize = 256;
+const BACK: usize = 2 << 10;
 
 /// The fewest bytes of a literal that says where to look.
 const LITERAL: usize = 3;
@@ -44,28 +83,63 @@ const LITERAL: usize = 3;
 /// The length from which a literal gains nothing by being longer.
 const LENGTH: usize = 6;
 
+/// The length from which more literals are no price for longer ones.
+const ENOUGH: usize = 4;
+
 /// The characters of a class that are told one by one.
 const CLASS: usize = 64;
 
 /// The fewest digits that say where to look.
 const DIGITS: usize = 4;
 
+/// Literals as short as this say less than an `@` or some digits do, unless they stand near a run.
+const SHORT: usize = 3;
+
+/// The fewest digits that say more than a short literal.
+const MANY_DIGITS: usize = 6;
+
 /// Derives the trigger of a pattern: literals rather than an `@`, that rather than context, that rather than
 /// digits.
 pub(crate) fn derive(hir: &Hir, context: Option<&Context>) -> Option<Trigger> {
+    let digits = digits(hir);
+    let at = at(hir);
     if let Some(mut literals) = literals(hir, 0) {
-        literals.sort();
+        literals.sort_by(|a, b| (&a.folded, a.back).cmp(&(&b.folded, b.back)));
         literals.dedup();
-        return Some(Trigger::Literals(literals));
+        for literal in literals.iter_mut().filter(|literal| literal.back == 0 && !literal.is_near_run) {
+            literal.follow = Follow::of(hir, &literal.folded);
+        }
+        let is_weak = |literal: &Literal| literal.folded.len() <= SHORT && !literal.is_near_run;
+        let has_better = at.is_some() || digits.as_ref().is_some_and(|of| of.least >= MANY_DIGITS);
+        if !(has_better && context.is_none() && literals.iter().any(is_weak)) {
+            return Some(Trigger::Literals(literals));
+        }
     }
-    if let Some(back) = at(hir) {
-        return Some(Trigger::At { back });
+    if let Some(at) = at {
+        return Some(Trigger::At(at));
     }
     if let Some(context) = context {
-        return Some(Trigger::Words(context.words.iter().map(|word| fold(word.as_bytes())).collect()));
+        let words = context.words.iter().map(|word| fold(word.as_bytes())).collect();
+        let runs = Runs::of(hir).longest;
+        let near = match digits {
+            _ if hir.properties().maximum_len().is_none() => Near::Anything,
+            Some(digits) => Near::Digits(digits),
+            None if runs >= RUN => Near::Run(runs),
+            None => Near::Anything,
+        };
+        return Some(Trigger::Words { words, near });
     }
-    let least = digits(hir);
-    (least >= DIGITS && hir.properties().maximum_len().is_some()).then_some(Trigger::Digits { least })
+    digits.map(Trigger::Digits)
+}
+
+/// The digits of a pattern whose matches have a bound.
+fn digits(hir: &Hir) -> Option<Digits> {
+    let least = shape::digits(hir);
+    (least >= DIGITS && hir.properties().maximum_len().is_some()).then(|| {
+        let mut between = Bytes::new([false; 256]);
+        shape::add_between(hir, &mut between);
+        Digits { least, between }
+    })
 }
 
 /// Sets bit 5 of every byte.
@@ -97,7 +171,12 @@ fn best_of(parts: &[Hir], back: usize) -> Option<Vec<Literal>> {
     for (place, part) in parts.iter().enumerate() {
         let Some(back) = before.filter(|&back| back <= BACK) else { break };
         let rest = Hir::concat(parts[place..].to_vec());
-        for found in [prefixes(&rest, back), literals(part, back)].into_iter().flatten() {
+        for mut found in [prefixes(&rest, back), literals(part, back)].into_iter().flatten() {
+            if is_near_run(parts, place) {
+                for literal in &mut found {
+                    literal.is_near_run = true;
+                }
+            }
             if best.as_ref().is_none_or(|best| worth(&found) > worth(best)) {
                 best = Some(found);
             }
@@ -107,9 +186,45 @@ fn best_of(parts: &[Hir], back: usize) -> Option<Vec<Literal>> {
     best
 }
 
-/// Literals are worth the length of the shortest, up to where length gains nothing any more.
-fn worth(literals: &[Literal]) -> usize {
-    literals.iter().map(|literal| literal.folded.len()).min().unwrap_or(0).min(LENGTH)
+/// Answers whether a literal that begins with or within a part of a sequence has a run near it.
+fn is_near_run(parts: &[Hir], place: usize) -> bool {
+    let width = |part: &Hir| part.properties().maximum_len();
+    // Behind the literal: the run begins in one of the next parts.
+    let mut before = Runs::EMPTY;
+    let mut distance = Some(0);
+    for part in &parts[place..] {
+        let runs = Runs::of(part);
+        let within = if before.joint(runs) >= RUN || runs.is_all() { Some(0) } else { width(part) };
+        if before.then(runs).longest >= RUN {
+            return sum(distance, within).is_some_and(|distance| distance <= NEAR);
+        }
+        (before, distance) = (before.then(runs), sum(distance, width(part)));
+    }
+    // In front of it: the run ends in one of the parts before. The literal may begin anywhere in its part.
+    let mut after = Runs::EMPTY;
+    let mut distance = width(&parts[place]);
+    for part in parts[..place].iter().rev() {
+        let runs = Runs::of(part);
+        let within = if runs.joint(after) >= RUN || runs.is_all() { Some(0) } else { width(part) };
+        if runs.then(after).longest >= RUN {
+            return sum(distance, within).is_some_and(|distance| distance <= NEAR);
+        }
+        (after, distance) = (runs.then(after), sum(distance, width(part)));
+    }
+    false
+}
+
+fn sum(a: Option<usize>, b: Option<usize>) -> Option<usize> {
+    a?.checked_add(b?)
+}
+
+/// Literals are worth the length of the shortest, up to where length gains nothing any more. Those that are
+/// looked for near runs only cost less than others.
+/// Fewer are better where two sets are worth the same.
+fn worth(literals: &[Literal]) -> (usize, Reverse<usize>) {
+    let worth =
+        |literal: &Literal| literal.folded.len().min(LENGTH) + if literal.is_near_run { LENGTH } else { 0 };
+    (literals.iter().map(worth).min().unwrap_or(0), Reverse(literals.len()))
 }
 
 /// The literals with which every match begins, as far as the pattern tells them.
@@ -118,8 +233,11 @@ fn prefixes(hir: &Hir, back: usize) -> Option<Vec<Literal>> {
     all.sort_unstable();
     all.dedup();
     let is_telling = all.iter().all(|bytes| is_telling(bytes));
-    (!all.is_empty() && is_telling)
-        .then(|| all.into_iter().map(|bytes| Literal { folded: bytes.into(), back }).collect())
+    (!all.is_empty() && is_telling).then(|| {
+        all.into_iter()
+            .map(|bytes| Literal { folded: bytes.into(), back, is_near_run: false, follow: Follow::ANYTHING })
+            .collect()
+    })
 }
 
 /// The folded texts with which a match can begin.
@@ -168,7 +286,8 @@ impl Beginnings {
         let mut sequence = Self::one(Vec::new(), true);
         for part in parts {
             let next = Self::of(part);
-            let is_long = sequence.all.iter().all(|bytes| bytes.len() >= LENGTH);
+            let least = sequence.all.iter().map(Vec::len).min().unwrap_or(0);
+            let is_long = least >= if next.all.len() == 1 { LENGTH } else { ENOUGH };
             if is_long || sequence.all.len() * next.all.len() > LITERALS {
                 sequence.is_whole = false;
                 break;
@@ -235,7 +354,12 @@ fn plain_part(literal: &[u8], back: usize) -> Option<Vec<Literal>> {
     while start < literal.len() {
         let part = unescaped(&literal[start..]);
         if is_telling(part) && best.as_ref().is_none_or(|best| best.folded.len() < part.len()) {
-            best = Some(Literal { folded: fold(part), back: back + start });
+            best = Some(Literal {
+                folded: fold(part),
+                back: back + start,
+                is_near_run: false,
+                follow: Follow::ANYTHING,
+            });
         }
         start += part.len() + 1;
     }
@@ -248,21 +372,44 @@ fn unescaped(literal: &[u8]) -> &[u8] {
     &literal[..literal.iter().position(is_escaped).unwrap_or(literal.len())]
 }
 
-/// Says how far behind the start of a match its `@` may stand.
-fn at(hir: &Hir) -> Option<usize> {
+/// Finds the `@` that every match has.
+fn at(hir: &Hir) -> Option<At> {
+    let joined = |parts: &[Hir], is_end| shape::edge(&Hir::concat(parts.to_vec()), is_end);
     match hir.kind() {
-        HirKind::Literal(literal) => literal.0.iter().position(|&byte| byte == b'@'),
+        HirKind::Literal(literal) => {
+            let back = literal.0.iter().position(|&byte| byte == b'@')?;
+            let before = back.checked_sub(1).map(|at| one(literal.0[at]));
+            Some(At { back, before, after: literal.0.get(back + 1).map(|&byte| one(byte)) })
+        }
         HirKind::Capture(capture) => at(&capture.sub),
         HirKind::Alternation(branches) => {
-            branches.iter().map(at).try_fold(0, |most, back| Some(most.max(back?)))
+            let mut all: Option<At> = None;
+            for branch in branches {
+                let next = at(branch)?;
+                all = Some(match all {
+                    None => next,
+                    Some(all) => At {
+                        back: all.back.max(next.back),
+                        before: union(all.before, next.before),
+                        after: union(all.after, next.after),
+                    },
+                });
+            }
+            all
         }
         HirKind::Concat(parts) => {
-            let mut before = 0;
-            for part in parts {
-                if let Some(back) = at(part) {
-                    return Some(before + back).filter(|&back| back <= BACK);
+            let mut width = 0;
+            for (place, part) in parts.iter().enumerate() {
+                if let Some(inner) = at(part) {
+                    // The neighbours count where the `@` is at the edge of its own part.
+                    let is_plain = matches!(part.kind(), HirKind::Literal(_));
+                    let before = inner.before.or_else(|| joined(&parts[..place], true).filter(|_| is_plain));
+                    let after =
+                        inner.after.or_else(|| joined(&parts[place + 1..], false).filter(|_| is_plain));
+                    let back = width + inner.back;
+                    return Some(At { back, before, after }).filter(|at| at.back <= BACK);
                 }
-                before += part.properties().maximum_len()?;
+                width += part.properties().maximum_len()?;
             }
             None
         }
@@ -270,26 +417,14 @@ fn at(hir: &Hir) -> Option<usize> {
     }
 }
 
-/// Counts the ASCII digits that every match has at least.
-fn digits(hir: &Hir) -> usize {
-    match hir.kind() {
-        HirKind::Literal(literal) => literal.0.iter().filter(|byte| byte.is_ascii_digit()).count(),
-        HirKind::Class(class) => usize::from(is_of_digits(class)),
-        HirKind::Capture(capture) => digits(&capture.sub),
-        HirKind::Repetition(repeated) => digits(&repeated.sub) * usize::try_from(repeated.min).unwrap_or(0),
-        HirKind::Concat(parts) => parts.iter().map(digits).sum(),
-        HirKind::Alternation(branches) => branches.iter().map(digits).min().unwrap_or(0),
-        HirKind::Empty | HirKind::Look(_) => 0,
-    }
+fn one(byte: u8) -> Bytes {
+    let mut bytes = Bytes::new([false; 256]);
+    bytes[usize::from(byte)] = true;
+    bytes
 }
 
-fn is_of_digits(class: &Class) -> bool {
-    match class {
-        Class::Unicode(class) => {
-            class.ranges().iter().all(|range| range.start() >= '0' && range.end() <= '9')
-        }
-        Class::Bytes(class) => {
-            class.ranges().iter().all(|range| range.start() >= b'0' && range.end() <= b'9')
-        }
-    }
+fn union(a: Option<Bytes>, b: Option<Bytes>) -> Option<Bytes> {
+    let (mut a, b) = (a?, b?);
+    a.iter_mut().zip(*b).for_each(|(a, b)| *a |= b);
+    Some(a)
 }

@@ -5,60 +5,64 @@ use std::ops::Range;
 
 use crate::fold;
 
-/// A text that was decoded, and where each of its bytes comes from.
+/// A text that was decoded, and where its parts come from.
 #[derive(Debug)]
 pub(crate) struct View {
     /// The decoded text.
     pub(crate) text: String,
-    /// By byte of the text: where the spelling that it comes from begins.
-    starts: Vec<u32>,
-    /// By byte of the text: where that spelling ends.
-    ends: Vec<u32>,
+    /// In order of place, and the first begins at 0.
+    parts: Vec<Part>,
+}
+
+/// A part of a decoded text: one that was copied, or one spelling.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// The place at which it begins in the text.
+    text: u32,
+    /// The place at which it begins in the source.
+    source: u32,
+    /// The length of the spelling in the source; 0 for a part that was copied.
+    spelled: u32,
 }
 
 impl View {
     fn with_capacity(bytes: usize) -> Self {
-        Self {
-            text: String::with_capacity(bytes),
-            starts: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(bytes),
-        }
+        Self { text: String::with_capacity(bytes), parts: Vec::new() }
     }
 
     /// Says which bytes of the source a range of the decoded text stands for.
     pub(crate) fn source(&self, range: &Range<usize>) -> Range<usize> {
-        let start = self.starts.get(range.start).copied().unwrap_or(0);
-        let end = range.end.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(start);
-        start as usize..end.max(start) as usize
+        let start = self.part_at(range.start).map_or(0, |part| match part.spelled {
+            0 => part.source as usize + (range.start - part.text as usize),
+            _ => part.source as usize,
+        });
+        let last = range.end.checked_sub(1).and_then(|last| self.part_at(last));
+        let end = last.map_or(start, |part| match part.spelled {
+            0 => part.source as usize + (range.end - part.text as usize),
+            spelled => (part.source + spelled) as usize,
+        });
+        start..end.max(start)
     }
 
-    /// The decoder of a further layer gave `next` for this view's text; the result maps to this view's
-    /// source.
-    fn then(&self, next: Self) -> Self {
-        let starts = next.starts.iter().map(|&at| self.starts[at as usize]).collect();
-        let ends = next
-            .ends
-            .iter()
-            .map(|&at| (at as usize).checked_sub(1).map_or(0, |last| self.ends[last]))
-            .collect();
-        Self { text: next.text, starts, ends }
+    /// The part that has a byte of the text.
+    fn part_at(&self, at: usize) -> Option<&Part> {
+        let behind = self.parts.partition_point(|part| part.text as usize <= at);
+        self.parts.get(behind.checked_sub(1)?)
     }
 
     fn push(&mut self, decoded: &str, source: Range<usize>) {
-        self.text.push_str(decoded);
-        let (start, end) = (place(source.start), place(source.end));
-        self.starts.resize(self.text.len(), start);
-        self.ends.resize(self.text.len(), end);
+        // A spelling of nothing has no bytes that come from it.
+        if !decoded.is_empty() {
+            let spelled = place(source.len());
+            self.parts.push(Part { text: place(self.text.len()), source: place(source.start), spelled });
+            self.text.push_str(decoded);
+        }
     }
 
     fn copy(&mut self, text: &str, at: usize) {
-        self.text.push_str(text);
-        for (offset, character) in text.char_indices() {
-            let (start, end) = (at + offset, at + offset + character.len_utf8());
-            for _ in start..end {
-                self.starts.push(place(start));
-                self.ends.push(place(end));
-            }
+        if !text.is_empty() {
+            self.parts.push(Part { text: place(self.text.len()), source: place(at), spelled: 0 });
+            self.text.push_str(text);
         }
     }
 }
@@ -77,45 +81,24 @@ pub(crate) fn json(raw: &str) -> View {
     })
 }
 
-/// Tells of the places of a JSON text that read otherwise than they are spelled, but for line breaks, tabs
-/// and quotes, which are in no literal.
-pub(crate) fn specials(json: &[u8], mut found: impl FnMut(usize)) {
-    for at in memchr::memchr2_iter(b'\\', b'%', json) {
-        let is_plain = match json[at] {
-            b'%' => !json.get(at + 1).is_some_and(u8::is_ascii_hexdigit),
-            _ => matches!(json.get(at + 1), Some(b'n' | b't' | b'r' | b'"')),
-        };
-        if !is_plain {
-            found(at);
-        }
-    }
-    if !json.is_ascii() {
-        for (number, block) in json.chunks(ASCII_BLOCK).enumerate() {
-            if !block.is_ascii() {
-                found(number * ASCII_BLOCK);
-            }
-        }
-    }
-}
-
-/// Bytes that are looked at together for any that is no ASCII.
-const ASCII_BLOCK: usize = 64;
-
 /// The layers that are undone one after the other, at most.
 const LAYERS: usize = 4;
 
-/// All views of a text, from the nearest to the furthest; none of a text that reads as it stands.
+/// All views of a text, from the nearest to the furthest; none of a text that reads as it stands. Each is a
+/// view of the one before.
 pub(crate) fn all(text: &str) -> Vec<View> {
     let mut views: Vec<View> = Vec::new();
     for _ in 0..LAYERS {
-        let next = match views.last() {
-            None => decode(text, Layer::Loose),
-            Some(view) => decode(&view.text, Layer::Loose).map(|next| view.then(next)),
-        };
+        let next = decode(views.last().map_or(text, |view| &view.text), Layer::Loose);
         let Some(next) = next else { break };
         views.push(next);
     }
     views
+}
+
+/// Says which bytes of the source a range of the last of some views stands for.
+pub(crate) fn source(views: &[View], range: Range<usize>) -> Range<usize> {
+    views.iter().rev().fold(range, |range, view| view.source(&range))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

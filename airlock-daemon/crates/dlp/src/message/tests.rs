@@ -163,3 +163,19 @@ fn each_action_does_what_it_says() {
     assert_eq!(with(Action::Off, json), Ok(Redacted { text: None, counts: vec![] }));
     assert_eq!(with(Action::Block, json), Err(Refused::Blocked { detector: 1, counts: vec![(1, 1)] }));
 }
+
+#[test]
+fn a_pattern_is_anchored_to_the_ends_of_a_string() {
+    let spec = Spec { name: "row".into(), pattern: "^[0-9]{9}$".into(), ..Spec::default() };
+    let detectors = Detectors::new(vec![Detector::new(spec).expect("a detector")]);
+    let plan = Plan {
+        detectors: &detectors,
+        actions: &[Action::Redact],
+        digest: &|_| 0,
+        skip: &[],
+        keep: &[],
+        limit: 1 << 20,
+    };
+    let text = redact(&plan, r#"["123456789","a 123456789"]"#).expect("nothing blocks").text;
+    assert_eq!(text.as_deref(), Some(r#"["[redacted:row]","a 123456789"]"#));
+}

@@ -150,28 +150,31 @@ fn shipped_packs_load_together() {
 /// A detector that runs over every number costs time, so each stands here.
 #[test]
 fn few_shipped_detectors_look_at_all_numbers() {
-    use crate::trigger::Trigger;
+    use crate::trigger::{Literal, Near, Trigger};
 
     let packs = all();
     let mut digits = Vec::new();
     for detector in packs.iter().flat_map(|pack| &pack.detectors) {
         let trigger = match detector.trigger() {
             Trigger::Literals(all) => {
-                let first = all.first().map(|literal| String::from_utf8_lossy(&literal.folded).into_owned());
-                let least = all.iter().map(|literal| literal.folded.len()).min();
-                format!(
-                    "{} literals of {} bytes or more: {:?} …",
-                    all.len(),
-                    least.unwrap_or(0),
-                    first.unwrap_or_default()
-                )
+                let text = |literal: &Literal| String::from_utf8_lossy(&literal.folded).into_owned();
+                let shown: Vec<_> = all.iter().map(text).take(6).collect();
+                let near = all.iter().filter(|literal| literal.is_near_run).count();
+                format!("{} literals, {near} of them near runs: {shown:?}", all.len())
             }
-            Trigger::At { back } => format!("@ after {back}"),
-            Trigger::Digits { least } => {
+            Trigger::At(at) => format!("@ after {}", at.back),
+            Trigger::Digits(of) => {
                 digits.push(detector.name());
-                format!("{least} digits in {} bytes", detector.reach())
+                format!("{} digits in {} bytes", of.least, detector.reach())
             }
-            Trigger::Words(words) => format!("{} words", words.len()),
+            Trigger::Words { words, near } => {
+                let near = match near {
+                    Near::Digits(of) => format!("{} digits", of.least),
+                    Near::Run(least) => format!("a run of {least}"),
+                    Near::Anything => "anything".to_owned(),
+                };
+                format!("{} words near {near} in {} bytes", words.len(), detector.reach())
+            }
         };
         println!("{:28} {trigger}", detector.name());
     }
@@ -195,8 +198,18 @@ fn few_shipped_detectors_look_at_all_numbers() {
         "mx-curp",
         "cn-resident-id",
         "kr-rrn",
+        "hk-id",
+        "passport-mrz",
         "identity-card-mrz",
         "ip-address",
     ];
     assert_eq!(digits, expected);
+}
+
+#[test]
+fn a_detector_that_reads_a_text_over_and_over_is_refused() {
+    // Each `x` begins a match that fails its check, and reads on to its bound.
+    let slow = GOOD.replace("'TCK-[0-9]{6}'", "'x1234[a-z0-9=]{100,3000}'").replace("no-example", "luhn");
+    let fault = fault(&slow);
+    assert!(fault.contains("reads a text that goes on like"), "{fault}");
 }

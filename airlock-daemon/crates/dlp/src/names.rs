@@ -1,0 +1,95 @@
+//! Names: the words of a member's name, and what a name becomes of which a part is taken out.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use crate::lexer::{Lexer, NotJson, Token};
+use crate::rewrite::Edit;
+use crate::view;
+
+/// Renames members of the object that begins at a place, each to a name that no other has.
+pub(crate) fn renamed(
+    json: &str,
+    start: usize,
+    members: &[(Range<usize>, Vec<Edit>)],
+) -> Result<Vec<Edit>, NotJson> {
+    let mut all = Vec::new();
+    let changed: HashSet<usize> = members.iter().map(|(key, _)| key.start).collect();
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    let mut keys = 0;
+    let mut lexer = Lexer::new(&json[start..]);
+    let mut depth = 0;
+    while let Some(token) = lexer.next()? {
+        match token {
+            Token::Object | Token::Array => depth += 1,
+            Token::End => depth -= 1,
+            Token::Key(inner) if depth == 1 => {
+                keys += 1;
+                let key = start + inner.start..start + inner.end;
+                if !changed.contains(&key.start) {
+                    taken.insert(view::json(&json[key]).text, 1);
+                }
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    // A name that stands twice stands twice afterwards.
+    let mut renamed: HashMap<String, String> = HashMap::new();
+    for (key, edits) in members {
+        let key = key.clone();
+        let found = edits.iter().flat_map(|edit| edit.found.clone()).collect();
+        if edits.iter().all(|edit| edit.with.is_none()) {
+            all.push(Edit { range: key, with: None, found, is_partial: false });
+            continue;
+        }
+        let before = view::json(&json[key.clone()]).text;
+        let base = applied(json, &key, edits);
+        if let Some(name) = renamed.get(&before) {
+            all.push(Edit { range: key, with: Some(String::clone(name)), found, is_partial: false });
+            continue;
+        }
+        let mut name = base.clone();
+        while let Some(times) = taken.get_mut(&name) {
+            *times += 1;
+            name = format!("{base}-{times}");
+            if *times > keys + 1 {
+                break;
+            }
+        }
+        taken.insert(name.clone(), 1);
+        renamed.insert(before, name.clone());
+        all.push(Edit { range: key, with: Some(name), found, is_partial: false });
+    }
+    Ok(all)
+}
+
+/// Writes a part of a text with edits done.
+pub(crate) fn applied(text: &str, part: &Range<usize>, edits: &[Edit]) -> String {
+    let mut result = String::with_capacity(part.len());
+    let mut done = part.start;
+    for edit in edits {
+        let Some(with) = &edit.with else { continue };
+        result.push_str(&text[done..edit.range.start]);
+        result.push_str(with);
+        done = edit.range.end;
+    }
+    result.push_str(&text[done..part.end]);
+    result
+}
+
+/// The words of a name: `clientSecret` and `client_secret` are `client secret`.
+pub(crate) fn words_of(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    let mut before = ' ';
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            words.push(' ');
+        }
+        words.push(if matches!(character, '_' | '-' | '.') { ' ' } else { character });
+        before = character;
+    }
+    words
+}

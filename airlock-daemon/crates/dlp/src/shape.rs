@@ -1,0 +1,370 @@
+//! Shapes: which runs and which clusters of digits every match of a pattern has, and which bytes it can have.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+use crate::classes::is_token;
+use crate::sieve::GAP;
+
+/// The characters that tokens have, as far as every match has them next to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Runs {
+    /// The match has no other characters.
+    is_all: bool,
+    /// The fewest at the start.
+    first: usize,
+    /// The fewest of the longest run.
+    pub(crate) longest: usize,
+    /// The fewest at the end.
+    last: usize,
+}
+
+impl Runs {
+    pub(crate) const EMPTY: Self = Self::all(0);
+    const NONE: Self = Self { is_all: false, first: 0, longest: 0, last: 0 };
+
+    const fn all(length: usize) -> Self {
+        Self { is_all: true, first: length, longest: length, last: length }
+    }
+
+    pub(crate) fn of(hir: &Hir) -> Self {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => Self::EMPTY,
+            HirKind::Literal(literal) => {
+                let of = |&byte: &u8| if is_token(byte) { Self::all(1) } else { Self::NONE };
+                literal.0.iter().map(of).fold(Self::EMPTY, Self::then)
+            }
+            HirKind::Class(class) => {
+                if (0..=u8::MAX).zip(*bytes_of_class(class)).all(|(byte, is_in)| !is_in || is_token(byte)) {
+                    Self::all(1)
+                } else {
+                    Self::NONE
+                }
+            }
+            HirKind::Capture(capture) => Self::of(&capture.sub),
+            HirKind::Repetition(repeated) => {
+                let sub = Self::of(&repeated.sub);
+                match usize::try_from(repeated.min).unwrap_or(usize::MAX) {
+                    min if sub.is_all => Self::all(sub.first.saturating_mul(min)),
+                    0 => Self::NONE,
+                    1 => sub,
+                    _ => Self { longest: sub.longest.max(sub.last + sub.first), ..sub },
+                }
+            }
+            HirKind::Concat(parts) => parts.iter().map(Self::of).fold(Self::EMPTY, Self::then),
+            HirKind::Alternation(branches) => {
+                branches.iter().map(Self::of).reduce(Self::or).unwrap_or(Self::NONE)
+            }
+        }
+    }
+
+    pub(crate) fn then(self, next: Self) -> Self {
+        Self {
+            is_all: self.is_all && next.is_all,
+            first: if self.is_all { self.first + next.first } else { self.first },
+            longest: self.longest.max(next.longest).max(self.joint(next)),
+            last: if next.is_all { self.last + next.last } else { next.last },
+        }
+    }
+
+    /// The run that two parts have together where they meet.
+    pub(crate) fn joint(self, next: Self) -> usize {
+        self.last + next.first
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            is_all: self.is_all && other.is_all,
+            first: self.first.min(other.first),
+            longest: self.longest.min(other.longest),
+            last: self.last.min(other.last),
+        }
+    }
+
+    pub(crate) fn is_all(self) -> bool {
+        self.is_all
+    }
+}
+
+/// The digits that every match has, in clusters: at most [`GAP`] other bytes stand between two.
+#[derive(Debug, Clone, Copy)]
+struct Clusters {
+    /// The most bytes in front of the first digit.
+    lead: Option<usize>,
+    first: usize,
+    most: usize,
+    last: usize,
+    /// The most bytes behind the last digit.
+    trail: Option<usize>,
+    is_one: bool,
+}
+
+/// Nothing where a match may be without digits.
+fn clusters(hir: &Hir) -> Option<Clusters> {
+    let one = |count| Clusters {
+        lead: Some(0),
+        first: count,
+        most: count,
+        last: count,
+        trail: Some(0),
+        is_one: true,
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => None,
+        HirKind::Literal(literal) => {
+            let mut all = None;
+            let mut before = 0;
+            for byte in &literal.0 {
+                if byte.is_ascii_digit() {
+                    let next = Clusters { lead: Some(before), ..one(1) };
+                    all = Some(all.map_or(next, |all: Clusters| all.then(next)));
+                    before = 0;
+                } else {
+                    before += 1;
+                }
+            }
+            all.map(|all| Clusters { trail: Some(before), ..all })
+        }
+        HirKind::Class(class) => is_of_digits(class).then(|| one(1)),
+        HirKind::Capture(capture) => clusters(&capture.sub),
+        HirKind::Repetition(repeated) => {
+            let sub = clusters(&repeated.sub)?;
+            // More of them than is counted gain nothing.
+            (1..repeated.min.min(256))
+                .try_fold(sub, |all, _| Some(all.then(sub)))
+                .filter(|_| repeated.min > 0)
+        }
+        HirKind::Concat(parts) => {
+            let mut all: Option<Clusters> = None;
+            let mut before = Some(0);
+            for part in parts {
+                let Some(next) = clusters(part) else {
+                    before = sum(before, part.properties().maximum_len());
+                    continue;
+                };
+                let next = Clusters { lead: sum(before, next.lead), ..next };
+                before = next.trail;
+                all = Some(match all {
+                    Some(all) => Clusters { trail: Some(0), ..all }.then(next),
+                    None => next,
+                });
+            }
+            all.map(|all| Clusters { trail: before, ..all })
+        }
+        HirKind::Alternation(branches) => {
+            let mut all: Option<Clusters> = None;
+            for branch in branches {
+                let next = clusters(branch)?;
+                all = Some(all.map_or(next, |all| all.or(next)));
+            }
+            all
+        }
+    }
+}
+
+fn sum(a: Option<usize>, b: Option<usize>) -> Option<usize> {
+    a?.checked_add(b?)
+}
+
+impl Clusters {
+    fn then(self, next: Self) -> Self {
+        let is_near = sum(self.trail, next.lead).is_some_and(|gap| gap <= GAP);
+        let joint = if is_near { self.last + next.first } else { 0 };
+        Self {
+            lead: self.lead,
+            first: if self.is_one && is_near { joint } else { self.first },
+            most: self.most.max(next.most).max(joint),
+            last: if next.is_one && is_near { joint } else { next.last },
+            trail: next.trail,
+            is_one: self.is_one && next.is_one && is_near,
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let most = |a: Option<usize>, b: Option<usize>| Some(a?.max(b?));
+        Self {
+            lead: most(self.lead, other.lead),
+            first: self.first.min(other.first),
+            most: self.most.min(other.most),
+            last: self.last.min(other.last),
+            trail: most(self.trail, other.trail),
+            is_one: self.is_one && other.is_one,
+        }
+    }
+}
+
+/// Counts the ASCII digits that every match has in one cluster.
+pub(crate) fn digits(hir: &Hir) -> usize {
+    clusters(hir).map_or(0, |clusters| clusters.most)
+}
+
+fn is_of_digits(class: &Class) -> bool {
+    let bytes = bytes_of_class(class);
+    bytes.contains(&true) && (0..=u8::MAX).zip(*bytes).all(|(byte, is_in)| !is_in || byte.is_ascii_digit())
+}
+
+/// By byte: it can be in a match, or in a part of one.
+pub(crate) type Bytes = Box<[bool; 256]>;
+
+fn none() -> Bytes {
+    Box::new([false; 256])
+}
+
+/// The bytes that characters of a class have.
+pub(crate) fn bytes_of_class(class: &Class) -> Bytes {
+    let mut bytes = none();
+    match class {
+        Class::Unicode(class) => {
+            for range in class.ranges() {
+                let (start, end) = (u32::from(range.start()), u32::from(range.end()));
+                for code in start..=end.min(127) {
+                    bytes[code as usize] = true;
+                }
+                if end >= 128 {
+                    bytes[128..].fill(true);
+                }
+            }
+        }
+        Class::Bytes(class) => {
+            for range in class.ranges() {
+                bytes[usize::from(range.start())..=usize::from(range.end())].fill(true);
+            }
+        }
+    }
+    bytes
+}
+
+/// Adds all bytes that a match can have.
+fn add_all(hir: &Hir, to: &mut Bytes) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(literal) => literal.0.iter().for_each(|&byte| to[usize::from(byte)] = true),
+        HirKind::Class(class) => {
+            to.iter_mut().zip(*bytes_of_class(class)).for_each(|(to, is_in)| *to |= is_in);
+        }
+        HirKind::Capture(capture) => add_all(&capture.sub, to),
+        HirKind::Repetition(repeated) => add_all(&repeated.sub, to),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            for part in parts {
+                add_all(part, to);
+            }
+        }
+    }
+}
+
+/// Adds the bytes that a match can have between two of the digits that every match has.
+pub(crate) fn add_between(hir: &Hir, to: &mut Bytes) {
+    match hir.kind() {
+        HirKind::Capture(capture) => add_between(&capture.sub, to),
+        HirKind::Repetition(repeated) if repeated.max == Some(1) => add_between(&repeated.sub, to),
+        HirKind::Alternation(branches) => branches.iter().for_each(|branch| add_between(branch, to)),
+        HirKind::Concat(parts) => {
+            let has = |part: &Hir| clusters(part).is_some();
+            let (first, last) = (parts.iter().position(has), parts.iter().rposition(has));
+            match first.zip(last) {
+                Some((first, last)) if first == last => add_between(&parts[first], to),
+                Some((first, last)) => parts[first..=last].iter().for_each(|part| add_all(part, to)),
+                None => {}
+            }
+        }
+        _ => add_all(hir, to),
+    }
+}
+
+/// The bytes with which a match can end (`is_end`) or begin; nothing where it may be empty.
+pub(crate) fn edge(hir: &Hir, is_end: bool) -> Option<Bytes> {
+    let mut bytes = none();
+    add_edge(hir, is_end, &mut bytes).then_some(bytes)
+}
+
+/// Answers whether every match has a byte at all.
+fn add_edge(hir: &Hir, is_end: bool, to: &mut Bytes) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(literal) => {
+            let edge = if is_end { literal.0.last() } else { literal.0.first() };
+            edge.is_some_and(|&byte| {
+                to[usize::from(byte)] = true;
+                true
+            })
+        }
+        HirKind::Class(_) => {
+            add_all(hir, to);
+            true
+        }
+        HirKind::Capture(capture) => add_edge(&capture.sub, is_end, to),
+        HirKind::Repetition(repeated) => add_edge(&repeated.sub, is_end, to) && repeated.min > 0,
+        HirKind::Concat(parts) if is_end => parts.iter().rev().any(|part| add_edge(part, is_end, to)),
+        HirKind::Concat(parts) => parts.iter().any(|part| add_edge(part, is_end, to)),
+        HirKind::Alternation(branches) => {
+            let mut has = true;
+            for branch in branches {
+                has &= add_edge(branch, is_end, to);
+            }
+            has
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hir(pattern: &str) -> Hir {
+        regex_syntax::parse(pattern).expect("a pattern")
+    }
+
+    #[test]
+    fn runs_are_counted_as_far_as_every_match_has_them() {
+        for (pattern, longest) in [
+            ("ghp_[A-Za-z0-9]{36}", 40),
+            ("a.b", 1),
+            ("key: ?(?P<secret>[0-9a-f]{32})", 32),
+            ("[a-z.]{40}", 0),
+            ("ab(?:c|d-e)f", 4),
+            ("(?:ab:c){3}", 3),
+            ("[a-z]{3,}x?", 3),
+            ("(?i:key)", 2),
+        ] {
+            assert_eq!(Runs::of(&hir(pattern)).longest, longest, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn digits_count_that_stand_near_each_other() {
+        for (pattern, least) in [
+            ("[0-9]{4}", 4),
+            ("(?:[0-9]{3}[ -]?){3}[0-9]", 10),
+            ("A?[0-9]{2}.{0,8}[0-9]{2}", 2),
+            ("[0-9]{2}[a-z]{0,8}[0-9]{2}", 4),
+            ("[0-9]{2}[a-z]{0,9}[0-9]{3}", 3),
+            ("[0-9]{7}x|[0-9]{3}-[0-9]{5}", 7),
+            ("[0-9]{7}|x", 0),
+            ("x1y2", 2),
+            ("[0-9]+-[0-9]*", 1),
+        ] {
+            assert_eq!(digits(&hir(pattern)), least, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn bytes_between_digits_are_those_of_the_parts_between() {
+        let between = |pattern: &str| {
+            let mut bytes = none();
+            add_between(&hir(pattern), &mut bytes);
+            (0..=127_u8).filter(|&byte| bytes[usize::from(byte)]).map(char::from).collect::<String>()
+        };
+        assert_eq!(between("[A-Z]{2}[01]{2}-[01]x?"), "-01");
+        assert_eq!(between("(?:^|[^a])(?P<secret>[01](?:\\.[01]){3}|[01]:1)z"), ".01:");
+        assert_eq!(between("[0-1]"), "01");
+    }
+
+    #[test]
+    fn edges_are_the_first_and_last_bytes() {
+        let text = |bytes: Bytes| (0..=127_u8).filter(|&b| bytes[usize::from(b)]).map(char::from).collect();
+        let both = |pattern: &str| -> [Option<String>; 2] {
+            [false, true].map(|is_end| edge(&hir(pattern), is_end).map(text))
+        };
+        assert_eq!(both("a?b[cd]*"), [Some("ab".to_owned()), Some("bcd".to_owned())]);
+        assert_eq!(both("(?:x|yz)?"), [None, None]);
+    }
+}
