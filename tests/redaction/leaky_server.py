@@ -7,6 +7,9 @@ LEAK = "so " + SECRET + " it is"
 # For who is obliged to the pack `pii`.
 MAIL = LEAK + ", says alice@acme.com"
 heard_aside = False
+# Airlock puts a handle of its own in the place of the id, which is not looked at.
+TASK = {"taskId": SECRET, "status": "working", "statusMessage": LEAK, "ttl": 60000,
+        "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z"}
 
 
 def send(message):
@@ -68,10 +71,12 @@ for line in sys.stdin:
         continue
     result = {
         "initialize": {"protocolVersion": "2025-11-25", "serverInfo": {"name": "leaky", "version": "1"},
-                       "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {}},
+                       "capabilities": {"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {},
+                                        "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}},
                        "instructions": MAIL},
         "ping": {}, "logging/setLevel": {},
-        "tools/list": {"tools": [{"name": name, "description": MAIL, "inputSchema": {"type": "object"}}
+        "tools/list": {"tools": [{"name": name, "description": MAIL, "inputSchema": {"type": "object"},
+                             "execution": {"taskSupport": "optional"}}
                                  for name in ["heard", "all", "clean", "long", "ask"]]},
         "resources/list": {"resources": [{"uri": "leak://one", "name": LEAK}]},
         "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "leak://{x}", "name": LEAK}]},
@@ -79,8 +84,15 @@ for line in sys.stdin:
         "resources/read": {"contents": [{"uri": "leak://one", "text": LEAK}]},
         "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": LEAK}}]},
         "completion/complete": {"completion": {"values": [LEAK]}},
+        "tasks/list": {"tasks": [TASK]},
+        "tasks/result": {"content": [{"type": "text", "text": LEAK}],
+                         "_meta": {"io.modelcontextprotocol/related-task": {"taskId": SECRET}}},
     }.get(method)
-    if method == "tools/call":
+    if method == "tasks/get" and params["taskId"] == SECRET:
+        result = TASK
+    if method == "tools/call" and "task" in params:
+        result = {"task": TASK}
+    elif method == "tools/call":
         try:
             result = call(ident, params)
         except ValueError:

@@ -119,6 +119,23 @@ fn obligations_reach_lists_and_instructions() {
 }
 
 #[test]
+fn tasks_are_looked_through_and_keep_their_ids() {
+    let airlock = leaky("");
+    let token = airlock.user();
+    let mut session = Session::open(airlock.address(), "/mcp/leaky", &token).expect("a session");
+    let params = json!({"name": "clean", "arguments": {}, "task": {"ttl": 60_000}});
+    let begun = session.request("tools/call", &params).expect("an answer").answer();
+    is_redacted("tools/call", &begun);
+    let id = begun["result"]["task"]["taskId"].as_str().expect("an id").to_owned();
+    for method in ["tasks/get", "tasks/result", "tasks/list"] {
+        let params = if method == "tasks/list" { json!({}) } else { json!({"taskId": id}) };
+        let answer = session.request(method, &params).expect("an answer").answer();
+        is_redacted(method, &answer);
+        assert!(answer.to_string().contains(&id), "{method}: {answer}");
+    }
+}
+
+#[test]
 fn the_standard_error_of_a_server_tells_no_log() {
     let mut airlock = leaky("");
     let token = airlock.user();
