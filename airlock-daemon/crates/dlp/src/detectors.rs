@@ -89,7 +89,7 @@ impl Detectors {
                 Trigger::At(at) => ats.push((detector, at.clone())),
                 Trigger::Digits(digits) => {
                     may_go_on(digits);
-                    numbers.push(Number { detector, least: digits.least, reach });
+                    numbers.push(Number { detector, least: digits.least, around: digits.around, reach });
                 }
             }
         }
@@ -269,14 +269,22 @@ impl Detectors {
             self.near_runs.find(bytes, part, |_, at| marks.set(at));
         });
         self.look_for_words(bytes, runs, clusters, 2, |_, at| marks.set(at));
-        self.numbers.parts(clusters, json, |part, digits| {
-            let mut may_be = memchr::memchr(b'\\', &bytes[part.clone()]).is_some();
-            if !may_be {
-                self.numbers.find(&self.all, json, part.clone(), digits, |_| may_be = true);
-            }
-            if may_be {
-                marks.set_all(&part);
-            }
+        let plain: Vec<_> = clusters
+            .iter()
+            .filter(|(cluster, digits)| {
+                let around = self.numbers.around(*digits).saturating_mul(2).saturating_add(2);
+                let end = cluster.end.saturating_add(around).min(bytes.len());
+                let has_escape =
+                    memchr::memchr(b'\\', &bytes[cluster.start.saturating_sub(around)..end]).is_some();
+                if has_escape {
+                    marks.set_all(cluster);
+                }
+                !has_escape
+            })
+            .cloned()
+            .collect();
+        self.numbers.parts(&plain, json, |part, digits| {
+            self.numbers.find(&self.all, json, part.clone(), digits, |_| marks.set_all(&part));
         });
     }
 

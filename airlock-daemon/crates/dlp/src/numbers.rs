@@ -36,6 +36,8 @@ pub(crate) struct Numbers {
 pub(crate) struct Number {
     pub(crate) detector: usize,
     pub(crate) least: usize,
+    /// The most bytes that a match has on either side of its digits.
+    pub(crate) around: usize,
     /// The longest match, in bytes.
     pub(crate) reach: usize,
 }
@@ -134,6 +136,11 @@ impl Numbers {
         if let Some((wide, reach, digits)) = open {
             cut(wide, reach, digits);
         }
+    }
+
+    /// The most bytes that a match of those that so many digits are enough for has on either side of them.
+    pub(crate) fn around(&self, digits: usize) -> usize {
+        self.enough(digits).map(|number| number.around).max().unwrap_or(0)
     }
 
     fn enough(&self, digits: usize) -> impl Iterator<Item = &Number> {

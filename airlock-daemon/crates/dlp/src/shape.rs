@@ -197,6 +197,12 @@ pub(crate) fn digits(hir: &Hir) -> usize {
     clusters(hir).map_or(0, |clusters| clusters.most)
 }
 
+/// The most bytes that a match has on either side of the digits that every match has, if there is a bound.
+pub(crate) fn around_digits(hir: &Hir) -> Option<usize> {
+    let clusters = clusters(hir)?;
+    Some(clusters.lead?.max(clusters.trail?))
+}
+
 fn is_of_digits(class: &Class) -> bool {
     let bytes = bytes_of_class(class);
     bytes.contains(&true) && (0..=u8::MAX).zip(*bytes).all(|(byte, is_in)| !is_in || byte.is_ascii_digit())

@@ -55,6 +55,8 @@ pub(crate) struct At {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digits {
     pub(crate) least: usize,
+    /// The most bytes that a match has on either side of them.
+    pub(crate) around: usize,
     /// The bytes that may stand between them.
     pub(crate) between: Bytes,
 }
@@ -138,7 +140,8 @@ fn digits(hir: &Hir) -> Option<Digits> {
     (least >= DIGITS && hir.properties().maximum_len().is_some()).then(|| {
         let mut between = Bytes::new([false; 256]);
         shape::add_between(hir, &mut between);
-        Digits { least, between }
+        let around = shape::around_digits(hir).unwrap_or(usize::MAX);
+        Digits { least, around, between }
     })
 }
 
