@@ -58,7 +58,7 @@ fn a_pinned_server_has_no_ip_socket_and_nothing_of_the_daemons() {
     let mut said = String::new();
     server.take_stderr().expect("its errors").read_to_string(&mut said).expect("text");
     assert!(said.contains("this goes to standard error"), "{said}");
-    let denied = half.denied().expect("counters");
+    let denied = half.cage().denied().expect("counters");
     let sockets = denied.iter().find(|(hook, _)| *hook == Hook::SockCreate).expect("a counter").1;
     // Four of the probe, four of the proof at the start. Raw sockets fail before that: no server has a
     // capability.
@@ -77,7 +77,7 @@ fn a_server_has_of_the_file_system_what_it_is_given() {
         path.display().to_string()
     };
     let [shown, given, other, secret] = ["shown", "given", "other", "secret"].map(file);
-    half.hide([root.join("secret")]);
+    half.cage().hide([root.join("secret")]);
     let mut command = support::probe("files");
     command.env.insert(support::NAMES.to_owned(), format!("{shown} {given} {other} {secret} /etc/passwd"));
     let look = |command: &airlock::kernel::ServerCommand| {
@@ -108,7 +108,8 @@ fn a_server_has_of_the_file_system_what_it_is_given() {
     assert_eq!([found(&format!("read {secret}")), found(&format!("write {secret}"))], [EACCES; 2]);
 
     command.files = files("nowhere", "given");
-    let error = half.cell("probe", &Pin::default()).expect("a cell").spawn(&command).expect_err("not there");
+    let error =
+        half.cage().cell("probe", &Pin::default()).expect("a cell").spawn(&command).expect_err("not there");
     assert!(error.to_string().contains("nowhere") && error.to_string().contains("`files`"), "{error}");
 }
 
@@ -174,8 +175,8 @@ fn refused_at_once(mut racer: airlock::kernel::ServerProcess) {
 fn a_server_with_the_hosts_network_is_not_pinned_and_says_so() {
     let Some(half) = support::pinning_unsealed() else { return };
     let pin = Pin { network: PinNetwork::Host, ..Pin::default() };
-    assert!(!half.cell("probe", &pin).expect("a cell").is_pinned());
-    assert!(half.cell("probe", &Pin::default()).expect("a cell").is_pinned());
+    assert!(!half.cage().cell("probe", &pin).expect("a cell").is_pinned());
+    assert!(half.cage().cell("probe", &Pin::default()).expect("a cell").is_pinned());
     let found = support::findings(&mut support::spawn(&half, &pin, &support::probe("look")));
     assert_eq!(found["inet.1"], "0", "{found:?}");
     assert!(found["cgroup"].contains("/unpinned/probe-"), "{}", found["cgroup"]);
@@ -264,7 +265,7 @@ fn a_mistake_in_a_command_is_named_before_anything_starts() {
     let attempt = |change: &dyn Fn(&mut airlock::kernel::ServerCommand)| {
         let mut command = support::probe("look");
         change(&mut command);
-        half.cell("docs", &Pin::default()).expect("a cell").spawn(&command).expect_err("a mistake")
+        half.cage().cell("docs", &Pin::default()).expect("a cell").spawn(&command).expect_err("a mistake")
     };
     let cases: [(SpawnError, &[&str]); 6] = [
         (
@@ -292,8 +293,8 @@ fn a_mistake_in_a_command_is_named_before_anything_starts() {
 #[test]
 fn a_process_that_cannot_confine_itself_does_not_start() {
     let Some(half) = support::pinning_unsealed() else { return };
-    let cell = half.cell("probe", &Pin::default()).expect("a cell");
-    let parent = half.cell("probe", &Pin::default()).expect("a cell");
+    let cell = half.cage().cell("probe", &Pin::default()).expect("a cell");
+    let parent = half.cage().cell("probe", &Pin::default()).expect("a cell");
     // A removed leaf cannot be entered.
     let servers = support::findings(&mut parent.spawn(&support::probe("look")).expect("a process"));
     let path = servers["cgroup"].rsplit_once('-').map(|(path, _)| format!("{path}-1")).expect("a leaf");
@@ -320,8 +321,8 @@ fn switched_off_it_does_nothing_and_says_so() {
     let half = support::start(KernelMode::Off);
     assert_eq!(half.report().rung, None);
     assert!(half.early_drop().is_none());
-    assert!(half.denied().expect("counters").is_empty());
-    let cell = half.cell("probe", &Pin::default()).expect("a cell");
+    assert!(half.cage().denied().expect("counters").is_empty());
+    let cell = half.cage().cell("probe", &Pin::default()).expect("a cell");
     assert!(!cell.is_pinned());
     let mut server = cell.spawn(&support::probe("look")).expect("a process");
     let found = support::findings(&mut server);
@@ -354,7 +355,7 @@ fn the_kernel_judges_packets_as_the_host_does() {
     assert_eq!((listed[0].address, listed[0].reason), (v4, Reason::RateLimit));
     assert!(listed[0].remaining > Duration::from_secs(500), "{listed:?}");
 
-    let judge = |frame: &[u8]| half.judge(frame).expect("a test run");
+    let judge = |frame: &[u8]| half.early_drop().expect("loaded").judge(frame).expect("a test run");
     for tags in 0..=2 {
         for port in [8080, 8443] {
             assert!(judge(&frame(tags, Ip::V4([203, 0, 113, 7]), port)), "IPv4, {tags} tags, {port}");
@@ -403,9 +404,20 @@ fn an_exempt_network_is_never_dropped() {
         let address = address.parse().expect("an address");
         early_drop.block(address, Duration::from_mins(10), Reason::Operator).expect("a block");
     }
-    assert!(!half.judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080)).expect("a test run"));
-    assert!(!half.judge(&frame(0, Ip::V6(9), 8080)).expect("a test run"));
-    assert!(half.judge(&frame(0, Ip::V4([198, 51, 100, 1]), 8080)).expect("a test run"));
+    assert!(
+        !half
+            .early_drop()
+            .expect("loaded")
+            .judge(&frame(0, Ip::V4([203, 0, 113, 7]), 8080))
+            .expect("a test run")
+    );
+    assert!(!half.early_drop().expect("loaded").judge(&frame(0, Ip::V6(9), 8080)).expect("a test run"));
+    assert!(
+        half.early_drop()
+            .expect("loaded")
+            .judge(&frame(0, Ip::V4([198, 51, 100, 1]), 8080))
+            .expect("a test run")
+    );
 }
 
 /// A source address of a test frame; IPv6 by the last group of its /64.

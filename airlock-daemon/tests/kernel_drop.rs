@@ -204,7 +204,7 @@ fn without_tcx_an_interface_that_is_taken_is_named_with_its_holder_and_what_help
     protect(&net, early_drop);
     only_the_listed_is_dropped(&net, early_drop, server, listed, None);
     drop(first);
-    net.inside(SERVER, || second.refresh_interfaces());
+    net.inside(SERVER, || second.early_drop().expect("loaded").refresh_interfaces());
     let attached = second.early_drop().map(EarlyDrop::attached).unwrap_or_default();
     assert_eq!(attached.first().map(|place| place.mode), Some("native"));
 }
@@ -224,7 +224,7 @@ fn behind_another_xdp_program_on_an_interface_that_appears_later_it_is_dropped_a
     net.add_pair(["late", "far"], &["10.97.0.1/24"], &["10.97.0.2/24", "10.97.0.3/24"])
         .expect("a pair of interfaces");
     for half in [&first, &second] {
-        net.inside(SERVER, || half.refresh_interfaces());
+        net.inside(SERVER, || half.early_drop().expect("loaded").refresh_interfaces());
     }
     if !kernel_has_tcx() {
         return support::skip("this kernel has no TCX");
@@ -285,12 +285,12 @@ fn an_interface_that_appears_later_or_comes_back_is_attached_to() {
     let [server, listed] = ["10.97.0.1", "10.97.0.2"].map(address);
     for _ in 0..2 {
         net.add_pair(["late", "far"], &["10.97.0.1/24"], &["10.97.0.2/24"]).expect("a pair of interfaces");
-        net.inside(SERVER, || half.refresh_interfaces());
+        net.inside(SERVER, || half.early_drop().expect("loaded").refresh_interfaces());
         assert_eq!(attached(), ["door", "late"]);
         only_the_listed_is_dropped(&net, early_drop, server, listed, None);
         assert!(early_drop.unblock(listed).expect("a map"));
         net.remove("late").expect("it is gone");
-        net.inside(SERVER, || half.refresh_interfaces());
+        net.inside(SERVER, || half.early_drop().expect("loaded").refresh_interfaces());
         assert_eq!(attached(), ["door"]);
     }
 }

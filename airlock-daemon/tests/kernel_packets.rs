@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock::config::schema::{Kernel, KernelMode, Seal};
-use airlock::kernel::{KernelError, KernelHalf, LoadError, Reason, Stage, Verdict};
+use airlock::kernel::{KernelHalf, LoadError, Reason, Stage, Verdict};
 use airlock_ebpf::{Destination, Source, World, decide};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -92,7 +92,7 @@ impl<'a> Judge<'a> {
     /// True where it did so: a frame that is refused before any program sees it is counted and must be one
     /// that cannot be understood.
     fn expect(&mut self, frame: &[u8], expected: Verdict) -> Result<bool, String> {
-        let dropped = match self.half.judge_at(self.stage, frame) {
+        let dropped = match self.half.early_drop().expect("loaded").judge_at(self.stage, frame) {
             Ok(dropped) => dropped,
             Err(error) if self.stage == Stage::Tcx && is_invalid(&error) => {
                 self.refused += 1;
@@ -133,8 +133,8 @@ fn counters(half: &KernelHalf) -> [u64; Verdict::COUNT as usize] {
 }
 
 /// True where the kernel has refused the frame itself.
-fn is_invalid(error: &KernelError) -> bool {
-    matches!(error, KernelError::Load(error @ LoadError::Program { .. }) if error.errno() == Some(22))
+fn is_invalid(error: &LoadError) -> bool {
+    matches!(error, LoadError::Program { .. } if error.errno() == Some(22))
 }
 
 /// The headers between the addresses and the TCP header.

@@ -39,7 +39,7 @@ fn listener(path: &str) -> UnixListener {
 }
 
 fn denied(half: &KernelHalf, hook: Hook) -> u64 {
-    let counts = half.denied().expect("counters");
+    let counts = half.cage().denied().expect("counters");
     counts.into_iter().find(|(counted, _)| *counted == hook).expect("a counter").1
 }
 
@@ -113,7 +113,7 @@ fn a_slice_has_doors(seal: Seal) {
     let Some(half) = sealed(seal, Some(&slice.name)) else { return };
     assert!(half.report().is_active("slice"), "{}", half.report());
     assert_eq!(
-        half.slice().expect("configured").expect("attached").rung(),
+        half.cage().slice().expect("configured").expect("attached").rung(),
         Rung::Sealed,
         "{}",
         half.report()
@@ -127,13 +127,13 @@ fn a_slice_has_doors(seal: Seal) {
     let paths = [name("ours"), name("other"), link.display().to_string(), name("datagrams")];
 
     assert_eq!(support::probe_slice(&slice, &[name("datagrams")])["datagram"], "1");
-    let letters = half.open_door(&datagrams).expect("a door").expect("a sealed slice");
+    let letters = half.cage().open_door(&datagrams).expect("a door").expect("a sealed slice");
     let found = support::probe_slice(&slice, &[name("datagrams")]);
     assert_eq!((found["datagram"].as_str(), found["datagram connect"].as_str()), ("0", "0"), "{found:?}");
     assert_eq!(datagrams.recv(&mut [0; 8]).expect("what came through the door"), 2);
     drop(letters);
 
-    let door = half.open_door(&ours).expect("a door").expect("a sealed slice");
+    let door = half.cage().open_door(&ours).expect("a door").expect("a sealed slice");
     let found = support::probe_slice(&slice, &paths);
     assert_eq!(found[&name("ours")], "0", "{found:?}");
     ours.accept().expect("the one that was let through");

@@ -40,5 +40,5 @@ pub async fn record(kernel: Arc<KernelHalf>, audit: AuditLog, metrics: Arc<Metri
             ..Record::new(Event::KernelDenied)
         });
     };
-    kernel.watch_denials(tell, lose).await;
+    kernel.cage().watch_denials(tell, lose).await;
 }

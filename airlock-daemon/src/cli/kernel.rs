@@ -94,7 +94,7 @@ fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
         return broken;
     }
     let prints = config.upstreams.iter().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));
-    if prints && let Err(error) = half.open_doors_to_journal() {
+    if prints && let Err(error) = half.cage().open_doors_to_journal() {
         broken.push(error.to_string());
     }
     for interface in &config.kernel.xdp.interfaces {

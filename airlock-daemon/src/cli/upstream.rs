@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config;
 use crate::config::schema::{Config, KernelMode, Log, LogFormat, LogLevel, UpstreamKind};
-use crate::kernel::{KernelHalf, promises};
+use crate::kernel::{Denied, KernelHalf, promises};
 use crate::limits::budget::Budget;
 use crate::mcp::revision::Era;
 use crate::observe::logging;
@@ -95,7 +95,7 @@ fn attempt(config: &Config, hidden: Vec<PathBuf>) -> Result<Result<String, Strin
         // A daemon that runs keeps what it has.
         KernelMode::Required | KernelMode::Preferred => Arc::new(KernelHalf::try_out(&config.kernel)),
     };
-    half.hide(hidden);
+    half.cage().hide(hidden);
     print::err(format_args!("cage: {}\n", half.report().claim));
     for promise in promises::broken(config, &half) {
         print::err(format_args!("not kept: {promise}\n"));
@@ -103,8 +103,9 @@ fn attempt(config: &Config, hidden: Vec<PathBuf>) -> Result<Result<String, Strin
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        tokio::task::spawn_local(Arc::clone(&half).watch_denials(
-            |denied| {
+        let watched = Arc::clone(&half);
+        tokio::task::spawn_local(async move {
+            let tell = |denied: Denied| {
                 let (target, hook) = (denied.target(), denied.hook.name());
                 tracing::warn!(
                     program = denied.comm,
@@ -112,11 +113,12 @@ fn attempt(config: &Config, hidden: Vec<PathBuf>) -> Result<Result<String, Strin
                     hook,
                     "the kernel refused it {target}"
                 );
-            },
-            |count| {
+            };
+            let lose = |count: u64| {
                 tracing::warn!("the kernel refused it {count} things more, too fast to be told one by one");
-            },
-        ));
+            };
+            watched.cage().watch_denials(tell, lose).await;
+        });
         let metrics = Metrics::new();
         let budget = Budget::new(&config.limits.memory);
         let upstreams = Upstreams::new(config, &half, Backend::Epoll, &metrics, &DialIns::default(), &budget);

@@ -79,7 +79,7 @@ pub fn door(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
         ("audit".to_owned(), gateway.audit.healthy().err()),
     ];
     // A part of its own only when it is missed.
-    parts.extend(gateway.kernel.trouble().map(|trouble| ("servers".to_owned(), Some(trouble))));
+    parts.extend(gateway.kernel.cage().trouble().map(|trouble| ("servers".to_owned(), Some(trouble))));
     parts
 }
 

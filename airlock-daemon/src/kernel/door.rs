@@ -8,10 +8,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::cage::Cage;
 use super::ebpf::pinning::Programs;
 use super::ebpf::sealed;
+use super::error::KernelError;
 use super::netlink::sock_diag;
-use super::{KernelError, KernelHalf};
 
 /// Where journald listens, and by which unit: for the output of units, for entries of its own format, and for
 /// those of syslog(3).
@@ -29,7 +30,7 @@ pub struct Door {
     cookie: u64,
 }
 
-impl KernelHalf {
+impl Cage {
     /// Lets the units of the slice connect to a listening unix socket, or send datagrams to one. `None` where
     /// the slice is not sealed, and nothing looks at doors: on the rung `no-ip` every unix socket may be
     /// connected to. A socket has one door: the first of two that is dropped closes it.

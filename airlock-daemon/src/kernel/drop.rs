@@ -9,7 +9,7 @@ pub(super) mod network;
 pub(super) mod sockets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airlock_ebpf::{
@@ -26,6 +26,7 @@ use self::error::DropError;
 use self::interfaces::{Attached, Interfaces};
 use self::sockets::Sockets;
 use super::ebpf::loader::{self, LoadError, per_cpu_sum};
+use super::ebpf::pinning::Programs;
 use crate::config::schema::Xdp as XdpConfig;
 
 /// The return values `XDP_DROP` and `TC_ACT_SHOT`.
@@ -91,6 +92,7 @@ pub struct Blocked {
 /// The early drop's maps; the program and its links stay with the loaded object.
 #[derive(Debug)]
 pub struct EarlyDrop {
+    programs: Arc<Programs>,
     maps: Mutex<Maps>,
     verdicts: Map,
     interfaces: Mutex<Interfaces>,
@@ -171,7 +173,12 @@ fn now_ns() -> u64 {
 impl EarlyDrop {
     /// Loads the program, fills the trie of exempt sources and attaches to the configured interfaces; what
     /// that does not work with is the second part.
-    pub(super) fn attach(ebpf: &mut Ebpf, config: &XdpConfig) -> Result<(Self, Vec<DropError>), DropError> {
+    pub(super) fn attach(
+        programs: &Arc<Programs>,
+        config: &XdpConfig,
+    ) -> Result<(Self, Vec<DropError>), DropError> {
+        let mut locked = programs.lock();
+        let ebpf = &mut *locked;
         let program = interfaces::xdp(ebpf)?;
         program.load().map_err(loader::failed(DROP_PROGRAM))?;
         let mut allowed: Allowed = take(ebpf, ALLOWED)?;
@@ -191,7 +198,7 @@ impl EarlyDrop {
         let mut interfaces = Interfaces::new(config);
         let troubles = interfaces.refresh(ebpf);
         let (maps, interfaces) = (Mutex::new(maps), Mutex::new(interfaces));
-        Ok((Self { maps, verdicts, interfaces, _allowed: allowed }, troubles))
+        Ok((Self { programs: Arc::clone(programs), maps, verdicts, interfaces, _allowed: allowed }, troubles))
     }
 
     /// Where the program is attached.
@@ -201,7 +208,7 @@ impl EarlyDrop {
 
     /// Attaches to interfaces that have appeared, and takes over what addresses this host has now; gives what
     /// does not work and was not said before.
-    pub(super) fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
+    fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
         let mut troubles = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf);
         troubles.extend(self.lock().sockets.news().map(DropError::Sockets));
         troubles
@@ -210,7 +217,7 @@ impl EarlyDrop {
     /// The TCP sockets of this daemon: only packets to these are ever dropped. Replaces what was set before.
     /// One for all addresses of a family (`0.0.0.0`, `::`) stands for those that the calling thread's network
     /// namespace has, now and at each
-    /// [`KernelHalf::refresh_interfaces`](super::KernelHalf::refresh_interfaces).
+    /// [`EarlyDrop::refresh_interfaces`].
     ///
     /// # Errors
     /// When there are more than 4,096, or the kernel does not tell the addresses of this host.
@@ -303,6 +310,50 @@ impl EarlyDrop {
         Ok(per_cpu_sum(&self.verdicts, VERDICTS, verdict as u32)?)
     }
 
+    /// Attaches the early drop to interfaces that have appeared, or come back, since.
+    pub fn refresh_interfaces(&self) {
+        for error in self.refresh(&mut self.programs.lock()) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Does so from time to time, for ever; run it on the control thread.
+    pub async fn watch_interfaces(&self) {
+        let mut look = tokio::time::interval(Duration::from_secs(2));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.refresh_interfaces();
+        }
+    }
+
+    /// True where the early drop would drop this Ethernet frame: the kernel runs the program on it, without
+    /// any network.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn judge(&self, frame: &[u8]) -> Result<bool, LoadError> {
+        self.judge_at(Stage::Xdp, frame)
+    }
+
+    /// The same by the program of a stage. As a socket buffer the kernel refuses some frames itself, with
+    /// `EINVAL`.
+    ///
+    /// # Errors
+    /// Also when the program does not load.
+    pub fn judge_at(&self, stage: Stage, frame: &[u8]) -> Result<bool, LoadError> {
+        Ok(judge(&mut self.programs.lock(), stage, frame, 1)?.0)
+    }
+
+    /// The cost of one run of the early drop's program on this Ethernet frame, the mean of `repeat`, by the
+    /// kernel's clock.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn cost(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
+        Ok(judge(&mut self.programs.lock(), Stage::Xdp, frame, repeat)?.1)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Maps> {
         // The maps live in the kernel; a panic elsewhere cannot have left them half changed.
         self.maps.lock().unwrap_or_else(PoisonError::into_inner)
@@ -311,12 +362,7 @@ impl EarlyDrop {
 
 /// Lets the kernel run the program of a stage on a frame that came from no network, `repeat` times; whether
 /// it would drop it, and the mean time of one run, by the kernel's clock.
-pub(super) fn judge(
-    ebpf: &mut Ebpf,
-    stage: Stage,
-    frame: &[u8],
-    repeat: u32,
-) -> Result<(bool, Duration), LoadError> {
+fn judge(ebpf: &mut Ebpf, stage: Stage, frame: &[u8], repeat: u32) -> Result<(bool, Duration), LoadError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
     let (result, drop) = match stage {
         Stage::Xdp => {

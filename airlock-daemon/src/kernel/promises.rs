@@ -25,7 +25,7 @@ pub fn broken(config: &Config, half: &KernelHalf) -> Vec<String> {
             report.rung.map_or("none", Rung::name)
         ));
     }
-    if let Some(Err(error)) = half.fitting_slice() {
+    if let Some(Err(error)) = half.cage().fitting_slice() {
         broken.push(error.to_string());
     }
     let started = || config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);

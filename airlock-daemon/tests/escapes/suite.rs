@@ -131,7 +131,7 @@ pub(crate) fn run(group: &str, attempts: &[Attempt], halves: &Halves) -> Result<
     for seal in [Seal::Auto, Seal::Host, Seal::Off] {
         let half = halves.get(seal)?;
         // As `serve` does with the files of its configuration.
-        half.hide([world.place.daemon.clone()]);
+        half.cage().hide([world.place.daemon.clone()]);
         let Some(rung) = half.report().rung else {
             skip(&format!("servers cannot be pinned here: {}", half.report()));
             return Ok(());
@@ -296,7 +296,7 @@ impl Driver {
         env: &BTreeMap<String, String>,
         user: &User,
     ) -> Result<Self, String> {
-        let cell = half.cell("escape", &Pin::default()).map_err(|error| error.to_string())?;
+        let cell = half.cage().cell("escape", &Pin::default()).map_err(|error| error.to_string())?;
         if !cell.is_pinned() {
             return Err("its cell is not pinned".to_owned());
         }

@@ -43,7 +43,7 @@ fn never_open(place: &Place, slice: &Slice, seal: Seal) {
         let half = place.start_with(&config).expect("preferred always starts");
         let (active, detail) = layer(&half, "slice");
         assert!(active && detail.contains("taken over from a daemon that died"), "{detail}");
-        let rung = half.slice().expect("configured").expect("attached").rung();
+        let rung = half.cage().slice().expect("configured").expect("attached").rung();
         assert_eq!(rung, if sealed { Rung::Sealed } else { Rung::NoIp }, "{detail}");
         attack.goes_on();
         half
@@ -107,7 +107,7 @@ fn of_another_version(place: &Place, slice: &Slice) {
 
 /// The kernel lets go of links a little later than of their names.
 fn until_alone(half: &KernelHalf) {
-    while half.slice().expect("configured").expect("attached").is_alone().is_err() {
+    while half.cage().slice().expect("configured").expect("attached").is_alone().is_err() {
         std::thread::yield_now();
     }
 }
@@ -143,7 +143,7 @@ fn of_one_that_could_do_more(place: &Place, slice: &Slice) {
     let half = place.start_with(&config).expect("preferred always starts");
     let (active, detail) = layer(&half, "slice");
     assert!(active && detail.contains("stay on the slice, and shut its doors"), "{detail}");
-    let alarm = half.slice().expect("configured").expect("attached").is_alone().expect_err("two sets");
+    let alarm = half.cage().slice().expect("configured").expect("attached").is_alone().expect_err("two sets");
     assert!(alarm.contains("besides Airlock's own, 1 refuse") && alarm.contains("rm -r"), "{alarm}");
     drop(half);
     assert_eq!(place.pins(), before, "what holds them is not touched");
@@ -173,7 +173,7 @@ fn fill(slice: &Slice) -> Vec<Arc<KernelHalf>> {
     let mut crowd = Vec::new();
     loop {
         let half = KernelHalf::start(&config).expect("preferred always starts");
-        if half.slice().expect("configured").is_err() {
+        if half.cage().slice().expect("configured").is_err() {
             return crowd;
         }
         crowd.push(half);
@@ -188,7 +188,7 @@ fn of_one_with_another_bpffs(place: &Place, slice: &Slice) {
     let elsewhere = place.bpffs.join("elsewhere");
     fs::rename(Names::of_slice(place).set, &elsewhere).expect("another directory");
     let half = place.start_with(&with_slice(place, slice)).expect("preferred always starts");
-    let alarm = half.slice().expect("configured").expect("attached").is_alone().expect_err("two sets");
+    let alarm = half.cage().slice().expect("configured").expect("attached").is_alone().expect_err("two sets");
     assert!(alarm.contains("besides Airlock's own, 1 refuse") && alarm.contains("_slice"), "{alarm}");
     fs::remove_dir_all(&elsewhere).expect("as the message says");
     until_alone(&half);

@@ -86,7 +86,7 @@ pub(crate) fn probe(mode: &str) -> ServerCommand {
 
 /// Starts a probe in a cell of its own.
 pub(crate) fn spawn(half: &KernelHalf, pin: &Pin, command: &ServerCommand) -> ServerProcess {
-    half.cell("probe", pin).expect("a cell").spawn(command).expect("a process")
+    half.cage().cell("probe", pin).expect("a cell").spawn(command).expect("a process")
 }
 
 /// Reads a probe's output until it closes it; only the lines that the probe itself wrote.

@@ -199,7 +199,7 @@ fn start_kernel(config: &Config, spawner: Spawner) -> Result<Arc<KernelHalf>, Fa
 fn nobody_is_root_by_omission(config: &Config, kernel: &KernelHalf) -> Result<(), Failure> {
     let started = config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::Stdio);
     let mut strict = started.filter(|_| config.kernel.mode == KernelMode::Required);
-    match strict.find(|upstream| kernel.is_root_by_omission(upstream.user.as_deref())) {
+    match strict.find(|upstream| kernel.cage().is_root_by_omission(upstream.user.as_deref())) {
         Some(upstream) => Err(format!("upstream {}: {ROOT_BY_OMISSION}", upstream.name).into()),
         None => Ok(()),
     }

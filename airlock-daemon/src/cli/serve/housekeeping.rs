@@ -118,7 +118,12 @@ pub(super) async fn keep_house(
         notify::ready(&said);
     });
     tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).forward_diagnostics());
-    tokio::task::spawn_local(Arc::clone(&service.gateway.kernel).watch_interfaces());
+    let kernel = Arc::clone(&service.gateway.kernel);
+    tokio::task::spawn_local(async move {
+        if let Some(early_drop) = kernel.early_drop() {
+            early_drop.watch_interfaces().await;
+        }
+    });
     tokio::task::spawn_local(denials::record(
         Arc::clone(&service.gateway.kernel),
         service.gateway.audit.clone(),

@@ -90,7 +90,7 @@ fn kernel(gateway: &Gateway) -> Vec<String> {
     let wanted = gateway.config.kernel.xdp.interfaces.iter();
     let bare = wanted.filter(|name| attached.iter().all(|place| place.interface != **name));
     told.extend(bare.map(|name| format!("the early drop is not attached to {name}")));
-    if half.fitting_slice().is_some_and(|slice| slice.is_ok()) {
+    if half.cage().fitting_slice().is_some_and(|slice| slice.is_ok()) {
         told.extend(slice(half).and_then(Result::err));
     }
     told
@@ -98,7 +98,7 @@ fn kernel(gateway: &Gateway) -> Vec<String> {
 
 /// The slice that is to be held, or what has become of it.
 pub(super) fn slice(half: &KernelHalf) -> Option<Result<&Slice, String>> {
-    let slice = half.fitting_slice()?;
+    let slice = half.cage().fitting_slice()?;
     Some(
         slice
             .map_err(|error| error.to_string())

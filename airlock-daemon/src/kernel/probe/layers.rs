@@ -1,6 +1,6 @@
 //! The layers that are no rung: the early drop, limits, and what every server has on every host.
 
-use aya::Ebpf;
+use std::sync::Arc;
 
 use super::permitted::{self, Found};
 use crate::config::schema::{KernelMode, Xdp};
@@ -10,17 +10,18 @@ use crate::kernel::confine::seccomp::Sockets;
 use crate::kernel::confine::{landlock, seccomp};
 use crate::kernel::drop::EarlyDrop;
 use crate::kernel::drop::error::DropError;
+use crate::kernel::ebpf::pinning::Programs;
 use crate::kernel::report::Layer;
 
 /// Attaches the early drop as far as that works; what mode `required` does not start with is the second part.
 pub(in crate::kernel) fn early_drop(
-    ebpf: &mut Ebpf,
+    programs: &Arc<Programs>,
     config: &Xdp,
     layers: &mut Vec<Layer>,
 ) -> (Option<EarlyDrop>, Option<DropError>) {
     let failed =
         |error: &DropError| Layer::inactive("early drop", error.to_string()).with_errno(error.errno());
-    match EarlyDrop::attach(ebpf, config) {
+    match EarlyDrop::attach(programs, config) {
         Ok((attached, troubles)) => {
             if troubles.is_empty() || !attached.attached().is_empty() {
                 layers.push(drop_layer(&attached));

@@ -1,6 +1,7 @@
+use crate::config::schema::{KernelMode, Pin};
 use crate::kernel::spawner_process::table::Startable;
 use crate::kernel::spawner_process::table::Table;
-use crate::kernel::{KernelHalf, KernelMode, Pin, ServerCommand};
+use crate::kernel::{KernelHalf, ServerCommand};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -38,7 +39,7 @@ fn half(spawner: Spawner) -> std::sync::Arc<KernelHalf> {
 }
 
 fn started(half: &KernelHalf) -> Result<(ServerProcess, UnixStream), String> {
-    let mut server = half.start_server(ECHO, &Pin::default(), || panic!("not by this process"))?;
+    let mut server = half.cage().start_server(ECHO, &Pin::default(), || panic!("not by this process"))?;
     let stdio = server.take_stdio().expect("once");
     Ok((server, stdio))
 }
@@ -50,7 +51,7 @@ fn echoes(stdio: &mut UnixStream) {
 }
 
 fn control(half: &KernelHalf) -> &OwnedFd {
-    &half.spawner.as_ref().expect("given").control
+    &half.cage().spawner.as_ref().expect("given").control
 }
 
 /// Sends bytes with streams and a channel, and returns what is answered on that: nothing when it is closed
@@ -106,7 +107,7 @@ fn a_forged_request_starts_nothing_and_ends_nothing() {
         assert!(channel::answer(&ours).is_err());
     }
     echoes(&mut stdio);
-    assert_eq!(half.trouble(), None);
+    assert_eq!(half.cage().trouble(), None);
     let (mut other, mut other_stdio) = started(&half).expect("another");
     echoes(&mut other_stdio);
     for server in [&mut server, &mut other] {
@@ -132,13 +133,13 @@ fn how_a_server_ends_by_itself_is_told() {
 fn a_killed_spawner_is_told_of_and_its_servers_go_on() {
     let half = half(forked());
     let (mut server, mut stdio) = started(&half).expect("a server");
-    let spawner = half.spawner.as_ref().expect("given").pid();
+    let spawner = half.cage().spawner.as_ref().expect("given").pid();
     kill_process(spawner, Signal::KILL).expect("ours");
     waitid(WaitId::Pid(spawner), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("its end");
     let error = started(&half).expect_err("nobody starts it");
     assert!(error.contains("the process that starts servers is gone"), "{error}");
     assert!(error.contains("systemctl restart airlock"), "{error}");
-    assert!(half.trouble().is_some_and(|trouble| trouble.contains("is gone")));
+    assert!(half.cage().trouble().is_some_and(|trouble| trouble.contains("is gone")));
     echoes(&mut stdio);
     let pidfd = server.pidfd().expect("a descriptor");
     assert_eq!(server.kill(), None, "nobody waited for it");

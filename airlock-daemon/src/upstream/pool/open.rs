@@ -279,7 +279,7 @@ impl Upstream {
             Failure::Wrong(detail) => UpstreamError::Protocol { upstream, detail },
             Failure::Silent(what, limit) => match &ending.rubbish {
                 Some(text) => UpstreamError::Protocol { upstream, detail: rubbish(text) },
-                None => match self.kernel.refused(&self.name).filter(|_| is_started_here) {
+                None => match self.kernel.cage().refused(&self.name).filter(|_| is_started_here) {
                     // It may wait for ever for what it is refused.
                     Some(refused) => {
                         // It may be one of the other era by now as well: the next start asks.
@@ -311,7 +311,7 @@ impl Upstream {
                  `command`"
             );
         }
-        if self.kernel.refused(&self.name).is_some_and(|refused| refused.is_of_network()) {
+        if self.kernel.cage().refused(&self.name).is_some_and(|refused| refused.is_of_network()) {
             return "A caged server has no network: configure it to do without, or run it as a unit of its own (`type: http`, \
                     `unix` or `dial_in`)"
                 .to_owned();

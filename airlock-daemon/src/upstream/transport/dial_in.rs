@@ -66,7 +66,8 @@ pub struct DialIn {
 pub fn open_all(config: &schema::Config, kernel: &Arc<KernelHalf>) -> Result<DialIns, DialInError> {
     let dial_ins = || config.upstreams.iter().filter(|upstream| upstream.kind == UpstreamKind::DialIn);
     let prints = dial_ins().any(|upstream| upstream.pin.sockets.contains(&PinSocket::Journal));
-    let journal: Arc<[Door]> = if prints { kernel.open_doors_to_journal()?.into() } else { Arc::default() };
+    let journal: Arc<[Door]> =
+        if prints { kernel.cage().open_doors_to_journal()?.into() } else { Arc::default() };
     dial_ins()
         .map(|upstream| {
             let dial_in = DialIn::open(upstream, config, kernel, Arc::clone(&journal))?;
@@ -114,7 +115,7 @@ impl DialIn {
         // Everybody may knock: who is let in is decided by what the kernel says of the process, not by the
         // file's mode.
         let (listener, file) = unix_socket::open(&path, FileMode(0o666), "socket")?;
-        let door = kernel.open_door(&listener)?;
+        let door = kernel.cage().open_door(&listener)?;
         Ok(Self {
             upstream: upstream.name.as_str().into(),
             path,

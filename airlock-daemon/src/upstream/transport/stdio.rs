@@ -68,7 +68,7 @@ impl Start<'_> {
             hub: Arc::clone(self.hub),
             end: Box::new(move || {
                 let counted = self.counted;
-                let ended = end(&process, words, || kernel.refused_by_now(&name));
+                let ended = end(&process, words, || kernel.cage().refused_by_now(&name));
                 drop(process);
                 drop(counted);
                 ended
@@ -80,7 +80,7 @@ impl Start<'_> {
     async fn spawn(&self) -> Result<ServerProcess, String> {
         let command = command(self.config);
         let (kernel, pin, name) = (Arc::clone(self.kernel), self.config.pin.clone(), Arc::clone(self.name));
-        tokio::task::spawn_blocking(move || kernel.start_server(&name, &pin, command))
+        tokio::task::spawn_blocking(move || kernel.cage().start_server(&name, &pin, command))
             .await
             .map_err(|error| error.to_string())?
     }

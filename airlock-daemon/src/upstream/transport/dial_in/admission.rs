@@ -93,7 +93,7 @@ impl Admission {
         }
         // Nothing is pinned where there is no slice (`kernel.mode: off`), which the log and `airlock status`
         // say.
-        if let Some(slice) = self.kernel.slice().filter(|_| self.is_pinned) {
+        if let Some(slice) = self.kernel.cage().slice().filter(|_| self.is_pinned) {
             slice.as_ref().map_err(ToString::to_string)?.holds(peer)?;
         }
         self.unit.as_deref().map_or(Ok(()), |unit| is_of_unit(peer, unit))
