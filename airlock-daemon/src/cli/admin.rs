@@ -15,7 +15,7 @@ use crate::config::units::Period;
 use crate::observe::escape::printable;
 
 /// How long the daemon has for its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the daemon is asked.
 #[derive(Debug, clap::Args)]
@@ -69,8 +69,12 @@ pub(super) fn ask(
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, send(&socket, request)).await.unwrap_or_else(|_| {
-            Err(format!("{} does not answer within {}: the daemon hangs", socket.display(), Period(PATIENCE)))
+        tokio::time::timeout(ANSWER_TIMEOUT, send(&socket, request)).await.unwrap_or_else(|_| {
+            Err(format!(
+                "{} does not answer within {}: the daemon hangs",
+                socket.display(),
+                Period(ANSWER_TIMEOUT)
+            ))
         })
     })
 }

@@ -1,21 +1,21 @@
 //! `airlock serve`: everything is set up in one thread, then the workers start, and the first thread keeps
-//! the house.
+//! the server.
 
 mod closed;
-mod crew;
+mod control;
 mod development;
 mod failure;
-mod house;
-mod housekeeping;
+mod setup;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use self::crew::Crew;
+use self::control::{Side, Signals, control};
 use self::failure::Failure;
-use self::house::House;
-use self::housekeeping::{Side, Signals, keep_house};
+use self::setup::Server;
+use self::workers::Workers;
 use super::print;
 use crate::audit::{Event, Record};
 use crate::config::schema::Config;
@@ -78,9 +78,9 @@ fn serve(config: Config, on_disk: OnDisk, file: &Path) -> Result<(), Failure> {
         .map_err(|error| format!("capabilities cannot be given up: {error}; allow capset and prctl"))?;
     logging::init(&config.observability.log)?;
     closed::warn_of_swap();
-    let house = House::set_up(config, on_disk, spawner)?;
-    let service = Arc::clone(&house.service);
-    let addresses = house.addresses();
+    let server = Server::set_up(config, on_disk, spawner)?;
+    let service = Arc::clone(&server.service);
+    let addresses = server.addresses();
     // The first thing that can be asked of a service is to end: it is heard from here on.
     // A policy is compiled on its threads: with more room than the child had that tried it.
     let runtime =
@@ -89,32 +89,32 @@ fn serve(config: Config, on_disk: OnDisk, file: &Path) -> Result<(), Failure> {
         let _entered = runtime.enter();
         Signals::listen()?
     };
-    let crew = Crew::new(house.workers);
-    let mut threads = Vec::with_capacity(house.workers);
-    for number in 0..house.workers {
-        let listeners = house.listeners.iter().map(Listener::share).collect::<Result<_, _>>()?;
-        threads.push(crew.start_worker(number, house.backend, listeners, Arc::clone(&service))?);
+    let workers = Workers::new(server.workers);
+    let mut threads = Vec::with_capacity(server.workers);
+    for number in 0..server.workers {
+        let listeners = server.listeners.iter().map(Listener::share).collect::<Result<_, _>>()?;
+        threads.push(workers.start_worker(number, server.backend, listeners, Arc::clone(&service))?);
     }
-    drop(house.listeners);
+    drop(server.listeners);
 
     let local = tokio::task::LocalSet::new();
     let side = Side {
-        metrics: house.metrics,
-        admin: house.admin,
-        dial_ins: house.dial_ins,
-        development: house.development,
+        metrics: server.metrics,
+        admin: server.admin,
+        dial_ins: server.dial_ins,
+        development: server.development,
     };
-    let keeping = keep_house(Arc::clone(&service), side, &addresses, &crew, signals);
+    let keeping = control(Arc::clone(&service), side, &addresses, &workers, signals);
     let result = local.block_on(&runtime, async {
         let result = keeping.await;
         notify::stopping("finishing calls in flight");
         tracing::info!("stopping: no new connections, calls in flight are finished");
-        crew.phase.send_replace(Phase::Draining);
+        workers.phase.send_replace(Phase::Draining);
         // Nobody who looks for the socket from here on is to find one that is not listened on.
-        drop(house.socket_file);
+        drop(server.socket_file);
         service.gateway.draining.send_replace(true);
         // Keys and metrics are served on while calls are finished.
-        crew.all_ended().await;
+        workers.all_ended().await;
         result
     });
     for thread in threads {
@@ -123,7 +123,7 @@ fn serve(config: Config, on_disk: OnDisk, file: &Path) -> Result<(), Failure> {
         }
     }
     let _ = service.gateway.audit.record_done(Record::new(Event::Stop));
-    house.writer.join()?;
+    server.writer.join()?;
     if result.is_ok() {
         service.gateway.kernel.end();
     }

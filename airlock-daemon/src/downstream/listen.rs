@@ -43,7 +43,7 @@ const EVENTS: usize = 16;
 /// Most resources in one subscription.
 const MAX_URIS: usize = 256;
 /// How long servers have to agree before the client is told which did.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Members of the filter, in the order of [`LISTS`].
 const FILTER: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
 const URIS: &str = "resourceSubscriptions";
@@ -191,7 +191,8 @@ async fn subscribe_all(who: &Requester, parts: &mut Vec<Part>) -> Vec<Subscripti
     for (place, part) in parts.drain(..).enumerate() {
         let who = who.clone();
         asked.spawn_local(async move {
-            let subscribed = timeout(PATIENCE.min(part.upstream.timeout), subscribe(&who, part)).await;
+            let subscribed =
+                timeout(SUBSCRIBE_TIMEOUT.min(part.upstream.timeout), subscribe(&who, part)).await;
             (place, subscribed.ok().flatten())
         });
     }
@@ -285,7 +286,7 @@ impl Listening {
             meta::implementation()
         );
         let result = jsonrpc::result(&this.id, &format!(r#"{{"resultType":"complete",{meta}}}"#));
-        let _ = timeout(PATIENCE, this.client.send(Kept::anyway(&this.account, result))).await;
+        let _ = timeout(SUBSCRIBE_TIMEOUT, this.client.send(Kept::anyway(&this.account, result))).await;
     }
 
     /// Passes on what one server says; ends when it will say nothing more.

@@ -32,11 +32,11 @@ use crate::upstream::era::facts::Facts;
 use crate::upstream::pool::Upstream;
 
 /// A stream that is opened with a token that is about to expire still says what waits in it.
-const BRIEFLY: Duration = Duration::from_secs(5);
+const MIN_STREAM: Duration = Duration::from_secs(5);
 
 /// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
 fn until(gateway: &Gateway, principal: &Principal) -> event_reader::Until {
-    let left = principal.life_left().max(BRIEFLY);
+    let left = principal.life_left().max(MIN_STREAM);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {
         tokio::select! {

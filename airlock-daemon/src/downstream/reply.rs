@@ -36,7 +36,7 @@ use super::shape::Shape;
 const EVENTS: usize = 16;
 
 /// How long a client has to take the last message of a stream.
-const LAST_WORD: Duration = Duration::from_secs(30);
+const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time that a call may say nothing before its answer becomes an event stream: proxies between client and
 /// gateway often cut an answer of which nothing comes for a minute.
@@ -364,5 +364,5 @@ async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: Stri
             }
         }
     };
-    let _ = timeout_at(Instant::now() + LAST_WORD, all).await;
+    let _ = timeout_at(Instant::now() + LAST_MESSAGE_TIMEOUT, all).await;
 }

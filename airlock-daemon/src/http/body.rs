@@ -274,10 +274,10 @@ pub async fn collect(body: &mut Incoming, limit: usize, within: Duration) -> Res
 /// answer. It does so only for small bodies that come at once: for others the answer is `false`, and the
 /// connection is to be closed.
 pub async fn discard(body: &mut Incoming) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
     const LIMIT: usize = 64 * 1024;
     body.size_hint().lower() <= LIMIT as u64
-        && timeout(PATIENCE, throw_away(body, LIMIT)).await.is_ok_and(|whole| whole)
+        && timeout(DISCARD_TIMEOUT, throw_away(body, LIMIT)).await.is_ok_and(|whole| whole)
 }
 
 /// Takes in what is left of the body of an HTTP/2 request that was answered without it, within the same

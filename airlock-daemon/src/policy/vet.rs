@@ -28,7 +28,7 @@ use super::error::PolicyError;
 /// The hidden subcommand that [`child`] is.
 pub const SUBCOMMAND: &str = "policy-vet";
 /// The longest that a bundle is tried, by the clock on the wall.
-const PATIENCE: Duration = Duration::from_secs(30);
+const VET_TIMEOUT: Duration = Duration::from_secs(30);
 /// Processor time of a child, in seconds.
 const CPU_SECONDS: u64 = 20;
 /// Address space of a child.
@@ -196,7 +196,7 @@ fn ask_child(program: &Path, files: &Files) -> Result<Findings, PolicyError> {
     let status = child.wait().map_err(|error| cannot(&error))?;
     let Said { out, err, in_time } = said;
     if !in_time {
-        let reason = format!("it takes longer than {} s to try", PATIENCE.as_secs());
+        let reason = format!("it takes longer than {} s to try", VET_TIMEOUT.as_secs());
         return Err(PolicyError::at(&files.root, reason, "make its rules or tests faster, or split them"));
     }
     if !status.success() {
@@ -230,7 +230,7 @@ fn converse(child: &mut Child, text: &[u8]) -> Said {
             let _ = stdout.map(|stdout| stdout.take(MAX_REPORT).read_to_end(&mut bytes));
             let _ = done.send(bytes);
         });
-        let out = finished.recv_timeout(PATIENCE).ok();
+        let out = finished.recv_timeout(VET_TIMEOUT).ok();
         if out.is_none() {
             // It may have ended just now.
             let _ = child.kill();

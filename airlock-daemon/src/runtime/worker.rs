@@ -118,7 +118,7 @@ async fn accept<F, Fut>(
     Fut: Future<Output = ()> + 'static,
 {
     /// How long to wait when the process is out of descriptors: closing connections gives some back.
-    const BREATH: Duration = Duration::from_millis(50);
+    const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
     let source = match Source::new(listener) {
         Ok(source) => source,
         Err(error) => {
@@ -140,7 +140,7 @@ async fn accept<F, Fut>(
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(DESCRIPTOR_PAUSE).await;
             }
         }
     }

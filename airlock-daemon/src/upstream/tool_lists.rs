@@ -4,7 +4,7 @@ use super::era::driver;
 use super::error::UpstreamError;
 use super::lists::listed::Walk;
 use super::lists::listed::shape::{Shape, TOOLS};
-use super::lists::schemas::{List, MOMENT, PATIENCE, Page, SILENT, Schema, Schemas, slot};
+use super::lists::schemas::{LIST_TIMEOUT, List, MOMENT, Page, SILENT, Schema, Schemas, slot};
 use super::message::reply::Takes;
 use super::pool::{Caller, Upstream};
 use crate::auth::principal::Identity;
@@ -42,7 +42,7 @@ impl Upstream {
             return schema;
         }
         let page = self.schemas.page();
-        let listed = timeout(PATIENCE.min(self.timeout), self.list_all(TOOLS, caller, page)).await;
+        let listed = timeout(LIST_TIMEOUT.min(self.timeout), self.list_all(TOOLS, caller, page)).await;
         if let Ok(Some(page)) = listed {
             self.schemas.learn(key.clone(), page, true);
         } else {

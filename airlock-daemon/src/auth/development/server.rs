@@ -25,7 +25,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// Connections at one time; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 64;
 /// For a client to send a request head, and for a body.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DevelopmentIssuer {
     /// Answers requests until it is dropped. Belongs on the control thread (a tokio runtime with I/O and
@@ -70,7 +70,7 @@ async fn serve(issuer: Arc<DevelopmentIssuer>, listener: TcpListener) -> Result<
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(READ_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {
@@ -147,7 +147,7 @@ async fn read_form(request: Request<Incoming>) -> Result<Vec<(String, String)>, 
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/x-www-form-urlencoded");
     }
     let read = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
-    let body = match tokio::time::timeout(PATIENCE, read).await {
+    let body = match tokio::time::timeout(READ_TIMEOUT, read).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large or was cut"),
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the form did not arrive in time"),

@@ -160,7 +160,7 @@ impl Gate {
 
     fn open(&self, child: Pid, ids: Option<Ids>) -> io::Result<()> {
         // Only when the child says so are the files below our own user's.
-        self.ours.set_read_timeout(Some(PATIENCE))?;
+        self.ours.set_read_timeout(Some(BIRTH_TIMEOUT))?;
         hear(self.ours.as_raw_fd())?;
         let of = |file: &str| format!("/proc/{}/{file}", child.as_raw_nonzero());
         let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
@@ -204,7 +204,7 @@ fn map(numbers: [u32; 2]) -> String {
 }
 
 /// How long a child that was just born may take to say so.
-pub(in crate::kernel) const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::kernel) const BIRTH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first release of Linux on which processes of one's own may end beside eBPF programs. Before it, the
 /// end of a namespace of processes and a wait for RCU tasks, which putting a program on or off makes, may

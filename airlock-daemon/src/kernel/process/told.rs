@@ -36,7 +36,7 @@ impl Told {
         if !is_ending(server, first) {
             return;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + END_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(timeout) = Timespec::try_from(left) else { return };
@@ -57,7 +57,7 @@ impl Told {
 }
 
 /// How long it may take to learn of the end of its server, where the host is busy.
-pub(in crate::kernel) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::kernel) const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// True where a process, a child of `first`, has begun to end, or has ended. An answer about another one that
 /// has its number by now costs a moment at most.

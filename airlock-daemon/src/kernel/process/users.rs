@@ -17,7 +17,7 @@ pub(in crate::kernel) struct Ids {
 
 /// How long a name service may take. One of the host's own answers within milliseconds, one of a directory
 /// within seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Questions that may be open at a time. As many threads wait at most for a name service that answers nobody.
 const OPEN: usize = 16;
 
@@ -26,7 +26,7 @@ const OPEN: usize = 16;
 pub(in crate::kernel) fn look_up(name: &str) -> io::Result<Option<Ids>> {
     static QUESTIONS: Questions = Questions { open: AtomicUsize::new(0) };
     let name = CString::new(name).map_err(io::Error::other)?;
-    QUESTIONS.ask(PATIENCE, move || ask(&name))
+    QUESTIONS.ask(LOOKUP_TIMEOUT, move || ask(&name))
 }
 
 /// Questions that are asked on threads of their own, since nothing ends one that was begun.
@@ -163,15 +163,15 @@ mod tests {
             let error = stuck(Duration::from_millis(1)).expect_err("nobody answers");
             assert!(error.to_string().contains("has not answered within"), "{error}");
         }
-        assert_eq!(QUESTIONS.ask(PATIENCE, || Ok(7)).expect("another is answered"), 7);
+        assert_eq!(QUESTIONS.ask(LOOKUP_TIMEOUT, || Ok(7)).expect("another is answered"), 7);
         assert!(stuck(Duration::from_millis(1)).is_err());
         // There are no threads without end.
-        let error = QUESTIONS.ask(PATIENCE, || Ok(7)).expect_err("too many are open");
+        let error = QUESTIONS.ask(LOOKUP_TIMEOUT, || Ok(7)).expect_err("too many are open");
         assert!(error.to_string().contains("16 questions"), "{error}");
         drop(release);
         while QUESTIONS.open.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
-        assert_eq!(QUESTIONS.ask(PATIENCE, || Ok(8)).expect("it answers again"), 8);
+        assert_eq!(QUESTIONS.ask(LOOKUP_TIMEOUT, || Ok(8)).expect("it answers again"), 8);
     }
 }

@@ -63,7 +63,7 @@ impl Remote {
                         tracing::warn!(pid = self.pid, %error, %refused, "a server is left behind; end it by hand");
                     }
                     _ => {
-                        channel::wait_readable(&self.pidfd, PATIENCE);
+                        channel::wait_readable(&self.pidfd, END_TIMEOUT);
                         tracing::debug!(pid = self.pid, %error, "a server was ended without its parent");
                     }
                 }
@@ -76,4 +76,4 @@ impl Remote {
 }
 
 /// How long a killed server whose parent is gone may take to end; killed processes leave in milliseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -25,7 +25,7 @@ const FROM_TESTS: usize = 48;
 /// Constants of a kind that are used.
 const CONSTANTS: usize = 256;
 /// No more inputs are tried after this time: it is spent at each reload.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_TRYING: Duration = Duration::from_secs(2);
 const METHODS: [&str; 9] = [
     "tools/call",
     "tools/list",
@@ -67,7 +67,7 @@ pub(in crate::policy) fn probe(bundle: &Bundle, engine: &PolicyEngine) -> Result
     let mut probed = Probed::default();
     let began = Instant::now();
     for number in 0..INPUTS {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > MAX_TRYING {
             break;
         }
         let mut input = seeds[if number < known { number } else { dice.below(seeds.len()) }].clone();

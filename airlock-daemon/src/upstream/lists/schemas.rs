@@ -23,7 +23,7 @@ const FRESH: Duration = Duration::from_mins(5);
 /// How long a server that did not say is not asked again.
 pub(in crate::upstream) const SILENT: Duration = Duration::from_secs(10);
 /// How long a list may take when a call waits for it.
-pub(in crate::upstream) const PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::upstream) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most tools that are remembered of one list.
 const MAX_TOOLS: usize = 2048;
 /// Most lists of one server that are remembered, where they differ from principal to principal.

@@ -19,7 +19,7 @@ const MAX_ASKS: usize = 16;
 const MAX_FORM: usize = 64 * 1024;
 const MAX_CONVERSATION: usize = 1024 * 1024;
 /// Nobody thinks longer about a question; a call's own deadline is usually nearer.
-const PATIENCE: Duration = Duration::from_mins(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A request of a server's.
 #[derive(Clone, Copy)]
@@ -126,7 +126,7 @@ impl Waiting {
                 Err(_) => error(&self.id, -32603, "nobody answered"),
             }),
             _ = &mut self.withdrawn => None,
-            () = tokio::time::sleep(PATIENCE) => Some(error(&self.id, -32603, "nobody answered")),
+            () = tokio::time::sleep(ANSWER_TIMEOUT) => Some(error(&self.id, -32603, "nobody answered")),
         }
     }
 }

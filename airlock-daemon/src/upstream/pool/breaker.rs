@@ -10,7 +10,7 @@ use crate::upstream::backoff::Backoff;
 use crate::upstream::error::UpstreamError;
 
 /// Starts that fail in a row before the server is left alone.
-const PATIENCE: u32 = 5;
+const MAX_START_FAILURES: u32 = 5;
 /// How soon another caller may look again while one tries.
 const TRYING: Duration = Duration::from_secs(1);
 
@@ -97,7 +97,7 @@ impl Attempt<'_> {
         }
         state.failures = state.failures.saturating_add(1);
         state.last = Some(error.clone());
-        if state.failures < PATIENCE {
+        if state.failures < MAX_START_FAILURES {
             return Verdict::Unchanged;
         }
         let first = state.open.is_none();
@@ -139,11 +139,11 @@ mod tests {
     #[test]
     fn five_failures_open_it_and_one_success_closes_it() {
         let breaker = Breaker::default();
-        for _ in 1..PATIENCE {
+        for _ in 1..MAX_START_FAILURES {
             assert_eq!(fail(&breaker), Verdict::Unchanged);
         }
         breaker.admit("x").expect("closed").succeeded();
-        for _ in 1..PATIENCE {
+        for _ in 1..MAX_START_FAILURES {
             assert_eq!(fail(&breaker), Verdict::Unchanged);
         }
         let late = breaker.admit("x").expect("closed");

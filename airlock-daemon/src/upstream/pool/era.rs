@@ -16,7 +16,7 @@ use super::{Caller, Owner, Upstream};
 use crate::upstream::era::facts::Facts;
 
 /// How long a server may think about `initialize` where nobody knows that it has it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Caller<'_> {
     /// The era of the client: one with a session is of the legacy era.
@@ -74,7 +74,7 @@ impl Upstream {
             hub: self.places.hub(&Owner::Everyone, None),
             capabilities: ClientCapabilities::default(),
             token: None,
-            patience: Patience::new(self.timeout, self.timeout.min(PATIENCE)),
+            patience: Patience::new(self.timeout, self.timeout.min(INITIALIZE_TIMEOUT)),
             own: Some(Era::Legacy),
         };
         let framing = self.framing.load_full();

@@ -15,7 +15,7 @@ use crate::upstream::message::reply::Takes;
 use crate::upstream::transport::handle::Link;
 
 /// How long a server may think about a method that it does not know.
-const PROBE: Duration = Duration::from_secs(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DISCOVER: &str = "server/discover";
 const INITIALIZE: &str = "initialize";
@@ -45,7 +45,7 @@ pub struct Patience {
 impl Patience {
     /// No longer than a caller's `timeout` for the probe.
     pub fn new(timeout: Duration, answer: Duration) -> Self {
-        Self { probe: PROBE.min(timeout), answer }
+        Self { probe: PROBE_TIMEOUT.min(timeout), answer }
     }
 }
 

@@ -31,7 +31,7 @@ const LISTEN: &str = "subscriptions/listen";
 /// The first message of a subscription.
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 /// A subscription that held for so long had nothing wrong with it.
-const SOUND: Duration = Duration::from_mins(1);
+const SOUND_AFTER: Duration = Duration::from_mins(1);
 
 pub(super) struct Listener {
     upstream: Arc<Upstream>,
@@ -143,7 +143,7 @@ impl Listener {
             }
             Some(Reply::Ask(_)) => {}
             Some(Reply::Result(_) | Reply::Error(_)) | None => {
-                if self.since.elapsed() >= SOUND {
+                if self.since.elapsed() >= SOUND_AFTER {
                     self.backoff.reset();
                 }
                 self.later();

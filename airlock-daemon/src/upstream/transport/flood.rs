@@ -15,7 +15,7 @@ const BLOCK: usize = 4096;
 /// How long a server that says too much is left unread at a time.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server may go on saying too much.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_FLOOD: Duration = Duration::from_secs(10);
 
 /// The measure after one more message that nobody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Flood {
         format!(
             "it floods: for {} seconds it said more than {RATE} things a second that nobody asked for \
              (each {BLOCK} bytes count as one more)",
-            PATIENCE.as_secs()
+            MAX_FLOOD.as_secs()
         )
     }
 
@@ -65,7 +65,7 @@ impl Flood {
             return Verdict::Fine;
         }
         match self.since {
-            Some(since) if now.duration_since(since) >= PATIENCE => Verdict::End,
+            Some(since) if now.duration_since(since) >= MAX_FLOOD => Verdict::End,
             Some(_) => Verdict::Slow(PAUSE, false),
             None => {
                 self.since = Some(now);
@@ -112,7 +112,7 @@ mod tests {
                 Verdict::End => break now,
             }
         };
-        assert_eq!(ended.duration_since(start), PATIENCE);
+        assert_eq!(ended.duration_since(start), MAX_FLOOD);
         assert!((19_000..=21_000).contains(&said), "{said}");
         // One that stops for a while has all of it again.
         let mut flood = Flood::new(start);
@@ -146,7 +146,7 @@ mod tests {
                 Verdict::End => break,
             }
         }
-        assert_eq!(now.duration_since(start), PATIENCE);
+        assert_eq!(now.duration_since(start), MAX_FLOOD);
         // Those of the burst, and those of ten seconds.
         assert!((5..=9).contains(&taken), "{taken}");
     }

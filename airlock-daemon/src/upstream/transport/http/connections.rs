@@ -26,7 +26,7 @@ use crate::upstream::transport::connect::Endpoint;
 /// than the calls.
 const MAX_IDLE: usize = 256;
 /// How long a connection just given back may need to be ready again.
-const SETTLE: Duration = Duration::from_millis(100);
+const READY_TIMEOUT: Duration = Duration::from_millis(100);
 /// A server that says when it closes a connection is believed, with this much to spare.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -63,7 +63,7 @@ pub async fn send(
     mut request: Request<Full<Bytes>>,
 ) -> Result<(Response<Decoded>, Connection), UpstreamError> {
     while let Some(mut connection) = take(endpoint.key) {
-        if !matches!(timeout(SETTLE, connection.sender.ready()).await, Ok(Ok(()))) {
+        if !matches!(timeout(READY_TIMEOUT, connection.sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
         match connection.sender.try_send_request(request).await {

@@ -115,7 +115,7 @@ impl Shared {
             return;
         }
         let request = self.build(Method::DELETE, Bytes::new(), |_| {});
-        let _ = tokio::time::timeout(FAREWELL, self.finish_exchange(request)).await;
+        let _ = tokio::time::timeout(SESSION_DELETE_TIMEOUT, self.finish_exchange(request)).await;
     }
 
     pub(crate) fn is_legacy(&self) -> bool {
@@ -201,9 +201,14 @@ impl Shared {
     ) -> Result<http::StatusCode, UpstreamError> {
         let (response, connection) = self.send(request, None).await?;
         let status = response.status();
-        if super::body::read_all(&self.endpoint, response.into_body(), COURTESY, &mut Intake::default())
-            .await
-            .is_ok()
+        if super::body::read_all(
+            &self.endpoint,
+            response.into_body(),
+            MAX_EMPTY_ANSWER,
+            &mut Intake::default(),
+        )
+        .await
+        .is_ok()
         {
             connections::keep(&self.endpoint, connection);
         }
@@ -212,10 +217,10 @@ impl Shared {
 }
 
 /// How long ending a session may take.
-pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const SESSION_DELETE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest answer to a message that wants none, in bytes.
-pub(super) const COURTESY: usize = 64 * 1024;
+pub(super) const MAX_EMPTY_ANSWER: usize = 64 * 1024;
 
 /// Answers to requests of a server that may be under way at once; it gets none beyond.
 pub(super) const MAX_ANSWERS: usize = 16;

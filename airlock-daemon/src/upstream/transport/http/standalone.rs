@@ -26,7 +26,7 @@ use crate::upstream::transport::intake::Intake;
 use crate::upstream::transport::long;
 
 /// A stream that held for so long had nothing wrong with it.
-const SOUND: Duration = Duration::from_mins(1);
+const SOUND_AFTER: Duration = Duration::from_mins(1);
 /// The longest pause that a server's `retry` may demand.
 const MAX_RETRY: Duration = Duration::from_mins(1);
 /// Longest error page that is read to keep the connection, in bytes.
@@ -63,7 +63,7 @@ pub(in crate::upstream) async fn run(shared: Arc<Shared>) {
             Err(error) => tracing::debug!("{error}"),
         }
         // A server that wants to be polled ends its streams early (2025-11-25, "Listening for messages").
-        if begun.elapsed() >= SOUND || events.last_id() != before {
+        if begun.elapsed() >= SOUND_AFTER || events.last_id() != before {
             backoff.reset();
         }
         let pause = backoff.pause().max(events.retry().unwrap_or_default().min(MAX_RETRY));

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::crew::Crew;
 use super::development::Development;
 use super::failure::Failure;
+use super::workers::Workers;
 use crate::audit::denials;
 use crate::cli::{certificates, reload};
 use crate::http::admin::AdminSocket;
@@ -23,10 +23,10 @@ use crate::runtime::allocator;
 use crate::upstream::transport::dial_in::DialIns;
 
 /// How often sessions are looked through for idle ones.
-const JANITOR: Duration = Duration::from_secs(5);
+const IDLE_SESSIONS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long READY waits for issuers and servers to be asked once.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The signals that the process answers to.
 pub(super) struct Signals {
@@ -54,11 +54,11 @@ pub(super) struct Side {
 }
 
 /// Keys, tokens for development, metrics, idle sessions, and the signal that ends it all.
-pub(super) async fn keep_house(
+pub(super) async fn control(
     service: Arc<Service>,
     side: Side,
     addresses: &str,
-    crew: &Crew,
+    workers: &Workers,
     mut signals: Signals,
 ) -> Result<(), Failure> {
     let mut status = format!("listening on {addresses}");
@@ -110,7 +110,7 @@ pub(super) async fn keep_house(
             gateway.auth.first_round().await;
             gateway.upstreams.first_probe().await;
         };
-        if tokio::time::timeout(PATIENCE, first).await.is_err() {
+        if tokio::time::timeout(READY_TIMEOUT, first).await.is_err() {
             tracing::warn!(
                 "serving before every issuer and server has answered; `airlock status` names those that have not"
             );
@@ -131,12 +131,15 @@ pub(super) async fn keep_house(
     ));
     let asked = Rc::new(Notify::new());
     tokio::task::spawn_local(reload::keep(Arc::clone(&service), Rc::clone(&asked), status));
-    let mut janitor = tokio::time::interval_at(tokio::time::Instant::now() + JANITOR, JANITOR);
+    let mut janitor = tokio::time::interval_at(
+        tokio::time::Instant::now() + IDLE_SESSIONS_INTERVAL,
+        IDLE_SESSIONS_INTERVAL,
+    );
     let mut trouble = Vec::new();
     let mut most_kept = 0;
     loop {
         tokio::select! {
-            () = crew.one_ended() => {
+            () = workers.one_ended() => {
                 return Err("a worker has ended; the log says why. The service is to be started again".into());
             }
             _ = signals.terminate.recv() => return Ok(()),

@@ -42,7 +42,7 @@ use crate::upstream::pool::Upstreams;
 use crate::upstream::transport::dial_in::{self, DialIns};
 
 /// The parts that are set up before the first worker starts.
-pub(super) struct House {
+pub(super) struct Server {
     pub(super) service: Arc<Service>,
     pub(super) writer: AuditWriter,
     pub(super) listeners: Vec<Listener>,
@@ -55,7 +55,7 @@ pub(super) struct House {
     pub(super) workers: usize,
 }
 
-impl House {
+impl Server {
     /// Everything that can fail, in the order in which an operator would look for the fault.
     pub(super) fn set_up(config: Config, on_disk: OnDisk, spawner: Spawner) -> Result<Self, Failure> {
         let io = backend::choose(config.server.io)?;

@@ -13,11 +13,11 @@ use crate::runtime::listener::Listener;
 use crate::runtime::worker::{self, Phase, Remote};
 
 /// How long servers have at shutdown, more than the grace that each one has.
-const SETTLE: Duration = Duration::from_secs(5);
+const MAX_END_OF_SERVERS: Duration = Duration::from_secs(5);
 
 /// The workers: where they are in their lives, seen from outside and from each other.
 #[derive(Clone)]
-pub(super) struct Crew {
+pub(super) struct Workers {
     size: usize,
     pub(super) phase: Arc<watch::Sender<Phase>>,
     /// How many have no connection left.
@@ -26,7 +26,7 @@ pub(super) struct Crew {
     ended: Arc<watch::Sender<usize>>,
 }
 
-impl Crew {
+impl Workers {
     pub(super) fn new(size: usize) -> Self {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
         Self { size, phase, drained: Arc::default(), ended: Arc::default() }
@@ -41,12 +41,12 @@ impl Crew {
         service: Arc<Service>,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(WORKER_STACK);
-        let shift = Shift { crew: self.clone(), is_drained: Cell::new(false) };
+        let guard = WorkerGuard { workers: self.clone(), is_drained: Cell::new(false) };
         thread.spawn(move || {
             let timeouts = &service.gateway.config.server.timeouts;
             let (drain, stalled) = (timeouts.drain.0, timeouts.idle.0);
             let life = async {
-                let phase = shift.crew.phase.subscribe();
+                let phase = guard.workers.phase.subscribe();
                 if number == 0 {
                     probe_all(&service, &phase);
                 }
@@ -57,9 +57,9 @@ impl Crew {
                     }
                 };
                 let left = worker::run(backend, listeners, stalled, phase, drain, serve).await;
-                shift.drained();
-                shift.crew.all_drained(left).await;
-                service.gateway.upstreams.end_all(SETTLE).await;
+                guard.drained();
+                guard.workers.all_drained(left).await;
+                service.gateway.upstreams.end_all(MAX_END_OF_SERVERS).await;
             };
             if let Err(error) = backend.run(life) {
                 tracing::error!(%error, "a worker could not start");
@@ -84,24 +84,24 @@ impl Crew {
     }
 }
 
-/// A worker's place in the crew; given up also by a panic.
-struct Shift {
-    crew: Crew,
+/// A worker's place in the workers; given up also by a panic.
+struct WorkerGuard {
+    workers: Workers,
     is_drained: Cell<bool>,
 }
 
-impl Shift {
+impl WorkerGuard {
     fn drained(&self) {
         if !self.is_drained.replace(true) {
-            self.crew.drained.send_modify(|count| *count += 1);
+            self.workers.drained.send_modify(|count| *count += 1);
         }
     }
 }
 
-impl Drop for Shift {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         self.drained();
-        self.crew.ended.send_modify(|count| *count += 1);
+        self.workers.ended.send_modify(|count| *count += 1);
     }
 }
 
