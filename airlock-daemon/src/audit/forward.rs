@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::hash::digest;
 use super::journal::{Journal, fields};
 use super::line;
-use super::shared::Shared;
+use super::shared::LogShared;
 
 /// How many bytes of lines may wait for journald.
 const WAITING: u64 = 8 * 1024 * 1024;
@@ -33,7 +33,7 @@ pub(super) struct Forwarder {
     queue: Option<SyncSender<Batch>>,
     ended: Receiver<()>,
     waiting: Arc<AtomicU64>,
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
 }
 
 impl Forwarder {
@@ -41,7 +41,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// It could not be started.
-    pub(super) fn start(journal: Box<dyn Journal>, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(super) fn start(journal: Box<dyn Journal>, shared: Arc<LogShared>) -> std::io::Result<Self> {
         let (queue, batches) = sync_channel(BATCHES);
         let (end, ended) = sync_channel(0);
         let waiting = Arc::new(AtomicU64::new(0));
@@ -83,7 +83,7 @@ impl Forwarder {
 }
 
 /// The thread.
-fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &AtomicU64, shared: &Shared) {
+fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &AtomicU64, shared: &LogShared) {
     for batch in batches {
         let mut taken = 0;
         for line in batch.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -103,7 +103,7 @@ fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &Atomi
 }
 
 /// Counts records that journald did not take, and says so once until it takes some again.
-fn failed(shared: &Shared, records: u64, reason: &str) {
+fn failed(shared: &LogShared, records: u64, reason: &str) {
     shared.journal_failures.fetch_add(records, Ordering::Relaxed);
     if !shared.set_journal_trouble(Some(reason.to_owned())) {
         tracing::error!("journald does not take audit records (the files still do): {reason}");

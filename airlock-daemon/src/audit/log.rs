@@ -15,7 +15,7 @@ use super::file::{OpenError, Segments, Store};
 use super::forward::Forwarder;
 use super::journal::{Journal, Journald};
 use super::record::{Bounded, Record};
-use super::shared::{Shared, Stats};
+use super::shared::{LogShared, Stats};
 use super::space::Space;
 use super::spool::{Left, Spool};
 use super::writer::{First, Queued, Writer};
@@ -57,7 +57,7 @@ impl Class {
 pub struct AuditLog {
     queue: Sender<Queued>,
     spool: Arc<Spool>,
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     refuse_on_failure: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct AuditLog {
 #[derive(Debug)]
 pub struct AuditWriter {
     queue: Sender<Queued>,
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     thread: Option<JoinHandle<Result<(), AuditError>>>,
 }
 
@@ -111,7 +111,7 @@ impl AuditLog {
         first: Vec<First>,
     ) -> Result<(Self, AuditWriter), AuditError> {
         let (queue, receiver) = channel();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(LogShared::default());
         let spool = Arc::new(spool);
         let forwarder = journal.map(|journal| Forwarder::start(journal, Arc::clone(&shared))).transpose();
         let forwarder = forwarder.map_err(AuditError::Thread)?;

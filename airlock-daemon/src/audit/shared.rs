@@ -29,7 +29,7 @@ pub struct Stats {
 
 /// The state that workers and the writer share.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct LogShared {
     /// Records taken and not stored yet.
     pub(super) queued: AtomicU64,
     /// Records refused since the last gap record.
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) strangers: Strangers,
 }
 
-impl Shared {
+impl LogShared {
     /// Notes that the store fails, or works again (`None`).
     pub(super) fn set_failure(&self, reason: Option<String>) {
         self.failing.store(reason.is_some(), Ordering::Release);

@@ -20,7 +20,7 @@ const KINDS: usize = 64;
 
 /// Refusals that are one kind: one second of them is one record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Kind {
+struct StrangerKind {
     /// The sender's address, of IPv6 its /64; or the peer of a unix socket.
     sender: Box<str>,
     stage: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Strangers(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    sums: HashMap<Kind, Sum>,
+    sums: HashMap<StrangerKind, Sum>,
     /// Refusals of kinds that found no place, and since when.
     others: u64,
     others_since: Option<Instant>,
@@ -51,7 +51,7 @@ struct Table {
 impl Strangers {
     /// Counts a refusal, at `stage` of the pipeline. Gives it back where it is to be recorded as it is.
     pub(super) fn count(&self, stage: &'static str, record: Record, now: Instant) -> Option<Record> {
-        let kind = Kind { sender: sender(record.client.as_deref()), stage, status: record.status };
+        let kind = StrangerKind { sender: sender(record.client.as_deref()), stage, status: record.status };
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sum) = table.sums.get_mut(&kind) {
             sum.untold += 1;

@@ -19,7 +19,7 @@ use super::chain::Chain;
 use super::file::{MAX_LINE, first_seq, is_locked, segments};
 use super::hash::{GENESIS, Hash, digest};
 use super::line::{Parsed, parse_line};
-pub use finding::{Doubt, Finding, Place};
+pub use finding::{Doubt, Finding, RecordPlace};
 
 /// How many findings are kept; more are only counted.
 const MAX_FINDINGS: usize = 100;
@@ -44,10 +44,10 @@ pub struct Report {
     /// Findings beyond those.
     pub more_findings: u64,
     /// Records that gap records say are missing, and the place of the first such record.
-    pub gaps: Option<(u64, Place)>,
+    pub gaps: Option<(u64, RecordPlace)>,
     /// How often time went backwards, and where first. The clock was set back; the chain proves the order all
     /// the same.
-    pub clock_steps: Option<(u64, Place)>,
+    pub clock_steps: Option<(u64, RecordPlace)>,
 }
 
 impl Report {
@@ -91,7 +91,7 @@ pub fn verify(dir: &Path, expected_head: Option<Hash>) -> Result<Report, VerifyE
 
 /// The line before, and whether its hash is what the writer saw.
 struct Before {
-    place: Place,
+    place: RecordPlace,
     seq: u64,
     hash: Hash,
     /// It was already found to be damaged, so that a wrong `prev` after it says nothing new.
@@ -100,7 +100,7 @@ struct Before {
     chain: Chain,
     /// Its own `prev` was not the hash of its predecessor, and it is not known yet which of the two was
     /// edited.
-    unsure_of: Option<Place>,
+    unsure_of: Option<RecordPlace>,
 }
 
 struct Walk {
@@ -115,7 +115,7 @@ impl Walk {
         Self { report: Report::default(), before: None, time: None, wanted }
     }
 
-    fn find(&mut self, place: &Place, doubt: Doubt) {
+    fn find(&mut self, place: &RecordPlace, doubt: Doubt) {
         if self.report.findings.len() < MAX_FINDINGS {
             self.report.findings.push(Finding { place: place.clone(), doubt });
         } else {
@@ -125,7 +125,7 @@ impl Walk {
 
     fn segment(&mut self, path: &Path, mut reader: impl BufRead, in_use: bool) -> io::Result<()> {
         let mut line = Vec::new();
-        let mut place = Place { path: path.to_owned(), line: 0 };
+        let mut place = RecordPlace { path: path.to_owned(), line: 0 };
         loop {
             line.clear();
             let mut retries = 0;
@@ -155,7 +155,7 @@ impl Walk {
         }
     }
 
-    fn not_a_record(&mut self, place: &Place, why: String, hash: Hash) {
+    fn not_a_record(&mut self, place: &RecordPlace, why: String, hash: Hash) {
         self.unsettled();
         self.find(place, Doubt::NotARecord(why));
         let chain = self.report.chain;
@@ -164,7 +164,7 @@ impl Walk {
         self.before = Some(Before { place: place.clone(), seq, hash, damaged: true, chain, unsure_of: None });
     }
 
-    fn line(&mut self, place: &Place, line: &[u8]) {
+    fn line(&mut self, place: &RecordPlace, line: &[u8]) {
         let hash = digest(line);
         if self.wanted == Some(hash) {
             self.wanted = None;
@@ -239,7 +239,7 @@ impl Walk {
         }
     }
 
-    fn out_of_place(&mut self, place: &Place, seq: u64) {
+    fn out_of_place(&mut self, place: &RecordPlace, seq: u64) {
         let gap = self.report.findings.iter_mut().find_map(|finding| match &mut finding.doubt {
             Doubt::Missing { from, to, moved } if (*from..=*to).contains(&seq) => Some(moved),
             _ => None,
@@ -250,7 +250,7 @@ impl Walk {
         self.find(place, Doubt::OutOfPlace(seq));
     }
 
-    fn figures(&mut self, place: &Place, parsed: &Parsed) {
+    fn figures(&mut self, place: &RecordPlace, parsed: &Parsed) {
         self.report.first_seq.get_or_insert(parsed.seq);
         self.report.last_seq = Some(parsed.seq);
         if let Some(lost) = parsed.gap {
@@ -274,7 +274,7 @@ impl Walk {
     fn finish(mut self, segments: usize, last: &Path) -> Report {
         self.unsettled();
         if let Some(wanted) = self.wanted {
-            let end = Place { path: last.to_owned(), line: 0 };
+            let end = RecordPlace { path: last.to_owned(), line: 0 };
             let end = self.before.take().map_or(end, |before| before.place);
             self.find(&end, Doubt::HeadNotFound(wanted));
         }

@@ -16,7 +16,7 @@ use super::file::Store;
 use super::forward::Forwarder;
 use super::line;
 use super::record::{Bounded, Record};
-use super::shared::Shared;
+use super::shared::LogShared;
 use super::space::Space;
 use super::spool::{Freed, Slot, Spool};
 
@@ -55,7 +55,7 @@ struct Batch {
 
 pub(super) struct Writer {
     queue: Receiver<Queued>,
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     spool: Arc<Spool>,
     freed: Freed,
     store: Box<dyn Store>,
@@ -70,7 +70,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         queue: Receiver<Queued>,
-        shared: Arc<Shared>,
+        shared: Arc<LogShared>,
         spool: Arc<Spool>,
         store: Box<dyn Store>,
         journal: Option<Forwarder>,

@@ -28,7 +28,7 @@ pub(crate) enum Zone {
 
 /// The class of an address, as far as fetching goes (the IANA special-purpose registries, RFC 6890).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AddressKind {
     Public,
     Loopback,
     Private,
@@ -42,13 +42,15 @@ impl Zone {
     fn check(self, address: IpAddr) -> Result<(), String> {
         let remedy = "set `allow_private_addresses: true` for this issuer if it is meant to be there";
         match (self, kind(address)) {
-            (_, Kind::Never(what)) => Err(format!("{address} is {what}, where no identity provider can be")),
-            (Self::Public | Self::PublicAndLoopback | Self::Private, Kind::Public)
-            | (Self::Loopback | Self::PublicAndLoopback | Self::Private, Kind::Loopback)
-            | (Self::Private, Kind::Private) => Ok(()),
+            (_, AddressKind::Never(what)) => {
+                Err(format!("{address} is {what}, where no identity provider can be"))
+            }
+            (Self::Public | Self::PublicAndLoopback | Self::Private, AddressKind::Public)
+            | (Self::Loopback | Self::PublicAndLoopback | Self::Private, AddressKind::Loopback)
+            | (Self::Private, AddressKind::Private) => Ok(()),
             (Self::Loopback, _) => Err(format!("{address} is not this host, and plain http goes no further")),
-            (_, Kind::Loopback) => Err(format!("{address} is this host itself: {remedy}")),
-            (_, Kind::Private) => Err(format!("{address} is a private address: {remedy}")),
+            (_, AddressKind::Loopback) => Err(format!("{address} is this host itself: {remedy}")),
+            (_, AddressKind::Private) => Err(format!("{address} is a private address: {remedy}")),
         }
     }
 
@@ -62,32 +64,34 @@ impl Zone {
     }
 }
 
-fn kind(address: IpAddr) -> Kind {
+fn kind(address: IpAddr) -> AddressKind {
     match address.to_canonical() {
         IpAddr::V4(address) => kind_v4(address),
         IpAddr::V6(address) => kind_v6(address),
     }
 }
 
-fn kind_v4(address: Ipv4Addr) -> Kind {
+fn kind_v4(address: Ipv4Addr) -> AddressKind {
     match address.octets() {
         // Alibaba's is in the shared range, Azure's looks public.
-        [100, 100, 100, 200] | [168, 63, 129, 16] => Kind::Never("a cloud's metadata service"),
-        [127, ..] => Kind::Loopback,
+        [100, 100, 100, 200] | [168, 63, 129, 16] => AddressKind::Never("a cloud's metadata service"),
+        [127, ..] => AddressKind::Loopback,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
-            Kind::Private
+            AddressKind::Private
         }
-        [169, 254, ..] => Kind::Never("link-local"),
-        [224..=239, ..] => Kind::Never("multicast"),
-        [0 | 240..=255, ..] | [192, 0, 0, _] | [192, 88, 99, _] => Kind::Never("reserved"),
-        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Kind::Never("an example of documents"),
-        _ => Kind::Public,
+        [169, 254, ..] => AddressKind::Never("link-local"),
+        [224..=239, ..] => AddressKind::Never("multicast"),
+        [0 | 240..=255, ..] | [192, 0, 0, _] | [192, 88, 99, _] => AddressKind::Never("reserved"),
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => {
+            AddressKind::Never("an example of documents")
+        }
+        _ => AddressKind::Public,
     }
 }
 
-fn kind_v6(address: Ipv6Addr) -> Kind {
+fn kind_v6(address: Ipv6Addr) -> AddressKind {
     if address.is_loopback() {
-        return Kind::Loopback;
+        return AddressKind::Loopback;
     }
     match address.segments() {
         // NAT64: what is behind it is an IPv4 address.
@@ -95,20 +99,20 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
             match kind_v4(Ipv4Addr::new(a, b, c, d)) {
-                Kind::Public => Kind::Public,
-                _ => Kind::Never("a translated address that is not public"),
+                AddressKind::Public => AddressKind::Public,
+                _ => AddressKind::Never("a translated address that is not public"),
             }
         }
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
-            Kind::Never("a cloud's metadata service")
+            AddressKind::Never("a cloud's metadata service")
         }
-        [0xfc00..=0xfdff, ..] => Kind::Private,
-        [0xfe80..=0xfebf, ..] => Kind::Never("link-local"),
-        [0xff00..=0xffff, ..] => Kind::Never("multicast"),
-        [0x2001, 0..=0x1ff, ..] | [0x2002, ..] => Kind::Never("a tunnel's address"),
-        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Kind::Never("an example of documents"),
-        [0x2000..=0x3fff, ..] => Kind::Public,
-        _ => Kind::Never("reserved"),
+        [0xfc00..=0xfdff, ..] => AddressKind::Private,
+        [0xfe80..=0xfebf, ..] => AddressKind::Never("link-local"),
+        [0xff00..=0xffff, ..] => AddressKind::Never("multicast"),
+        [0x2001, 0..=0x1ff, ..] | [0x2002, ..] => AddressKind::Never("a tunnel's address"),
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => AddressKind::Never("an example of documents"),
+        [0x2000..=0x3fff, ..] => AddressKind::Public,
+        _ => AddressKind::Never("reserved"),
     }
 }
 
@@ -182,7 +186,7 @@ impl Service<Name> for Resolver {
 mod tests {
     use super::*;
 
-    fn kinds(addresses: &[&str]) -> Vec<(String, Kind)> {
+    fn kinds(addresses: &[&str]) -> Vec<(String, AddressKind)> {
         let of = |text: &&str| ((*text).to_owned(), kind(text.parse().expect("an address")));
         addresses.iter().map(of).collect()
     }
@@ -208,10 +212,10 @@ mod tests {
             "2001:4860::8888",
         ];
         for (text, kind) in kinds(&public) {
-            assert_eq!(kind, Kind::Public, "{text}");
+            assert_eq!(kind, AddressKind::Public, "{text}");
         }
         for (text, kind) in kinds(&["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"]) {
-            assert_eq!(kind, Kind::Loopback, "{text}");
+            assert_eq!(kind, AddressKind::Loopback, "{text}");
         }
         let private = [
             "10.0.0.1",
@@ -228,7 +232,7 @@ mod tests {
             "::ffff:192.168.0.1",
         ];
         for (text, kind) in kinds(&private) {
-            assert_eq!(kind, Kind::Private, "{text}");
+            assert_eq!(kind, AddressKind::Private, "{text}");
         }
         let never = [
             "169.254.169.254",
@@ -264,7 +268,7 @@ mod tests {
             "4000::1",
         ];
         for (text, kind) in kinds(&never) {
-            assert!(matches!(kind, Kind::Never(_)), "{text}: {kind:?}");
+            assert!(matches!(kind, AddressKind::Never(_)), "{text}: {kind:?}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::upstream::lists::schemas::Page;
 use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
 
-use super::sifted::{self, Kind};
+use super::sifted::{self, SiftedKind};
 use crate::pipeline::asked::Asked;
 use crate::pipeline::authorize::{permission, permits};
 use crate::pipeline::brought::Leads;
@@ -131,7 +131,7 @@ async fn ask(
                 Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
             }
             Ok(Err(error)) => {
-                let error = sifted::message(sieve, Kind::Plain, error, &mut Found::default()).await;
+                let error = sifted::message(sieve, SiftedKind::Plain, error, &mut Found::default()).await;
                 Ok(Asking::Error(error.unwrap_or_else(|barred| instead(&barred))))
             }
             Err(ending) => Err(upstream.ended(&ending)),

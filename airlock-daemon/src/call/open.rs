@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::upstream::UpstreamError;
 
-use super::sifted::{self, Kind};
+use super::sifted::{self, SiftedKind};
 use crate::pipeline::Gateway;
 use crate::pipeline::record::{self, Ended, Outcome};
 use crate::pipeline::refusal::Aim;
@@ -52,13 +52,13 @@ impl Open {
     ///
     /// # Errors
     /// Why it may not pass.
-    pub(super) async fn sift(&mut self, kind: Kind, text: String) -> Result<String, Barred> {
+    pub(super) async fn sift(&mut self, kind: SiftedKind, text: String) -> Result<String, Barred> {
         sifted::message(self.sieve.as_ref(), kind, text, &mut self.found).await
     }
 
     /// An error object of the server's as it may pass, or what takes its place.
     pub async fn sift_error(&mut self, error: String) -> String {
-        let sifted = self.sift(Kind::Plain, error).await;
+        let sifted = self.sift(SiftedKind::Plain, error).await;
         sifted.unwrap_or_else(|barred| self.instead(&barred))
     }
 

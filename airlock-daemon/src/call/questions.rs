@@ -10,7 +10,7 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
 use crate::pipeline::redact;
-use crate::pipeline::state::State;
+use crate::pipeline::state::RequestState;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::message::reply::Takes;
@@ -19,8 +19,8 @@ use crate::upstream::transport::handle::Pending;
 use super::ask::Unasked;
 use super::required::{ROUNDS, Required};
 use super::running::{Event, Running};
-use super::sifted::Kind;
-use super::talk::{Question, Round, To};
+use super::sifted::SiftedKind;
+use super::talk::{ClientQuestion, Round, To};
 use super::{ask, required};
 
 /// The code of the error that sends a client to a URL, as written.
@@ -85,7 +85,12 @@ impl Running {
         }
         if self.open.who.revision.era() == Era::Modern {
             let keys = entries.iter().map(|entry| entry.key.clone()).collect();
-            let state = State { keys, upstream: round.state, answered: round.answers, ..State::default() };
+            let state = RequestState {
+                keys,
+                upstream: round.state,
+                answered: round.answers,
+                ..RequestState::default()
+            };
             return Some(match self.seal(state) {
                 Some(state) => Event::Result(required::write(&entries, &state)),
                 None => self.wrong("its requestState is too long"),
@@ -103,7 +108,7 @@ impl Running {
 
     /// A legacy server asks.
     pub(super) async fn asked(&mut self, mut asked: Ask) {
-        let Ok(params) = self.open.sift(Kind::Plain, std::mem::take(&mut asked.params)).await else {
+        let Ok(params) = self.open.sift(SiftedKind::Plain, std::mem::take(&mut asked.params)).await else {
             let answer = ask::unanswered(&asked.method);
             return asked.answer(answer);
         };
@@ -128,7 +133,11 @@ impl Running {
     }
 
     /// The client has answered, or nobody will.
-    pub(super) async fn answered(&mut self, question: Question, answered: Option<Answered>) -> Option<Event> {
+    pub(super) async fn answered(
+        &mut self,
+        question: ClientQuestion,
+        answered: Option<Answered>,
+    ) -> Option<Event> {
         let answered = match answered {
             Some(answered) => self.may_pass(answered).await,
             None => None,

@@ -22,15 +22,15 @@ use crate::upstream::pool::Upstream;
 use crate::upstream::transport::handle::Pending;
 
 use super::open::{Open, failed};
-use super::sifted::Kind;
-use super::talk::{Question, Talk};
+use super::sifted::SiftedKind;
+use super::talk::{ClientQuestion, Talk};
 use super::written::{Answer, Said, Shape, Writer, Writing};
 use super::{rewrite, written};
 use crate::pipeline::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::state::{Scope, State};
+use crate::pipeline::state::{RequestState, Scope};
 use crate::pipeline::task::Ids;
 use crate::pipeline::{Gateway, mirror};
 use crate::redaction::Found;
@@ -98,7 +98,7 @@ enum Step {
     Written(written::Outcome),
     Late,
     Cancelled,
-    Answered(Question, Option<Answered>),
+    Answered(ClientQuestion, Option<Answered>),
     /// Nobody answers any more: all of the questions, or those that have waited too long.
     Unanswered(bool),
 }
@@ -144,7 +144,7 @@ impl Running {
                 }
                 Step::Reply(Some(Reply::Notification(method, params))) => {
                     self.puts_off(&method);
-                    let Ok(params) = self.open.sift(Kind::Notification, params).await else { continue };
+                    let Ok(params) = self.open.sift(SiftedKind::Notification, params).await else { continue };
                     if let Some(notification) = self.heard(method, params) {
                         return Some(notification);
                     }
@@ -295,7 +295,7 @@ impl Running {
     }
 
     /// Seals what a modern client is to bring back for this call.
-    pub(super) fn seal(&self, state: State) -> Option<String> {
+    pub(super) fn seal(&self, state: RequestState) -> Option<String> {
         let params = Object::parse(&self.sent).ok()?;
         let subject = self.kind.subject(&params).ok()?;
         let endpoint = if self.merged { "/mcp".to_owned() } else { format!("/mcp/{}", self.upstream.name) };

@@ -33,7 +33,7 @@ const LISTS: &[Path] = &[&["nextCursor"], &["tasks", "", "taskId"]];
 
 /// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SiftedKind {
     /// A result without tasks.
     Result,
     /// A result that may name tasks.
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     List,
 }
 
-impl Kind {
+impl SiftedKind {
     const fn paths(self) -> Paths {
         let skip = match self {
             Self::Result | Self::Plain => &[],
@@ -77,7 +77,7 @@ pub(crate) fn outside(
 /// Why it may not pass.
 pub(crate) async fn message(
     sieve: Option<&Arc<Sieve>>,
-    kind: Kind,
+    kind: SiftedKind,
     text: String,
     found: &mut Found,
 ) -> Result<String, Barred> {
@@ -91,7 +91,7 @@ pub(crate) async fn message(
 /// As for [`message`].
 pub(crate) fn message_here(
     sieve: Option<&Sieve>,
-    kind: Kind,
+    kind: SiftedKind,
     text: String,
     found: &mut Found,
 ) -> Result<String, Barred> {
@@ -116,7 +116,7 @@ fn noted(passed: Result<(String, Found), Barred>, found: &mut Found) -> Result<S
 /// The same for a message outside of calls, which is left out where it may not pass.
 pub(crate) async fn aside(
     sieve: Option<&Arc<Sieve>>,
-    kind: Kind,
+    kind: SiftedKind,
     text: String,
     upstream: &str,
 ) -> Option<String> {
@@ -133,7 +133,7 @@ pub(crate) async fn aside(
 pub(crate) async fn question(sieve: Option<Arc<Sieve>>, mut asked: Ask, upstream: &str) -> Option<Ask> {
     let Some(sieve) = sieve else { return Some(asked) };
     let params = std::mem::take(&mut asked.params);
-    let Some(params) = aside(Some(&sieve), Kind::Plain, params, upstream).await else {
+    let Some(params) = aside(Some(&sieve), SiftedKind::Plain, params, upstream).await else {
         let answer = unanswered(&asked.method);
         asked.answer(answer);
         return None;
@@ -184,7 +184,7 @@ pub(crate) async fn page(
     upstream: &str,
 ) -> Result<String, Barred> {
     let Some(sieve) = sieve else { return Ok(text) };
-    let paths = Kind::List.paths();
+    let paths = SiftedKind::List.paths();
     let text: Arc<str> = text.into();
     let barred = match sieve.sift_any(Direction::Response, Arc::clone(&text), paths).await {
         Ok(sifted) => return Ok(sifted.text.unwrap_or_else(|| text.to_string())),

@@ -28,7 +28,7 @@ use crate::pipeline::Gateway;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::requester::Requester;
-use crate::pipeline::state::{ResumeToken, State};
+use crate::pipeline::state::{RequestState, ResumeToken};
 
 /// Most suspended calls.
 const MAX: usize = 1_000;
@@ -172,7 +172,8 @@ pub fn suspend(
     let entered = running.gateway().suspended.enter(running.who().principal.identity().clone());
     let text = entered.as_ref().and_then(|(ticket, _)| {
         let keys = entries.iter().map(|entry| entry.key.clone()).collect();
-        let state = running.seal(State { keys, suspended: Some(*ticket), ..State::default() })?;
+        let state =
+            running.seal(RequestState { keys, suspended: Some(*ticket), ..RequestState::default() })?;
         Some(required::write(&entries, &state))
     });
     let bytes = running.sent.len() + entries.iter().map(|entry| entry.params.len()).sum::<usize>();

@@ -25,7 +25,7 @@ pub enum To {
 }
 
 /// A question that the client has.
-pub struct Question {
+pub struct ClientQuestion {
     /// Where the answer goes.
     pub to: To,
     /// The method.
@@ -47,7 +47,7 @@ pub struct Round {
 #[derive(Default)]
 pub struct Talk {
     outgoing: VecDeque<Ask>,
-    waiting: Vec<Question>,
+    waiting: Vec<ClientQuestion>,
     /// Since when the call waits for its client.
     since: Option<Instant>,
     asked: usize,
@@ -66,7 +66,7 @@ impl Talk {
         self.since.get_or_insert(now);
         let (ask, answered) = Ask::new(method.to_owned(), params.to_owned());
         self.outgoing.push_back(ask);
-        self.waiting.push(Question { to, method: method.to_owned(), answered, until: now + patience });
+        self.waiting.push(ClientQuestion { to, method: method.to_owned(), answered, until: now + patience });
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Talk {
     }
 
     /// The next question that is answered, or that nobody will answer. Nothing is lost when this is dropped.
-    pub async fn next(&mut self) -> (Question, Option<Answered>) {
+    pub async fn next(&mut self) -> (ClientQuestion, Option<Answered>) {
         poll_fn(|cx| {
             for (place, question) in self.waiting.iter_mut().enumerate() {
                 if let Poll::Ready(answered) = Pin::new(&mut question.answered).poll(cx) {
@@ -99,7 +99,7 @@ impl Talk {
     }
 
     /// Takes out the questions that have waited too long, or all of them.
-    pub fn overdue(&mut self, all: bool) -> Vec<Question> {
+    pub fn overdue(&mut self, all: bool) -> Vec<ClientQuestion> {
         let now = Instant::now();
         let (overdue, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|question| all || question.until <= now);

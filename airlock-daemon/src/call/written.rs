@@ -10,7 +10,7 @@ use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
 use super::required::Required;
-use super::sifted::Kind;
+use super::sifted::SiftedKind;
 use super::{ask, required, rewrite, sifted};
 use crate::pipeline::Gateway;
 use crate::pipeline::kind::{Call, Tasks};
@@ -88,7 +88,7 @@ impl Writer<'_> {
         let mut found = Found::default();
         let said = match answer {
             Answer::Result(result) => self.result(result, &mut found),
-            Answer::Error(error) => Ok(match self.sift(Kind::Plain, error, &mut found) {
+            Answer::Error(error) => Ok(match self.sift(SiftedKind::Plain, error, &mut found) {
                 Ok(error) => Said::Error(error),
                 Err(barred) => Said::Barred(barred),
             }),
@@ -96,24 +96,24 @@ impl Writer<'_> {
         (said, found)
     }
 
-    fn sift(self, kind: Kind, text: String, found: &mut Found) -> Result<String, Barred> {
+    fn sift(self, kind: SiftedKind, text: String, found: &mut Found) -> Result<String, Barred> {
         sifted::message_here(self.sieve.map(|sieve| &**sieve), kind, text, found)
     }
 
     fn result(self, result: String, found: &mut Found) -> Result<Said, String> {
         let may_ask = self.era == Era::Modern && may_ask(self.kind);
         let kind = if may_ask && required::read(&result)?.is_some() {
-            Kind::Questions
+            SiftedKind::Questions
         } else if self.names_tasks {
-            Kind::Task
+            SiftedKind::Task
         } else {
-            Kind::Result
+            SiftedKind::Result
         };
         let result = match self.sift(kind, result, found) {
             Ok(result) => result,
             Err(barred) => return Ok(Said::Barred(barred)),
         };
-        if kind == Kind::Questions
+        if kind == SiftedKind::Questions
             && let Some(required) = required::read(&result)?
         {
             return Ok(Said::Asks(required));

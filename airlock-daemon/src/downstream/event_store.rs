@@ -27,11 +27,11 @@ pub struct EventStore {
     /// The account of its session: messages that wait here are charged to it.
     pub(in crate::downstream) account: Account,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<StoreState>,
 }
 
 #[derive(Default)]
-pub(in crate::downstream) struct State {
+pub(in crate::downstream) struct StoreState {
     /// Messages with consecutive numbers; the last one's is `last`.
     pub(in crate::downstream) messages: VecDeque<Kept>,
     pub(in crate::downstream) bytes: usize,
@@ -58,7 +58,7 @@ pub struct Frame {
     pub data: Option<Kept>,
 }
 
-impl State {
+impl StoreState {
     pub(in crate::downstream) fn first(&self) -> u64 {
         self.last + 1 - self.messages.len() as u64
     }
@@ -84,7 +84,7 @@ impl EventStore {
         Some(Arc::new(Self { id, revision, account, metrics, state: Mutex::default() }))
     }
 
-    pub(in crate::downstream) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(in crate::downstream) fn lock(&self) -> MutexGuard<'_, StoreState> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,7 +115,7 @@ impl EventStore {
     }
 
     /// Counts messages that nobody will read.
-    pub(in crate::downstream) fn lose(&self, state: &mut State, count: u64) {
+    pub(in crate::downstream) fn lose(&self, state: &mut StoreState, count: u64) {
         if count > 0 {
             if state.lost == 0 {
                 tracing::warn!("a client does not read its event stream: the oldest messages are dropped");

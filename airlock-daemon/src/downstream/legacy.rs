@@ -24,7 +24,7 @@ use crate::pipeline::asked::Asked;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::table::{Kind, SET_LEVEL};
+use crate::pipeline::table::{MethodKind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, route, upstream};
 use crate::upstream::pool::Upstream;
 
@@ -150,10 +150,14 @@ impl Legacy<'_> {
         if let Some(method) = [SUBSCRIBE, UNSUBSCRIBE].into_iter().find(|known| *known == name) {
             return self.subscribe(session, &who, method, &params, &id).await;
         }
-        match Kind::of(method) {
-            Some(Kind::List(kind)) => reply::list(self.gateway, kind, &who, self.endpoint, params, &id).await,
-            Some(Kind::Call(kind)) if *kind == SET_LEVEL => self.set_level(session, &who, &params, &id).await,
-            Some(Kind::Call(kind)) => {
+        match MethodKind::of(method) {
+            Some(MethodKind::List(kind)) => {
+                reply::list(self.gateway, kind, &who, self.endpoint, params, &id).await
+            }
+            Some(MethodKind::Call(kind)) if *kind == SET_LEVEL => {
+                self.set_level(session, &who, &params, &id).await
+            }
+            Some(MethodKind::Call(kind)) => {
                 let call = session.enter(&id).ok_or_else(revision::id_in_use)?;
                 if let Some(level) = session.level() {
                     with_level(&mut params, level);

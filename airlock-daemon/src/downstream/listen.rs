@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::call::sifted::{self, Kind};
+use crate::call::sifted::{self, SiftedKind};
 use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -327,7 +327,7 @@ impl Listening {
             };
         self.gateway.redaction.ready(&obliged).await;
         let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream, &obliged);
-        let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &part.upstream.name);
+        let sifted = sifted::aside(sieve.as_ref(), SiftedKind::Notification, params, &part.upstream.name);
         let Some(params) = sifted.await else { return true };
         self.say(method, params).await
     }

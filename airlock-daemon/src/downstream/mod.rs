@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::auth::principal::Principal;
 use crate::call::running::draining;
-use crate::call::sifted::{self, Kind};
+use crate::call::sifted::{self, SiftedKind};
 use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::Revision;
 use crate::pipeline::authorize::permission;
@@ -95,7 +95,7 @@ pub async fn offer(
         gateway.redaction.ready(obliged).await;
         let sieve = sifted::outside(gateway, principal, upstream, obliged);
         let text = facts.instructions.clone()?;
-        sifted::aside(sieve.as_ref(), Kind::Plain, text, &upstream.name).await
+        sifted::aside(sieve.as_ref(), SiftedKind::Plain, text, &upstream.name).await
     };
     // Nothing is known of a server that was never reached; most have tools.
     let offers = |facts: Option<&Facts>| {

@@ -17,7 +17,7 @@ use crate::pipeline::kind::Tasks;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::revision::Declared;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::table::{Kind, SET_LEVEL};
+use crate::pipeline::table::{MethodKind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit, revision, route};
 
 use super::listen::LISTEN;
@@ -57,10 +57,10 @@ pub async fn serve(
             Ok(Reply::Json(StatusCode::OK, jsonrpc::result(&id, &text)))
         }
         _ if name == LISTEN => listen::open(gateway, &who, endpoint, &params, id).await,
-        _ => match Kind::of(method) {
-            Some(Kind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
+        _ => match MethodKind::of(method) {
+            Some(MethodKind::List(kind)) => reply::list(gateway, kind, &who, endpoint, params, &id).await,
             // The level of the legacy era has gone with its sessions: `_meta` names it.
-            Some(Kind::Call(kind)) if *kind != SET_LEVEL => {
+            Some(MethodKind::Call(kind)) if *kind != SET_LEVEL => {
                 let shape = Shape { era: Era::Modern, cacheable: kind.cacheable };
                 let may_be_task =
                     kind.tasks == Tasks::Created && who.capabilities.has(ClientCapability::Tasks);

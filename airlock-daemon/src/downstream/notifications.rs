@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::call::ask;
 use crate::call::running::draining;
-use crate::call::sifted::{self, Kind};
+use crate::call::sifted::{self, SiftedKind};
 use crate::call::subscribe::{EACH, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -324,7 +324,8 @@ impl Notifier {
                 let Some((params, obliged)) = passed else { return };
                 self.gateway.redaction.ready(&obliged).await;
                 let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream, &obliged);
-                let sifted = sifted::aside(sieve.as_ref(), Kind::Notification, params, &self.upstream.name);
+                let sifted =
+                    sifted::aside(sieve.as_ref(), SiftedKind::Notification, params, &self.upstream.name);
                 let params = sifted.await.and_then(|params| {
                     if is_change {
                         return Some(params);

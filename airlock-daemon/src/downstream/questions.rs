@@ -19,7 +19,7 @@ use tokio::time::Instant;
 pub(super) const MAX_ASKS: usize = 64;
 
 /// A question of a call that the client has; with the call it is over.
-pub(super) struct Question {
+pub(super) struct SessionQuestion {
     session: Arc<Session>,
     pub(super) id: Id,
 }
@@ -117,7 +117,7 @@ impl Session {
     }
 }
 
-impl Question {
+impl SessionQuestion {
     /// The question of this id; without this it would stay until [`Session::sweep`] finds it.
     pub(super) fn new(session: &Arc<Session>, id: Id) -> Self {
         Self { session: Arc::clone(session), id }
@@ -129,7 +129,7 @@ impl Question {
     }
 }
 
-impl Drop for Question {
+impl Drop for SessionQuestion {
     fn drop(&mut self) {
         self.session.streams().asks.remove(&self.id);
     }

@@ -27,7 +27,7 @@ use crate::upstream::message::ask::Ask;
 
 use super::event_reader::Reader;
 use super::event_store::EventStore;
-use super::questions::Question;
+use super::questions::SessionQuestion;
 use super::session::Session;
 use super::shape::Shape;
 
@@ -252,8 +252,8 @@ pub(super) async fn carry(
             Event::Notification(method, params) => store.push(jsonrpc::notification(&method, &params)),
             Event::Ask(ask) => match session.ask(ask, patience) {
                 Ok((text, id)) => {
-                    questions.retain(Question::is_open);
-                    questions.push(Question::new(session, id));
+                    questions.retain(SessionQuestion::is_open);
+                    questions.push(SessionQuestion::new(session, id));
                     store.push(text);
                 }
                 Err(ask) => {

@@ -19,7 +19,7 @@ use crate::redaction::RedactionStatus;
 use crate::runtime::tls::Tls;
 
 use self::alarms::Alarms;
-use self::state::State;
+use self::state::PartState;
 use super::Service;
 use crate::pipeline::Gateway;
 
@@ -33,7 +33,7 @@ pub struct Status {
     started_at: String,
     /// True where calls can be served, to upstreams that are not down.
     ready: bool,
-    state: State,
+    state: PartState,
     /// The faults that somebody should look at, a sentence each.
     alarms: Vec<String>,
     /// Upstreams that serve less than they could, a sentence for each reason. It is no alarm: the remedy is
@@ -134,7 +134,7 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
         pid: std::process::id(),
         uptime_secs: started.instant.elapsed().as_secs(),
         started_at: humantime::format_rfc3339_seconds(started.time).to_string(),
-        ready: state != State::NotReady,
+        ready: state != PartState::NotReady,
         state,
         alarms: alarms.iter().map(|alarm| spoken(gateway, alarm)).collect(),
         warnings: warnings.collect(),

@@ -32,10 +32,10 @@ struct Slot {
     account: Account,
     /// The length of the text, in bytes, as long as it was not given up.
     length: usize,
-    state: Mutex<State>,
+    state: Mutex<KeptState>,
 }
 
-struct State {
+struct KeptState {
     text: Box<str>,
     charge: Option<Charge>,
     /// The text in its place once it was given up.
@@ -76,7 +76,7 @@ impl Kept {
 
     fn charged(account: &Account, text: String, instead: Option<String>, charge: Charge) -> Self {
         let length = text.len();
-        let state = State {
+        let state = KeptState {
             text: text.into_boxed_str(),
             charge: Some(charge),
             instead: instead.map(String::into_boxed_str),
@@ -153,7 +153,7 @@ impl AsRef<[u8]> for Whole {
 }
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, KeptState> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,13 +15,13 @@ pub struct Streams(Arc<[Mutex<HashMap<u128, u32>>; SHARDS]>);
 /// A place in the count; given back when it is dropped, however the stream ended.
 #[derive(Debug)]
 #[must_use = "the place is given back when this is dropped"]
-pub struct Place {
+pub struct StreamPermit {
     streams: Streams,
     key: u128,
 }
 
 /// The places of one stream.
-pub type Places = [Option<Place>; 2];
+pub type Places = [Option<StreamPermit>; 2];
 
 impl Default for Streams {
     fn default() -> Self {
@@ -31,14 +31,14 @@ impl Default for Streams {
 
 impl Streams {
     /// A place for one more stream of `key`, of which there may be `most`; none where there are as many.
-    pub fn enter(&self, key: u128, most: u32) -> Option<Place> {
+    pub fn enter(&self, key: u128, most: u32) -> Option<StreamPermit> {
         let mut counts = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Place { streams: self.clone(), key })
+        Some(StreamPermit { streams: self.clone(), key })
     }
 
     /// How many keys have a stream.
@@ -51,7 +51,7 @@ impl Streams {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut counts = self.streams.shard(self.key).lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = counts.entry(self.key) {

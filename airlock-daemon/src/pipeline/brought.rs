@@ -10,7 +10,7 @@ use super::kind::{List, Noun};
 use super::requester::Requester;
 use super::route::Endpoint;
 use super::seal::Purpose;
-use super::state::{Back, ResumeToken, Scope, State};
+use super::state::{Back, RequestState, ResumeToken, Scope};
 use super::{Gateway, Refusal, route, task};
 
 /// Where it leads.
@@ -18,7 +18,7 @@ pub enum Leads {
     /// The client brought nothing.
     Nowhere,
     /// To the server, with the server's own state.
-    ToServer(State),
+    ToServer(RequestState),
     /// To the call that waits here, with the answers to its questions.
     ToParked(ResumeToken, Vec<(String, String)>),
     /// To a further page of a list.

@@ -249,13 +249,13 @@ fn reference<'a>(params: &Object<'a>) -> Result<Subject<'a>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{COMPLETE, Kind, SET_LEVEL};
+    use super::super::table::{COMPLETE, MethodKind, SET_LEVEL};
     use super::*;
     use crate::mcp::method::Method;
 
     fn call(method: &str) -> &'static Call {
-        match Kind::of(Method::parse(method)) {
-            Some(Kind::Call(call)) => call,
+        match MethodKind::of(Method::parse(method)) {
+            Some(MethodKind::Call(call)) => call,
             other => panic!("{method} is {other:?}"),
         }
     }
@@ -278,15 +278,15 @@ mod tests {
             "tasks/cancel",
             "tasks/list",
         ] {
-            let named = match Kind::of(Method::parse(method)).expect(method) {
-                Kind::Call(call) => call.method,
-                Kind::List(list) => list.method,
+            let named = match MethodKind::of(Method::parse(method)).expect(method) {
+                MethodKind::Call(call) => call.method,
+                MethodKind::List(list) => list.method,
             };
             assert_eq!(named, method);
             assert_eq!(Method::parse(method).label(), method);
         }
         for method in ["initialize", "ping", "server/discover", "resources/subscribe", "tasks/delete", "x"] {
-            assert_eq!(Kind::of(Method::parse(method)), None, "{method}");
+            assert_eq!(MethodKind::of(Method::parse(method)), None, "{method}");
         }
     }
 

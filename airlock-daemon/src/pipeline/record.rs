@@ -19,7 +19,7 @@ use super::kind::in_quotes;
 
 use super::refusal::Aim;
 use super::requester::Requester;
-use super::table::Kind;
+use super::table::MethodKind;
 use super::{Context, Gateway, Refusal};
 use crate::stage::Stage;
 
@@ -239,7 +239,7 @@ pub fn refusal(gateway: &Gateway, context: &Context, principal: Option<&Principa
         .aim
         .method
         .as_deref()
-        .is_some_and(|method| matches!(Kind::of(Method::parse(method)), Some(Kind::List(_))));
+        .is_some_and(|method| matches!(MethodKind::of(Method::parse(method)), Some(MethodKind::List(_))));
     if refusal.stage == Stage::Upstream && !is_list {
         return;
     }

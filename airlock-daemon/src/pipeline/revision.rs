@@ -14,7 +14,7 @@ use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 
 use super::Refusal;
-use super::table::Kind;
+use super::table::MethodKind;
 use crate::stage::Stage;
 
 /// The header that says where a client's reading of a stream broke off.
@@ -112,7 +112,7 @@ fn headers_agree(
     }
     header::agrees(headers, METHOD, name)?;
     // A method that this revision does not have is refused as such.
-    if let Some(Kind::Call(call)) = Kind::of(method)
+    if let Some(MethodKind::Call(call)) = MethodKind::of(method)
         && call.era != Some(Era::Legacy)
         && let Some(member) = call.mirrored()
     {

@@ -71,7 +71,7 @@ pub struct Scope<'a> {
 
 /// The content of a state.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct State {
+pub struct RequestState {
     /// When it expires, in seconds since the Unix epoch.
     pub until: u64,
     /// The keys of the questions that the client was asked.
@@ -84,7 +84,7 @@ pub struct State {
     pub answered: Vec<(String, String)>,
 }
 
-impl State {
+impl RequestState {
     /// Seals it, for `life` from now; `None` when it would be too long to be sent back.
     pub fn seal(
         mut self,
@@ -141,7 +141,7 @@ impl Back {
         gateway: &Gateway,
         who: &Requester,
         scope: &Scope<'_>,
-    ) -> Result<(State, Vec<(String, String)>), String> {
+    ) -> Result<(RequestState, Vec<(String, String)>), String> {
         let digest = digest(scope.arguments);
         let opened = gateway.sealer.open(
             Purpose::RequestState,
@@ -149,7 +149,7 @@ impl Back {
             &[scope.endpoint, scope.upstream, scope.method, scope.target, &digest],
             &self.state,
         );
-        let state: State = opened
+        let state: RequestState = opened
             .ok()
             .and_then(|payload| serde_json::from_slice(&payload).ok())
             .ok_or_else(|| format!("`params.{STATE}` was not given out for this request"))?;

@@ -160,14 +160,14 @@ pub(super) static TASKS_LIST: List = List {
 
 /// A method of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MethodKind {
     /// A forwarded request.
     Call(&'static Call),
     /// A list.
     List(&'static List),
 }
 
-impl Kind {
+impl MethodKind {
     /// The table's row of a method; `None` for what Airlock answers itself or does not serve.
     pub const fn of(method: Method) -> Option<Self> {
         Some(match method {

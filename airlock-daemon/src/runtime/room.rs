@@ -74,7 +74,7 @@ impl Full {
 /// A connection's place among all.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub struct Place(Arc<Room>);
+pub struct ConnectionPermit(Arc<Room>);
 
 /// A connection's place among those of its address.
 #[derive(Debug)]
@@ -98,8 +98,8 @@ impl Room {
     ///
     /// # Errors
     /// [`Full::All`].
-    pub fn enter(self: &Arc<Self>) -> Result<Place, Full> {
-        let place = Place(Arc::clone(self));
+    pub fn enter(self: &Arc<Self>) -> Result<ConnectionPermit, Full> {
+        let place = ConnectionPermit(Arc::clone(self));
         if self.open.fetch_add(1, Ordering::Relaxed) < self.most { Ok(place) } else { Err(Full::All) }
     }
 
@@ -147,7 +147,7 @@ impl Room {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

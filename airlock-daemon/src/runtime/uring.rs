@@ -79,7 +79,7 @@ impl Socket {
 }
 
 /// The state that the stream and its two tasks share; all on one thread.
-struct Shared {
+struct RingShared {
     reading: RefCell<Reading>,
     writing: RefCell<Writing>,
     /// The reader may read again, or must end.
@@ -128,13 +128,13 @@ struct Writing {
 /// A stream over `io_uring`.
 struct UringStream {
     socket: Rc<Socket>,
-    shared: Rc<Shared>,
+    shared: Rc<RingShared>,
 }
 
 impl UringStream {
     fn start(socket: Socket) -> Self {
         let socket = Rc::new(socket);
-        let shared = Rc::new(Shared {
+        let shared = Rc::new(RingShared {
             reading: RefCell::default(),
             writing: RefCell::default(),
             wants_read: Notify::new(),
@@ -150,7 +150,7 @@ impl UringStream {
 /// Reads to the end, then waits for the stream to be dropped and sees to it that the writer does not wait for
 /// ever on an other end that takes nothing: a write in the ring cannot be cancelled, but a socket that is
 /// shut down completes it.
-async fn attend(socket: Rc<Socket>, shared: Rc<Shared>) {
+async fn attend(socket: Rc<Socket>, shared: Rc<RingShared>) {
     read_all(&socket, &shared).await;
     while !shared.dropped.get() {
         shared.wants_read.notified().await;
@@ -163,7 +163,7 @@ async fn attend(socket: Rc<Socket>, shared: Rc<Shared>) {
 }
 
 /// The reader: fills the buffer, waits until it is used up, and so on until the end.
-async fn read_all(socket: &Socket, shared: &Shared) {
+async fn read_all(socket: &Socket, shared: &RingShared) {
     let mut size = MIN_READ;
     let mut buffer = Vec::with_capacity(size);
     loop {
@@ -203,7 +203,7 @@ async fn read_all(socket: &Socket, shared: &Shared) {
 }
 
 /// The writer task: writes what is queued, until the stream is closed or fails.
-async fn write_all(socket: Rc<Socket>, shared: Rc<Shared>) {
+async fn write_all(socket: Rc<Socket>, shared: Rc<RingShared>) {
     let mut spare = Vec::new();
     loop {
         let buffer = {

@@ -35,11 +35,11 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Credential {
     upstream: Box<str>,
-    kind: Kind,
+    kind: CredentialKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum CredentialKind {
     File(HeaderName, HeaderFile),
     Own(TokenEndpoint, Slot),
     /// By the digest of the principal's token: a token with other claims is another.
@@ -76,29 +76,33 @@ impl Credential {
     pub(super) fn new(upstream: &schema::Upstream) -> Option<Self> {
         let config = upstream.credential.as_ref()?;
         let kind = if let Some(file) = &config.bearer_file {
-            Kind::File(AUTHORIZATION, HeaderFile::new(file, "Bearer "))
+            CredentialKind::File(AUTHORIZATION, HeaderFile::new(file, "Bearer "))
         } else if let Some(header) = &config.header {
             // The name was validated.
-            Kind::File(header.name.parse().ok()?, HeaderFile::new(&header.value_file, ""))
+            CredentialKind::File(header.name.parse().ok()?, HeaderFile::new(&header.value_file, ""))
         } else if let Some(client) = &config.client_credentials {
-            Kind::Own(TokenEndpoint::new(client), Slot::default())
+            CredentialKind::Own(TokenEndpoint::new(client), Slot::default())
         } else {
             let client = config.token_exchange.as_ref()?;
-            Kind::Exchanged(TokenEndpoint::new(client), Cache::new(MAX_HELD))
+            CredentialKind::Exchanged(TokenEndpoint::new(client), Cache::new(MAX_HELD))
         };
         Some(Self { upstream: upstream.name.as_str().into(), kind })
     }
 
     /// True where each principal presents something of its own.
     pub(super) fn is_for_each(&self) -> bool {
-        matches!(self.kind, Kind::Exchanged(..))
+        matches!(self.kind, CredentialKind::Exchanged(..))
     }
 
     async fn header(&self, token: Option<&Arc<Token>>) -> Result<(HeaderName, HeaderValue), UpstreamError> {
         let found = match &self.kind {
-            Kind::File(name, file) => return self.or_error(file.value()).map(|value| (name.clone(), value)),
-            Kind::Own(endpoint, slot) => slot.value(Instant::now(), None, || endpoint.for_itself()).await,
-            Kind::Exchanged(endpoint, slots) => match token {
+            CredentialKind::File(name, file) => {
+                return self.or_error(file.value()).map(|value| (name.clone(), value));
+            }
+            CredentialKind::Own(endpoint, slot) => {
+                slot.value(Instant::now(), None, || endpoint.for_itself()).await
+            }
+            CredentialKind::Exchanged(endpoint, slots) => match token {
                 None => Err("nobody is known on whose behalf it could be asked".to_owned()),
                 Some(token) => {
                     let made = || Ok::<_, Infallible>(Arc::default());
@@ -113,9 +117,9 @@ impl Credential {
     /// Forgets a token that the server does not take; says whether another can be had.
     fn refused(&self, token: Option<&Arc<Token>>, value: &HeaderValue) -> bool {
         let slot = match &self.kind {
-            Kind::File(..) => return false,
-            Kind::Own(_, slot) => return slot.forget(Instant::now(), value),
-            Kind::Exchanged(_, slots) => token.and_then(|token| slots.get(token.digest())),
+            CredentialKind::File(..) => return false,
+            CredentialKind::Own(_, slot) => return slot.forget(Instant::now(), value),
+            CredentialKind::Exchanged(_, slots) => token.and_then(|token| slots.get(token.digest())),
         };
         slot.is_some_and(|slot| slot.forget(Instant::now(), value))
     }

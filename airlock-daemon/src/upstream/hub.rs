@@ -43,7 +43,7 @@ pub(super) struct Hub {
     pub(super) several: bool,
     /// The account of the principal for whom alone the server works: what is read of it is charged to this.
     pub(super) account: Option<Account>,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     presence: watch::Sender<Presence>,
     /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in
     /// order.
@@ -51,7 +51,7 @@ pub(super) struct Hub {
 }
 
 #[derive(Default)]
-struct State {
+struct HubState {
     next: u64,
     members: Vec<Entry>,
     /// How many watch a resource.
@@ -126,7 +126,7 @@ impl Hub {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HubState> {
         // No change below can panic between its steps.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +145,7 @@ impl Hub {
         Member { hub: Arc::clone(self), id }
     }
 
-    fn count(&self, state: &State) {
+    fn count(&self, state: &HubState) {
         self.presence.send_modify(|presence| presence.members = state.members.len());
     }
 

@@ -7,14 +7,14 @@ use super::super::hash::{Hash, hex};
 
 /// A line of a segment, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RecordPlace {
     /// The segment.
     pub path: PathBuf,
     /// The line in it.
     pub line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }
@@ -50,7 +50,7 @@ pub enum Doubt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Where.
-    pub place: Place,
+    pub place: RecordPlace,
     /// The fault.
     pub doubt: Doubt,
 }
@@ -91,7 +91,7 @@ impl fmt::Display for Finding {
     }
 }
 
-impl Place {
+impl RecordPlace {
     /// `line 7` within the same segment, otherwise with the segment's name.
     pub(super) fn line_of(&self, other: &Self) -> String {
         if self.path == other.path { format!("line {}", self.line) } else { self.to_string() }

@@ -193,8 +193,8 @@ fn gaps_and_clock_steps_are_notes() {
     fs::write(&path, bytes).unwrap();
     let report = verify(dir.path(), None).unwrap();
     assert!(report.intact());
-    assert_eq!(report.gaps, Some((9, Place { path: path.clone(), line: 1 })));
-    assert_eq!(report.clock_steps, Some((1, Place { path, line: 2 })));
+    assert_eq!(report.gaps, Some((9, RecordPlace { path: path.clone(), line: 1 })));
+    assert_eq!(report.clock_steps, Some((1, RecordPlace { path, line: 2 })));
 }
 
 /// The check in ten lines of another language, so that nobody has to believe this program.

@@ -10,12 +10,12 @@ use crate::pipeline::Gateway;
 use crate::runtime::tls::{Tls, WARN_DAYS};
 
 use super::super::{Service, health};
-use super::state::State;
+use super::state::PartState;
 
 /// All that is to be told.
 pub(super) struct Alarms {
     pub(super) told: Vec<String>,
-    pub(super) state: State,
+    pub(super) state: PartState,
 }
 
 /// The alarms now. Reads files and asks the name service.
@@ -27,9 +27,9 @@ pub(super) fn of(service: &Arc<Service>) -> Alarms {
     let upstreams = health::upstreams(service).into_iter();
     told.extend(upstreams.filter_map(|(name, trouble)| Some(format!("upstream {name}: {}", trouble?))));
     let state = match (ready, told.is_empty()) {
-        (false, _) => State::NotReady,
-        (true, false) => State::Degraded,
-        (true, true) => State::Ready,
+        (false, _) => PartState::NotReady,
+        (true, false) => PartState::Degraded,
+        (true, true) => PartState::Ready,
     };
     told.extend(keys_and_policy(gateway));
     told.extend(gateway.redaction.status().rejected.map(|rejected| {

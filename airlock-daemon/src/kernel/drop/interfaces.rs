@@ -32,13 +32,13 @@ pub struct Attached {
 pub(in crate::kernel) struct Interfaces {
     wanted: Vec<String>,
     choice: ModeChoice,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, InterfaceEntry>,
     /// The message that was logged last on an interface, so that it is logged once.
     troubles: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct InterfaceEntry {
     index: u32,
     mode: &'static str,
     link: Link,
@@ -108,7 +108,7 @@ impl Interfaces {
         new
     }
 
-    fn attach(&self, ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropError> {
+    fn attach(&self, ebpf: &mut Ebpf, name: &str, index: u32) -> Result<InterfaceEntry, DropError> {
         let modes: &[(XdpMode, &'static str)] = match self.choice {
             ModeChoice::Auto => &[(XdpMode::Driver, "native"), (XdpMode::Skb, "generic")],
             ModeChoice::Native => &[(XdpMode::Driver, "native")],
@@ -124,7 +124,7 @@ impl Interfaces {
         let mut last = None;
         for (mode, shown) in modes.iter().copied() {
             match program.attach_to_if_index(index, mode) {
-                Ok(link) => return Ok(Place { index, mode: shown, link: Link::Xdp(link) }),
+                Ok(link) => return Ok(InterfaceEntry { index, mode: shown, link: Link::Xdp(link) }),
                 Err(error) => {
                     tracing::debug!(interface = name, mode = shown, %error, "XDP mode refused");
                     let is_taken = matches!(errno_of(&error), Some(libc::EBUSY | libc::EEXIST));
@@ -140,7 +140,7 @@ impl Interfaces {
 }
 
 /// Behind another XDP program, which keeps its place.
-fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropError> {
+fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<InterfaceEntry, DropError> {
     let failed = |error: &ProgramError| DropError::Taken {
         interface: name.to_owned(),
         holder: holder::of(index).unwrap_or_else(|| "which one is not told".to_owned()),
@@ -154,7 +154,7 @@ fn attach_tcx(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<Place, DropErro
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let link =
         program.attach_with_options(name, TcAttachType::Ingress, options).map_err(|error| failed(&error))?;
-    Ok(Place { index, mode: "tcx", link: Link::Tcx(link) })
+    Ok(InterfaceEntry { index, mode: "tcx", link: Link::Tcx(link) })
 }
 
 /// A link to an interface that is gone is gone with it; what the kernel says to that is no news.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::shape::{Field, INPUT, Kind};
+use super::shape::{Field, INPUT, PartKind};
 
 /// How `airlock policy input` shows the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,16 +91,16 @@ fn schema_of(field: &Field) -> Value {
         _ => json!([name, "null"]),
     };
     let mut schema = match &field.kind {
-        Kind::Object(members) => {
+        PartKind::Object(members) => {
             let names: Vec<&str> = members.iter().map(|member| member.name).collect();
             let properties: Value =
                 members.iter().map(|member| (member.name.to_owned(), schema_of(member))).collect();
             json!({"type": "object", "properties": properties, "required": names, "additionalProperties": false})
         }
-        Kind::Free => json!({"type": or_null("object"), "additionalProperties": true}),
-        Kind::Text => json!({"type": or_null("string")}),
-        Kind::Texts => json!({"type": or_null("array"), "items": {"type": "string"}}),
-        Kind::Number => json!({"type": or_null("integer")}),
+        PartKind::Free => json!({"type": or_null("object"), "additionalProperties": true}),
+        PartKind::Text => json!({"type": or_null("string")}),
+        PartKind::Texts => json!({"type": or_null("array"), "items": {"type": "string"}}),
+        PartKind::Number => json!({"type": or_null("integer")}),
     };
     schema["description"] = match field.null {
         "" => json!(field.about),

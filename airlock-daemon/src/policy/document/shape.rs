@@ -6,7 +6,7 @@
 
 /// The kind of thing that stands at one place of the document.
 #[derive(Debug)]
-pub(in crate::policy) enum Kind {
+pub(in crate::policy) enum PartKind {
     /// These members, all of them, and no others.
     Object(&'static [Field]),
     /// An object with whatever members somebody outside gave it.
@@ -21,7 +21,7 @@ pub(in crate::policy) enum Kind {
 #[derive(Debug)]
 pub(in crate::policy) struct Field {
     pub(in crate::policy) name: &'static str,
-    pub(in crate::policy) kind: Kind,
+    pub(in crate::policy) kind: PartKind,
     /// When it is null; empty where it never is.
     pub(in crate::policy) null: &'static str,
     pub(in crate::policy) about: &'static str,
@@ -31,7 +31,7 @@ pub(in crate::policy) struct Field {
 
 const fn leaf(
     name: &'static str,
-    kind: Kind,
+    kind: PartKind,
     null: &'static str,
     about: &'static str,
     example: &'static str,
@@ -40,7 +40,7 @@ const fn leaf(
 }
 
 const fn part(name: &'static str, members: &'static [Field], about: &'static str) -> Field {
-    Field { name, kind: Kind::Object(members), null: "", about, example: "" }
+    Field { name, kind: PartKind::Object(members), null: "", about, example: "" }
 }
 
 /// The whole document.
@@ -50,70 +50,76 @@ pub(super) static INPUT: Field = part(
         part(
             "subject",
             &[
-                leaf("id", Kind::Text, "", "who calls: `sub` of the token", r#""alice""#),
+                leaf("id", PartKind::Text, "", "who calls: `sub` of the token", r#""alice""#),
                 leaf(
                     "tenant",
-                    Kind::Text,
+                    PartKind::Text,
                     "the token has no tenant, or the issuer no tenant claim",
                     "the tenant",
                     r#""acme""#,
                 ),
-                leaf("groups", Kind::Texts, "", "the groups, empty where there are none", r#"["mcp.users"]"#),
+                leaf(
+                    "groups",
+                    PartKind::Texts,
+                    "",
+                    "the groups, empty where there are none",
+                    r#"["mcp.users"]"#,
+                ),
                 leaf(
                     "scopes",
-                    Kind::Texts,
+                    PartKind::Texts,
                     "",
                     "the scopes of the token, empty where there are none",
                     r#"["docs"]"#,
                 ),
-                leaf("issuer", Kind::Text, "", "who issued the token", r#""https://idp.example.com""#),
-                leaf("claims", Kind::Free, "", "all claims of the token", r#"{"acr": "mfa"}"#),
+                leaf("issuer", PartKind::Text, "", "who issued the token", r#""https://idp.example.com""#),
+                leaf("claims", PartKind::Free, "", "all claims of the token", r#"{"acr": "mfa"}"#),
             ],
             "who calls",
         ),
         part(
             "call",
             &[
-                leaf("method", Kind::Text, "", "the MCP method", r#""tools/call""#),
-                leaf("upstream", Kind::Text, "", "the configured name of the server", r#""docs""#),
+                leaf("method", PartKind::Text, "", "the MCP method", r#""tools/call""#),
+                leaf("upstream", PartKind::Text, "", "the configured name of the server", r#""docs""#),
                 leaf(
                     "tool",
-                    Kind::Text,
+                    PartKind::Text,
                     "the call names no tool",
                     "the tool, by the server's own name",
                     r#""read_file""#,
                 ),
                 leaf(
                     "prompt",
-                    Kind::Text,
+                    PartKind::Text,
                     "the call names no prompt",
                     "the prompt, by the server's own name",
                     "null",
                 ),
                 leaf(
                     "resource",
-                    Kind::Text,
+                    PartKind::Text,
                     "the call names no resource",
                     "the URI of the resource, or the URI template whose variables are completed",
                     "null",
                 ),
                 leaf(
                     "root",
-                    Kind::Text,
+                    PartKind::Text,
                     "no root is named, as always for now",
                     "the virtual root that the call touches",
                     "null",
                 ),
                 leaf(
                     "arguments",
-                    Kind::Free,
+                    PartKind::Free,
                     "an entry of a list is judged, or the call has none",
                     "the arguments, as the client wrote them",
                     r#"{"path": "/public/guide.md"}"#,
                 ),
                 leaf(
                     "revision",
-                    Kind::Text,
+                    PartKind::Text,
                     "",
                     "the revision of the protocol that the client speaks",
                     r#""2026-07-28""#,
@@ -126,21 +132,21 @@ pub(super) static INPUT: Field = part(
             &[
                 leaf(
                     "address",
-                    Kind::Text,
+                    PartKind::Text,
                     "it came over the unix socket",
                     "the IP address, without a port",
                     r#""203.0.113.7""#,
                 ),
                 leaf(
                     "certificate",
-                    Kind::Text,
+                    PartKind::Text,
                     "the client showed none",
                     "the subject of the verified client certificate",
                     "null",
                 ),
                 leaf(
                     "uid",
-                    Kind::Number,
+                    PartKind::Number,
                     "it did not come over the unix socket",
                     "the user id of the process at the other end",
                     "null",
@@ -148,12 +154,12 @@ pub(super) static INPUT: Field = part(
             ],
             "where it came from",
         ),
-        leaf("time", Kind::Number, "", "now, in seconds since the Unix epoch", "1795347000"),
+        leaf("time", PartKind::Number, "", "now, in seconds since the Unix epoch", "1795347000"),
     ],
     "all that a policy may look at",
 );
 
-impl Kind {
+impl PartKind {
     /// The members that it has; `None` where it is no closed object.
     pub(in crate::policy) fn members(&self) -> Option<&'static [Field]> {
         match self {
@@ -187,7 +193,7 @@ pub(in crate::policy) fn is_promised<'a>(path: impl IntoIterator<Item = &'a str>
 }
 
 /// A text in one of the document's lists.
-pub(super) static ELEMENT: Field = leaf("element", Kind::Text, "", "an element of a list", "");
+pub(super) static ELEMENT: Field = leaf("element", PartKind::Text, "", "an element of a list", "");
 
 /// A place in the document, told from others by where it is.
 #[derive(Debug, Clone, Copy)]
@@ -199,19 +205,19 @@ impl Part {
     /// The part below it under a constant name: none where there is no such thing, itself where it is free.
     pub(in crate::policy) fn step(self, name: &str) -> Option<Self> {
         match &self.0.kind {
-            Kind::Object(_) => self.0.member(name).map(Self),
-            Kind::Free => Some(self),
-            Kind::Text | Kind::Texts | Kind::Number => None,
+            PartKind::Object(_) => self.0.member(name).map(Self),
+            PartKind::Free => Some(self),
+            PartKind::Text | PartKind::Texts | PartKind::Number => None,
         }
     }
 
     /// All that stands in it.
     pub(in crate::policy) fn inside(self) -> Vec<Self> {
         match &self.0.kind {
-            Kind::Object(members) => members.iter().map(Self).collect(),
-            Kind::Free => vec![self],
-            Kind::Texts => vec![Self(&ELEMENT)],
-            Kind::Text | Kind::Number => Vec::new(),
+            PartKind::Object(members) => members.iter().map(Self).collect(),
+            PartKind::Free => vec![self],
+            PartKind::Texts => vec![Self(&ELEMENT)],
+            PartKind::Text | PartKind::Number => Vec::new(),
         }
     }
 

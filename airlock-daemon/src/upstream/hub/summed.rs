@@ -41,7 +41,7 @@ pub(in crate::upstream) struct Heard {
 /// The same, without anybody who waits for it.
 #[derive(Default)]
 struct Summed {
-    kinds: HashMap<Kind, Slot>,
+    kinds: HashMap<NoticeKind, Slot>,
     /// How many wait to be told.
     waiting: usize,
     /// The bytes of those.
@@ -52,7 +52,7 @@ struct Summed {
 
 /// A kind of notice, of fixed size whatever the server calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum NoticeKind {
     /// A list, by its place in [`LISTS`].
     List(usize),
     /// A resource, by the hash of its URI. A server that does not know the key finds no two that are alike.
@@ -108,17 +108,17 @@ impl Heard {
 
 impl Summed {
     /// The subject of a notice; none where each one counts.
-    fn kind_of(&self, notice: &Notice) -> Option<Kind> {
+    fn kind_of(&self, notice: &Notice) -> Option<NoticeKind> {
         match notice {
             Notice::Notification(method, params) => {
                 if let Some(uri) = uri_of(method, params) {
-                    return Some(Kind::Resource(self.keys.hash_one(uri.as_str())));
+                    return Some(NoticeKind::Resource(self.keys.hash_one(uri.as_str())));
                 }
-                LISTS.iter().position(|list| *list == method.as_str()).map(Kind::List)
+                LISTS.iter().position(|list| *list == method.as_str()).map(NoticeKind::List)
             }
             // A gap in which nobody listened follows a pause that grows.
             Notice::Dropped(0) | Notice::Ask(_) => None,
-            Notice::Dropped(_) => Some(Kind::Dropped),
+            Notice::Dropped(_) => Some(NoticeKind::Dropped),
         }
     }
 
@@ -153,7 +153,7 @@ impl Summed {
         if self.kinds.len() >= MAX {
             self.kinds.retain(|_, slot| slot.later.is_some() || now.duration_since(slot.last) < SPAN);
         }
-        if self.kinds.len() < MAX || !matches!(kind, Kind::Resource(_)) {
+        if self.kinds.len() < MAX || !matches!(kind, NoticeKind::Resource(_)) {
             self.kinds.insert(kind, Slot { last: now, later: None });
         }
         Some(notice)
@@ -161,7 +161,7 @@ impl Summed {
 
     /// Counts a notice for which there is no room as dropped; that is told with the others that wait.
     fn lose(&mut self, now: Instant) {
-        let slot = self.kinds.entry(Kind::Dropped).or_insert(Slot { last: now, later: None });
+        let slot = self.kinds.entry(NoticeKind::Dropped).or_insert(Slot { last: now, later: None });
         let before = match slot.later {
             Some(Notice::Dropped(count)) => count,
             _ => 0,

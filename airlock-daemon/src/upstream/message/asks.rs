@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A request of a server's.
 #[derive(Clone, Copy)]
-pub(in crate::upstream) struct Question<'a> {
+pub(in crate::upstream) struct ServerQuestion<'a> {
     /// Its id as JSON text.
     pub(in crate::upstream) id: &'a str,
     /// Its method.
@@ -67,11 +67,11 @@ impl Asks {
     /// only what was declared to the server gets so far.
     pub(in crate::upstream) fn take(
         self: &Arc<Self>,
-        question: Question<'_>,
+        question: ServerQuestion<'_>,
         declared: ClientCapabilities,
         offer: impl FnOnce(Ask) -> bool,
     ) -> Taken {
-        let Question { id, method, params } = question;
+        let ServerQuestion { id, method, params } = question;
         let params = params.map_or("{}", RawValue::get);
         let limit = match method {
             "ping" => return Taken::Answer(jsonrpc::result(id, "{}")),
@@ -159,8 +159,8 @@ mod tests {
         capabilities.iter().fold(ClientCapabilities::default(), |set, each| set.with(*each))
     }
 
-    fn question<'a>(id: &'a str, method: &'a str) -> Question<'a> {
-        Question { id, method, params: None }
+    fn question<'a>(id: &'a str, method: &'a str) -> ServerQuestion<'a> {
+        ServerQuestion { id, method, params: None }
     }
 
     fn answer(taken: Taken) -> String {
@@ -206,7 +206,7 @@ mod tests {
         assert!(answer(nobody).contains("-32601"));
         assert!(asks.is_empty());
         let long = RawValue::from_string(format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_FORM))).expect("JSON");
-        let long = Question { params: Some(&long), ..question("1", "elicitation/create") };
+        let long = ServerQuestion { params: Some(&long), ..question("1", "elicitation/create") };
         assert!(answer(asks.take(long, all, |_| true)).contains("longer"));
     }
 

@@ -16,10 +16,10 @@ const TRYING: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(super) struct Breaker(Mutex<BreakerState>);
 
 #[derive(Default)]
-struct State {
+struct BreakerState {
     /// Starts that failed since the last one that succeeded.
     failures: u32,
     /// Until when the circuit is open; afterwards one start is let through.
@@ -45,7 +45,7 @@ pub(in crate::upstream) enum Verdict {
 }
 
 impl Breaker {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BreakerState> {
         // No change below can panic between its steps.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,7 @@ impl Attempt<'_> {
         if state.open.is_some() {
             tracing::info!(upstream = self.upstream, "the server has started again; its circuit is closed");
         }
-        *state = State::default();
+        *state = BreakerState::default();
     }
 
     /// The start failed.

@@ -11,7 +11,7 @@ pub(super) type Verdict = Result<Arc<Facts>, UpstreamError>;
 
 /// The first start of one upstream: whether it runs, and how the last one failed.
 pub(super) struct First {
-    state: Mutex<State>,
+    state: Mutex<StartState>,
     /// True where the server was asked, well or not, or is only slow to answer.
     pub(super) asked: watch::Sender<bool>,
     /// When it began to be asked for the first time.
@@ -19,7 +19,7 @@ pub(super) struct First {
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct StartState {
     pub(crate) running: Option<watch::Receiver<Option<Verdict>>>,
     pub(crate) failed: Option<(Instant, UpstreamError)>,
 }
@@ -31,7 +31,7 @@ impl Default for First {
 }
 
 impl First {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, StartState> {
         // No change of it can panic between its steps.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -54,20 +54,20 @@ pub(super) struct Places {
 
 #[derive(Default)]
 struct Inner {
-    slots: HashMap<Owner, Place>,
+    slots: HashMap<Owner, PoolEntry>,
     hubs: HashMap<Owner, Weak<Hub>>,
     /// Sessions whose process ended by itself and who were not told yet; at most as many as there are
     /// sessions.
     lost: HashSet<Arc<str>>,
 }
 
-struct Place {
+struct PoolEntry {
     slot: Slot,
     /// The seat of whoever opened it by a request.
     _seat: Option<Seat>,
 }
 
-impl Place {
+impl PoolEntry {
     /// An empty place that nobody waits for is left over from a caller that went away.
     fn is_used(&self) -> bool {
         self.slot.get().map_or(Arc::strong_count(&self.slot) > 1, |(link, _)| link.is_alive())
@@ -116,14 +116,14 @@ impl Places {
             UpstreamError::Busy { upstream: upstream.to_owned(), what, limit }
         })?;
         let slot = Slot::default();
-        inner.slots.insert(owner.clone(), Place { slot: Arc::clone(&slot), _seat: seat });
+        inner.slots.insert(owner.clone(), PoolEntry { slot: Arc::clone(&slot), _seat: seat });
         Ok(slot)
     }
 
     /// Puts a link in the place of an owner who has none.
     pub(super) fn keep(&self, owner: Owner, opened: Opened) {
         let slot = Arc::new(OnceCell::new_with(Some(opened)));
-        self.lock().slots.entry(owner).or_insert(Place { slot, _seat: None });
+        self.lock().slots.entry(owner).or_insert(PoolEntry { slot, _seat: None });
     }
 
     /// Empties a place, unless it is another by now; says whether it did.

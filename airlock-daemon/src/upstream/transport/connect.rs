@@ -52,10 +52,10 @@ pub struct Endpoint {
     /// The target of requests.
     pub path: PathAndQuery,
     backend: Backend,
-    place: Place,
+    place: Address,
 }
 
-enum Place {
+enum Address {
     Tcp { host: String, port: u16, tls: Option<(TlsConnector, ServerName<'static>)> },
     Unix(PathBuf),
 }
@@ -63,12 +63,12 @@ enum Place {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Tcp { tls, .. } => {
+            Address::Tcp { tls, .. } => {
                 let scheme = if tls.is_some() { "https" } else { "http" };
                 // The query may hold a secret.
                 write!(f, "{scheme}://{}{}", self.host.to_str().unwrap_or_default(), self.path.path())
             }
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Address::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Endpoint {
         limits: Limits,
         host: HeaderValue,
         path: PathAndQuery,
-        place: Place,
+        place: Address,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl Endpoint {
     pub fn unix(upstream: &Arc<str>, backend: Backend, limits: Limits, path: &Path) -> Self {
         let host = HeaderValue::from_static(UNIX_HOST);
         let target = PathAndQuery::from_static(UNIX_PATH);
-        Self::new(upstream, backend, limits, host, target, Place::Unix(path.to_owned()))
+        Self::new(upstream, backend, limits, host, target, Address::Unix(path.to_owned()))
     }
 
     /// A URL; for `https` the host's root certificates are believed, and those alone.
@@ -124,7 +124,7 @@ impl Endpoint {
         };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let place = Place::Tcp { host: bare, port, tls };
+        let place = Address::Tcp { host: bare, port, tls };
         Ok(Self::new(upstream, backend, limits, host, path, place))
     }
 
@@ -135,8 +135,8 @@ impl Endpoint {
     pub async fn connect(&self) -> Result<BoxStream, UpstreamError> {
         self.in_time(async {
             match &self.place {
-                Place::Unix(path) => self.backend.unix(unix(path).await?),
-                Place::Tcp { host, port, tls } => {
+                Address::Unix(path) => self.backend.unix(unix(path).await?),
+                Address::Tcp { host, port, tls } => {
                     let stream = tokio::net::TcpStream::connect((host.as_str(), *port)).await?.into_std()?;
                     stream.set_nodelay(true)?;
                     let stream = self.backend.tcp(stream)?;
@@ -156,7 +156,7 @@ impl Endpoint {
     /// As [`Endpoint::connect`].
     pub async fn connect_unix(&self) -> Result<(BoxStream, std::os::unix::net::UnixStream), UpstreamError> {
         self.in_time(async {
-            let Place::Unix(path) = &self.place else { return Err(io::ErrorKind::Unsupported.into()) };
+            let Address::Unix(path) = &self.place else { return Err(io::ErrorKind::Unsupported.into()) };
             let stream = unix(path).await?;
             let handle = stream.try_clone()?;
             Ok((self.backend.unix(stream)?, handle))
@@ -347,9 +347,9 @@ FLPEn1SaMTotR3Vs00jZOOCvb8/NRKV4mx+KKPpGwyj5vzFudOMNukbz
         let url = |url: &str| Endpoint::url(&name, Backend::Epoll, limits(), url);
         let endpoint = url("http://[::1]:8080/a/mcp?x=1").expect("a URL");
         assert_eq!((endpoint.host.as_bytes(), endpoint.path.as_str()), (&b"[::1]:8080"[..], "/a/mcp?x=1"));
-        assert!(matches!(&endpoint.place, Place::Tcp { host, port: 8080, tls: None } if host == "::1"));
+        assert!(matches!(&endpoint.place, Address::Tcp { host, port: 8080, tls: None } if host == "::1"));
         assert_eq!(endpoint.to_string(), "http://[::1]:8080/a/mcp");
         let endpoint = url("http://localhost").expect("a URL");
-        assert!(matches!(&endpoint.place, Place::Tcp { port: 80, .. }) && endpoint.path == "/");
+        assert!(matches!(&endpoint.place, Address::Tcp { port: 80, .. }) && endpoint.path == "/");
     }
 }

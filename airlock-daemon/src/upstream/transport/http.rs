@@ -32,12 +32,12 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
 use crate::upstream::message::reply::{Ending, REPLIES, Reply, Takes};
 use crate::upstream::message::told::Told;
-use shared::{InFlight, Mode, Shared};
+use shared::{HttpShared, InFlight, Mode};
 
 /// A handle of a link; it ends when the last one is dropped.
 #[derive(Clone)]
 pub struct HttpLink {
-    shared: Arc<Shared>,
+    shared: Arc<HttpShared>,
     /// The principal whose requests go through this handle.
     token: Option<Arc<Token>>,
     account: Option<Account>,
@@ -64,7 +64,7 @@ impl HttpLink {
         counted: impl Sized + 'static,
     ) -> Self {
         let (hold, handles) = mpsc::channel(1);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HttpShared {
             endpoint,
             presents,
             mode: ArcSwap::from_pointee(Mode::Modern),

@@ -25,7 +25,7 @@ use crate::runtime::stream::{BoxStream, split};
 
 use self::lease::Lease;
 use self::reader::Reading;
-use self::shared::{Command, Failure, Shared, Waiter, Waiting};
+use self::shared::{Command, Failure, LinkShared, Waiter, Waiting};
 use self::usage::GIVEN_UP;
 use self::writer::Writing;
 use crate::upstream::error::How;
@@ -40,7 +40,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone)]
 pub struct PipeLink {
     commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
+    shared: Arc<LinkShared>,
 }
 
 /// A call in flight; dropping it before its result tells the server that nobody waits any more.
@@ -48,7 +48,7 @@ pub struct PipePending {
     id: u64,
     replies: mpsc::Receiver<Reply>,
     commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
+    shared: Arc<LinkShared>,
     failure: Failure,
     done: bool,
 }
@@ -83,7 +83,7 @@ impl PipeLink {
     /// Starts the tasks of a link on the current worker.
     pub fn start(parts: Parts) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(LinkShared::new());
         let asks = Arc::<Asks>::default();
         let (reader, writer) = split(parts.stream);
         let waiting = Waiting::default();

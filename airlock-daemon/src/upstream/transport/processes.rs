@@ -6,10 +6,10 @@ use tokio::sync::watch;
 /// The server processes that run, so that shutdown knows when the last has ended, and that none is started
 /// any more.
 #[derive(Clone)]
-pub struct Running(pub(in crate::upstream) Arc<watch::Sender<State>>);
+pub struct Running(pub(in crate::upstream) Arc<watch::Sender<ProcessesState>>);
 
 #[derive(Default)]
-pub(in crate::upstream) struct State {
+pub(in crate::upstream) struct ProcessesState {
     pub(in crate::upstream) processes: usize,
     pub(in crate::upstream) closing: bool,
 }

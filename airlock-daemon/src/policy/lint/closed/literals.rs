@@ -34,11 +34,11 @@ pub(super) struct Literals<'a> {
 
 /// The place of an expression, which says what names mean there.
 #[derive(Clone)]
-struct Place<'a> {
+struct LiteralPlace<'a> {
     rule: &'a Rule,
     scope: Rc<Scope>,
     /// The arguments of the function, each with its own place.
-    given: Rc<BTreeMap<&'a str, (&'a Expr, Option<Place<'a>>)>>,
+    given: Rc<BTreeMap<&'a str, (&'a Expr, Option<LiteralPlace<'a>>)>>,
 }
 
 impl<'a> Literals<'a> {
@@ -65,7 +65,7 @@ impl<'a> Literals<'a> {
             let span = rule.span();
             span.source.file() == at.source.file() && span.start <= at.start && at.start < span.end
         })?;
-        let place = Place { rule, scope: Rc::clone(scope), given: Rc::default() };
+        let place = LiteralPlace { rule, scope: Rc::clone(scope), given: Rc::default() };
         let mut left = MOST;
         self.look(expr, part, &place, DEPTH, &mut left)
     }
@@ -74,7 +74,7 @@ impl<'a> Literals<'a> {
         &self,
         expr: &'a Expr,
         part: Part,
-        place: &Place<'a>,
+        place: &LiteralPlace<'a>,
         depth: usize,
         left: &mut usize,
     ) -> Option<PolicyError> {
@@ -106,7 +106,7 @@ impl<'a> Literals<'a> {
                 }
                 let path = path_of(expr, &place.scope)?;
                 self.rules.get(&path)?.iter().find_map(|(rule, scope)| {
-                    let inner = Place { rule, scope: Rc::clone(scope), given: Rc::default() };
+                    let inner = LiteralPlace { rule, scope: Rc::clone(scope), given: Rc::default() };
                     values(rule).find_map(|value| self.look(value, part, &inner, depth, left))
                 })
             }
@@ -121,7 +121,8 @@ impl<'a> Literals<'a> {
                             let Expr::Var { value, .. } = name else { return None };
                             Some((syntax::text(value), (&**given, Some(place.clone()))))
                         });
-                    let inner = Place { rule, scope: Rc::clone(scope), given: Rc::new(given.collect()) };
+                    let inner =
+                        LiteralPlace { rule, scope: Rc::clone(scope), given: Rc::new(given.collect()) };
                     values(rule).find_map(|value| self.look(value, part, &inner, depth, left))
                 })
             }

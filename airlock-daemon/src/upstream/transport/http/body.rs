@@ -14,25 +14,25 @@ use crate::upstream::transport::connect::Endpoint;
 use crate::upstream::transport::intake::Intake;
 
 /// The kind of a body, by its content type.
-pub(in crate::upstream) enum Kind {
+pub(in crate::upstream) enum BodyKind {
     Json,
     Events,
     Other(String),
 }
 
 /// The kind of a response's body, by its `Content-Type`.
-pub(in crate::upstream) fn kind(response: &Response<Decoded>) -> Kind {
+pub(in crate::upstream) fn kind(response: &Response<Decoded>) -> BodyKind {
     let value =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
-        Kind::Json
+        BodyKind::Json
     } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Kind::Events
+        BodyKind::Events
     } else if essence.is_empty() {
-        Kind::Other("nothing".to_owned())
+        BodyKind::Other("nothing".to_owned())
     } else {
-        Kind::Other(essence.chars().take(60).collect())
+        BodyKind::Other(essence.chars().take(60).collect())
     }
 }
 

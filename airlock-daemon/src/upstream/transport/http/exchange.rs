@@ -18,13 +18,13 @@ use crate::mcp::{header, message};
 use crate::runtime::apart::LONG;
 use crate::runtime::pacer::Pacer;
 
-use super::body::{Kind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
+use super::body::{BodyKind, broken, declared, error_of, is_session_gone, kind, no_room, read_all, too_long};
 use super::connections::{self, Connection};
 use super::outline::Outline;
-use super::shared::{InFlight, Shared};
+use super::shared::{HttpShared, InFlight};
 use super::sse::Events;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::message::asks::Question;
+use crate::upstream::message::asks::ServerQuestion;
 use crate::upstream::message::reply::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use crate::upstream::transport::flood::Flood;
 use crate::upstream::transport::intake::Intake;
@@ -42,7 +42,7 @@ const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 
 /// One request in flight; see [`super::HttpLink::request`].
 pub(super) struct Exchange {
-    pub(in crate::upstream) shared: Arc<Shared>,
+    pub(in crate::upstream) shared: Arc<HttpShared>,
     pub(in crate::upstream) id: u64,
     pub(in crate::upstream) takes: Takes,
     /// The principal of the request.
@@ -120,7 +120,7 @@ impl Exchange {
         let mut response = response;
         let mut connection = connection;
         match kind(&response) {
-            Kind::Json => {
+            BodyKind::Json => {
                 let limit = endpoint.limits.message;
                 if declared(&response).is_some_and(|length| length > limit as u64) {
                     return Err(too_long(endpoint));
@@ -136,7 +136,7 @@ impl Exchange {
                     Err(endpoint.wrong("its answer is to another request"))
                 }
             }
-            Kind::Events => {
+            BodyKind::Events => {
                 let mut events = Events::default();
                 loop {
                     match self.stream(response, connection, &mut events, session.as_ref()).await? {
@@ -145,7 +145,7 @@ impl Exchange {
                     }
                 }
             }
-            Kind::Other(kind) => {
+            BodyKind::Other(kind) => {
                 Err(endpoint
                     .wrong(format!("it answers {status} with {kind} instead of JSON or an event stream")))
             }
@@ -240,7 +240,7 @@ impl Exchange {
         tokio::time::sleep(events.retry().unwrap_or(DEFAULT_RETRY).clamp(RETRY.0, RETRY.1)).await;
         let (response, connection) = shared.send(shared.listen(Some(last)), self.token.as_ref()).await?;
         match (response.status(), kind(&response)) {
-            (StatusCode::OK, Kind::Events) => Ok((response, connection)),
+            (StatusCode::OK, BodyKind::Events) => Ok((response, connection)),
             (StatusCode::NOT_FOUND, _) if shared.has_session() => Err(shared.session_gone()),
             (status, _) => Err(endpoint.closed(format!(
                 "ended its answer before the result and answers {status} when asked for the rest"
@@ -361,7 +361,7 @@ impl Exchange {
                 self.notification(&method, params.map_or("{}", |params| params.get()));
             }
             Incoming::Request { id, method, params } if shared.is_legacy() => {
-                shared.request(Question { id, method: &method, params }, |ask| match self.takes {
+                shared.request(ServerQuestion { id, method: &method, params }, |ask| match self.takes {
                     Takes::Everything => {
                         // A call that is too busy to take it drops it, which is an answer too.
                         let _ = self.replies.try_send(Reply::Ask(ask));

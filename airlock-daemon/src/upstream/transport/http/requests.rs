@@ -14,10 +14,10 @@ use crate::mcp::revision::Revision;
 
 use super::connections::{self, Connection};
 use super::outline::Outline;
-use super::shared::{Mode, Shared};
+use super::shared::{HttpShared, Mode};
 use crate::upstream::error::UpstreamError;
 
-impl Shared {
+impl HttpShared {
     /// The POST of a message. Its name is read from the message itself, after all rewriting.
     pub(in crate::upstream) fn post(&self, text: String, outline: &Outline) -> Request<Full<Bytes>> {
         self.build(Method::POST, Bytes::from(text), |headers| {

@@ -10,7 +10,7 @@ use crate::upstream::era::legacy;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
 use crate::upstream::message::ask::Ask;
-use crate::upstream::message::asks::{Asks, Question, Taken};
+use crate::upstream::message::asks::{Asks, ServerQuestion, Taken};
 use crate::upstream::message::told::Told;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 /// The state that all requests of a link share.
-pub(crate) struct Shared {
+pub(crate) struct HttpShared {
     pub(crate) endpoint: Arc<Endpoint>,
     /// The credential of each request.
     pub(crate) presents: Option<Presents>,
@@ -59,10 +59,10 @@ pub(crate) enum Mode {
 }
 
 /// Counts a request as long as it runs, for the idle limit.
-pub(crate) struct InFlight(Arc<Shared>);
+pub(crate) struct InFlight(Arc<HttpShared>);
 
 impl InFlight {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<HttpShared>) -> Self {
         shared.in_flight.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(shared))
     }
@@ -74,7 +74,7 @@ impl Drop for InFlight {
     }
 }
 
-impl Shared {
+impl HttpShared {
     /// Waits for the end of all handles, or of patience.
     pub(super) async fn until_unused(&self, mut handles: mpsc::Receiver<Infallible>, idle: Option<Duration>) {
         let Some(idle) = idle else {
@@ -151,7 +151,7 @@ impl Shared {
     }
 
     /// Answers a request of the server's, or has a client answer it; `offer` finds one.
-    pub(crate) fn request(self: &Arc<Self>, question: Question<'_>, offer: impl FnOnce(Ask) -> bool) {
+    pub(crate) fn request(self: &Arc<Self>, question: ServerQuestion<'_>, offer: impl FnOnce(Ask) -> bool) {
         match self.asks.take(question, self.told.declared().unwrap_or_default(), offer) {
             Taken::Answer(text) => self.answer(text),
             Taken::Waits(waiting) => {

@@ -13,13 +13,13 @@ use crate::mcp::message::{self, Incoming};
 use crate::runtime::apart::LONG;
 use crate::runtime::pacer::Pacer;
 
-use super::body::{Kind, broken, kind, no_room, read_all, too_long};
+use super::body::{BodyKind, broken, kind, no_room, read_all, too_long};
 use super::connections;
-use super::shared::Shared;
+use super::shared::HttpShared;
 use super::sse::Events;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::message::asks::Question;
+use crate::upstream::message::asks::ServerQuestion;
 use crate::upstream::message::reply::MAX_NOTIFICATION;
 use crate::upstream::transport::flood::Flood;
 use crate::upstream::transport::intake::Intake;
@@ -41,7 +41,7 @@ enum End {
 }
 
 /// Listens for as long as somebody subscribes; ended with the link.
-pub(in crate::upstream) async fn run(shared: Arc<Shared>) {
+pub(in crate::upstream) async fn run(shared: Arc<HttpShared>) {
     shared.ready.notified().await;
     let mut backoff = Backoff::default();
     let mut events = Events::default();
@@ -72,14 +72,14 @@ pub(in crate::upstream) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, UpstreamError> {
+async fn listen(shared: &Arc<HttpShared>, events: &mut Events) -> Result<End, UpstreamError> {
     let endpoint = &shared.endpoint;
     let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
     let resumes = last.is_some();
     let (response, connection) = shared.send(shared.listen(last), None).await?;
     let status = response.status();
     match (status, kind(&response)) {
-        (StatusCode::OK, Kind::Events) => {}
+        (StatusCode::OK, BodyKind::Events) => {}
         (StatusCode::NOT_FOUND, _) if shared.has_session() => {
             shared.session_gone();
             return Ok(End::Never);
@@ -121,7 +121,7 @@ async fn listen(shared: &Arc<Shared>, events: &mut Events) -> Result<End, Upstre
 /// Takes in one message, or a batch of them as 2025-03-26 allows. A message that is none is passed over: no
 /// call depends on it. All of it counts, and each part of a batch.
 async fn messages(
-    shared: &Arc<Shared>,
+    shared: &Arc<HttpShared>,
     bytes: Vec<u8>,
     flood: &mut Flood,
     pacer: &mut Pacer,
@@ -156,7 +156,7 @@ async fn messages(
     flood.count(endpoint, length).await
 }
 
-fn message(shared: &Arc<Shared>, parsed: Result<Incoming<'_>, String>) {
+fn message(shared: &Arc<HttpShared>, parsed: Result<Incoming<'_>, String>) {
     match parsed {
         Ok(Incoming::Notification { method, params }) => {
             let params = params.map_or("{}", RawValue::get);
@@ -169,7 +169,7 @@ fn message(shared: &Arc<Shared>, parsed: Result<Incoming<'_>, String>) {
             }
         }
         Ok(Incoming::Request { id, method, params }) => {
-            shared.request(Question { id, method: &method, params }, |ask| shared.hub.ask(ask));
+            shared.request(ServerQuestion { id, method: &method, params }, |ask| shared.hub.ask(ask));
         }
         Ok(Incoming::Answer { .. } | Incoming::TooDeep { .. } | Incoming::Unfit { .. }) => {}
         Err(reason) => shared.rubbish(&reason),

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::shared::{Command, Shared};
+use super::shared::{Command, LinkShared};
 
 /// A link that may be taken back. It does not keep the link.
 pub(in crate::upstream) struct Lease {
     pub(super) commands: mpsc::WeakSender<Command>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<LinkShared>,
 }
 
 impl Lease {

@@ -23,11 +23,11 @@ use super::super::frame::{Line, Lines};
 use super::super::intake::Intake;
 use super::super::long::{self, Owned};
 use super::passing::{Envelope, Passing};
-use super::shared::{Command, Shared, Waiting};
+use super::shared::{Command, LinkShared, Waiting};
 use crate::mcp::meta::META_SUBSCRIPTION;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
-use crate::upstream::message::asks::{Asks, Question, Taken};
+use crate::upstream::message::asks::{Asks, ServerQuestion, Taken};
 use crate::upstream::message::reply::{MAX_NOTIFICATION, Reply, Takes, number, progress_of};
 
 /// Most characters of a line that is no message that are kept and shown.
@@ -40,7 +40,7 @@ const ENDLESS: usize = 16;
 pub(super) struct Reading {
     pub(super) upstream: Arc<str>,
     pub(super) waiting: Waiting,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<LinkShared>,
     pub(super) asks: Arc<Asks>,
     pub(super) hub: Arc<Hub>,
     pub(super) server: mpsc::WeakSender<Command>,
@@ -235,7 +235,7 @@ impl Reading {
                 self.notification(&method, params.map_or("{}", |p| p.get()));
             }
             Incoming::Request { id, method, params } => {
-                self.request(Question { id, method: &method, params });
+                self.request(ServerQuestion { id, method: &method, params });
             }
         }
         Counts::ByLength
@@ -321,7 +321,7 @@ impl Reading {
     }
 
     /// Answers a request of the server's, or has a client answer it.
-    fn request(&self, question: Question<'_>) {
+    fn request(&self, question: ServerQuestion<'_>) {
         let declared = self.shared.told.declared().unwrap_or_default();
         let taken = self.asks.take(question, declared, |ask| match self.addressee() {
             Addressee::Call(call) => {

@@ -35,7 +35,7 @@ pub(super) struct Waiter {
 /// Set once, before the call is let go.
 pub(super) type Failure = Arc<OnceLock<UpstreamError>>;
 
-pub(super) struct Shared {
+pub(super) struct LinkShared {
     pub(super) next_id: AtomicU64,
     pub(crate) alive: AtomicBool,
     /// Nobody used it any more, so it was ended from this side.
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(crate) told: Told,
 }
 
-impl Shared {
+impl LinkShared {
     /// The state of a link that begins.
     pub(super) fn new() -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Shared {
 
 pub(super) type Waiting = Rc<RefCell<HashMap<u64, Waiter>>>;
 
-impl Shared {
+impl LinkShared {
     pub(crate) fn ending(&self) -> Ending {
         let mut ending = self.ending.load_full().map(|ending| ending.as_ref().clone()).unwrap_or_default();
         if ending.rubbish.is_none() {

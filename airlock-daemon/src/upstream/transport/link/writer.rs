@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::runtime::stream::WriteHalf;
 
-use super::shared::{Command, Shared, Waiting};
+use super::shared::{Command, LinkShared, Waiting};
 use crate::upstream::hub::Hub;
 use crate::upstream::message::asks::Asks;
 use crate::upstream::message::reply::cancelled;
@@ -25,7 +25,7 @@ pub(super) struct Writing<'a> {
     pub(super) waiting: &'a Waiting,
     pub(super) ended: &'a Notify,
     pub(super) idle: Option<Duration>,
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a LinkShared,
     pub(super) asks: &'a Arc<Asks>,
     pub(super) hub: &'a Hub,
 }

@@ -5,7 +5,7 @@ fn reading(server: &mpsc::Sender<Command>) -> Reading {
     Reading {
         upstream: "u".into(),
         waiting: Waiting::default(),
-        shared: Arc::new(Shared::new()),
+        shared: Arc::new(LinkShared::new()),
         asks: Arc::default(),
         hub: Hub::new(false, None),
         server: server.downgrade(),
