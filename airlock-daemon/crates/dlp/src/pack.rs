@@ -230,6 +230,13 @@ fn is_name(name: &str) -> bool {
         })
 }
 
+/// A word of several parts as prose and as names of members and variables have it.
+fn spellings(word: &str) -> Vec<String> {
+    let mut all: Vec<String> = [" ", "_", "-", ""].iter().map(|joint| word.replace(' ', joint)).collect();
+    all.dedup();
+    all
+}
+
 /// Turns what a pack says into a detector, and notes all that is wrong with it.
 fn compile(pack: &str, form: DetectorForm, is_trusted: bool, faults: &mut Faults) -> Option<Detector> {
     let before = faults.all.len();
@@ -263,7 +270,7 @@ fn compile(pack: &str, form: DetectorForm, is_trusted: bool, faults: &mut Faults
             let remedy = format!("let `before` and `after` be at most {NEAR} bytes");
             faults.add(line, format!("the context of `{name}` reaches too far"), remedy);
         }
-        Context { words, before, after }
+        Context { words: words.iter().flat_map(|word| spellings(word)).collect(), before, after }
     });
     for (kind, examples) in [("positive", &form.positive), ("negative", &form.negative)] {
         let line = examples.first().map_or(form.name.referenced.line(), |first| first.referenced.line());

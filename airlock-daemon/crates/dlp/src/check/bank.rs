@@ -6,7 +6,16 @@ pub(super) const CHECKS: super::Checks = &[("aba", is_aba), ("bic", is_bic), ("i
 
 /// IBAN (ISO 13616): country, length, structure, MOD 97-10.
 fn is_iban(text: &str) -> bool {
-    compact(text).parse::<iban::Iban>().is_ok()
+    let text = compact(text);
+    text.parse::<iban::Iban>().is_ok() || (is_newer(&text) && text.parse::<iban::BaseIban>().is_ok())
+}
+
+/// Countries that the registry has gained since: four letters of the bank, then digits or, in Pakistan, letters
+/// and digits.
+fn is_newer(text: &str) -> bool {
+    let (country, bank) = (text.get(..2), text.as_bytes().get(4..8));
+    bank.is_some_and(|bank| bank.iter().all(u8::is_ascii_uppercase))
+        && matches!((country, text.len()), (Some("PK"), 24) | (Some("HN"), 28))
 }
 
 /// BIC (ISO 9362): four letters of the party, a country, two of the place, three of the branch.
@@ -59,10 +68,19 @@ mod tests {
             "CH9300762011623852957",
             "BR1800360305000010009795493C1",
             "LC55HEMM000100010012001200023015",
+            "PK36SCBL0000001123456702",
+            "HN88CABF00000000000250005469",
         ] {
             assert!(is_iban(good), "{good}");
         }
-        for bad in ["DE89370400440532013001", "DE8937040044053201300", "XX89370400440532013000", "DE", ""] {
+        for bad in [
+            "DE89370400440532013001",
+            "DE8937040044053201300",
+            "XX89370400440532013000",
+            "PK36SCBL000000112345670",
+            "DE",
+            "",
+        ] {
             assert!(!is_iban(bad), "{bad}");
         }
     }

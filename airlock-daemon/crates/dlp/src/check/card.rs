@@ -14,14 +14,14 @@ const BRANDS: &[(u32, u32, std::ops::RangeInclusive<usize>)] = &[
     (380_000, 399_999, 14..=19),
     (400_000, 499_999, 13..=13), // Visa, old
     (400_000, 499_999, 16..=16), // Visa, and Elo and Dankort within
-    (400_000, 499_999, 18..=19), // Visa
+    (400_000, 499_999, 19..=19), // Visa
     (510_000, 559_999, 16..=16), // Mastercard
     (222_100, 272_099, 16..=16),
     (601_100, 601_199, 16..=19), // Discover
     (644_000, 659_999, 16..=19), // Discover, and RuPay, Elo, Troy within
     (622_000, 622_999, 16..=19), // UnionPay
     (620_000, 629_999, 16..=19),
-    (810_000, 817_199, 16..=19),
+    (810_000, 817_199, 16..=16),
     (352_800, 358_999, 16..=19), // JCB
     (500_000, 509_999, 12..=19), // Maestro, Elo, Verve
     (560_000, 589_999, 12..=19), // Maestro
@@ -31,9 +31,7 @@ const BRANDS: &[(u32, u32, std::ops::RangeInclusive<usize>)] = &[
     (690_000, 699_999, 16..=19),
     (817_200, 820_199, 16..=16), // RuPay
     (220_000, 220_499, 16..=19), // Mir
-    (197_900, 197_999, 16..=16), // Troy
-    (979_200, 979_299, 16..=16),
-    (100_000, 199_999, 15..=15), // UATP
+    (979_200, 979_299, 16..=16), // Troy
 ];
 
 /// Digits of a card, without what separates them; at most nineteen.
@@ -100,10 +98,11 @@ mod tests {
     #[test]
     fn refuses_wrong_digits_lengths_and_brands() {
         for number in [
-            "4111111111111112", // check digit
-            "411111111111116",  // Visa of fifteen digits
-            "9999999999999995", // no brand
-            "0000000000000000", // no brand
+            "4111111111111112",   // check digit
+            "411111111111116",    // Visa of fifteen digits
+            "464854781166125682", // Visa of eighteen digits
+            "9999999999999995",   // no brand
+            "0000000000000000",   // no brand
             "41111111",
             "",
             "４１１１１１１１１１１１１１１１",

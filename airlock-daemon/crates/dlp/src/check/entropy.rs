@@ -69,6 +69,9 @@ const PLACEHOLDERS: &[&str] = &[
     "credential",
 ];
 
+/// The fewest letters without digits that can be told from words.
+const WORDLESS: usize = 20;
+
 /// Whole values that are no secret, or one that all know.
 const KNOWN: &[&str] = &[
     "pass", "pwd", "pw", "user", "foo", "bar", "baz", "none", "null", "true", "false", "admin", "root",
@@ -88,7 +91,8 @@ fn is_no_example(text: &str) -> bool {
 /// Refuses what is a reference, a template, code, or a word for a secret.
 fn is_no_placeholder(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let is_reference = text.starts_with(['$', '<', '{', '%', '@', '&', '*', '#', '['])
+    let is_reference = text.starts_with(['$', '<', '{', '['])
+        || (text.starts_with(['%', '@', '&', '*', '#']) && is_name(&text[1..]))
         || ["${", "{{", "<%", "%(", "$(", "#{", "::", "->", "()", "[\"", "['", "==", "%s"]
             .iter()
             .any(|mark| text.contains(mark));
@@ -96,6 +100,11 @@ fn is_no_placeholder(text: &str) -> bool {
         && !is_reference
         && !KNOWN.contains(&lower.as_str())
         && !PLACEHOLDERS.iter().any(|word| lower.contains(word))
+}
+
+/// Answers whether a text is a name as code has them, perhaps with signs around and within it.
+fn is_name(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Answers whether one character makes up more than half of a text.
@@ -109,15 +118,22 @@ fn is_no_path(text: &str) -> bool {
     separators < 2 || is_mixed(text)
 }
 
-/// Letters and digits, two of each at least.
+/// Letters and digits, two of each at least; or letters alone that no words have: their case changes at every
+/// third place or more often, and few of them are vowels.
 fn is_mixed(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
-    digits >= 2 && letters >= 2
+    let letters: Vec<u8> = text.bytes().filter(u8::is_ascii_alphabetic).collect();
+    let changes = letters
+        .windows(2)
+        .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase())
+        .count();
+    let vowels = letters.iter().filter(|letter| b"aeiouAEIOU".contains(letter)).count();
+    (digits >= 2 && letters.len() >= 2)
+        || (letters.len() >= WORDLESS && changes * 3 > letters.len() && vowels * 10 < letters.len() * 3)
 }
 
 fn has_digits(text: &str) -> bool {
-    text.bytes().filter(u8::is_ascii_digit).count() >= 2
+    text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// No blank, and besides letters a digit or a sign that names do not have.
@@ -191,8 +207,10 @@ mod tests {
 
     #[test]
     fn mixed_texts_have_letters_and_digits() {
+        assert!(is_mixed("S3FdBtYbZlBCNiVNHnINIcIA") && is_mixed("fdXBtYbZlBCkNiVNHnINwcIA"));
+        assert!(!is_mixed("getTokenFromTheEnvironment") && !is_mixed("ALongNameOfATypeInCode"));
         assert!(is_mixed("a1b2") && !is_mixed("abcd1") && !is_mixed("1234") && !is_mixed(""));
-        assert!(has_digits("a1b2") && !has_digits("ab2"));
+        assert!(has_digits("ab2") && !has_digits("ab"));
     }
 
     #[test]

@@ -79,8 +79,14 @@ fn is_address(text: &str) -> bool {
             .split('.')
             .all(|label| !label.starts_with('-') && !label.ends_with('-') && label.len() <= 63)
         && last.chars().count() >= 2
+        && !text.chars().any(is_pictograph)
         && (last.starts_with("xn--") || last.chars().all(char::is_alphabetic))
         && !FILES.iter().any(|file| last.eq_ignore_ascii_case(file))
+}
+
+/// Answers whether a character is a picture rather than a letter of any script.
+fn is_pictograph(character: char) -> bool {
+    matches!(character, '\u{2600}'..='\u{27bf}' | '\u{1f000}'..='\u{1faff}')
 }
 
 #[cfg(test)]
@@ -106,6 +112,7 @@ mod tests {
             "a@-acme.com",
             "pkg@1.2.3",
             "getty@tty1.service",
+            "user@\u{1f605}.com",
             "@",
             "",
         ] {

@@ -36,6 +36,8 @@ const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 
 /// Answers whether a text is a valid number, in international form or in that of one of the regions.
 pub(super) fn is_number(text: &str, regions: &Regions) -> bool {
+    // An extension is no part of the number.
+    let text = text.split(['x', 'e']).next().unwrap_or_default().trim_end();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     if !DIGITS.contains(&digits) || text.len() > 48 {
         return false;
@@ -43,7 +45,7 @@ pub(super) fn is_number(text: &str, regions: &Regions) -> bool {
     let is_valid = |region: Option<Id>, text: &str| {
         phonenumber::parse(region, text).is_ok_and(|number| number.is_valid())
     };
-    if text.starts_with('+') {
+    if text.trim_start_matches('(').starts_with('+') {
         return is_valid(None, text);
     }
     if let Some(rest) = text.strip_prefix("00")
@@ -62,9 +64,16 @@ mod tests {
     #[test]
     fn numbers_of_many_countries() {
         let none = Regions::parse([]).unwrap();
-        for good in
-            ["+1 415 555 2671", "+49 30 901820", "+44 20 7946 0958", "+81-3-1234-5678", "0049 30 901820"]
-        {
+        for good in [
+            "+1 415 555 2671",
+            "+49 30 901820",
+            "+44 20 7946 0958",
+            "+81-3-1234-5678",
+            "0049 30 901820",
+            "(+30) 6994 202572",
+            "+1-351-515-6641x0749",
+            "001-415-555-2671 ext. 12",
+        ] {
             assert!(is_number(good, &none), "{good}");
         }
         for bad in ["+1 111 111 1111", "+999 12345678", "415-555-2671", "+12", ""] {

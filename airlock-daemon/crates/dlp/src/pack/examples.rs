@@ -1,10 +1,11 @@
-//! The examples of a pack: each positive one is found whole or between its marks, in each negative one
-//! nothing is.
+//! The examples of a pack: each positive one is found whole or between its marks, by the pattern and by the
+//! scanner, in each negative one nothing is.
 
 use serde_saphyr::Spanned;
 
 use super::Faults;
 use crate::detector::Detector;
+use crate::detectors::Detectors;
 
 /// Stands within examples of secrets, so that no scanner of repositories takes them for real ones.
 const BREAK: char = '\u{a6}';
@@ -16,6 +17,7 @@ pub(super) fn run(
     negative: &[Spanned<String>],
     faults: &mut Faults,
 ) {
+    let scanner = Detectors::new(vec![detector.clone()]);
     for example in positive {
         let line = example.referenced.line();
         let Some((text, expected)) = unmark(&example.value) else {
@@ -39,6 +41,14 @@ pub(super) fn run(
                 example.value
             );
             faults.add(line, reason, "correct the pattern, its checks and words, or the example");
+        } else if !scanner.scan(&text, |_| true).iter().any(|hit| hit.range == expected) {
+            let reason = format!(
+                "detector `{}` is not looked for in its positive example {:?}: the digits that show where to \
+                 look stand too far apart",
+                detector.name(),
+                example.value
+            );
+            faults.add(line, reason, "let the pattern ask for fewer digits, and a check for the others");
         }
     }
     for example in negative {

@@ -213,3 +213,24 @@ fn a_detector_that_reads_a_text_over_and_over_is_refused() {
     let fault = fault(&slow);
     assert!(fault.contains("reads a text that goes on like"), "{fault}");
 }
+
+#[test]
+fn what_the_scanner_passes_over_is_no_detector() {
+    let text = GOOD
+        .replace("TCK-[0-9]{6}", "[0-9]{4}[a-z]{12}[0-9]{4}")
+        .replace("{entropy: 1.0}, ", "")
+        .replace("'TCK-482913', 'a »TCK-48¦2913« b'", "'4829qwertzuiopas1375'");
+    let said = fault(&text);
+    assert!(said.starts_with("mine.yaml:7: ") && said.contains("stand too far apart"), "{said}");
+}
+
+#[test]
+fn words_of_several_parts_have_the_spellings_of_names() {
+    let text = GOOD
+        .replace("    check:", "    context: {words: ['order no'], before: 16, after: 0}\n    check:")
+        .replace(
+            "'TCK-482913', 'a »TCK-48¦2913« b'",
+            "'order no »TCK-482913«', 'orderNo=»TCK-482913«', 'ORDER_NO »TCK-482913«'",
+        );
+    Pack::parse("mine.yaml", &text).unwrap();
+}
