@@ -5,3 +5,4 @@ mod comments_can_be_read;
 mod files_have_no_circles;
 mod pages_can_be_read;
 mod readme_examples_work;
+mod redaction_is_measured;

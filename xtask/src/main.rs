@@ -7,6 +7,7 @@ mod check;
 mod coverage;
 mod demo;
 mod deny;
+mod dlp;
 mod fuzz;
 mod mutants;
 mod pins;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 type Run = fn(&[String]) -> Result<(), String>;
 
 /// Every command: its name, what it does in one line, its function.
-const COMMANDS: [(&str, &str, Run); 12] = [
+const COMMANDS: [(&str, &str, Run); 13] = [
     ("demo", "build everything and tell the story of a call; --keep leaves it running", demo::run_command),
     ("test", "install what is missing, build, lint, run every test and a short fuzzing", test::run_command),
     ("build", "build the kernel programs and the daemon; --release for the real thing", build::run_command),
@@ -36,6 +37,11 @@ const COMMANDS: [(&str, &str, Run); 12] = [
         bench::run_command,
     ),
     ("soak", "abandon a thousand sessions, hold five thousand, and look at what stays", soak::run_command),
+    (
+        "dlp",
+        "measure what the detectors find, beside three other tools; --quick for a glance",
+        dlp::run_command,
+    ),
     ("tools", "install only the servers and clients that the tests drive", tools::run_command),
     ("coverage", "run the tests and print how much of the code they reach", coverage::run_command),
     (

