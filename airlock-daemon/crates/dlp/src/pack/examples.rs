@@ -43,12 +43,11 @@ pub(super) fn run(
             faults.add(line, reason, "correct the pattern, its checks and words, or the example");
         } else if !scanner.scan(&text, |_| true).iter().any(|hit| hit.range == expected) {
             let reason = format!(
-                "detector `{}` is not looked for in its positive example {:?}: the digits that show where to \
-                 look stand too far apart",
+                "detector `{}` is not looked for where its positive example {:?} has it",
                 detector.name(),
                 example.value
             );
-            faults.add(line, reason, "let the pattern ask for fewer digits, and a check for the others");
+            faults.add(line, reason, "write a pattern whose literal or digits stand closer together");
         }
     }
     for example in negative {
