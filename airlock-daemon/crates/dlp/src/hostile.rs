@@ -39,13 +39,13 @@ impl Detector {
 fn slowest(detector: &Detector) -> Option<Slow> {
     let detectors = Detectors::new(vec![detector.clone()]);
     let read = |text: &String| detectors.look(text, |_| true).read / text.len();
-    let texts = texts(detector.trigger());
+    let texts = texts(detector.trigger(), TEXT);
     let (times, text) = texts.iter().map(|text| (read(text), text)).max_by_key(|(times, _)| *times)?;
     (times > TIMES).then(|| Slow { text: text[..text.floor_char_boundary(SHOWN)].to_owned(), times })
 }
 
-/// Texts that are hostile to all, and those that repeat what the detector looks for.
-fn texts(trigger: &Trigger) -> Vec<String> {
+/// Texts of about so many bytes that are hostile to all, and those that repeat what the detector looks for.
+fn texts(trigger: &Trigger, length: usize) -> Vec<String> {
     let mut parts: Vec<String> = [
         "a",
         "1",
@@ -73,18 +73,18 @@ fn texts(trigger: &Trigger) -> Vec<String> {
         Trigger::Words { words, .. } => words.iter().take(2).for_each(|word| lead(word)),
         Trigger::At(_) | Trigger::Digits(_) => {}
     }
-    let mut texts: Vec<String> = parts.iter().map(|part| part.repeat(TEXT / part.len())).collect();
+    let mut texts: Vec<String> = parts.iter().map(|part| part.repeat(length / part.len())).collect();
     // The first of them alone, with all that it may go on with behind it.
-    texts.push(base64());
+    texts.push(base64(length));
     if let Some(first) = parts.get(14) {
-        texts.push(format!("{first}={}", "a".repeat(TEXT)));
-        texts.push(format!("{first}{}", base64()));
+        texts.push(format!("{first}={}", "a".repeat(length)));
+        texts.push(format!("{first}{}", base64(length)));
     }
     texts
 }
 
 /// Letters in no order, as compressed data has them once it is encoded.
-fn base64() -> String {
+fn base64(length: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut state = 9_u64;
     let mut next = || {
@@ -93,5 +93,28 @@ fn base64() -> String {
         state ^= state << 17;
         char::from(LETTERS[(state % 64) as usize])
     };
-    (0..TEXT).map(|_| next()).collect()
+    (0..length).map(|_| next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{Pack, shipped};
+
+    #[test]
+    fn what_is_read_of_hostile_texts_grows_as_they_do() {
+        /// A text is so many times as long as the other.
+        const LONGER: usize = 4;
+        let packs = shipped().iter().map(|pack| Pack::parse(pack.file, pack.text).expect("a pack"));
+        for detector in packs.flat_map(|pack| pack.detectors) {
+            let detectors = Detectors::new(vec![detector.clone()]);
+            let texts = |length| texts(detector.trigger(), length);
+            for (short, long) in texts(TEXT / LONGER).into_iter().zip(texts(TEXT)) {
+                let read = |text: &String| detectors.look(text, |_| true).read;
+                // The windows around what is found at the ends are the same for both.
+                let most = LONGER * read(&short) + TEXT;
+                assert!(read(&long) <= most, "{}: {:?}", detector.name(), &long[..SHOWN.min(long.len())]);
+            }
+        }
+    }
 }
