@@ -1,5 +1,6 @@
 //! The tree of accounts: the counts of each holder and of all above it, and the giving up of what is kept.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,8 @@ pub(super) struct Node {
     parent: Option<Arc<Node>>,
     key: Key,
     level: Level,
+    /// How many were there before it.
+    number: u64,
     pub(super) used: AtomicUsize,
     pub(super) children: Mutex<HashMap<Key, Weak<Node>>>,
     pub(super) holdings: Mutex<Vec<Weak<dyn Holding>>>,
@@ -47,6 +50,7 @@ pub(super) fn child(
         parent: parent.map(Arc::clone),
         key: key.clone(),
         level,
+        number: root.next.fetch_add(1, Ordering::Relaxed),
         used: AtomicUsize::new(0),
         children: Mutex::default(),
         holdings: Mutex::default(),
@@ -122,14 +126,14 @@ impl Node {
         greediest(self.used.load(Ordering::Relaxed), Some(self), &self.children)
     }
 
-    /// Gives up the largest holding of this node itself.
+    /// Gives up the largest holding of this node itself, the oldest of equals.
     fn give_up_own(&self) -> Option<usize> {
         let largest = {
             let mut holdings = lock(&self.holdings);
             let alive = holdings.iter().enumerate();
             let alive = alive.filter_map(|(place, holding)| Some((place, holding.upgrade()?)));
-            let (place, holding) = alive.max_by_key(|(_, holding)| holding.bytes())?;
-            holdings.swap_remove(place);
+            let (place, holding) = alive.min_by_key(|(_, holding)| Reverse(holding.bytes()))?;
+            holdings.remove(place);
             holding
         };
         // Without the lock: what is given up may be dropped here.
@@ -138,14 +142,15 @@ impl Node {
 }
 
 /// Gives up one holding of whoever holds most among these children and, where it has holdings of its own,
-/// their parent, which uses `used` bytes with them.
+/// their parent, which uses `used` bytes with them. The oldest of equals pays: its client has had most time
+/// to read.
 fn greediest(used: usize, own: Option<&Node>, children: &Mutex<HashMap<Key, Weak<Node>>>) -> Option<usize> {
     let children: Vec<_> = lock(children).values().filter_map(Weak::upgrade).collect();
     let mut ranked: Vec<_> =
         children.iter().map(|child| (child.used.load(Ordering::Relaxed), Some(child))).collect();
     let below: usize = ranked.iter().map(|(used, _)| used).sum();
     ranked.push((used.saturating_sub(below), None));
-    ranked.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
+    ranked.sort_by_key(|(used, child)| (Reverse(*used), child.map(|child| child.number)));
     ranked.into_iter().find_map(|(_, child)| match child {
         Some(child) => child.give_up_one(),
         None => own.and_then(Node::give_up_own),

@@ -55,6 +55,21 @@ fn whoever_holds_too_much_pays_with_its_own_largest() {
 }
 
 #[test]
+fn of_equals_the_oldest_pays() {
+    let budget = budget(10_000, 1_000, 350, 350);
+    let alice = budget.of(&identity("alice", "acme"));
+    let sessions: Vec<_> = (0..20).map(|_| alice.session()).collect();
+    let held: Vec<_> = sessions.iter().map(|session| hold(session, 100 * KIB).expect("room")).collect();
+    let left: Vec<usize> = (0..20).filter(|number| held[*number].bytes() > 0).collect();
+    assert_eq!(left, [17, 18, 19]);
+    drop(held);
+    let one = alice.session();
+    let held: Vec<_> = (0..20).map(|_| hold(&one, 100 * KIB).expect("room")).collect();
+    let left: Vec<usize> = (0..20).filter(|number| held[*number].bytes() > 0).collect();
+    assert_eq!(left, [17, 18, 19]);
+}
+
+#[test]
 fn what_cannot_be_given_up_is_not_paid_by_others() {
     let budget = budget(1_000, 1_000, 500, 500);
     let alice = budget.of(&identity("alice", "acme"));
