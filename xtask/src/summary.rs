@@ -27,10 +27,10 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Adds what a line of nextest's or libtest's output says, if it is a summary.
+    /// Adds what a line of nextest's or libtest's output says, if it is a summary. nextest shows the output of
+    /// a test that failed, libtest's summary of it included, further to the right.
     pub(crate) fn read(&mut self, line: &str) {
-        let line = line.trim();
-        let numbers = if line.starts_with("Summary [") {
+        let numbers = if line.trim_start().starts_with("Summary [") {
             // Summary [   0.005s] 3 tests run: 2 passed (1 slow), 1 failed, 1 timed out, 0 skipped
             line.split_once("run:").map(|(_, rest)| rest)
         } else {
@@ -78,6 +78,7 @@ mod tests {
         for line in [
             "     Summary [   1.234s] 12 tests run: 9 passed (2 slow), 2 failed, 1 timed out, 3 skipped",
             "test result: FAILED. 4 passed; 1 failed; 2 ignored; 0 measured; 7 filtered out; finished in 0.01s",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 435 filtered out; finished in 3.84s",
             "        PASS [   0.005s] airlock tests::three_failed",
             "running 12 tests",
         ] {
