@@ -1,5 +1,6 @@
-//! Whatever a server says beside its calls is looked through as well: on standing streams, in questions that belong to no
-//! call, on subscriptions, and on its standard error. Obligations of the policy reach lists and instructions.
+//! The words of a server beside its calls are looked through as well: on standing streams, in questions that
+//! belong to no call, on subscriptions, and on its standard error. Obligations of the policy reach lists and
+//! instructions.
 
 use std::io;
 use std::net::TcpStream;

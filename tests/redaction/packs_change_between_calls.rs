@@ -1,5 +1,5 @@
-//! Packs of one's own take over between two calls, and packs that are not good do not: those before them stay in force,
-//! and an alarm is raised.
+//! Packs of one's own take over between two calls, and packs that are not good do not: those before them
+//! stay in force, and an alarm is raised.
 
 use std::path::Path;
 

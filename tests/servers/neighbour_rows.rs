@@ -1,8 +1,9 @@
-//! The rows of `cargo xtask bench --neighbours`: an honest client of one server, beside other servers that flood the same worker.
+//! The rows of `cargo xtask bench --neighbours`: an honest client of one server, beside other servers that
+//! flood the same worker.
 //!
-//! The floods and the honest call share the processors, which alone makes a call slower: rows with servers that
-//! only compute, without a word to the daemon, show by how much. The clients that ask for the floods, which would
-//! be on other machines, take what the rest leaves of the processors. It fails on no time.
+//! The floods and the honest call share the processors, which alone makes a call slower: rows with servers
+//! that only compute, without a word to the daemon, show by how much. The clients that ask for the floods,
+//! which would be on other machines, take what the rest leaves of the processors. It fails on no time.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -27,8 +27,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Adds what a line of nextest's or libtest's output says, if it is a summary. nextest shows the output of
-    /// a test that failed, libtest's summary of it included, further to the right.
+    /// Adds what a line of nextest's or libtest's output says, if it is a summary. nextest shows the output
+    /// of a test that failed, libtest's summary of it included, further to the right.
     pub(crate) fn read(&mut self, line: &str) {
         let numbers = if line.trim_start().starts_with("Summary [") {
             // Summary [   0.005s] 3 tests run: 2 passed (1 slow), 1 failed, 1 timed out, 0 skipped
