@@ -199,12 +199,7 @@ impl Sieve {
         json: Arc<str>,
         paths: Paths,
     ) -> Result<Sifted, Barred> {
-        if json.len() < LONG {
-            return self.sift(direction, &json, paths);
-        }
-        let sieve = Arc::clone(self);
-        let sifted = apart(move || sieve.sift(direction, &json, paths)).await;
-        sifted.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
+        self.anywhere(json.len(), move |sieve| sieve.sift(direction, &json, paths)).await
     }
 
     /// The same, with the text as it may pass.
@@ -217,12 +212,23 @@ impl Sieve {
         json: String,
         paths: Paths,
     ) -> Result<(String, Found), Barred> {
-        if json.len() < LONG {
-            return self.sift(direction, &json, paths).map(|sifted| sifted.or(json));
+        let bytes = json.len();
+        let look = move |sieve: &Self| sieve.sift(direction, &json, paths).map(|sifted| sifted.or(json));
+        self.anywhere(bytes, look).await
+    }
+
+    /// Looks through a text of so many bytes: here, or apart where that takes long.
+    async fn anywhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        bytes: usize,
+        look: impl FnOnce(&Self) -> Result<T, Barred> + Send + 'static,
+    ) -> Result<T, Barred> {
+        if bytes < LONG {
+            return look(self);
         }
         let sieve = Arc::clone(self);
-        let passing = move || sieve.sift(direction, &json, paths).map(|sifted| sifted.or(json));
-        apart(passing).await.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
+        let looked = apart(move || look(&sieve)).await;
+        looked.unwrap_or_else(|_| Err(Barred::Work("could not be looked through".to_owned())))
     }
 
     /// Counts findings for the metrics, and names them for the record.
