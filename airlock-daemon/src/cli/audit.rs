@@ -10,6 +10,8 @@ use crate::audit::verify::{Report, journal};
 use crate::audit::{Hash, hash, hex, tail_lines, verify};
 use crate::observe::escape::printable;
 
+use super::print;
+
 /// The log was read, and something in it is in doubt.
 const DOUBT: u8 = 1;
 /// The log could not be read.
@@ -75,13 +77,7 @@ pub fn run(args: Args) -> ExitCode {
             run_tail(&dir, usize::try_from(lines).unwrap_or(usize::MAX), &mut out, &mut err)
         }
     };
-    // Only writing can fail here: a reader such as `head` that has seen enough is no error.
-    code.map_or_else(
-        |e| {
-            if e.kind() == io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::from(UNREADABLE) }
-        },
-        ExitCode::from,
-    )
+    print::ended(code, UNREADABLE)
 }
 
 fn run_verify(dir: &Path, head: Option<Hash>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {

@@ -9,6 +9,7 @@ use std::io;
 use std::process::ExitCode;
 
 use self::ended::WRONG;
+use super::print;
 
 /// Arguments of `airlock dlp`.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,5 @@ enum Command {
 pub fn run(args: Args) -> ExitCode {
     let Command::Test(args) = args.command;
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    // Only writing can fail here: a reader such as `head` that has seen enough is no error.
-    test::run(&args, &mut io::stdin().lock(), &mut out, &mut err).map_or_else(
-        |e| if e.kind() == io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::from(WRONG) },
-        ExitCode::from,
-    )
+    print::ended(test::run(&args, &mut io::stdin().lock(), &mut out, &mut err), WRONG)
 }

@@ -11,6 +11,7 @@ use std::io;
 use std::process::ExitCode;
 
 use self::ended::WRONG;
+use super::print;
 
 /// Arguments of `airlock policy`.
 #[derive(Debug, clap::Args)]
@@ -44,9 +45,5 @@ pub fn run(args: Args) -> ExitCode {
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
         Command::Input(args) => input::run(&args, &mut out),
     };
-    // Only writing can fail here: a reader such as `head` that has seen enough is no error.
-    code.map_or_else(
-        |e| if e.kind() == io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::from(WRONG) },
-        ExitCode::from,
-    )
+    print::ended(code, WRONG)
 }
