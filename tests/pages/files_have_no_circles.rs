@@ -34,15 +34,12 @@ struct Source {
     children: BTreeSet<String>,
 }
 
-/// The source of the daemon and of its crates, but for `dlp`, whose files are not sorted by floors yet.
+/// The source of the daemon and of its crates.
 fn crates() -> Vec<PathBuf> {
     let daemon = Path::new(env!("CARGO_MANIFEST_DIR")).join("../airlock-daemon");
     let mut found = vec![daemon.join("src")];
     for entry in fs::read_dir(daemon.join("crates")).expect("the crates") {
-        let path = entry.expect("an entry").path();
-        if !path.ends_with("dlp") {
-            found.push(path.join("src"));
-        }
+        found.push(entry.expect("an entry").path().join("src"));
     }
     found
 }

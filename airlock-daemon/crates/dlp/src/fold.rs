@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::view::{Decoded, Spelled};
+use crate::spelling::{Decoded, Spelled};
 
 /// The last code point that may fold: the tags end here.
 const LAST: u32 = 0xE_0FFF;

@@ -1,16 +1,19 @@
 //! Packs: files of detectors, as YAML. A pack whose own examples fail does not load.
 
 mod examples;
+mod fault;
 mod form;
 mod shipped;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::check::{Check, Regions};
-use crate::detector::{Context, Detector, Spec};
+use crate::context::Context;
+use crate::detector::{Detector, Spec};
+use fault::{Faults, near};
 use form::{CheckForm, DetectorForm, Form, Setting};
 
+pub use fault::{Fault, PackError};
 pub use shipped::{Shipped, shipped};
 
 /// The size that a file may have, in bytes.
@@ -43,42 +46,6 @@ pub struct Pack {
     pub detectors: Vec<Detector>,
     file: String,
     lines: Vec<u64>,
-}
-
-/// Reasons why packs do not load, each with file and line.
-#[derive(Debug, thiserror::Error)]
-pub struct PackError(Vec<Fault>);
-
-/// One of the reasons.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file, and the line and column if they are known.
-    pub place: String,
-    /// The reason.
-    pub reason: String,
-    /// The remedy.
-    pub remedy: String,
-}
-
-impl PackError {
-    /// All reasons, in the order of the files.
-    pub fn faults(&self) -> &[Fault] {
-        &self.0
-    }
-
-    fn one(place: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self(vec![Fault { place: place.into(), reason: reason.into(), remedy: remedy.into() }])
-    }
-}
-
-impl fmt::Display for PackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, fault) in self.0.iter().enumerate() {
-            let line = if place == 0 { "" } else { "\n" };
-            write!(f, "{line}{}: {}; {}", fault.place, fault.reason, fault.remedy)?;
-        }
-        Ok(())
-    }
 }
 
 impl Pack {
@@ -197,29 +164,6 @@ pub fn merge(shipped: Vec<Pack>, own: Vec<Pack>) -> Result<Vec<Pack>, PackError>
         });
     }
     if faults.is_empty() { Ok(packs) } else { Err(PackError(faults)) }
-}
-
-struct Faults<'a> {
-    file: &'a str,
-    all: Vec<Fault>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, line: u64, reason: impl Into<String>, remedy: impl Into<String>) {
-        self.all.push(Fault {
-            place: format!("{}:{line}", self.file),
-            reason: reason.into(),
-            remedy: remedy.into(),
-        });
-    }
-
-    fn name(&mut self, line: u64, kind: &str, name: &str) {
-        self.add(
-            line,
-            format!("`{name}` is no name of a {kind}"),
-            "use lower case letters, digits and single dashes, up to 48 of them, and begin with a letter",
-        );
-    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -360,18 +304,6 @@ fn check(detector: &str, line: u64, form: CheckForm, faults: &mut Faults) -> Opt
             faults.add(line, format!("check `{name}` of `{detector}` has a wrong setting"), remedy);
             None
         }
-    }
-}
-
-/// The name that somebody may have meant, or all of them.
-fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.collect();
-    let best = known.iter().map(|other| (strsim::damerau_levenshtein(name, other), other)).min();
-    match best {
-        Some((distance, best)) if distance <= (name.chars().count() / 3).max(1) => {
-            format!("did you mean `{best}`?")
-        }
-        _ => format!("use one of {}", known.join(", ")),
     }
 }
 

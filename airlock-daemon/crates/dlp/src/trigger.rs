@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use regex_syntax::hir::{Class, ClassBytesRange, ClassUnicodeRange, Hir, HirKind};
 
-use crate::detector::Context;
+use crate::context::Context;
 use crate::follow::Follow;
 use crate::shape::{self, Bytes, Runs};
 use crate::sieve::RUN;

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::fold;
+use crate::spelling::{Decoded, Spelled};
 
 /// A text that was decoded, and where its parts come from.
 #[derive(Debug)]
@@ -152,36 +153,6 @@ fn next_special(text: &str, from: usize, layer: Layer, is_ascii: bool) -> Option
         Layer::Loose => bytes.iter().position(|&byte| byte == b'\\' || byte == b'%' || byte >= 0x80),
     };
     at.map(|at| from + at)
-}
-
-/// A character, or several, by another spelling.
-pub(crate) struct Spelled {
-    pub(crate) decoded: Decoded,
-    /// The bytes that the spelling has.
-    pub(crate) length: usize,
-}
-
-/// Decoded characters: one, or the few that one character folds to.
-pub(crate) enum Decoded {
-    One(char, [u8; 4]),
-    Text(&'static str),
-}
-
-impl Decoded {
-    pub(crate) fn of(character: char) -> Self {
-        let mut bytes = [0; 4];
-        character.encode_utf8(&mut bytes);
-        Self::One(character, bytes)
-    }
-
-    fn as_str(&self) -> &str {
-        match self {
-            Self::One(character, bytes) => {
-                std::str::from_utf8(&bytes[..character.len_utf8()]).unwrap_or_default()
-            }
-            Self::Text(text) => text,
-        }
-    }
 }
 
 /// Reads an escape: `\n`, `\/`, `\u0041`, a pair of surrogates, `\x41`, `\u{41}`.

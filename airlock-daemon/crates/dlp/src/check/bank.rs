@@ -1,8 +1,9 @@
 //! Bank accounts: IBAN, BIC and the routing numbers of the United States.
 
 use super::digits::{compact, exactly, weighted};
+use super::table::Checks;
 
-pub(super) const CHECKS: super::Checks = &[("aba", is_aba), ("bic", is_bic), ("iban", is_iban)];
+pub(super) const CHECKS: Checks = &[("aba", is_aba), ("bic", is_bic), ("iban", is_iban)];
 
 /// IBAN (ISO 13616): country, length, structure, MOD 97-10.
 fn is_iban(text: &str) -> bool {

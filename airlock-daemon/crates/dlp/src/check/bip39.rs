@@ -2,7 +2,9 @@
 
 use bip39::{Language, Mnemonic};
 
-pub(super) const CHECKS: super::Checks = &[("bip39", is_phrase)];
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks = &[("bip39", is_phrase)];
 
 fn is_phrase(text: &str) -> bool {
     let words: Vec<_> = text

@@ -1,8 +1,9 @@
 //! Payment cards: the ranges of the brands, their lengths, and the check digit.
 
 use super::digits::luhn;
+use super::table::Checks;
 
-pub(super) const CHECKS: super::Checks = &[("card", is_card), ("luhn", has_luhn)];
+pub(super) const CHECKS: Checks = &[("card", is_card), ("luhn", has_luhn)];
 
 /// The first six digits of a brand's cards, and how many digits they have.
 const BRANDS: &[(u32, u32, std::ops::RangeInclusive<usize>)] = &[

@@ -3,7 +3,9 @@
 use sha2::{Digest, Sha256};
 use sha3::Keccak256;
 
-pub(super) const CHECKS: super::Checks =
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks =
     &[("base58check", is_base58check), ("bech32", is_bech32), ("eip55", is_eip55)];
 
 /// `Base58Check`: the last four bytes are the first of the double SHA-256 of the rest.

@@ -1,6 +1,8 @@
 //! How random a text looks, and values that only stand for a secret.
 
-pub(super) const CHECKS: super::Checks = &[
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks = &[
     ("dense", is_dense),
     ("has-digits", has_digits),
     ("mixed", is_mixed),

@@ -1,6 +1,8 @@
 //! E-mail addresses: lengths, dots, and endings that are files rather than domains.
 
-pub(super) const CHECKS: super::Checks = &[("email", is_address)];
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks = &[("email", is_address)];
 
 /// Endings of files in names such as `icon@2x.png`.
 const FILES: &[&str] = &[

@@ -11,7 +11,10 @@ mod mrz;
 mod national;
 mod person;
 mod phone;
+mod table;
 mod token;
+
+use table::Checks;
 
 pub use phone::Regions;
 
@@ -32,9 +35,6 @@ pub struct Named {
     name: &'static str,
     holds: fn(&str) -> bool,
 }
-
-/// Tests by the names that packs use.
-type Checks = &'static [(&'static str, fn(&str) -> bool)];
 
 /// All tests without a setting, by the names that packs use.
 const NAMED: &[Checks] = &[

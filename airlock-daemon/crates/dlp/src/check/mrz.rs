@@ -1,6 +1,8 @@
 //! Machine readable zones of travel documents (ICAO Doc 9303): lines, and their check digits.
 
-pub(super) const CHECKS: super::Checks = &[("mrz", is_zone)];
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks = &[("mrz", is_zone)];
 
 /// Passports and visas have two lines of 44 or 36 characters, cards two of 36 or three of 30.
 fn is_zone(text: &str) -> bool {

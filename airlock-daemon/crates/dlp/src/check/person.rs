@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::table::Checks;
+
 use super::digits::is_date;
 
-pub(super) const CHECKS: super::Checks =
-    &[("date", is_birth), ("ip", is_public_address), ("no-date", is_no_date)];
+pub(super) const CHECKS: Checks = &[("date", is_birth), ("ip", is_public_address), ("no-date", is_no_date)];
 
 /// A date in digits, in any usual order, or with the name of its month, of a year that a living person may be
 /// born in.

@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-pub(super) const CHECKS: super::Checks =
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks =
     &[("base62-crc", has_crc), ("base64", is_base64), ("basic", is_basic), ("jwt", is_jwt)];
 
 /// Tokens of GitHub and npm: behind the first underline thirty characters and their CRC-32 in six of base 62.

@@ -3,7 +3,7 @@
 
 use serde_saphyr::Spanned;
 
-use super::Faults;
+use super::fault::Faults;
 use crate::detector::Detector;
 use crate::detectors::Detectors;
 

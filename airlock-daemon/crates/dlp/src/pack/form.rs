@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::{PackError, near};
+use super::fault::{PackError, near};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,9 @@ mod europe_north;
 mod licence;
 mod pacific;
 
-pub(super) const CHECKS: super::Checks = &[
+use super::table::Checks;
+
+pub(super) const CHECKS: Checks = &[
     ("ar-cuit", america::is_cuit),
     ("at-svnr", europe::is_svnr),
     ("au-abn", pacific::is_abn),
