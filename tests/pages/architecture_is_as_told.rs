@@ -38,16 +38,6 @@ fn floors() -> BTreeMap<String, u32> {
     floors
 }
 
-/// The arrows that lead up or along a floor, as the page has them.
-fn exceptions() -> BTreeSet<(String, String)> {
-    let section = section("Floors");
-    let arrows = section.lines().filter_map(|line| {
-        let (from, rest) = line.strip_prefix("- `")?.split_once("` to `")?;
-        Some((from.to_owned(), rest.split('`').next()?.to_owned()))
-    });
-    arrows.collect()
-}
-
 /// Product code below a directory: each file with its text up to its tests.
 fn code(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(dir).expect("a directory") {
@@ -105,8 +95,8 @@ fn every_folder_stands_on_a_floor() {
 }
 
 #[test]
-fn arrows_lead_down_but_for_those_that_the_page_names() {
-    let (floors, named) = (floors(), exceptions());
+fn arrows_lead_down() {
+    let floors = floors();
     let arrows = arrows();
     assert!(arrows.len() > 50, "only {} arrows were found", arrows.len());
     let leads_down = |(from, to): &(String, String)| match (floors.get(from), floors.get(to)) {
@@ -115,10 +105,7 @@ fn arrows_lead_down_but_for_those_that_the_page_names() {
         _ => true,
     };
     let up: BTreeMap<_, _> = arrows.iter().filter(|(arrow, _)| !leads_down(arrow)).collect();
-    let new: Vec<_> = up.iter().filter(|(arrow, _)| !named.contains(**arrow)).collect();
-    assert!(new.is_empty(), "these imports lead up: move what they name, or give the page a reason: {new:?}");
-    let gone: Vec<_> = named.iter().filter(|arrow| !up.contains_key(arrow)).collect();
-    assert!(gone.is_empty(), "docs/architecture.md names arrows that are gone: {gone:?}");
+    assert!(up.is_empty(), "these imports lead up: move what they name to a lower floor: {up:?}");
 }
 
 #[test]

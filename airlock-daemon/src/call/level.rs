@@ -9,7 +9,7 @@ use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
 use super::list::Listed;
-use super::start::{self, Event};
+use super::start::{self, Event, Means};
 use crate::pipeline::asked::Asked;
 use crate::pipeline::requester::Requester;
 use crate::pipeline::route::Endpoint;
@@ -78,7 +78,7 @@ async fn tell(
     }
     let params = Object::parse(params).unwrap_or_default();
     let mut running =
-        start::enter(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), None)
+        start::enter(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), Means::Legacy(None))
             .await?
             .begun()?;
     loop {

@@ -3,13 +3,16 @@
 //!
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
-//! [`required`], and its call waits in [`suspended`] meanwhile. [`list`], [`level`] and [`subscribe`] have a
-//! file each. All words of a server pass `sifted` before anything else. [`talk`] keeps the questions of one
-//! call, and `written` puts a result into the words of its client, with URIs by [`rewrite`].
+//! [`required`], its call is [`waiting`] meanwhile, and [`suspended`] knows all that are. [`list`], [`level`]
+//! and [`subscribe`] have a file each. All words of a server pass `sifted` before anything else. [`talk`]
+//! keeps the questions of one call, and `written` puts a result into the words of its client, with URIs by
+//! [`rewrite`].
 
 pub mod ask;
+pub mod event;
 pub mod level;
 pub mod list;
+pub mod means;
 pub mod open;
 mod questions;
 pub mod required;
@@ -20,4 +23,5 @@ pub mod start;
 pub mod subscribe;
 pub mod suspended;
 pub mod talk;
+pub mod waiting;
 mod written;

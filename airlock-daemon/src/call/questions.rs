@@ -18,7 +18,8 @@ use crate::upstream::transport::handle::Pending;
 
 use super::ask::Unasked;
 use super::required::{ROUNDS, Required};
-use super::running::{Event, Running};
+use super::event::Event;
+use super::running::Running;
 use super::sifted::SiftedKind;
 use super::talk::{ClientQuestion, Round, To};
 use super::{ask, required};

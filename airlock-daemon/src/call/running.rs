@@ -1,11 +1,10 @@
 //! A call under way: the upstream's answer becomes the client's, and the upstream's questions go out and come
 //! back.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -21,6 +20,8 @@ use crate::upstream::message::reply::Reply;
 use crate::upstream::pool::Upstream;
 use crate::upstream::transport::handle::Pending;
 
+use super::event::Event;
+use super::means::Means;
 use super::open::{Open, failed};
 use super::sifted::SiftedKind;
 use super::talk::{ClientQuestion, Talk};
@@ -38,31 +39,6 @@ use crate::redaction::Found;
 /// The notification by which a server reports how far it is.
 const PROGRESS: &str = "notifications/progress";
 
-/// How a client may cancel a call while it runs.
-pub struct Cancellation {
-    /// Told when the client cancels.
-    pub told: Arc<Notify>,
-    /// Ends with the call: takes its id out of the session.
-    pub entry: Box<dyn Any>,
-}
-
-/// The next thing that comes out of a call.
-#[derive(Debug)]
-pub enum Event {
-    /// A notification for the client: method and parameters.
-    Notification(String, String),
-    /// A question for the client; the call goes on when it is answered, or dropped.
-    Ask(Ask),
-    /// The result, as JSON text in the shape of the client's era.
-    Result(String),
-    /// The upstream's JSON-RPC error object, as JSON text.
-    Error(String),
-    /// The client has cancelled the call: no answer is due.
-    Cancelled,
-    /// The upstream failed.
-    Failed(UpstreamError),
-}
-
 /// A call that was let through and is under way.
 pub struct Running {
     pub(super) open: Open,
@@ -79,8 +55,8 @@ pub struct Running {
     pub(super) at_most: Instant,
     pub(super) era: Era,
     pub(super) shape: Shape,
-    /// How the client may cancel, in the legacy era.
-    pub(super) cancellation: Option<Cancellation>,
+    /// The means that the client has while it runs.
+    pub(super) means: Means,
     /// The parameters that the upstream got.
     pub(super) sent: String,
     /// The headers in which arguments were repeated for it.
@@ -189,12 +165,7 @@ impl Running {
             self.writing = None;
             return Step::Written(outcome);
         }
-        let told = async {
-            match &self.cancellation {
-                Some(cancellation) => cancellation.told.notified().await,
-                None => std::future::pending().await,
-            }
-        };
+        let told = self.means.cancelled();
         let Some((talk, until)) = self.talk.as_mut().and_then(|talk| talk.until().map(|until| (talk, until)))
         else {
             return tokio::select! {

@@ -17,10 +17,12 @@ use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
 use crate::upstream::transport::handle::Pending;
 
+pub use super::event::Event;
+pub use super::means::{Cancellation, Means};
 use super::open::{Open, failed};
 use super::required;
-pub use super::running::{Cancellation, Event, Running};
-use super::suspended::Resumed;
+pub use super::running::Running;
+use super::waiting::Resumed;
 pub use super::written::Shape;
 use crate::pipeline::asked::Asked;
 use crate::pipeline::brought::Leads;
@@ -54,14 +56,14 @@ pub async fn enter(
     endpoint: &Endpoint,
     params: Object<'_>,
     shape: Shape,
-    cancellation: Option<Cancellation>,
+    means: Means,
 ) -> Result<Started, Refusal> {
     let mut admitted = admit(gateway, &who, endpoint, Asked::Call(kind, params)).await?;
     let aim = std::mem::take(&mut admitted.aim);
     let sieve = admitted.sieve.take();
     let open = Open::new(gateway, who, aim.clone(), sieve);
     let merged = *endpoint == Endpoint::Merged;
-    let begun = begin(open, merged, admitted, shape, cancellation).await;
+    let begun = begin(open, merged, admitted, shape, means).await;
     begun.map_err(|refusal| refusal.about(&aim))
 }
 
@@ -71,7 +73,7 @@ async fn begin(
     merged: bool,
     admitted: Admitted<'_>,
     shape: Shape,
-    cancellation: Option<Cancellation>,
+    means: Means,
 ) -> Result<Started, Refusal> {
     let Admitted {
         asked: Asked::Call(kind, mut params),
@@ -102,7 +104,8 @@ async fn begin(
         }
         Leads::ToParked(ticket, answers) => {
             // Taken out only now that the retry is on record: it goes on once.
-            let way = open.gateway.suspended.take(ticket, open.who.principal.identity());
+            let suspended = means.suspended();
+            let way = suspended.and_then(|calls| calls.take(ticket, open.who.principal.identity()));
             let Some(way) = way else {
                 open.end(Outcome::Refused, 0, None);
                 return Err(route::invalid(GONE));
@@ -112,7 +115,7 @@ async fn begin(
         }
     }
     let sending = Sending { kind, needs, upstream: &upstream, params, merged, mirrored };
-    launch(open, sending, shape, cancellation).await.map(Started::Running)
+    launch(open, sending, shape, means).await.map(Started::Running)
 }
 
 /// Asks the server for the facts that a call needs before it is sent: its tasks, and which arguments headers
@@ -166,21 +169,15 @@ async fn launch(
     mut open: Open,
     sending: Sending<'_>,
     shape: Shape,
-    cancellation: Option<Cancellation>,
+    means: Means,
 ) -> Result<Running, Refusal> {
     let Sending { kind, needs, upstream, params, merged, mirrored } = sending;
     let now = Instant::now();
     let (deadline, at_most) = (now + upstream.timeout, now + upstream.timeout_total);
-    let told = async {
-        match &cancellation {
-            Some(cancellation) => cancellation.told.notified().await,
-            None => std::future::pending().await,
-        }
-    };
     let sent = tokio::select! {
         biased;
         // Cancelled before anything was sent: nothing is.
-        () = told => {
+        () = means.cancelled() => {
             open.end(Outcome::Cancelled, 0, None);
             return Err(upstream::cancelled());
         }
@@ -201,7 +198,7 @@ async fn launch(
                 at_most,
                 era,
                 shape,
-                cancellation,
+                means,
                 sent,
                 mirrored,
                 talk,

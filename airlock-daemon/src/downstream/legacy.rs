@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::principal::Principal;
 use crate::call::open::failed;
-use crate::call::start::Cancellation;
+use crate::call::start::{Cancellation, Means};
 use crate::call::subscribe::{Granted, SUBSCRIBE, UNSUBSCRIBE};
 use crate::call::{level, start, subscribe};
 use crate::mcp::client::{ClientCapabilities, ClientCapability};
@@ -163,11 +163,11 @@ impl Legacy<'_> {
                     with_level(&mut params, level);
                 }
                 let cancellation = Cancellation { told: Arc::clone(&call.cancelled), entry: Box::new(call) };
+                let means = Means::Legacy(Some(cancellation));
                 let shape = Shape { era: Era::Legacy, cacheable: kind.cacheable }.writer();
-                let running =
-                    start::enter(self.gateway, kind, who, self.endpoint, params, shape, Some(cancellation))
-                        .await?
-                        .begun()?;
+                let running = start::enter(self.gateway, kind, who, self.endpoint, params, shape, means)
+                    .await?
+                    .begun()?;
                 match self.stream {
                     Some(stream) => stream.follow(running, id).await,
                     None => reply::follow_in(session, running, id).await,

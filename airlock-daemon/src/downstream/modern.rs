@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use crate::auth::principal::Principal;
-use crate::call::start;
+use crate::call::start::{self, Means};
+use crate::call::suspended::SuspendedCalls;
 use crate::mcp::client::ClientCapability;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::method::Method;
@@ -31,6 +32,7 @@ use super::{listen, reply};
 /// A [`Refusal`] of any stage.
 pub async fn serve(
     gateway: &Arc<Gateway>,
+    suspended: &Arc<SuspendedCalls>,
     context: &Context,
     principal: &Arc<Principal>,
     endpoint: &Endpoint,
@@ -65,7 +67,8 @@ pub async fn serve(
                 let may_be_task =
                     kind.tasks == Tasks::Created && who.capabilities.has(ClientCapability::Tasks);
                 let shape = if may_be_task { shape.writer_of_tasks() } else { shape.writer() };
-                let call = start::enter(gateway, kind, who, endpoint, params, shape, None).await?;
+                let means = Means::Modern(Arc::clone(suspended));
+                let call = start::enter(gateway, kind, who, endpoint, params, shape, means).await?;
                 reply::follow(call, id).await
             }
             _ => Err(route::not_offered(&name, who.revision)),

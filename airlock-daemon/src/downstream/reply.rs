@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::call::ask::unanswered;
 use crate::call::start::{Event, Running, Started};
-use crate::call::{list, suspended};
+use crate::call::{list, waiting};
 use crate::limits::kept::Kept;
 use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
@@ -179,7 +179,7 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
 /// The call, to go on: the question found no place, and its server was told so.
 fn suspend(call: Started, ask: Ask) -> Result<String, Box<Started>> {
     match call {
-        Started::Running(running) => suspended::suspend(running, ask, &mut std::iter::empty())
+        Started::Running(running) => waiting::suspend(running, ask, &mut std::iter::empty())
             .map_err(|running| Box::new(Started::Running(*running))),
         // A call that goes on elsewhere is suspended there; no question comes from it.
         resumed @ Started::Resumed(_) => {

@@ -193,7 +193,16 @@ impl Admitted {
         let served = match revision::era(&self.headers, &message) {
             Ok(Era::Modern) => {
                 let Self { service, context, principal, endpoint, headers, .. } = &self;
-                modern::serve(&service.gateway, context, principal, endpoint, headers, message).await
+                modern::serve(
+                    &service.gateway,
+                    &service.suspended,
+                    context,
+                    principal,
+                    endpoint,
+                    headers,
+                    message,
+                )
+                .await
             }
             Ok(Era::Legacy) => self.legacy(None).serve(message, &self.body).await,
             Err(refusal) => Err(refusal),

@@ -21,6 +21,7 @@ mod streams;
 
 use std::sync::Arc;
 
+use crate::call::suspended::SuspendedCalls;
 use crate::config::OnDisk;
 use crate::downstream::sessions::Sessions;
 use crate::pipeline::Gateway;
@@ -34,6 +35,8 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Sessions of legacy clients.
     pub sessions: Sessions,
+    /// Calls that wait for an answer of their modern client.
+    pub suspended: Arc<SuspendedCalls>,
     /// The checks of a connection before its first request.
     pub door: Door,
     /// The configuration file as it was when it was read.

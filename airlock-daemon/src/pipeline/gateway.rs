@@ -18,7 +18,6 @@ use crate::upstream::pool::Upstreams;
 
 use super::origin::Origins;
 use super::seal::Sealer;
-use crate::call::suspended::SuspendedCalls;
 
 /// The gateway.
 pub struct Gateway {
@@ -38,8 +37,6 @@ pub struct Gateway {
     pub redaction: Arc<Redaction>,
     /// True while the process drains: everything that would go on for long ends by itself.
     pub draining: watch::Sender<bool>,
-    /// Calls that wait for an answer of their modern client.
-    pub suspended: SuspendedCalls,
     /// The limits on how fast something may be taken.
     pub limits: Limits,
     /// The limits on how much may be kept for whom.

@@ -126,7 +126,6 @@ impl Server {
             issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
             policy,
             draining: watch::Sender::new(false),
-            suspended: SuspendedCalls::default(),
             budget,
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
             audit,
@@ -148,7 +147,8 @@ impl Server {
         let server = &gateway.config.server;
         let door = Door { tls, room, proxies: Proxies::new(server) };
         let sessions = Sessions::new(&gateway.budget, &gateway.config.limits.sessions);
-        let service = Arc::new(Service { gateway, sessions, door, file: on_disk });
+        let suspended = Arc::new(SuspendedCalls::default());
+        let service = Arc::new(Service { gateway, sessions, suspended, door, file: on_disk });
         Ok(Self {
             service,
             writer,
