@@ -12,7 +12,8 @@ use std::time::SystemTime;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-check-cfg=cfg(airlock_ebpf_object)");
     println!("cargo:rustc-check-cfg=cfg(development_issuer)");
-    if has_development_issuer() {
+    // The configuration knows.
+    if env::var_os("DEP_AIRLOCK_CONFIG_DEVELOPMENT_ISSUER").is_some() {
         println!("cargo:rustc-cfg=development_issuer");
     }
     println!("cargo:rerun-if-changed=build.rs");
@@ -35,13 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-cfg=airlock_ebpf_object");
     }
     Ok(())
-}
-
-/// A release has no development issuer, unless the feature of that name is asked for.
-fn has_development_issuer() -> bool {
-    let has = |feature: &str| env::var_os(feature).is_some();
-    let is_debug = env::var("PROFILE").is_ok_and(|profile| profile == "debug");
-    has("CARGO_FEATURE_DEVELOPMENT_ISSUER") || (is_debug && has("CARGO_FEATURE_DEBUG_ISSUER"))
 }
 
 /// Cargo's target directory: the ancestor of `OUT_DIR` that cargo marked; `xtask` writes to the same one.

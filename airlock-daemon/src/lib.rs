@@ -6,6 +6,7 @@
 // Both panic where the reader has gone: commands write by `cli::print`, a daemon to its log.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub use airlock_config as config;
 pub use airlock_mcp as mcp;
 
 pub mod audit;
@@ -13,7 +14,6 @@ pub mod auth;
 pub mod call;
 pub mod cli;
 pub mod coding;
-pub mod config;
 pub mod downstream;
 pub mod http;
 pub mod kernel;

@@ -23,8 +23,16 @@ const FLAGS: [&str; 7] = [
 
 /// The crates whose edges count, besides the targets themselves. All others are built as ever: some of their
 /// build scripts link programs of their own, which the flags would break, and it is quicker.
-const WATCHED: [&str; 7] =
-    ["airlock", "airlock_mcp", "base64", "granit_parser", "http", "serde_json", "serde_saphyr"];
+const WATCHED: [&str; 8] = [
+    "airlock",
+    "airlock_config",
+    "airlock_mcp",
+    "base64",
+    "granit_parser",
+    "http",
+    "serde_json",
+    "serde_saphyr",
+];
 
 /// Tells the compiler wrapper what it is, and holds the names of the targets.
 const WRAPPER: &str = "AIRLOCK_FUZZ_TARGETS";

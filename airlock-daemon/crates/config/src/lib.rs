@@ -1,0 +1,33 @@
+//! Configuration: the schema, its loader, its validation.
+
+pub mod age;
+mod de;
+mod diagnostics;
+mod exposed;
+mod load;
+pub mod network;
+mod on_disk;
+mod own_files;
+pub mod packs;
+mod parse;
+pub mod pattern;
+mod read;
+pub mod schema;
+pub mod tls_files;
+pub mod translators;
+mod tree;
+pub mod unit_names;
+pub mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use de::nearest;
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use exposed::{Exposed, exposed, exposed_with_way};
+pub use load::{MAX_DIAGNOSTICS, advise, from_text, load};
+pub use on_disk::{OnDisk, load_from_disk};
+pub use own_files::own_files;
+pub use read::MAX_BYTES;
+pub use validate::{Host, NO_DEVELOPMENT_ISSUER};
