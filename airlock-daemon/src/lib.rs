@@ -7,6 +7,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub use airlock_config as config;
+pub use airlock_kernel as kernel;
 pub use airlock_mcp as mcp;
 
 pub mod audit;
@@ -16,7 +17,6 @@ pub mod cli;
 pub mod coding;
 pub mod downstream;
 pub mod http;
-pub mod kernel;
 pub mod limits;
 pub mod observe;
 pub mod pipeline;

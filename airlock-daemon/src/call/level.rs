@@ -77,10 +77,17 @@ async fn tell(
         return admit(gateway, who, &endpoint, Asked::Level).await.map(|_| Ok("{}".to_owned()));
     }
     let params = Object::parse(params).unwrap_or_default();
-    let mut running =
-        start::enter(gateway, &SET_LEVEL, who.clone(), &endpoint, params, |text, _| Ok(text), Means::Legacy(None))
-            .await?
-            .begun()?;
+    let mut running = start::enter(
+        gateway,
+        &SET_LEVEL,
+        who.clone(),
+        &endpoint,
+        params,
+        |text, _| Ok(text),
+        Means::Legacy(None),
+    )
+    .await?
+    .begun()?;
     loop {
         return match running.next().await {
             // Nobody is there to answer a question in between.

@@ -17,8 +17,8 @@ use crate::upstream::message::reply::Takes;
 use crate::upstream::transport::handle::Pending;
 
 use super::ask::Unasked;
-use super::required::{ROUNDS, Required};
 use super::event::Event;
+use super::required::{ROUNDS, Required};
 use super::running::Running;
 use super::sifted::SiftedKind;
 use super::talk::{ClientQuestion, Round, To};

@@ -68,7 +68,8 @@ pub fn suspend(
         .collect();
     let calls = running.means.suspended().map(Arc::clone);
     let owner = running.who().principal.identity().clone();
-    let entered = calls.and_then(|calls| calls.enter(owner).map(|(ticket, retries)| (calls, ticket, retries)));
+    let entered =
+        calls.and_then(|calls| calls.enter(owner).map(|(ticket, retries)| (calls, ticket, retries)));
     let text = entered.as_ref().and_then(|(_, ticket, _)| {
         let keys = entries.iter().map(|entry| entry.key.clone()).collect();
         let state =

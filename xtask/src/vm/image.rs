@@ -42,14 +42,15 @@ const MODULES: [&str; 20] = [
     "l2tp_ip",
 ];
 
+/// The target with the unit tests of the kernel half.
+const UNIT_TESTS: &str = "airlock_kernel";
+
 /// A test program.
 #[derive(Debug)]
 pub(super) struct Suite {
     /// The name of the target.
     name: String,
     program: PathBuf,
-    /// Only the tests whose names start so.
-    filter: &'static str,
 }
 
 impl Suite {
@@ -69,18 +70,17 @@ pub(super) fn suites() -> Result<Vec<Suite>, String> {
         .filter(|name| name.starts_with("kernel") || name.starts_with("escapes"))
         .collect();
     names.sort();
-    let mut build = cargo(&["test", "-p", "airlock-daemon", "--lib", "--no-run", "--message-format=json"]);
+    let mut build = cargo(&["test", "-p", "airlock-daemon", "-p", "airlock-kernel", "--lib", "--no-run"]);
+    build.arg("--message-format=json");
     for name in &names {
         build.args(["--test", name]);
     }
     let messages = output(&mut build)?;
     let mut suites = Vec::new();
-    for (name, filter) in
-        std::iter::once(("airlock", "kernel::")).chain(names.iter().map(|name| (name.as_str(), "")))
-    {
+    for name in std::iter::once(UNIT_TESTS).chain(names.iter().map(String::as_str)) {
         let program = executable(&messages, name)
             .ok_or_else(|| format!("cargo did not say where it built the test program `{name}`"))?;
-        suites.push(Suite { name: name.to_owned(), program, filter });
+        suites.push(Suite { name: name.to_owned(), program });
     }
     Ok(suites)
 }
@@ -121,11 +121,9 @@ pub(super) fn build(
     image.program(Path::new("/usr/sbin/ip"), &ip, &ip)?;
     image.accounts()?;
     let mut list = String::new();
+    // Only the tests whose names start so.
+    let filter = only.and_then(|only| only.split_once('=')).map_or("", |(_, filter)| filter);
     for suite in suites {
-        let filter = match only.map(|only| only.split_once('=').unwrap_or((only, ""))) {
-            Some((_, filter)) if !filter.is_empty() => filter,
-            _ => suite.filter,
-        };
         let stripped = dir.join(&suite.name);
         strip(&suite.program, &stripped)?;
         image.program(&Path::new("/suites").join(&suite.name), &stripped, &suite.program)?;
