@@ -1,6 +1,6 @@
 //! Reasons why the log does not open, or takes no record.
 
-use super::file::OpenError;
+use super::store::file::OpenError;
 
 /// How many records may wait for the store, the batch that is being written included.
 pub const CAPACITY: u64 = 10_000;

@@ -9,17 +9,18 @@ use std::time::{Instant, SystemTime};
 use crate::config::age::Age;
 use crate::config::schema;
 
-use super::chain::Chain;
 use super::error::{AuditError, AuditFull, CAPACITY};
-use super::file::{OpenError, Segments, Store};
-use super::forward::Forwarder;
-use super::journal::{Journal, Journald};
-use super::record::{Bounded, Record};
+use super::journald::forward::Forwarder;
+use super::journald::journal;
+use super::journald::journal::{Journal, Journald};
+use super::records::chain::Chain;
+use super::records::line;
+use super::records::record::{Bounded, Record};
 use super::shared::{LogShared, Stats};
-use super::space::Space;
-use super::spool::{Left, Spool};
+use super::store::file::{OpenError, Segments, Store};
+use super::store::space::Space;
+use super::store::spool::{Left, Spool};
 use super::writer::{First, Queued, Writer};
-use super::{journal, line};
 
 /// The kind of a record, which decides how much of the queue and of the disk may be taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

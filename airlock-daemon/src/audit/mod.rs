@@ -5,23 +5,13 @@
 //! which numbers, chains, hashes and stores. A *line* is a record as stored: JSON, one line, with `prev`, the
 //! SHA-256 of the whole line before it. Stored records go to journald by a thread of its own ([`forward`]).
 
-mod chain;
 pub mod denials;
 mod error;
-mod event;
-mod file;
-mod forward;
-pub mod hash;
-mod input;
-mod journal;
-mod line;
+mod journald;
 mod log;
-mod mapping;
-mod message;
-mod record;
+pub mod records;
 mod shared;
-mod space;
-mod spool;
+mod store;
 mod strangers;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -29,14 +19,14 @@ mod tests;
 pub mod verify;
 mod writer;
 
-pub use chain::Chain;
 pub use error::{AuditError, AuditFull, CAPACITY};
-pub use event::Event;
-pub use file::{MAX_LINE, segments, tail_lines};
-pub use hash::{GENESIS, Hash, digest, hex};
-pub use input::input_digest;
 pub use log::{AuditLog, AuditWriter};
-pub use message::message;
-pub use record::{Counts, Record, Verdict};
+pub use records::chain::Chain;
+pub use records::event::Event;
+pub use records::hash::{GENESIS, Hash, digest, hex};
+pub use records::input::input_digest;
+pub use records::message::message;
+pub use records::record::{Counts, Record, Verdict};
 pub use shared::Stats;
-pub use space::Space;
+pub use store::file::{MAX_LINE, segments, tail_lines};
+pub use store::space::Space;

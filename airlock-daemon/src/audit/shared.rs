@@ -1,6 +1,6 @@
 //! Figures and troubles of the log, shared by workers and its writer.
 
-use super::space::Space;
+use super::store::space::Space;
 use super::strangers::Strangers;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -10,8 +10,8 @@ use std::net::Ipv6Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::event::Event;
-use super::record::{Record, Verdict};
+use super::records::event::Event;
+use super::records::record::{Record, Verdict};
 
 /// How long refusals of a kind are counted before one record tells their number.
 const WINDOW: Duration = Duration::from_secs(1);

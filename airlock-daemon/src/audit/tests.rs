@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::file::{Segments, Store};
-use super::hash::digest;
+use super::records::hash::digest;
+use super::store::file::{Segments, Store};
 use super::verify::{Report, verify};
 use super::*;
 use crate::config::schema;

@@ -15,10 +15,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::chain::Chain;
-use super::file::{MAX_LINE, first_seq, is_locked, segments};
-use super::hash::{GENESIS, Hash, digest};
-use super::line::{Parsed, parse_line};
+use super::records::chain::Chain;
+use super::records::hash::{GENESIS, Hash, digest};
+use super::records::line::{Parsed, parse_line};
+use super::store::file::{MAX_LINE, first_seq, is_locked, segments};
 pub use finding::{Doubt, Finding, RecordPlace};
 
 /// How many findings are kept; more are only counted.

@@ -9,16 +9,16 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::chain::Chain;
 use super::error::AuditError;
-use super::event::Event;
-use super::file::Store;
-use super::forward::Forwarder;
-use super::line;
-use super::record::{Bounded, Record};
+use super::journald::forward::Forwarder;
+use super::records::chain::Chain;
+use super::records::event::Event;
+use super::records::line;
+use super::records::record::{Bounded, Record};
 use super::shared::LogShared;
-use super::space::Space;
-use super::spool::{Freed, Slot, Spool};
+use super::store::file::Store;
+use super::store::space::Space;
+use super::store::spool::{Freed, Slot, Spool};
 
 /// A batch ends at this many records or bytes.
 const BATCH_RECORDS: usize = 4_096;

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use crate::audit::records::hash;
 use crate::audit::verify::{Report, journal};
-use crate::audit::{Hash, hash, hex, tail_lines, verify};
+use crate::audit::{Hash, hex, tail_lines, verify};
 use crate::observe::escape::printable;
 
 use super::print;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io};
 
-use super::super::hash::digest;
 use super::{call, config, first_segment, intact, text};
-use crate::audit::file::{Store, StoreError};
-use crate::audit::journal::Journal;
-use crate::audit::spool::{RING, Spool};
+use crate::audit::journald::journal::Journal;
+use crate::audit::records::hash::digest;
+use crate::audit::store::file::{Store, StoreError};
+use crate::audit::store::spool::{RING, Spool};
 use crate::audit::verify::Report;
 use crate::audit::*;
 use crate::config::schema::{self, OnAuditFailure};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::super::hash::{Hash, hex};
+use crate::audit::records::hash::{Hash, hex};
 
 /// A line of a segment, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

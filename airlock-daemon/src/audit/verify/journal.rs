@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use systemd::journal;
 
-use super::super::hash::{Hash, digest, parse_hash};
-use super::super::line::parse_line;
-use crate::audit::file::segments;
+use crate::audit::records::hash::{Hash, digest, parse_hash};
+use crate::audit::records::line::parse_line;
+use crate::audit::store::file::segments;
 
 /// How many numbers are named; more are only counted.
 const NAMED: usize = 10;

@@ -76,7 +76,7 @@ struct Text<'a> {
 }
 
 /// Appends a record's text.
-pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
+pub(in crate::audit) fn write(record: &Bounded, out: &mut Vec<u8>) {
     let record = record.get();
     let input_digest = record.input_digest.as_ref().map(hex);
     let text = Text {
@@ -120,7 +120,7 @@ pub(super) fn write(record: &Bounded, out: &mut Vec<u8>) {
 }
 
 /// Appends the beginning of a line, before the text.
-pub(super) fn begin(seq: u64, time: SystemTime, out: &mut Vec<u8>) {
+pub(in crate::audit) fn begin(seq: u64, time: SystemTime, out: &mut Vec<u8>) {
     // Not before 1970: the formatter knows no earlier time.
     let time = humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH));
     // Cannot fail: a vector takes every write.
@@ -128,7 +128,7 @@ pub(super) fn begin(seq: u64, time: SystemTime, out: &mut Vec<u8>) {
 }
 
 /// Appends the end of a line, after the text, without a newline. `prev` is the hash of the line before.
-pub(super) fn end(prev: &Hash, out: &mut Vec<u8>) {
+pub(in crate::audit) fn end(prev: &Hash, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","prev":""#);
     out.extend_from_slice(hex(prev).as_bytes());
     out.extend_from_slice(br#""}"#);
@@ -172,7 +172,7 @@ struct Stored {
 ///
 /// # Errors
 /// The line is not one that this release writes; the text says why.
-pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
+pub(in crate::audit) fn read(line: &[u8]) -> Result<(u64, Record), String> {
     let stored: Stored = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let event = Event::ALL.iter().find(|event| event.name() == stored.event);
     let revision =
@@ -213,7 +213,7 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Record), String> {
 ///
 /// # Errors
 /// It is not one; the text says why.
-pub(super) fn read_text(text: &[u8]) -> Result<Record, String> {
+pub(in crate::audit) fn read_text(text: &[u8]) -> Result<Record, String> {
     read(&[b"{", text, b"}"].concat()).map(|(_, record)| record)
 }
 
@@ -233,7 +233,7 @@ pub(super) struct Fields<'a> {
 
 /// A line that is a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Parsed {
+pub(in crate::audit) struct Parsed {
     /// Its number.
     pub seq: u64,
     /// Its time.
@@ -245,7 +245,7 @@ pub(super) struct Parsed {
 }
 
 /// Reads a line (without its newline) as a record; the error says what is wrong with it.
-pub(super) fn parse_line(line: &[u8]) -> Result<Parsed, String> {
+pub(in crate::audit) fn parse_line(line: &[u8]) -> Result<Parsed, String> {
     let fields: Fields = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     if fields.v != 1 {
         return Err(format!("version {} is unknown to this airlock", fields.v));

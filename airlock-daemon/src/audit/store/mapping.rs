@@ -29,7 +29,7 @@ impl Mapping {
     ///
     /// # Errors
     /// The file is shorter, or its file system maps no files.
-    pub(super) fn of(file: &File, words: usize) -> io::Result<Self> {
+    pub(in crate::audit) fn of(file: &File, words: usize) -> io::Result<Self> {
         let bytes = words.checked_mul(WORD).filter(|bytes| *bytes > 0).ok_or(io::ErrorKind::InvalidInput)?;
         if file.metadata()?.len() < bytes as u64 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its mapping"));
@@ -54,7 +54,7 @@ impl Mapping {
     }
 
     /// The words.
-    pub(super) fn words(&self) -> &[AtomicU64] {
+    pub(in crate::audit) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, so aligned for words, and has `words` of them, any bits of
         // which are a value. It lives as long as `self`. Another process that writes to the file changes
         // values, as atomics may change.

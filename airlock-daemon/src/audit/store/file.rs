@@ -9,11 +9,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::chain::Chain;
-use super::hash::digest;
-use super::line::parse_line;
 use super::space;
 use super::space::Space;
+use crate::audit::records::chain::Chain;
+use crate::audit::records::hash::digest;
+use crate::audit::records::line::parse_line;
 
 /// No line is longer than this, in bytes; a longer one was not written by Airlock.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -32,7 +32,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    pub(super) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(in crate::audit) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self { action, path: path.to_owned(), source }
     }
 }
@@ -88,7 +88,7 @@ pub enum OpenError {
 
 /// Where the writer puts lines. `Err` means that nothing of `lines` is stored, and that the same call may be
 /// repeated.
-pub(super) trait Store: Send {
+pub(in crate::audit) trait Store: Send {
     /// Appends whole lines, the first of which has the number `first_seq`, and returns when they are on disk.
     fn append(&mut self, first_seq: u64, lines: &[u8]) -> Result<(), StoreError>;
 
@@ -100,14 +100,14 @@ pub(super) trait Store: Send {
 
 /// A cut last line that was set apart when the log was opened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Torn {
-    pub(super) name: String,
-    pub(super) bytes: u64,
+pub(in crate::audit) struct Torn {
+    pub(in crate::audit) name: String,
+    pub(in crate::audit) bytes: u64,
 }
 
 /// The open directory: its lock and the segment that is written.
 #[derive(Debug)]
-pub(super) struct Segments {
+pub(in crate::audit) struct Segments {
     dir: PathBuf,
     _lock: File,
     path: PathBuf,
@@ -124,7 +124,7 @@ pub(super) struct Segments {
 impl Segments {
     /// Opens (or makes) the directory and finds the end of its chain. `reserve` bytes are to stay free on its
     /// file system.
-    pub(super) fn open(dir: &Path, reserve: u64) -> Result<(Self, Chain, Option<Torn>), OpenError> {
+    pub(in crate::audit) fn open(dir: &Path, reserve: u64) -> Result<(Self, Chain, Option<Torn>), OpenError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o750)
@@ -163,7 +163,7 @@ impl Segments {
 
     /// Makes segments end after `bytes`, for tests of what happens between them.
     #[cfg(test)]
-    pub(super) fn with_segment_bytes(mut self, bytes: u64) -> Self {
+    pub(in crate::audit) fn with_segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
     }
@@ -223,7 +223,7 @@ pub fn segments(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The number that a segment's name promises for its first line.
-pub(super) fn first_seq(path: &Path) -> Option<u64> {
+pub(in crate::audit) fn first_seq(path: &Path) -> Option<u64> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
     if stem.len() == 20 && stem.bytes().all(|b| b.is_ascii_digit()) { stem.parse().ok() } else { None }
 }
@@ -277,7 +277,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// True where a daemon writes to `dir` just now.
-pub(super) fn is_locked(dir: &Path) -> bool {
+pub(in crate::audit) fn is_locked(dir: &Path) -> bool {
     File::open(dir.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
@@ -356,17 +356,17 @@ fn set_apart(dir: &Path, path: &Path, file: &File, end: u64, len: u64) -> Result
 }
 
 /// The end of a file.
-pub(super) struct Tail {
+pub(in crate::audit) struct Tail {
     /// The last whole lines, oldest first, without newlines.
-    pub(super) lines: Vec<Vec<u8>>,
+    pub(in crate::audit) lines: Vec<Vec<u8>>,
     /// Where the last whole line ends; 0 also when no newline is near the end.
-    pub(super) end: u64,
+    pub(in crate::audit) end: u64,
     /// Length of the file.
-    pub(super) len: u64,
+    pub(in crate::audit) len: u64,
 }
 
 /// Reads the last `count` whole lines backwards, never more than `count` lines of the greatest length.
-pub(super) fn tail(file: &File, count: usize) -> io::Result<Tail> {
+pub(in crate::audit) fn tail(file: &File, count: usize) -> io::Result<Tail> {
     let len = file.metadata()?.len();
     let limit = (count as u64 + 2).saturating_mul(MAX_LINE as u64);
     let mut window = MAX_LINE as u64;

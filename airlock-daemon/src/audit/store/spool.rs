@@ -28,7 +28,7 @@ use super::mapping::{Mapping, WORD};
 /// The file's name.
 pub(super) const FILE: &str = "pending";
 /// Words of the ring: 16 MiB, about 25,000 records.
-pub(super) const RING: u64 = 2 * 1024 * 1024;
+pub(in crate::audit) const RING: u64 = 2 * 1024 * 1024;
 /// Words before the ring: a page, so that its places do not share lines of the cache with what all change.
 const HEADER: u64 = 512;
 /// Words before the text of an entry.
@@ -52,7 +52,7 @@ const AT_TAIL: usize = 128;
 
 /// An entry of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot {
+pub(in crate::audit) struct Slot {
     at: u64,
     bytes: u32,
 }
@@ -66,16 +66,16 @@ impl Slot {
 
 /// The records that an earlier process left.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Left {
+pub(in crate::audit) struct Left {
     /// Where each is, when it was made, and its text, in order.
-    pub(super) records: Vec<(Slot, SystemTime, Vec<u8>)>,
+    pub(in crate::audit) records: Vec<(Slot, SystemTime, Vec<u8>)>,
     /// Why the file could not be read, and what it is called now.
-    pub(super) unreadable: Option<String>,
+    pub(in crate::audit) unreadable: Option<String>,
 }
 
 /// The ring, as producers see it.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(in crate::audit) struct Spool {
     map: Mapping,
     size: u64,
     /// Where what an earlier process left ends.
@@ -84,7 +84,7 @@ pub(super) struct Spool {
 
 /// The consumer's side: entries are given back in any order, and their room is free in the order of the ring.
 #[derive(Debug, Default)]
-pub(super) struct Freed(BinaryHeap<Reverse<Slot>>);
+pub(in crate::audit) struct Freed(BinaryHeap<Reverse<Slot>>);
 
 thread_local! {
     /// The words of the text that is being put.
@@ -97,7 +97,7 @@ impl Spool {
     ///
     /// # Errors
     /// The file cannot be made, filled or mapped.
-    pub(super) fn open(dir: &Path, next_seq: u64) -> Result<(Self, Left), StoreError> {
+    pub(in crate::audit) fn open(dir: &Path, next_seq: u64) -> Result<(Self, Left), StoreError> {
         let path = dir.join(FILE);
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
@@ -127,7 +127,7 @@ impl Spool {
 
     /// A ring that no file lies behind.
     #[cfg(test)]
-    pub(super) fn in_memory(words: u64) -> Self {
+    pub(in crate::audit) fn in_memory(words: u64) -> Self {
         let map = Mapping::anonymous(usize::try_from(HEADER + words).unwrap_or(usize::MAX)).expect("memory");
         Self { map, size: words, left_until: 0 }
     }
@@ -190,13 +190,13 @@ impl Spool {
 
     /// Gives back the room of what an earlier process left, once it is stored and before anything else is
     /// given back.
-    pub(super) fn forget_left(&self) {
+    pub(in crate::audit) fn forget_left(&self) {
         self.header(AT_TAIL).store(self.left_until, Ordering::Release);
     }
 
     /// Puts a record, whose text `write` appends to the vector it gets. None where it would find no room in
     /// the first `percent` of the ring's.
-    pub(super) fn put(
+    pub(in crate::audit) fn put(
         &self,
         time: SystemTime,
         percent: u64,
@@ -240,7 +240,7 @@ impl Spool {
     }
 
     /// Appends an entry's text.
-    pub(super) fn copy(&self, slot: Slot, out: &mut Vec<u8>) {
+    pub(in crate::audit) fn copy(&self, slot: Slot, out: &mut Vec<u8>) {
         let end = out.len() + slot.bytes as usize;
         out.reserve(slot.bytes as usize + WORD);
         for place in slot.at + ENTRY..slot.at + slot.words() {
@@ -250,12 +250,12 @@ impl Spool {
     }
 
     /// Notes which number of the log an entry gets, so that the next process can tell whether it is stored.
-    pub(super) fn number(&self, slot: Slot, seq: u64) {
+    pub(in crate::audit) fn number(&self, slot: Slot, seq: u64) {
         self.word(slot.at + 3).store(seq, Ordering::Release);
     }
 
     /// Gives back the room of entries that are stored.
-    pub(super) fn free(&self, freed: &mut Freed, slots: impl Iterator<Item = Slot>) {
+    pub(in crate::audit) fn free(&self, freed: &mut Freed, slots: impl Iterator<Item = Slot>) {
         freed.0.extend(slots.map(Reverse));
         let tail = self.header(AT_TAIL);
         let mut at = tail.load(Ordering::Relaxed);
@@ -275,7 +275,7 @@ impl Spool {
     }
 
     /// Which part of the ring is taken, in percent.
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::audit) fn used(&self) -> u64 {
         let head = self.header(AT_HEAD).load(Ordering::Acquire);
         head.saturating_sub(self.header(AT_TAIL).load(Ordering::Acquire)) * 100 / self.size
     }

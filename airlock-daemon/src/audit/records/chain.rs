@@ -31,7 +31,7 @@ impl Chain {
     }
 
     /// The same for a record whose text ([`line::write`]) `write` appends.
-    pub(super) fn append_text(
+    pub(in crate::audit) fn append_text(
         &mut self,
         time: SystemTime,
         out: &mut Vec<u8>,
@@ -139,6 +139,6 @@ mod tests {
         };
         let mut out = Vec::new();
         Chain::default().append(record, SystemTime::now(), &mut out);
-        assert!(out.len() < super::super::MAX_LINE, "{} bytes", out.len());
+        assert!(out.len() < crate::audit::MAX_LINE, "{} bytes", out.len());
     }
 }

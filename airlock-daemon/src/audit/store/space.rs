@@ -11,7 +11,7 @@ const PART: u64 = 20;
 ///
 /// # Errors
 /// The file system does not answer.
-pub(super) fn of(dir: &Path, reserve: u64) -> io::Result<Space> {
+pub(in crate::audit) fn of(dir: &Path, reserve: u64) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(judge(
         stat.f_bavail.saturating_mul(stat.f_frsize),

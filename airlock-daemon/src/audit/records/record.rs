@@ -91,8 +91,8 @@ pub struct Record {
     pub rule_id: Option<Arc<str>>,
     /// Why, in words.
     pub reason: Option<Arc<str>>,
-    /// The digest that binds the record to its call: see [`input_digest`](super::input_digest). A digest, so
-    /// that it cannot be the arguments.
+    /// The digest that binds the record to its call: see [`input_digest`](crate::audit::input_digest). A
+    /// digest, so that it cannot be the arguments.
     pub input_digest: Option<Hash>,
     /// The HTTP status given to the client.
     pub status: Option<u16>,
@@ -132,7 +132,7 @@ impl Record {
     }
 
     /// `lost` records are missing here, for `reason`; `target` names what was set apart.
-    pub(super) fn gap(lost: u64, reason: &str, target: Option<&str>) -> Self {
+    pub(in crate::audit) fn gap(lost: u64, reason: &str, target: Option<&str>) -> Self {
         Self {
             lost: Some(lost),
             reason: Some(reason.into()),
@@ -142,7 +142,7 @@ impl Record {
     }
 
     /// The `count` records before this one were taken by a process that ended before it had stored them.
-    pub(super) fn recovered(count: u64) -> Self {
+    pub(in crate::audit) fn recovered(count: u64) -> Self {
         let reason = "the daemon before had taken them and ended before it had stored them";
         Self { count: Some(count), reason: Some(reason.into()), ..Self::new(Event::Recovered) }
     }
@@ -173,10 +173,10 @@ impl Record {
 
 /// A record whose every part is bounded, so that neither the queue nor a line can be made huge from outside.
 #[derive(Debug, Clone)]
-pub(super) struct Bounded(Record);
+pub(in crate::audit) struct Bounded(Record);
 
 impl Bounded {
-    pub(super) fn get(&self) -> &Record {
+    pub(in crate::audit) fn get(&self) -> &Record {
         &self.0
     }
 }

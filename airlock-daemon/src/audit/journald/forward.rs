@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::hash::digest;
 use super::journal::{Journal, fields};
-use super::line;
-use super::shared::LogShared;
+use crate::audit::records::hash::digest;
+use crate::audit::records::line;
+use crate::audit::shared::LogShared;
 
 /// How many bytes of lines may wait for journald.
 const WAITING: u64 = 8 * 1024 * 1024;
@@ -29,7 +29,7 @@ struct Batch {
 }
 
 /// The handle of the writer thread.
-pub(super) struct Forwarder {
+pub(in crate::audit) struct Forwarder {
     queue: Option<SyncSender<Batch>>,
     ended: Receiver<()>,
     waiting: Arc<AtomicU64>,
@@ -41,7 +41,10 @@ impl Forwarder {
     ///
     /// # Errors
     /// It could not be started.
-    pub(super) fn start(journal: Box<dyn Journal>, shared: Arc<LogShared>) -> std::io::Result<Self> {
+    pub(in crate::audit) fn start(
+        journal: Box<dyn Journal>,
+        shared: Arc<LogShared>,
+    ) -> std::io::Result<Self> {
         let (queue, batches) = sync_channel(BATCHES);
         let (end, ended) = sync_channel(0);
         let waiting = Arc::new(AtomicU64::new(0));
@@ -54,7 +57,7 @@ impl Forwarder {
     }
 
     /// Hands over whole lines; never waits.
-    pub(super) fn send(&self, lines: &[u8], records: u64) {
+    pub(in crate::audit) fn send(&self, lines: &[u8], records: u64) {
         let Some(queue) = &self.queue else { return };
         let bytes = lines.len() as u64;
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
@@ -69,7 +72,7 @@ impl Forwarder {
     }
 
     /// Lets journald have what waits, for at most two seconds.
-    pub(super) fn end(&mut self) {
+    pub(in crate::audit) fn end(&mut self) {
         self.queue = None;
         // The other end is dropped when the thread has ended.
         if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(FLUSH) {

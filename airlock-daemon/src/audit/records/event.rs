@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_catalog_explains_every_message_id_and_no_other() {
-        let catalog = include_str!("../../../systemd/airlock.catalog");
+        let catalog = include_str!("../../../../systemd/airlock.catalog");
         let explained: BTreeSet<_> = catalog.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         let known: BTreeSet<_> = Event::ALL.iter().map(|event| event.message_id()).collect();
         assert_eq!(explained, known);

@@ -6,10 +6,10 @@
 
 use std::path::Path;
 
-use super::event::Event;
-use super::hash::{Hash, hex};
-use super::message::message;
-use super::record::Record;
+use crate::audit::records::event::Event;
+use crate::audit::records::hash::{Hash, hex};
+use crate::audit::records::message::message;
+use crate::audit::records::record::Record;
 use crate::observe::escape::printable;
 
 /// Where journald listens for its native protocol.
@@ -19,7 +19,7 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 const BOOTED: &str = "/run/systemd/system";
 
 /// True where this host has a journald, or should have one.
-pub(super) fn expected() -> bool {
+pub(in crate::audit) fn expected() -> bool {
     present() || Path::new(BOOTED).is_dir()
 }
 
@@ -29,14 +29,14 @@ fn present() -> bool {
 }
 
 /// A sink for the fields of one entry, each `NAME=value`.
-pub(super) trait Journal: Send {
+pub(in crate::audit) trait Journal: Send {
     /// Sends one entry.
     fn send(&mut self, fields: &[String]) -> Result<(), String>;
 }
 
 /// The host's journald.
 #[derive(Debug)]
-pub(super) struct Journald;
+pub(in crate::audit) struct Journald;
 
 impl Journal for Journald {
     fn send(&mut self, fields: &[String]) -> Result<(), String> {
@@ -52,7 +52,7 @@ impl Journal for Journald {
 }
 
 /// The fields of the entry for a record, whose stored line (without newline) is `line`.
-pub(super) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<String> {
+pub(in crate::audit) fn fields(record: &Record, seq: u64, hash: &Hash, line: &str) -> Vec<String> {
     let priority = match record.event {
         Event::Gap | Event::PolicyRejected | Event::DlpRejected => 3,
         _ if record.is_refusal() => 4,

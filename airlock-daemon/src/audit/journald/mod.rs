@@ -1,0 +1,4 @@
+//! journald, which gets a copy of each record.
+
+pub(super) mod forward;
+pub(super) mod journal;
