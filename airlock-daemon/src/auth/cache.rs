@@ -9,10 +9,10 @@ use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use super::audience::Reach;
-use super::binding::Binding;
-use super::jwk::Key;
-use super::jwks::KeySet;
+use super::keys::jwk::Key;
+use super::keys::jwks::KeySet;
 use super::principal::Principal;
+use super::proof::binding::Binding;
 
 /// How many tokens are remembered, in the whole process.
 pub(crate) const CAPACITY: usize = 10_000;
@@ -81,10 +81,10 @@ impl TokenCache {
 mod tests {
     use serde_json::json;
 
-    use super::super::jwks;
     use super::super::principal::Bearer;
     use super::super::testing::Signer;
     use super::*;
+    use crate::auth::keys::jwks;
     use crate::config::schema::SignatureAlgorithm;
 
     fn key_set(old: &KeySet, signer: &Signer) -> KeySet {

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::audience::{Audience, Reach};
-use super::binding::Binding;
 use super::error::{Quoted, TokenError};
 use super::lookup::{bad, is_here, list, scopes, seconds, text};
 use super::principal::{Bearer, Principal};
+use super::proof::binding::Binding;
 use crate::config::schema;
 
 /// An `exp` further ahead than this (ten years) is an error of its issuer, or not seconds at all.

@@ -6,24 +6,18 @@
 
 mod algorithm;
 mod audience;
-mod binding;
 mod cache;
 mod claims;
 #[cfg(development_issuer)]
 pub mod development;
-mod discovery;
-mod dpop;
 pub mod error;
-pub(crate) mod fetch;
-pub(crate) mod guard;
-mod jwk;
-mod jwks;
 pub mod jwt;
+pub(crate) mod keys;
 mod lookup;
 pub mod principal;
+mod proof;
 pub mod proof_error;
 mod refresh;
-mod replay;
 mod strict;
 #[cfg(test)]
 mod testing;
@@ -36,16 +30,16 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 pub use self::audience::Reach;
-pub use self::binding::{Proof, Shown};
 use self::cache::{Digest, Entry, TokenCache, digest};
 use self::claims::Verified;
-use self::dpop::Dpop;
 use self::error::Quoted;
 pub use self::error::{AuthSetupError, TokenError};
-use self::jwk::Key;
-use self::jwks::NoKey;
 use self::jwt::Unverified;
+use self::keys::jwk::Key;
+use self::keys::jwks::NoKey;
 use self::principal::Principal;
+pub use self::proof::binding::{Proof, Shown};
+use self::proof::dpop::Dpop;
 pub use self::proof_error::ProofError;
 pub use self::refresh::IssuerStatus;
 use self::refresh::{TrustedIssuer, Tuning, unix_now};

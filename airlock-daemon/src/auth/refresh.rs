@@ -9,10 +9,10 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use super::claims::Rules;
-use super::discovery::Locations;
 use super::error::{AuthSetupError, TokenError};
-use super::fetch::Fetcher;
-use super::jwks::{KeySet, Parsed};
+use super::keys::discovery::Locations;
+use super::keys::fetch::Fetcher;
+use super::keys::jwks::{KeySet, Parsed};
 use crate::config::schema::{self, SignatureAlgorithm};
 use crate::observe::escape::printable;
 

@@ -7,8 +7,8 @@ use http::Uri;
 use serde::Deserialize;
 
 use crate::auth::development::DEFAULT_LIFETIME;
-use crate::auth::fetch::{FetchError, Fetcher, checked_url, is_loopback_host};
-use crate::auth::guard::Zone;
+use crate::auth::keys::fetch::{FetchError, Fetcher, checked_url, is_loopback_host};
+use crate::auth::keys::guard::Zone;
 use crate::config::units::Period;
 
 use super::print;

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{DEFAULT_LIFETIME, DevelopmentError, DevelopmentIssuer, TokenRequest};
-use crate::auth::fetch::is_loopback_host;
+use crate::auth::keys::fetch::is_loopback_host;
 use crate::config::units::Period;
 
 /// Largest form that is read.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::super::development::{DevelopmentError, DevelopmentIssuer, TokenRequest};
-use super::super::fetch::Fetcher;
-use super::super::guard::Zone;
 use super::super::*;
 use super::{patient, started};
+use crate::auth::keys::fetch::Fetcher;
+use crate::auth::keys::guard::Zone;
 
 fn start_development() -> (Arc<DevelopmentIssuer>, JoinHandle<Result<(), DevelopmentError>>) {
     let config = schema::DevelopmentIssuer { listen: "127.0.0.1:0".parse().expect("an address") };

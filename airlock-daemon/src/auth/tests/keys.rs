@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::testing::{Provider, Signer, claims, trust};
 use super::super::*;
 use super::{BASE, eager, patient, started};
+use crate::auth::keys::fetch::MAX_BODY_BYTES;
 use crate::config::schema::Auth;
 use crate::config::units::Period;
 
@@ -198,7 +199,7 @@ async fn answers_that_are_not_an_issuers_are_refused() {
         (
             "a huge body",
             Box::new(move |p| {
-                p.set("/keys", Response::new(Bytes::from(vec![b' '; fetch::MAX_BODY_BYTES + 1])));
+                p.set("/keys", Response::new(Bytes::from(vec![b' '; MAX_BODY_BYTES + 1])));
             }),
             "reading the answer",
         ),

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::auth::fetch::{FetchError, Fetcher};
-use crate::auth::guard::Zone;
+use crate::auth::keys::fetch::{FetchError, Fetcher};
+use crate::auth::keys::guard::Zone;
 use crate::auth::principal::Token;
 use crate::config::schema::{TokenClient, TokenClientAuth};
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::principal::Identity;
+use crate::auth::principal::Identity;
 
 /// Parts of the memory, each with a lock of its own; a principal is in one of them.
 const PARTS: usize = 16;
@@ -99,8 +99,8 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Principal;
     use super::*;
+    use crate::auth::Principal;
 
     const KEY: [u8; 32] = [1; 32];
 

@@ -2,9 +2,9 @@ use std::sync::LazyLock;
 
 use serde_json::json;
 
-use super::super::Principal;
-use super::super::testing::{Signer, b64};
 use super::*;
+use crate::auth::Principal;
+use crate::auth::testing::{Signer, b64};
 
 const NOW: u64 = 1_800_000_000;
 const TOKEN: &str = "header.payload.signature";

@@ -11,9 +11,9 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::algorithm;
-use super::error::Quoted;
-use super::jwt::Unverified;
+use crate::auth::algorithm;
+use crate::auth::error::Quoted;
+use crate::auth::jwt::Unverified;
 use crate::config::schema::SignatureAlgorithm;
 
 /// Sizes of the modulus in bits: below, RSA is too weak; above, one verification costs too much.

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::dpop::{Dpop, Request};
-use super::error::{Quoted, TokenError};
-use super::lookup::bad;
-use super::principal::Identity;
+use crate::auth::error::{Quoted, TokenError};
+use crate::auth::lookup::bad;
+use crate::auth::principal::Identity;
 
 /// The claim `cnf` of one token. All that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,8 +118,8 @@ impl Binding {
 mod tests {
     use serde_json::json;
 
-    use super::super::Principal;
     use super::*;
+    use crate::auth::Principal;
 
     const OTHER: [u8; 32] = [8; 32];
 

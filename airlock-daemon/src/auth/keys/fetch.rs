@@ -207,9 +207,9 @@ mod tests {
     use super::*;
 
     // Made for this test by a throw-away authority, for the name `localhost` only.
-    const AUTHORITY: &[u8] = include_bytes!("testdata/authority.pem");
-    const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
-    const KEY: &[u8] = include_bytes!("testdata/localhost.key.pem");
+    const AUTHORITY: &[u8] = include_bytes!("../testdata/authority.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../testdata/localhost.pem");
+    const KEY: &[u8] = include_bytes!("../testdata/localhost.key.pem");
 
     /// A fetcher that trusts the test's authority instead of the host's.
     fn trusting() -> Fetcher {

@@ -9,12 +9,12 @@ use http::Uri;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::jwk::Jwk;
-use super::jwt::Unverified;
-use super::principal::Identity;
-use super::proof_error::{ProofError, WINDOW_SECS};
 use super::replay::{Replay, Seen};
-use super::{AuthSetupError, algorithm, jwt};
+use crate::auth::jwt::Unverified;
+use crate::auth::keys::jwk::Jwk;
+use crate::auth::principal::Identity;
+use crate::auth::proof_error::{ProofError, WINDOW_SECS};
+use crate::auth::{AuthSetupError, algorithm, jwt};
 
 /// Longer proofs are refused before anything is decoded.
 const MAX_PROOF_BYTES: usize = 8 * 1024;
@@ -102,7 +102,7 @@ impl Dpop {
         if proof.len() > MAX_PROOF_BYTES {
             return Err(malformed("it is too large"));
         }
-        let form = |error: super::TokenError| ProofError::Malformed(error.to_string());
+        let form = |error: crate::auth::TokenError| ProofError::Malformed(error.to_string());
         let parts = jwt::split(proof).map_err(form)?;
         let header = jwt::json("header", parts.header).map_err(form)?;
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| header.contains_key(**member)) {
@@ -191,7 +191,7 @@ fn text(claims: &Map<String, Value>, claim: &str) -> Result<String, ProofError> 
 
 /// `iat` in whole seconds.
 fn made_at(claims: &Map<String, Value>) -> Result<u64, ProofError> {
-    match super::lookup::seconds(claims, "iat") {
+    match crate::auth::lookup::seconds(claims, "iat") {
         Ok(Some(made)) => Ok(made),
         _ => Err(ProofError::Malformed("`iat` is missing, or no time".into())),
     }

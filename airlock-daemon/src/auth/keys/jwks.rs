@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::error::{Quoted, TokenError};
 use super::jwk::{Jwk, Key};
-use super::jwt::Unverified;
+use crate::auth::error::{Quoted, TokenError};
+use crate::auth::jwt::Unverified;
 use crate::config::schema::SignatureAlgorithm;
 
 /// More keys than this in one document are not read.
@@ -132,9 +132,9 @@ pub(crate) fn parse(document: &[u8], algorithms: &[SignatureAlgorithm]) -> Resul
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::jwt::inspect;
-    use super::super::testing::{Signer, b64};
     use super::*;
+    use crate::auth::jwt::inspect;
+    use crate::auth::testing::{Signer, b64};
 
     const ALL: [SignatureAlgorithm; 3] =
         [SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA];
