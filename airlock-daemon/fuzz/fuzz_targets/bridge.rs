@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use airlock::auth::principal::{Bearer, Principal};
 use airlock::mcp::client::ClientCapabilities;
 use airlock::mcp::message::{self, Incoming};
-use airlock::pipeline::table::TOOLS_CALL;
+use airlock::pipeline::methods::table::TOOLS_CALL;
 use airlock::call::required;
 use airlock::pipeline::seal::Sealer;
-use airlock::pipeline::task::Ids;
+use airlock::pipeline::handle::task::Ids;
 use serde_json::Value;
 
 fn principal(subject: &str) -> Principal {

@@ -2,7 +2,7 @@
 //! is, no address comes out that reads as another server's, and nothing that a lax reader takes for an address is left.
 #![no_main]
 
-use airlock::pipeline::kind::Uris;
+use airlock::pipeline::methods::kind::Uris;
 use airlock::call::rewrite;
 use serde_json::Value;
 

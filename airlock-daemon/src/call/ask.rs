@@ -15,9 +15,9 @@ use crate::upstream::message::ask::Answered;
 use crate::upstream::pool::Upstream;
 
 use crate::pipeline::authorize::authorize;
+use crate::pipeline::methods::wish::Wish;
 use crate::pipeline::refusal::Aim;
-use crate::pipeline::requester::Requester;
-use crate::pipeline::wish::Wish;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::{Gateway, Refusal, decode, record};
 
 /// Why a client is not asked.

@@ -10,10 +10,10 @@ use crate::upstream::pool::Upstream;
 
 use super::list::Listed;
 use super::start::{self, Event, Means};
-use crate::pipeline::asked::Asked;
-use crate::pipeline::requester::Requester;
+use crate::pipeline::methods::table::SET_LEVEL;
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::table::SET_LEVEL;
 use crate::pipeline::{Gateway, Refusal, admit, upstream};
 use crate::stage::Stage;
 

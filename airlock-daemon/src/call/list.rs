@@ -22,17 +22,18 @@ use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
 
 use super::sifted::{self, SiftedKind};
-use crate::pipeline::asked::Asked;
 use crate::pipeline::authorize::{permission, permits};
-use crate::pipeline::brought::Leads;
-use crate::pipeline::kind::{List, Noun, offered};
-use crate::pipeline::requester::Requester;
+use crate::pipeline::handle::brought::Leads;
+use crate::pipeline::handle::task::Ids;
+use crate::pipeline::methods::kind::{List, Noun, offered};
+use crate::pipeline::methods::naming;
+use crate::pipeline::methods::wish::Wish;
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::safe_names::Shown;
 use crate::pipeline::seal::Purpose;
-use crate::pipeline::task::Ids;
-use crate::pipeline::wish::Wish;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, naming, route, upstream};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, route, upstream};
 use crate::redaction::{Barred, Found, Sieve};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.

@@ -8,7 +8,7 @@ use super::sifted::{self, SiftedKind};
 use crate::pipeline::Gateway;
 use crate::pipeline::record::{self, Ended, Outcome};
 use crate::pipeline::refusal::Aim;
-use crate::pipeline::requester::Requester;
+use crate::pipeline::request::requester::Requester;
 use crate::redaction::{Barred, Found, Sieve};
 
 /// An intent that is on record and has no outcome yet. The outcome is written however the call ends, also

@@ -10,7 +10,7 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
 use crate::pipeline::redact;
-use crate::pipeline::state::RequestState;
+use crate::pipeline::request::state::RequestState;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::message::reply::Takes;

@@ -5,7 +5,7 @@
 use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
 
-use crate::pipeline::state::{RESPONSES, STATE};
+use crate::pipeline::request::state::{RESPONSES, STATE};
 
 /// How often a server may ask in one call.
 pub const ROUNDS: u8 = 16;
@@ -117,7 +117,7 @@ pub fn answer(params: &mut Object<'_>, answers: &[(String, String)], state: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::state::answers;
+    use crate::pipeline::request::state::answers;
 
     #[test]
     fn what_is_asked_is_read_and_written_again() {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use crate::mcp::envelope::variant;
 use crate::mcp::object::{Object, quote};
 
-use crate::pipeline::kind::{Noun, Uris};
-use crate::pipeline::naming;
+use crate::pipeline::methods::kind::{Noun, Uris};
+use crate::pipeline::methods::naming;
 
 /// Spellings of a member `uri`; an `ı` is an `i` to those who fold letters without care.
 const SPELLINGS: [&str; 7] = ["uri\"", "Uri\"", "URi\"", "uRi\"", "RI\"", "rI\"", "ı\""];

@@ -27,12 +27,12 @@ use super::sifted::SiftedKind;
 use super::talk::{ClientQuestion, Talk};
 use super::written::{Answer, Said, Shape, Writer, Writing};
 use super::{rewrite, written};
-use crate::pipeline::kind::{Call, Tasks, offered};
+use crate::pipeline::handle::task::Ids;
+use crate::pipeline::methods::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
-use crate::pipeline::requester::Requester;
-use crate::pipeline::state::{RequestState, Scope};
-use crate::pipeline::task::Ids;
+use crate::pipeline::request::requester::Requester;
+use crate::pipeline::request::state::{RequestState, Scope};
 use crate::pipeline::{Gateway, mirror};
 use crate::redaction::Found;
 

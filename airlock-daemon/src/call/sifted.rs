@@ -13,7 +13,7 @@ use crate::mcp::error::ErrorData;
 use crate::mcp::meta::META_RELATED_TASK;
 use crate::mcp::object::{Object, quote};
 use crate::pipeline::Gateway;
-use crate::pipeline::kind::List;
+use crate::pipeline::methods::kind::List;
 use crate::pipeline::redact;
 use crate::redaction::{Barred, Direction, Found, Paths, Purpose, Sieve};
 use crate::runtime::apart::apart;

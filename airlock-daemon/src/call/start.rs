@@ -24,14 +24,15 @@ use super::required;
 pub use super::running::Running;
 use super::waiting::Resumed;
 pub use super::written::Shape;
-use crate::pipeline::asked::Asked;
-use crate::pipeline::brought::Leads;
-use crate::pipeline::kind::{Call, Noun, offered};
+use crate::pipeline::handle::brought::Leads;
+use crate::pipeline::handle::task;
+use crate::pipeline::methods::kind::{Call, Noun, offered};
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
-use crate::pipeline::requester::Requester;
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, task, upstream};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, upstream};
 
 /// A call that was let through: one that begins, or one that goes on where it was suspended.
 #[allow(

@@ -6,9 +6,9 @@ use crate::mcp::object::Object;
 use crate::upstream::pool::Upstream;
 
 use super::open::Open;
-use crate::pipeline::asked::Asked;
-pub use crate::pipeline::asked::{MAX_URI, SUBSCRIBE};
-use crate::pipeline::requester::Requester;
+use crate::pipeline::request::asked::Asked;
+pub use crate::pipeline::request::asked::{MAX_URI, SUBSCRIBE};
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::{self, Endpoint};
 use crate::pipeline::{Admitted, Gateway, Refusal, admit};
 

@@ -14,7 +14,7 @@ use crate::limits::fair::{Places, Seat, Shares};
 
 use super::event::Event;
 use super::open::Open;
-use crate::pipeline::state::ResumeToken;
+use crate::pipeline::request::state::ResumeToken;
 
 /// Most suspended calls.
 const MAX: usize = 1_000;

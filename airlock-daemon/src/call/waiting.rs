@@ -25,8 +25,8 @@ use super::talk::AT_A_TIME;
 use crate::pipeline::Gateway;
 use crate::pipeline::record::Outcome;
 use crate::pipeline::refusal::Aim;
-use crate::pipeline::requester::Requester;
-use crate::pipeline::state::{RequestState, ResumeToken};
+use crate::pipeline::request::requester::Requester;
+use crate::pipeline::request::state::{RequestState, ResumeToken};
 
 /// Events that may wait for the retry's client before the call is held back.
 const EVENTS: usize = 16;

@@ -13,10 +13,10 @@ use super::required::Required;
 use super::sifted::SiftedKind;
 use super::{ask, required, rewrite, sifted};
 use crate::pipeline::Gateway;
-use crate::pipeline::kind::{Call, Tasks};
-use crate::pipeline::requester::Requester;
-use crate::pipeline::state::may_ask;
-use crate::pipeline::task::Ids;
+use crate::pipeline::handle::task::Ids;
+use crate::pipeline::methods::kind::{Call, Tasks};
+use crate::pipeline::request::requester::Requester;
+use crate::pipeline::request::state::may_ask;
 use crate::redaction::{Barred, Found, Sieve};
 use crate::runtime::apart::{LONG, apart};
 

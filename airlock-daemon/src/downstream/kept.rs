@@ -1,6 +1,6 @@
 //! Those who listen for a session, as it keeps them.
 
-use crate::pipeline::requester::Requester;
+use crate::pipeline::request::requester::Requester;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::Answered;
 use std::collections::HashMap;

@@ -20,11 +20,11 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, meta};
-use crate::pipeline::asked::Asked;
+use crate::pipeline::methods::table::{MethodKind, SET_LEVEL};
 use crate::pipeline::record::Outcome;
-use crate::pipeline::requester::Requester;
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::table::{MethodKind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit, decode, limit, revision, route, upstream};
 use crate::upstream::pool::Upstream;
 

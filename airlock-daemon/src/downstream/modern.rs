@@ -13,12 +13,12 @@ use crate::mcp::method::Method;
 use crate::mcp::object::quote;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, meta};
-use crate::pipeline::asked::Asked;
-use crate::pipeline::kind::Tasks;
-use crate::pipeline::requester::Requester;
+use crate::pipeline::methods::kind::Tasks;
+use crate::pipeline::methods::table::{MethodKind, SET_LEVEL};
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
 use crate::pipeline::revision::Declared;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::table::{MethodKind, SET_LEVEL};
 use crate::pipeline::{Context, Gateway, Refusal, admit, revision, route};
 
 use super::listen::LISTEN;

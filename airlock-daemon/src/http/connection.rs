@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::observe::metrics::Metrics;
-use crate::pipeline::context::Peer;
+use crate::pipeline::request::context::Peer;
 use crate::runtime::proxy_protocol::Parsed;
 use crate::runtime::room::{Full, OfOne};
 use crate::runtime::stream::{BoxStream, Stream, read_some};

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::Incoming;
 
 use crate::pipeline::authenticate::authenticate;
-use crate::pipeline::context::Peer;
+use crate::pipeline::request::context::Peer;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Gateway, Refusal, head, limit};
 use crate::stage::Stage;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use crate::auth::principal::Principal;
 use crate::auth::{Proof, Shown, TokenError, proof_algorithms};
 
-use super::context::Peer;
+use super::request::context::Peer;
 use super::route::Endpoint;
 use super::{Gateway, Refusal, limit};
 use crate::stage::Stage;

@@ -12,10 +12,10 @@ use crate::policy::{
 use crate::upstream::pool::Upstream;
 
 use super::authenticate::metadata_url;
-use super::context::now;
-use super::kind::{Noun, quoted};
+use super::methods::kind::{Noun, quoted};
+use super::methods::wish::Wish;
 use super::refusal::Aim;
-use super::wish::Wish;
+use super::request::context::now;
 use super::{Context, Gateway, Refusal, record};
 use crate::stage::Stage;
 

@@ -13,7 +13,7 @@ use crate::config::network::Network;
 use crate::config::schema::{ProxyProtocol, Server};
 
 use super::Refusal;
-use super::context::Peer;
+use super::request::context::Peer;
 use crate::stage::Stage;
 
 /// `X-Forwarded-For`.

@@ -13,9 +13,9 @@ use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, Source};
 use crate::upstream::pool::Upstream;
 
-use super::context::Peer;
-use super::kind::Noun;
-use super::wish::Wish;
+use super::methods::kind::Noun;
+use super::methods::wish::Wish;
+use super::request::context::Peer;
 use super::{Gateway, Refusal};
 use crate::stage::Stage;
 

@@ -14,8 +14,8 @@ use crate::upstream::lists::schemas::Schema;
 use crate::upstream::pool::Upstream;
 
 use super::Refusal;
-use super::kind::{Noun, quoted};
-use super::requester::Requester;
+use super::methods::kind::{Noun, quoted};
+use super::request::requester::Requester;
 use crate::stage::Stage;
 
 /// True for a call that is compared with the schema of its tool: a modern client's, and a legacy client's

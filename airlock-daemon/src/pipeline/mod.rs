@@ -15,45 +15,38 @@ use crate::auth::principal::Principal;
 use crate::redaction::Sieve;
 use crate::upstream::pool::Upstream;
 
-use asked::Asked;
 use authorize::authorize;
-use brought::Brought;
-use kind::Noun;
+use handle::brought::{self, Brought};
+use methods::kind::Noun;
 use refusal::Aim;
-use requester::Requester;
+use request::asked::{self, Asked};
+use request::requester::Requester;
 use route::Endpoint;
 
-pub mod asked;
 pub mod authenticate;
 pub mod authorize;
-pub mod brought;
-pub mod context;
 pub mod decode;
 pub mod forwarded;
 pub mod gateway;
+pub mod handle;
 pub mod head;
-pub mod kind;
 pub mod limit;
+pub mod methods;
 pub mod mirror;
-pub mod naming;
 pub mod origin;
 pub mod record;
 pub mod redact;
 pub mod refusal;
-pub mod requester;
+pub mod request;
 pub mod revision;
 pub mod route;
 pub mod safe_names;
 pub mod seal;
-pub mod state;
-pub mod table;
-pub mod task;
 pub mod upstream;
-pub mod wish;
 
-pub use context::Context;
 pub use gateway::Gateway;
 pub use refusal::Refusal;
+pub use request::context::Context;
 
 /// A message that has passed all checks, and is on record.
 pub struct Admitted<'a> {

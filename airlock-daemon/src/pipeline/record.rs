@@ -15,11 +15,11 @@ use crate::redaction::Found;
 
 use crate::upstream::UpstreamError;
 
-use super::kind::in_quotes;
+use super::methods::kind::in_quotes;
 
+use super::methods::table::MethodKind;
 use super::refusal::Aim;
-use super::requester::Requester;
-use super::table::MethodKind;
+use super::request::requester::Requester;
 use super::{Context, Gateway, Refusal};
 use crate::stage::Stage;
 

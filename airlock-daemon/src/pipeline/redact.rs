@@ -19,11 +19,11 @@ use crate::stage::Stage;
 use crate::upstream::message::ask::Answered;
 use crate::upstream::pool::Upstream;
 
-use super::asked::Asked;
-use super::kind::{Noun, Target};
+use super::methods::kind::{Noun, Target};
 use super::refusal::Aim;
-use super::requester::Requester;
-use super::state::Back;
+use super::request::asked::Asked;
+use super::request::requester::Requester;
+use super::request::state::Back;
 use super::{Gateway, Refusal, decode};
 
 /// Members that Airlock replaces before a server gets the message: nothing of them goes on.

@@ -10,7 +10,7 @@ use crate::mcp::envelope::Id;
 use crate::mcp::error::{ErrorData, response};
 use crate::mcp::revision::Revision;
 
-use super::kind::{Noun, Subject, recorded};
+use super::methods::kind::{Noun, Subject, recorded};
 use crate::stage::Stage;
 
 /// The reason why a call is not carried out. Boxed: refusals are rare, and every result on the path would

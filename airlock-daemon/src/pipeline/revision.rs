@@ -14,7 +14,7 @@ use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 
 use super::Refusal;
-use super::table::MethodKind;
+use super::methods::table::MethodKind;
 use crate::stage::Stage;
 
 /// The header that says where a client's reading of a stream broke off.

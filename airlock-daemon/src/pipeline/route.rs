@@ -10,9 +10,10 @@ use crate::mcp::error::code;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::pool::{Upstream, Upstreams};
 
-use super::asked::Asked;
-use super::kind::{Call, Noun, Subject, Target, in_quotes, quoted};
-use super::{Refusal, kind, naming};
+use super::Refusal;
+use super::methods::kind::{Call, Noun, Subject, Target, in_quotes, quoted};
+use super::methods::{kind, naming};
+use super::request::asked::Asked;
 use crate::stage::Stage;
 
 /// Where a request was sent.

@@ -1,8 +1,8 @@
 //! Which tool is meant by a name of the merged endpoint, where names are safe (`merged.names: safe`)?
 //!
-//! [`naming`](super::naming) parts the server's name from the rest; this stage turns the rest into the
-//! server's own name before the policy, the limits and the record see it. A list that has to be asked for is
-//! one like any other: the policy is asked whether this principal may have it, and it is on record.
+//! [`naming`](super::methods::naming) parts the server's name from the rest; this stage turns the rest into
+//! the server's own name before the policy, the limits and the record see it. A list that has to be asked for
+//! is one like any other: the policy is asked whether this principal may have it, and it is on record.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::upstream::lists::schemas::{Page, Schemas};
 use crate::upstream::pool::Upstream;
 
 use super::authorize::authorize;
-use super::kind::{List, Noun, Subject};
+use super::methods::kind::{List, Noun, Subject};
+use super::methods::table::{PROMPTS_LIST, TOOLS_LIST};
+use super::methods::wish::Wish;
 use super::refusal::Aim;
-use super::requester::Requester;
+use super::request::requester::Requester;
 use super::route::Endpoint;
-use super::table::{PROMPTS_LIST, TOOLS_LIST};
-use super::wish::Wish;
 use super::{Gateway, Refusal, record, route, upstream};
 
 /// The list and the table of names of a noun that has safe ones.

@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::mcp::object::Object;
 
-use super::Gateway;
 use super::context::now;
-use super::kind::Call;
 use super::requester::Requester;
-use super::seal::Purpose;
+use crate::pipeline::Gateway;
+use crate::pipeline::methods::kind::Call;
+use crate::pipeline::seal::Purpose;
 
 /// Longest state that is given out, in bytes: a client has to send it back within the limits of a request.
 const MAX: usize = 60 * 1024;

@@ -1,8 +1,8 @@
 //! Ids of tasks: sealed for the principal whose call became the task, and opened for nobody else.
 //!
 //! A server knows its tasks by ids, and whoever learns an id may use it. So clients never see ids: they get
-//! handles ([`super::seal`]), which name the same task for as long as this process lives. At the merged
-//! endpoint a handle says also whose it is ([`naming`]).
+//! handles ([`crate::pipeline::seal`]), which name the same task for as long as this process lives. At the
+//! merged endpoint a handle says also whose it is ([`naming`]).
 
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ use crate::mcp::strict;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 
-use super::kind::{Call, Noun, Tasks, offered};
-use super::requester::Requester;
-use super::seal::{Purpose, Sealer};
-use super::{Gateway, Refusal, naming, route};
+use crate::pipeline::methods::kind::{Call, Noun, Tasks, offered};
+use crate::pipeline::methods::naming;
+use crate::pipeline::request::requester::Requester;
+use crate::pipeline::seal::{Purpose, Sealer};
+use crate::pipeline::{Gateway, Refusal, route};
 
 /// Longest id of a task that a handle is made for, in bytes.
 const MAX_ID: usize = 4096;
@@ -257,9 +258,9 @@ fn answerable(task: &Object<'_>, can: ClientCapabilities) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{TASKS_GET, TASKS_RESULT, TOOLS_CALL};
     use super::*;
     use crate::mcp::client::ClientCapability;
+    use crate::pipeline::methods::table::{TASKS_GET, TASKS_RESULT, TOOLS_CALL};
 
     fn principal(subject: &str, tenant: &str) -> Principal {
         Principal::named(subject, Some(tenant))

@@ -116,7 +116,7 @@ pub static TASKS_CANCEL: Call = Call {
     tasks: Tasks::Itself,
 };
 
-pub(super) static TOOLS_LIST: List = List {
+pub(in crate::pipeline) static TOOLS_LIST: List = List {
     method: "tools/list",
     entries: "tools",
     name: "name",
@@ -124,7 +124,7 @@ pub(super) static TOOLS_LIST: List = List {
     capability: Capability::Tools,
     call: &TOOLS_CALL,
 };
-pub(super) static PROMPTS_LIST: List = List {
+pub(in crate::pipeline) static PROMPTS_LIST: List = List {
     method: "prompts/list",
     entries: "prompts",
     name: "name",

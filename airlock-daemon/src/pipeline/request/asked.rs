@@ -10,11 +10,11 @@ use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 
-use super::kind::{Call, List, Noun, Subject};
-use super::refusal::Aim;
 use super::state::{Back, RESPONSES, STATE, may_ask};
-use super::table::{COMPLETE, SET_LEVEL, TOOLS_CALL};
-use super::wish::Wish;
+use crate::pipeline::methods::kind::{Call, List, Noun, Subject};
+use crate::pipeline::methods::table::{COMPLETE, SET_LEVEL, TOOLS_CALL};
+use crate::pipeline::methods::wish::Wish;
+use crate::pipeline::refusal::Aim;
 
 /// Members of `params` that change what a server does beyond its arguments, and that are not carried across
 /// yet.

@@ -119,7 +119,7 @@ fn random() -> u64 {
 }
 
 /// Seconds since the Unix epoch.
-pub(super) fn now() -> u64 {
+pub(in crate::pipeline) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -10,7 +10,7 @@ use crate::mcp::param_header::Sent;
 use crate::mcp::revision::{Era, Revision};
 use crate::upstream::pool::Caller;
 
-use super::Context;
+use crate::pipeline::Context;
 
 /// The sender of a message, and everything that a stage or a server may need to know of it.
 #[derive(Clone)]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::upstream::lists::listed::Walk;
 use crate::upstream::pool::Upstream;
 
-use super::asked::Asked;
-use super::kind::{List, Noun};
-use super::requester::Requester;
-use super::route::Endpoint;
-use super::seal::Purpose;
-use super::state::{Back, RequestState, ResumeToken, Scope};
-use super::{Gateway, Refusal, route, task};
+use super::task;
+use crate::pipeline::methods::kind::{List, Noun};
+use crate::pipeline::request::asked::Asked;
+use crate::pipeline::request::requester::Requester;
+use crate::pipeline::request::state::{Back, RequestState, ResumeToken, Scope};
+use crate::pipeline::route::Endpoint;
+use crate::pipeline::seal::Purpose;
+use crate::pipeline::{Gateway, Refusal, route};
 
 /// Where it leads.
 pub enum Leads {
