@@ -18,7 +18,7 @@ const MAX_MESSAGES: usize = 1_000;
 /// Most bytes of messages that wait for a reader.
 const MAX_BYTES: usize = 1024 * 1024;
 /// The messages and the bytes that are kept once they were read, for a client whose connection broke.
-pub(in crate::downstream) const KEPT: (usize, usize) = (64, 64 * 1024);
+pub(super) const KEPT: (usize, usize) = (64, 64 * 1024);
 /// The messages of one stream.
 pub struct EventStore {
     /// The stream's name, unguessable, so that no event id of one session means anything in another.
@@ -63,7 +63,7 @@ impl StoreState {
         self.last + 1 - self.messages.len() as u64
     }
 
-    pub(in crate::downstream) fn drop_first(&mut self) {
+    pub(super) fn drop_first(&mut self) {
         if let Some(message) = self.messages.pop_front() {
             self.bytes -= message.length();
         }

@@ -23,9 +23,6 @@ pub struct Shape {
 /// The list of tools.
 pub const TOOLS: Shape = Shape { method: "tools/list", entries: "tools", name: "name" };
 
-/// The list of prompts.
-pub const PROMPTS: Shape = Shape { method: "prompts/list", entries: "prompts", name: "name" };
-
 /// Why a page is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

@@ -18,7 +18,7 @@ pub(in crate::upstream) struct Outline {
 impl Outline {
     /// Reads a message that was written here, and repeats of its arguments what its tool wants to be
     /// repeated.
-    pub(in crate::upstream) fn mirroring(text: &str, mirrored: &Mirrored) -> Self {
+    pub(super) fn mirroring(text: &str, mirrored: &Mirrored) -> Self {
         let mut outline = Self::read(text);
         outline.params.clone_from(&mirrored.others);
         if let Some(annotations) = &mirrored.annotations

@@ -89,7 +89,7 @@ impl HttpShared {
     }
 
     /// The error for a server that does not let us in.
-    pub(in crate::upstream) fn wants_credential(&self) -> UpstreamError {
+    pub(super) fn wants_credential(&self) -> UpstreamError {
         let detail = if self.presents.is_some() {
             "it answers 401 to what `credential` gives: check that the secret or the token is meant for it"
         } else {
