@@ -114,7 +114,8 @@ pub(in crate::upstream) fn log(
                     // Before a line end it is a part of it; elsewhere the log escapes it.
                     Line::Whole(line) => String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)),
                     Line::Piece(_, false) => continue,
-                    Line::Piece(_, true) => cut.into(),
+                    // No line within the limit is that long.
+                    Line::Piece(_, true) | Line::Long(_) => cut.into(),
                 };
                 keep(&lines_kept, &line);
                 if let Some(left_out) = bucket.take(Instant::now()) {

@@ -28,7 +28,7 @@ use crate::upstream::message::asks::ServerQuestion;
 use crate::upstream::message::reply::{MAX_NOTIFICATION, Reply, Takes, cancelled, progress_of};
 use crate::upstream::transport::flood::Flood;
 use crate::upstream::transport::intake::Intake;
-use crate::upstream::transport::long;
+use crate::upstream::transport::long::{self, Owned};
 
 /// Longest error page that is read, in bytes.
 const ERROR_BODY: usize = 64 * 1024;
@@ -262,6 +262,10 @@ impl Exchange {
             let mut pacer = Pacer::default();
             for part in long::read(bytes).await {
                 match part {
+                    Ok(Owned::Answer { id, outcome }) if self.awaits(id) => {
+                        let outcome = outcome.map(long::text).map_err(long::text);
+                        self.answer(outcome, session).await;
+                    }
                     Ok(part) => self.one(part.borrowed(), session).await?,
                     Err(reason) => self.no_message(from, &reason)?,
                 }
@@ -328,19 +332,11 @@ impl Exchange {
     ) -> Result<(), UpstreamError> {
         let shared = &self.shared;
         match message {
-            Incoming::Answer { id, outcome } if id == self.id && !self.answered.get() => {
-                let reply = match outcome {
-                    Ok(result) => {
-                        if let Some(session) = session {
-                            shared.initialized(result.get(), session.clone());
-                        }
-                        Reply::Result(result.get().to_owned())
-                    }
-                    Err(error) => Reply::Error(error.get().to_owned()),
-                };
-                self.deliver(reply).await;
+            Incoming::Answer { id, outcome } if self.awaits(id) => {
+                let text = |value: &RawValue| value.get().to_owned();
+                self.answer(outcome.map(text).map_err(text), session).await;
             }
-            Incoming::TooDeep { id, outcome } if id == self.id && !self.answered.get() => {
+            Incoming::TooDeep { id, outcome } if self.awaits(id) => {
                 let reply = match outcome {
                     Ok(list) if self.takes == Takes::List => Reply::Result(list.get().to_owned()),
                     _ => Reply::too_deep(),
@@ -378,6 +374,24 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// True where the answer to a request with this number is waited for.
+    fn awaits(&self, id: u64) -> bool {
+        id == self.id && !self.answered.get()
+    }
+
+    async fn answer(&self, outcome: Result<String, String>, session: Option<&Option<HeaderValue>>) {
+        let reply = match outcome {
+            Ok(result) => {
+                if let Some(session) = session {
+                    self.shared.initialized(&result, session.clone());
+                }
+                Reply::Result(result)
+            }
+            Err(error) => Reply::Error(error),
+        };
+        self.deliver(reply).await;
     }
 
     /// Messages on the stream of a call are the call's, but for changes: those of a legacy server are for who

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use memchr::memchr2;
 
+use crate::runtime::apart::LONG;
+
 /// Longest event id that is remembered, in bytes; a longer one counts as none.
 const MAX_ID: usize = 4096;
 
@@ -84,11 +86,11 @@ impl Events {
             let Some((end, rest)) = rest.split_first() else { break };
             self.after_return = *end == b'\r';
             bytes = rest;
-            let line = std::mem::take(&mut self.line);
-            self.whole_line(&line, limit, &mut each)?;
+            let mut line = std::mem::take(&mut self.line);
+            self.whole_line(&mut line, limit, &mut each)?;
             // The buffer is kept for the next line.
+            line.clear();
             self.line = line;
-            self.line.clear();
         }
         Ok(())
     }
@@ -108,7 +110,14 @@ impl Events {
         Ok(messages)
     }
 
-    fn whole_line(&mut self, line: &[u8], limit: usize, each: &mut impl FnMut(Event)) -> Result<(), TooLong> {
+    /// Takes in a line, and may take its buffer.
+    fn whole_line(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        each: &mut impl FnMut(Event),
+    ) -> Result<(), TooLong> {
+        let line = buffer.as_slice();
         let line = if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.begun = true;
         if line.is_empty() {
@@ -128,7 +137,14 @@ impl Events {
                 if self.data.len() + value.len() > limit {
                     return Err(TooLong);
                 }
-                self.data.extend_from_slice(value);
+                if self.data.is_empty() && value.len() >= LONG {
+                    // The value moves to the beginning of its own buffer: a copy of its size would cost more.
+                    let before = buffer.len() - value.len();
+                    self.data = std::mem::take(buffer);
+                    self.data.drain(..before);
+                } else {
+                    self.data.extend_from_slice(value);
+                }
                 self.data.push(b'\n');
             }
             b"event" => self.kind = value.to_vec(),
@@ -188,6 +204,22 @@ mod tests {
         assert_eq!(state.last_id(), b"");
         assert_eq!(read(&[b"data\n\ndata\ndata\n\ndata:"]).0, [message(""), message("\n")]);
         assert_eq!(read(&[b"data:test\n\ndata: test\n\n"]).0, [message("test"), message("test")]);
+    }
+
+    #[test]
+    fn a_long_line_is_as_good_as_a_short_one() {
+        let long = "x".repeat(LONG);
+        let stream = format!(
+            "\u{feff}data:  {long}\n\nid: 3\ndata:{long}\r\ndata: y\n\ndata: z\n\ndata: y\ndata:{long}\n\n"
+        );
+        let mut events = Events::default();
+        let mut said = Vec::new();
+        for part in stream.as_bytes().chunks(1_000) {
+            events.feed(part, 3 * LONG, |event| said.push(event.data)).expect("within the limit");
+        }
+        let expected = [format!(" {long}"), format!("{long}\ny"), "z".to_owned(), format!("y\n{long}")];
+        assert!(said == expected.map(String::into_bytes));
+        assert_eq!((events.last_id(), events.held()), (&b"3"[..], 0));
     }
 
     #[test]

@@ -95,27 +95,30 @@ impl Reading {
             }
             while let Some(line) = lines.next(limit) {
                 let (counts, bytes) = match line {
-                    Line::Whole(line) if line.len() >= LONG => (self.long(line).await, line.len()),
+                    Line::Whole(line) if line.len() >= LONG => {
+                        (self.long(vec![line.to_vec()]).await, line.len())
+                    }
                     Line::Whole(line) => (self.message(line), line.len()),
+                    Line::Long(parts) => {
+                        let bytes = parts.iter().map(Vec::len).sum();
+                        (self.long(parts).await, bytes)
+                    }
                     Line::Piece(piece, is_last) => {
-                        let (passing, shown) =
+                        let (message, shown) =
                             passing.get_or_insert_with(|| (Passing::default(), beginning(piece)));
-                        passing.feed(piece);
-                        let bytes = passing.length();
+                        message.feed(piece);
+                        let bytes = message.length();
                         if bytes / ENDLESS > self.limit {
                             return format!("it sent a message of more than {bytes} bytes");
                         }
-                        let counts = if is_last {
-                            self.outsize(passing, shown, exhausted.take())
-                        } else {
-                            Counts::Not
-                        };
+                        let mut counts = Counts::Not;
+                        if is_last {
+                            counts = self.outsize(message, shown, exhausted.take());
+                            passing = None;
+                        }
                         (counts, bytes)
                     }
                 };
-                if matches!(line, Line::Piece(_, true)) {
-                    passing = None;
-                }
                 if counts != Counts::Not {
                     let bytes = if counts == Counts::ByLength { bytes } else { 0 };
                     match flood.one_more(Instant::now(), bytes) {
@@ -138,6 +141,7 @@ impl Reading {
             }
             // Less is held than before, which finds room.
             let _ = intake.hold(lines.held());
+            pacer.breathe().await;
         }
     }
 
@@ -174,10 +178,14 @@ impl Reading {
         }
     }
 
-    /// Takes in a long message; says how it counts. It is read by a thread that nobody else waits for.
-    async fn long(&self, line: &[u8]) -> Counts {
-        let line = line.to_vec();
-        let reading = apart(move || Owned::parse(&line).map_err(|reason| (beginning(&line), reason)));
+    /// Takes in a long message, of which these are the parts; says how it counts. It is read by a thread that
+    /// nobody else waits for.
+    async fn long(&self, parts: Vec<Vec<u8>>) -> Counts {
+        let reading = apart(move || {
+            let line = parts.concat();
+            drop(parts);
+            Owned::parse(&line).map_err(|reason| (beginning(&line), reason))
+        });
         match reading.await {
             Ok(Ok(Owned::Answer { id, outcome: Ok(result) })) => {
                 self.answered(id, Reply::Result(long::text(result)))
