@@ -69,7 +69,7 @@ impl BatchStream {
             },
             Some(Event::Cancelled) => None,
             Some(last) => {
-                let (status, text) = reply::finish(last, &id, running.who(), running.aim())?;
+                let (status, text) = reply::finish(last, &id, running.who(), running.aim()).await?;
                 return Ok(Reply::Json(status, text));
             }
         };

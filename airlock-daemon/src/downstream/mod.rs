@@ -1,6 +1,7 @@
 //! The side of the daemon that a client sees: one driver an era, chosen by what the client says it speaks.
 
 pub mod batch;
+mod envelope;
 pub mod event_reader;
 pub mod event_store;
 mod instructions;

@@ -17,6 +17,7 @@ use crate::limits::streams::Places;
 use crate::mcp::envelope::Id;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
 use crate::pipeline::methods::kind::List;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::requester::Requester;
@@ -25,6 +26,7 @@ use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::message::ask::Ask;
 
+use super::envelope::{self, Written};
 use super::event_reader::Reader;
 use super::event_store::EventStore;
 use super::questions::SessionQuestion;
@@ -109,25 +111,33 @@ pub async fn list(
 ) -> Result<Reply, Refusal> {
     let era = who.revision.era();
     let listed = list::list(gateway, kind, who, endpoint, params).await?;
-    let (status, text) = match listed {
+    let written = match listed {
         Ok(text) => {
-            let text = Shape::list(era, text).map_err(|detail| invalid(endpoint, detail))?;
-            (StatusCode::OK, jsonrpc::result(id, &text))
+            let write = move |id: &Id, text| {
+                Shape::list(era, text).map(|text| (StatusCode::OK, jsonrpc::result(id, &text)))
+            };
+            envelope::written(id, text, write).await
         }
-        Err(text) => {
-            let (status, text) = Shape { era, cacheable: false }.error(text);
-            (status, jsonrpc::error(id, &text))
-        }
+        Err(text) => error(id, era, text).await,
     };
-    Ok(Reply::Json(status, text))
+    let upstream = match endpoint {
+        Endpoint::One(name) => name,
+        Endpoint::Merged => "",
+    };
+    written.map(|(status, text)| Reply::Json(status, text)).map_err(|detail| invalid(upstream, detail))
 }
 
-fn invalid(endpoint: &Endpoint, detail: String) -> Refusal {
-    let upstream = match endpoint {
-        Endpoint::One(name) => name.clone(),
-        Endpoint::Merged => String::new(),
+fn invalid(upstream: &str, detail: String) -> Refusal {
+    upstream::failed(&UpstreamError::Protocol { upstream: upstream.to_owned(), detail })
+}
+
+/// A server's error object as a message.
+async fn error(id: &Id, era: Era, text: String) -> Written {
+    let write = move |id: &Id, text| {
+        let (status, text) = Shape { era, cacheable: false }.error(text);
+        Ok((status, jsonrpc::error(id, &text)))
     };
-    upstream::failed(&UpstreamError::Protocol { upstream, detail })
+    envelope::written(id, text, write).await
 }
 
 /// Waits for a call of a modern client: a result that comes first is a plain JSON answer; a notification that
@@ -167,6 +177,7 @@ pub async fn follow(mut call: Started, id: Id) -> Result<Reply, Refusal> {
             Event::Cancelled => return Ok(Reply::nothing()),
             last => {
                 return finish(last, &id, call.who(), call.aim())
+                    .await
                     .map(|(status, text)| Reply::Json(status, text));
             }
         }
@@ -200,7 +211,7 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
         first @ (None | Some(Event::Notification(..) | Event::Ask(_))) => {
             let Some(places) = places(running.gateway(), running.who()) else {
                 let last = quietly(&mut running, first).await;
-                return ended(last, &id, &running);
+                return ended(last, &id, &running).await;
             };
             let Some(store) = session.open_stream(&running.gateway().metrics) else {
                 // The session has ended meanwhile, and the call with it.
@@ -218,16 +229,16 @@ pub async fn follow_in(session: &Arc<Session>, mut running: Running, id: Id) -> 
             });
             Ok(reader.map_or_else(Reply::nothing, |reader| Reply::Read(reader, places)))
         }
-        Some(last) => ended(last, &id, &running),
+        Some(last) => ended(last, &id, &running).await,
     }
 }
 
 /// The answer to a legacy client's call that said nothing before its end.
-fn ended(last: Event, id: &Id, running: &Running) -> Result<Reply, Refusal> {
+async fn ended(last: Event, id: &Id, running: &Running) -> Result<Reply, Refusal> {
     if matches!(last, Event::Cancelled) {
         return Ok(Reply::nothing());
     }
-    finish(last, id, running.who(), running.aim()).map(|(status, text)| Reply::Json(status, text))
+    finish(last, id, running.who(), running.aim()).await.map(|(status, text)| Reply::Json(status, text))
 }
 
 /// Writes the messages and the questions of a call to a stream of its session; gives the message that ends
@@ -271,35 +282,37 @@ pub(super) async fn carry(
     if matches!(last, Event::Cancelled) {
         return None;
     }
-    Some(last_word(last, id, running.gateway(), running.who(), running.aim()))
+    Some(last_word(last, id, running.gateway(), running.who(), running.aim()).await)
 }
 
 /// The message that ends a stream.
-pub(super) fn last_word(last: Event, id: &Id, gateway: &Gateway, who: &Requester, aim: &Aim) -> String {
+pub(super) async fn last_word(last: Event, id: &Id, gateway: &Gateway, who: &Requester, aim: &Aim) -> String {
     let refused = |refusal: Refusal| {
         record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
         refusal.body(&who.context.correlation_id)
     };
-    finish(last, id, who, aim).map_or_else(refused, |(_, text)| text)
+    finish(last, id, who, aim).await.map_or_else(refused, |(_, text)| text)
 }
 
 /// The message that ends a call, with its HTTP status where nothing was said before.
-pub(super) fn finish(
+pub(super) async fn finish(
     event: Event,
     id: &Id,
     who: &Requester,
     aim: &Aim,
 ) -> Result<(StatusCode, String), Refusal> {
-    match event {
-        Event::Result(text) => Ok((StatusCode::OK, jsonrpc::result(id, &text))),
-        Event::Error(text) => {
-            let shape = Shape { era: who.revision.era(), cacheable: false };
-            let (status, text) = shape.error(text);
-            Ok((status, jsonrpc::error(id, &text)))
+    let written = match event {
+        Event::Result(text) => {
+            let write = |id: &Id, text: String| Ok((StatusCode::OK, jsonrpc::result(id, &text)));
+            envelope::written(id, text, write).await
         }
-        Event::Failed(failure) => Err(upstream::failed(&failure).id(Some(id)).about(aim)),
+        Event::Error(text) => error(id, who.revision.era(), text).await,
+        Event::Failed(failure) => return Err(upstream::failed(&failure).id(Some(id)).about(aim)),
         Event::Notification(..) | Event::Ask(_) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
-    }
+    };
+    written.map_err(|detail| {
+        invalid(aim.upstream.as_deref().unwrap_or_default(), detail).id(Some(id)).about(aim)
+    })
 }
 
 /// The message in place of the answer to a call of a session whose memory is used up.
@@ -351,7 +364,7 @@ async fn pump(mut call: Started, id: Id, client: mpsc::Sender<Kept>, first: Stri
             Event::Notification(method, params) => message = jsonrpc::notification(&method, &params),
             Event::Cancelled => return,
             last => {
-                let text = last_word(last, &id, call.gateway(), call.who(), call.aim());
+                let text = last_word(last, &id, call.gateway(), call.who(), call.aim()).await;
                 let instead = limit::given_up().id(Some(&id)).about(call.aim());
                 break Kept::or_instead(&account, text, instead.body(&call.who().context.correlation_id));
             }

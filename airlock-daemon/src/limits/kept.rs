@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::budget::{Account, Charge};
 use crate::limits::budget::level::{Exhausted, Holding, What};
+use crate::runtime::apart::dispose;
 
 /// Texts from this length on can be given up one by one, in bytes. Shorter ones are only counted: they come
 /// in numbers that are bounded elsewhere, and to look for the largest among them would cost more than it
@@ -159,6 +160,13 @@ impl Slot {
     }
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        dispose(std::mem::take(&mut state.text));
+    }
+}
+
 impl Holding for Slot {
     fn bytes(&self) -> usize {
         self.lock().charge.as_ref().map_or(0, Charge::bytes)
@@ -171,7 +179,9 @@ impl Holding for Slot {
         let charge = state.charge.take();
         drop(state);
         drop(charge);
-        text.len()
+        let bytes = text.len();
+        dispose(text);
+        bytes
     }
 }
 

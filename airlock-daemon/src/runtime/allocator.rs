@@ -7,8 +7,7 @@
 
 /// Pieces from this size on are mapped for themselves, in bytes. Such a piece costs two system calls and its
 /// page faults; pieces of most answers are shorter.
-#[cfg(target_env = "gnu")]
-const MAPPED: i32 = 256 * 1024;
+pub(super) const MAPPED: u32 = 256 * 1024;
 
 /// Sets the threshold; to be called before there is a second thread.
 #[allow(unsafe_code, reason = "the C library has no safe way to its own allocator")]
@@ -17,7 +16,7 @@ pub fn set_up() {
     // SAFETY: `mallopt` takes two integers and touches nothing but the allocator's own parameters, which it
     // guards itself.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED.cast_signed());
     }
 }
 

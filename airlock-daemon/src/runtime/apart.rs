@@ -4,7 +4,10 @@
 use std::cell::Cell;
 
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use super::allocator::MAPPED;
 
 /// The length from which on a text is worked on apart, in bytes. To look through a shorter one costs a worker
 /// less than a millisecond.
@@ -20,6 +23,29 @@ pub fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Jo
         stand_back();
         work()
     })
+}
+
+/// Does a piece of work on a text of so many bytes: here, or apart where it takes long.
+///
+/// # Errors
+/// [`JoinError`] where the work has panicked apart, or the runtime ends.
+pub async fn by_length<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    if bytes < LONG { Ok(work()) } else { apart(work).await }
+}
+
+/// Drops a text, a long one apart: its pages are given back to the system one by one.
+pub fn dispose(text: Box<str>) {
+    if text.len() >= MAPPED as usize
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn_blocking(|| {
+            stand_back();
+            drop(text);
+        });
+    }
 }
 
 /// Has this thread wait where workers want to run, from its first piece of work on. A system that does not
