@@ -5,7 +5,6 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -17,6 +16,7 @@ use crate::upstream::era::driver;
 use crate::upstream::era::facts::Facts;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::lists::listed::Walk;
+use crate::upstream::lists::listed::page::ListPage;
 use crate::upstream::lists::schemas::Page;
 use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
@@ -153,35 +153,30 @@ async fn filter(
     let wrong = |detail: String| {
         upstream::failed(&UpstreamError::Protocol { upstream: upstream.name.to_string(), detail })
     };
-    let result = walk.take(result).await.map_err(|fault| wrong(fault.to_string()))?;
-    let unread = |error: serde_json::Error| wrong(error.to_string());
-    let mut page = Object::parse(&result).map_err(unread)?;
-    let entries: Vec<&RawValue> =
-        serde_json::from_str(page.kept(kind.entries).map_or("[]", RawValue::get)).map_err(unread)?;
+    let ListPage { around, entries } = walk.take(result).await.map_err(|fault| wrong(fault.to_string()))?;
     let mut kept = Vec::with_capacity(entries.len());
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, false);
     let mut pacer = Pacer::default();
     for entry in entries {
         pacer.breathe().await;
-        match visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry) {
-            Some((_, task)) if kind.noun == Noun::Task => kept.push(Cow::Owned(task.write())),
-            Some(_) => kept.push(Cow::Borrowed(entry.get())),
-            None => {}
-        }
+        let written = match visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), &entry) {
+            Some((_, task)) if kind.noun == Noun::Task => Some(task.write().into_boxed_str()),
+            Some(_) => None,
+            None => continue,
+        };
+        kept.push(written.unwrap_or(entry));
     }
     let token = walk.token();
-    if let Some(token) = &token {
+    let cursor = token.as_ref().map(|token| {
         let scope = [&*upstream.name, kind.method];
-        let handle = gateway.sealer.seal(Purpose::Cursor, who.principal.identity(), &scope, token);
-        page.set("nextCursor", quote(&handle));
-    }
+        gateway.sealer.seal(Purpose::Cursor, who.principal.identity(), &scope, token)
+    });
     let is_whole = is_first && token.is_none();
     if kind.noun == Noun::Tool && is_modern(upstream, who) {
         upstream.learn(&who.caller(), tools, is_whole);
     }
     upstream.walked(kind.shape(), walk, is_whole);
-    page.set(kind.entries, format!("[{}]", kept.join(",")));
-    Ok(page.write())
+    ListPage { around, entries: kept }.write(kind.entries, cursor).await.map_err(wrong)
 }
 
 fn is_modern(upstream: &Upstream, who: &Requester) -> bool {
@@ -197,10 +192,10 @@ fn visible<'a>(
     upstream: &Upstream,
     ids: &Ids<'_>,
     (walk, tools): (&mut Walk, &mut Page),
-    entry: &'a RawValue,
+    entry: &'a str,
 ) -> Option<(Cow<'a, str>, Object<'a>)> {
     // The walk has left out what is no object with a name.
-    let mut object = Object::parse(entry.get()).ok()?;
+    let mut object = Object::parse(entry).ok()?;
     let name = object.kept_string(kind.name)?;
     // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
     if kind.noun == Noun::Tool
@@ -260,12 +255,15 @@ async fn merged(gateway: &Arc<Gateway>, kind: &'static List, who: &Requester) ->
             None => missing.push(quote(&upstream.name)),
         }
     }
-    let mut result = Object::default();
-    result.set(kind.entries, format!("[{}]", entries.join(",")));
+    let mut around = Object::default();
+    around.set(kind.entries, "[]");
     if !missing.is_empty() {
-        result.set("_meta", format!("{{\"{UNAVAILABLE}\":[{}]}}", missing.join(",")));
+        around.set("_meta", format!("{{\"{UNAVAILABLE}\":[{}]}}", missing.join(",")));
     }
-    Ok(result.write())
+    let page = ListPage { around: around.write(), entries };
+    page.write(kind.entries, None)
+        .await
+        .map_err(|detail| upstream::failed(&UpstreamError::Protocol { upstream: String::new(), detail }))
 }
 
 /// One upstream's entries under their merged names; `None` when it cannot say.
@@ -275,7 +273,7 @@ async fn part(
     who: &Requester,
     upstream: &Arc<Upstream>,
     lost: &OnceCell<UpstreamError>,
-) -> Option<Vec<String>> {
+) -> Option<Vec<Box<str>>> {
     let wish = Wish { method: kind.method, subject: None, arguments: None, revision: who.revision };
     let may = permission(gateway, &who.context, &who.principal, upstream, wish);
     let Some(obliged) = may.filter(|_| !lacks(upstream.facts_for(who.revision.era()).as_deref(), kind, who))
@@ -307,17 +305,15 @@ async fn part(
                 return None;
             }
         };
-        let result = match walk.take(result).await {
-            Ok(result) => result,
+        let page = match walk.take(result).await {
+            Ok(page) => page,
             Err(fault) => {
                 tracing::warn!(upstream = %upstream.name, "its part of {} is left out: {fault}", kind.method);
                 return None;
             }
         };
-        let page = Object::parse(&result).ok()?;
-        let listed: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries)?).ok()?;
         let mut pacer = Pacer::default();
-        for entry in listed {
+        for entry in &page.entries {
             pacer.breathe().await;
             shown.entry(kind, entry);
             let seen = visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry);
@@ -327,7 +323,7 @@ async fn part(
                 let merged = naming::merged(kind.noun, &upstream.name, &shown.name(&name));
                 object.set(kind.name, quote(&merged));
             }
-            entries.push((name.into_owned(), object.write()));
+            entries.push((name.into_owned(), object.write().into_boxed_str()));
         }
         if !walk.goes_on() {
             let is_whole = !walk.was_cut();

@@ -7,8 +7,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::audit::Event;
 use crate::mcp::object::Object;
 use crate::redaction::Found;
@@ -92,9 +90,9 @@ impl<'u> Shown<'u> {
     }
 
     /// Takes in an entry, whoever may see it.
-    pub fn entry(&mut self, list: &List, entry: &RawValue) {
+    pub fn entry(&mut self, list: &List, entry: &str) {
         if let Some((_, _, page)) = &mut self.table
-            && let Ok(object) = Object::parse(entry.get())
+            && let Ok(object) = Object::parse(entry)
             && let Some(own) = object.string(list.name)
         {
             // A name without a schema is never against the specification.

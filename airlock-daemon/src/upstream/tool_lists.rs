@@ -12,7 +12,6 @@ use crate::config::schema::Isolation;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
-use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,13 +72,11 @@ impl Upstream {
                 let text = driver::params(facts.era, params, caller.capabilities, id).0;
                 jsonrpc::request(id, shape.method, &text)
             });
-            let result = walk.take(answer.await.ok()?.ok()?).await.ok()?;
-            let listed = Object::parse(&result).ok()?;
-            let tools: Vec<&RawValue> = serde_json::from_str(listed.get(shape.entries)?).ok()?;
+            let listed = walk.take(answer.await.ok()?.ok()?).await.ok()?;
             let mut pacer = Pacer::default();
-            for tool in tools {
+            for tool in &listed.entries {
                 pacer.breathe().await;
-                let tool = Object::parse(tool.get()).ok()?;
+                let tool = Object::parse(tool).ok()?;
                 let name = tool.string(shape.name)?;
                 let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
                 if let Err(reason) = page.add(&name, schema) {

@@ -3,7 +3,7 @@
 //!
 //! An entry that breaks a rule is left out alone. The text around the entries has to be clear as a whole.
 
-mod page;
+pub mod page;
 pub mod shape;
 
 use std::collections::HashSet;
@@ -11,12 +11,13 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
 use crate::mcp::object::{Object, quote};
-use crate::runtime::apart::{LONG, apart};
-use page::{Next, Reading};
+use crate::runtime::apart::by_length;
+use page::{ListPage, Next, Read, Reading};
 use shape::{Fault, LeftOut, MAX_BYTES, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
 /// Most pages of one walk, and most of its cursors that are known again.
 pub const MAX_PAGES: usize = 100;
+
 /// One walk through the pages of a list.
 #[derive(Debug)]
 pub struct Walk {
@@ -81,12 +82,12 @@ impl Walk {
         }
     }
 
-    /// Checks a page; gives it back with its good entries, each once in the whole walk, and without a
-    /// `nextCursor` that leads nowhere. Whoever shares the worker is not held up by a long one.
+    /// Checks a page; gives it back taken apart, with its good entries, each once in the whole walk, and
+    /// without a `nextCursor` that leads nowhere. Whoever shares the worker is not held up by a long one.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn take(&mut self, page: String) -> Result<String, Fault> {
+    pub async fn take(&mut self, page: String) -> Result<ListPage, Fault> {
         self.pages += 1;
         self.bytes += page.len();
         if page.len() > MAX_BYTES {
@@ -97,33 +98,25 @@ impl Walk {
         }
         let mut reading =
             Reading { shape: self.shape, names: std::mem::take(&mut self.names), bad: Vec::new() };
-        let read = if page.len() < LONG {
-            let read = reading.read(page);
+        let bytes = page.len();
+        let read = move || {
+            let read = reading.read(&page);
             (read, reading)
-        } else {
-            let reading = apart(move || {
-                let read = reading.read(page);
-                (read, reading)
-            });
-            let broken = |_| Fault::Malformed(self.shape.entries, "it cannot be read".to_owned());
-            reading.await.map_err(broken)?
         };
-        let (page, Reading { names, bad, .. }) = read;
-        let page = page?;
+        let broken = |_| Fault::Malformed(self.shape.entries, "it cannot be read".to_owned());
+        let (read, Reading { names, bad, .. }) = by_length(bytes, read).await.map_err(broken)?;
+        let Read { mut page, count, next } = read?;
         self.names = names;
         self.left_out.extend(bad);
-        self.entries += page.count;
+        self.entries += count;
         if self.entries > MAX_ENTRIES {
             return Err(Fault::TooLong);
         }
         self.next = None;
-        if self.go_on(page.next) {
-            return Ok(page.text);
+        if !self.go_on(next) {
+            page = page.without_cursor(self.shape.entries).await?;
         }
-        let mut last = Object::parse(&page.text)
-            .map_err(|error| Fault::Malformed(self.shape.entries, error.to_string()))?;
-        last.remove("nextCursor");
-        Ok(last.write())
+        Ok(page)
     }
 
     /// Takes up the next cursor; false where there is one that is not to be followed.
@@ -212,7 +205,8 @@ mod tests {
     async fn a_list_is_bounded_in_bytes_and_entries() {
         for count in [0, 10, MAX_ENTRIES] {
             let page = list(count);
-            assert_eq!(walk().take(page.clone()).await, Ok(page));
+            let taken = walk().take(page.clone()).await.expect("a list");
+            assert_eq!(taken.write("tools", None).await, Ok(page));
         }
         assert_eq!(walk().take(list(MAX_ENTRIES + 1)).await, Err(Fault::TooLong));
         let long = format!(r#"{{"tools":["{}"]}}"#, "x".repeat(MAX_BYTES));
@@ -244,7 +238,7 @@ mod tests {
             let page = format!(r#"{{"tools":[{{"name":"{number}"}}],"nextCursor":{next}}}"#);
             let page = walk.take(page).await.expect("a good page");
             let goes_on = walk.goes_on();
-            assert_eq!(goes_on, page.contains("nextCursor\":\""), "{page}");
+            assert_eq!(goes_on, page.around.contains("nextCursor\":\""), "{page:?}");
             // As at an endpoint of one server, where a client brings the cursor back.
             if let Some(token) = walk.token() {
                 let resumed = Walk::resume(TOOLS, LIMIT, &token).expect("a token");

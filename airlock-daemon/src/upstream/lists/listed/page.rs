@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use crate::mcp::object::Object;
+use crate::mcp::object::{Object, quote};
 use crate::mcp::strict;
+use crate::runtime::apart::by_length;
 
 use super::shape::{Fault, LeftOut, MAX_CURSOR, MAX_ENTRIES, Shape, shorten};
 
@@ -19,9 +20,53 @@ pub(super) enum Next {
     Wrong,
 }
 
-/// A page with its good entries.
+/// A page, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListPage {
+    /// The page without entries, as JSON text.
+    pub around: String,
+    /// Its good entries, as JSON text.
+    pub entries: Vec<Box<str>>,
+}
+
+impl ListPage {
+    /// The page as the last one of its list. `member` is that of the entries.
+    pub(super) async fn without_cursor(self, member: &'static str) -> Result<Self, Fault> {
+        let bytes = self.around.len();
+        let last = move || {
+            let mut around = Object::parse(&self.around)?;
+            around.remove("nextCursor");
+            Ok(Self { around: around.write(), entries: self.entries })
+        };
+        let malformed = |reason: String| Fault::Malformed(member, reason);
+        match by_length(bytes, last).await {
+            Ok(read) => read.map_err(|error: serde_json::Error| malformed(error.to_string())),
+            Err(_) => Err(malformed("it cannot be read".to_owned())),
+        }
+    }
+
+    /// Puts the page together, with its entries as this member. Whoever shares the worker is not held up
+    /// by a long one.
+    ///
+    /// # Errors
+    /// The fault, in words for the operator.
+    pub async fn write(self, member: &'static str, cursor: Option<String>) -> Result<String, String> {
+        let bytes = self.around.len() + self.entries.iter().map(|entry| entry.len()).sum::<usize>();
+        let write = move || {
+            let mut page = Object::parse(&self.around).map_err(|error| error.to_string())?;
+            if let Some(cursor) = cursor {
+                page.set("nextCursor", quote(&cursor));
+            }
+            page.set(member, format!("[{}]", self.entries.join(",")));
+            Ok(page.write())
+        };
+        by_length(bytes, write).await.unwrap_or_else(|_| Err("it cannot be written".to_owned()))
+    }
+}
+
+/// A page as it was read.
 pub(super) struct Read {
-    pub(super) text: String,
+    pub(super) page: ListPage,
     /// Its entries, the others too.
     pub(super) count: usize,
     pub(super) next: Next,
@@ -37,16 +82,16 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Reads a page.
-    pub(super) fn read(&mut self, page: String) -> Result<Read, Fault> {
+    pub(super) fn read(&mut self, page: &str) -> Result<Read, Fault> {
         let malformed =
             |error: serde_json::Error| Fault::Malformed(self.shape.entries, shorten(&error.to_string()));
-        let list = strict::check_around(&page, self.shape.entries).map_err(malformed)?;
+        let list = strict::check_around(page, self.shape.entries).map_err(malformed)?;
         let list: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(malformed)?;
         let count = list.len();
         if count > MAX_ENTRIES {
             return Err(Fault::TooLong);
         }
-        let mut object = Object::parse(&page).map_err(malformed)?;
+        let mut object = Object::parse(page).map_err(malformed)?;
         let next = match object.get("nextCursor") {
             None | Some("null") => Next::End,
             Some(_) => object
@@ -54,20 +99,15 @@ impl Reading {
                 .filter(|cursor| cursor.len() <= MAX_CURSOR)
                 .map_or(Next::Wrong, |cursor| Next::At(cursor.into_owned())),
         };
-        let mut good = Vec::with_capacity(count);
+        let mut entries = Vec::with_capacity(count);
         for (place, entry) in list.into_iter().map(RawValue::get).enumerate() {
             match self.judge(place, entry) {
-                Ok(()) => good.push(entry),
+                Ok(()) => entries.push(entry.into()),
                 Err(left_out) => self.bad.push(left_out),
             }
         }
-        if good.len() < count {
-            object.set(self.shape.entries, format!("[{}]", good.join(",")));
-            let text = object.write();
-            return Ok(Read { text, count, next });
-        }
-        drop((good, object));
-        Ok(Read { text: page, count, next })
+        object.set(self.shape.entries, "[]");
+        Ok(Read { page: ListPage { around: object.write(), entries }, count, next })
     }
 
     /// An entry has to be an object that can be read in one way only and has a name that no other has.
@@ -113,6 +153,7 @@ mod tests {
             let mut walk = Walk::new(TOOLS, 1 << 20);
             let page = format!(r#"{{"x":1,"tools":[{{"name":"a"}},{entry},{{"name":"b"}}],"y":2}}"#);
             let good = walk.take(page).await.expect("the others are good");
+            let good = good.write("tools", None).await.expect("a page");
             assert_eq!(good, r#"{"x":1,"tools":[{"name":"a"},{"name":"b"}],"y":2}"#);
             let (left_out, names) = walk.outcome();
             let [one] = left_out.as_slice() else { panic!("{entry}: {left_out:?}") };
