@@ -1,9 +1,11 @@
 //! The rows of `cargo xtask bench --neighbours`: an honest client of one server, beside other servers that
 //! flood the same worker.
 //!
-//! The floods and the honest call share the processors, which alone makes a call slower: rows with servers
-//! that only compute, without a word to the daemon, show by how much. The clients that ask for the floods,
-//! which would be on other machines, take what the rest leaves of the processors. It fails on no time.
+//! A flood costs the honest call twice: it works in the daemon, and it takes processors. The first rows show
+//! the daemon's part: servers that flood, and their clients, are held to the last processor, as where there
+//! are enough. In the other rows they run anywhere, and servers that only compute, without a word to the
+//! daemon, show by how much that alone makes a call slower. The clients that ask for the floods, which would
+//! be on other machines, take what the rest leaves of the processors. It fails on no time.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use airlock_tests::mcp::Session;
 use airlock_tests::tools::built;
 use airlock_tests::{Airlock, Setup};
 use rustix::process::setpriority_process;
-use rustix::thread::gettid;
+use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 /// Bytes of the honest call's answer.
@@ -76,46 +78,44 @@ struct Seen {
     p99: f64,
 }
 
-/// The neighbours of the honest client.
-#[derive(Clone, Copy)]
-enum Beside {
-    Nobody,
-    Computing(usize),
-    One(&'static Flood),
-    All,
+/// One row of the table: the neighbours of the honest client.
+struct Row {
+    name: &'static str,
+    floods: Vec<&'static Flood>,
+    /// True where the servers that flood, and their clients, are held to the last processor.
+    are_held: bool,
 }
 
-impl Beside {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Nobody => "nobody",
-            Self::Computing(1) => "one that computes",
-            Self::Computing(_) => "four that compute",
-            Self::One(flood) => flood.name,
-            Self::All => "all four floods",
-        }
+impl Row {
+    fn of(name: &'static str, floods: Vec<&'static Flood>, are_held: bool) -> Self {
+        Self { name, floods, are_held }
     }
 
-    fn floods(self) -> Vec<&'static Flood> {
-        match self {
-            Self::Nobody => Vec::new(),
-            Self::Computing(count) => vec![&COMPUTING; count],
-            Self::One(flood) => vec![flood],
-            Self::All => FLOODS.iter().collect(),
-        }
+    /// All rows; the first is the one that the others are compared to.
+    fn all() -> Vec<Self> {
+        let all = || FLOODS.iter().collect();
+        let mut rows = vec![Self::of("nobody", Vec::new(), true)];
+        rows.extend(FLOODS.iter().map(|flood| Self::of(flood.name, vec![flood], true)));
+        rows.push(Self::of("all four floods", all(), true));
+        rows.push(Self::of("one that computes, anywhere", vec![&COMPUTING], false));
+        rows.push(Self::of("four that compute, anywhere", vec![&COMPUTING; FLOODS.len()], false));
+        rows.push(Self::of("all four floods, anywhere", all(), false));
+        rows
     }
 }
 
 fn main() -> ExitCode {
-    let (rounds, requests) = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let only = args.iter().position(|arg| arg == "--only").map(|at| args.drain(at..).skip(1).collect());
+    let (rounds, requests) = match args.as_slice() {
         [] => (5, 4_000),
         [flag] if flag == "--quick" => (1, 1_000),
         _ => {
-            eprintln!("usage: neighbour-rows [--quick]");
+            eprintln!("usage: neighbour-rows [--quick] [--only ROW...]");
             return ExitCode::from(2);
         }
     };
-    match measure(rounds, requests) {
+    match measure(rounds, requests, only) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("neighbours: {error}");
@@ -124,38 +124,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(rounds: usize, requests: usize) -> Result<(), String> {
+/// Measures the rows of these names beside the first, or all.
+fn measure(rounds: usize, requests: usize, only: Option<Vec<String>>) -> Result<(), String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
         "{cores} cores; the daemon has one worker (token, policy and audit on), the honest server is a shared one over stdio.\n\
          {requests} calls one after another, median of {rounds} round(s), rows in turn; microseconds. Ratios: to\n\
-         the client beside nobody. asked: what the other servers were asked for meanwhile."
+         the client beside nobody. Floods are held to the last processor, but for rows with `anywhere`.\n\
+         asked: what the other servers were asked for meanwhile."
     );
-    let beside: Vec<Beside> = [Beside::Nobody, Beside::Computing(1), Beside::Computing(FLOODS.len())]
-        .into_iter()
-        .chain(FLOODS.iter().map(Beside::One))
-        .chain([Beside::All])
-        .collect();
-    let mut rows: Vec<Vec<(Seen, usize)>> = beside.iter().map(|_| Vec::new()).collect();
+    let mut rows = Row::all();
+    if let Some(only) = only {
+        let base = rows.remove(0);
+        rows.retain(|row| only.iter().any(|name| name == row.name));
+        rows.insert(0, base);
+    }
+    let mut figures: Vec<Vec<(Seen, usize)>> = rows.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
-        for (beside, rows) in beside.iter().zip(&mut rows) {
-            rows.push(round(*beside, requests)?);
+        for (row, figures) in rows.iter().zip(&mut figures) {
+            figures.push(round(row, requests)?);
         }
     }
     println!(
-        "\n{:<20}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}",
+        "\n{:<30}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}",
         "beside", "calls/s", "p50", "p99", "asked", "p50", "p99"
     );
-    let base = median(&rows[0], |(seen, _)| seen.p50).max(1.0);
-    let base_p99 = median(&rows[0], |(seen, _)| seen.p99).max(1.0);
-    for (beside, rows) in beside.iter().zip(&rows) {
-        let (p50, p99) = (median(rows, |(seen, _)| seen.p50), median(rows, |(seen, _)| seen.p99));
-        let asked: usize = rows.iter().map(|(_, asked)| asked).sum();
+    let Some(base) = figures.first() else { return Ok(()) };
+    let (base, base_p99) =
+        (median(base, |(seen, _)| seen.p50).max(1.0), median(base, |(seen, _)| seen.p99).max(1.0));
+    for (row, rounds) in rows.iter().zip(&figures) {
+        let (p50, p99) = (median(rounds, |(seen, _)| seen.p50), median(rounds, |(seen, _)| seen.p99));
+        let asked: usize = rounds.iter().map(|(_, asked)| asked).sum();
         println!(
-            "{:<20}{:>10.0}{p50:>10.0}{p99:>10.0}{:>10}{:>8.2}x{:>8.2}x",
-            beside.name(),
-            median(rows, |(seen, _)| seen.rate),
-            asked / rows.len(),
+            "{:<30}{:>10.0}{p50:>10.0}{p99:>10.0}{:>10}{:>8.2}x{:>8.2}x",
+            row.name,
+            median(rounds, |(seen, _)| seen.rate),
+            asked / rounds.len(),
             p50 / base,
             p99 / base_p99
         );
@@ -170,14 +174,19 @@ fn median(rows: &[(Seen, usize)], figure: fn(&(Seen, usize)) -> f64) -> f64 {
 }
 
 /// A daemon of its own for each round, so that no flood of another row is remembered.
-fn round(beside: Beside, requests: usize) -> Result<(Seen, usize), String> {
+fn round(row: &Row, requests: usize) -> Result<(Seen, usize), String> {
     let echo = built("echo-server").display().to_string();
     let loud = built("loud-server").display().to_string();
+    let last = last_processor()?;
+    let processor = last.to_string();
+    let mut flooding = if row.are_held { vec!["/usr/bin/taskset", "-c", &processor] } else { Vec::new() };
+    flooding.push(&loud);
+    let endless = [flooding.as_slice(), &["--tools", "150000"]].concat();
     let setup = Setup {
         upstreams: stdio_upstream("echo", &[&echo, "--stdio"])
             + "    isolation: shared\n"
-            + &stdio_upstream("loud", &[&loud])
-            + &stdio_upstream("long", &[&loud, "--tools", "150000"]),
+            + &stdio_upstream("loud", &flooding)
+            + &stdio_upstream("long", &endless),
         server: "  workers: 1\n".to_owned(),
         log: "warn".to_owned(),
         ..Setup::default()
@@ -189,12 +198,13 @@ fn round(beside: Beside, requests: usize) -> Result<(Seen, usize), String> {
     let (ended, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let begun = AtomicUsize::new(0);
     let seen = std::thread::scope(|scope| {
-        let floods: Vec<ScopedJoinHandle<'_, ()>> = beside
-            .floods()
-            .into_iter()
+        let floods: Vec<ScopedJoinHandle<'_, ()>> = row
+            .floods
+            .iter()
             .map(|flood| {
                 let (airlock, ended, asked, begun) = (&airlock, &ended, &asked, &begun);
-                scope.spawn(move || ask(flood, airlock, ended, asked, begun))
+                let held = row.are_held.then_some(last);
+                scope.spawn(move || ask(flood, held, airlock, ended, asked, begun))
             })
             .collect();
         // Each has asked once, or cannot at all.
@@ -208,9 +218,29 @@ fn round(beside: Beside, requests: usize) -> Result<(Seen, usize), String> {
     Ok((seen, asked.into_inner()))
 }
 
-/// Has one server flood again and again; a session that ended with it is opened anew.
-fn ask(flood: &Flood, airlock: &Airlock, ended: &AtomicBool, asked: &AtomicUsize, begun: &AtomicUsize) {
+/// The last processor that this process may run on.
+fn last_processor() -> Result<usize, String> {
+    let allowed = sched_getaffinity(None).map_err(|error| format!("sched_getaffinity: {error}"))?;
+    let last = (0..CpuSet::MAX_CPU).rfind(|processor| allowed.is_set(*processor));
+    last.ok_or_else(|| "there is no processor to run on".to_owned())
+}
+
+/// Has one server flood again and again, from the processor to which its client is held; a session that ended
+/// with it is opened anew.
+fn ask(
+    flood: &Flood,
+    held: Option<usize>,
+    airlock: &Airlock,
+    ended: &AtomicBool,
+    asked: &AtomicUsize,
+    begun: &AtomicUsize,
+) {
     let _ = setpriority_process(Some(gettid()), LAST);
+    if let Some(processor) = held {
+        let mut only = CpuSet::new();
+        only.set(processor);
+        let _ = sched_setaffinity(None, &only);
+    }
     let Ok(token) = airlock.mint(flood.upstream) else { return };
     let path = format!("/mcp/{}", flood.upstream);
     let mut first = true;
