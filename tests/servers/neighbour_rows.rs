@@ -43,6 +43,14 @@ const COMPUTING: Flood = Flood {
     params: || call("compute", "millis", 20),
 };
 
+/// A client that sends much at once; its server does next to nothing.
+const LARGE_ARGUMENTS: Flood = Flood {
+    name: "large arguments",
+    upstream: "loud",
+    method: "tools/call",
+    params: || json!({"name": "compute", "arguments": {"millis": 1, "text": "x".repeat(3 << 20)}}),
+};
+
 /// The four kinds.
 const FLOODS: [Flood; 4] = [
     Flood {
@@ -97,6 +105,7 @@ impl Row {
         let mut rows = vec![Self::of("nobody", Vec::new(), true)];
         rows.extend(FLOODS.iter().map(|flood| Self::of(flood.name, vec![flood], true)));
         rows.push(Self::of("all four floods", all(), true));
+        rows.push(Self::of(LARGE_ARGUMENTS.name, vec![&LARGE_ARGUMENTS], true));
         rows.push(Self::of("one that computes, anywhere", vec![&COMPUTING], false));
         rows.push(Self::of("four that compute, anywhere", vec![&COMPUTING; FLOODS.len()], false));
         rows.push(Self::of("all four floods, anywhere", all(), false));
