@@ -43,12 +43,12 @@ const COMPUTING: Flood = Flood {
     params: || call("compute", "millis", 20),
 };
 
-/// A client that sends much at once; its server does next to nothing.
+/// A client that sends as much at once as it may by default; its server does next to nothing.
 const LARGE_ARGUMENTS: Flood = Flood {
     name: "large arguments",
     upstream: "loud",
     method: "tools/call",
-    params: || json!({"name": "compute", "arguments": {"millis": 1, "text": "x".repeat(3 << 20)}}),
+    params: || json!({"name": "compute", "arguments": {"millis": 1, "text": "x".repeat(250 << 10)}}),
 };
 
 /// The four kinds.
