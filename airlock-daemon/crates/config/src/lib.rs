@@ -1,7 +1,6 @@
 //! Configuration: the schema, its loader, its validation.
 
 pub mod age;
-mod de;
 mod diagnostics;
 mod exposed;
 mod load;
@@ -9,21 +8,19 @@ pub mod network;
 mod on_disk;
 mod own_files;
 pub mod packs;
-mod parse;
 pub mod pattern;
 mod read;
 pub mod schema;
 pub mod tls_files;
 pub mod translators;
-mod tree;
 pub mod unit_names;
 pub mod units;
 mod validate;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-pub use de::nearest;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use exposed::{Exposed, exposed, exposed_with_way};
 pub use load::{MAX_DIAGNOSTICS, advise, from_text, load};
@@ -31,3 +28,4 @@ pub use on_disk::{OnDisk, load_from_disk};
 pub use own_files::own_files;
 pub use read::MAX_BYTES;
 pub use validate::{Host, NO_DEVELOPMENT_ISSUER};
+pub use yaml::de::nearest;

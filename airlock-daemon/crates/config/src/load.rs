@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde::Deserialize as _;
 
-use super::de::{Cause, Fault, Reader, nearest, one_of};
 use super::diagnostics::{Diagnostic, Diagnostics, Issue};
 use super::read::{MAX_BYTES, read, text, too_large};
 use super::schema::Config;
-use super::tree::{Blank, Entry, Kind, Node, NodeId, brief};
+use super::validate;
 use super::validate::Host;
-use super::{parse, tree, validate};
+use super::yaml::de::{Cause, Fault, Reader, nearest, one_of};
+use super::yaml::tree::{Blank, Entry, Kind, Node, NodeId, brief};
+use super::yaml::{parse, tree};
 use crate::validate::checks::Files;
 
 /// Most mistakes that are told at once.

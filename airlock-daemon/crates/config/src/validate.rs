@@ -19,7 +19,7 @@ pub use self::host::Host;
 use super::diagnostics::Issue;
 use super::network::Network;
 use super::schema::{Config, KernelMode, Rung, Seal};
-use super::tree::Node;
+use super::yaml::tree::Node;
 
 use self::checks::{Checks, Files, at};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::checks::{Checks, at};
 use crate::schema::{Config, PinNetwork, Upstream, UpstreamKind};
-use crate::tree::{Step, brief};
+use crate::yaml::tree::{Step, brief};
 
 /// Programs that fetch what they run.
 const FETCHERS: [(&str, &str); 6] = [

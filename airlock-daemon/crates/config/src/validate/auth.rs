@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_release_refuses_a_development_issuer() {
         let config = from_text("airlock.yaml", TEXT).expect("this build has one");
-        let parsed = crate::parse::parse(TEXT);
+        let parsed = crate::yaml::parse::parse(TEXT);
         let mut checks = Checks { root: parsed.root.as_ref().expect("YAML"), issues: Vec::new() };
         check(&config, &mut checks, false);
         let told = crate::Diagnostics::new("airlock.yaml", TEXT, &parsed.hidden, checks.issues);

@@ -1,13 +1,13 @@
 //! The issues that checks find, and where.
 
 use super::super::diagnostics::{Issue, Place};
-use super::super::tree::{Located, Node, Step};
 use super::super::units::Period;
+use crate::yaml::tree::{Located, Node, Step};
 use std::time::Duration;
 
 /// The way from the root to a value: `at!["upstreams", 2, "type"]`.
 macro_rules! at {
-    ($($step:expr),* $(,)?) => { &[$($crate::tree::Step::from($step)),*] };
+    ($($step:expr),* $(,)?) => { &[$($crate::yaml::tree::Step::from($step)),*] };
 }
 pub(super) use at;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::checks::{Checks, at};
 use super::net;
 use crate::schema::{Credential, Framing, Isolation, TokenClient, Upstream, UpstreamKind};
-use crate::tree::Step;
+use crate::yaml::tree::Step;
 
 /// Headers that are HTTP's or Airlock's own.
 const TAKEN: [&str; 12] = [
@@ -92,7 +92,7 @@ fn kinds(index: usize, credential: &Credential, checks: &mut Checks<'_>) {
         if !valid || TAKEN.contains(&lower.as_str()) || lower.starts_with("mcp-") {
             checks.value(
                 at!["upstreams", index, "credential", "header", "name"],
-                format!("`{}` cannot be the header of a credential", crate::tree::brief(&header.name)),
+                format!("`{}` cannot be the header of a credential", crate::yaml::tree::brief(&header.name)),
                 "the name of a header that neither HTTP nor MCP uses",
                 "write a name such as `X-Api-Key`",
             );

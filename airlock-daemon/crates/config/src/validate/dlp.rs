@@ -10,7 +10,7 @@ use crate::nearest;
 use crate::packs::{self, Known, OWN};
 use crate::pattern::Pattern;
 use crate::schema::{Config, DlpDetector, DlpMode, DlpRule};
-use crate::tree::{Step, brief};
+use crate::yaml::tree::{Step, brief};
 
 /// Longest name of a detector, in bytes.
 const MAX_NAME: usize = 48;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::exposed::exposed_with_way;
 use super::super::schema::Config;
-use super::super::tree::Step;
 use super::checks::{Checks, at};
+use crate::yaml::tree::Step;
 
 /// The policy's directory and the files of secrets. Those of TLS are judged where they are read, again at
 /// each reload, and so are the files in the policy's directory.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::checks::{Checks, at};
 use crate::schema::{Config, Upstream, UpstreamKind};
-use crate::tree::{Located, Step, brief};
+use crate::yaml::tree::{Located, Step, brief};
 
 /// The facts of the host that the configuration is held against, besides its files and its ports.
 pub struct Host<'a> {

@@ -3,7 +3,7 @@
 use super::checks::{Checks, at};
 use crate::pattern::Pattern;
 use crate::schema::{Config, KernelDrop, PerAddress};
-use crate::tree::Step;
+use crate::yaml::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let limits = &config.rate_limiting;

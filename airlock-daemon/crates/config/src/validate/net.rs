@@ -35,7 +35,7 @@ pub(super) fn check_url(text: &str) -> Result<Uri, &'static str> {
 
 /// A URL as a message may show it: not at all when it could hold a password.
 pub(super) fn shown(url: &str) -> String {
-    if url.contains('@') { "this".to_owned() } else { format!("`{}`", crate::tree::brief(url)) }
+    if url.contains('@') { "this".to_owned() } else { format!("`{}`", crate::yaml::tree::brief(url)) }
 }
 
 /// Like [`check_url`], and nothing may follow the authority, not even a slash.

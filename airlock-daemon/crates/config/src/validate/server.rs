@@ -8,8 +8,8 @@ use crate::network::Network;
 use crate::schema::{ClientAuth, Config, ProxyProtocol};
 use crate::tls_files;
 use crate::translators::LENGTHS;
-use crate::tree::Step;
 use crate::units::ByteSize;
+use crate::yaml::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
     let server = &config.server;

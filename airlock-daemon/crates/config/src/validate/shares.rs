@@ -2,7 +2,7 @@
 
 use super::checks::{Checks, at};
 use crate::schema::Config;
-use crate::tree::Step;
+use crate::yaml::tree::Step;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let memory = &config.limits.memory;

@@ -84,7 +84,7 @@ fn name(index: usize, name: &str, checks: &mut Checks<'_>) {
     };
     checks.value(
         at!["upstreams", index, "name"],
-        format!("the name `{}` {reason}", crate::tree::brief(name)),
+        format!("the name `{}` {reason}", crate::yaml::tree::brief(name)),
         "1 to 32 of `a` to `z`, `0` to `9` and `-`, not beginning or ending with `-`",
         "write a short name, such as `docs`",
     );

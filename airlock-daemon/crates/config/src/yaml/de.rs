@@ -8,15 +8,15 @@ use super::tree::{Entry, Kind, Node, NodeId, brief, is_null};
 
 /// Why reading stopped, and where.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) cause: Cause,
+pub(crate) struct Fault {
+    pub(crate) cause: Cause,
     /// The innermost node concerned; for an unknown key, that key's value.
-    pub(super) node: Option<NodeId>,
+    pub(crate) node: Option<NodeId>,
 }
 
 /// Why reading stopped.
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     UnknownKey {
         key: String,
         valid: &'static [&'static str],
@@ -104,7 +104,7 @@ fn plainly(expected: &str) -> String {
 
 /// Reads from a node.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'t>(pub(super) &'t Node);
+pub(crate) struct Reader<'t>(pub(crate) &'t Node);
 
 impl<'t> Reader<'t> {
     fn wrong<T>(self, visitor: &dyn Expected) -> Result<T, Fault> {
@@ -291,7 +291,7 @@ impl<'t> Deserializer<'t> for Reader<'t> {
 }
 
 /// A list of words as a sentence has it.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(crate) fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.as_slice() {
         [] => "nothing".to_owned(),

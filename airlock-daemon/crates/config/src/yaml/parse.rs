@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, options};
 
-use super::diagnostics::{Issue, Place};
 use super::tree::{Entry, Kind, Node, NodeId, brief};
+use crate::diagnostics::{Issue, Place};
 
 /// Deepest nesting of lists and mappings; the schema needs seven.
 const MAX_DEPTH: usize = 32;
@@ -32,16 +32,16 @@ fn holds_password(kind: &Kind) -> bool {
 }
 
 /// The result of reading the text.
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// The tree; none when the text is not YAML or not one document.
-    pub(super) root: Option<Node>,
+    pub(crate) root: Option<Node>,
     /// Byte ranges of the values below `env`, and of URLs with a password: secrets, which are never shown.
-    pub(super) hidden: Vec<std::ops::Range<usize>>,
-    pub(super) issues: Vec<Issue>,
+    pub(crate) hidden: Vec<std::ops::Range<usize>>,
+    pub(crate) issues: Vec<Issue>,
 }
 
 /// Reads the text into a tree.
-pub(super) fn parse(text: &str) -> Parsed {
+pub(crate) fn parse(text: &str) -> Parsed {
     let mut options = options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,

@@ -2,31 +2,31 @@
 //!
 //! Serde alone stops at the first mistake and forgets places; this tree is kept beside it.
 
-use super::diagnostics::Place;
+use crate::diagnostics::Place;
 
 /// Names one node of one tree.
-pub(super) type NodeId = usize;
+pub(crate) type NodeId = usize;
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) id: NodeId,
-    pub(super) at: Place,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) at: Place,
+    pub(crate) kind: Kind,
     /// The value may be secret and is never shown.
-    pub(super) secret: bool,
+    pub(crate) secret: bool,
 }
 
 impl Node {
     /// A stand-in at `at` for a value that is missing or was reported.
-    pub(super) fn blank(id: NodeId, at: Place) -> Self {
+    pub(crate) fn blank(id: NodeId, at: Place) -> Self {
         Self { id, at, kind: Kind::Blank(Blank::default()), secret: false }
     }
 }
 
 /// The value that stands there.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Text without quotes, from which numbers, booleans and null may be read.
     Plain(String),
     /// Text in quotes or in a block: never anything but text.
@@ -41,31 +41,31 @@ pub(super) enum Kind {
 
 /// A key and its value.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_at: Place,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_at: Place,
+    pub(crate) value: Node,
 }
 
 /// A value that reads as whatever is asked for. No check may say anything about it.
 #[derive(Debug, Default)]
-pub(super) struct Blank {
+pub(crate) struct Blank {
     /// Which of [`Blank::TEXTS`] it shows where text is asked for.
     choice: usize,
     /// The keys it pretends to have where a mapping is asked for.
-    pub(super) fields: Vec<String>,
+    pub(crate) fields: Vec<String>,
 }
 
 impl Blank {
     /// One text that every type of the schema that is read from text accepts.
     const TEXTS: [&'static str; 5] = ["", "1s", "1/s", "127.0.0.1:1", "auto"];
 
-    pub(super) fn text(&self) -> &'static str {
+    pub(crate) fn text(&self) -> &'static str {
         Self::TEXTS.get(self.choice).copied().unwrap_or_default()
     }
 
     /// Turns to the next text; false when there is none left.
-    pub(super) fn try_next(&mut self) -> bool {
+    pub(crate) fn try_next(&mut self) -> bool {
         self.choice += 1;
         self.choice < Self::TEXTS.len()
     }
@@ -73,7 +73,7 @@ impl Blank {
 
 /// One step of the way from the root to a value.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     Key(&'a str),
     Index(usize),
 }
@@ -91,7 +91,7 @@ impl From<usize> for Step<'_> {
 }
 
 /// Where a way through the tree ends.
-pub(super) enum Located {
+pub(crate) enum Located {
     /// In a value that was reported already.
     Blank,
     /// At a key (if it has one) and its value; or, where the way ends early, at the last ones that exist.
@@ -100,7 +100,7 @@ pub(super) enum Located {
 
 impl Node {
     /// Follows `path` as far as it exists.
-    pub(super) fn locate(&self, path: &[Step<'_>]) -> Located {
+    pub(crate) fn locate(&self, path: &[Step<'_>]) -> Located {
         let (mut node, mut key) = (self, None);
         for step in path {
             let next = match (&node.kind, step) {
@@ -123,7 +123,7 @@ impl Node {
     }
 
     /// The node named `id`, at or below this one.
-    pub(super) fn find_mut(&mut self, id: NodeId) -> Option<&mut Self> {
+    pub(crate) fn find_mut(&mut self, id: NodeId) -> Option<&mut Self> {
         if self.id == id {
             return Some(self);
         }
@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// The list or mapping that directly holds the node named `id`.
-    pub(super) fn parent_mut(&mut self, id: NodeId) -> Option<&mut Self> {
+    pub(crate) fn parent_mut(&mut self, id: NodeId) -> Option<&mut Self> {
         let holds = match &self.kind {
             Kind::Seq(items) => items.iter().any(|item| item.id == id),
             Kind::Map(entries) => entries.iter().any(|entry| entry.value.id == id),
@@ -152,7 +152,7 @@ impl Node {
     }
 
     /// The highest identifier at or below this node.
-    pub(super) fn highest_id(&self) -> NodeId {
+    pub(crate) fn highest_id(&self) -> NodeId {
         let below = match &self.kind {
             Kind::Seq(items) => items.iter().map(Self::highest_id).max(),
             Kind::Map(entries) => entries.iter().map(|entry| entry.value.highest_id()).max(),
@@ -162,7 +162,7 @@ impl Node {
     }
 
     /// In words, what this is; long text is cut.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Plain(_) | Kind::Quoted(_) if self.secret => "text".to_owned(),
             Kind::Plain(text) if is_null(text) => "null".to_owned(),
@@ -177,12 +177,12 @@ impl Node {
 }
 
 /// True where plain text stands for null.
-pub(super) fn is_null(text: &str) -> bool {
+pub(crate) fn is_null(text: &str) -> bool {
     matches!(text, "~" | "null" | "Null" | "NULL")
 }
 
 /// Text short enough for a message, without control characters.
-pub(super) fn brief(text: &str) -> String {
+pub(crate) fn brief(text: &str) -> String {
     let mut short: String =
         text.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(60).is_some() {
