@@ -1,8 +1,8 @@
 //! The handle that workers record through, and its bounded queue.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
@@ -239,7 +239,7 @@ impl AuditLog {
 
     /// Alarms for an operator although records are stored, a sentence each.
     pub fn alarms(&self) -> Vec<String> {
-        let journal = self.shared.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let journal = self.shared.journal_trouble.lock().clone();
         let failures = self.shared.journal_failures.load(Ordering::Relaxed);
         let journal = journal.map(|(since, why)| {
             let age = Age::since(since);
@@ -247,7 +247,7 @@ impl AuditLog {
                 "audit: journald has not taken records for {age}, {failures} since the start (the files have them): {why}"
             )
         });
-        let gaps = *self.shared.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = *self.shared.gaps.lock();
         let gaps = gaps.map(|(lost, last)| {
             let age = Age::since(last);
             format!(

@@ -3,8 +3,9 @@
 use super::store::space::Space;
 use super::strangers::Strangers;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 /// Figures for the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -56,16 +57,16 @@ impl LogShared {
     /// Notes that the store fails, or works again (`None`).
     pub(super) fn set_failure(&self, reason: Option<String>) {
         self.failing.store(reason.is_some(), Ordering::Release);
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.reason.lock() = reason;
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 
     /// Notes why journald takes nothing, or that it does (`None`); says whether it was in trouble before.
     pub(super) fn set_journal_trouble(&self, trouble: Option<String>) -> bool {
-        let mut noted = self.journal_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.journal_trouble.lock();
         let before = noted.take();
         let was_there = before.is_some();
         let since = before.map_or_else(SystemTime::now, |(since, _)| since);
@@ -75,7 +76,7 @@ impl LogShared {
 
     /// Notes that a gap record was made.
     pub(super) fn note_gap(&self, lost: u64) {
-        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gaps = self.gaps.lock();
         let before = gaps.map_or(0, |(lost, _)| lost);
         *gaps = Some((before + lost, SystemTime::now()));
     }

@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::records::event::Event;
 use super::records::record::{Record, Verdict};
@@ -52,7 +53,7 @@ impl Strangers {
     /// Counts a refusal, at `stage` of the pipeline. Gives it back where it is to be recorded as it is.
     pub(super) fn count(&self, stage: &'static str, record: Record, now: Instant) -> Option<Record> {
         let kind = StrangerKind { sender: sender(record.client.as_deref()), stage, status: record.status };
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         if let Some(sum) = table.sums.get_mut(&kind) {
             sum.untold += 1;
             return None;
@@ -68,14 +69,14 @@ impl Strangers {
 
     /// When the next window ends; none while nothing is counted.
     pub(super) fn due(&self) -> Option<Instant> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         let sums = table.sums.values().map(|sum| sum.since);
         sums.chain(table.others_since).min().map(|since| since + WINDOW)
     }
 
     /// The records of all windows that have ended by `now`; of all there are, where it is none.
     pub(super) fn take(&self, now: Option<Instant>) -> Vec<Record> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         let ended = |since: Instant| now.is_none_or(|now| now.saturating_duration_since(since) >= WINDOW);
         let mut told = Vec::new();
         table.sums.retain(|_, sum| {

@@ -7,14 +7,15 @@
 mod server;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::refresh::unix_now;
@@ -205,7 +206,7 @@ impl DevelopmentIssuer {
     /// The system gave no key.
     pub fn rotate(&self) -> Result<(), DevelopmentError> {
         let new = Arc::new(SigningKey::generate()?);
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        *self.key.lock() = new;
         Ok(())
     }
 
@@ -215,7 +216,7 @@ impl DevelopmentIssuer {
     }
 
     fn key(&self) -> Arc<SigningKey> {
-        Arc::clone(&self.key.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.key.lock())
     }
 
     fn metadata(&self) -> Value {

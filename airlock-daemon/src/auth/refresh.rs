@@ -1,10 +1,10 @@
 //! The keys of one issuer over time: fetched, kept fresh, fetched again when a token names an unknown one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
@@ -311,7 +311,7 @@ impl TrustedIssuer {
 
     fn rounds(&self) -> MutexGuard<'_, Rounds> {
         // Every change of the state is complete before anything can panic.
-        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rounds.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::refresh::unix_now;
@@ -159,7 +160,7 @@ impl Provider {
                 let script = Arc::clone(&script);
                 tokio::spawn(async move {
                     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-                        let mut script = script.lock().expect("not poisoned");
+                        let mut script = script.lock();
                         let path = request.uri().path().to_owned();
                         let answer = script.answers.get(&path).cloned();
                         *script.asked.entry(path).or_default() += 1;
@@ -191,7 +192,7 @@ impl Provider {
     }
 
     pub(crate) fn set(&self, path: &str, answer: Response<Bytes>) {
-        self.script.lock().expect("not poisoned").answers.insert(path.into(), answer);
+        self.script.lock().answers.insert(path.into(), answer);
     }
 
     pub(crate) fn set_json(&self, path: &str, body: &Value) {
@@ -210,6 +211,6 @@ impl Provider {
     }
 
     pub(crate) fn asked(&self, path: &str) -> u32 {
-        self.script.lock().expect("not poisoned").asked.get(path).copied().unwrap_or_default()
+        self.script.lock().asked.get(path).copied().unwrap_or_default()
     }
 }

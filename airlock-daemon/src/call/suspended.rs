@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -77,9 +78,9 @@ impl Holding for Held {
 }
 
 impl SuspendedCalls {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ResumeToken, Entered>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ResumeToken, Entered>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// Makes room for a call: the oldest of its principal goes where there are too many. `None` when others

@@ -2,9 +2,11 @@
 //! and can be read again by one that comes back (2025-11-25, "Resumability and redelivery").
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::limits::budget::Account;
 use crate::limits::kept::Kept;
@@ -86,7 +88,7 @@ impl EventStore {
 
     pub(in crate::downstream) fn lock(&self) -> MutexGuard<'_, StoreState> {
         // Nothing in here panics half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Adds a message. The oldest make room for it; the newest is always kept, unless the memory of its

@@ -11,7 +11,8 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::observe::metrics::Metrics;
 use crate::upstream::message::ask::{Answered, Ask};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ pub(super) struct SessionQuestion {
 impl Session {
     pub(super) fn streams(&self) -> MutexGuard<'_, Streams> {
         // Nothing in here panics half-way through a change.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock()
     }
 
     /// The standing stream, made when it is first needed; `None` when the session has ended.

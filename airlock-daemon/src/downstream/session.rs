@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::auth::principal::Identity;
@@ -107,8 +108,8 @@ impl Session {
         session
     }
 
-    fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Notify>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, HashMap<Id, Arc<Notify>>> {
+        self.calls.lock()
     }
 
     fn touch(&self) {

@@ -6,8 +6,10 @@
 //! to wait only where all of them are in use.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::auth::principal::{Identity, Principal};
 use crate::config::schema::SessionShares;
@@ -158,7 +160,7 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing in here panics half-way through a change.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     /// Opens a session as soon as there is a place.

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::network::Network;
 
@@ -52,6 +53,6 @@ impl Crowd {
     fn shard(&self, network: Network) -> MutexGuard<'_, HashMap<Network, usize>> {
         let place = self.hasher.hash_one(network) % (self.shards.len() as u64);
         let shard = &self.shards[usize::try_from(place).unwrap_or(0)];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        shard.lock()
     }
 }

@@ -6,9 +6,10 @@
 //! come next.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use crate::auth::principal::Identity;
@@ -77,7 +78,7 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, Tally> {
         // Nothing in here panics between two changes that belong together.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// A place for a principal.

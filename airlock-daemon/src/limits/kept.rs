@@ -1,7 +1,9 @@
 //! A text that waits until its client takes it, piece by piece; it can be given up meanwhile.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::budget::{Account, Charge};
 use crate::limits::budget::level::{Exhausted, Holding, What};
@@ -127,7 +129,7 @@ impl Kept {
     /// given up.
     pub fn into_whole(self) -> Result<Whole, Self> {
         let mut slot = Arc::try_unwrap(self.0).map_err(Self)?;
-        let state = slot.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = slot.state.get_mut();
         if state.is_given_up {
             return Err(Self(Arc::new(slot)));
         }
@@ -156,13 +158,13 @@ impl AsRef<[u8]> for Whole {
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, KeptState> {
         // Nothing in here panics half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut();
         dispose(std::mem::take(&mut state.text));
     }
 }

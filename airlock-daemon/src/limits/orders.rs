@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Most blocks that an operator can have ordered at a time.
 pub const MOST: usize = 4_096;
@@ -88,7 +89,7 @@ impl Orders {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Order>> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 }
 

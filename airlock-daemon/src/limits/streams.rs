@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Independent parts of the count.
 const SHARDS: usize = 16;
@@ -32,7 +34,7 @@ impl Default for Streams {
 impl Streams {
     /// A place for one more stream of `key`, of which there may be `most`; none where there are as many.
     pub fn enter(&self, key: u128, most: u32) -> Option<StreamPermit> {
-        let mut counts = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.shard(key).lock();
         let count = counts.entry(key).or_insert(0);
         if *count >= most {
             return None;
@@ -43,7 +45,7 @@ impl Streams {
 
     /// How many keys have a stream.
     pub fn keys(&self) -> usize {
-        self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.0.iter().map(|shard| shard.lock().len()).sum()
     }
 
     fn shard(&self, key: u128) -> &Mutex<HashMap<u128, u32>> {
@@ -53,7 +55,7 @@ impl Streams {
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let mut counts = self.streams.shard(self.key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.streams.shard(self.key).lock();
         if let Entry::Occupied(mut entry) = counts.entry(self.key) {
             match entry.get().saturating_sub(1) {
                 0 => {

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use parking_lot::RwLock;
 
 use super::bucket::{Bucket, Quota};
 use super::crowd::Crowd;
@@ -140,7 +141,7 @@ impl Table {
         if self.keys() == 0 {
             return None;
         }
-        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(key).read();
         match shard.buckets.get(&key.exact) {
             Some(bucket) => bucket.wait(self.quota, now),
             None if shard.buckets.len() >= self.room => self.neighbours(key).wait(self.quota, now),
@@ -150,7 +151,7 @@ impl Table {
 
     /// True where `key` has a bucket of its own; otherwise it may share one with strangers.
     pub fn knows(&self, key: Key) -> bool {
-        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).buckets.contains_key(&key.exact)
+        self.shard(key).read().buckets.contains_key(&key.exact)
     }
 
     /// How many keys have a bucket of their own.
@@ -161,19 +162,19 @@ impl Table {
     /// Forgets buckets that are full again.
     pub fn sweep(&self, now: u64) {
         for shard in &self.shards {
-            if shard.read().unwrap_or_else(PoisonError::into_inner).buckets.is_empty() {
+            if shard.read().buckets.is_empty() {
                 continue;
             }
-            self.clear(&mut shard.write().unwrap_or_else(PoisonError::into_inner), now);
+            self.clear(&mut shard.write(), now);
         }
     }
 
     fn with<R>(&self, key: Key, now: u64, act: impl Fn(&Bucket) -> R) -> R {
         let shard = self.shard(key);
-        if let Some(bucket) = shard.read().unwrap_or_else(PoisonError::into_inner).buckets.get(&key.exact) {
+        if let Some(bucket) = shard.read().buckets.get(&key.exact) {
             return act(bucket);
         }
-        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.write();
         if shard.buckets.len() >= self.room && !shard.buckets.contains_key(&key.exact) {
             if now.saturating_sub(shard.swept) >= SWEEP {
                 self.clear(&mut shard, now);

@@ -13,9 +13,10 @@ mod redaction;
 mod register;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -240,10 +241,10 @@ impl Metrics {
 
     /// The metrics of a configured upstream; a caller that keeps the answer saves the look-up.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
-        if let Some(known) = self.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(known) = self.upstreams.read().get(name) {
             return known.clone();
         }
-        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let mut upstreams = self.upstreams.write();
         let name: Arc<str> = if upstreams.len() < MAX_UPSTREAMS { name.into() } else { "other".into() };
         upstreams
             .entry(name.clone())

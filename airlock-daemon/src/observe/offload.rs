@@ -289,8 +289,8 @@ impl FormatTime for Happened {
 mod tests {
     use std::io;
     use std::sync::mpsc::{Sender, channel};
-    use std::sync::{Mutex, PoisonError};
 
+    use parking_lot::Mutex;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -307,8 +307,8 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.entered.send(()).ok();
             // Nobody who could hold it back is left: everything is read.
-            let _ = self.go.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            self.text.lock().unwrap().extend_from_slice(bytes);
+            let _ = self.go.lock().recv();
+            self.text.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(logs.lost(), 100);
         drop(go); // the reader reads from here on
         logs.flush();
-        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(text.lock().clone()).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let first = &lines[0];
@@ -373,7 +373,7 @@ mod tests {
         assert!(logs.lost() >= 10, "{}", logs.lost());
         drop(go);
         logs.flush();
-        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(text.lock().clone()).unwrap();
         let longest = text.lines().map(str::len).max().unwrap();
         assert!(longest < TEXT + 200, "{longest}");
         assert!(text.contains('…'));

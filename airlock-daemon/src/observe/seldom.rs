@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long nothing more is said of one kind.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -30,7 +31,7 @@ impl<K: Eq + Hash> Seldom<K> {
     /// Counts one more of a kind; says how many are to be told now.
     pub(crate) fn count(&self, kind: K, now: Instant) -> Option<u64> {
         // Each change is complete before anything can panic.
-        let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tallies = self.0.lock();
         let mut is_new = false;
         let tally = tallies.entry(kind).or_insert_with(|| {
             is_new = true;

@@ -2,10 +2,11 @@
 //! mix.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -138,7 +139,7 @@ impl InForce {
     /// # Errors
     /// The fault of the bundle; the policy in force stays.
     pub fn reload(&self) -> Result<Reloaded, PolicyError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock();
         self.attempt(Files::read(&self.options.path))
     }
 
@@ -148,7 +149,7 @@ impl InForce {
     /// # Errors
     /// As [`InForce::reload`].
     pub fn reload_if_other(&self) -> Result<Option<Reloaded>, PolicyError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock();
         let files = Files::read(&self.options.path);
         if self.history().tried.as_ref() == Some(&digest(&files)) {
             return Ok(None);
@@ -241,7 +242,7 @@ impl InForce {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 }
 

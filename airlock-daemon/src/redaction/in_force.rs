@@ -1,10 +1,11 @@
 //! The redaction in force: makes sieves of it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use airlock_dlp::{Plan, account_of_text};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::history::History;

@@ -1,8 +1,10 @@
 //! Other packs take the place of those in force, or do not: each message meets the ones or the others, never
 //! a mix.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use parking_lot::MutexGuard;
 
 use super::history::{History, PackStatus, RedactionStatus, Rejected, Reloaded};
 use super::in_force::Redaction;
@@ -18,7 +20,7 @@ impl Redaction {
     /// The faults of the packs, as sentences; those in force stay.
     pub fn reload(&self, asked: bool) -> Result<Option<Reloaded>, String> {
         let Some(directory) = &self.dlp.directory else { return Ok(None) };
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock();
         let files = Files::read(directory);
         let tried = files.as_ref().map(Files::digest).map_err(Clone::clone);
         if !asked && self.history().tried.as_ref() == Some(&tried) {
@@ -80,7 +82,7 @@ impl Redaction {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 }
 

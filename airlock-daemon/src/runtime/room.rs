@@ -9,8 +9,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::config::network::{Network, owners};
 use crate::config::translators::Translators;
@@ -110,7 +112,7 @@ impl Room {
     /// [`Full::Address`] or [`Full::Network`].
     pub fn of(self: &Arc<Self>, address: IpAddr, socket: Option<TcpStream>) -> Result<OfOne, Full> {
         let address = self.translators.customer(address);
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.book.lock();
         let Book { of_one, owners: networks } = &mut *book;
         if of_one.get(&address).is_some_and(|places| places.len() >= self.most_of_one) {
             return Err(Full::Address);
@@ -135,7 +137,7 @@ impl Room {
     /// Shuts down the connections of an address that are its own; gives how many. With `how`
     /// [`Shutdown::Read`] answers that are on their way still arrive.
     pub fn shut(&self, address: IpAddr, how: Shutdown) -> usize {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.book.lock();
         let sockets = book
             .of_one
             .get(&self.translators.customer(address))
@@ -155,7 +157,7 @@ impl Drop for ConnectionPermit {
 
 impl Drop for OfOne {
     fn drop(&mut self) {
-        let mut book = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.0.book.lock();
         let Book { of_one, owners: networks } = &mut *book;
         if let Some(places) = of_one.get_mut(&self.1) {
             places.remove(&self.2);
@@ -183,7 +185,7 @@ mod tests {
     }
 
     fn is_empty(room: &Room) -> bool {
-        let book = room.book.lock().expect("not poisoned");
+        let book = room.book.lock();
         book.of_one.is_empty() && book.owners.is_empty()
     }
 

@@ -2,11 +2,12 @@
 //! handshake.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
@@ -89,7 +90,7 @@ impl Tls {
     /// system.
     pub fn reload(&self, at_once: bool) -> Reloaded {
         let result = self.look(at_once);
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock();
         match result {
             Ok(reloaded) => {
                 if reloaded != Reloaded::Unsettled {
@@ -117,7 +118,7 @@ impl Tls {
         if digest == before.digest {
             return Ok(Reloaded::Same);
         }
-        let seen = self.pending.lock().unwrap_or_else(PoisonError::into_inner).seen.replace(digest);
+        let seen = self.pending.lock().seen.replace(digest);
         if !at_once && seen != Some(digest) {
             return Ok(Reloaded::Unsettled);
         }
@@ -141,7 +142,7 @@ impl Tls {
 
     /// Since when the files on disk are not the ones in use, because they are not good, and why.
     pub fn refused(&self) -> Option<(SystemTime, String)> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).told.clone()
+        self.pending.lock().told.clone()
     }
 
     /// When the certificate in use ends.

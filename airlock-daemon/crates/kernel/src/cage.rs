@@ -1,10 +1,11 @@
 //! The cage: servers that this daemon starts, the units of its slice, and what the kernel refused to either.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlock_ebpf::Hook;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::cgroup::{Cgroups, LIMITS, Limit};
 use super::command::ServerCommand;
@@ -48,7 +49,7 @@ impl Cage {
     }
 
     fn terms(&self) -> MutexGuard<'_, Terms> {
-        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.terms.lock()
     }
 
     /// Starts a server: by the process that starts servers, which has its command in a table, or here, by

@@ -9,7 +9,7 @@ pub(super) mod network;
 pub(super) mod sockets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_ebpf::{
@@ -20,6 +20,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::programs::{TestRun as _, TestRunOptions};
 use aya::util::nr_cpus;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::error::DropError;
@@ -203,13 +204,13 @@ impl EarlyDrop {
 
     /// Where the program is attached.
     pub fn attached(&self) -> Vec<Attached> {
-        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).attached()
+        self.interfaces.lock().attached()
     }
 
     /// Attaches to interfaces that have appeared, and takes over what addresses this host has now; gives what
     /// does not work and was not said before.
     fn refresh(&self, ebpf: &mut Ebpf) -> Vec<DropError> {
-        let mut troubles = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).refresh(ebpf);
+        let mut troubles = self.interfaces.lock().refresh(ebpf);
         troubles.extend(self.lock().sockets.news().map(DropError::Sockets));
         troubles
     }
@@ -356,7 +357,7 @@ impl EarlyDrop {
 
     fn lock(&self) -> MutexGuard<'_, Maps> {
         // The maps live in the kernel; a panic elsewhere cannot have left them half changed.
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.maps.lock()
     }
 }
 

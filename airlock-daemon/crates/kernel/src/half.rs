@@ -1,7 +1,7 @@
 //! The kernel half as a whole: what is attached at the start, proved, and compared with what is demanded.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex};
 
 use super::cage::Cage;
 use super::cgroup::{Cgroups, leftovers};
@@ -23,6 +23,7 @@ use super::server::terms::Terms;
 use super::slice::dialers::{self, Slice, SliceError};
 use super::spawner::{Facts, Spawner};
 use airlock_config::schema::{Kernel, KernelMode, Rung};
+use parking_lot::Mutex;
 
 /// The faults with which mode `required` does not start, besides a rung that is too low.
 #[derive(Debug)]

@@ -3,10 +3,12 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io};
+
+use parking_lot::Mutex;
 
 use super::{call, config, first_segment, intact, text};
 use crate::audit::journald::journal::Journal;
@@ -31,7 +33,7 @@ impl Store for Told {
         // Without orders any more: everything works.
         match self.orders.recv().unwrap_or(Ok(())) {
             Ok(()) => {
-                self.stored.lock().unwrap().extend_from_slice(lines);
+                self.stored.lock().extend_from_slice(lines);
                 Ok(())
             }
             Err(errno) => {
@@ -68,7 +70,7 @@ fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench 
 
 fn check_stored(stored: &Mutex<Vec<u8>>) -> Report {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(first_segment(dir.path()), &*stored.lock().unwrap()).unwrap();
+    fs::write(first_segment(dir.path()), &*stored.lock()).unwrap();
     intact(dir.path())
 }
 
@@ -120,7 +122,7 @@ fn strangers_are_counted_and_leave_the_log_to_the_known() {
     }
     writer.join().unwrap();
     check_stored(&stored);
-    let stored = stored.lock().unwrap();
+    let stored = stored.lock();
     let lines: Vec<serde_json::Value> =
         stored.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let known = lines.iter().filter(|line| line["subject"] == "alice").count();
@@ -218,7 +220,7 @@ fn a_store_that_fails_to_the_end_is_reported() {
         error.contains("1 records could not be stored") && error.contains("Input/output error"),
         "{error}"
     );
-    assert!(stored.lock().unwrap().is_empty());
+    assert!(stored.lock().is_empty());
 }
 
 /// A journal that keeps what it is sent and fails where told.
@@ -229,7 +231,7 @@ struct Kept {
 
 impl Journal for Kept {
     fn send(&mut self, fields: &[String]) -> Result<(), String> {
-        self.entries.lock().unwrap().push(fields.to_vec());
+        self.entries.lock().push(fields.to_vec());
         if self.fail { Err("no".to_owned()) } else { Ok(()) }
     }
 }
@@ -245,9 +247,9 @@ fn the_journal_gets_the_stored_lines_and_its_failures_are_counted() {
         writer.join().unwrap();
         assert_eq!(log.stats().journal_failures, if fail { 3 } else { 0 });
         assert_eq!(log.healthy(), Ok(()), "the files are the log");
-        let stored = stored.lock().unwrap();
+        let stored = stored.lock();
         let lines: Vec<_> = std::str::from_utf8(&stored).unwrap().lines().collect();
-        for (seq, (entry, line)) in entries.lock().unwrap().iter().zip(&lines).enumerate() {
+        for (seq, (entry, line)) in entries.lock().iter().zip(&lines).enumerate() {
             assert!(entry.contains(&format!("AIRLOCK_RECORD={line}")), "{entry:#?}");
             assert!(entry.contains(&format!("AIRLOCK_SEQ={seq}")));
             assert!(entry.contains(&format!("AIRLOCK_HASH={}", hex(&digest(line.as_bytes())))));

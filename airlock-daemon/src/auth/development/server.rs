@@ -1,7 +1,7 @@
 //! The development issuer's HTTP side.
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +34,7 @@ impl DevelopmentIssuer {
     /// # Errors
     /// It is already running, or the listener cannot be used.
     pub async fn run(self: Arc<Self>) -> Result<(), DevelopmentError> {
-        let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.listener.lock().take();
         let listener = taken.ok_or(DevelopmentError::AlreadyRunning)?;
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|cause| DevelopmentError::Listen { address: self.address, cause })?;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use sha2::{Digest as _, Sha256};
 
@@ -56,7 +57,7 @@ impl Replay {
         let place = usize::try_from(self.places.hash_one(holder) % PARTS as u64).unwrap_or_default();
         let part = &self.parts[place];
         // Each change is complete before anything can panic.
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = part.lock();
         if part.is_full(holder) {
             part.sweep(now);
         }

@@ -1,7 +1,7 @@
 //! Kinds of things that are kept for clients, and the share that is used up.
 
 use http::StatusCode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The kind of bytes that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Level {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change below is one call, so a panic elsewhere leaves what is guarded whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 pub(super) fn signed(bytes: usize) -> isize {

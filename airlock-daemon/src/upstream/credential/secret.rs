@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 use crate::config::exposed_with_way;
@@ -94,7 +94,7 @@ impl HeaderFile {
     pub(in crate::upstream) fn value(&self) -> Result<HeaderValue, String> {
         let stamp = self.stamp();
         {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = self.kept.lock();
             if let (Some((of, value)), Some(now)) = (&*kept, &stamp)
                 && of == now
             {
@@ -103,7 +103,7 @@ impl HeaderFile {
         }
         let value = header(self.prefix, &read(&self.file)?)
             .ok_or_else(|| format!("the secret `{}` holds what a header cannot", self.file.display()))?;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = stamp.map(|stamp| (stamp, value.clone()));
+        *self.kept.lock() = stamp.map(|stamp| (stamp, value.clone()));
         Ok(value)
     }
 

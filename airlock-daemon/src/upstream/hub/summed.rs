@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -77,7 +77,7 @@ pub(in crate::upstream) fn uri_of(method: &str, params: &str) -> Option<String> 
 impl Heard {
     fn lock(&self) -> MutexGuard<'_, Summed> {
         // Nothing in here panics half-way through a change.
-        self.summed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.summed.lock()
     }
 
     /// Takes in a notice; gives it back where it is to be told now.

@@ -2,8 +2,10 @@
 //! and all of it for `airlock status` and the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::observe::metrics::UpstreamMetrics;
 
@@ -64,7 +66,7 @@ impl Remembered {
     fn take(&self, shape: Shape, walk: Walk, whole: bool, now: Instant) -> Vec<(String, String)> {
         let (left_out, names) = walk.outcome();
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.lists.lock();
         if left_out.is_empty() && !lists.contains_key(shape.method) {
             return Vec::new();
         }
@@ -106,7 +108,7 @@ impl Remembered {
 
     /// All of it, a sentence each.
     pub(in crate::upstream) fn sentences(&self) -> Vec<String> {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let lists = self.lists.lock();
         let each = |(method, list): (&&str, &List)| {
             let sentence = |(entry, known): (&String, &Entry)| {
                 format!("{entry} is left out of {method}: {}", known.reason)

@@ -6,9 +6,11 @@
 //! where it is known.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::auth::principal::Identity;
 use crate::config::schema::MergedNames;
@@ -126,9 +128,9 @@ impl Schemas {
         self.maker.as_ref()
     }
 
-    pub(in crate::upstream) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
+    pub(in crate::upstream) fn lock(&self) -> MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.lock()
     }
 
     /// A place for what a list will say; to be taken before the list is asked for.
@@ -145,7 +147,7 @@ impl Schemas {
     }
 
     fn forget_at(&self, now: Instant) {
-        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = self.forgotten.lock();
         if let Some(last) = forgotten.last.filter(|last| now.duration_since(*last) < MOMENT) {
             forgotten.due = Some(last + MOMENT);
             self.is_due.store(true, Ordering::Release);
@@ -159,7 +161,7 @@ impl Schemas {
 
     fn forget_what_is_due(&self, now: Instant) {
         if self.is_due.load(Ordering::Acquire) {
-            let due = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).due;
+            let due = self.forgotten.lock().due;
             if due.is_some_and(|due| due <= now) {
                 self.forget_at(now);
             }

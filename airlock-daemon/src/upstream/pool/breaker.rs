@@ -1,8 +1,9 @@
 //! The circuit breaker of one upstream: a server that fails to start again and again is left alone for a
 //! while, so that callers are told at once and the host is not kept busy with processes that end.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::units::Period;
 
@@ -45,9 +46,9 @@ pub(in crate::upstream) enum Verdict {
 }
 
 impl Breaker {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BreakerState> {
+    fn lock(&self) -> MutexGuard<'_, BreakerState> {
         // No change below can panic between its steps.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// True where the server is left alone, or about to be tried again.

@@ -2,7 +2,8 @@
 
 use super::super::error::UpstreamError;
 use crate::upstream::era::facts::Facts;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -33,7 +34,7 @@ impl Default for First {
 impl First {
     pub(crate) fn lock(&self) -> MutexGuard<'_, StartState> {
         // No change of it can panic between its steps.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(crate) fn was_asked(&self) {

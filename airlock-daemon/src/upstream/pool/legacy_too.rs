@@ -1,7 +1,7 @@
 //! The question whether a modern server has the legacy era as well.
 
 use super::super::backoff::Backoff;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::sync::OnceCell;
 
@@ -50,6 +50,6 @@ impl Asked {
 
     pub(crate) fn failed(&self) -> MutexGuard<'_, Failed> {
         // No change of it can panic between its steps.
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failed.lock()
     }
 }

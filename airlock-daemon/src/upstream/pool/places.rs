@@ -1,8 +1,9 @@
 //! The links of one upstream by their owners, and the hubs of those who want to hear what the servers say.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 
 use crate::auth::principal::Identity;
@@ -82,9 +83,9 @@ impl Places {
         Self { inner: Mutex::default(), seats, budget: budget.clone() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while the maps were held leaves whole maps: every change to them is one call.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// The place of an owner.

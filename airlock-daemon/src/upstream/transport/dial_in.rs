@@ -13,9 +13,10 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::net::{RecvFlags, recv};
 use tokio::sync::watch;
 
@@ -135,9 +136,9 @@ impl DialIn {
         &self.path
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<UnixStream>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<UnixStream>> {
         // A panic while it was held leaves a whole queue: every change to it is one call.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     /// True where a server waits to be used.

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::observe::logging::SERVER;
 use crate::runtime::backend::Backend;
@@ -76,14 +78,14 @@ impl LastWords {
         // The bytes that have come are read all the same, and then comes the end.
         let _ = self.stream.shutdown(Shutdown::Both);
         let _ = self.read.recv_timeout(LAST);
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock();
         lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
     }
 }
 
 /// Adds a line to the last ones, cut.
 fn keep(lines: &Mutex<VecDeque<String>>, line: &str) {
-    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut lines = lines.lock();
     if lines.len() == LAST_LINES {
         lines.pop_front();
     }

@@ -3,8 +3,10 @@
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::config::schema::{self, UpstreamKind};
 use crate::kernel::spawner_process::table::Startable;
@@ -133,7 +135,7 @@ async fn end_with_process(exit: Exit, process: Weak<Mutex<ServerProcess>>, pipe:
     let ended = tokio::task::spawn_blocking(move || {
         // Without the process, the link has ended it already.
         if let Some(process) = process.upgrade() {
-            process.lock().unwrap_or_else(PoisonError::into_inner).exited();
+            process.lock().exited();
         }
         let _ = pipe.shutdown(Shutdown::Both);
     });
@@ -147,7 +149,7 @@ fn end(
     words: Option<LastWords>,
     refused: impl FnOnce() -> Option<Refused>,
 ) -> How {
-    let status = process.lock().unwrap_or_else(PoisonError::into_inner).kill();
+    let status = process.lock().kill();
     let status = status.map(|status| status.to_string());
     let words = words.map(LastWords::take).filter(|words| !words.is_empty());
     let refused = refused().map(|refused| format!("the kernel refused it {refused}"));

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use airlock_ebpf::{EVENTS, Event, Hook, LOST};
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
+use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -118,7 +119,7 @@ impl Names {
     /// The kernel counts ids upwards, so the smallest is the oldest; but a server may be older than thousands
     /// that are gone.
     fn keep(&self, cgroup: u64, dir: PathBuf, owner: Owner) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.insert(cgroup, Known { owner, dir });
         if known.len() > REMEMBERED
             && let Some(newer) = known.keys().nth(REMEMBERED / 2).copied()
@@ -128,7 +129,7 @@ impl Names {
     }
 
     fn owner(&self, cgroup: u64) -> Option<Owner> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         if let Some(known) = known.get(&cgroup) {
             return Some(known.owner.clone());
         }

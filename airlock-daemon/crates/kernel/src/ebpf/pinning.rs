@@ -4,7 +4,8 @@ use super::links::Links;
 use super::pins::Pins;
 use crate::cgroup::Cgroups;
 use aya::Ebpf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// The cgroups and what refuses on them. It stays while a cell does.
 #[derive(Debug)]
@@ -24,6 +25,6 @@ pub(crate) struct Programs(pub(crate) Mutex<Ebpf>);
 impl Programs {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Ebpf> {
         // The state that it guards lives in the kernel; a panic elsewhere cannot have left it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::events::Denied;
@@ -68,32 +69,32 @@ impl Refusals {
     /// Counts an event.
     pub(crate) fn count(&self, denied: &Denied) {
         if let Some(upstream) = &denied.upstream {
-            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut servers = self.servers.lock();
             servers.entry(upstream.to_string()).or_default().add(denied.target());
         }
     }
 
     /// Begins anew: a process of this server is started.
     pub(crate) fn forget(&self, upstream: &str) {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(upstream);
+        self.servers.lock().remove(upstream);
     }
 
     /// The sum of one server; none where nothing was refused.
     pub(crate) fn of(&self, upstream: &str) -> Option<Refused> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).get(upstream).cloned()
+        self.servers.lock().get(upstream).cloned()
     }
 
     /// The questions that the reader of events is to listen to.
     pub(crate) fn read(&self) -> Asked {
         let (sender, asked) = unbounded_channel();
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self.reader.lock() = Some(sender);
         asked
     }
 
     /// Waits until what the kernel has told so far is counted, where somebody reads it; [`READ`] at most.
     pub(crate) fn settle(&self) {
         let (done, counted) = mpsc::channel();
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reader = self.reader.lock().clone();
         if reader.is_some_and(|reader| reader.send(done).is_ok()) {
             let _ = counted.recv_timeout(READ);
         }

@@ -1,8 +1,9 @@
 //! Connections that are in use, so that one that stands idle is given up for somebody who has none: a unit
 //! may have no second one.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::upstream::transport::link::lease::Lease;
 
@@ -57,8 +58,8 @@ impl Lent {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Lease>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Lease>> {
         // A panic while it was held leaves a whole list: every change to it is one call.
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leases.lock()
     }
 }
