@@ -6,7 +6,8 @@ SECRET = "ghp_" + "318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af"
 LEAK = "so " + SECRET + " it is"
 # For who is obliged to the pack `pii`.
 MAIL = LEAK + ", says alice@acme.com"
-heard_aside = False
+heard_aside = heard_mail = False
+answers = 0
 # Airlock puts a handle of its own in the place of the id, which is not looked at.
 TASK = {"taskId": SECRET, "status": "working", "statusMessage": LEAK, "ttl": 60000,
         "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z"}
@@ -45,7 +46,8 @@ def call(ident, params):
     if tool == "url":
         return {"content": [{"type": "text", "text": "see data:image/png;base64,iVBORw0KGgo= there"}]}
     if tool == "told":
-        return {"content": [{"type": "text", "text": "heard it" if heard_aside else "heard nothing of it"}]}
+        return {"content": [{"type": "text", "text": "heard it" if heard_aside else "heard nothing of it"}],
+                "structuredContent": {"answers": answers, "mail": heard_mail}}
     if tool == "aside":
         return {"content": [{"type": "text", "text": "wait"}]}
     if tool == "clean":
@@ -54,10 +56,11 @@ def call(ident, params):
         return {"content": [{"type": "text", "text": "word " * 80000 + LEAK}]}
     if tool == "ask":
         send({"id": "q", "method": "elicitation/create",
-              "params": {"message": LEAK, "requestedSchema": {"type": "object", "properties": {}}}})
+              "params": {"message": MAIL, "requestedSchema": {"type": "object", "properties": {}}}})
         answer = json.loads(sys.stdin.readline())
         heard = SECRET in json.dumps(answer)
-        return {"content": [{"type": "text", "text": "heard it" if heard else "heard nothing of it"}]}
+        return {"content": [{"type": "text", "text": "heard it" if heard else "heard nothing of it"}],
+                "structuredContent": {"mail": "alice@acme.com" in json.dumps(answer)}}
     raise ValueError
 
 
@@ -66,7 +69,8 @@ for line in sys.stdin:
     ident, method, params = message.get("id"), message.get("method"), message.get("params", {})
     if method is None:
         # An answer to a question that belongs to no call.
-        heard_aside = SECRET in json.dumps(message)
+        answers += 1
+        heard_aside, heard_mail = SECRET in json.dumps(message), "alice@acme.com" in json.dumps(message)
     if ident is None or method is None:
         continue
     result = {
@@ -104,10 +108,15 @@ for line in sys.stdin:
         send({"id": ident, "result": result})
     if method == "tools/call" and params["name"] == "aside":
         # Behind the answer, so in no call.
-        notify("notifications/message", {"level": "error", "data": {"deep": [LEAK]}})
-        asked = params["arguments"]["method"]
-        send({"id": "aside", "method": asked, "params": {
-            "elicitation/create": {"message": LEAK, "requestedSchema": {"type": "object", "properties": {}}},
-            "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": LEAK}}],
+        said = {
+            "notifications/message": {"level": "error", "data": {"deep": [MAIL]}},
+            "notifications/tasks/status": {**TASK, "statusMessage": MAIL},
+            "elicitation/create": {"message": MAIL, "requestedSchema": {"type": "object", "properties": {}}},
+            "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": MAIL}}],
                                        "maxTokens": 5},
-        }[asked]})
+        }
+        method = params["arguments"]["method"]
+        if method.startswith("notifications/"):
+            notify(method, said[method])
+        else:
+            send({"id": "aside", "method": method, "params": said[method]})

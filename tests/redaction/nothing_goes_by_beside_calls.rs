@@ -31,21 +31,22 @@ fn standing_streams_and_questions_of_no_call_are_looked_through() {
             Session::open_as(airlock.address(), "/mcp/leaky", &token, LEGACY, &can).expect("a session");
         session.notify("notifications/initialized").expect("taken");
         let mut events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
+        session.call("aside", &json!({"method": "notifications/message"})).expect("a result");
+        is_redacted("notifications/message", &events.message().expect("a message"));
         session.call("aside", &json!({"method": method})).expect("a result");
-        let mut question = None;
-        for _ in 0..2 {
-            let message = events.message().expect("a message");
-            is_redacted(method, &message);
-            question = Some(message).filter(|message| message["method"] == method).or(question);
-        }
-        let question = question.expect("a question");
+        let question = events.message().expect("a question");
+        is_redacted(method, &question);
         let result = match method {
             "elicitation/create" => json!({"action": "accept", "content": {"key": SECRET}}),
             _ => json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": SECRET}}),
         };
         let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
         assert_eq!(airlock.send(&session.prepare(&answer)).status, 202);
-        assert_eq!(text(&session.call("told", &json!({})).expect("a result")), "heard nothing of it");
+        let told = until(|| {
+            let told = session.call("told", &json!({})).expect("a result");
+            (told["structuredContent"]["answers"] == 1).then_some(told)
+        });
+        assert_eq!(text(&told.expect("the server has its answer")), "heard nothing of it");
         assert!(!airlock.log().contains(SECRET));
     }
 }

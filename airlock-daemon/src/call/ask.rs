@@ -56,7 +56,8 @@ pub fn unanswered(method: &str) -> Answered {
     }
 }
 
-/// Checks a question and records it; what the client gets is what was checked.
+/// Checks a question and records it. The client gets what was checked, with the redaction that is returned:
+/// that to which the policy obliges for it.
 ///
 /// # Errors
 /// Why it is not asked; a refusal is on record already.
@@ -66,7 +67,7 @@ pub fn check(
     upstream: &Upstream,
     method: &str,
     params: &str,
-) -> Result<(), Unasked> {
+) -> Result<Vec<Arc<str>>, Unasked> {
     strict::check(params).map_err(|_| Unasked::Malformed("the parameters are not acceptable JSON"))?;
     let object = Object::parse(params).map_err(|_| Unasked::Malformed("`params` must be an object"))?;
     let arguments: &RawValue =
@@ -79,8 +80,9 @@ pub fn check(
     let wish = Wish { method, subject: None, arguments: Some(arguments), revision: who.revision };
     let allowed = decode::arguments(gateway, wish.arguments)
         .and_then(|()| authorize(gateway, &who.context, &who.principal, upstream, wish))
-        .and_then(|_| {
-            record::answered(gateway, &who.context, &who.principal, &aim, Event::Request, &Found::default())
+        .and_then(|decision| {
+            record::answered(gateway, &who.context, &who.principal, &aim, Event::Request, &Found::default())?;
+            Ok(decision.obligations.redact)
         });
     allowed.map_err(|refusal| {
         let refusal = refusal.about(&aim);

@@ -21,7 +21,8 @@ use crate::upstream::lists::schemas::Page;
 use crate::upstream::message::reply::Takes;
 use crate::upstream::pool::Upstream;
 
-use super::sifted::{self, SiftedKind};
+use super::aside::Aside;
+use super::sifted::{self, SiftedKind, SiftedPage};
 use crate::pipeline::authorize::{permission, permits};
 use crate::pipeline::handle::brought::Leads;
 use crate::pipeline::handle::task::Ids;
@@ -86,7 +87,10 @@ async fn one(
         _ => Walk::new(kind.shape(), gateway.config.server.max_response_bytes.as_usize()),
     };
     let tools = upstream.schemas.page();
-    match ask((upstream, sieve), kind, who, params).await.map_err(|error| upstream::failed(&error))? {
+    match ask(gateway, (upstream, sieve), kind, who, params)
+        .await
+        .map_err(|error| upstream::failed(&error))?
+    {
         Asking::Page(result) => {
             filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await.map(Ok)
         }
@@ -112,12 +116,14 @@ fn lacks(facts: Option<&Facts>, kind: &List, who: &Requester) -> bool {
 
 /// Asks an upstream for one page.
 async fn ask(
+    gateway: &Gateway,
     (upstream, sieve): (&Arc<Upstream>, Option<&Arc<Sieve>>),
     kind: &'static List,
     who: &Requester,
     params: Object<'_>,
 ) -> Result<Asking, UpstreamError> {
     let instead = |barred: &Barred| sifted::instead(barred, &who.context.correlation_id);
+    let aside = Aside::to(gateway, who, upstream, kind.method);
     let answer = async {
         let (link, facts) = upstream.link(&who.caller()).await?;
         if lacks(Some(&facts), kind, who) {
@@ -128,11 +134,15 @@ async fn ask(
         });
         match answer.await {
             Ok(Ok(page)) => {
-                let page = sifted::page(sieve, kind, page, &upstream.name).await;
+                let SiftedPage { page, found, left_out } =
+                    sifted::page(sieve, kind, page, &upstream.name).await;
+                aside.note(&found, page.as_ref().err().or(left_out.as_ref()));
                 Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
             }
             Ok(Err(error)) => {
-                let error = sifted::message(sieve, SiftedKind::Plain, error, &mut Found::default()).await;
+                let mut found = Found::default();
+                let error = sifted::message(sieve, SiftedKind::Plain, error, &mut found).await;
+                aside.note(&found, error.as_ref().err());
                 Ok(Asking::Error(error.unwrap_or_else(|barred| instead(&barred))))
             }
             Err(ending) => Err(upstream.ended(&ending)),
@@ -280,8 +290,7 @@ async fn part(
     else {
         return Some(Vec::new());
     };
-    gateway.redaction.ready(&obliged).await;
-    let sieve = sifted::outside(gateway, &who.principal, upstream, &obliged);
+    let sieve = Aside::to(gateway, who, upstream, kind.method).sieve(&obliged).await;
     let mut entries = Vec::new();
     let mut tools = upstream.schemas.page();
     let ids = Ids::new(&gateway.sealer, &who.principal, &upstream.name, true);
@@ -290,7 +299,7 @@ async fn part(
     loop {
         let mut params = Object::default();
         walk.ask(&mut params);
-        let result = match ask((upstream, sieve.as_ref()), kind, who, params).await {
+        let result = match ask(gateway, (upstream, sieve.as_ref()), kind, who, params).await {
             Ok(Asking::Page(result)) => result,
             Ok(Asking::NotOffered) => return Some(Vec::new()),
             Ok(Asking::Error(error)) => {

@@ -4,10 +4,11 @@
 //! [`start`] takes a call to its server, [`running`] follows it to its end, [`open`] puts the outcome on
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
 //! [`required`], its call is [`waiting`] meanwhile, and [`suspended`] knows all that are. [`list`], [`level`]
-//! and [`subscribe`] have a file each. All words of a server pass `sifted` before anything else. [`talk`]
-//! keeps the questions of one call, and `written` puts a result into the words of its client, with URIs by
-//! [`rewrite`].
+//! and [`subscribe`] have a file each. All words of a server pass `sifted` before anything else, and those
+//! that belong to no call `aside` as well. [`talk`] keeps the questions of one call, and `written` puts a
+//! result into the words of its client, with URIs by [`rewrite`].
 
+pub(crate) mod aside;
 pub mod ask;
 pub mod event;
 pub mod level;

@@ -1,6 +1,8 @@
 //! Questions of a server in the course of a call: a legacy server's requests, a modern one's result that asks
 //! (2026-07-28, "Multi round-trip requests"), and the error that sends a client to a URL.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 
@@ -11,16 +13,18 @@ use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
 use crate::pipeline::redact;
 use crate::pipeline::request::state::RequestState;
+use crate::redaction::{Direction, Paths, Purpose, Sieve};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::{Answered, Ask, NO_ROOTS};
 use crate::upstream::message::reply::Takes;
 use crate::upstream::transport::handle::Pending;
 
+use super::aside::{self, Aside};
 use super::ask::Unasked;
 use super::event::Event;
 use super::required::{ROUNDS, Required};
 use super::running::Running;
-use super::sifted::SiftedKind;
+use super::sifted::{self, SiftedKind};
 use super::talk::{ClientQuestion, Round, To};
 use super::{ask, required};
 
@@ -41,7 +45,8 @@ impl Running {
             let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
             let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
             let may = |one: &&RawValue| {
-                ask::check(&self.open.gateway, who, &self.upstream, ELICIT, one.get()).is_ok()
+                let checked = ask::check(&self.open.gateway, who, &self.upstream, ELICIT, one.get());
+                checked.is_ok_and(|obliged| self.is_clean(&obliged, one.get()))
             };
             (strict::check(&data).is_ok() && asked.iter().all(may)).then_some(())
         };
@@ -55,31 +60,36 @@ impl Running {
     /// Takes a modern server's questions: those that Airlock answers itself, or the policy for the client,
     /// are left out of what the client gets.
     pub(super) async fn required(&mut self, required: Required) -> Option<Event> {
-        let Required { mut entries, state } = required;
+        let Required { entries: asked, state } = required;
         let mut round = Round { answers: Vec::new(), state };
-        let mut stop = None;
-        entries.retain(|entry| {
+        let mut entries = Vec::with_capacity(asked.len());
+        for mut entry in asked {
             if entry.method == ROOTS {
-                round.answers.push((entry.key.clone(), NO_ROOTS.to_owned()));
-                return false;
+                round.answers.push((entry.key, NO_ROOTS.to_owned()));
+                continue;
             }
             let who = &self.open.who;
-            match ask::check(&self.open.gateway, who, &self.upstream, &entry.method, &entry.params) {
-                Ok(()) => return true,
-                Err(refused @ Unasked::Refused(_)) => match refused.answer(&entry.method) {
-                    Ok(answer) => round.answers.push((entry.key.clone(), answer)),
-                    Err(error) => stop = Some(Event::Error(error)),
-                },
-                Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
-                    let detail =
-                        "it asks for something that the client has not declared, or that is no question";
-                    stop = Some(self.wrong(detail));
-                }
+            let unasked =
+                match ask::check(&self.open.gateway, who, &self.upstream, &entry.method, &entry.params) {
+                    Ok(obliged) => match self.obliged(&obliged, entry.params).await {
+                        Some(params) => {
+                            entry.params = params;
+                            entries.push(entry);
+                            continue;
+                        }
+                        None => ask::unanswered(&entry.method),
+                    },
+                    Err(refused @ Unasked::Refused(_)) => refused.answer(&entry.method),
+                    Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
+                        let detail =
+                            "it asks for something that the client has not declared, or that is no question";
+                        return Some(self.wrong(detail));
+                    }
+                };
+            match unasked {
+                Ok(answer) => round.answers.push((entry.key, answer)),
+                Err(error) => return Some(Event::Error(error)),
             }
-            false
-        });
-        if stop.is_some() {
-            return stop;
         }
         if entries.is_empty() && !(round.answers.is_empty() && self.open.who.revision.era() == Era::Modern) {
             return self.again(round).await;
@@ -116,8 +126,13 @@ impl Running {
         asked.params = params;
         let who = &self.open.who;
         match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
-            Ok(()) => {
-                let (method, params) = (asked.method.clone(), asked.params.clone());
+            Ok(obliged) => {
+                let method = asked.method.clone();
+                let Some(params) = self.obliged(&obliged, std::mem::take(&mut asked.params)).await else {
+                    return asked.answer(ask::unanswered(&method));
+                };
+                asked.params.clone_from(&params);
+                let asked = self.answered_as(&obliged, asked).await;
                 let named = self.ids().map_or(Ok(params.clone()), |ids| ids.said(&method, params));
                 let Ok(params) = named else { return asked.answer(ask::unanswered(&method)) };
                 let patience = self.patience();
@@ -131,6 +146,39 @@ impl Running {
                 asked.answer(answer);
             }
         }
+    }
+
+    /// A question's parameters once more, with the redaction that the policy obliges to for it; none where
+    /// they may not pass so.
+    async fn obliged(&mut self, obliged: &[Arc<str>], params: String) -> Option<String> {
+        let sieve = self.more(obliged).await;
+        sifted::message(sieve.as_ref(), SiftedKind::Plain, params, &mut self.open.found).await.ok()
+    }
+
+    /// A question whose answer is redacted as the policy obliges to for the question.
+    async fn answered_as(&self, obliged: &[Arc<str>], asked: Ask) -> Ask {
+        let sieve = self.more(obliged).await;
+        aside::answered(sieve, asked, (&self.open.gateway, &self.open.who, &self.upstream))
+    }
+
+    /// Looks through what the policy obliges to more than the call; none where it does not.
+    async fn more(&self, obliged: &[Arc<str>]) -> Option<Arc<Sieve>> {
+        if obliged.is_empty() {
+            return None;
+        }
+        let (gateway, who) = (&self.open.gateway, &self.open.who);
+        Aside::to(gateway, who, &self.upstream, self.kind.method).sieve(obliged).await
+    }
+
+    /// True for parameters in which nothing is found that the policy obliges to redact.
+    fn is_clean(&self, obliged: &[Arc<str>], params: &str) -> bool {
+        let purpose = Purpose { upstream: &self.upstream.name, tool: None, obliged };
+        let redaction = &self.open.gateway.redaction;
+        let sieve = redaction.sieve(&self.open.who.principal, purpose).filter(|_| !obliged.is_empty());
+        sieve.is_none_or(|sieve| {
+            let sifted = sieve.sift(Direction::Response, params, Paths::default());
+            sifted.is_ok_and(|sifted| sifted.text.is_none())
+        })
     }
 
     /// The client has answered, or nobody will.

@@ -17,7 +17,7 @@ use crate::pipeline::handle::task::Ids;
 use crate::pipeline::methods::kind::{Call, Tasks};
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::request::state::may_ask;
-use crate::redaction::{Barred, Found, Sieve};
+use crate::redaction::{Barred, Found, Purpose, Sieve};
 use crate::runtime::apart::{LONG, apart};
 
 /// The end of a call as its server says it.
@@ -126,21 +126,35 @@ impl Writer<'_> {
         } else {
             result
         };
-        self.may_ask(&result)?;
+        let result = match self.may_ask(result, found)? {
+            Ok(result) => result,
+            Err(barred) => return Ok(Said::Barred(barred)),
+        };
         (self.shape)(result, self.era).map(Said::Result)
     }
 
-    /// The questions of a task, if the result is one, are the policy's business like all others.
-    fn may_ask(self, result: &str) -> Result<(), String> {
+    /// The questions of a task, if the result is one, are the policy's business like all others, and so is
+    /// the redaction that it obliges to for them.
+    fn may_ask(self, result: String, found: &mut Found) -> Result<Result<String, Barred>, String> {
         if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
-            return Ok(());
+            return Ok(Ok(result));
         }
-        let object = Object::parse(result).map_err(|error| format!("its result is no object: {error}"))?;
-        for entry in required::entries(&object)? {
-            ask::check(self.gateway, self.who, self.upstream, &entry.method, &entry.params)
-                .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
+        let mut obliged = Vec::new();
+        {
+            let object =
+                Object::parse(&result).map_err(|error| format!("its result is no object: {error}"))?;
+            for entry in required::entries(&object)? {
+                let more = ask::check(self.gateway, self.who, self.upstream, &entry.method, &entry.params)
+                    .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
+                obliged.extend(more);
+            }
         }
-        Ok(())
+        if obliged.is_empty() {
+            return Ok(Ok(result));
+        }
+        let purpose = Purpose { upstream: &self.upstream.name, tool: None, obliged: &obliged };
+        let sieve = self.gateway.redaction.sieve(&self.who.principal, purpose);
+        Ok(sifted::message_here(sieve.as_deref(), SiftedKind::Task, result, found))
     }
 }
 

@@ -230,8 +230,6 @@ impl Legacy<'_> {
     async fn initialize(&self, id: Option<&Id>, params: &Object<'_>) -> Result<Reply, Refusal> {
         let id = id.ok_or_else(|| revision::no_id("`initialize`"))?;
         let revision = revision::negotiated(params)?;
-        let offer = || super::offer(self.gateway, self.context, self.principal, self.endpoint, revision);
-        offer().await?;
         let capabilities = params.get("capabilities").map(ClientCapabilities::parse).unwrap_or_default();
         // Extensions belong to the modern era.
         let capabilities = capabilities.without(ClientCapability::Tasks);
@@ -247,7 +245,7 @@ impl Legacy<'_> {
         admit(self.gateway, &who, self.endpoint, Asked::Own("initialize")).await?;
         // Nothing reaches a server before the record; what is learned of it may change what is offered.
         self.learn(revision).await;
-        let offer = offer().await?;
+        let offer = super::offer(self.gateway, self.context, self.principal, self.endpoint, revision).await?;
         let opened = self.sessions.open_soon(self.principal, self.endpoint, revision, capabilities).await;
         let opened = opened.map_err(|unopened| limit::no_session(&unopened, unopened.key()))?;
         if let Some(gone) = opened.instead_of {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::call::sifted::{self, SiftedKind};
+use crate::call::aside::Aside;
+use crate::call::sifted::SiftedKind;
 use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -31,7 +32,8 @@ use crate::upstream::message::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
 
-use super::notifications::{LISTS, UPDATED, lists_of, may, missed, updated};
+use super::notifications::{LISTS, UPDATED, lists_of, missed, updated};
+use super::obliged::may;
 use super::reply::Reply;
 
 /// The method.
@@ -326,10 +328,10 @@ impl Listening {
                 }
                 _ => return true,
             };
-        self.gateway.redaction.ready(&obliged).await;
-        let sieve = sifted::outside(&self.gateway, &self.who.principal, &part.upstream, &obliged);
-        let sifted = sifted::aside(sieve.as_ref(), SiftedKind::Notification, params, &part.upstream.name);
-        let Some(params) = sifted.await else { return true };
+        let aside = Aside::to(&self.gateway, &self.who, &part.upstream, method);
+        let sieve = aside.sieve(&obliged).await;
+        let sifted = aside.pass(sieve.as_ref(), SiftedKind::Notification, params).await;
+        let Some(params) = sifted else { return true };
         self.say(method, params).await
     }
 

@@ -10,6 +10,7 @@ pub mod legacy;
 mod listen;
 pub mod modern;
 mod notifications;
+mod obliged;
 mod questions;
 pub mod reply;
 pub mod session;
@@ -21,16 +22,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::principal::Principal;
+use crate::call::aside::Aside;
 use crate::call::running::draining;
-use crate::call::sifted::{self, SiftedKind};
+use crate::call::sifted::SiftedKind;
 use crate::mcp::capability::Capabilities;
-use crate::mcp::revision::Revision;
-use crate::pipeline::authorize::permission;
-use crate::pipeline::methods::wish::Wish;
+use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Gateway, Refusal};
 use crate::upstream::era::facts::Facts;
 use crate::upstream::pool::Upstream;
+
+use obliged::may_use;
 
 /// A stream that is opened with a token that is about to expire still says what waits in it.
 const MIN_STREAM: Duration = Duration::from_secs(5);
@@ -44,25 +46,6 @@ fn until(gateway: &Gateway, principal: &Principal) -> event_reader::Until {
             () = tokio::time::sleep(left) => {}
             () = draining => {}
         }
-    })
-}
-
-/// The redaction that the policy obliges to where a principal may list anything of a server: that of all
-/// lists together. None where it may list nothing.
-fn may_use(
-    gateway: &Gateway,
-    context: &Context,
-    principal: &Principal,
-    upstream: &Upstream,
-    revision: Revision,
-) -> Option<Vec<Arc<str>>> {
-    let permitted = ["tools/list", "prompts/list", "resources/list"].into_iter().filter_map(|method| {
-        let wish = Wish { method, subject: None, arguments: None, revision };
-        permission(gateway, context, principal, upstream, wish)
-    });
-    permitted.reduce(|mut all, more| {
-        all.extend(more);
-        all
     })
 }
 
@@ -88,15 +71,16 @@ pub async fn offer(
     endpoint: &Endpoint,
     revision: Revision,
 ) -> Result<Offer, Refusal> {
+    let method = if revision.era() == Era::Legacy { "initialize" } else { "server/discover" };
     let known = |upstream: &Upstream| {
         let facts = upstream.facts_for(revision.era())?;
         Some((facts, may_use(gateway, context, principal, upstream, revision)?))
     };
     let told = async |upstream: &Upstream, facts: &Facts, obliged: &[Arc<str>]| {
-        gateway.redaction.ready(obliged).await;
-        let sieve = sifted::outside(gateway, principal, upstream, obliged);
         let text = facts.instructions.clone()?;
-        sifted::aside(sieve.as_ref(), SiftedKind::Plain, text, &upstream.name).await
+        let aside = Aside { gateway, context, principal, upstream, method };
+        let sieve = aside.sieve(obliged).await;
+        aside.pass(sieve.as_ref(), SiftedKind::Plain, text).await
     };
     // Nothing is known of a server that was never reached; most have tools.
     let offers = |facts: Option<&Facts>| {

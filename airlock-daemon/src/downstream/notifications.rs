@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::call::aside::{self, Aside};
 use crate::call::ask;
 use crate::call::running::draining;
-use crate::call::sifted::{self, SiftedKind};
+use crate::call::sifted::SiftedKind;
 use crate::call::subscribe::{EACH, SUBSCRIBE};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
@@ -19,11 +20,9 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Revision;
 use crate::mcp::uri::wholes;
 use crate::pipeline::Gateway;
-use crate::pipeline::authorize::permission;
 use crate::pipeline::handle::task::Ids;
 use crate::pipeline::methods::kind::Noun;
 use crate::pipeline::methods::naming;
-use crate::pipeline::methods::wish::Wish;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::upstream::error::{How, UpstreamError};
@@ -34,6 +33,7 @@ use crate::upstream::subscription::Subscription;
 
 use super::event_store::dropped;
 use super::kept::{Notifiers, WatchOrder};
+use super::obliged::{TASK_STATUS, may, may_hear};
 use super::session::Session;
 
 /// Most resources of one server that a session hears of.
@@ -154,20 +154,6 @@ impl Session {
         // An expired token lets its client hear nothing more; the next GET brings another.
         (!who.principal.life_left().is_zero()).then(|| Requester { level: self.level(), ..who })
     }
-}
-
-/// The redaction that the policy obliges to where it lets a principal use a method of a server; none where it
-/// does not.
-pub(super) fn may(
-    gateway: &Gateway,
-    who: &Requester,
-    upstream: &Upstream,
-    method: &str,
-    resource: Option<&str>,
-) -> Option<Vec<Arc<str>>> {
-    let subject = resource.map(|uri| (Noun::Resource, uri));
-    let wish = Wish { method, subject, arguments: None, revision: who.revision };
-    permission(gateway, &who.context, &who.principal, upstream, wish)
 }
 
 /// Tells a session of every policy that comes into force: its lists may be others now.
@@ -320,14 +306,16 @@ impl Notifier {
             Notice::Notification(method, params) => {
                 // The policy is asked about changes, and by the URI as the server writes it.
                 let is_change = method == UPDATED || LISTS.iter().any(|(changed, _)| *changed == method);
-                let passed =
-                    if is_change { self.passed(&who, &method, params) } else { Some((params, Vec::new())) };
+                let passed = if is_change {
+                    self.passed(&who, &method, params)
+                } else {
+                    may_hear(&self.gateway, &who, &self.upstream, &method).map(|obliged| (params, obliged))
+                };
                 let Some((params, obliged)) = passed else { return };
-                self.gateway.redaction.ready(&obliged).await;
-                let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream, &obliged);
-                let sifted =
-                    sifted::aside(sieve.as_ref(), SiftedKind::Notification, params, &self.upstream.name);
-                let params = sifted.await.and_then(|params| {
+                let aside = Aside::to(&self.gateway, &who, &self.upstream, &method);
+                let sieve = aside.sieve(&obliged).await;
+                let sifted = aside.pass(sieve.as_ref(), SiftedKind::Notification, params).await;
+                let params = sifted.and_then(|params| {
                     if is_change {
                         return Some(params);
                     }
@@ -348,13 +336,8 @@ impl Notifier {
                 }
             }
             Notice::Ask(asked) => {
-                let sieve = sifted::outside(&self.gateway, &who.principal, &self.upstream, &[]);
-                let Some(asked) = sifted::question(sieve, asked, &self.upstream.name).await else { return };
-                let checked = ask::check(&self.gateway, &who, &self.upstream, &asked.method, &asked.params);
-                if let Err(unasked) = checked {
-                    let answer = unasked.answer(&asked.method);
-                    return asked.answer(answer);
-                }
+                let asked = aside::ask(&self.gateway, &who, &self.upstream, asked).await;
+                let Some(asked) = asked else { return };
                 match session.ask(asked, self.gateway.config.server.timeouts.input.0) {
                     Ok((text, _)) => store.push(text),
                     Err(asked) => {
@@ -379,7 +362,7 @@ impl Notifier {
                 });
             }
             "notifications/message" => who.hears(&params).then_some(params),
-            "notifications/tasks/status" if who.revision >= Revision::V20251125 => {
+            TASK_STATUS if who.revision >= Revision::V20251125 => {
                 let key = &self.gateway.sealer;
                 Ids::new(key, &who.principal, &self.upstream.name, self.merged).said(method, params).ok()
             }

@@ -11,7 +11,7 @@ use crate::mcp::method::Method;
 use crate::mcp::revision::Revision;
 pub use crate::observe::metrics::Outcome;
 use crate::policy::Decision;
-use crate::redaction::Found;
+use crate::redaction::{Barred, Found};
 
 use crate::upstream::UpstreamError;
 
@@ -204,6 +204,30 @@ pub fn answered(
     let decision = Some(Verdict::Allow);
     let redactions = found.on_record();
     put(gateway, Record { decision, redactions, ..record(context, Some(principal), aim, event) })
+}
+
+/// Records what detectors have found in the answer to a list or in a message that belongs to no call, and
+/// that they bar it, or an entry of it. Nothing where neither is so. A server can cause many: they fill only
+/// half of the queue, and those above are counted in a gap record.
+pub fn found(
+    gateway: &Gateway,
+    context: &Context,
+    principal: &Principal,
+    aim: &Aim,
+    (found, barred): (&Found, Option<&Barred>),
+) {
+    let redactions = found.on_record();
+    if redactions.is_none() && barred.is_none() {
+        return;
+    }
+    let _ = gateway.audit.record_refusal(Record {
+        decision: Some(if barred.is_some() { Verdict::Deny } else { Verdict::Allow }),
+        stage: barred.map(|_| Stage::Redact),
+        rule_id: barred.and_then(Barred::detector).cloned(),
+        reason: barred.map(|barred| format!("it {}", barred.reason()).into()),
+        redactions,
+        ..record(context, Some(principal), aim, Event::DlpFound)
+    });
 }
 
 fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {

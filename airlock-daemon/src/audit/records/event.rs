@@ -63,6 +63,8 @@ events! {
     DlpLoaded = "dlp.loaded", "e652ed17a2e14d65a5ab6036e946e9b5";
     /// The packs of detectors on disk are not good; those in force stay.
     DlpRejected = "dlp.rejected", "a4e3c7e089fb4f03acb98086dc4efc88";
+    /// Detectors found something in the answer to a list, or in a message that belongs to no call.
+    DlpFound = "dlp.found", "5d0f7c1e8a5b4a3f9a6e2c7d41b80f36";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
     /// An address went on after it was told to wait, and is dropped for a while.

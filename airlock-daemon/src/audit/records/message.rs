@@ -28,6 +28,10 @@ pub fn message(record: &Record) -> String {
         Event::PolicyRejected => format!("a policy was refused{}", because(record)),
         Event::DlpLoaded => format!("other packs of detectors are in force{}", because(record)),
         Event::DlpRejected => format!("packs of detectors were refused{}", because(record)),
+        Event::DlpFound if record.decision == Some(Verdict::Deny) => {
+            format!("{what} is kept from {who} in part or as a whole{}", because(record))
+        }
+        Event::DlpFound => format!("detectors found something in {what} for {who}"),
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::Recovered => {
