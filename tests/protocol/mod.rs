@@ -7,7 +7,7 @@ mod calls_come_through;
 mod codings_are_decoded;
 mod every_offer_comes_through;
 mod every_pair_of_eras_speaks;
-mod handles_stay_with_their_owner;
+pub(crate) mod handles_stay_with_their_owner;
 mod headers_repeat_arguments;
 mod junk_events_are_passed_over;
 mod large_answers_fail_alone;

@@ -8,3 +8,4 @@ mod nothing_goes_by_beside_calls;
 mod obligations_reach_all_words;
 mod packs_change_between_calls;
 mod servers_over_http_too;
+mod streams_over_http_too;
