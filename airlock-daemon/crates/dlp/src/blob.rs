@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::classes::VALUES;
+use crate::classes::{NONE, VALUES};
 use crate::vector;
 
 /// The shortest run of base64 that is decoded, in characters.
@@ -14,6 +14,9 @@ const HEX_RUN: usize = 24;
 
 /// The shortest stretch of decoded bytes that is taken for a text: it has three groups of base64 whole.
 const STRETCH: usize = 11;
+
+/// The longest text that is decoded as a whole, in characters.
+const WHOLE: usize = 4 << 10;
 
 /// A text that stands encoded within another.
 #[derive(Debug)]
@@ -81,9 +84,12 @@ impl Blob {
 
 /// Answers whether a run of characters that tokens have may hold text.
 pub(crate) fn may_be(run: &[u8]) -> bool {
-    let mut may_be = run.len() >= HEX_RUN && run.iter().all(u8::is_ascii_hexdigit);
+    let mut may_be = false;
+    of_hex_digits(run, 0..run.len(), |_| may_be = true);
     if run.len() >= BASE64_RUN && !may_be {
         vector::groups(run, |_| may_be = true);
+        // Behind an escape a run begins with its letter.
+        may_be = may_be || is_text(run) || is_text(&run[1..]);
     }
     may_be
 }
@@ -93,9 +99,9 @@ pub(crate) fn all(text: &str, runs: &[Range<usize>]) -> Vec<Blob> {
     let bytes = text.as_bytes();
     let mut blobs = Vec::new();
     for run in runs.iter().filter(|run| run.len() >= BASE64_RUN) {
-        if run.len() >= HEX_RUN && bytes[run.clone()].iter().all(u8::is_ascii_hexdigit) {
-            blobs.extend((0..2).filter_map(|phase| hex(bytes, run.start + phase..run.end)));
-        }
+        of_hex_digits(bytes, run.clone(), |part| {
+            blobs.extend((0..2).filter_map(|phase| hex(bytes, part.start + phase..part.end)));
+        });
         if is_mixed(&bytes[run.clone()]) {
             of_one_alphabet(bytes, run, |part| base64(bytes, part, &mut blobs));
         } else {
@@ -103,6 +109,40 @@ pub(crate) fn all(text: &str, runs: &[Range<usize>]) -> Vec<Blob> {
         }
     }
     blobs
+}
+
+/// Finds the parts of a run that are of hex digits alone: `0x` and other letters may stand before them.
+fn of_hex_digits(bytes: &[u8], run: Range<usize>, mut found: impl FnMut(Range<usize>)) {
+    let mut at = run.start;
+    while at + HEX_RUN <= run.end {
+        let window = &bytes[at..at + HEX_RUN];
+        if let Some(other) = window.iter().rposition(|byte| !byte.is_ascii_hexdigit()) {
+            at += other + 1;
+            continue;
+        }
+        let digits = bytes[at..run.end].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        found(at..at + digits);
+        at += digits;
+    }
+}
+
+/// The text that stands encoded in another as a whole; none where it is no base64 and no hex of text.
+pub(crate) fn whole(text: &str) -> Option<String> {
+    let characters = text.trim_end_matches('=').as_bytes();
+    let is_of_base64 = |byte: &u8| VALUES[usize::from(*byte)] != NONE;
+    if !(4..=WHOLE).contains(&characters.len())
+        || text.len() > characters.len() + 2
+        || !characters.iter().all(is_of_base64)
+    {
+        return None;
+    }
+    let is_hex = characters.len().is_multiple_of(2) && characters.iter().all(u8::is_ascii_hexdigit);
+    if !is_hex && !decode(&characters[..4]).iter().all(|&byte| is_printable(byte)) {
+        return None;
+    }
+    let readings = [is_hex.then(|| of_hex(characters)), Some(decode(characters))];
+    let is_text = |bytes: &Vec<u8>| !bytes.is_empty() && bytes.iter().all(|&byte| is_printable(byte));
+    readings.into_iter().flatten().find(is_text).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// Answers whether a run has characters of both alphabets, such as a path with base64 at its end.
@@ -134,11 +174,33 @@ fn base64(bytes: &[u8], run: Range<usize>, blobs: &mut Vec<Blob>) {
     let characters = &bytes[run.clone()];
     let mut phases: [Phase; 4] = Default::default();
     vector::groups(characters, |at| phases[at % 4].candidate(characters, at));
+    if phases[0].stretches.is_empty() && is_text(characters) {
+        let mut bytes = decode(characters);
+        bytes.truncate(valid_prefix(&bytes));
+        phases[0].stretches.extend(String::from_utf8(bytes).ok().map(|text| Stretch { start: 0, text }));
+    }
     for (phase, Phase { stretches, .. }) in phases.into_iter().enumerate() {
         if !stretches.is_empty() {
             blobs.push(base64_at(bytes, run.start + phase..run.end, stretches));
         }
     }
+}
+
+/// Characters of which the bytes tell if base64 is of text beyond ASCII, which has no groups of printable
+/// characters.
+const HEAD: usize = 16;
+
+/// Answers whether base64 begins with the bytes of a text.
+fn is_text(characters: &[u8]) -> bool {
+    let Some(head) = characters.first_chunk::<HEAD>() else { return false };
+    // Bytes that begin no character are most of those of other content.
+    let first = VALUES[usize::from(head[0])];
+    if !matches!(first, 8..=31 | 48..=61) {
+        return false;
+    }
+    let bytes = decode(head);
+    // The last character may be cut off.
+    valid_prefix(&bytes) + 3 >= bytes.len()
 }
 
 /// Says how the run of a blob is encoded.

@@ -195,6 +195,22 @@ impl Detector {
         self.is_solid
     }
 
+    /// Answers whether it finds cards, whose groups may stand in strings of their own.
+    pub(crate) fn finds_cards(&self) -> bool {
+        self.spec.checks.iter().any(|check| check.name() == "card")
+    }
+
+    /// Answers whether it finds the data of a manifest, which JSON has in members of their own.
+    pub(crate) fn finds_manifests(&self) -> bool {
+        let is_kind = |word: &String| word == r#""kind": "Secret""#;
+        self.spec.context.as_ref().is_some_and(|context| context.words.iter().any(is_kind))
+    }
+
+    /// Judges digits by its checks alone.
+    pub(crate) fn accepts_number(&self, number: &str) -> bool {
+        self.spec.context.is_none() && self.spec.checks.iter().all(|check| check.holds(number))
+    }
+
     /// Finds the first match in `window` that passes all checks, as the range of what is to be taken out, and
     /// says where to search on. An anchored search looks at the window's start only.
     pub(crate) fn find(

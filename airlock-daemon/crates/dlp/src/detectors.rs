@@ -32,7 +32,12 @@ pub struct Detectors {
     numbers: Numbers,
     /// The sieve of texts, and that of JSON, in which some bytes are spelled by two.
     wanted: [Wanted; 2],
+    /// True where a detector finds manifests.
+    has_manifests: bool,
 }
+
+/// A part of each manifest, as it stands in a string of JSON: no other literal has quotes.
+const SECRET: &[u8] = br#"Secret\""#;
 
 /// All that a look at a text finds.
 #[derive(Debug, Default)]
@@ -111,6 +116,7 @@ impl Detectors {
             ats: Ats::new(ats),
             numbers,
             wanted: [in_text, in_json],
+            has_manifests: all.iter().any(Detector::finds_manifests),
             all,
         }
     }
@@ -235,6 +241,9 @@ impl Detectors {
         sieve::sieve(bytes, &self.wanted[1], &mut told);
         let Told { mut marks, mut runs, mut clusters, .. } = told;
         self.everywhere.find_in_json(bytes, |at| marks.set(at));
+        if self.has_manifests {
+            memchr::memmem::find_iter(bytes, SECRET).for_each(|at| marks.set(at));
+        }
         let mut shapes = Marks::new(if runs.is_empty() && clusters.is_empty() { 0 } else { bytes.len() });
         for run in &runs {
             shapes.set_all(run);
@@ -299,8 +308,8 @@ impl Detectors {
     }
 
     /// Finds everything by running each pattern over the whole text: what [`Self::scan`] is held against.
-    #[cfg(test)]
-    pub(crate) fn scan_slowly(&self, text: &str) -> Vec<Hit> {
+    #[cfg(any(test, feature = "proof"))]
+    pub fn scan_slowly(&self, text: &str) -> Vec<Hit> {
         let of = |(detector, of): (usize, &Detector)| {
             of.find_all(text).into_iter().map(move |range| Hit { detector, range }).collect::<Vec<_>>()
         };

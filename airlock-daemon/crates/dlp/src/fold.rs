@@ -48,6 +48,9 @@ fn ascii(character: char) -> Option<Box<str>> {
     if is_invisible(character) {
         return Some(Box::default());
     }
+    if let Some(digit) = decimal(character) {
+        return Some(String::from(digit).into());
+    }
     let compatible: String = std::iter::once(character).nfkc().collect();
     let mut folded = String::new();
     for part in compatible.chars() {
@@ -60,6 +63,21 @@ fn ascii(character: char) -> Option<Box<str>> {
     // Two letters that look like one are a ligature; longer skeletons are of signs that nobody reads as
     // letters.
     (folded.is_ascii() && (1..=4).contains(&folded.len())).then(|| folded.into())
+}
+
+/// The zeros of other scripts; the other digits follow each (Unicode, general category Nd).
+const ZEROS: [u32; 40] = [
+    0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6,
+    0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0,
+    0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x1_04A0, 0x1_1066, 0x1_10F0,
+    0x1_1136, 0x1_E950,
+];
+
+/// The digit that a digit of another script stands for.
+fn decimal(character: char) -> Option<char> {
+    let code = u32::from(character);
+    let zero = ZEROS[..ZEROS.partition_point(|&zero| zero <= code)].last()?;
+    char::from_digit(code - zero, 10)
 }
 
 /// Characters without width, marks of direction, variation selectors, tags and soft hyphens.

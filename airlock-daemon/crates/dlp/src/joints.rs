@@ -2,14 +2,20 @@
 //! blocks.
 //!
 //! No secret that is long and unmistakable has a space in it. So of two strings only the end of the first
-//! behind its last space and the start of the second up to its first space can be parts of one.
+//! behind its last space and the start of the second up to its first space can be parts of one. Cards, which
+//! are printed in groups, and keys in lines have rules of their own.
+
+mod armour;
+mod rows;
+mod search;
 
 use std::ops::Range;
 
-use crate::action::Action;
+use armour::Armour;
+use rows::Rows;
+
 use crate::detector::SOLID;
 use crate::rewrite::{Edit, Rewriter, TooMuch};
-use crate::view::{self, View};
 
 /// How much of a string is looked at on either side of a joint, in bytes.
 const SIDE: usize = 256;
@@ -20,6 +26,8 @@ pub(crate) struct Joint {
     /// Parts of strings, as places of the message.
     pieces: Vec<Range<usize>>,
     length: usize,
+    rows: Rows,
+    armour: Armour,
 }
 
 /// The ends of a string that can be parts of a secret.
@@ -47,19 +55,22 @@ impl Ends {
 }
 
 impl Joint {
-    /// Adds the ends of the next string of the sequence, and looks through what cannot go on behind it.
+    /// Adds the next string of the sequence, given with its ends, and looks through what cannot go on behind
+    /// it. In one that is not marked no literal stands.
     pub(crate) fn add(
         &mut self,
         json: &str,
-        ends: &Ends,
+        (inner, ends, is_marked): (&Range<usize>, &Ends, bool),
         rewriter: &mut Rewriter<'_>,
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
+        self.rows.add(json, inner, rewriter, edits);
+        self.armour.add(json, inner, is_marked, rewriter, edits)?;
         match ends {
             Ends::Whole(inner) => self.push(inner.clone()),
             Ends::Parts(head, tail) => {
                 self.push(head.clone());
-                self.end(json, rewriter, edits)?;
+                self.search(json, rewriter, edits)?;
                 self.push(tail.clone());
             }
         }
@@ -79,70 +90,27 @@ impl Joint {
         rewriter: &mut Rewriter<'_>,
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
+        self.rows.end(rewriter, edits);
+        self.armour.end(json, rewriter, edits)?;
+        self.search(json, rewriter, edits)
+    }
+
+    fn search(
+        &mut self,
+        json: &str,
+        rewriter: &mut Rewriter<'_>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), TooMuch> {
         if self.pieces.len() > 1 && self.length >= SOLID {
-            let found = self.search(json, rewriter)?;
-            edits.extend(found);
+            search::pieces(json, &self.pieces, rewriter, edits)?;
         }
         self.pieces.clear();
         self.length = 0;
         Ok(())
-    }
-
-    fn search(&self, json: &str, rewriter: &mut Rewriter<'_>) -> Result<Vec<Edit>, TooMuch> {
-        rewriter.spend(self.length)?;
-        let mut text = String::with_capacity(self.length);
-        let parts: Vec<Part> = self.pieces.iter().map(|piece| Part::new(json, piece, &mut text)).collect();
-        let (detectors, actions) = (rewriter.detectors, rewriter.actions);
-        let is_on =
-            |detector: usize| actions[detector] != Action::Off && detectors.all()[detector].is_solid();
-        let mut edits = Vec::new();
-        for hit in detectors.scan(&text, is_on) {
-            let has_part =
-                |part: &&Part| part.joined.start < hit.range.end && hit.range.start < part.joined.end;
-            if parts.iter().filter(has_part).count() < 2 {
-                continue;
-            }
-            let with = rewriter.act(hit.detector, &text[hit.range.clone()]);
-            for (number, part) in parts.iter().filter(has_part).enumerate() {
-                let found = if number == 0 { vec![hit.detector] } else { Vec::new() };
-                edits.push(Edit {
-                    range: part.source(&hit.range),
-                    with: with.clone(),
-                    found,
-                    is_partial: false,
-                });
-            }
-        }
-        Ok(edits)
     }
 }
 
 /// No secret goes on behind such a byte. A backslash begins an escape, which may stand for a letter.
 fn is_break(byte: u8) -> bool {
     byte <= b' ' || matches!(byte, b'"' | b'<' | b'>' | b',' | b';')
-}
-
-/// A part of the joined text, and the place that it comes from.
-struct Part {
-    joined: Range<usize>,
-    view: Option<View>,
-    at: usize,
-}
-
-impl Part {
-    fn new(json: &str, piece: &Range<usize>, text: &mut String) -> Self {
-        let raw = &json[piece.clone()];
-        let view = raw.contains('\\').then(|| view::json(raw));
-        let start = text.len();
-        text.push_str(view.as_ref().map_or(raw, |view| &view.text));
-        Self { joined: start..text.len(), view, at: piece.start }
-    }
-
-    /// The places of the message that a range of the joined text takes of this part.
-    fn source(&self, found: &Range<usize>) -> Range<usize> {
-        let start = found.start.max(self.joined.start) - self.joined.start;
-        let end = found.end.min(self.joined.end) - self.joined.start;
-        let source = self.view.as_ref().map_or(start..end, |view| view.source(&(start..end)));
-        self.at + source.start..self.at + source.end
-    }
 }

@@ -23,12 +23,15 @@ mod hit;
 mod hostile;
 mod joints;
 mod lexer;
+mod manifest;
 mod marks;
 mod message;
 mod names;
 mod net;
 mod numbers;
 mod pack;
+#[cfg(any(test, feature = "proof"))]
+pub mod proof;
 mod rewrite;
 mod screen;
 mod shape;
@@ -38,7 +41,9 @@ mod told;
 mod trigger;
 mod vector;
 mod view;
+mod whole;
 mod windows;
+mod wrapped;
 
 pub use account::{Account, Finding, Part, account, account_of_text};
 pub use action::{Action, Digest};

@@ -7,10 +7,12 @@ use crate::action::{Action, Digest};
 use crate::detectors::{Detectors, Marked};
 use crate::joints::{Ends, Joint};
 use crate::lexer::{Lexer, NotJson, Token};
+use crate::manifest::Manifest;
 use crate::marks::Marks;
 use crate::names::{self, applied, words_of};
 use crate::rewrite::{Edit, Rewriter, TooMuch, merged};
 use crate::view;
+use crate::whole;
 
 /// The search through a message: what for, and where not.
 #[derive(Clone, Copy)]
@@ -90,6 +92,9 @@ const DIGITS: usize = 12;
 /// The names of one array's entries whose strings are put together.
 const NAMES: usize = 16;
 
+/// The member of a content block that has the resource that it embeds.
+const RESOURCE: &str = "resource";
+
 /// The fewest digits of a number that may be a finding beside its name.
 const LABELLED_DIGITS: usize = 6;
 
@@ -112,6 +117,7 @@ struct Frame {
     renamed: Vec<(Range<usize>, Vec<Edit>)>,
     treatment: Treatment,
     label: Label,
+    manifest: Manifest,
     /// Strings that stand beside each other here.
     joint: Joint,
     /// Where entries are objects: the strings of one name that stand in neighbouring entries. Those beyond
@@ -191,9 +197,12 @@ impl Walk<'_> {
                     frame.treatment = treatment;
                     self.open += 1;
                 }
-                Token::End => self.end()?,
+                Token::End => self.end(lexer.place())?,
                 Token::Key(inner) => self.key(inner)?,
                 Token::String(inner) => {
+                    if let Some(frame) = self.frames[..self.open].last_mut() {
+                        frame.manifest.is_of_kind(self.json, frame.key.as_ref(), &inner);
+                    }
                     let treatment = self.treatment();
                     if treatment != Treatment::Skip {
                         self.string(inner, treatment)?;
@@ -212,10 +221,15 @@ impl Walk<'_> {
     }
 
     /// Closes a container: looks through what no further string goes on with.
-    fn end(&mut self) -> Result<(), Refused> {
+    fn end(&mut self, place: usize) -> Result<(), Refused> {
         let Self { json, rewriter, edits, frames, open, .. } = self;
         *open = open.saturating_sub(1);
-        let Some(frame) = frames.get_mut(*open) else { return Ok(()) };
+        let (outer, inner) = frames.split_at_mut(*open);
+        let Some(frame) = inner.first_mut() else { return Ok(()) };
+        if let Some(outer) = outer.last_mut().filter(|outer| outer.treatment == Treatment::Rewrite) {
+            outer.manifest.has_member(json, outer.key.as_ref(), frame.start..place);
+        }
+        std::mem::take(&mut frame.manifest).end(json, rewriter, edits)?;
         frame.joint.end(json, rewriter, edits)?;
         for (_, joint) in &mut frame.blocks[..frame.names] {
             joint.end(json, rewriter, edits)?;
@@ -288,10 +302,10 @@ impl Walk<'_> {
     }
 
     fn string(&mut self, inner: Range<usize>, treatment: Treatment) -> Result<(), Refused> {
-        if treatment == Treatment::Rewrite {
-            self.join(&inner)?;
-        }
         let is_marked = self.marks.touch(&inner);
+        if treatment == Treatment::Rewrite {
+            self.join(&inner, is_marked)?;
+        }
         let label = self.label(is_marked || self.shapes.touch(&inner));
         if label.is_none() && !is_marked {
             return Ok(());
@@ -305,16 +319,17 @@ impl Walk<'_> {
     }
 
     /// Adds a string to those that it stands beside: in its container, and in neighbouring entries of an
-    /// array.
-    fn join(&mut self, inner: &Range<usize>) -> Result<(), Refused> {
+    /// array. One in an embedded resource stands in the entry that embeds it.
+    fn join(&mut self, inner: &Range<usize>, is_marked: bool) -> Result<(), Refused> {
         let Self { json, rewriter, edits, frames, open, .. } = self;
         let Some((frame, outer)) = frames[..*open].split_last_mut() else { return Ok(()) };
         let ends = Ends::of(json, inner);
-        frame.joint.add(json, &ends, rewriter, edits)?;
-        let Some((array, key)) = outer.last_mut().filter(|outer| !outer.is_object).zip(frame.key.clone())
-        else {
-            return Ok(());
-        };
+        frame.joint.add(json, (inner, &ends, is_marked), rewriter, edits)?;
+        let is_embedded =
+            outer.last().is_some_and(|entry| entry.key.clone().is_some_and(|key| &json[key] == RESOURCE));
+        let entry = outer.len() - usize::from(is_embedded);
+        let array = outer[..entry].last_mut().filter(|outer| !outer.is_object);
+        let Some((array, key)) = array.zip(frame.key.clone()) else { return Ok(()) };
         let name = &json[key.clone()];
         let known = array.blocks[..array.names].iter().position(|(of, _)| &json[of.clone()] == name);
         let place = known.unwrap_or(array.names);
@@ -328,22 +343,20 @@ impl Walk<'_> {
                 None => array.blocks.push((key, Joint::default())),
             }
         }
-        array.blocks[place].1.add(json, &ends, rewriter, edits)?;
+        array.blocks[place].1.add(json, (inner, &ends, is_marked), rewriter, edits)?;
         Ok(())
     }
 
     fn number(&mut self, number: Range<usize>, treatment: Treatment) -> Result<(), Refused> {
-        let text = &self.json[number.clone()];
-        let digits = text.len();
-        if digits < LABELLED_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(());
-        }
+        let json = self.json;
+        let Some(digits) = whole::digits(&json[number.clone()], LABELLED_DIGITS) else { return Ok(()) };
+        let label = self.label(true);
         let mut edits = Vec::new();
-        if digits >= DIGITS {
-            edits = self.found(number.clone(), None)?;
+        if digits.len() >= DIGITS || label.is_some() {
+            edits = self.rewriter.edits(&digits)?;
         }
-        if let Some(label) = self.label(true) {
-            edits.extend(self.found(number.clone(), Some(label))?);
+        if let Some(label) = label {
+            edits.extend(self.labelled(&label, &digits)?);
         }
         if treatment == Treatment::Keep {
             self.keep(&edits);
@@ -382,6 +395,10 @@ impl Walk<'_> {
         let shift = |mut edits: Vec<Edit>| {
             for edit in &mut edits {
                 edit.range = inner.start + edit.range.start..inner.start + edit.range.end;
+                // Encoded text in lines has their breaks.
+                if let Some(with) = edit.with.as_mut().filter(|with| with.contains(['\n', '\r', '\t'])) {
+                    *with = with.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+                }
             }
             edits
         };
@@ -443,6 +460,8 @@ impl Walk<'_> {
     }
 }
 
+#[cfg(test)]
+mod pieces;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]

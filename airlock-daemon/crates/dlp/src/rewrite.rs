@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use crate::action::{Action, Digest};
 use crate::blob;
+use crate::detector::Detector;
 use crate::detectors::Detectors;
+use crate::hit::Hit;
 use crate::view;
+use crate::wrapped;
 
 /// A part of a text that another takes the place of.
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub(crate) struct Edit {
     /// The text in its place has parts of what stood there: it is an encoded text with findings taken out.
     pub(crate) is_partial: bool,
 }
+
+/// Parts of bytes, each with what takes its place.
+type Inner = Vec<(Range<usize>, String)>;
 
 /// How often texts are decoded within each other.
 const DEPTH: usize = 4;
@@ -50,6 +56,19 @@ impl Rewriter<'_> {
         for (last, view) in views.iter().enumerate() {
             self.collect(&view.text, depth, |range| view::source(&views[..=last], range), &mut edits)?;
         }
+        // Forms write a space as `+` (application/x-www-form-urlencoded).
+        if let Some(last) = views.last()
+            && text.contains('%')
+            && last.text.contains('+')
+        {
+            let spaced = last.text.replace('+', " ");
+            self.spend(spaced.len())?;
+            for hit in self.all(&spaced) {
+                let with = self.act(hit.detector, &spaced[hit.range.clone()]);
+                let (range, found) = (view::source(&views, hit.range), vec![hit.detector]);
+                edits.push(Edit { range, with, found, is_partial: false });
+            }
+        }
         Ok(merged(edits))
     }
 
@@ -62,7 +81,7 @@ impl Rewriter<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
         self.spend(text.len())?;
-        let look = self.detectors.look(text, |detector| self.actions[detector] != Action::Off);
+        let mut look = self.detectors.look(text, |detector| self.actions[detector] != Action::Off);
         for hit in look.hits {
             let with = self.act(hit.detector, &text[hit.range.clone()]);
             edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector], is_partial: false });
@@ -70,21 +89,82 @@ impl Rewriter<'_> {
         if depth == DEPTH {
             return Ok(());
         }
-        for blob in blob::all(text, &look.runs) {
-            let (mut inner, mut found) = (Vec::new(), Vec::new());
-            for stretch in &blob.stretches {
-                for edit in self.nested(&stretch.text, depth + 1)? {
-                    found.extend(edit.found);
-                    let Some(with) = edit.with else { continue };
-                    inner.push((stretch.start + edit.range.start..stretch.start + edit.range.end, with));
+        for lines in wrapped::all(text, &mut look.runs) {
+            let run = 0..lines.run;
+            for blob in blob::all(&lines.text, std::slice::from_ref(&run)) {
+                let (inner, found) = self.within(&blob, depth)?;
+                if !found.is_empty() {
+                    let with = || lines.with(&blob.run, &blob.with(&lines.text, &inner));
+                    let with = (!inner.is_empty()).then(with);
+                    edits.push(Edit { range: source(lines.range.clone()), with, found, is_partial: true });
                 }
             }
+        }
+        for blob in blob::all(text, &look.runs) {
+            let (inner, found) = self.within(&blob, depth)?;
             if !found.is_empty() {
                 let with = (!inner.is_empty()).then(|| blob.with(text, &inner));
                 edits.push(Edit { range: source(blob.run.clone()), with, found, is_partial: true });
             }
         }
         Ok(())
+    }
+
+    /// The findings within an encoded text: parts of its bytes that others take the place of, and the
+    /// detectors.
+    fn within(&mut self, blob: &blob::Blob, depth: usize) -> Result<(Inner, Vec<usize>), TooMuch> {
+        let (mut inner, mut found) = (Vec::new(), Vec::new());
+        for stretch in &blob.stretches {
+            for edit in self.nested(&stretch.text, depth + 1)? {
+                found.extend(edit.found);
+                let Some(with) = edit.with else { continue };
+                inner.push((stretch.start + edit.range.start..stretch.start + edit.range.end, with));
+            }
+        }
+        Ok((inner, found))
+    }
+
+    /// Finds everything in a text as it stands.
+    pub(crate) fn all(&self, text: &str) -> Vec<Hit> {
+        self.detectors.scan(text, |detector| self.actions[detector] != Action::Off)
+    }
+
+    /// Finds manifests in a text as it stands.
+    pub(crate) fn manifests(&self, text: &str) -> Vec<Hit> {
+        let all = self.detectors.all();
+        let is_on =
+            |detector: usize| self.actions[detector] != Action::Off && all[detector].finds_manifests();
+        self.detectors.scan(text, is_on)
+    }
+
+    /// Finds what is long and unmistakable in a text as it stands.
+    pub(crate) fn solid(&self, text: &str) -> Vec<Hit> {
+        let all = self.detectors.all();
+        let is_on = |detector: usize| self.actions[detector] != Action::Off && all[detector].is_solid();
+        self.detectors.scan(text, is_on)
+    }
+
+    /// Finds what is long and unmistakable in a text, and cards, in all spellings.
+    pub(crate) fn solid_edits(&mut self, text: &str) -> Result<Vec<Edit>, TooMuch> {
+        let all = self.detectors.all().iter();
+        let of = |(detector, action): (&Detector, &Action)| {
+            if detector.is_solid() || detector.finds_cards() { *action } else { Action::Off }
+        };
+        let actions: Vec<Action> = all.zip(self.actions).map(of).collect();
+        let Self { detectors, digest, blocked, left, .. } = *self;
+        let mut solid = Rewriter { detectors, actions: &actions, digest, blocked, left };
+        let edits = solid.edits(text);
+        let Rewriter { blocked, left, .. } = solid;
+        (self.blocked, self.left) = (blocked, left);
+        edits
+    }
+
+    /// The detector that takes a number for a card.
+    pub(crate) fn card(&self, number: &str) -> Option<usize> {
+        let is_of = |(place, detector): &(usize, &Detector)| {
+            self.actions[*place] != Action::Off && detector.finds_cards() && detector.accepts_number(number)
+        };
+        self.detectors.all().iter().enumerate().find(is_of).map(|(place, _)| place)
     }
 
     /// Says what takes the place of a finding, and notes that it blocks.

@@ -3,39 +3,20 @@
 
 use std::sync::LazyLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::tests::{DETECTORS, TOKEN, spelled};
+use super::tests::{DETECTORS, TOKEN};
 use super::*;
 use crate::Hit;
 use crate::generate::{Random, SHAPES};
 use crate::pack::shipped;
+use crate::proof::SPELLINGS;
 
-static SHIPPED: LazyLock<Detectors> = LazyLock::new(|| {
+pub(super) static SHIPPED: LazyLock<Detectors> = LazyLock::new(|| {
     let packs = shipped().iter().map(|pack| pack.load().expect("a shipped pack"));
     Detectors::new(packs.flat_map(|pack| pack.detectors).collect())
 });
-
-/// Every spelling that a secret has, by what writes it.
-const SPELLINGS: [fn(&str) -> String; 11] = [
-    str::to_owned,
-    |text| spelled(text, |byte| format!("%{byte:02x}")),
-    |text| spelled(text, |byte| format!("%25{byte:02X}")),
-    |text| spelled(text, |byte| format!("\\u{byte:04x}")),
-    |text| spelled(text, |byte| format!("\\x{byte:02x}")),
-    |text| {
-        let wide = |of| if of == ' ' { '\u{3000}' } else { char::from_u32(of as u32 + 0xFEE0).unwrap_or(of) };
-        text.chars().map(wide).collect()
-    },
-    |text| text.chars().flat_map(|of| [of, '\u{200D}']).collect(),
-    |text| STANDARD.encode(format!("a {text} z")),
-    |text| URL_SAFE_NO_PAD.encode(format!("{{\"k\":\"{text}\"}}")),
-    |text| spelled(&format!("is {text};"), |byte| format!("{byte:02X}")),
-    |text| STANDARD.encode(format!("x={}", STANDARD.encode(format!("y is it: {text};")))),
-];
 
 /// Text around the secret, of all that JSON and the spellings mean something by.
 fn around() -> impl Strategy<Value = String> {
@@ -88,7 +69,7 @@ fn redacted(json: &str) -> Result<Redacted, Refused> {
     redacted_by(&DETECTORS, json)
 }
 
-fn redacted_by(detectors: &Detectors, json: &str) -> Result<Redacted, Refused> {
+pub(super) fn redacted_by(detectors: &Detectors, json: &str) -> Result<Redacted, Refused> {
     let actions = vec![Action::Redact; detectors.all().len()];
     redact(&Plan { detectors, actions: &actions, digest: &|_| 0, skip: &[], keep: &[], limit: 1 << 24 }, json)
 }
