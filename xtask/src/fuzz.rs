@@ -23,9 +23,10 @@ const FLAGS: [&str; 7] = [
 
 /// The crates whose edges count, besides the targets themselves. All others are built as ever: some of their
 /// build scripts link programs of their own, which the flags would break, and it is quicker.
-const WATCHED: [&str; 8] = [
+const WATCHED: [&str; 9] = [
     "airlock",
     "airlock_config",
+    "airlock_dlp",
     "airlock_mcp",
     "base64",
     "granit_parser",
