@@ -26,6 +26,7 @@ call() {
     exec 3>&-
 }
 call search_docs '{"query":"roll back"}' > allowed
+call search_docs '{"query":"card 4111 1111 1111 1111"}' > redacted
 call phone_home '{"address":"127.0.0.1:9"}' > denied
 # A server of bob's runs as the same user. alice's signals it, then a child of its own.
 run() { call run "{\"words\":[\"sh\",\"-c\",\"$1\"]}" wild "$2"; }
@@ -61,6 +62,7 @@ systemctl show --property=Result airlock.service > result
 journalctl --sync
 journalctl --no-pager -t airlock-audit -o json > records
 journalctl --no-pager -t airlock-audit AIRLOCK_DECISION=deny -o json > denials
+journalctl --no-pager -t airlock-audit AIRLOCK_REDACTIONS=card -o json > redactions
 airlock audit verify --dir /var/lib/airlock/audit > verified 2>&1 && echo well >> verified
 "#;
 
@@ -248,6 +250,11 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     assert_eq!(all.iter().any(of_kernel), machine::wanted().is_some(), "{}", told("records"));
     let denials = ran.records("denials");
     assert!(of_alice(&denials, "phone_home") && !of_alice(&denials, "search_docs"), "{}", told("denials"));
+    // The record is found by its detector, and what that has found is nowhere.
+    assert!(told("redacted").starts_with("HTTP/1.1 200"), "{}\n{journal}", told("redacted"));
+    let redactions = ran.records("redactions");
+    assert!(of_alice(&redactions, "search_docs"), "{}", told("records"));
+    assert!(!told("records").contains("4111 1111") && !journal.contains("4111 1111"), "{journal}");
 }
 
 /// How many calls are made, and how many more with a journald that does not read; fewer where a machine is interpreted.
