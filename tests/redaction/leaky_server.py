@@ -52,6 +52,16 @@ def call(ident, params):
         return {"content": [{"type": "text", "text": "wait"}]}
     if tool == "clean":
         return {"content": [{"type": "text", "text": "nothing to see \u00e9"}], "n": 1.50}
+    if tool == "half":
+        # Half a surrogate pair: JSON by its grammar, and no text.
+        return {"content": [{"type": "text", "text": "\ud83d " + LEAK}]}
+    if tool == "bytes":
+        line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"%s"}}'
+        sys.stdout.buffer.write((line % LEAK).encode().replace(b"so ", b"\xff ") + b"\n")
+        return {"content": [{"type": "text", "text": "said"}]}
+    if tool == "roots":
+        send({"id": "r", "method": "roots/list"})
+        return {"content": [{"type": "text", "text": json.dumps(json.loads(sys.stdin.readline())["result"])}]}
     if tool == "long":
         return {"content": [{"type": "text", "text": "word " * 80000 + LEAK}]}
     if tool == "ask":

@@ -9,3 +9,4 @@ mod obligations_reach_all_words;
 mod packs_change_between_calls;
 mod servers_over_http_too;
 mod streams_over_http_too;
+mod what_is_no_text_goes_nowhere;
