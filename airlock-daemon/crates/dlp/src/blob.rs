@@ -224,6 +224,8 @@ struct Phase {
     stretches: Vec<Stretch>,
     /// The characters of which no more stretch begins.
     done: usize,
+    /// The characters from the first on are no text.
+    is_broken: bool,
 }
 
 /// Characters that are decoded at once.
@@ -246,9 +248,12 @@ impl Phase {
         let printable = before.iter().rev().take_while(|&&byte| is_printable(byte)).count();
         let mut bytes = before[before.len() - printable..].to_vec();
         let mut printable = printable;
-        if self.done == 0 {
+        if self.done == 0 && !self.is_broken {
             let whole = decode(&characters[phase..at]);
-            if valid_prefix(&whole) == whole.len() {
+            let valid = valid_prefix(&whole);
+            // A character may be cut by the end.
+            self.is_broken = whole.len() - valid > 3;
+            if valid == whole.len() {
                 printable = whole.iter().rev().take_while(|&&byte| is_printable(byte)).count();
                 bytes = whole;
             }

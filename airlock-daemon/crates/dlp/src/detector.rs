@@ -100,6 +100,9 @@ pub(crate) const SOLID: usize = 16;
 /// The longest match of a pattern without a bound of its own that is found at the first try, in bytes.
 const REACH: usize = 4 << 10;
 
+/// The starts and ends of so many groups need no memory of their own.
+const SLOTS: usize = 8;
+
 /// A pattern that can run.
 #[derive(Debug)]
 struct Compiled {
@@ -271,10 +274,16 @@ impl Detector {
         let secret = match *secret {
             None => matched.clone(),
             Some(group) => {
-                let mut captures = regex.create_captures();
+                let (mut few, mut many) = ([None; SLOTS], Vec::new());
+                let slots = if 2 * group + 2 <= SLOTS {
+                    &mut few[..]
+                } else {
+                    many.resize(2 * group + 2, None);
+                    &mut many[..]
+                };
                 let input = Input::new(text).range(matched.clone()).anchored(Anchored::Yes);
-                regex.captures(input, &mut captures);
-                captures.get_group(group)?.range()
+                regex.search_slots(&input, slots);
+                slots[2 * group]?.get()..slots[2 * group + 1]?.get()
             }
         };
         let is_whole = self.spec.checks.iter().all(|check| check.holds(&text[secret.clone()]));

@@ -3,16 +3,16 @@
 use std::ops::Range;
 
 use crate::ats::Ats;
-use crate::blob;
+use crate::classes::Class;
 use crate::detector::Detector;
+use crate::edge::Edge;
 use crate::follow::Follow;
 use crate::hit::Hit;
-use crate::marks::Marks;
 use crate::net::{Need, Net, User};
 use crate::numbers::{Number, Numbers};
 use crate::shape::Bytes;
-use crate::sieve::{self, GAP, Wanted};
-use crate::told::{Seen, Told};
+use crate::sieve::{self, GAP, Kind, Wanted};
+use crate::told::Seen;
 use crate::trigger::{Digits, NEAR, Near, Trigger};
 use crate::windows::{Around, Windows, widened};
 
@@ -36,9 +36,6 @@ pub struct Detectors {
     has_manifests: bool,
 }
 
-/// A part of each manifest, as it stands in a string of JSON: no other literal has quotes.
-const SECRET: &[u8] = br#"Secret\""#;
-
 /// All that a look at a text finds.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
@@ -56,9 +53,10 @@ impl Detectors {
         let (mut everywhere, mut near_runs, mut words) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ats, mut numbers) = (Vec::new(), Vec::new());
         let (mut words_near_runs, mut words_near_digits) = (Around::default(), Around::default());
-        let mut breaks = Bytes::new([true; 256]);
-        let mut may_go_on = |digits: &Digits| {
-            breaks.iter_mut().zip(digits.between.iter()).for_each(|(is_break, is_in)| *is_break &= !is_in);
+        let mut breaks = Kind::ALL.map(|_| Bytes::new([true; 256]));
+        let mut may_go_on = |kind: Kind, digits: &Digits| {
+            let breaks = breaks[kind as usize].iter_mut();
+            breaks.zip(digits.between.iter()).for_each(|(is_break, is_in)| *is_break &= !is_in);
         };
         for (detector, of) in all.iter().enumerate() {
             let reach = of.reach();
@@ -66,7 +64,8 @@ impl Detectors {
                 Trigger::Literals(own) => {
                     for literal in own {
                         let (back, follow) = (literal.back, literal.follow.clone());
-                        let user = User { detector, back, ahead: 0, need: Need::Nothing, follow };
+                        let edge = if of.spec().word && back == 0 { Edge::Start } else { Edge::Free };
+                        let user = User { detector, back, ahead: 0, need: Need::Nothing, follow, edge };
                         let net = if literal.is_near_run { &mut near_runs } else { &mut everywhere };
                         net.push((literal.folded.clone(), user));
                     }
@@ -76,8 +75,9 @@ impl Detectors {
                         of.spec().context.as_ref().map_or((0, 0), |context| (context.before, context.after));
                     let (net, need) = match near {
                         Near::Anything => (&mut everywhere, Need::Nothing),
+                        Near::Byte(sign) => (&mut everywhere, Need::Byte(*sign)),
                         Near::Digits(digits) => {
-                            may_go_on(digits);
+                            may_go_on(Kind::Worded, digits);
                             words_near_digits.add(digits.least, reach, before, after);
                             (&mut words, Need::Digits(digits.least))
                         }
@@ -88,25 +88,36 @@ impl Detectors {
                     };
                     net.extend(own.iter().map(|word| {
                         let (back, ahead) = (after + reach, before + word.len());
-                        (word.clone(), User { detector, back, ahead, need, follow: Follow::ANYTHING })
+                        // Where a match stands alone, no word near it touches it.
+                        let edge = if of.spec().word { Edge::Letters } else { Edge::Free };
+                        (word.clone(), User { detector, back, ahead, need, follow: Follow::ANYTHING, edge })
                     }));
                 }
                 Trigger::At(at) => ats.push((detector, at.clone())),
                 Trigger::Digits(digits) => {
-                    may_go_on(digits);
-                    numbers.push(Number { detector, least: digits.least, around: digits.around, reach });
+                    may_go_on(Kind::Alone, digits);
+                    let &Digits { least, span, .. } = digits;
+                    let around = digits.around.min(reach);
+                    numbers.push(Number { detector, least, span, around, reach });
                 }
             }
         }
         let numbers = Numbers::new(numbers);
-        let digits = numbers.least().min(words_near_digits.least);
-        let in_text = Wanted { digits, gap: GAP, breaks, at: !ats.is_empty(), odd: false };
-        let mut in_json = Wanted { gap: 2 * GAP, odd: true, ..in_text.clone() };
-        let has_escapes =
-            (0..=b' ').chain(*b"\"\\").any(|byte| byte != b' ' && !in_text.breaks[usize::from(byte)]);
-        if has_escapes {
-            b"\\nrtbf\"".iter().for_each(|byte| in_json.breaks[usize::from(*byte)] = false);
-        }
+        let least = [(words_near_digits.least, 0), (numbers.least(), numbers.span())];
+        let digits = |gap: usize, breaks: [Bytes; 2]| {
+            let mut all = breaks.into_iter().zip(least);
+            std::array::from_fn(|_| {
+                let (breaks, (least, span)) =
+                    all.next().unwrap_or((Bytes::new([true; 256]), (usize::MAX, 0)));
+                sieve::Digits { least, span, gap, breaks: Class::new(breaks) }
+            })
+        };
+        let in_json = digits(2 * GAP, breaks.clone().map(breaks_in_json));
+        let has_ats = !ats.is_empty();
+        let wanted = [
+            Wanted { digits: digits(GAP, breaks), at: has_ats, odd: false },
+            Wanted { digits: in_json, at: has_ats, odd: true },
+        ];
         Self {
             everywhere: Net::new(everywhere),
             near_runs: Net::new(near_runs),
@@ -115,7 +126,7 @@ impl Detectors {
             words_near_digits,
             ats: Ats::new(ats),
             numbers,
-            wanted: [in_text, in_json],
+            wanted,
             has_manifests: all.iter().any(Detector::finds_manifests),
             all,
         }
@@ -134,10 +145,15 @@ impl Detectors {
     /// As [`Self::scan`], and tells of the runs in which other texts may stand encoded.
     pub(crate) fn look(&self, text: &str, is_on: impl Fn(usize) -> bool) -> Look {
         let bytes = text.as_bytes();
-        let mut seen =
-            Seen { ats: &self.ats, text: bytes, runs: Vec::new(), clusters: Vec::new(), found: Vec::new() };
+        let mut seen = Seen {
+            ats: &self.ats,
+            text: bytes,
+            runs: Vec::new(),
+            clusters: Default::default(),
+            found: Vec::new(),
+        };
         sieve::sieve(bytes, &self.wanted[0], &mut seen);
-        let Seen { runs, clusters, found: ats, .. } = seen;
+        let Seen { runs, clusters: [worded, alone], found: ats, .. } = seen;
         let mut found = Found {
             detectors: self,
             text,
@@ -147,7 +163,7 @@ impl Detectors {
             tries: Vec::new(),
         };
         self.everywhere.find(bytes, 0..bytes.len(), |user, at| {
-            if is_on(user.detector) {
+            if is_on(user.detector) && self.has_sign(bytes, 0..bytes.len(), user, at, 1) {
                 found.literal(user, at);
             }
         });
@@ -159,7 +175,7 @@ impl Detectors {
                 }
             });
         });
-        self.look_for_words(bytes, &runs, &clusters, 1, |user, at| {
+        self.look_for_words(bytes, &runs, &worded, |user, at| {
             if is_on(user.detector) {
                 found.literal(user, at);
             }
@@ -169,8 +185,8 @@ impl Detectors {
                 found.windows.add(*detector, at.saturating_sub(of.back), at + self.all[*detector].reach());
             }
         }
-        self.numbers.parts(&clusters, text, |part, digits| {
-            self.numbers.find(&self.all, text, part.clone(), digits, |number| {
+        self.numbers.parts(&alone, text, |part, size| {
+            self.numbers.find(&self.all, text, part.clone(), size, |number| {
                 if is_on(number.detector) {
                     found.windows.add(number.detector, part.start, part.end);
                 }
@@ -185,30 +201,19 @@ impl Detectors {
         Look { hits, runs, read }
     }
 
-    /// Tells of words near the runs and the digits that their detectors need, in a text of which so many
-    /// bytes may stand for one.
+    /// Tells of words near the runs and the digits that their detectors need.
     fn look_for_words(
         &self,
         text: &[u8],
         runs: &[Range<usize>],
         clusters: &[(Range<usize>, usize)],
-        bytes: usize,
         mut found: impl FnMut(&User, usize),
     ) {
-        let digits = &self.words_near_digits;
-        let mut near: Vec<Range<usize>> = Vec::new();
-        near.extend(
-            clusters.iter().filter(|(_, count)| *count >= digits.least).map(|(of, _)| digits.part(of, bytes)),
-        );
-        let long = &self.words_near_runs;
-        near.extend(runs.iter().filter(|run| run.len() >= long.least).map(|of| long.part(of, bytes)));
-        near.sort_unstable_by_key(|part| part.start);
-        widened(near.into_iter(), 0, 0, text.len(), |part| {
+        self.near_words(runs, clusters, 1, text.len(), |part| {
             self.words.find(text, part, |user, at| {
                 let (start, end) = self.window(user, at);
                 let is_there = match user.need {
-                    _ if bytes > 1 => true,
-                    Need::Nothing => true,
+                    Need::Nothing | Need::Byte(_) => true,
                     Need::Digits(least) => {
                         let first = clusters.partition_point(|(cluster, _)| cluster.end <= start);
                         let mut near =
@@ -227,74 +232,39 @@ impl Detectors {
         });
     }
 
+    /// Tells of the parts of a text in which words may stand near runs and digits, where so many bytes may
+    /// stand for one.
+    fn near_words(
+        &self,
+        runs: &[Range<usize>],
+        clusters: &[(Range<usize>, usize)],
+        bytes: usize,
+        length: usize,
+        found: impl FnMut(Range<usize>),
+    ) {
+        let digits = &self.words_near_digits;
+        let mut near: Vec<Range<usize>> = Vec::new();
+        near.extend(
+            clusters.iter().filter(|(_, count)| *count >= digits.least).map(|(of, _)| digits.part(of, bytes)),
+        );
+        let long = &self.words_near_runs;
+        near.extend(runs.iter().filter(|run| run.len() >= long.least).map(|of| long.part(of, bytes)));
+        near.sort_unstable_by_key(|part| part.start);
+        widened(near.into_iter(), 0, 0, length, found);
+    }
+
     /// The part of a text in which a match lies that has a literal of its own, or stands near a word.
     fn window(&self, user: &User, at: usize) -> (usize, usize) {
         (at.saturating_sub(user.back), at + user.ahead + self.all[user.detector].reach())
     }
 
-    /// Marks the blocks of a JSON text in which anything can be found, in any spelling. A string without a
-    /// mark has nothing, unless it continues another or its name makes it a finding.
-    pub(crate) fn marks(&self, json: &str) -> Marked {
-        let bytes = json.as_bytes();
-        let marks = Marks::new(bytes.len());
-        let mut told = Told { ats: &self.ats, json: bytes, marks, runs: Vec::new(), clusters: Vec::new() };
-        sieve::sieve(bytes, &self.wanted[1], &mut told);
-        let Told { mut marks, mut runs, mut clusters, .. } = told;
-        self.everywhere.find_in_json(bytes, |at| marks.set(at));
-        if self.has_manifests {
-            memchr::memmem::find_iter(bytes, SECRET).for_each(|at| marks.set(at));
-        }
-        let mut shapes = Marks::new(if runs.is_empty() && clusters.is_empty() { 0 } else { bytes.len() });
-        for run in &runs {
-            shapes.set_all(run);
-            if blob::may_be(&bytes[run.clone()]) {
-                marks.set_all(run);
-            }
-        }
-        for (cluster, _) in &clusters {
-            shapes.set_all(cluster);
-        }
-        runs.retain(|run| !marks.touch(run));
-        clusters.retain(|(cluster, _)| !marks.touch(cluster));
-        if !runs.is_empty() || !clusters.is_empty() {
-            self.mark_shapes(json, &runs, &clusters, &mut marks);
-        }
-        Marked { marks, shapes }
-    }
-
-    /// Marks the runs and the digits of a JSON text that have a literal or a word near them, or that may be a
-    /// finding by themselves.
-    fn mark_shapes(
-        &self,
-        json: &str,
-        runs: &[Range<usize>],
-        clusters: &[(Range<usize>, usize)],
-        marks: &mut Marks,
-    ) {
-        let bytes = json.as_bytes();
-        // An escape of two bytes may stand for one.
-        let (before, after) = (2 * NEAR, 2 * NEAR + self.near_runs.longest());
-        widened(runs.iter().cloned(), before, after, bytes.len(), |part| {
-            self.near_runs.find(bytes, part, |_, at| marks.set(at));
-        });
-        self.look_for_words(bytes, runs, clusters, 2, |_, at| marks.set(at));
-        let plain: Vec<_> = clusters
-            .iter()
-            .filter(|(cluster, digits)| {
-                let around = self.numbers.around(*digits).saturating_mul(2).saturating_add(2);
-                let end = cluster.end.saturating_add(around).min(bytes.len());
-                let has_escape =
-                    memchr::memchr(b'\\', &bytes[cluster.start.saturating_sub(around)..end]).is_some();
-                if has_escape {
-                    marks.set_all(cluster);
-                }
-                !has_escape
-            })
-            .cloned()
-            .collect();
-        self.numbers.parts(&plain, json, |part, digits| {
-            self.numbers.find(&self.all, json, part.clone(), digits, |_| marks.set_all(&part));
-        });
+    /// Answers whether a sign that the matches of a detector have stands near a word of it, within a part of
+    /// a text of which so many bytes may stand for one.
+    fn has_sign(&self, text: &[u8], part: Range<usize>, user: &User, at: usize, bytes: usize) -> bool {
+        let Need::Byte(sign) = user.need else { return true };
+        let start = at.saturating_sub(bytes * user.back).max(part.start);
+        let end = (at + bytes * (user.ahead + self.all[user.detector].reach())).min(part.end);
+        memchr::memchr(sign, &text[start..end]).is_some()
     }
 
     /// Answers whether a text has a literal by which a detector finds something of any shape.
@@ -319,13 +289,19 @@ impl Detectors {
     }
 }
 
-/// The blocks of a JSON text that are to be looked at.
-#[derive(Debug)]
-pub(crate) struct Marked {
-    /// Anything can be found there.
-    pub(crate) marks: Marks,
-    /// A value there is a finding beside a name that makes it one.
-    pub(crate) shapes: Marks,
+/// The bytes behind which no cluster goes on in JSON, which spells some bytes by others.
+fn breaks_in_json(mut breaks: Bytes) -> Bytes {
+    let spelled: &[u8] = if breaks[..0x20].contains(&false) {
+        b"\\nrtbf"
+    } else if [b'"', b'\\'].iter().any(|byte| !breaks[usize::from(*byte)]) {
+        b"\\"
+    } else {
+        b""
+    };
+    for byte in spelled {
+        breaks[usize::from(*byte)] = false;
+    }
+    breaks
 }
 
 /// The findings in a text, so far.
@@ -383,6 +359,8 @@ impl Found<'_> {
         }
     }
 }
+
+pub(crate) mod marked;
 
 #[cfg(test)]
 mod tests {

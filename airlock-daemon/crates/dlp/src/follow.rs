@@ -3,72 +3,78 @@
 
 use regex_syntax::hir::{Hir, HirKind, Repetition};
 
+use crate::set::Set;
 use crate::shape;
 
-/// Bytes as one bit each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Set([u64; 4]);
-
-impl Set {
-    const ALL: Self = Self([u64::MAX; 4]);
-
-    fn of(is_in: impl Fn(u8) -> bool) -> Self {
-        let mut set = Self([0; 4]);
-        for byte in 0..=u8::MAX {
-            set.0[usize::from(byte >> 6)] |= u64::from(is_in(byte)) << (byte & 63);
-        }
-        set
-    }
-
-    fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
-    }
-}
-
-/// The bytes that can stand next, each with those that can stand behind it; nothing where anything can stand.
+/// The bytes that a literal can have, and those that can stand behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Follow(Option<Box<[[Set; 2]]>>);
+pub(crate) struct Follow {
+    /// By place in the literal; nothing where they are known folded only.
+    own: Option<Box<[Set]>>,
+    /// The bytes that can stand next, each with those that can stand behind it; nothing where anything can
+    /// stand.
+    pairs: Option<Box<[[Set; 2]]>>,
+}
 
 /// The forms that the rest of a pattern may have.
 const FORMS: usize = 64;
 
 impl Follow {
-    pub(crate) const ANYTHING: Self = Self(None);
+    pub(crate) const ANYTHING: Self = Self { own: None, pairs: None };
 
     /// Reads what follows a literal, given folded, with which a match of a pattern begins.
     pub(crate) fn of(hir: &Hir, folded: &[u8]) -> Self {
         let mut rest = vec![hir.clone()];
+        let mut own = Vec::new();
         for &byte in folded {
-            let next = steps(&rest, Set::of(|of| of | 0x20 == byte))
-                .map(|all| all.into_iter().map(|(_, rest)| rest));
-            let Some(next) = next else { return Self::ANYTHING };
-            rest = next.collect();
+            let Some(next) = steps(&rest, Set::of(|of| of | 0x20 == byte)) else { return Self::ANYTHING };
+            if next.is_empty() {
+                return Self::ANYTHING;
+            }
+            own.push(next.iter().fold(Set::NONE, |all, (first, _)| all.and(first)));
+            rest = next.into_iter().map(|(_, rest)| rest).collect();
         }
+        Self { own: Some(own.into()), pairs: Self::pairs(&rest) }
+    }
+
+    fn pairs(rest: &[Hir]) -> Option<Box<[[Set; 2]]>> {
         if rest.iter().any(|form| shape::edge(form, false).is_none()) {
-            return Self::ANYTHING;
+            return None;
         }
-        let Some(steps) = steps(&rest, Set::ALL) else { return Self::ANYTHING };
         let mut pairs: Vec<[Set; 2]> = Vec::new();
-        for (first, rest) in steps {
+        for (first, rest) in steps(rest, Set::ALL)? {
             let second = firsts(&rest);
             match pairs.iter_mut().find(|[_, of]| *of == second) {
-                Some([of, _]) => of.0.iter_mut().zip(first.0).for_each(|(of, first)| *of |= first),
+                Some([of, _]) => *of = of.and(&first),
                 None => pairs.push([first, second]),
             }
         }
-        Self(Some(pairs.into()))
+        Some(pairs.into())
     }
 
     /// Answers whether a match may go on with what stands at a place of a text.
     pub(crate) fn goes_on(&self, text: &[u8], at: usize) -> bool {
-        let Self(Some(pairs)) = self else { return true };
+        let Some(pairs) = &self.pairs else { return true };
         let is_of = |place: usize, set: &Set| text.get(place).is_none_or(|&byte| set.has(byte));
         pairs.iter().any(|[first, second]| is_of(at, first) && is_of(at + 1, second))
     }
 
+    /// The bytes that can stand next in a text and in JSON, and the byte 0, which stands for its end.
+    pub(crate) fn next(&self) -> Set {
+        let Some(pairs) = &self.pairs else { return Set::ALL };
+        let others = Set::of(|byte| matches!(byte, 0 | b'\\' | b'%' | b'"' | 0x80..));
+        pairs.iter().fold(others, |all, [first, _]| all.and(first))
+    }
+
+    /// The bytes that the literal, given folded, can have at a place.
+    pub(crate) fn own(&self, place: usize, folded: u8) -> Set {
+        let own = self.own.as_ref().and_then(|own| own.get(place).copied());
+        own.unwrap_or_else(|| Set::of(|byte| byte | 0x20 == folded))
+    }
+
     /// The same of JSON, where a byte may begin another spelling, or end the name of a member.
     pub(crate) fn goes_on_in_json(&self, json: &[u8], at: usize) -> bool {
-        let Self(Some(pairs)) = self else { return true };
+        let Some(pairs) = &self.pairs else { return true };
         let may_be = |place: usize, set: &Set| match json.get(place) {
             None | Some(b'\\' | b'%' | b'"' | 0x80..) => true,
             Some(&byte) => set.has(byte),

@@ -1,27 +1,25 @@
 //! The gate: one pass over a text that finds where any of many literals stands.
 //!
-//! Literals are found by their trigrams: a table of bits says whether a trigram begins or continues any
-//! literal. Each literal is entered with two neighbouring trigrams, so that the pass looks at every second
-//! position only.
+//! Literals are found by their fingers. Vectors say where one may be, a table of bits which of those places
+//! are worth a look, and the entries of its bytes which literals they are.
 
+use crate::fingers::{Finger, Fingers, OWN};
+use crate::set::Set;
 #[cfg(test)]
 use crate::trigger;
-use crate::vector::{FINGER, Fingers};
+use crate::vector;
 
-/// The bits of the table of trigrams, as a power of two: 32 KiB, which stay in the nearest cache.
+/// The bits of the table of fingers, as a power of two: 32 KiB, which stay in the nearest cache.
 const BITS: u32 = 18;
 
-/// Bit 5 of three bytes: letters become lower case.
-const FOLD: u32 = 0x0020_2020;
+/// Bit 5 of four bytes: letters become lower case.
+const FOLD: u32 = 0x2020_2020;
 
-/// The length of the shortest literals, in bytes.
-const SHORT: usize = 3;
+/// The bytes of a finger that are of its literal.
+const OWN_BYTES: u32 = 0x00FF_FFFF;
 
-/// The bits of the table of the trigrams of the shortest, as a power of two.
-const SHORT_BITS: u32 = 13;
-
-/// The beginnings of literals that vectors tell apart well enough.
-const FINGERS: usize = 256;
+/// The fingers that vectors tell apart well enough.
+const FINGERS: usize = 1 << 10;
 
 /// Texts as short as this are passed over byte by byte.
 const BLOCK: usize = 32;
@@ -30,47 +28,95 @@ const BLOCK: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Gate {
     bits: Box<[u64]>,
-    /// The trigrams of literals that have one only.
-    short: Box<[u64]>,
-    /// Sorted by trigram.
+    /// Sorted by key.
     entries: Vec<Entry>,
     /// Where the entries of a hash of twelve bits begin.
     buckets: Box<[u32]>,
-    literals: Vec<Box<[u8]>>,
-    /// The first bytes of literals, unless there are so many that vectors tell too little of them.
+    literals: Vec<Literal>,
+    /// Nothing where there are so many that vectors tell too little of them.
     fingers: Option<Fingers>,
+}
+
+#[derive(Debug)]
+struct Literal {
+    /// Folded.
+    bytes: Box<[u8]>,
+    /// By byte: the bits that are set in what is compared with it.
+    folds: Box<[u8]>,
+    /// As `bytes`, folded only where the literal may be of either case.
+    exact: Box<[u8]>,
+}
+
+impl Literal {
+    fn new(bytes: Box<[u8]>, own: &[Set]) -> Self {
+        let (folds, exact) = own
+            .iter()
+            .zip(&bytes)
+            .map(|(set, &folded)| {
+                let mut own = set.bytes();
+                match (own.next(), own.next()) {
+                    (Some(only), None) => (0, only),
+                    _ => (0x20, folded),
+                }
+            })
+            .unzip::<u8, u8, Vec<u8>, Vec<u8>>();
+        Self { bytes, folds: folds.into(), exact: exact.into() }
+    }
+
+    fn stands(&self, text: &[u8], at: usize) -> bool {
+        let stands = text.get(at..at + self.exact.len());
+        let is_of = |((byte, fold), exact): ((&u8, &u8), &u8)| byte | fold == *exact;
+        stands.is_some_and(|stands| stands.iter().zip(&self.folds).zip(&self.exact).all(is_of))
+    }
+
+    fn stands_folded(&self, text: &[u8], at: usize) -> bool {
+        let stands = text.get(at..at + self.bytes.len());
+        stands
+            .is_some_and(|stands| stands.iter().zip(&self.bytes).all(|(byte, folded)| byte | 0x20 == *folded))
+    }
+}
+
+/// A literal as it is looked for.
+pub(crate) struct Sought {
+    /// Its bytes folded, three or more.
+    pub(crate) folded: Box<[u8]>,
+    /// By place: the bytes that it can have.
+    pub(crate) own: Vec<Set>,
+    /// The bytes that can stand behind it.
+    pub(crate) next: Set,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     bucket: u32,
-    trigram: u32,
+    /// The bytes of its finger that are of the literal, folded; the last is 0 where it is not.
+    key: u32,
     literal: u32,
-    offset: u8,
+    /// The place of the finger in the literal.
+    offset: u32,
 }
 
-/// The bits of the hash that finds the entries of a trigram.
+/// The bits of the hash that finds the entries of a key.
 const BUCKET_BITS: u32 = 12;
 
 impl Gate {
-    /// Takes literals whose bytes are folded, each of three bytes or more.
-    pub(crate) fn new(literals: Vec<Box<[u8]>>) -> Self {
+    pub(crate) fn new(all: Vec<Sought>) -> Self {
+        let fingers: Vec<Finger> = all.iter().map(|of| Finger::of(&of.own, &of.next)).collect();
         let mut bits = vec![0_u64; (1 << BITS) / 64].into_boxed_slice();
-        let mut short = vec![0_u64; (1 << SHORT_BITS) / 64].into_boxed_slice();
         let mut entries = Vec::new();
-        for (literal, bytes) in (0..).zip(&literals) {
-            for (offset, trigram) in trigrams(bytes) {
-                let bit = bit_of(trigram, BITS);
+        for (literal, (finger, of)) in (0..).zip(fingers.iter().zip(&all)) {
+            let own = &of.folded[finger.offset..finger.offset + OWN];
+            let trigram = u32::from_le_bytes([own[0], own[1], own[2], 0]);
+            for last in finger.bytes[OWN].bytes() {
+                let bit = bit_of(trigram | u32::from(last) << 24 | FOLD);
                 bits[bit / 64] |= 1 << (bit % 64);
-                entries.push(Entry { bucket: bucket_of(trigram), trigram, literal, offset });
-                if bytes.len() == SHORT {
-                    let bit = bit_of(trigram, SHORT_BITS);
-                    short[bit / 64] |= 1 << (bit % 64);
-                }
             }
+            let offset = u32::try_from(finger.offset).unwrap_or(0);
+            let last = of.folded.get(finger.offset + OWN).copied().unwrap_or(0);
+            let key = trigram | u32::from(last) << 24;
+            entries.push(Entry { bucket: bucket_of(key), key, literal, offset });
         }
         entries.sort_unstable();
-        entries.dedup();
         let mut buckets = vec![0_u32; (1 << BUCKET_BITS) + 1].into_boxed_slice();
         for entry in &entries {
             buckets[entry.bucket as usize + 1] += 1;
@@ -78,102 +124,90 @@ impl Gate {
         for bucket in 1..buckets.len() {
             buckets[bucket] += buckets[bucket - 1];
         }
-        let mut firsts: Vec<_> =
-            literals.iter().map(|literal| &literal[..literal.len().min(FINGER)]).collect();
-        firsts.sort_unstable();
-        firsts.dedup();
-        let fingers = (firsts.len() <= FINGERS).then(|| Fingers::new(&literals));
-        Self { bits, short, entries, buckets, literals, fingers }
+        let fingers = (fingers.len() <= FINGERS).then(|| Fingers::new(&fingers));
+        let literals = all.into_iter().map(|of| Literal::new(of.folded, &of.own)).collect();
+        Self { bits, entries, buckets, literals, fingers }
     }
 
     /// The length of a literal, in bytes.
     pub(crate) fn length(&self, literal: u32) -> usize {
-        self.literals[literal as usize].len()
+        self.literals[literal as usize].bytes.len()
     }
 
     /// Tells of each literal in a text, with the place where it begins.
     pub(crate) fn literals(&self, text: &[u8], mut found: impl FnMut(u32, usize)) {
         if let Some(fingers) = &self.fingers
             && text.len() >= BLOCK
-            && fingers.find(text, |at| self.finger(text, at, &mut found))
+            && vector::fingers(fingers, text, |at| self.finger(text, at, &mut found))
         {
             return;
         }
-        let mut at = 0;
-        while let Some(&[a, b, c, d]) = text.get(at..at + 4) {
-            let word = u32::from_le_bytes([a, b, c, d]);
-            let (even, odd) = (word & 0x00FF_FFFF | FOLD, word >> 8 | FOLD);
-            let bit = bit_of(even, BITS);
-            if self.bits[bit / 64] & (1 << (bit % 64)) != 0 {
-                self.candidates(text, at, even, &mut found);
-            }
-            let bit = bit_of(odd, SHORT_BITS);
-            if self.short[bit / 64] & (1 << (bit % 64)) != 0 {
-                self.short_ones(text, at + 1, odd, &mut found);
-            }
-            at += 2;
-        }
-        // Three bytes may be left that no word of four has shown.
-        if let &[a, b, c] = text.get(at..).unwrap_or_default() {
-            self.candidates(text, at, u32::from_le_bytes([a, b, c, 0]) | FOLD, &mut found);
+        for at in 0..(text.len() + 1).saturating_sub(OWN) {
+            self.finger(text, at, &mut found);
         }
     }
 
-    /// Looks for literals that begin at a place.
+    /// Looks for literals whose finger is at a place.
     #[inline]
     fn finger(&self, text: &[u8], at: usize, found: &mut impl FnMut(u32, usize)) {
-        let Some(&[a, b, c]) = text.get(at..at + SHORT) else { return };
-        let trigram = u32::from_le_bytes([a, b, c, 0]) | FOLD;
-        let bit = bit_of(trigram, BITS);
+        let Some(word) = word_at(text, at) else { return };
+        let bit = bit_of(word);
         if self.bits[bit / 64] & (1 << (bit % 64)) != 0 {
-            self.candidates(text, at, trigram, &mut |literal, start| {
-                if start == at {
-                    found(literal, start);
-                }
-            });
+            self.candidates(text, at, word, found);
         }
-    }
-
-    /// Literals of three bytes have one trigram, and are looked for at odd places by a table of their own.
-    fn short_ones(&self, text: &[u8], at: usize, trigram: u32, found: &mut impl FnMut(u32, usize)) {
-        self.candidates(text, at, trigram, &mut |literal, start| {
-            if self.literals[literal as usize].len() == SHORT && start == at {
-                found(literal, start);
-            }
-        });
     }
 
     #[inline(never)]
-    fn candidates(&self, text: &[u8], at: usize, trigram: u32, found: &mut impl FnMut(u32, usize)) {
-        let bucket = bucket_of(trigram) as usize;
-        let entries = &self.entries[self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize];
-        for entry in entries.iter().filter(|entry| entry.trigram == trigram) {
-            let Some(start) = at.checked_sub(usize::from(entry.offset)) else { continue };
-            let literal = &self.literals[entry.literal as usize];
-            let stands = text.get(start..start + literal.len());
-            if stands
-                .is_some_and(|stands| stands.iter().zip(literal).all(|(byte, folded)| byte | 0x20 == *folded))
+    fn candidates(&self, text: &[u8], at: usize, word: u32, found: &mut impl FnMut(u32, usize)) {
+        for entry in self.entries_of(word) {
+            let start = at.checked_sub(entry.offset as usize);
+            if let Some(start) = start
+                && self.literals[entry.literal as usize].stands(text, start)
             {
                 found(entry.literal, start);
             }
         }
     }
+
+    /// The entries of four folded bytes, and those of the first three.
+    fn entries_of(&self, word: u32) -> impl Iterator<Item = &Entry> {
+        [word, word & OWN_BYTES].into_iter().flat_map(move |key| {
+            let bucket = bucket_of(key) as usize;
+            let entries = &self.entries[self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize];
+            entries.iter().filter(move |entry| entry.key == key)
+        })
+    }
+
+    /// Answers whether a short text has a literal, in any case and whatever stands behind it.
+    pub(crate) fn has(&self, text: &[u8]) -> bool {
+        (0..text.len()).any(|at| {
+            let Some(word) = word_at(text, at) else { return false };
+            let stands = |entry: &Entry| {
+                let start = at.checked_sub(entry.offset as usize);
+                start.is_some_and(|start| self.literals[entry.literal as usize].stands_folded(text, start))
+            };
+            self.entries_of(word).any(stands)
+        })
+    }
 }
 
-/// The trigrams by which a literal is found at even and at odd places, with their offsets in it.
-fn trigrams(literal: &[u8]) -> Vec<(u8, u32)> {
-    let trigram = |a: u8, b: u8, c: u8| u32::from_le_bytes([a, b, c, 0]) | FOLD;
-    let mut all = vec![(0, trigram(literal[0], literal[1], literal[2]))];
-    all.extend(literal.get(3).map(|&fourth| (1, trigram(literal[1], literal[2], fourth))));
-    all
+/// Reads four bytes of a text, folded, of which the last may be missing.
+#[inline]
+fn word_at(text: &[u8], at: usize) -> Option<u32> {
+    let bytes = match *text.get(at..)? {
+        [a, b, c, d, ..] => [a, b, c, d],
+        [a, b, c] => [a, b, c, 0],
+        _ => return None,
+    };
+    Some(u32::from_le_bytes(bytes) | FOLD)
 }
 
-fn bit_of(trigram: u32, bits: u32) -> usize {
-    (trigram.wrapping_mul(0x9E37_79B1) >> (32 - bits)) as usize
+fn bit_of(finger: u32) -> usize {
+    (finger.wrapping_mul(0x9E37_79B1) >> (32 - BITS)) as usize
 }
 
-fn bucket_of(trigram: u32) -> u32 {
-    trigram.wrapping_mul(0x85EB_CA6B) >> (32 - BUCKET_BITS)
+fn bucket_of(key: u32) -> u32 {
+    key.wrapping_mul(0x85EB_CA6B) >> (32 - BUCKET_BITS)
 }
 
 /// The folded form in which literals are given.
@@ -188,6 +222,12 @@ mod tests {
 
     use super::*;
 
+    fn sought(word: &str) -> Sought {
+        let folded = folded(word);
+        let own = folded.iter().map(|&folded| Set::of(|byte| byte | 0x20 == folded)).collect();
+        Sought { folded, own, next: Set::ALL }
+    }
+
     fn places(gate: &Gate, text: &str) -> Vec<(u32, usize)> {
         let mut all = Vec::new();
         gate.literals(text.as_bytes(), |literal, at| all.push((literal, at)));
@@ -197,7 +237,8 @@ mod tests {
 
     #[test]
     fn literals_are_found_at_every_place_and_in_any_case() {
-        let gate = Gate::new(vec![folded("ghp_"), folded("sk-"), folded("password")]);
+        let words = ["ghp_", "sk-", "password"];
+        let gate = Gate::new(words.map(sought).into());
         for before in 0..9 {
             for after in 0..5 {
                 let wrap = |word: &str| format!("{}{word}{}", ".".repeat(before), ".".repeat(after));
@@ -214,7 +255,7 @@ mod tests {
             words in proptest::collection::vec("[a-c]{3,5}", 1..4),
             text in "[a-cA-C]{0,200}",
         ) {
-            let gate = Gate::new(words.iter().map(|word| folded(word)).collect());
+            let gate = Gate::new(words.iter().map(|word| sought(word)).collect());
             let lower = text.to_ascii_lowercase();
             let mut plain = Vec::new();
             for (literal, word) in (0..).zip(&words) {

@@ -27,6 +27,10 @@ impl Marks {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bits.iter().all(|&bits| bits == 0)
+    }
+
     /// Answers whether a block that a range touches is marked.
     pub(crate) fn touch(&self, range: &Range<usize>) -> bool {
         let (first, last) = (range.start / BLOCK, range.end / BLOCK);

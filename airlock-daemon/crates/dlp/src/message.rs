@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use crate::action::{Action, Digest};
-use crate::detectors::{Detectors, Marked};
+use crate::detectors::Detectors;
+use crate::detectors::marked::Marked;
 use crate::joints::{Ends, Joint};
 use crate::lexer::{Lexer, NotJson, Token};
 use crate::manifest::Manifest;
@@ -162,13 +163,15 @@ pub(crate) struct Walk<'a> {
     pub(crate) edits: Vec<Edit>,
     marks: Marks,
     shapes: Marks,
+    /// As the lexer takes them.
+    quotes: Vec<u32>,
     /// The depth of the deepest path of the plan.
     depth: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(plan: &'a Plan<'a>, json: &'a str) -> Self {
-        let Marked { marks, shapes } = plan.detectors.marks(json);
+        let Marked { marks, shapes, quotes } = plan.detectors.marks(json);
         let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
         let rewriter = Rewriter {
             detectors: plan.detectors,
@@ -177,13 +180,24 @@ impl<'a> Walk<'a> {
             blocked: None,
             left: json.len().saturating_mul(WORK.0).saturating_add(WORK.1),
         };
-        Self { plan, json, rewriter, frames: Vec::new(), open: 0, edits: Vec::new(), marks, shapes, depth }
+        Self {
+            plan,
+            json,
+            rewriter,
+            frames: Vec::new(),
+            open: 0,
+            edits: Vec::new(),
+            marks,
+            shapes,
+            quotes,
+            depth,
+        }
     }
 }
 
 impl Walk<'_> {
     pub(crate) fn run(&mut self) -> Result<(), Refused> {
-        let mut lexer = Lexer::new(self.json);
+        let mut lexer = Lexer::with_quotes(self.json, std::mem::take(&mut self.quotes));
         while let Some(token) = lexer.next()? {
             match token {
                 Token::Object | Token::Array => {

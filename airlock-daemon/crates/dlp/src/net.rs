@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use crate::edge::Edge;
 use crate::follow::Follow;
-use crate::gate::Gate;
+use crate::gate::{Gate, Sought};
+use crate::set::Set;
 
 /// A gate, and the detectors behind it.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct User {
     pub(crate) need: Need,
     /// The bytes that can stand behind the literal.
     pub(crate) follow: Follow,
+    pub(crate) edge: Edge,
 }
 
 /// Something that must stand where a detector is to run, beside the literal.
@@ -36,6 +39,8 @@ pub(crate) enum Need {
     Digits(usize),
     /// A run of so many characters that tokens have.
     Run(usize),
+    /// This byte.
+    Byte(u8),
 }
 
 impl Net {
@@ -52,7 +57,8 @@ impl Net {
             }
         }
         let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
-        Self { gate: Gate::new(names), users, longest }
+        let sought = names.into_iter().zip(&users).map(|(folded, users)| sought(folded, users)).collect();
+        Self { gate: Gate::new(sought), users, longest }
     }
 
     /// The length of the longest literal, in bytes.
@@ -63,35 +69,46 @@ impl Net {
     /// Tells of each user of each literal in a part of a text, with the place where the literal begins.
     #[inline]
     pub(crate) fn find(&self, text: &[u8], part: Range<usize>, mut found: impl FnMut(&User, usize)) {
+        self.each(text, part, |user, of| {
+            if user.follow.goes_on(text, of.end) && user.edge.stands(text, &of) {
+                found(user, of.start);
+            }
+        });
+    }
+
+    /// Tells the same of a part of JSON, in any spelling of what stands around the literal.
+    #[inline]
+    pub(crate) fn find_in_json(&self, json: &[u8], part: Range<usize>, mut found: impl FnMut(&User, usize)) {
+        self.each(json, part, |user, of| {
+            if user.follow.goes_on_in_json(json, of.end) && user.edge.stands_in_json(json, &of) {
+                found(user, of.start);
+            }
+        });
+    }
+
+    #[inline]
+    fn each(&self, text: &[u8], part: Range<usize>, mut found: impl FnMut(&User, Range<usize>)) {
         if self.longest > 0 {
             self.gate.literals(&text[part.clone()], |literal, at| {
-                let end = part.start + at + self.gate.length(literal);
-                for user in self.users[literal as usize].iter().filter(|user| user.follow.goes_on(text, end))
-                {
-                    found(user, part.start + at);
+                let start = part.start + at;
+                for user in &self.users[literal as usize] {
+                    found(user, start..start + self.gate.length(literal));
                 }
             });
         }
     }
 
-    /// Tells of the place of each literal of JSON behind which a match may go on, in any spelling.
-    pub(crate) fn find_in_json(&self, json: &[u8], mut found: impl FnMut(usize)) {
-        if self.longest > 0 {
-            self.gate.literals(json, |literal, at| {
-                let end = at + self.gate.length(literal);
-                if self.users[literal as usize].iter().any(|user| user.follow.goes_on_in_json(json, end)) {
-                    found(at);
-                }
-            });
-        }
-    }
-
-    /// Answers whether a text has a literal.
+    /// Answers whether a short text has a literal.
     pub(crate) fn has(&self, text: &[u8]) -> bool {
-        let mut has = false;
-        if self.longest > 0 {
-            self.gate.literals(text, |_, _| has = true);
-        }
-        has
+        self.gate.has(text)
     }
+}
+
+fn sought(folded: Box<[u8]>, users: &[User]) -> Sought {
+    let own = |(place, &byte): (usize, &u8)| {
+        users.iter().fold(Set::NONE, |all, user| all.and(&user.follow.own(place, byte)))
+    };
+    let own = folded.iter().enumerate().map(own).collect();
+    let next = users.iter().fold(Set::NONE, |all, user| all.and(&user.follow.next()));
+    Sought { folded, own, next }
 }

@@ -31,11 +31,31 @@ pub(crate) struct Numbers {
     automaton: OnceLock<Option<Automaton>>,
 }
 
+/// The size of a cluster of digits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    digits: usize,
+    /// The bytes from its first to its last digit.
+    span: usize,
+}
+
+impl Size {
+    pub(crate) fn of((cluster, digits): &(Range<usize>, usize)) -> Self {
+        Self { digits: *digits, span: cluster.len() }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { digits: self.digits.max(other.digits), span: self.span.max(other.span) }
+    }
+}
+
 /// A detector that digits are the trigger of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number {
     pub(crate) detector: usize,
     pub(crate) least: usize,
+    /// The fewest bytes from the first to the last of its digits.
+    pub(crate) span: usize,
     /// The most bytes that a match has on either side of its digits.
     pub(crate) around: usize,
     /// The longest match, in bytes.
@@ -98,53 +118,73 @@ impl Numbers {
         self.all.first().map_or(usize::MAX, |number| number.least)
     }
 
-    /// Cuts a text into the parts around clusters of digits in which a match may lie, each with the digits of
-    /// its largest cluster.
+    /// The fewest bytes from the first to the last digit of any of them.
+    pub(crate) fn span(&self) -> usize {
+        self.all.iter().map(|number| number.span).min().unwrap_or(usize::MAX)
+    }
+
+    /// Cuts a text into the parts around clusters of digits in which a match may lie, each with the largest
+    /// of its clusters.
     pub(crate) fn parts(
         &self,
         clusters: &[(Range<usize>, usize)],
         text: &str,
-        mut found: impl FnMut(Range<usize>, usize),
+        mut found: impl FnMut(Range<usize>, Size),
     ) {
-        let mut cut = |wide: Range<usize>, reach: usize, digits: usize| {
+        let mut cut = |wide: Range<usize>, reach: usize, size: Size| {
             let mut start = wide.start;
             while start < wide.end {
                 let end = (start + PART).min(wide.end);
                 let from = text.floor_char_boundary(start.saturating_sub(reach).max(wide.start));
                 let to = text.ceil_char_boundary((end + reach).min(wide.end));
-                found(from..to, digits);
+                found(from..to, size);
                 start = end;
             }
         };
-        let mut open: Option<(Range<usize>, usize, usize)> = None;
-        for (cluster, digits) in clusters.iter().filter(|(_, digits)| *digits >= self.least()) {
-            let reach = self.enough(*digits).map(|number| number.reach).max().unwrap_or(0);
-            let wide = cluster.start.saturating_sub(reach)..(cluster.end + reach).min(text.len());
+        let mut open: Option<(Range<usize>, usize, Size)> = None;
+        for of in clusters {
+            let (cluster, size) = (&of.0, Size::of(of));
+            let (around, reach) = self
+                .enough(size)
+                .fold((0, 0), |(around, reach), number| (number.around.max(around), number.reach.max(reach)));
+            if reach == 0 {
+                continue;
+            }
+            let wide = cluster.start.saturating_sub(around)..(cluster.end + around).min(text.len());
             match &mut open {
                 Some((last, longest, most)) if wide.start <= last.end => {
                     last.start = last.start.min(wide.start);
                     last.end = last.end.max(wide.end);
-                    (*longest, *most) = ((*longest).max(reach), (*most).max(*digits));
+                    (*longest, *most) = ((*longest).max(reach), most.max(size));
                 }
                 last => {
-                    if let Some((wide, reach, digits)) = last.replace((wide, reach, *digits)) {
-                        cut(wide, reach, digits);
+                    if let Some((wide, reach, size)) = last.replace((wide, reach, size)) {
+                        cut(wide, reach, size);
                     }
                 }
             }
         }
-        if let Some((wide, reach, digits)) = open {
-            cut(wide, reach, digits);
+        if let Some((wide, reach, size)) = open {
+            cut(wide, reach, size);
         }
     }
 
-    /// The most bytes that a match of those that so many digits are enough for has on either side of them.
-    pub(crate) fn around(&self, digits: usize) -> usize {
-        self.enough(digits).map(|number| number.around).max().unwrap_or(0)
+    /// The most bytes that a match of those that a cluster is enough for has on either side of it.
+    pub(crate) fn around(&self, size: Size) -> usize {
+        self.enough(size).map(|number| number.around).max().unwrap_or(0)
     }
 
-    fn enough(&self, digits: usize) -> impl Iterator<Item = &Number> {
-        self.all.iter().take_while(move |number| number.least <= digits)
+    fn enough(&self, size: Size) -> impl Iterator<Item = &Number> {
+        let of = self.all.iter().take_while(move |number| number.least <= size.digits);
+        of.filter(move |number| number.span <= size.span)
+    }
+
+    /// Answers whether any of them may find something in a part of a text with a cluster of some size.
+    pub(crate) fn may_find(&self, detectors: &[Detector], text: &str, part: Range<usize>) -> bool {
+        let automaton = self.automaton.get_or_init(|| Automaton::new(&self.all, detectors));
+        let Some(Automaton { dfa, memory }) = automaton else { return true };
+        let input = Input::new(text).range(part).earliest(true);
+        dfa.try_search_fwd(&mut memory.get().0, &input).map_or(true, |found| found.is_some())
     }
 
     /// Tells of the detectors that may find something in a part of a text that has so many digits.
@@ -153,19 +193,23 @@ impl Numbers {
         detectors: &[Detector],
         text: &str,
         part: Range<usize>,
-        digits: usize,
+        size: Size,
         mut found: impl FnMut(&Number),
     ) {
         let automaton = self.automaton.get_or_init(|| Automaton::new(&self.all, detectors));
-        let Some(Automaton { dfa, memory }) = automaton else { return self.enough(digits).for_each(found) };
+        let Some(Automaton { dfa, memory }) = automaton else { return self.enough(size).for_each(found) };
         let mut memory = memory.get();
         let (cache, patterns) = &mut *memory;
-        patterns.clear();
         let input = Input::new(text).range(part);
+        // Most parts have nothing, which is the fastest to know.
+        if let Ok(None) = dfa.try_search_fwd(cache, &input.clone().earliest(true)) {
+            return;
+        }
+        patterns.clear();
         match dfa.try_which_overlapping_matches(cache, &input, patterns) {
             Ok(()) => patterns.iter().for_each(|pattern| found(&self.all[pattern.as_usize()])),
             // It has no room for its states: each detector looks for itself.
-            Err(_) => self.enough(digits).for_each(found),
+            Err(_) => self.enough(size).for_each(found),
         }
     }
 }

@@ -96,6 +96,8 @@ struct Clusters {
     /// The most bytes behind the last digit.
     trail: Option<usize>,
     is_one: bool,
+    /// The fewest bytes in front of the first digit, from it to the last one, and behind that.
+    least: [usize; 3],
 }
 
 /// Nothing where a match may be without digits.
@@ -107,6 +109,7 @@ fn clusters(hir: &Hir) -> Option<Clusters> {
         last: count,
         trail: Some(0),
         is_one: true,
+        least: [0, 1, 0],
     };
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => None,
@@ -115,14 +118,14 @@ fn clusters(hir: &Hir) -> Option<Clusters> {
             let mut before = 0;
             for byte in &literal.0 {
                 if byte.is_ascii_digit() {
-                    let next = Clusters { lead: Some(before), ..one(1) };
+                    let next = Clusters { lead: Some(before), least: [before, 1, 0], ..one(1) };
                     all = Some(all.map_or(next, |all: Clusters| all.then(next)));
                     before = 0;
                 } else {
                     before += 1;
                 }
             }
-            all.map(|all| Clusters { trail: Some(before), ..all })
+            all.map(|all| all.before(Some(before), before))
         }
         HirKind::Class(class) => is_of_digits(class).then(|| one(1)),
         HirKind::Capture(capture) => clusters(&capture.sub),
@@ -135,20 +138,22 @@ fn clusters(hir: &Hir) -> Option<Clusters> {
         }
         HirKind::Concat(parts) => {
             let mut all: Option<Clusters> = None;
-            let mut before = Some(0);
+            let (mut before, mut least) = (Some(0), 0);
             for part in parts {
                 let Some(next) = clusters(part) else {
                     before = sum(before, part.properties().maximum_len());
+                    least += part.properties().minimum_len().unwrap_or(0);
                     continue;
                 };
-                let next = Clusters { lead: sum(before, next.lead), ..next };
-                before = next.trail;
-                all = Some(match all {
-                    Some(all) => Clusters { trail: Some(0), ..all }.then(next),
-                    None => next,
-                });
+                let behind = (next.trail, next.least[2]);
+                let next = match all {
+                    Some(all) => all.before(before, least).then(next),
+                    None => next.behind(before, least),
+                };
+                (before, least) = behind;
+                all = Some(next.before(Some(0), 0));
             }
-            all.map(|all| Clusters { trail: before, ..all })
+            all.map(|all| all.before(before, least))
         }
         HirKind::Alternation(branches) => {
             let mut all: Option<Clusters> = None;
@@ -166,6 +171,18 @@ fn sum(a: Option<usize>, b: Option<usize>) -> Option<usize> {
 }
 
 impl Clusters {
+    /// The same with so many bytes in front of the first digit, at most and at least, and those that it has.
+    fn behind(self, most: Option<usize>, least: usize) -> Self {
+        let [lead, span, trail] = self.least;
+        Self { lead: sum(most, self.lead), least: [least + lead, span, trail], ..self }
+    }
+
+    /// The same with so many bytes behind the last digit instead of those that it has.
+    fn before(self, most: Option<usize>, least: usize) -> Self {
+        let [lead, span, _] = self.least;
+        Self { trail: most, least: [lead, span, least], ..self }
+    }
+
     fn then(self, next: Self) -> Self {
         let is_near = sum(self.trail, next.lead).is_some_and(|gap| gap <= GAP);
         let joint = if is_near { self.last + next.first } else { 0 };
@@ -176,6 +193,11 @@ impl Clusters {
             last: if next.is_one && is_near { joint } else { next.last },
             trail: next.trail,
             is_one: self.is_one && next.is_one && is_near,
+            least: [
+                self.least[0],
+                self.least[1] + self.least[2] + next.least[0] + next.least[1],
+                next.least[2],
+            ],
         }
     }
 
@@ -188,6 +210,7 @@ impl Clusters {
             last: self.last.min(other.last),
             trail: most(self.trail, other.trail),
             is_one: self.is_one && other.is_one,
+            least: std::array::from_fn(|part| self.least[part].min(other.least[part])),
         }
     }
 }
@@ -197,10 +220,16 @@ pub(crate) fn digits(hir: &Hir) -> usize {
     clusters(hir).map_or(0, |clusters| clusters.most)
 }
 
-/// The most bytes that a match has on either side of the digits that every match has, if there is a bound.
+/// The most bytes that a match has on either side of the digits that every match has, if they are one cluster
+/// and there is a bound.
 pub(crate) fn around_digits(hir: &Hir) -> Option<usize> {
-    let clusters = clusters(hir)?;
+    let clusters = clusters(hir).filter(|clusters| clusters.is_one)?;
     Some(clusters.lead?.max(clusters.trail?))
+}
+
+/// The fewest bytes from the first to the last digit of the cluster that every match has.
+pub(crate) fn span_of_digits(hir: &Hir) -> usize {
+    clusters(hir).map_or(0, |clusters| if clusters.is_one { clusters.least[1] } else { clusters.most })
 }
 
 fn is_of_digits(class: &Class) -> bool {
@@ -349,6 +378,20 @@ mod tests {
             ("[0-9]+-[0-9]*", 1),
         ] {
             assert_eq!(digits(&hir(pattern)), least, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn digits_span_the_bytes_between_them() {
+        for (pattern, span, around) in [
+            ("(?:^|[^a])(?:[0-9]{1,3}\\.){3}[0-9]{1,3}x?", 7, Some(4)),
+            ("a[0-9]{4}", 4, Some(1)),
+            ("[0-9]{2}-[0-9]{3}|[0-9]{7}z", 6, Some(1)),
+            ("a1b2-?", 3, Some(1)),
+            ("[0-9]{2}[a-z]{9}[0-9]{3}", 3, None),
+        ] {
+            assert_eq!(span_of_digits(&hir(pattern)), span, "{pattern}");
+            assert_eq!(around_digits(&hir(pattern)), around, "{pattern}");
         }
     }
 

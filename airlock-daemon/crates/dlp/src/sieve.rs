@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::classes::{BLOCK, Masks, each, is_token};
+use crate::classes::{BLOCK, Class, Masks, each, is_token};
 use crate::vector;
 
 /// The fewest characters of a run of those that tokens have.
@@ -21,30 +21,54 @@ pub(crate) trait Sink {
     /// A run of [`RUN`] or more characters that tokens have, whole.
     fn run(&mut self, run: Range<usize>);
     /// A cluster from its first to its last digit, with the number of digits.
-    fn digits(&mut self, cluster: Range<usize>, count: usize);
+    fn digits(&mut self, kind: Kind, cluster: Range<usize>, count: usize);
     /// An `@`.
     fn at(&mut self, at: usize);
     /// A backslash, a percent sign, or a byte beyond ASCII; of those in one block the first alone may be
     /// told.
     fn odd(&mut self, at: usize, block: &[u8; BLOCK], mask: u64);
+    /// Quotes that no backslash stands before, where odd bytes are told of.
+    fn quotes(&mut self, at: usize, mask: u64);
 }
 
-/// The kinds that a caller asks for, and the digits that make a cluster.
+/// Clusters of digits are of two kinds, each with bytes of its own that may stand between the digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They are a finding beside a word.
+    Worded,
+    /// They may be a finding by themselves.
+    Alone,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Worded, Self::Alone];
+}
+
+/// The digits that make a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Digits {
+    /// The fewest digits of a cluster.
+    pub(crate) least: usize,
+    /// The fewest bytes from its first to its last digit.
+    pub(crate) span: usize,
+    /// The most bytes between two of them.
+    pub(crate) gap: usize,
+    /// No cluster goes on behind these.
+    pub(crate) breaks: Class,
+}
+
+/// The kinds that a caller asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// The fewest digits of a cluster.
-    pub(crate) digits: usize,
-    /// The most bytes between two digits of a cluster.
-    pub(crate) gap: usize,
-    /// By byte: no cluster goes on behind it.
-    pub(crate) breaks: Box<[bool; 256]>,
+    /// By [`Kind`].
+    pub(crate) digits: [Digits; 2],
     pub(crate) at: bool,
     pub(crate) odd: bool,
 }
 
 /// Looks through a text.
 pub(crate) fn sieve(text: &[u8], wanted: &Wanted, sink: &mut impl Sink) {
-    let mut state = State { text, wanted, run: None, cluster: None };
+    let mut state = State { text, wanted, run: None, clusters: [None, None], is_escaped: 0 };
     vector::masks(text, |at, block, masks| state.block(at, block, masks, sink));
     state.end(sink);
 }
@@ -54,7 +78,10 @@ struct State<'a> {
     wanted: &'a Wanted,
     /// The start of a run that goes on up to the block.
     run: Option<usize>,
-    cluster: Option<Cluster>,
+    /// By [`Kind`].
+    clusters: [Option<Cluster>; 2],
+    /// 1 where a backslash at the end of the block before is to be read with the first byte of the next.
+    is_escaped: u64,
 }
 
 /// A cluster that may go on.
@@ -64,12 +91,20 @@ struct Cluster {
     count: usize,
 }
 
+impl Cluster {
+    fn tell(&self, kind: Kind, of: &Digits, sink: &mut impl Sink) {
+        if self.count >= of.least && self.end - self.start >= of.span {
+            sink.digits(kind, self.start..self.end, self.count);
+        }
+    }
+}
+
 impl State<'_> {
     #[inline(always)]
     fn block(&mut self, at: usize, block: &[u8; BLOCK], masks: Masks, sink: &mut impl Sink) {
         self.runs(at, masks.token, sink);
         if masks.digit != 0 {
-            self.digits(at, masks.digit, sink);
+            self.digits(at, block, masks.digit, sink);
         }
         if masks.at != 0 && self.wanted.at {
             each(masks.at, |bit| sink.at(at + bit));
@@ -77,6 +112,22 @@ impl State<'_> {
         if masks.odd != 0 && self.wanted.odd {
             sink.odd(at, block, masks.odd);
         }
+        if self.wanted.odd && masks.quote | masks.slash | self.is_escaped != 0 {
+            let escaped = self.escaped(masks.slash);
+            sink.quotes(at, masks.quote & !escaped);
+        }
+    }
+
+    /// The bytes of a block that a backslash stands before which is not itself one of two.
+    #[inline(always)]
+    fn escaped(&mut self, slash: u64) -> u64 {
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        // A row of backslashes from an odd place on, added to itself, carries into the place behind it.
+        let slash = slash & !self.is_escaped;
+        let behind = slash << 1 | self.is_escaped;
+        let (ends, is_escaped) = (slash & !EVEN & !behind).overflowing_add(slash);
+        self.is_escaped = u64::from(is_escaped);
+        (EVEN ^ ends << 1) & behind
     }
 
     #[inline(always)]
@@ -125,29 +176,37 @@ impl State<'_> {
     }
 
     #[inline(never)]
-    fn digits(&mut self, at: usize, digit: u64, sink: &mut impl Sink) {
-        let mut rest = digit;
-        while rest != 0 {
-            let start = rest.trailing_zeros() as usize;
-            let length = (rest >> start).trailing_ones() as usize;
-            let end = start + length;
-            rest = if end >= BLOCK { 0 } else { rest & (u64::MAX << end) };
-            let (start, end) = (at + start, at + end);
-            if let Some(cluster) = &mut self.cluster {
-                let goes_on = start - cluster.end <= self.wanted.gap
-                    && self.text[cluster.end..start]
-                        .iter()
-                        .all(|&byte| !self.wanted.breaks[usize::from(byte)]);
-                if goes_on {
-                    cluster.end = end;
-                    cluster.count += length;
-                    continue;
-                }
-                if cluster.count >= self.wanted.digits {
-                    sink.digits(cluster.start..cluster.end, cluster.count);
-                }
+    fn digits(&mut self, at: usize, block: &[u8; BLOCK], digit: u64, sink: &mut impl Sink) {
+        for (kind, (of, open)) in Kind::ALL.into_iter().zip(self.wanted.digits.iter().zip(&mut self.clusters))
+        {
+            if of.least == usize::MAX {
+                continue;
             }
-            self.cluster = Some(Cluster { start, end, count: length });
+            let breaks = vector::members(&of.breaks, block);
+            let mut rest = digit;
+            while rest != 0 {
+                let first = rest.trailing_zeros() as usize;
+                let length = (rest >> first).trailing_ones() as usize;
+                let last = first + length;
+                rest = if last >= BLOCK { 0 } else { rest & (u64::MAX << last) };
+                let (start, end) = (at + first, at + last);
+                if let Some(cluster) = open {
+                    let is_near = start - cluster.end <= of.gap;
+                    let between = breaks & !(u64::MAX << first);
+                    let goes_on = is_near
+                        && match cluster.end.checked_sub(at) {
+                            Some(end) => between >> end == 0,
+                            None => between == 0 && !of.breaks.has_any(&self.text[cluster.end..at]),
+                        };
+                    if goes_on {
+                        cluster.end = end;
+                        cluster.count += length;
+                        continue;
+                    }
+                    cluster.tell(kind, of, sink);
+                }
+                *open = Some(Cluster { start, end, count: length });
+            }
         }
     }
 
@@ -156,8 +215,11 @@ impl State<'_> {
         if let Some(start) = self.run.take().filter(|start| self.text.len() - start >= RUN) {
             sink.run(start..self.text.len());
         }
-        if let Some(cluster) = self.cluster.take().filter(|cluster| cluster.count >= self.wanted.digits) {
-            sink.digits(cluster.start..cluster.end, cluster.count);
+        for (kind, (of, open)) in Kind::ALL.into_iter().zip(self.wanted.digits.iter().zip(&mut self.clusters))
+        {
+            if let Some(cluster) = open.take() {
+                cluster.tell(kind, of, sink);
+            }
         }
     }
 }
@@ -171,9 +233,10 @@ mod tests {
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Seen {
         runs: Vec<Range<usize>>,
-        clusters: Vec<(Range<usize>, usize)>,
+        clusters: [Vec<(Range<usize>, usize)>; 2],
         ats: Vec<usize>,
         odd: Vec<usize>,
+        quotes: Vec<usize>,
     }
 
     impl Sink for Seen {
@@ -181,8 +244,8 @@ mod tests {
             self.runs.push(run);
         }
 
-        fn digits(&mut self, cluster: Range<usize>, count: usize) {
-            self.clusters.push((cluster, count));
+        fn digits(&mut self, kind: Kind, cluster: Range<usize>, count: usize) {
+            self.clusters[kind as usize].push((cluster, count));
         }
 
         fn at(&mut self, at: usize) {
@@ -192,14 +255,23 @@ mod tests {
         fn odd(&mut self, at: usize, _: &[u8; BLOCK], mask: u64) {
             each(mask, |bit| self.odd.push(at + bit));
         }
+
+        fn quotes(&mut self, at: usize, mask: u64) {
+            each(mask, |bit| self.quotes.push(at + bit));
+        }
     }
 
     fn wanted(digits: usize) -> Wanted {
-        let mut breaks = Box::new([false; 256]);
-        for byte in b"\"[]{}" {
-            breaks[usize::from(*byte)] = true;
-        }
-        Wanted { digits, gap: GAP, breaks, at: true, odd: true }
+        let of = |signs: &[u8], span: usize| {
+            let mut breaks = Box::new([false; 256]);
+            for sign in signs {
+                breaks[usize::from(*sign)] = true;
+            }
+            Digits { least: digits, span, gap: GAP, breaks: Class::new(breaks) }
+        };
+        let mut letters: Vec<u8> = (b'a'..=b'z').collect();
+        letters.extend(0x80..=u8::MAX);
+        Wanted { digits: [of(b"\"[]{}", 0), of(&letters, 3)], at: true, odd: true }
     }
 
     fn seen(text: &str, digits: usize) -> Seen {
@@ -222,7 +294,6 @@ mod tests {
             }
             start = end + 1;
         }
-        let mut cluster: Option<(Range<usize>, usize)> = None;
         let wanted = wanted(digits);
         for (at, byte) in bytes.iter().enumerate() {
             if *byte == b'@' {
@@ -231,41 +302,45 @@ mod tests {
             if matches!(byte, b'\\' | b'%' | 0x80..) {
                 seen.odd.push(at);
             }
-            if byte.is_ascii_digit() {
-                cluster = Some(match cluster {
-                    Some((range, count))
-                        if at - range.end <= GAP
-                            && bytes[range.end..at].iter().all(|&b| !wanted.breaks[usize::from(b)]) =>
-                    {
-                        (range.start..at + 1, count + 1)
-                    }
-                    before => {
-                        seen.clusters.extend(before);
-                        (at..at + 1, 1)
-                    }
-                });
+        }
+        let slashes = |at: usize| bytes[..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
+        seen.quotes = (0..bytes.len()).filter(|&at| bytes[at] == b'"' && slashes(at) % 2 == 0).collect();
+        seen.clusters = wanted.digits.each_ref().map(|of| clusters(bytes, of));
+        seen
+    }
+
+    fn clusters(bytes: &[u8], of: &Digits) -> Vec<(Range<usize>, usize)> {
+        let mut all: Vec<(Range<usize>, usize)> = Vec::new();
+        for at in (0..bytes.len()).filter(|&at| bytes[at].is_ascii_digit()) {
+            match all.last_mut() {
+                Some((range, count))
+                    if at - range.end <= of.gap
+                        && bytes[range.end..at].iter().all(|&b| !of.breaks.has(b)) =>
+                {
+                    (range.end, *count) = (at + 1, *count + 1);
+                }
+                _ => all.push((at..at + 1, 1)),
             }
         }
-        seen.clusters.extend(cluster);
-        seen.clusters.retain(|(_, count)| *count >= digits);
-        seen
+        all.retain(|(range, count)| *count >= of.least && range.len() >= of.span);
+        all
     }
 
     #[test]
     fn digits_in_groups_are_one_cluster() {
-        assert_eq!(seen("pay 4111 1111 1111 1111 now", 12).clusters, [(4..23, 16)]);
-        assert_eq!(seen("1 2 3", 4).clusters, []);
-        assert_eq!(seen("a 1-23-4 and then, far away, 567", 3).clusters, [(2..8, 4), (29..32, 3)]);
-        assert_eq!(seen(r#"["12","34"]"#, 3).clusters, []);
+        assert_eq!(seen("pay 4111 1111 1111 1111 now", 12).clusters[0], [(4..23, 16)]);
+        assert_eq!(seen("1 2 3", 4).clusters[0], []);
+        assert_eq!(seen("a 1-23-4 and then, far away, 567", 3).clusters[0], [(2..8, 4), (29..32, 3)]);
+        assert_eq!(seen(r#"["12","34"]"#, 3).clusters[0], []);
         let far = format!("{}12345678", ".".repeat(1_000));
-        assert_eq!(seen(&far, 8).clusters, [(1_000..1_008, 8)]);
+        assert_eq!(seen(&far, 8).clusters[0], [(1_000..1_008, 8)]);
     }
 
     proptest! {
         #[test]
         fn blocks_tell_what_single_bytes_tell(
             parts in prop::collection::vec(prop_oneof![
-                "[a-zA-Z0-9+/_-]{0,90}", "[0-9 .\"-]{0,60}", "[@%\\\\é.,;`/:\\[{}~^\\]!]{0,40}", ".{0,20}",
+                "[a-zA-Z0-9+/_-]{0,90}", "[0-9 .\"-]{0,60}", "[\\\\\"]{0,90}", "[@%\\\\é.,;`/:\\[{}~^\\]!]{0,40}", ".{0,20}",
             ], 0..6),
             digits in 1..6_usize,
         ) {

@@ -5,14 +5,18 @@ use std::ops::Range;
 use crate::ats::Ats;
 use crate::classes::{BLOCK, each};
 use crate::marks::Marks;
-use crate::sieve::Sink;
+use crate::sieve::{Kind, Sink};
+
+/// Clusters of digits, each with the number of its digits.
+pub(crate) type Clusters = Vec<(Range<usize>, usize)>;
 
 /// The sieve's account of a text.
 pub(crate) struct Seen<'a> {
     pub(crate) ats: &'a Ats,
     pub(crate) text: &'a [u8],
     pub(crate) runs: Vec<Range<usize>>,
-    pub(crate) clusters: Vec<(Range<usize>, usize)>,
+    /// By kind, each with its digits.
+    pub(crate) clusters: [Clusters; 2],
     pub(crate) found: Vec<usize>,
 }
 
@@ -21,8 +25,8 @@ impl Sink for Seen<'_> {
         self.runs.push(run);
     }
 
-    fn digits(&mut self, cluster: Range<usize>, count: usize) {
-        self.clusters.push((cluster, count));
+    fn digits(&mut self, kind: Kind, cluster: Range<usize>, count: usize) {
+        self.clusters[kind as usize].push((cluster, count));
     }
 
     fn at(&mut self, at: usize) {
@@ -32,6 +36,8 @@ impl Sink for Seen<'_> {
     }
 
     fn odd(&mut self, _: usize, _: &[u8; BLOCK], _: u64) {}
+
+    fn quotes(&mut self, _: usize, _: u64) {}
 }
 
 /// The sieve's account of JSON.
@@ -40,7 +46,10 @@ pub(crate) struct Told<'a> {
     pub(crate) json: &'a [u8],
     pub(crate) marks: Marks,
     pub(crate) runs: Vec<Range<usize>>,
-    pub(crate) clusters: Vec<(Range<usize>, usize)>,
+    /// By kind, each with its digits.
+    pub(crate) clusters: [Clusters; 2],
+    /// The places of quotes that begin and end strings, of texts that are shorter than 4 GiB.
+    pub(crate) quotes: Vec<u32>,
 }
 
 impl Sink for Told<'_> {
@@ -48,14 +57,18 @@ impl Sink for Told<'_> {
         self.runs.push(run);
     }
 
-    fn digits(&mut self, cluster: Range<usize>, count: usize) {
-        self.clusters.push((cluster, count));
+    fn digits(&mut self, kind: Kind, cluster: Range<usize>, count: usize) {
+        self.clusters[kind as usize].push((cluster, count));
     }
 
     fn at(&mut self, at: usize) {
         if self.ats.may_be_in_json(self.json, at) {
             self.marks.set(at);
         }
+    }
+
+    fn quotes(&mut self, at: usize, mask: u64) {
+        each(mask, |bit| self.quotes.extend(u32::try_from(at + bit)));
     }
 
     /// Line breaks, tabs and quotes are in no literal, and need no other reading.

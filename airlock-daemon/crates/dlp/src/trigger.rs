@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::follow::Follow;
 use crate::shape::{self, Bytes, Runs};
 use crate::sieve::RUN;
+use crate::sign::sign;
 
 /// Something that every match of a pattern contains, or stands near.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(crate) struct At {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digits {
     pub(crate) least: usize,
+    /// The fewest bytes from the first to the last of them.
+    pub(crate) span: usize,
     /// The most bytes that a match has on either side of them.
     pub(crate) around: usize,
     /// The bytes that may stand between them.
@@ -67,6 +70,8 @@ pub(crate) enum Near {
     Digits(Digits),
     /// A run of so many characters that tokens have.
     Run(usize),
+    /// This byte.
+    Byte(u8),
     Anything,
 }
 
@@ -108,7 +113,7 @@ pub(crate) fn derive(hir: &Hir, context: Option<&Context>) -> Option<Trigger> {
     if let Some(mut literals) = literals(hir, 0) {
         literals.sort_by(|a, b| (&a.folded, a.back).cmp(&(&b.folded, b.back)));
         literals.dedup();
-        for literal in literals.iter_mut().filter(|literal| literal.back == 0 && !literal.is_near_run) {
+        for literal in literals.iter_mut().filter(|literal| literal.back == 0) {
             literal.follow = Follow::of(hir, &literal.folded);
         }
         let is_weak = |literal: &Literal| literal.folded.len() <= SHORT && !literal.is_near_run;
@@ -127,7 +132,7 @@ pub(crate) fn derive(hir: &Hir, context: Option<&Context>) -> Option<Trigger> {
             _ if hir.properties().maximum_len().is_none() => Near::Anything,
             Some(digits) => Near::Digits(digits),
             None if runs >= RUN => Near::Run(runs),
-            None => Near::Anything,
+            None => sign(hir).map_or(Near::Anything, Near::Byte),
         };
         return Some(Trigger::Words { words, near });
     }
@@ -141,7 +146,7 @@ fn digits(hir: &Hir) -> Option<Digits> {
         let mut between = Bytes::new([false; 256]);
         shape::add_between(hir, &mut between);
         let around = shape::around_digits(hir).unwrap_or(usize::MAX);
-        Digits { least, around, between }
+        Digits { least, span: shape::span_of_digits(hir), around, between }
     })
 }
 

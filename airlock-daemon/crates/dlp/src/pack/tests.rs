@@ -171,6 +171,7 @@ fn few_shipped_detectors_look_at_all_numbers() {
                 let near = match near {
                     Near::Digits(of) => format!("{} digits", of.least),
                     Near::Run(least) => format!("a run of {least}"),
+                    Near::Byte(sign) => format!("a {}", char::from(*sign)),
                     Near::Anything => "anything".to_owned(),
                 };
                 format!("{} words near {near} in {} bytes", words.len(), detector.reach())
