@@ -10,16 +10,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from alphabet import BASE58, blob, hexes
+from structures import framed, kept_in
 
 KEYS = []
-
-
-def structure(detector):
-    def known(make):
-        KEYS.append((detector, make))
-        return make
-
-    return known
+structure = kept_in(KEYS)
 
 
 @functools.cache
@@ -74,10 +68,7 @@ def in_file(rng, text):
     if rng.random() < 0.3:
         text = text.replace("\n", "\\n")
         return '{"private_key": "' + text + '\\n"}', text
-    return (
-        rng.choice(["{}\n", "# key of the proxy\n{}\n", "cat /etc/ssl/private/acme.pem\n{}\n"]).format(text),
-        text,
-    )
+    return framed(rng, ["{}\n", "# key of the proxy\n{}\n", "cat /etc/ssl/private/acme.pem\n{}\n"], text)
 
 
 @structure("private-key")
@@ -137,7 +128,7 @@ def age(rng):
     check = polymod(expanded + values + [0] * 6) ^ 1
     values += [check >> 5 * (5 - place) & 31 for place in range(6)]
     key = (hrp + "1" + "".join(letters[value] for value in values)).upper()
-    return rng.choice(["# created: 2026-01-02\n{}\n", "SOPS_AGE_KEY={}", "{}"]).format(key), key
+    return framed(rng, ["# created: 2026-01-02\n{}\n", "SOPS_AGE_KEY={}", "{}"], key)
 
 
 @structure("kubeconfig-key")
@@ -168,16 +159,14 @@ def phrase(rng):
     )
     words = [bip39_words()[int(bits[at : at + 11], 2)] for at in range(0, len(bits), 11)]
     text = " ".join(words)
-    form = rng.choice(
-        [
-            "seed phrase: {}",
-            "My recovery phrase is {}",
-            'MNEMONIC="{}"',
-            '{{"mnemonic": "{}"}}',
-            "wallet backup:\n{}\n",
-        ]
-    )
-    return form.format(text), text
+    forms = [
+        "seed phrase: {}",
+        "My recovery phrase is {}",
+        'MNEMONIC="{}"',
+        '{{"mnemonic": "{}"}}',
+        "wallet backup:\n{}\n",
+    ]
+    return framed(rng, forms, text)
 
 
 def base58check(data):
@@ -201,13 +190,11 @@ def extended(rng):
         + b"\0"
         + rng.randbytes(32)
     )
-    return rng.choice(["{}", "root key {}", '"xprv": "{}"']).format(key), key
+    return framed(rng, ["{}", "root key {}", '"xprv": "{}"'], key)
 
 
 @structure("wallet-private-key")
 def wallet_key(rng):
     key = base58check(b"\x80" + rng.randbytes(32) + rng.choice([b"", b"\x01"]))
-    return (
-        rng.choice(["private key: {}", "bitcoin WIF {}", "wallet_key={}", '{{"privkey": "{}"}}']).format(key),
-        key,
-    )
+    forms = ["private key: {}", "bitcoin WIF {}", "wallet_key={}", '{{"privkey": "{}"}}']
+    return framed(rng, forms, key)

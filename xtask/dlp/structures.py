@@ -10,12 +10,25 @@ from alphabet import ALNUM, DIGITS, LOWER, alnum, blob, hexes, some, url, web
 STRUCTURES = []
 
 
-def structure(detector):
-    def known(make):
-        STRUCTURES.append((detector, make))
-        return make
+def kept_in(known):
+    """A decorator that puts a function into the list, with the detector for its secrets."""
 
-    return known
+    def structure(detector):
+        def keep(make):
+            known.append((detector, make))
+            return make
+
+        return keep
+
+    return structure
+
+
+structure = kept_in(STRUCTURES)
+
+
+def framed(rng, forms, *words):
+    """One of the forms with these words in it, and the last of them, which is the secret."""
+    return rng.choice(forms).format(*words), words[-1]
 
 
 def password(rng):
@@ -47,16 +60,14 @@ def signed(rng):
         )
     )
     token = body + "." + web(hmac.new(rng.randbytes(32), body.encode(), hashlib.sha256).digest())
-    form = rng.choice(
-        [
-            "Authorization: Bearer {}",
-            '{{"id_token": "{}"}}',
-            "session={}; path=/",
-            "{}",
-            "The token is {} until noon.",
-        ]
-    )
-    return form.format(token), token
+    forms = [
+        "Authorization: Bearer {}",
+        '{{"id_token": "{}"}}',
+        "session={}; path=/",
+        "{}",
+        "The token is {} until noon.",
+    ]
+    return framed(rng, forms, token)
 
 
 @structure("bearer-token")
@@ -64,46 +75,40 @@ def bearer(rng):
     token = rng.choice(
         [lambda: alnum(rng, 40), lambda: url(rng, 43), lambda: hexes(rng, 64), lambda: blob(rng, 48)]
     )()
-    form = rng.choice(
-        [
-            "Authorization: Bearer {}",
-            "curl -H 'Authorization: Bearer {}' https://acme.io/v1",
-            '{{"Authorization": "Bearer {}"}}',
-            "authorization: bearer {}\r\naccept: */*",
-        ]
-    )
-    return form.format(token), token
+    forms = [
+        "Authorization: Bearer {}",
+        "curl -H 'Authorization: Bearer {}' https://acme.io/v1",
+        '{{"Authorization": "Bearer {}"}}',
+        "authorization: bearer {}\r\naccept: */*",
+    ]
+    return framed(rng, forms, token)
 
 
 @structure("basic-credentials")
 def basic(rng):
     token = base64.b64encode(f"{some(rng, LOWER, 6)}:{password(rng)}".encode()).decode()
-    form = rng.choice(
-        [
-            "Authorization: Basic {}",
-            '{{"headers": {{"Authorization": "Basic {}"}}}}',
-            "proxy-authorization: Basic {}\r\n",
-        ]
-    )
-    return form.format(token), token
+    forms = [
+        "Authorization: Basic {}",
+        '{{"headers": {{"Authorization": "Basic {}"}}}}',
+        "proxy-authorization: Basic {}\r\n",
+    ]
+    return framed(rng, forms, token)
 
 
 @structure("auth-header")
 def header(rng):
     token = rng.choice([lambda: alnum(rng, 32), lambda: hexes(rng, 40), lambda: url(rng, 36)])()
-    form = rng.choice(
-        [
-            "X-Api-Key: {}",
-            'curl -H "X-API-Key: {}" https://api.acme.io',
-            '{{"x-api-key": "{}"}}',
-            "api-key: {}\r\n",
-            "PRIVATE-TOKEN: {}",
-            "X-Auth-Token: {}",
-            "Authorization: token {}",
-            "'X-Access-Token': '{}'",
-        ]
-    )
-    return form.format(token), token
+    forms = [
+        "X-Api-Key: {}",
+        'curl -H "X-API-Key: {}" https://api.acme.io',
+        '{{"x-api-key": "{}"}}',
+        "api-key: {}\r\n",
+        "PRIVATE-TOKEN: {}",
+        "X-Auth-Token: {}",
+        "Authorization: token {}",
+        "'X-Access-Token': '{}'",
+    ]
+    return framed(rng, forms, token)
 
 
 @structure("session-cookie")
@@ -126,70 +131,60 @@ def session(rng):
             ("session_token", url(rng, 64)),
         ]
     )
-    form = rng.choice(
-        [
-            "Cookie: theme=dark; {}={}",
-            "Set-Cookie: {}={}; Path=/; HttpOnly",
-            "curl -b '{}={}' https://acme.io/",
-            '{{"cookie": "{}={}"}}',
-        ]
-    )
-    return form.format(name, value), value
+    forms = [
+        "Cookie: theme=dark; {}={}",
+        "Set-Cookie: {}={}; Path=/; HttpOnly",
+        "curl -b '{}={}' https://acme.io/",
+        '{{"cookie": "{}={}"}}',
+    ]
+    return framed(rng, forms, name, value)
 
 
 @structure("cookie-header")
 def cookie(rng):
     value = rng.choice([lambda: alnum(rng, 40), lambda: hexes(rng, 64), lambda: url(rng, 86)])()
-    form = rng.choice(
-        ["Set-Cookie: auth={}; Secure; HttpOnly", "Cookie: sso={}", "cookie: acme_id={}; theme=dark"]
-    )
-    return form.format(value), value
+    forms = ["Set-Cookie: auth={}; Secure; HttpOnly", "Cookie: sso={}", "cookie: acme_id={}; theme=dark"]
+    return framed(rng, forms, value)
 
 
 @structure("url-credentials")
 def in_url(rng):
     secret = some(rng, ALNUM + "-._~!*", rng.randrange(8, 24)) + some(rng, DIGITS, 1)
-    form = rng.choice(
-        [
-            "postgres://ann:{}@db.acme.io:5432/orders",
-            "postgresql+asyncpg://svc:{}@10.0.0.7/app?sslmode=require",
-            "mysql://root:{}@db/shop",
-            "redis://:{}@cache:6379/0",
-            "mongodb+srv://app:{}@cluster0.acme.mongodb.net/prod",
-            "amqp://worker:{}@mq:5672/vhost",
-            "https://ci:{}@git.acme.io/team/app.git",
-            "DATABASE_URL=postgres://u:{}@h/db",
-            "git clone https://oauth2:{}@gitlab.acme.io/x.git",
-        ]
-    )
-    return form.format(secret), secret
+    forms = [
+        "postgres://ann:{}@db.acme.io:5432/orders",
+        "postgresql+asyncpg://svc:{}@10.0.0.7/app?sslmode=require",
+        "mysql://root:{}@db/shop",
+        "redis://:{}@cache:6379/0",
+        "mongodb+srv://app:{}@cluster0.acme.mongodb.net/prod",
+        "amqp://worker:{}@mq:5672/vhost",
+        "https://ci:{}@git.acme.io/team/app.git",
+        "DATABASE_URL=postgres://u:{}@h/db",
+        "git clone https://oauth2:{}@gitlab.acme.io/x.git",
+    ]
+    return framed(rng, forms, secret)
 
 
 @structure("connection-string")
 def connection(rng):
     secret = password(rng)
-    form = rng.choice(
-        [
-            "Server=tcp:acme.database.windows.net,1433;Initial Catalog=shop;User ID=app;Password={};Encrypt=True;",
-            "Data Source=db;Database=x;Uid=ann;Pwd={};",
-            "Host=db.acme.io;Port=5432;Database=app;Username=app;Password={}",
-            "Driver={{SQL Server}};Server=h;Database=d;Uid=u;Pwd={}",
-        ]
-    )
-    return form.format(secret), secret
+    forms = [
+        "Server=tcp:acme.database.windows.net,1433;Initial Catalog=shop;User ID=app;Password={};Encrypt=True;",
+        "Data Source=db;Database=x;Uid=ann;Pwd={};",
+        "Host=db.acme.io;Port=5432;Database=app;Username=app;Password={}",
+        "Driver={{SQL Server}};Server=h;Database=d;Uid=u;Pwd={}",
+    ]
+    return framed(rng, forms, secret)
 
 
 @structure("netrc")
 def netrc(rng):
     secret = password(rng)
-    form = rng.choice(
-        [
-            "machine api.acme.io login ann password {}\n",
-            "machine git.acme.io\n  login ci\n  password {}\n",
-            "default login anonymous password {}\n",
-        ]
-    )
-    return form.format(secret), secret
+    forms = [
+        "machine api.acme.io login ann password {}\n",
+        "machine git.acme.io\n  login ci\n  password {}\n",
+        "default login anonymous password {}\n",
+    ]
+    return framed(rng, forms, secret)
 
 
 @structure("kubernetes-secret")
@@ -236,64 +231,56 @@ def assigned(rng):
             "app_secret",
         ]
     )
-    form = rng.choice(
-        [
-            "{}={}\n",
-            '{} = "{}"\n',
-            '"{}": "{}"',
-            "{}: {}\n",
-            "const {} = '{}';",
-            "{}: '{}'\n",
-            "--set {}={} \n",
-            '{} := "{}"',
-        ]
-    )
-    return form.format(name, value), value
+    forms = [
+        "{}={}\n",
+        '{} = "{}"\n',
+        '"{}": "{}"',
+        "{}: {}\n",
+        "const {} = '{}';",
+        "{}: '{}'\n",
+        "--set {}={} \n",
+        '{} := "{}"',
+    ]
+    return framed(rng, forms, name, value)
 
 
 @structure("assigned-password")
 def quoted(rng):
     value = password(rng)
-    form = rng.choice(
-        [
-            'password = "{}"',
-            '{{"user": "ann", "password": "{}"}}',
-            'DB_PASSWORD="{}"\n',
-            'passphrase: "{}"',
-            'conn = connect(user="u", passwd="{}")',
-        ]
-    )
-    return form.format(value), value
+    forms = [
+        'password = "{}"',
+        '{{"user": "ann", "password": "{}"}}',
+        'DB_PASSWORD="{}"\n',
+        'passphrase: "{}"',
+        'conn = connect(user="u", passwd="{}")',
+    ]
+    return framed(rng, forms, value)
 
 
 @structure("assigned-password-single")
 def single(rng):
     value = password(rng)
-    form = rng.choice(
-        [
-            "password = '{}'",
-            "'password' => '{}',",
-            "connect(user='u', password='{}')",
-            "pwd: '{}'",
-            "ALTER USER ann SET password='{}';",
-        ]
-    )
-    return form.format(value), value
+    forms = [
+        "password = '{}'",
+        "'password' => '{}',",
+        "connect(user='u', password='{}')",
+        "pwd: '{}'",
+        "ALTER USER ann SET password='{}';",
+    ]
+    return framed(rng, forms, value)
 
 
 @structure("assigned-password-bare")
 def bare(rng):
     value = password(rng)
-    form = rng.choice(
-        [
-            "DB_PASSWORD={}\n",
-            "password: {}\n",
-            "spring.datasource.password={}\n",
-            "export PGPASSWORD={}\n",
-            "user=ann password={} host=db",
-        ]
-    )
-    return form.format(value), value
+    forms = [
+        "DB_PASSWORD={}\n",
+        "password: {}\n",
+        "spring.datasource.password={}\n",
+        "export PGPASSWORD={}\n",
+        "user=ann password={} host=db",
+    ]
+    return framed(rng, forms, value)
 
 
 def make(rng, function):
