@@ -13,8 +13,11 @@ pub mod proxy_protocol;
 pub mod room;
 pub mod stream;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod tls;
+pub mod tls_client;
 pub mod unix_socket;
 pub mod uring;
 pub mod watched;

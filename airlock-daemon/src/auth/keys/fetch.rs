@@ -9,14 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
 
 use crate::coding::broken::Broken;
 use crate::coding::{IDENTITY, decoded};
+use crate::runtime::tls_client;
 
 use super::guard::{Resolver, Zone};
 
@@ -40,7 +41,7 @@ pub(crate) enum FetchError {
     Status { url: Uri, status: StatusCode },
     #[error("{url}: {problem}")]
     Outside { url: Uri, problem: String },
-    #[error("the root certificates of this host cannot be read: {0}")]
+    #[error("{0}")]
     Roots(String),
 }
 
@@ -141,19 +142,15 @@ impl Fetcher {
     }
 
     fn tls(&self) -> Result<&TlsClient, FetchError> {
-        let made = self.tls.get_or_init(|| {
-            let builder = HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-                .map_err(|error| error.to_string())?;
-            Ok(tls_client(builder, self.resolver.clone()))
-        });
+        let made = self.tls.get_or_init(|| Ok(https(tls_client::native()?, self.resolver.clone())));
         made.as_ref().map_err(|error| FetchError::Roots(error.clone()))
     }
 }
 
-fn tls_client(builder: HttpsConnectorBuilder<WantsSchemes>, resolver: Resolver) -> TlsClient {
+fn https(tls: ClientConfig, resolver: Resolver) -> TlsClient {
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
     let connector = builder.https_only().enable_http1().wrap_connector(tcp);
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
@@ -197,75 +194,32 @@ pub(crate) fn checked_url(text: &str, allow_loopback: bool) -> Result<Uri, Strin
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ClientConfig, RootCertStore, ServerConfig};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::runtime::testing::TlsServer;
 
-    // Made for this test by a throw-away authority, for the name `localhost` only.
-    const AUTHORITY: &[u8] = include_bytes!("../testdata/authority.pem");
-    const CERTIFICATE: &[u8] = include_bytes!("../testdata/localhost.pem");
-    const KEY: &[u8] = include_bytes!("../testdata/localhost.key.pem");
-
-    /// A fetcher that trusts the test's authority instead of the host's.
-    fn trusting() -> Fetcher {
-        trusting_within(Zone::PublicAndLoopback, Resolver::new(Zone::PublicAndLoopback))
-    }
-
-    fn trusting_within(zone: Zone, resolver: Resolver) -> Fetcher {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(AUTHORITY).expect("a certificate")).expect("an authority");
-        let config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+    /// A fetcher that trusts a test's server instead of the host's authorities.
+    fn trusting(server: &TlsServer, zone: Zone, resolver: Resolver) -> Fetcher {
         let fetcher = Fetcher::with(zone, resolver.clone());
-        let client = tls_client(HttpsConnectorBuilder::new().with_tls_config(config), resolver);
-        assert!(fetcher.tls.set(Ok(client)).is_ok());
+        let tls = tls_client::trusting(server.roots()).expect("TLS");
+        assert!(fetcher.tls.set(Ok(https(tls, resolver))).is_ok());
         fetcher
     }
 
-    /// Serves one fixed answer over TLS; the port.
-    async fn serve_tls() -> u16 {
-        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate], key)
-                .expect("a pair");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // Clients that do not trust us hang up in the handshake.
-                if let Ok(mut stream) = acceptor.accept(stream).await {
-                    let mut head = [0; 1024];
-                    let _ = stream.read(&mut head).await;
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
-                    let _ = stream.shutdown().await;
-                }
-            }
-        });
-        port
+    /// One that gets names as `zone` has them.
+    fn within(server: &TlsServer, zone: Zone) -> Fetcher {
+        trusting(server, zone, Resolver::new(zone))
     }
 
     #[tokio::test]
     async fn certificates_are_checked() {
-        let port = serve_tls().await;
-        let url = |host: &str| format!("https://{host}:{port}/").parse::<Uri>().expect("a URL");
-        let body = trusting().get(&url("localhost")).await.expect("a trusted certificate");
-        assert_eq!(body, "{}");
-        let error = trusting().get(&url("127.0.0.1")).await.expect_err("another name").to_string();
+        let server = TlsServer::start();
+        let url = |host: &str| format!("https://{host}:{}/", server.port).parse::<Uri>().expect("a URL");
+        let trusting = within(&server, Zone::PublicAndLoopback);
+        let body = trusting.get(&url("localhost")).await.expect("a trusted certificate");
+        assert_eq!(body, "0");
+        let error = trusting.get(&url("127.0.0.1")).await.expect_err("another name").to_string();
         assert!(error.contains("certificate"), "{error}");
         let stranger = Fetcher::new(Zone::PublicAndLoopback);
         let error = stranger.get(&url("localhost")).await.expect_err("an unknown authority").to_string();
@@ -274,10 +228,10 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_outside_the_zone_is_connected_to() {
-        let port = serve_tls().await;
-        let url = |host: &str| format!("https://{host}:{port}/").parse::<Uri>().expect("a URL");
+        let server = TlsServer::start();
+        let url = |host: &str| format!("https://{host}:{}/", server.port).parse::<Uri>().expect("a URL");
         // The certificate is for `localhost` and the server is there: only the guard stands between.
-        let public = trusting_within(Zone::Public, Resolver::new(Zone::Public));
+        let public = within(&server, Zone::Public);
         for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433"] {
             let error = public.get(&url(host)).await.expect_err(host).to_string();
             assert!(!error.contains("certificate"), "{host} was connected to: {error}");
@@ -299,11 +253,12 @@ mod tests {
             tower_service::Service::call(&mut rebinding.clone(), "localhost".parse().expect("a name")).await;
         assert_eq!(before.expect("public").count(), 1);
         let error =
-            trusting_within(Zone::Public, rebinding).get(&url("localhost")).await.expect_err("rebound");
+            trusting(&server, Zone::Public, rebinding).get(&url("localhost")).await.expect_err("rebound");
         assert!(error.to_string().contains("this host itself"), "{error}");
         // The same server, where the configuration allows it.
-        let private = trusting_within(Zone::Private, Resolver::new(Zone::Private));
-        assert_eq!(private.get(&url("localhost")).await.expect("allowed"), "{}");
+        let private = within(&server, Zone::Private);
+        let first = private.get(&url("localhost")).await.expect("allowed");
+        assert_eq!(first, "0", "nobody has connected before");
         // Plain http goes to this host alone, whatever the zone.
         for host in ["10.0.0.1", "8.8.8.8", "169.254.169.254"] {
             let url = format!("http://{host}/").parse().expect("a URL");

@@ -10,13 +10,14 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::config::units::Period;
 use crate::runtime::backend::Backend;
 use crate::runtime::stream::BoxStream;
+use crate::runtime::tls_client;
 
 use crate::upstream::error::UpstreamError;
 
@@ -99,7 +100,7 @@ impl Endpoint {
     /// # Errors
     /// Why it cannot be used.
     pub fn url(upstream: &Arc<str>, backend: Backend, limits: Limits, url: &str) -> Result<Self, String> {
-        let tls = if url.starts_with("https:") { Some(native_roots()?) } else { None };
+        let tls = if url.starts_with("https:") { Some(tls_client::native()?) } else { None };
         Self::url_with(upstream, backend, limits, url, tls)
     }
 
@@ -116,7 +117,8 @@ impl Endpoint {
         let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         let tls = match tls {
             None => None,
-            Some(config) => {
+            Some(mut config) => {
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
                 let name = ServerName::try_from(bare.clone())
                     .map_err(|error| format!("its `url` names no host that a certificate can ({error})"))?;
                 Some((TlsConnector::from(Arc::new(config)), name))
@@ -200,102 +202,19 @@ async fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     tokio::net::UnixStream::connect(path).await?.into_std()
 }
 
-/// TLS as a client that believes the root certificates of this host.
-fn native_roots() -> Result<ClientConfig, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-        return Err(format!(
-            "this host has no root certificates{why}: install its package of CA certificates, or set SSL_CERT_FILE"
-        ));
-    }
-    trusting(roots)
-}
-
-fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 #[cfg(test)]
 mod tests {
     use http::{Request, StatusCode};
     use http_body_util::{BodyExt as _, Full};
-    use hyper::service::service_fn;
-    use rustls::ServerConfig;
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::RootCertStore;
 
     use super::*;
+    use crate::runtime::testing::TlsServer;
     use crate::upstream::transport::http::connections;
-
-    /// Good for `localhost`, signed by itself; made for this test alone.
-    const CERTIFICATE: &[u8] = b"\
------BEGIN CERTIFICATE-----
-MIIBkjCCATigAwIBAgIUcqsx7z/Wr5C1hgfk02W0m/M8cR8wCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjIwMTQ1NloYDzIxMjYxMDI5
-MjAxNDU2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQLjDY1EadPqHAu5DdiIgF5nMrA9wr/FLPEn1SaMTotR3Vs00jZOOCv
-b8/NRKV4mx+KKPpGwyj5vzFudOMNukbzo2YwZDAdBgNVHQ4EFgQUwNftmVV60cnf
-HT6hf68Y1hIaBk4wHwYDVR0jBBgwFoAUwNftmVV60cnfHT6hf68Y1hIaBk4wFAYD
-VR0RBA0wC4IJbG9jYWxob3N0MAwGA1UdEwEB/wQCMAAwCgYIKoZIzj0EAwIDSAAw
-RQIgDIJTsSGoQHppoW5P3tQKGrYVGoN3HhjdYgelCkk3GNgCIQCvWDTBUvSVui1+
-lmN9BlvXJ/HgxtDHCfv+v8ADKfBXQg==
------END CERTIFICATE-----
-";
-    const KEY: &[u8] = b"\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgchBGsQUPB/+nxmtj
-QMEjF/1L+eJBVvMx1+hwzlYLNTChRANCAAQLjDY1EadPqHAu5DdiIgF5nMrA9wr/
-FLPEn1SaMTotR3Vs00jZOOCvb8/NRKV4mx+KKPpGwyj5vzFudOMNukbz
------END PRIVATE KEY-----
-";
 
     fn limits() -> Limits {
         let long = Duration::from_mins(1);
         Limits { connect: long, call: long, idle: long, message: 1_000 }
-    }
-
-    /// Serves over TLS on the current runtime; the port. Every answer names the connection's number.
-    async fn serve_tls() -> u16 {
-        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate], key)
-                .expect("a pair");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        tokio::task::spawn_local(async move {
-            for number in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let acceptor = acceptor.clone();
-                tokio::task::spawn_local(async move {
-                    // Clients that do not trust us hang up in the handshake.
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(move |_| async move {
-                        Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::from(
-                            number.to_string(),
-                        )))
-                    });
-                    let serving = hyper::server::conn::http1::Builder::new();
-                    let _ = serving.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        port
     }
 
     async fn ask(endpoint: &Endpoint) -> Result<String, UpstreamError> {
@@ -311,14 +230,11 @@ FLPEn1SaMTotR3Vs00jZOOCvb8/NRKV4mx+KKPpGwyj5vzFudOMNukbz
     fn https_on(backend: Backend) {
         let name: Arc<str> = "tls".into();
         let run = backend.run(async {
-            let port = serve_tls().await;
+            let server = TlsServer::start();
             let endpoint = |host: &str, trusted: bool| {
-                let mut roots = RootCertStore::empty();
-                if trusted {
-                    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).expect("PEM")).expect("a root");
-                }
-                let tls = trusting(roots).expect("TLS");
-                let url = format!("https://{host}:{port}/mcp?key=secret");
+                let roots = if trusted { server.roots() } else { RootCertStore::empty() };
+                let tls = tls_client::trusting(roots).expect("TLS");
+                let url = format!("https://{host}:{}/mcp?key=secret", server.port);
                 Endpoint::url_with(&name, backend, limits(), &url, Some(tls)).expect("an endpoint")
             };
             let good = endpoint("localhost", true);
