@@ -1,108 +1,21 @@
-//! A little HTTP server whose answers a test writes by hand, and which remembers what it was asked.
+//! The little HTTP server as an upstream, and answers that several tests share.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+mod server;
 
-use serde_json::{Value, json};
+use std::io::{self, Read as _};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::json;
+
+pub use server::{
+    Answer, Book, Little, Seen, begin_events, end_events, read, write, write_json, write_piece,
+};
 
 use crate::Upstream;
 
-/// A request as it came.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    /// Which connection it came on, from 0.
-    pub connection: usize,
-    /// `GET`, `POST`, …
-    pub method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    /// Its body as JSON; null when it has none.
-    pub body: Value,
-    /// Its body as it came.
-    pub raw: String,
-    /// When it had come.
-    pub at: SystemTime,
-}
-
-impl Seen {
-    /// The only field of that name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self.headers.iter().filter(|(given, _)| given == name);
-        let first = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} is repeated: {self:?}");
-        first
-    }
-
-    /// The error for a method that the server does not have.
-    pub fn no_such_method(&self) -> String {
-        json!({"jsonrpc": "2.0", "id": self.body["id"], "error": {"code": -32_601, "message": "no"}})
-            .to_string()
-    }
-
-    /// The path that was asked for.
-    pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
-    }
-
-    /// The JSON-RPC method; empty for an answer.
-    pub fn rpc(&self) -> &str {
-        self.body["method"].as_str().unwrap_or_default()
-    }
-
-    /// The result of this request, as a message.
-    pub fn result(&self, result: &Value) -> String {
-        json!({"jsonrpc": "2.0", "id": self.body["id"], "result": result}).to_string()
-    }
-}
-
-/// The server's book.
-#[derive(Debug, Default)]
-pub struct Book {
-    /// Every request, in order.
-    pub seen: Vec<Seen>,
-    /// Connections that the client has closed.
-    pub closed: Vec<usize>,
-    /// Bytes of bodies without end that the client took.
-    pub flood: usize,
-}
-
-/// Writes the answer to a request onto its connection.
-pub type Answer = fn(&Seen, &mut TcpStream, &Mutex<Book>) -> io::Result<()>;
-
-/// The running server; its threads end with the test's process.
-pub struct Little {
-    address: SocketAddr,
-    book: Arc<Mutex<Book>>,
-}
-
 impl Little {
-    /// Listens on a free port of the loopback.
-    pub fn start(answer: Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let book: Arc<Mutex<Book>> = Arc::default();
-        std::thread::spawn({
-            let book = Arc::clone(&book);
-            move || {
-                for (connection, stream) in listener.incoming().flatten().enumerate() {
-                    let book = Arc::clone(&book);
-                    std::thread::spawn(move || {
-                        let _ = serve(connection, stream, answer, &book);
-                        lock(&book).closed.push(connection);
-                    });
-                }
-            }
-        });
-        Self { address, book }
-    }
-
-    /// A URL of it.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
     /// It as an upstream.
     pub fn entry(&self, name: &str) -> Upstream {
         Upstream::http(name, &self.url("/mcp"))
@@ -113,100 +26,11 @@ impl Little {
         self.entry(name).to_string() + more
     }
 
-    /// The entry that `read` finds in the book.
-    pub fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
-        read(&lock(&self.book))
-    }
-
-    /// The requests of one JSON-RPC method so far.
-    pub fn asked(&self, rpc: &str) -> Vec<Seen> {
-        self.book(|book| book.seen.iter().filter(|seen| seen.rpc() == rpc).cloned().collect())
-    }
-
     /// Waits until something is in the book.
     pub fn until<T>(&self, read: impl Fn(&Book) -> Option<T>) -> T {
         crate::airlock::until(|| self.book(&read))
-            .unwrap_or_else(|| panic!("not in the book: {:#?}", lock(&self.book)))
+            .unwrap_or_else(|| panic!("not in the book: {:#?}", self.book(|book| format!("{book:#?}"))))
     }
-}
-
-fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn serve(connection: usize, mut stream: TcpStream, answer: Answer, book: &Mutex<Book>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut bytes = Vec::new();
-    loop {
-        let Some(seen) = read(connection, &mut stream, &mut bytes)? else { return Ok(()) };
-        lock(book).seen.push(seen.clone());
-        answer(&seen, &mut stream, book)?;
-    }
-}
-
-/// The next request; none at the end of the connection.
-pub fn read(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<Seen>> {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        if let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-            let mut lines = text.split("\r\n");
-            let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-            let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let headers: Vec<(String, String)> = lines
-                .filter_map(|line| line.split_once(':'))
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-                .collect();
-            let length = headers.iter().find(|(name, _)| name == "content-length");
-            let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0_usize);
-            if let Some(body) = bytes.get(head + 4..head + 4 + length) {
-                let raw = String::from_utf8_lossy(body).into_owned();
-                let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-                bytes.drain(..head + 4 + length);
-                return Ok(Some(Seen {
-                    connection,
-                    method,
-                    target,
-                    headers,
-                    body,
-                    raw,
-                    at: SystemTime::now(),
-                }));
-            }
-        }
-        match stream.read(&mut buffer)? {
-            0 => return Ok(None),
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-    }
-}
-
-/// Writes a whole answer.
-pub fn write(stream: &mut TcpStream, status: &str, headers: &str, body: &str) -> io::Result<()> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
-    stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())
-}
-
-/// Writes a JSON answer.
-pub fn write_json(stream: &mut TcpStream, body: &str) -> io::Result<()> {
-    write(stream, "200 OK", "Content-Type: application/json\r\n", body)
-}
-
-/// Begins an event stream.
-pub fn begin_events(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
-    )
-}
-
-/// Writes one piece of a stream.
-pub fn write_piece(stream: &mut TcpStream, piece: &[u8]) -> io::Result<()> {
-    stream.write_all([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat().as_slice())
-}
-
-/// Ends a stream.
-pub fn end_events(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(b"0\r\n\r\n")
 }
 
 /// Waits until the client hangs up; it sends nothing else meanwhile.

@@ -37,7 +37,7 @@ impl Attack {
         let datagrams = UnixDatagram::bind(dir.join("datagrams")).expect("a socket");
         let told = format!("{} {} {}", slice.entrance().display(), dir.display(), tries.join(","));
         let child = Command::new(std::env::current_exe().expect("the test binary"))
-            .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
+            .args(crate::support::PROBE)
             .env(ATTACK, told)
             .stdout(Stdio::piped())
             .spawn()

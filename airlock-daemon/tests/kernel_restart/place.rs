@@ -69,7 +69,7 @@ impl Place {
     pub(crate) fn daemon_with(&self, config: &Kernel) -> (Child, i32) {
         self.service.enter();
         let child = Command::new(std::env::current_exe().expect("the test binary"))
-            .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
+            .args(crate::support::PROBE)
             .env(BPFFS, &self.bpffs)
             .env(WORK, &self.dir)
             // Leftovers of a killed daemon go with the place.

@@ -71,11 +71,14 @@ fn pinning_by(seal: Seal) -> Option<Arc<KernelHalf>> {
     Some(half)
 }
 
+/// The arguments with which this test binary runs nothing but its test `probe_process`.
+pub(crate) const PROBE: [&str; 4] = ["probe_process", "--exact", "--nocapture", "--test-threads=2"];
+
 /// A command that runs this test binary as a probe.
 pub(crate) fn probe(mode: &str) -> ServerCommand {
     ServerCommand {
         program: std::env::current_exe().expect("the test binary"),
-        args: ["probe_process", "--exact", "--nocapture", "--test-threads=2"].map(str::to_owned).to_vec(),
+        args: PROBE.map(str::to_owned).to_vec(),
         env: BTreeMap::from([(MODE.to_owned(), mode.to_owned())]),
         working_dir: PathBuf::from("/"),
         // In mode `required` nobody is root who was not asked to be.
@@ -301,7 +304,7 @@ pub(crate) fn run_probe(mode: &str, entrance: &Path, names: &[String]) -> BTreeM
     let procs = entrance.display().to_string();
     let names: Vec<&str> = std::iter::once(procs.as_str()).chain(names.iter().map(String::as_str)).collect();
     let output = std::process::Command::new(std::env::current_exe().expect("this program"))
-        .args(["probe_process", "--exact", "--nocapture", "--test-threads=2"])
+        .args(PROBE)
         .env(MODE, mode)
         .env(NAMES, names.join(" "))
         .output()

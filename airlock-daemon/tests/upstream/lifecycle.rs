@@ -9,7 +9,7 @@ use airlock::upstream::pool::Caller;
 use serde_json::json;
 
 use crate::lines::{Lines, legacy};
-use crate::{ALL, alice, call, called, gateway, identity, on_both, until};
+use crate::{ALL, alice, call, called, gateway, identity, on_both, on_lines, until};
 
 /// The connection on which the newest call came.
 fn newest(server: &Lines) -> usize {
@@ -18,9 +18,7 @@ fn newest(server: &Lines) -> usize {
 
 #[test]
 fn a_session_whose_process_died_is_told_once() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, all, upstream| {
         let session: Arc<str> = "s".into();
         let who = alice(Some(&session));
         called(&upstream, &who, "quick").await;
@@ -43,7 +41,7 @@ fn a_session_whose_process_died_is_told_once() {
 
 #[test]
 fn an_end_for_idleness_is_no_loss() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(legacy);
         let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "timeouts: {idle: 100ms}");
         let session: Arc<str> = "s".into();
@@ -68,7 +66,7 @@ fn an_end_for_idleness_is_no_loss() {
 
 #[test]
 fn a_process_is_its_owners() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let sessions = [Arc::<str>::from("s1"), Arc::<str>::from("s2")];
         for (isolation, shares) in [
             // Two principals never have one session.
@@ -103,9 +101,7 @@ fn a_process_is_its_owners() {
 
 #[test]
 fn without_a_tenant_a_process_is_the_subjects() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy, isolation: tenant"), "");
+    on_lines(", isolation: tenant", async |server, _all, upstream| {
         called(&upstream, &alice(None), "quick").await;
         let hers = newest(&server);
         called(&upstream, &Caller { identity: identity("bob", None), ..alice(None) }, "quick").await;
@@ -115,7 +111,7 @@ fn without_a_tenant_a_process_is_the_subjects() {
 
 #[test]
 fn a_server_that_fails_to_start_is_left_alone_for_a_while() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(legacy);
         let missing = server.upstream(", era: legacy").replace("/s\"", "/missing\"");
         let (_all, upstream) = gateway(backend, &missing, "");
@@ -137,9 +133,7 @@ fn a_server_that_fails_to_start_is_left_alone_for_a_while() {
 
 #[test]
 fn the_level_of_a_modern_call_is_told_once() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let (link, facts) = upstream.link(&alice(None)).await.expect("a link");
         for level in ["info", "info", "error", "info"] {
             let params = format!(r#"{{"_meta":{{"io.modelcontextprotocol/logLevel":"{level}"}}}}"#);

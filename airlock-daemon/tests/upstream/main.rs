@@ -4,6 +4,9 @@
 mod http;
 mod lifecycle;
 mod lines;
+#[allow(dead_code, unreachable_pub, reason = "other tests use more of it")]
+#[path = "../../../tests/src/little/server.rs"]
+mod little;
 mod modern;
 mod notices;
 mod questions;
@@ -27,6 +30,8 @@ use airlock::upstream::subscription::Subscription;
 use airlock::upstream::transport::dial_in::DialIns;
 use airlock::upstream::transport::handle::{Link, Pending};
 
+use crate::lines::{Lines, legacy};
+
 /// Nothing in a healthy run takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,11 +39,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ALL: Interest = Interest { tools: true, prompts: true, resources: true, everything: true };
 
 /// Runs a test on both kinds of I/O; where the host refuses a ring, the daemon would not use one either.
-fn on_both<F: Future<Output = ()>>(test: impl Fn(Backend) -> F) {
+fn on_both(test: impl AsyncFn(Backend)) {
     Backend::Epoll.run(test(Backend::Epoll)).expect("a runtime");
     if choose(Io::IoUring).is_ok() {
         Backend::IoUring.run(test(Backend::IoUring)).expect("a ring");
     }
+}
+
+/// Runs a test on both kinds of I/O with a legacy server of lines, whose entry has `more` keys.
+fn on_lines(more: &str, test: impl AsyncFn(Lines, Upstreams, Arc<Upstream>)) {
+    on_both(async |backend| {
+        let server = Lines::start(legacy);
+        let (all, upstream) = gateway(backend, &server.upstream(&format!(", era: legacy{more}")), "");
+        test(server, all, upstream).await;
+    });
 }
 
 /// The gateway's half that looks at servers, with one upstream `x`.

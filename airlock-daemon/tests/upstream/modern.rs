@@ -41,7 +41,7 @@ fn updated(listen: &Value, uri: &str) -> Value {
 
 #[test]
 fn a_subscription_is_a_request_that_stays_open() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(modern);
         let (_all, upstream) = gateway(backend, &server.upstream(""), "");
         let mut one = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
@@ -65,7 +65,7 @@ fn a_subscription_is_a_request_that_stays_open() {
 
 #[test]
 fn a_resource_more_opens_the_next_request_before_the_last_is_closed() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(modern);
         let (_all, upstream) = gateway(backend, &server.upstream(""), "");
         let mut subscription = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
@@ -93,7 +93,7 @@ fn a_resource_more_opens_the_next_request_before_the_last_is_closed() {
 
 #[test]
 fn what_the_server_ends_is_opened_again() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(modern);
         let (_all, upstream) = gateway(backend, &server.upstream(""), "");
         let mut subscription = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
@@ -120,7 +120,7 @@ async fn gap(subscription: &mut Subscription) {
 
 #[test]
 fn nothing_is_asked_of_a_server_that_offers_nothing() {
-    on_both(|backend| async move {
+    on_both(async |backend| {
         let server = Lines::start(modern);
         let (all, upstream) = gateway(backend, &server.upstream(""), "");
         let prompts = Interest { prompts: true, ..Interest::default() };

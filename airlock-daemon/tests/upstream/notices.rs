@@ -8,8 +8,8 @@ use airlock::upstream::message::reply::Reply;
 use airlock::upstream::pool::Caller;
 use serde_json::json;
 
-use crate::lines::{Lines, legacy, notification as says};
-use crate::{ALL, alice, call, called, gateway, identity, notification, on_both, silence, soon, until};
+use crate::lines::notification as says;
+use crate::{ALL, alice, call, called, identity, notification, on_lines, silence, soon, until};
 
 /// No revision has it, so each counts.
 const OTHER: &str = "vendor/event";
@@ -18,9 +18,7 @@ const UPDATED: &str = "notifications/resources/updated";
 
 #[test]
 fn who_subscribed_before_the_process_was_started_hears_it() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let [session, other] = [Arc::<str>::from("s1"), Arc::<str>::from("s2")];
         let mut mine = upstream.subscribe(&alice(Some(&session)), ALL).await.expect("a subscription");
         let mut others = upstream.subscribe(&alice(Some(&other)), ALL).await.expect("a subscription");
@@ -36,9 +34,7 @@ fn who_subscribed_before_the_process_was_started_hears_it() {
 
 #[test]
 fn a_log_message_belongs_to_the_call_in_flight() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let mut subscription = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
         let (link, _) = upstream.link(&alice(None)).await.expect("a link");
         let mut pending = call(&link, "hang").await;
@@ -55,9 +51,7 @@ fn a_log_message_belongs_to_the_call_in_flight() {
 
 #[test]
 fn a_slow_subscriber_is_told_what_it_missed() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let mut subscription = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
         called(&upstream, &alice(None), "quick").await;
         for _ in 0..70 {
@@ -79,9 +73,7 @@ fn a_slow_subscriber_is_told_what_it_missed() {
 
 #[test]
 fn a_resource_is_subscribed_to_once_and_heard_by_those_who_watch_it() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy, isolation: subject"), "");
+    on_lines(", isolation: subject", async |server, _all, upstream| {
         let mut one = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
         let mut two = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
         let mut deaf = upstream.subscribe(&alice(None), ALL).await.expect("a subscription");
@@ -111,9 +103,7 @@ fn a_resource_is_subscribed_to_once_and_heard_by_those_who_watch_it() {
 
 #[test]
 fn a_subscription_ends_with_its_session() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |_server, all, upstream| {
         let session: Arc<str> = "s".into();
         let mut subscription = upstream.subscribe(&alice(Some(&session)), ALL).await.expect("a subscription");
         called(&upstream, &alice(Some(&session)), "quick").await;
@@ -125,9 +115,7 @@ fn a_subscription_ends_with_its_session() {
 
 #[test]
 fn subscriptions_are_bounded() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |_server, _all, upstream| {
         let mut kept = Vec::new();
         let refused = loop {
             match upstream.subscribe(&alice(None), Interest::default()).await {

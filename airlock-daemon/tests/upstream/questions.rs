@@ -8,8 +8,8 @@ use airlock::upstream::pool::Caller;
 use airlock::upstream::transport::handle::Pending;
 use serde_json::{Value, json};
 
-use crate::lines::{Lines, legacy, notification, request};
-use crate::{ALL, alice, call, called, gateway, identity, on_both, soon, until};
+use crate::lines::{notification, request};
+use crate::{ALL, alice, call, called, identity, on_lines, soon, until};
 
 /// The question that comes on a call.
 async fn asked(pending: &mut Pending) -> Ask {
@@ -21,9 +21,7 @@ async fn asked(pending: &mut Pending) -> Ask {
 
 #[test]
 fn goes_to_the_newest_call_and_its_answer_comes_back() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let (link, _) = upstream.link(&alice(None)).await.expect("a link");
         let mut older = call(&link, "hang").await;
         let mut newer = call(&link, "hang").await;
@@ -54,9 +52,7 @@ fn goes_to_the_newest_call_and_its_answer_comes_back() {
 
 #[test]
 fn is_not_raised_when_it_was_not_declared() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let (link, _) = upstream.link(&alice(None)).await.expect("a link");
         let declared = server.until("initialize", 2).await;
         assert_eq!(declared.message["params"]["capabilities"], json!({"elicitation": {"form": {}}}));
@@ -78,9 +74,7 @@ fn is_not_raised_when_it_was_not_declared() {
 
 #[test]
 fn goes_to_a_subscriber_when_no_call_is_in_flight() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         called(&upstream, &alice(None), "quick").await;
         server.say(&request(&json!(1), "elicitation/create", &json!({})));
         assert_eq!(server.answer(&json!(1)).await["error"]["code"], json!(-32_601), "nobody is there");
@@ -96,9 +90,7 @@ fn goes_to_a_subscriber_when_no_call_is_in_flight() {
 
 #[test]
 fn is_nobodys_when_it_may_be_one_of_severals() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy, isolation: tenant"), "");
+    on_lines(", isolation: tenant", async |server, _all, upstream| {
         let of = |subject| Caller { identity: identity(subject, Some("acme")), ..alice(None) };
         let (link, _) = upstream.link(&of("alice")).await.expect("a link");
         let mut alices = call(&link, "hang").await;
@@ -119,9 +111,7 @@ fn is_nobodys_when_it_may_be_one_of_severals() {
 
 #[test]
 fn makes_processes_differ_by_what_was_declared() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy, isolation: subject"), "");
+    on_lines(", isolation: subject", async |server, _all, upstream| {
         called(&upstream, &alice(None), "quick").await;
         let none = Caller { capabilities: ClientCapabilities::default(), ..alice(None) };
         called(&upstream, &none, "quick").await;
@@ -134,9 +124,7 @@ fn makes_processes_differ_by_what_was_declared() {
 
 #[test]
 fn of_a_server_that_is_gone_is_withdrawn() {
-    on_both(|backend| async move {
-        let server = Lines::start(legacy);
-        let (_all, upstream) = gateway(backend, &server.upstream(", era: legacy"), "");
+    on_lines("", async |server, _all, upstream| {
         let (link, _) = upstream.link(&alice(None)).await.expect("a link");
         let mut pending = call(&link, "hang").await;
         server.until("tools/call", 1).await;
