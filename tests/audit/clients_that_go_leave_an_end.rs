@@ -1,4 +1,5 @@
-//! A client that goes away: what that means for the call is the era's to say, and the record always has its end.
+//! A client that goes away: what that means for the call is the era's to say, and the record always has its
+//! end.
 
 use std::fs::Permissions;
 use std::io::Write as _;

@@ -1,10 +1,12 @@
-//! Every refusal has the same shape, says why and by which rule, can be found in the audit log, and gives nothing away.
+//! Every refusal has the same shape, says why and by which rule, can be found in the audit log, and gives
+//! nothing away.
 //!
-//! Two kinds of answer are not of this shape. hyper answers what is no HTTP, and a head that it will not hold (far more than
-//! 64 KiB, or 100 fields), by itself: 400 or 431, no body, no record, and the connection is closed; a smaller head that is too large
-//! gets a whole answer. And 500 is given only where a request's own task broke off, which nobody outside can bring about: it
-//! would take a panic. An expired token takes as long as the tolerance of the issuer's clock; it is tested with the checks of
-//! tokens, and is refused on the same way as the bad one here.
+//! Two kinds of answer are not of this shape. hyper answers what is no HTTP, and a head that it will not hold
+//! (far more than 64 KiB, or 100 fields), by itself: 400 or 431, no body, no record, and the connection is
+//! closed; a smaller head that is too large gets a whole answer. And 500 is given only where a request's own
+//! task broke off, which nobody outside can bring about: it would take a panic. An expired token takes as
+//! long as the tolerance of the issuer's clock; it is tested with the checks of tokens, and is refused on the
+//! same way as the bad one here.
 
 use airlock_tests::airlock::{docs_upstream, free_address, stdio_upstream, until};
 use airlock_tests::http::{Request, Response};
@@ -80,7 +82,8 @@ fn check(airlock: &Airlock, case: &Case, inside: &[String]) {
     for secret in inside {
         assert!(!text.contains(secret.as_str()), "{name}: `{secret}` is nobody's business: {text}");
     }
-    // Refusals of nobody are counted: the first of a kind has its id, and one record a second tells of those that follow.
+    // Refusals of nobody are counted: the first of a kind has its id, and one record a second tells of those
+    // that follow.
     let record = airlock.audited(|r| {
         let counted = r["subject"].is_null() && r["count"].is_u64();
         r["status"] == *status && (r["correlation_id"] == correlation_id || counted)

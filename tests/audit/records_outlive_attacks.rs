@@ -97,7 +97,8 @@ fn flood(address: SocketAddr, requests: usize) -> usize {
     refused
 }
 
-/// Two strangers flood the door; somebody known is refused meanwhile. Before, a fifth of those refusals was lost.
+/// Two strangers flood the door; somebody known is refused meanwhile. Before, a fifth of those refusals was
+/// lost.
 #[test]
 fn strangers_cannot_drown_the_records_of_the_known() {
     const FLOOD: usize = 20_000;
@@ -124,8 +125,8 @@ fn strangers_cannot_drown_the_records_of_the_known() {
     assert!(verified(&airlock));
 }
 
-/// A supervisor keeps the other end of standard error and never reads it. Before, the first thread that logged into the full pipe
-/// stood still for ever, and SIGTERM was not heeded.
+/// A supervisor keeps the other end of standard error and never reads it. Before, the first thread that
+/// logged into the full pipe stood still for ever, and SIGTERM was not heeded.
 #[test]
 fn a_supervisor_that_does_not_read_the_log_stops_nothing() {
     let address = free_address().expect("a port");

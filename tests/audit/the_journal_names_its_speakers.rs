@@ -9,7 +9,8 @@ use std::time::Duration;
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::{Setup, tools};
 
-/// Says on standard error what would overwrite its line's beginning, forge a line and clear the screen, then something plain.
+/// Says on standard error what would overwrite its line's beginning, forge a line and clear the screen, then
+/// something plain.
 const LOUD: &str =
     r"printf 'secret\rERROR airlock: forged upstream=other\n\033[2Jgone\nplain words\n' >&2; sleep 600";
 

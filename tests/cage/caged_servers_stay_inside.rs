@@ -52,7 +52,8 @@ fn end(airlock: &Airlock, session: &Session) {
     assert!(ended.is_some(), "the server does not end; log:\n{}", airlock.log());
 }
 
-/// With mounts of its own what it makes is in memory, bounded, and gone with it; without, it is taken apart on disk.
+/// With mounts of its own what it makes is in memory, bounded, and gone with it; without, it is taken apart
+/// on disk.
 #[test]
 fn a_tree_deeper_than_any_stack_ends_nobody() {
     // In memory there is room for 2,048 files or directories.
@@ -231,7 +232,8 @@ fn the_cgroups_of_a_killed_daemon_are_gone_with_the_next_start() {
     assert!(next.stop().success() && living.stop().success());
 }
 
-/// As a service is: not root, so a server's mounts come with a user namespace, which the daemon has to give its user to.
+/// As a service is: not root, so a server's mounts come with a user namespace, which the daemon has to give
+/// its user to.
 #[test]
 fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
     const USER: u32 = 65_534;

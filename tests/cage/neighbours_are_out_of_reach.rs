@@ -1,4 +1,5 @@
-//! A caged server against the processes of another principal that run as the same user, and against the one that reaps for it.
+//! A caged server against the processes of another principal that run as the same user, and against the one
+//! that reaps for it.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::caged_servers_stay_inside::{act, session, wild};
 
-/// Tries everything that names a process on the numbers that it is given, and on all that it may guess; says what came of it, by the
-/// number of the error, and 0 for what succeeded.
+/// Tries everything that names a process on the numbers that it is given, and on all that it may guess; says
+/// what came of it, by the number of the error, and 0 for what succeeded.
 const ATTACK: &str = r#"
 import ctypes, json, os, platform, signal, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)

@@ -16,7 +16,8 @@ use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Connects, and gives the connection to a program that knows nothing of it as its standard input and output; again and again.
+/// Connects, and gives the connection to a program that knows nothing of it as its standard input and output;
+/// again and again.
 const WRAPPER: &str = "import socket, subprocess, sys, time
 while True:
     with socket.socket(socket.AF_UNIX) as wire:
@@ -105,7 +106,8 @@ impl Drop for Dialler {
     }
 }
 
-/// A legacy server by hand on one connection: it is called `name`, hangs up on the tool `die`, and never answers `think`.
+/// A legacy server by hand on one connection: it is called `name`, hangs up on the tool `die`, and never
+/// answers `think`.
 fn serve_by_hand(wire: UnixStream, name: &'static str) -> std::thread::JoinHandle<usize> {
     std::thread::spawn(move || {
         let mut write = wire.try_clone().expect("another handle");

@@ -7,8 +7,9 @@
 //!     another entry
 //! ```
 //!
-//! An entry that works is refused as much as a failure that is not listed: the file tells the truth or the test fails.
-//! With `AIRLOCK_BLESS=1` entries that work are taken out, and new failures are put in for somebody to explain.
+//! An entry that works is refused as much as a failure that is not listed: the file tells the truth or the
+//! test fails. With `AIRLOCK_BLESS=1` entries that work are taken out, and new failures are put in for
+//! somebody to explain.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

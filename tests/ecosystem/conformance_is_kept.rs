@@ -1,5 +1,6 @@
-//! The official conformance suite through Airlock: every check that the server passes on its own, it passes behind the
-//! door, over each transport and in both eras. `tests/conformance/REVISION.txt` lists the exceptions.
+//! The official conformance suite through Airlock: every check that the server passes on its own, it passes
+//! behind the door, over each transport and in both eras. `tests/conformance/REVISION.txt` lists the
+//! exceptions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

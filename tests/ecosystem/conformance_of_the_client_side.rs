@@ -1,5 +1,5 @@
-//! The official conformance suite against Airlock's other side: Airlock as the client of the suite's own servers.
-//! `tests/conformance/client.txt` lists what does not hold yet.
+//! The official conformance suite against Airlock's other side: Airlock as the client of the suite's own
+//! servers. `tests/conformance/client.txt` lists what does not hold yet.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::baseline;
 
-/// Those that a gateway can have part in; the others are about the authorization of clients, or about what a user sees.
-/// With the era in which the server is to be spoken to: Airlock's own client is a legacy one, so servers of both eras would be
-/// spoken to in that one.
+/// Those that a gateway can have part in; the others are about the authorization of clients, or about what a
+/// user sees. With the era in which the server is to be spoken to: Airlock's own client is a legacy one, so
+/// servers of both eras would be spoken to in that one.
 const SCENARIOS: [(&str, &str); 8] = [
     ("request-metadata", "modern"),
     ("http-standard-headers", "modern"),

@@ -1,5 +1,5 @@
-//! Real clients before real servers, each pair behind one Airlock: list the tools, call one, read a resource where there
-//! is one. The table in `docs/compatibility.md` is what this run has seen.
+//! Real clients before real servers, each pair behind one Airlock: list the tools, call one, read a resource
+//! where there is one. The table in `docs/compatibility.md` is what this run has seen.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use super::the_page_says_what_was_tried::{PAGE, page};
 use super::{POLICY, baseline, source};
 
-/// A client: its name, the package with its version in the lists of tools, what it is told about eras, how it is driven.
+/// A client: its name, the package with its version in the lists of tools, what it is told about eras, how it
+/// is driven.
 pub(crate) struct Client {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
@@ -281,8 +282,8 @@ fn targets(dir: &TempDir) -> Result<Vec<Target>, String> {
     Ok(all)
 }
 
-/// The server whose work is on the network, which a program that Airlock starts has none of: it runs beside Airlock, a
-/// process for each connection to a socket, as socket activation does it.
+/// The server whose work is on the network, which a program that Airlock starts has none of: it runs beside
+/// Airlock, a process for each connection to a socket, as socket activation does it.
 fn beside(socket: &Path, program: &str) -> String {
     let listener = UnixListener::bind(socket).expect("a socket");
     let program = program.to_owned();
@@ -406,8 +407,8 @@ fn inspect(era: &str, plan: &Value, target: &Target, dir: &Path) -> Outcome {
     outcome
 }
 
-/// Passes connections on to an address; gives its own port, and the revision that the client named last. For a client that
-/// does not tell what it speaks.
+/// Passes connections on to an address; gives its own port, and the revision that the client named last. For
+/// a client that does not tell what it speaks.
 fn overhear(address: &str) -> (u16, Arc<Mutex<Option<String>>>) {
     const FIELD: &str = "mcp-protocol-version:";
     let listener = TcpListener::bind(free_address().expect("a free port")).expect("a port");

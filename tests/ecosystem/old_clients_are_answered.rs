@@ -1,4 +1,5 @@
-//! Clients of the first revisions: they are answered in the revision that they ask for, and see nothing that they cannot read.
+//! Clients of the first revisions: they are answered in the revision that they ask for, and see nothing that
+//! they cannot read.
 
 use airlock_tests::events::Events;
 use airlock_tests::little::{Little, chatty};

@@ -148,8 +148,8 @@ fn mcp_server_time_over_lines_on_a_unix_socket() {
             "Europe/Berlin",
         );
         let connections = count.load(Ordering::Relaxed) - before;
-        // `auto` costs one to find out, and one more for each era that the server has: to learn what it has in the legacy one,
-        // and for the session. One that is modern for sure serves all on one.
+        // `auto` costs one to find out, and one more for each era that the server has: to learn what it has
+        // in the legacy one, and for the session. One that is modern for sure serves all on one.
         let wanted = if more.is_empty() { 4 } else { 1 };
         assert!(connections == wanted || more.contains("legacy"), "{connections} connections: {more}");
     }

@@ -9,7 +9,8 @@ use airlock_tests::mcp::{LEGACY, Session, modern, modern_call, text, tool_names}
 use airlock_tests::{Setup, skip, tools};
 use serde_json::{Value, json};
 
-/// Starts Airlock in front of one server; a client of each era lists `tool`, calls it and looks at the answer.
+/// Starts Airlock in front of one server; a client of each era lists `tool`, calls it and looks at the
+/// answer.
 fn both_eras(name: &str, command: &[&str], tool: &str, arguments: &Value, expected: &str) {
     let airlock = Setup { upstreams: stdio_upstream(name, command), ..Setup::default() }.start();
     let token = airlock.user();
@@ -68,7 +69,8 @@ fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "the harvest was good\n");
 }
 
-/// This server takes the folders that a client names in place of those of its command line, where it can ask for them.
+/// This server takes the folders that a client names in place of those of its command line, where it can ask
+/// for them.
 #[test]
 fn a_client_cannot_widen_the_folders_of_server_filesystem() {
     let script = tools::node_script("@modelcontextprotocol/server-filesystem/dist/index.js");

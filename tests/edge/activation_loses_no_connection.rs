@@ -9,8 +9,8 @@ use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::{Setup, skip, tools};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The daemon, to be started by the first connection to one of these addresses. None, and the test is skipped,
-/// where systemd's own program for it is missing.
+/// The daemon, to be started by the first connection to one of these addresses. None, and the test is
+/// skipped, where systemd's own program for it is missing.
 pub(super) fn activate(listen: &[&str], config: &Path) -> Option<Child> {
     const ACTIVATE: &str = "/usr/bin/systemd-socket-activate";
     if !Path::new(ACTIVATE).exists() {

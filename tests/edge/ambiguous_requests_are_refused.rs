@@ -1,4 +1,5 @@
-//! Requests that a proxy before this door, or a server behind it, would read differently: two in one, or one for another host.
+//! Requests that a proxy before this door, or a server behind it, would read differently: two in one, or one
+//! for another host.
 
 use std::io::{Read as _, Write as _};
 
@@ -47,7 +48,8 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
             assert_eq!(answer.matches("HTTP/1.").count(), 2, "{io}: both are answered: {answer}");
             assert!(answer.starts_with("HTTP/1.1 200"), "{io}: {answer}");
         }
-        // Lines without carriage returns in a trailer hide no request there, and move no fault to a later one.
+        // Lines without carriage returns in a trailer hide no request there, and move no fault to a later
+        // one.
         let both = format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", chunks.len());
         let hidden =
             format!("{:x}\r\n{body}\r\n0\r\nX: a\n\nGET / HTTP/1.1\nHost: a\n\n\r\n\r\n", body.len());

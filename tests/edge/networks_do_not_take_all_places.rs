@@ -1,4 +1,5 @@
-//! The owner of a whole network with more addresses than there are places, who wants nobody else to be held to account.
+//! The owner of a whole network with more addresses than there are places, who wants nobody else to be held
+//! to account.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -12,7 +13,8 @@ const NETWORKS: u32 = 18_000;
 /// Connections that carry them.
 const LANES: u32 = 4;
 
-/// Each of the networks goes on once after its only guess, so that it is watched; then another offender comes.
+/// Each of the networks goes on once after its only guess, so that it is watched; then another offender
+/// comes.
 #[test]
 fn the_owner_of_a_network_cannot_take_all_places() {
     let setup = Setup {

@@ -1,4 +1,5 @@
-//! One request is one request: what two readers of HTTP could cut in two ways is refused, and the connection ends with it.
+//! One request is one request: what two readers of HTTP could cut in two ways is refused, and the connection
+//! ends with it.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,4 +1,5 @@
-//! A web page that has the browsers of its visitors send requests here: the visitors are not to be blocked for it.
+//! A web page that has the browsers of its visitors send requests here: the visitors are not to be blocked
+//! for it.
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;

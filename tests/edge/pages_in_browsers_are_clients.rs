@@ -1,7 +1,8 @@
-//! A page in a browser is a client like any other, where its origin is allowed; anybody else's page learns nothing.
+//! A page in a browser is a client like any other, where its origin is allowed; anybody else's page learns
+//! nothing.
 //!
-//! The client in the page is the TypeScript SDK. The Inspector's page would show less: it speaks to servers through its own
-//! backend on Node, so that its browser never asks for leave.
+//! The client in the page is the TypeScript SDK. The Inspector's page would show less: it speaks to servers
+//! through its own backend on Node, so that its browser never asks for leave.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -76,7 +76,8 @@ fn who_takes_nothing_is_let_go() {
         let Some(airlock) = start_on(io, &setup) else { continue };
         let ask = Request::get("/info").header("connection", "keep-alive").bytes(airlock.address());
         let many = ask.repeat(2_000);
-        // Requests as fast as they are taken, and no look at an answer, until no more are taken or the connection ends.
+        // Requests as fast as they are taken, and no look at an answer, until no more are taken or the
+        // connection ends.
         let fill = |stream: &mut dyn std::io::Write| while stream.write_all(&many).is_ok() {};
         let sockets = || {
             let names = airlock_tests::proc::open_file_targets(airlock.pid());
@@ -166,8 +167,8 @@ fn answered(airlock: &Airlock) -> TcpStream {
     stream
 }
 
-/// Whoever closes the writing side of a connection has gone: over TCP nobody can tell it from one that has closed both, and a
-/// modern client cancels its call in this way.
+/// Whoever closes the writing side of a connection has gone: over TCP nobody can tell it from one that has
+/// closed both, and a modern client cancels its call in this way.
 #[test]
 fn half_a_connection_is_none() {
     let airlock = Setup::default().start();

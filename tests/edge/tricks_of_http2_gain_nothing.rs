@@ -1,4 +1,5 @@
-//! HTTP/2 in the hands of somebody who means no good: each trick ends the connection or the request, and nothing else.
+//! HTTP/2 in the hands of somebody who means no good: each trick ends the connection or the request, and
+//! nothing else.
 
 use std::process::{Command, Stdio};
 
@@ -71,7 +72,8 @@ fn no_trick_of_frames_gets_anywhere() {
             let told = run(&format!("flood_of_{idle}"));
             assert_eq!(told["ended"], json!(true), "{io} {idle}: {told}");
         }
-        // Data beyond what the request may bring, and data that comes after its refusal, are a fault to h2 already.
+        // Data beyond what the request may bring, and data that comes after its refusal, are a fault to h2
+        // already.
         let line = "airlock_connections_ended_total{reason=\"frame_flood\"}";
         assert!(counted(&airlock, metrics, line, 8) >= 8);
         let told = run("busy");

@@ -1,4 +1,5 @@
-//! With identity providers that others wrote, clients get in by themselves, keys are rotated, and outages pass.
+//! With identity providers that others wrote, clients get in by themselves, keys are rotated, and outages
+//! pass.
 
 mod keys;
 mod provider;

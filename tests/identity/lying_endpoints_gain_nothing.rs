@@ -1,4 +1,5 @@
-//! Token endpoints that fail slowly, or give back what they were given, and neighbours whose tokens have expired.
+//! Token endpoints that fail slowly, or give back what they were given, and neighbours whose tokens have
+//! expired.
 
 use std::io;
 use std::net::TcpStream;
@@ -109,7 +110,8 @@ fn a_neighbour_with_an_expired_token_locks_nobody_out() {
     let airlock = trusting(&issuer, "rate_limiting: {failed_auth: 5/h}\n");
     let early = issuer.token(&json!({"sub": "alice"}));
     assert_eq!(list(&airlock, &early).status, 200);
-    // Genuine tokens that are refused, more than one address may guess: expired, for somebody else, not yet good.
+    // Genuine tokens that are refused, more than one address may guess: expired, for somebody else, not yet
+    // good.
     for change in [json!({"exp": 1_700_000_000}), json!({"aud": "other"}), json!({"nbf": 32_000_000_000_u64})]
     {
         let genuine = issuer.token(&change);
@@ -119,7 +121,8 @@ fn a_neighbour_with_an_expired_token_locks_nobody_out() {
     }
     let fresh = issuer.token(&json!({"sub": "alice"}));
     assert_eq!(list(&airlock, &fresh).status, 200, "the owner's fresh token is looked at");
-    // Forged ones count; then no token is looked at that is not known to be good, and those that are still pass.
+    // Forged ones count; then no token is looked at that is not known to be good, and those that are still
+    // pass.
     let forged = Issuer::start().signed(&issuer.claims(&json!({})));
     let statuses: Vec<u16> = (0..7).map(|_| list(&airlock, &forged).status).collect();
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);

@@ -133,7 +133,8 @@ fn a_refused_request_does_not_cost_the_connection() {
             assert_ne!(answer.header("connection"), Some("close"));
         }
     }
-    // Where the body does not come, or comes without end, the answer says that the connection is of no more use.
+    // Where the body does not come, or comes without end, the answer says that the connection is of no more
+    // use.
     let (head, _) = parts(&bare);
     stream.write_all(&head).expect("still open");
     let answer = http::read_response(&mut stream).expect("an answer");

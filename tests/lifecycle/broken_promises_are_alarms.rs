@@ -1,5 +1,5 @@
-//! An operator is never left guessing: what `airlock kernel doctor` knows, and what of the disk is not in force, is an alarm of
-//! `airlock status`, which no reader that has seen enough can upset.
+//! An operator is never left guessing: what `airlock kernel doctor` knows, and what of the disk is not in
+//! force, is an alarm of `airlock status`, which no reader that has seen enough can upset.
 
 use std::process::{Command, Stdio};
 

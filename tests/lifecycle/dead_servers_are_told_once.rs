@@ -1,4 +1,5 @@
-//! A server that ends, or does not start: its clients are told what it means for them, and the host is left in peace.
+//! A server that ends, or does not start: its clients are told what it means for them, and the host is left
+//! in peace.
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::{Session, modern_call, text};

@@ -1,4 +1,5 @@
-//! A server whose process ends: its calls fail at once, and nothing of it stays, whoever still holds its pipes.
+//! A server whose process ends: its calls fail at once, and nothing of it stays, whoever still holds its
+//! pipes.
 
 use airlock_tests::airlock::{stdio_upstream, until};
 use airlock_tests::mcp::Session;

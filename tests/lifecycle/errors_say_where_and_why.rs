@@ -38,7 +38,8 @@ fn with_bad_server(mode: &str) -> Airlock {
     Setup { upstreams, ..Setup::default() }.start()
 }
 
-/// Calls the tool of the bad server: the error answer, checked for its shape, and that the good server still works.
+/// Calls the tool of the bad server: the error answer, checked for its shape, and that the good server still
+/// works.
 fn call_fails(airlock: &Airlock, tool: &str) -> Value {
     let token = airlock.user();
     let response = airlock.send(&modern_call("/mcp/bad", 9, tool, &json!({})).bearer(&token));

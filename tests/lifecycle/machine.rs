@@ -1,8 +1,9 @@
-//! The same under a kernel that nobody here built: Debian's, in a virtual machine, with the Debian root as its own.
+//! The same under a kernel that nobody here built: Debian's, in a virtual machine, with the Debian root as
+//! its own.
 //!
-//! `cargo xtask vm --system` runs the tests of [`super::units_run_under_systemd`] so: it names a directory with the kernel and
-//! what gets the root in its place. One thing is different there: LSM programs can be loaded, so servers and
-//! units are sealed.
+//! `cargo xtask vm --system` runs the tests of [`super::units_run_under_systemd`] so: it names a directory
+//! with the kernel and what gets the root in its place. One thing is different there: LSM programs can be
+//! loaded, so servers and units are sealed.
 
 use std::env;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
-//! An operator is never left guessing: `airlock status` says how the daemon is, and what somebody should look at.
+//! An operator is never left guessing: `airlock status` says how the daemon is, and what somebody should look
+//! at.
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,5 +1,5 @@
-//! An operator is never left guessing why a server does not start: the log, `airlock status` and `airlock upstream try` say how it
-//! ended, what it said last and what the kernel refused it.
+//! An operator is never left guessing why a server does not start: the log, `airlock status` and `airlock
+//! upstream try` say how it ended, what it said last and what the kernel refused it.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;

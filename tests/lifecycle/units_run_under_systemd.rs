@@ -1,4 +1,5 @@
-//! Under a real systemd with a real journald: the unit starts, a call is made, and its audit record is in the journal.
+//! Under a real systemd with a real journald: the unit starts, a call is made, and its audit record is in the
+//! journal.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -90,7 +91,8 @@ audit: {dir: /var/lib/airlock/audit, journald: true}
 kernel: {mode: preferred}
 ";
 
-/// A copy of the cached Debian root with everything in its place, and `more`: where, with what mode, and what.
+/// A copy of the cached Debian root with everything in its place, and `more`: where, with what mode, and
+/// what.
 fn prepare(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Result<TempDir, String> {
     let cached = tools::container_root()?;
     let root = tempfile::Builder::new()
@@ -166,7 +168,8 @@ fn boot(root: &Path) -> Result<Ran, String> {
         assert!(!ran.told("journal").is_empty(), "the machine did not come up:\n{said}");
         return Ok(ran);
     }
-    // One container at a time: they share a cgroup, in which the manager of one would end what belongs to another.
+    // One container at a time: they share a cgroup, in which the manager of one would end what belongs to
+    // another.
     let turn = File::create(root.parent().unwrap_or(Path::new("/")).join("container.lock")).expect("ours");
     turn.lock().expect("a turn");
     let groups = Cgroups::before();
@@ -190,8 +193,8 @@ fn boot(root: &Path) -> Result<Ran, String> {
     Ok(ran)
 }
 
-/// Boots a root with this configuration, probe and more files, to its end. None, and the test is skipped, where
-/// the host cannot do it.
+/// Boots a root with this configuration, probe and more files, to its end. None, and the test is skipped,
+/// where the host cannot do it.
 pub(crate) fn run(config: &str, probe: &str, more: &[(&str, u32, &str)]) -> Option<Ran> {
     let ran = prepare(config, probe, more).and_then(|root| boot(root.path()));
     ran.map_err(|reason| skip(&reason)).ok()
@@ -257,7 +260,8 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     assert!(!told("records").contains("4111 1111") && !journal.contains("4111 1111"), "{journal}");
 }
 
-/// How many calls are made, and how many more with a journald that does not read; fewer where a machine is interpreted.
+/// How many calls are made, and how many more with a journald that does not read; fewer where a machine is
+/// interpreted.
 fn calls() -> (usize, usize) {
     if machine::wanted().is_some() { (1_000, 200) } else { (15_000, 2_000) }
 }

@@ -1,4 +1,5 @@
-//! Sessions that are abandoned leave nothing behind, and idle ones cost little. `cargo xtask soak` does it at length.
+//! Sessions that are abandoned leave nothing behind, and idle ones cost little. `cargo xtask soak` does it at
+//! length.
 
 use airlock_tests::soak;
 

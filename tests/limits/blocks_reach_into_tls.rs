@@ -1,4 +1,5 @@
-//! A block ends what is open over TLS as well, whichever version of HTTP is spoken inside, and of nobody else.
+//! A block ends what is open over TLS as well, whichever version of HTTP is spoken inside, and of nobody
+//! else.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -173,7 +174,8 @@ const PING: u8 = 6;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Whole fields of HPACK's static table (RFC 7541, appendix A), and literals that take only their names from it.
+/// Whole fields of HPACK's static table (RFC 7541, appendix A), and literals that take only their names from
+/// it.
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 const SCHEME_HTTPS: u8 = 0x87;

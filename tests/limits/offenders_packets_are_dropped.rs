@@ -1,4 +1,5 @@
-//! Where an interface has the early drop, an offender's packets do not even arrive: two network namespaces and a veth pair.
+//! Where an interface has the early drop, an offender's packets do not even arrive: two network namespaces
+//! and a veth pair.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

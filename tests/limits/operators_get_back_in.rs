@@ -1,5 +1,5 @@
-//! The lock-out drill: an operator blocks the address that it comes from, is locked out, and gets back in: by the local command,
-//! by the block's own end, and by the daemon's, however that ends.
+//! The lock-out drill: an operator blocks the address that it comes from, is locked out, and gets back in: by
+//! the local command, by the block's own end, and by the daemon's, however that ends.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

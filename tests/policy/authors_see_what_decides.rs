@@ -1,4 +1,5 @@
-//! The author of a policy sees what tests reach, why a decision is made, and what another policy would change.
+//! The author of a policy sees what tests reach, why a decision is made, and what another policy would
+//! change.
 
 use std::fs;
 use std::path::Path;

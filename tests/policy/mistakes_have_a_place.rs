@@ -1,4 +1,5 @@
-//! A mistake in a policy is told as one in the configuration is: message, place, the line with a caret under it, remedy.
+//! A mistake in a policy is told as one in the configuration is: message, place, the line with a caret under
+//! it, remedy.
 
 use std::fs;
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! Another policy takes over between two calls, a bad one does not, and without a good one nothing is allowed.
+//! Another policy takes over between two calls, a bad one does not, and without a good one nothing is
+//! allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

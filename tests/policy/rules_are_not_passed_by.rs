@@ -8,14 +8,16 @@ use airlock_tests::{Airlock, Setup, tools};
 use serde_json::{Value, json};
 
 const HEAD: &str = "package airlock.authz\n\nimport rego.v1\n\ndefault allow := false\n\nallow if \"mcp.users\" in input.subject.groups\n\n";
-/// On the side of `deny`, and by the beginning of a text: it does not stand every spelling, but none opens it by its type.
+/// On the side of `deny`, and by the beginning of a text: it does not stand every spelling, but none opens it
+/// by its type.
 const BY_PREFIX: &str = "deny contains {\"rule_id\": \"no-secrets\", \"reason\": \"not served\"} if {\n\tstartswith(input.call.arguments.path, \"/secret\")\n}\n";
 
 fn start(rules: &str) -> Airlock {
     Setup { policy: format!("{HEAD}{rules}"), ..Setup::default() }.start()
 }
 
-/// Calls `read_file` with arguments as they are written; status, answer, and the id under which it is on record.
+/// Calls `read_file` with arguments as they are written; status, answer, and the id under which it is on
+/// record.
 fn read(airlock: &Airlock, arguments: &Value) -> (u16, Value, String) {
     let response = airlock.send(&modern_call("/mcp/docs", 1, "read_file", arguments).bearer(&airlock.user()));
     let id = response.header("x-correlation-id").expect("an id").to_owned();

@@ -1,4 +1,5 @@
-//! A policy that could open the door by a slip of the pen is refused when it is loaded, by the daemon and by every command.
+//! A policy that could open the door by a slip of the pen is refused when it is loaded, by the daemon and by
+//! every command.
 
 use std::fs;
 use std::path::Path;

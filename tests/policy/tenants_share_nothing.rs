@@ -1,5 +1,5 @@
-//! Tenants share a door and nothing behind it: neither decisions that were kept, nor lists, nor sessions. The audit log cannot
-//! be read over the network at all.
+//! Tenants share a door and nothing behind it: neither decisions that were kept, nor lists, nor sessions. The
+//! audit log cannot be read over the network at all.
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::{free_address, until};

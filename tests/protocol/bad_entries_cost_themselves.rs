@@ -1,4 +1,5 @@
-//! Lists of servers: one bad entry costs that entry and nothing else, and pages that lead in a circle come to an end.
+//! Lists of servers: one bad entry costs that entry and nothing else, and pages that lead in a circle come to
+//! an end.
 
 use std::io;
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
-//! A call comes through, from clients of both eras to servers of both eras, alone and merged, on both kinds of sockets.
+//! A call comes through, from clients of both eras to servers of both eras, alone and merged, on both kinds
+//! of sockets.
 
 use airlock_tests::mcp::{LEGACY, MODERN, Session, modern, modern_call, text, tool_names};
 use airlock_tests::{Airlock, Setup, Upstream, start_on, tools};

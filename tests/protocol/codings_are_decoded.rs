@@ -1,4 +1,5 @@
-//! A server, or what stands before it, may answer in a content coding that nobody asked for (RFC 9110, section 12.5.3).
+//! A server, or what stands before it, may answer in a content coding that nobody asked for (RFC 9110,
+//! section 12.5.3).
 
 use std::io::{self, Write as _};
 use std::net::TcpStream;

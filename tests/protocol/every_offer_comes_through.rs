@@ -1,5 +1,5 @@
-//! Everything that a server offers comes through the door, not tools alone: prompts, resources, templates, completions and
-//! log levels, for clients of both eras, alone and merged; and all of it meets the policy.
+//! Everything that a server offers comes through the door, not tools alone: prompts, resources, templates,
+//! completions and log levels, for clients of both eras, alone and merged; and all of it meets the policy.
 
 use airlock_tests::airlock::{docs_upstream, stdio_upstream};
 use airlock_tests::mcp::{Session, modern, modern_call, text};
@@ -35,7 +35,8 @@ deny contains {"rule_id": "no_marketing", "reason": "not for marketing"} if {
 }
 "#;
 
-/// The everything server twice, and one that has nothing but tools. None, and the test is skipped, where it is not installed.
+/// The everything server twice, and one that has nothing but tools. None, and the test is skipped, where it
+/// is not installed.
 fn start() -> Option<Airlock> {
     let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
     let (node, script) = match (tools::node(), script) {
@@ -167,7 +168,8 @@ fn a_uri_belongs_to_one_upstream() {
         for uri in [STATIC.to_owned(), format!("airlock+gamma+{STATIC}"), format!("alpha+{STATIC}")] {
             assert_eq!(client.error("resources/read", &json!({"uri": uri})), (200, not_found), "{uri}");
         }
-        // The same resource by the other upstream's name is the other upstream's to give, and here it may not.
+        // The same resource by the other upstream's name is the other upstream's to give, and here it may
+        // not.
         let read = client.result("resources/read", &json!({"uri": format!("airlock+alpha+{STATIC}")}));
         assert_eq!(read["contents"][0]["uri"], json!(format!("airlock+alpha+{STATIC}")));
         let (status, refused) =
@@ -292,7 +294,8 @@ fn intent_and_outcome_of_each_kind_are_on_record_and_queries_are_not() {
     assert!(!format!("{:?}", airlock.audit()).contains("hush"));
 }
 
-/// A server of the Python SDK, once held to each era. None, and the test is skipped, where the SDK is not installed.
+/// A server of the Python SDK, once held to each era. None, and the test is skipped, where the SDK is not
+/// installed.
 fn start_notes() -> Option<Airlock> {
     let python = match tools::python("python") {
         Ok(python) => python.display().to_string(),

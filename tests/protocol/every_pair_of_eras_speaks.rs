@@ -1,5 +1,6 @@
-//! All that a server can say and ask on its own account reaches a client of either era from a server of either era: forms,
-//! sampling, log messages, changed lists, changed resources. Client and server are of the Python SDK.
+//! All that a server can say and ask on its own account reaches a client of either era from a server of
+//! either era: forms, sampling, log messages, changed lists, changed resources. Client and server are of the
+//! Python SDK.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Cursors and tasks are their owner's: what one principal was given is worthless to another, at another server, and for
-//! another use; and what nobody was given is no better.
+//! Cursors and tasks are their owner's: what one principal was given is worthless to another, at another
+//! server, and for another use; and what nobody was given is no better.
 
 mod cursors;
 mod tasks_legacy;

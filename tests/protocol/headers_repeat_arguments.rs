@@ -1,4 +1,5 @@
-//! Headers that repeat arguments say what the arguments say: for a client that sends them, and for a server that gets them.
+//! Headers that repeat arguments say what the arguments say: for a client that sends them, and for a server
+//! that gets them.
 
 use std::io;
 use std::net::TcpStream;

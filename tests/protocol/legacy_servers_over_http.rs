@@ -1,4 +1,5 @@
-//! A server with sessions over HTTP: its session goes along, is ended with ours, and when it is lost the client is told.
+//! A server with sessions over HTTP: its session goes along, is ended with ours, and when it is lost the
+//! client is told.
 
 use std::io;
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! White space is not a way in: a line end inside a message must not become the start of another one, which nobody
-//! authorised, on the way to a server that reads lines.
+//! White space is not a way in: a line end inside a message must not become the start of another one, which
+//! nobody authorised, on the way to a server that reads lines.
 
 use airlock_tests::Setup;
 use airlock_tests::airlock::stdio_upstream;

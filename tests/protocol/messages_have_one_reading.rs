@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
-/// Odd, and valid: spaces, escapes that need not be, numbers that lose their form in a model, members nobody knows.
+/// Odd, and valid: spaces, escapes that need not be, numbers that lose their form in a model, members nobody
+/// knows.
 const ODD: &str = r#"{ "x" : 1.50,"content":[ {"type":"text","text":"\u0068i\/", "later":[1 ,2]} ],"big":123456789012345678901234567890,"resultType":"complete", "e":1E+2 }"#;
 
 /// The answers of a modern server to a request; of its own accord it says odd things.

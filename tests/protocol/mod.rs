@@ -1,4 +1,5 @@
-//! The protocol: calls, and all else that servers offer, reach clients of either era whole and with one meaning.
+//! The protocol: calls, and all else that servers offer, reach clients of either era whole and with one
+//! meaning.
 
 mod bad_entries_cost_themselves;
 mod batches_are_judged_one_by_one;

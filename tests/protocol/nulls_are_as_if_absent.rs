@@ -1,4 +1,5 @@
-//! Many clients write what they leave out as null: it is as if it were not there, for the policy and for the server alike.
+//! Many clients write what they leave out as null: it is as if it were not there, for the policy and for the
+//! server alike.
 
 use std::io;
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
-//! Calls that take long: progress puts their deadline off, and silence does not make them look dead to what is between.
+//! Calls that take long: progress puts their deadline off, and silence does not make them look dead to what
+//! is between.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

@@ -124,8 +124,8 @@ fn an_answer_is_taken_from_the_client_that_was_asked() {
     assert!(told.contains("good morning, Alice"), "{told}");
 }
 
-/// The id of a subscription, and of any request, is the client's own choice: two may choose the same, and one may name the
-/// other's in a cancellation.
+/// The id of a subscription, and of any request, is the client's own choice: two may choose the same, and one
+/// may name the other's in a cancellation.
 #[test]
 fn a_subscription_does_not_hear_of_who_uses_its_id() {
     let airlock = Setup::default().start();

@@ -1,4 +1,5 @@
-//! A server whose answers have other ids than the requests, or are no answers, is told so at once, on a pipe as over HTTP.
+//! A server whose answers have other ids than the requests, or are no answers, is told so at once, on a pipe
+//! as over HTTP.
 
 use std::io;
 use std::net::TcpStream;

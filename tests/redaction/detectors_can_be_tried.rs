@@ -1,5 +1,5 @@
-//! `airlock dlp test` says what detectors find in a text, where, and what is done with it, and never shows what
-//! it found unless it is told to.
+//! `airlock dlp test` says what detectors find in a text, where, and what is done with it, and never shows
+//! what it found unless it is told to.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::arguments_are_looked_through::SECRET;
 
-/// Exit code, standard output and standard error of `airlock dlp test` with arguments and this standard input.
+/// Exit code, standard output and standard error of `airlock dlp test` with arguments and this standard
+/// input.
 fn tried(args: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(tools::airlock());
     command.args(["dlp", "test"]).args(args);

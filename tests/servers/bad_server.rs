@@ -1,15 +1,15 @@
 //! An MCP server that misbehaves on purpose, in one way a start: the ways a server fails in real life.
 //!
-//! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers, `--crash-on-call` is a good
-//! server until it is called, `--huge` answers a call with more than any limit unless
-//! it has the argument `small`, `--stranger` answers a call that
-//! nobody made before the right one, `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS`
-//! ends in the middle of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools
-//! that no reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID` stands
-//! for the number of the request, `--steps` reports progress to who wants it for as long as the file `while_exists` is
-//! there,
-//! `--late FILE` reads nothing as long as the file is there, `--late-modern FILE` neither and knows no
-//! `initialize`, `--forgetful-modern` is the same without the file, and loses the first message.
+//! `--rubbish` prints no protocol, `--exit` ends at once, `--silent` reads and never answers,
+//! `--crash-on-call` is a good server until it is called, `--huge` answers a call with more than any limit
+//! unless it has the argument `small`, `--stranger` answers a call that nobody made before the right one,
+//! `--chatty` writes a thousand lines on standard error at each call, `--orphan SECONDS` ends in the middle
+//! of a call and leaves a process behind that holds its pipes for so long, `--odd-list` lists tools that no
+//! reader can take beside a good one, `--answer PATTERN` answers each call with the pattern, in which `ID`
+//! stands for the number of the request, `--steps` reports progress to who wants it for as long as the file
+//! `while_exists` is there, `--late FILE` reads nothing as long as the file is there, `--late-modern FILE`
+//! neither and knows no `initialize`, `--forgetful-modern` is the same without the file, and loses the first
+//! message.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};

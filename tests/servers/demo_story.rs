@@ -1,5 +1,5 @@
-//! The story that `cargo xtask demo` tells: one door, one server behind it, and what may and may not pass. Every step is
-//! checked; the first that differs from the story ends it with an error.
+//! The story that `cargo xtask demo` tells: one door, one server behind it, and what may and may not pass.
+//! Every step is checked; the first that differs from the story ends it with an error.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::TcpListener;
@@ -170,7 +170,8 @@ fn audited(airlock: &Airlock) -> Result<(), String> {
         records.retain(|record| record["method"] == "tools/call" || record["rule_id"] == "kernel.pin");
         records
     };
-    // The intent and the outcome of the last call, and the refusal before it; they are written behind the answers.
+    // The intent and the outcome of the last call, and the refusal before it; they are written behind the
+    // answers.
     let complete = until(|| {
         let records = records();
         let of = |subject: &str, decision: &str| {

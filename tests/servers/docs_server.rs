@@ -1,5 +1,5 @@
-//! An example MCP server over standard input and output: a small document collection, and one tool that tries to
-//! phone home, so that the demo and the tests can watch what a pinned server reaches.
+//! An example MCP server over standard input and output: a small document collection, and one tool that tries
+//! to phone home, so that the demo and the tests can watch what a pinned server reaches.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

@@ -1,8 +1,9 @@
-//! Airlock as the client that the conformance suite tests: `gateway-client URL` starts Airlock before the server at the
-//! URL and does, as a legacy client of Airlock, what the scenario wants to see arrive at the server. `GATEWAY_CLIENT_ERA`
-//! names the era in which Airlock speaks to that.
+//! Airlock as the client that the conformance suite tests: `gateway-client URL` starts Airlock before the
+//! server at the URL and does, as a legacy client of Airlock, what the scenario wants to see arrive at the
+//! server. `GATEWAY_CLIENT_ERA` names the era in which Airlock speaks to that.
 //!
-//! A legacy client sends none of the headers that the server's revision wants: what arrives is Airlock's own doing.
+//! A legacy client sends none of the headers that the server's revision wants: what arrives is Airlock's own
+//! doing.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! A closed-loop load client: as many connections as the concurrency asks for, one call in flight on each, every
-//! answer checked. One thread; prints one line of JSON.
+//! A closed-loop load client: as many connections as the concurrency asks for, one call in flight on each,
+//! every answer checked. One thread; prints one line of JSON.
 //!
-//! `load-client --url http://127.0.0.1:PORT/mcp --tool echo --bytes 300 --concurrency 64 --requests 20000 [--warm-up N]
-//! [--token-file FILE]`
+//! `load-client --url http://127.0.0.1:PORT/mcp --tool echo --bytes 300 --concurrency 64 --requests 20000
+//! [--warm-up N] [--token-file FILE]`
 
 use std::cell::RefCell;
 use std::io::{self, Write as _};

@@ -2,10 +2,10 @@
 //!
 //! `--instructions N` has it introduce itself with so many bytes, `--tools N` has it list so many tools
 //! besides its own. `large {bytes, speaks}` answers so many bytes, after a log message where it is to speak;
-//! `links {count}` names so many resources; `halved {bytes}` sends that much of its answer, and the end of it once
-//! something else is asked; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines that are no messages, `storm
-//! {changes}` says so often that its tools have changed, both before they answer; `compute {millis}` answers
-//! after so long, on a processor all the time.
+//! `links {count}` names so many resources; `halved {bytes}` sends that much of its answer, and the end of it
+//! once something else is asked; `deep {levels}` nests its answer; `rubbish {lines}` prints so many lines
+//! that are no messages, `storm {changes}` says so often that its tools have changed, both before they
+//! answer; `compute {millis}` answers after so long, on a processor all the time.
 
 use std::hint::black_box;
 use std::io::{self, BufRead as _, BufWriter, Write};

@@ -1,4 +1,5 @@
-//! An MCP server that goes for its host: each tool does one thing that a program of strangers might do, and says how far it came.
+//! An MCP server that goes for its host: each tool does one thing that a program of strangers might do, and
+//! says how far it came.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, Write as _};

@@ -162,8 +162,8 @@ impl Airlock {
         token
     }
 
-    /// A token of an ordinary user of any name, from the development issuer's own endpoint: no process for each, so there can
-    /// be many.
+    /// A token of an ordinary user of any name, from the development issuer's own endpoint: no process for
+    /// each, so there can be many.
     pub fn mint(&self, subject: &str) -> Result<String, String> {
         let text = std::fs::read_to_string(self.config()).map_err(|error| error.to_string())?;
         let (_, rest) = text.split_once("development_issuer:").ok_or("no development issuer")?;
@@ -237,7 +237,8 @@ impl Airlock {
 impl Drop for Airlock {
     fn drop(&mut self) {
         if self.ended.is_none() && !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // SIGTERM first, so that it takes its servers and cgroups away; a test that fails must not leave them.
+            // SIGTERM first, so that it takes its servers and cgroups away; a test that fails must not leave
+            // them.
             self.signal(Signal::TERM);
             let ended = until_within(Duration::from_secs(10), || self.child.try_wait().ok().flatten());
             if ended.is_none() {
@@ -277,8 +278,8 @@ fn until_within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Op
     }
 }
 
-/// A loopback address whose port is free now and is not given to another test of this process: below the range
-/// from which the kernel takes ports for connections, where it would soon be taken by somebody else.
+/// A loopback address whose port is free now and is not given to another test of this process: below the
+/// range from which the kernel takes ports for connections, where it would soon be taken by somebody else.
 pub fn free_address() -> io::Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..2_000 {

@@ -10,7 +10,8 @@ use serde_json::Value;
 /// An answer may take this long; nothing in a healthy run comes near.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A request that is written as it stands, plus `Host`, `Content-Length` and `Connection: close` where they are missing.
+/// A request that is written as it stands, plus `Host`, `Content-Length` and `Connection: close` where they
+/// are missing.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// `GET`, `POST`, …
@@ -83,7 +84,8 @@ impl Request {
     /// Sends it on a connection of its own and reads the whole answer.
     pub fn send(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = connect(address)?;
-        // A server may refuse by its head and close before it read a large body: then the answer is still there.
+        // A server may refuse by its head and close before it read a large body: then the answer is still
+        // there.
         let written = stream.write_all(&self.bytes(address));
         let response = read_response(&mut stream);
         match (response, written) {

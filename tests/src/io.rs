@@ -2,7 +2,8 @@
 
 use crate::{Airlock, Setup, skip};
 
-/// Starts the setup on the given kind of socket I/O. None, and the test is skipped, where the host has no `io_uring`.
+/// Starts the setup on the given kind of socket I/O. None, and the test is skipped, where the host has no
+/// `io_uring`.
 pub fn start_on(io: &str, setup: &Setup) -> Option<Airlock> {
     match (Setup { io: io.to_owned(), ..setup.clone() }).try_start() {
         Ok(airlock) => Some(airlock),

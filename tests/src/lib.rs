@@ -1,6 +1,7 @@
 //! The harness of the integration tests: starts the built `airlock`, speaks raw HTTP to it, finds the tools.
 //!
-//! A test that cannot run here says so by [`skip`] and returns; `cargo xtask test` counts it as skipped, not as passed.
+//! A test that cannot run here says so by [`skip`] and returns; `cargo xtask test` counts it as skipped, not
+//! as passed.
 
 pub mod airlock;
 pub mod authority;

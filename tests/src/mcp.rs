@@ -12,7 +12,8 @@ pub const MODERN: &str = "2026-07-28";
 /// The newest revision of the legacy era.
 pub const LEGACY: &str = "2025-11-25";
 
-/// A modern request: body, `_meta` and mirrored headers as the revision demands. `params` is an object or null.
+/// A modern request: body, `_meta` and mirrored headers as the revision demands. `params` is an object or
+/// null.
 pub fn modern(path: &str, id: u64, method: &str, params: &Value) -> Request {
     let mut params = params.as_object().cloned().unwrap_or_default();
     let meta = params.entry("_meta").or_insert_with(|| json!({}));

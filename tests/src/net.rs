@@ -1,4 +1,5 @@
-//! A door and those before it, for calls over the network: two namespaces with a few addresses, and connections from each.
+//! A door and those before it, for calls over the network: two namespaces with a few addresses, and
+//! connections from each.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};

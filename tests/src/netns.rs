@@ -1,4 +1,5 @@
-//! Two network namespaces, joined by a pair of veth devices: a server's with the device `door`, and its clients' with `out`.
+//! Two network namespaces, joined by a pair of veth devices: a server's with the device `door`, and its
+//! clients' with `out`.
 
 #![allow(dead_code, reason = "the crates that include this file need different parts of it")]
 #![allow(unreachable_pub, reason = "the crates that include this file see it in different places")]
@@ -22,7 +23,8 @@ pub struct Net {
 }
 
 impl Net {
-    /// Both sides with their addresses, up. The reason, where this process may not create namespaces or has no `ip`.
+    /// Both sides with their addresses, up. The reason, where this process may not create namespaces or has
+    /// no `ip`.
     pub fn create(server: &[&str], clients: &[&str]) -> Result<Self, String> {
         // Tests of one process run at the same time.
         static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -74,8 +74,8 @@ fn all_descendants(pid: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// The servers that a daemon has started, and what they have started: its descendants but for those that only reap, which are the first
-/// of a namespace of processes.
+/// The servers that a daemon has started, and what they have started: its descendants but for those that only
+/// reap, which are the first of a namespace of processes.
 pub fn servers(pid: u32) -> Vec<u32> {
     descendants(pid).into_iter().filter(|pid| !is_first(*pid)).collect()
 }

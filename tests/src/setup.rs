@@ -156,10 +156,11 @@ pub fn stdio_upstream(name: &str, command: &[&str]) -> String {
 }
 
 impl Setup {
-    /// Writes configuration and policy into a fresh directory. Gives the directory; the file is `airlock.yaml`.
+    /// Writes configuration and policy into a fresh directory. Gives the directory; the file is
+    /// `airlock.yaml`.
     pub fn write(&self) -> io::Result<TempDir> {
-        // Not below /tmp, where the servers of tests work: what lies beside a hidden file is a server's only if it is there when
-        // the server starts.
+        // Not below /tmp, where the servers of tests work: what lies beside a hidden file is a server's only
+        // if it is there when the server starts.
         let dir = tempfile::Builder::new().prefix("airlock-test-").tempdir_in("/var/tmp")?;
         // Servers run as users of their own and may have to look in.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 /// Where one may be made, the first that works.
 const PLACES: [&str; 4] = ["/srv", "/opt", "/mnt", "/"];
 
-/// A directory that is gone with its value, at a place that everybody may pass through; without root beside the running program.
+/// A directory that is gone with its value, at a place that everybody may pass through; without root beside
+/// the running program.
 ///
 /// # Errors
 /// Where there is no such place.

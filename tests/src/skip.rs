@@ -7,15 +7,17 @@ use std::io::Write as _;
 
 /// Records that the running test is skipped, and why. The test returns right after it.
 ///
-/// The line `test name: reason` goes to the file that the variable `AIRLOCK_SKIP_LOG` names, where there is one, and
-/// `SKIPPED: reason` to standard error in any case.
+/// The line `test name: reason` goes to the file that the variable `AIRLOCK_SKIP_LOG` names, where there is
+/// one, and `SKIPPED: reason` to standard error in any case.
 pub fn skip(reason: &str) {
     record("SKIPPED: ", "AIRLOCK_SKIP_LOG", reason);
 }
 
-/// Records how much the running test has done, where that is not the same everywhere. It has not failed and is not skipped.
+/// Records how much the running test has done, where that is not the same everywhere. It has not failed and
+/// is not skipped.
 ///
-/// The line goes to the file that the variable `AIRLOCK_NOTE_LOG` names, where there is one, and to standard error.
+/// The line goes to the file that the variable `AIRLOCK_NOTE_LOG` names, where there is one, and to standard
+/// error.
 pub fn note(done: &str) {
     record("", "AIRLOCK_NOTE_LOG", done);
 }

@@ -138,8 +138,8 @@ pub fn abandon(count: usize) -> Result<String, String> {
 
     let begin = started();
     let (mut opened, mut most) = (0, 0);
-    // An allocator's reserve grows at first and then no more; what is lost with each session grows for ever. So there are
-    // more rounds as long as a round adds memory, but not without end.
+    // An allocator's reserve grows at first and then no more; what is lost with each session grows for ever.
+    // So there are more rounds as long as a round adds memory, but not without end.
     let mut resident = vec![before.resident];
     while opened < count || (grows(&resident, AT_ONCE.min(count)) && resident.len() < ROUNDS) {
         let now = AT_ONCE.min(count);

@@ -1,5 +1,5 @@
-//! A legacy server's transcript, a message a line, as two principals get it: what names a task names it for each of them
-//! alone, questions come out as they went in, and nothing of it panics.
+//! A legacy server's transcript, a message a line, as two principals get it: what names a task names it for
+//! each of them alone, questions come out as they went in, and nothing of it panics.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -61,7 +61,7 @@ fn worthless(task: &Value, hers: &Ids<'_>, theirs: &Ids<'_>) {
     }
 }
 
-/// What a server asks is the same when it is written for a client and read again.
+/// A question of a server is the same when it is written for a client and read again.
 fn asked(result: &str) {
     let Ok(Some(required)) = required::read(result) else { return };
     let written = required::write(&required.entries, "state");

@@ -1,4 +1,5 @@
-//! The configuration loader: whatever the file holds, the answer is a configuration or a list of errors that can be shown.
+//! The configuration loader: whatever the file holds, the answer is a configuration or a list of errors that
+//! can be shown.
 #![no_main]
 
 use airlock::config::from_text;
@@ -6,7 +7,7 @@ use airlock::config::from_text;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match from_text("fuzz.yaml", text) {
-        // What was accepted once is accepted always.
+        // A text that was accepted once is accepted always.
         Ok(_) => assert!(from_text("fuzz.yaml", text).is_ok()),
         Err(diagnostics) => {
             let shown = diagnostics.to_string();

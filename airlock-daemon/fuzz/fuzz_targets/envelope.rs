@@ -1,4 +1,5 @@
-//! The envelope: what is accepted from a client is exactly one message, and every other reader sees the same one.
+//! The envelope: what is accepted from a client is exactly one message, and every other reader sees the same
+//! one.
 #![no_main]
 
 use airlock::mcp::{envelope, message};
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
-        // What servers send goes through a parser of its own.
+        // Messages of servers go through a parser of its own.
         let _ = message::parse(text);
     }
     let Ok(accepted) = envelope::parse(data) else { return };

@@ -1,5 +1,5 @@
-//! Lines of a server: the first byte is the limit, the second where the bytes are cut, the third the length of
-//! segments. Lines depend on neither cut nor segments, are never longer than the limit, and are told apart
+//! Lines of a server: the first byte is the limit, the second where the bytes are cut, the third the length
+//! of segments. Lines depend on neither cut nor segments, are never longer than the limit, and are told apart
 //! without a panic.
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! Headers that repeat arguments: the first line is a tool's input schema, the second the arguments, every other line a
-//! header `name:value`. What is written for a server passes the check of the next; what passes says what the arguments say.
+//! Headers that repeat arguments: the first line is a tool's input schema, the second the arguments, every
+//! other line a header `name:value`. Headers that are written for a server pass the check of the next; those
+//! that pass say what the arguments say.
 #![no_main]
 
 use airlock::mcp::header::decode;
@@ -28,7 +29,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(sent) = Sent::read(&headers) else { return };
     if annotations.check(&sent, arguments).is_ok() {
         let object: Value = serde_json::from_str(arguments).expect("checked, but not JSON to others");
-        // What was checked is what is written, but for the spelling of numbers.
+        // The values that were checked are those that are written, but for the spelling of numbers.
         for (name, value) in &written {
             let value = decode(value.to_str().expect("visible ASCII")).expect("decodable");
             let given = headers.get(name).expect("a value without its header passed");

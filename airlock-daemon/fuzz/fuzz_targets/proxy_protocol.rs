@@ -1,5 +1,5 @@
-//! What a proxy says in front of a connection: the first byte is where the bytes are cut. A beginning of a header is never taken
-//! for a whole one, and what follows it never changes it.
+//! The header of a proxy in front of a connection: the first byte is where the bytes are cut. A beginning of
+//! a header is never taken for a whole one, and what follows it never changes it.
 #![no_main]
 
 use airlock::runtime::proxy_protocol::{MAX_HEADER, Parsed, parse};

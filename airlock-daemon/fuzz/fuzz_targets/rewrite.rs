@@ -1,5 +1,6 @@
-//! Results at the merged endpoint: the first byte says where the URIs are, the rest is what a server answers. Whatever it
-//! is, no address comes out that reads as another server's, and nothing that a lax reader takes for an address is left.
+//! Results at the merged endpoint: the first byte says where the URIs are, the rest is what a server answers.
+//! Whatever it is, no address comes out that reads as another server's, and nothing that a lax reader takes
+//! for an address is left.
 #![no_main]
 
 use airlock::pipeline::methods::kind::Uris;
@@ -17,7 +18,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let Ok(written) = rewrite::result("docs", uris, text.to_owned()) else { return };
     let Ok(result) = serde_json::from_str::<Value>(&written) else {
-        // Half a surrogate pair is JSON by its grammar, and no text to this reader: what it did not take before may be changed.
+        // Half a surrogate pair is JSON by its grammar, and no text to this reader: what it did not take
+        // before may be changed.
         assert!(serde_json::from_str::<Value>(text).is_err(), "this was JSON to others, and is not any more: {written}");
         return;
     };

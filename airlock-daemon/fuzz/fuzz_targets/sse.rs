@@ -1,5 +1,5 @@
-//! Event streams of a server: the first byte is the limit, the second where the bytes are cut. The events do not depend on the
-//! cut, and none is longer than the limit.
+//! Event streams of a server: the first byte is the limit, the second where the bytes are cut. The events do
+//! not depend on the cut, and none is longer than the limit.
 #![no_main]
 
 use airlock::upstream::transport::http::sse::{Event, Events};

@@ -1,4 +1,5 @@
-//! Under a real systemd: units in `airlock-mcp.slice` dial in, the shipped example among them; one elsewhere does not get in.
+//! Under a real systemd: units in `airlock-mcp.slice` dial in, the shipped example among them; one elsewhere
+//! does not get in.
 
 use airlock_tests::{skip, tools};
 use serde_json::Value;
@@ -52,8 +53,8 @@ Restart=always
 RestartSec=200ms
 ";
 
-/// Nobody ends it with the daemon. It tries to get out all the time: while there is no daemon, while one fails to start, and while
-/// one takes over.
+/// Nobody ends it with the daemon. It tries to get out all the time: while there is no daemon, while one
+/// fails to start, and while one takes over.
 const STUBBORN: &str = "[Unit]
 After=airlock.service
 [Service]
@@ -89,8 +90,8 @@ while asked:
     time.sleep(0.01)
 ";
 
-/// It is started again by the probe, when that has seen what happens without it. The doctor looks first each time, beside what a
-/// daemon that died has left, and must not touch it.
+/// It is started again by the probe, when that has seen what happens without it. The doctor looks first each
+/// time, beside what a daemon that died has left, and must not touch it.
 const DROP_IN: &str = "[Service]
 Restart=no
 ExecStartPre=/usr/bin/airlock kernel doctor

@@ -18,7 +18,8 @@ fn mount() -> Option<PathBuf> {
     line.split(' ').nth(4).map(PathBuf::from)
 }
 
-/// A cgroup that lies where systemd makes that of a unit; it is removed with this value, when nobody is in it.
+/// A cgroup that lies where systemd makes that of a unit; it is removed with this value, when nobody is in
+/// it.
 struct Unit {
     name: String,
     dir: PathBuf,
@@ -35,7 +36,8 @@ impl Unit {
         Some(Self { name, dir })
     }
 
-    /// Runs a script in it that dials in and says what the end of the connection was, with the server on it where there is one.
+    /// Runs a script in it that dials in and says what the end of the connection was, with the server on it
+    /// where there is one.
     fn dial(&self, socket: &Path, server: &[&str]) -> Child {
         let enter = r#"echo 0 > "$1/cgroup.procs" && shift && exec python3 -c "$@""#;
         let mut shell = Command::new("sh");

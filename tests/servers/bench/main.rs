@@ -1,6 +1,7 @@
-//! The rows of `cargo xtask bench`: one call, taken directly, through nginx as a plain reverse proxy, and through
-//! airlock with everything on, on `io_uring` and on epoll. Every process runs from the start; the rows are measured in
-//! turn, several times over, so that a noisy moment hits all of them; the median of each is shown.
+//! The rows of `cargo xtask bench`: one call, taken directly, through nginx as a plain reverse proxy, and
+//! through airlock with everything on, on `io_uring` and on epoll. Every process runs from the start; the
+//! rows are measured in turn, several times over, so that a noisy moment hits all of them; the median of each
+//! is shown.
 
 mod routes;
 mod table;

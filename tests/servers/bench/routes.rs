@@ -133,7 +133,8 @@ fn nginx(program: &Path, upstream: SocketAddr, upstream_pid: u32) -> Result<Rout
     })
 }
 
-/// A plain reverse proxy at its best: one worker, no log, connections kept on both sides, answers held in memory.
+/// A plain reverse proxy at its best: one worker, no log, connections kept on both sides, answers held in
+/// memory.
 fn configuration(address: SocketAddr, upstream: SocketAddr) -> String {
     let user = if tools::is_root() { "user root;" } else { "" };
     format!(

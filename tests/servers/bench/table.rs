@@ -58,7 +58,8 @@ pub(crate) fn median(mut rows: Vec<Row>) -> Option<Row> {
     Some(row)
 }
 
-/// One size at one concurrency: the figures, and each as a ratio to nginx (or to direct where there is no nginx).
+/// One size at one concurrency: the figures, and each as a ratio to nginx (or to direct where there is no
+/// nginx).
 pub(crate) fn block(size: usize, concurrency: usize, requests: usize, rows: &[Row]) -> String {
     let mut out = format!("\n{size} bytes, {concurrency} at once, {requests} calls a round\n");
     let _ = writeln!(

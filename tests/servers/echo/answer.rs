@@ -1,4 +1,5 @@
-//! From one message to its answer, with as little work as can be: the upstream must not be what a bench measures.
+//! From one message to its answer, with as little work as can be: the upstream must not be what a bench
+//! measures.
 
 use std::fmt::Write as _;
 
@@ -63,7 +64,8 @@ fn literal(bytes: usize) -> String {
     format!("\"{content}\"")
 }
 
-/// The answer to one message, appended to `out`; nothing for a notification. `Err` says that it was no request.
+/// The answer to one message, appended to `out`; nothing for a notification. `Err` says that it was no
+/// request.
 pub(crate) fn answer(message: &[u8], texts: &mut Texts, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let request: Request<'_> = serde_json::from_slice(message)?;
     let Some(id) = request.id else { return Ok(()) };

@@ -1,7 +1,9 @@
-//! The fast upstream of the bench: `tools/call` answers a JSON text of as many bytes as the argument `bytes` asks for.
+//! The fast upstream of the bench: `tools/call` answers a JSON text of as many bytes as the argument `bytes`
+//! asks for.
 //!
-//! `echo-server --http 127.0.0.1:0` serves Streamable HTTP at `/mcp` and prints `listening on http://ADDRESS/mcp`;
-//! `echo-server --stdio` speaks one message a line. Both eras: `server/discover` as well as `initialize`.
+//! `echo-server --http 127.0.0.1:0` serves Streamable HTTP at `/mcp` and prints `listening on
+//! http://ADDRESS/mcp`; `echo-server --stdio` speaks one message a line. Both eras: `server/discover` as well
+//! as `initialize`.
 
 mod answer;
 mod http;

@@ -4,8 +4,8 @@ use std::io::{self, BufRead as _, Write as _};
 
 use crate::answer::{Texts, answer};
 
-/// Answers until standard input ends. Every message that has arrived is answered before the answers are written,
-/// so that a full pipe costs one write.
+/// Answers until standard input ends. Every message that has arrived is answered before the answers are
+/// written, so that a full pipe costs one write.
 pub(crate) fn serve() -> io::Result<()> {
     let mut input = io::BufReader::with_capacity(64 * 1024, io::stdin().lock());
     // Not `io::stdout`: its line buffering would look for newlines in every answer.

@@ -1,5 +1,5 @@
-//! Which core does what: one is the host's, with its packets and its daemon, and one that of the clients. Else the flood would
-//! take the time of the host by being made, not by arriving.
+//! Which core does what: one is the host's, with its packets and its daemon, and one that of the clients.
+//! Else the flood would take the time of the host by being made, not by arriving.
 
 use std::fs::read_to_string;
 use std::process::Command;
@@ -25,7 +25,8 @@ impl Cores {
         }
     }
 
-    /// Has each side receive on its core, whoever sends: by itself a packet of a veth pair is received on the sender's.
+    /// Has each side receive on its core, whoever sends: by itself a packet of a veth pair is received on the
+    /// sender's.
     pub(crate) fn steer(&self, net: &Net) -> Result<(), String> {
         for (side, device, core) in [(0, "door", self.host), (1, "out", self.clients)] {
             let mask = 1_u32 << core;

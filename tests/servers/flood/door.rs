@@ -33,8 +33,8 @@ impl Door {
         let net = net::create()?;
         cores.steer(&net)?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        // A door to the network does not believe a development issuer of its own; that of a daemon on loopback is to it like
-        // any other provider.
+        // A door to the network does not believe a development issuer of its own; that of a daemon on
+        // loopback is to it like any other provider.
         let issuer = Setup { upstreams: String::new(), log: "warn".to_owned(), ..Setup::default() };
         let issuer = on_host(&net, cores, || issuer.try_start().map_err(|failed| told(&failed)))??;
         let token = net.inside(0, || issuer.token("olga", "acme", &["mcp.admins"]));
@@ -109,7 +109,8 @@ fn setup(token: &str, early_drop: bool, socket: &str) -> Result<Setup, String> {
         observability: format!("  admin_listen: {socket}\n"),
         log: "warn".to_owned(),
         shipped_policy: true,
-        // Generic: it runs where a packet is received, which is the host's core; native, a veth device's runs where it is sent.
+        // Generic: it runs where a packet is received, which is the host's core; native, a veth device's runs
+        // where it is sent.
         more: format!("  xdp: {{interfaces: [{interfaces}], mode: generic}}\n"),
         ..Setup::default()
     })

@@ -1,5 +1,5 @@
-//! The client that asks at a steady rate whatever the answers do (an open loop). Its times count from when a call was due, so
-//! that a call which had to wait for another's late answer is not left out of the figures.
+//! The client that asks at a steady rate whatever the answers do (an open loop). Its times count from when a
+//! call was due, so that a call which had to wait for another's late answer is not left out of the figures.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,8 @@
-//! The rows of `cargo xtask bench --flood`: an honest client of a door at which an offender knocks as fast as it is told to.
-//! The operator blocked the offender by `airlock block add`: at one door its requests are refused by the daemon, at the other
-//! the kernel drops its packets. Doors and rates are measured in turn, several times over, so that a noisy moment hits all of
-//! them; the median of each figure is shown. It fails on no time.
+//! The rows of `cargo xtask bench --flood`: an honest client of a door at which an offender knocks as fast as
+//! it is told to. The operator blocked the offender by `airlock block add`: at one door its requests are
+//! refused by the daemon, at the other the kernel drops its packets. Doors and rates are measured in turn,
+//! several times over, so that a noisy moment hits all of them; the median of each figure is shown. It fails
+//! on no time.
 
 mod cores;
 mod door;

@@ -1,6 +1,6 @@
-//! The flood: so many attempts a second, each a connection of its own with a request that has no token. It waits neither for
-//! answers nor for a SYN to be sent again: an attempt that has no answer soon is given up, so that as many are made where nobody
-//! answers as where all are refused.
+//! The flood: so many attempts a second, each a connection of its own with a request that has no token. It
+//! waits neither for answers nor for a SYN to be sent again: an attempt that has no answer soon is given up,
+//! so that as many are made where nobody answers as where all are refused.
 
 use std::cell::Cell;
 use std::io;

@@ -21,7 +21,8 @@ const KEPT_RATE: u32 = 200;
 const NEW_RATE: u32 = 100;
 /// Connections that stay.
 const KEPT: usize = 8;
-/// New connections at a time: as many as are begun in the second after which a lost SYN is sent again, and some more.
+/// New connections at a time: as many as are begun in the second after which a lost SYN is sent again, and
+/// some more.
 const NEW: usize = 150;
 
 /// The findings. Rates are for a second, shares of one core.

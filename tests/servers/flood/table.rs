@@ -31,7 +31,8 @@ type Figure = fn(&Round) -> f64;
 const KEPT_P99: Figure = |round| round.kept.at_percent(99);
 const NEW_P99: Figure = |round| round.new.at_percent(99);
 
-/// One flood: a row for each door, with ratios to the same door without a flood (`base`), and one from row to row.
+/// One flood: a row for each door, with ratios to the same door without a flood (`base`), and one from row to
+/// row.
 pub(crate) fn block(rate: u32, names: [&str; 2], rows: &[Vec<Round>], base: &[Vec<Round>]) -> String {
     let mut out = match rate {
         0 => "\nno flood\n".to_owned(),
