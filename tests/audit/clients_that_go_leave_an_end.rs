@@ -11,7 +11,7 @@ use airlock_tests::http::{Request, connect};
 use airlock_tests::mcp::{Session, modern_call};
 use airlock_tests::proc::{descendants, open_file_targets};
 use airlock_tests::{Airlock, Setup};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A file for the tool `wait`; the call is in flight for as long as the file is there.
@@ -31,6 +31,12 @@ impl Held {
 
     fn shown(&self) -> String {
         self.file.display().to_string()
+    }
+
+    /// A call of a legacy client.
+    fn call(&self, id: u64) -> Value {
+        let params = json!({"name": "wait", "arguments": {"while_exists": self.shown()}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
     }
 
     /// Sends the request, waits until the server has the call, and hangs up.
@@ -60,9 +66,7 @@ fn of_the_legacy_era_has_not() {
     let airlock = Setup::default().start();
     let session = Session::open(airlock.address(), "/mcp/docs", &airlock.user()).expect("a session");
     let held = Held::new();
-    let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
-        "params": {"name": "wait", "arguments": {"while_exists": held.shown()}}});
-    held.call_and_hang_up(&airlock, &session.prepare(&body));
+    held.call_and_hang_up(&airlock, &session.prepare(&held.call(7)));
     std::fs::remove_file(&held.file).expect("ours");
     let outcome = airlock.audited(|record| record["event"] == "call.outcome");
     assert_eq!((&outcome["reason"], &outcome["status"]), (&json!("result"), &json!(200)), "{outcome}");
@@ -73,9 +77,7 @@ fn of_the_legacy_era_can_still_cancel_by_saying_so() {
     let airlock = Setup::default().start();
     let session = Session::open(airlock.address(), "/mcp/docs", &airlock.user()).expect("a session");
     let held = Held::new();
-    let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
-        "params": {"name": "wait", "arguments": {"while_exists": held.shown()}}});
-    held.call_and_hang_up(&airlock, &session.prepare(&body));
+    held.call_and_hang_up(&airlock, &session.prepare(&held.call(7)));
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
     assert_eq!(airlock.send(&session.prepare(&cancel)).status, 202);
     let outcome = airlock.audited(|record| record["event"] == "call.outcome");

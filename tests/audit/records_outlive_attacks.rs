@@ -2,37 +2,26 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use airlock_tests::airlock::{free_address, run, until};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, tools};
+use airlock_tests::{Airlock, Running, Setup, tools};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A daemon that a test starts itself; it is ended with its value.
-struct Started(Child);
-
-impl Started {
-    fn end(mut self) -> bool {
-        let pid = Pid::from_child(&self.0);
-        let _ = kill_process(pid, Signal::TERM);
-        until(|| self.0.try_wait().ok().flatten()).is_some_and(|status| status.success())
-    }
+/// Ends a daemon by SIGTERM; true where it ends well.
+fn end(mut daemon: Running) -> bool {
+    let _ = kill_process(Pid::from_child(&daemon), Signal::TERM);
+    until(|| daemon.try_wait().ok().flatten()).is_some_and(|status| status.success())
 }
 
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn serve(config: &std::path::Path, err: Stdio) -> Started {
+fn serve(config: &std::path::Path, err: Stdio) -> Running {
     let mut command = Command::new(tools::airlock());
     command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(err);
-    Started(command.spawn().expect("it can be executed"))
+    Running::start(&mut command)
 }
 
 fn call(airlock: &Airlock, token: &str, tool: &str) -> u16 {
@@ -60,7 +49,7 @@ fn a_daemon_that_is_killed_has_every_answered_call_on_record() {
     until(|| (events(&airlock, "start").len() == 2).then_some(())).expect("it starts again");
     assert_eq!(events(&airlock, "call.intent").len(), CALLS);
     assert!(events(&airlock, "call.outcome").len() >= CALLS - 1, "the last may not have been made");
-    assert!(again.end());
+    assert!(end(again));
     assert!(verified(&airlock), "{:#?}", airlock.audit());
 }
 
@@ -134,7 +123,7 @@ fn a_supervisor_that_does_not_read_the_log_stops_nothing() {
     let dir = setup.write().expect("a directory");
     let config = dir.path().join("airlock.yaml");
     let mut daemon = serve(&config, Stdio::piped());
-    let unread = daemon.0.stderr.take().expect("a pipe");
+    let unread = daemon.stderr.take().expect("a pipe");
     let pipe = rustix::pipe::fcntl_setpipe_size(&unread, 4_096).expect("a small pipe");
     let ready = airlock_tests::http::Request::get("/ready");
     until(|| ready.send(address).ok().filter(|answer| answer.status == 200)).expect("it becomes ready");
@@ -157,6 +146,6 @@ fn a_supervisor_that_does_not_read_the_log_stops_nothing() {
     }
     let waiting = rustix::io::ioctl_fionread(&unread).expect("a pipe");
     assert!(usize::try_from(waiting).is_ok_and(|waiting| waiting + 1_024 >= pipe), "{waiting} of {pipe}");
-    assert!(daemon.end(), "it ends in good order while nobody reads");
+    assert!(end(daemon), "it ends in good order while nobody reads");
     drop(unread);
 }

@@ -7,12 +7,12 @@ mod units;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Running, Setup, skip, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -88,22 +88,10 @@ fn own_user() -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// A process that ends with this value.
-struct Dialler(Child);
-
-impl Dialler {
-    fn start(socket: &Path, command: &[&str]) -> Self {
-        let mut wrapper = Command::new("python3");
-        wrapper.args(["-c", WRAPPER]).arg(socket).args(command).stdin(Stdio::null());
-        Self(wrapper.spawn().expect("python3"))
-    }
-}
-
-impl Drop for Dialler {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn dial(socket: &Path, command: &[&str]) -> Running {
+    let mut wrapper = Command::new("python3");
+    wrapper.args(["-c", WRAPPER]).arg(socket).args(command).stdin(Stdio::null());
+    Running::start(&mut wrapper)
 }
 
 /// A legacy server by hand on one connection: it is called `name`, hangs up on the tool `die`, and never
@@ -152,7 +140,7 @@ fn a_server_that_nobody_here_wrote_dials_in() {
     };
     let house = House::open("", "");
     assert!(house.is_absent(), "{}", house.ready());
-    let _dialler = Dialler::start(&house.socket(), &[&server, "--local-timezone", "UTC"]);
+    let _dialler = dial(&house.socket(), &[&server, "--local-timezone", "UTC"]);
     house.until_ready();
     let (airlock, token) = (&house.airlock, house.airlock.user());
     let arguments = json!({"timezone": "Europe/Berlin"});
@@ -170,7 +158,7 @@ fn a_server_that_nobody_here_wrote_dials_in() {
 #[test]
 fn one_connection_of_a_modern_server_serves_all() {
     let house = House::open(", era: modern, isolation: shared", "");
-    let _dialler = Dialler::start(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
+    let _dialler = dial(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
     house.until_ready();
     for subject in ["alice", "bob"] {
         let token = house.airlock.token(subject, subject, &["mcp.users"]);

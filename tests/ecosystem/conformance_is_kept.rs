@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::{free_address, stdio_upstream};
-use airlock_tests::{Setup, skip, tools};
+use airlock_tests::{Running, Setup, skip, tools};
 use serde_json::Value;
 
-use super::{POLICY, Server, baseline, source};
+use super::{POLICY, baseline, serve, source};
 
 /// The suite's directories end with the time: `-2026-11-22T20-33-32-667Z`.
 const TIMESTAMP: usize = 25;
@@ -43,10 +43,10 @@ impl Parts {
     }
 
     /// The everything server on a port or a socket.
-    fn serve(&self, place: &str) -> Server {
+    fn serve(&self, place: &str) -> Running {
         let script = source("conformance/everything.py");
         let words = self.words(&script, place);
-        Server::start(Command::new(words[0]).args(&words[1..]), place)
+        serve(Command::new(words[0]).args(&words[1..]), place)
     }
 
     /// Runs the suite against a server; a token makes it one that asks for it.

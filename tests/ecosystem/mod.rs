@@ -14,8 +14,9 @@ mod the_page_says_what_was_tried;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use airlock_tests::Running;
 use airlock_tests::airlock::until;
 
 /// Members may do everything here: these tests are not about the policy.
@@ -30,27 +31,15 @@ fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A server process that is ended with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Server {
-    /// Starts it and waits until it takes connections at `place`, a port or the path of a socket.
-    fn start(command: &mut Command, place: &str) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut server = Self(child.expect("an installed program"));
-        let listening = || match place.parse() {
-            Ok(port) => TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok(),
-            Err(_) => UnixStream::connect(place).is_ok(),
-        };
-        let listens = until(|| (listening() || !matches!(server.0.try_wait(), Ok(None))).then_some(()));
-        assert!(listens.is_some() && listening(), "{command:?} does not listen at {place}");
-        server
-    }
+/// Starts a server and waits until it takes connections at `place`, a port or the path of a socket.
+fn serve(command: &mut Command, place: &str) -> Running {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = Running::start(command);
+    let listening = || match place.parse() {
+        Ok(port) => TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok(),
+        Err(_) => UnixStream::connect(place).is_ok(),
+    };
+    let listens = until(|| (listening() || !matches!(server.try_wait(), Ok(None))).then_some(()));
+    assert!(listens.is_some() && listening(), "{command:?} does not listen at {place}");
+    server
 }

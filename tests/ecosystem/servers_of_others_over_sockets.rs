@@ -1,45 +1,26 @@
 //! Servers that others wrote, over HTTP, over HTTP on a unix socket, and over lines on a unix socket.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use airlock_tests::airlock::{free_address, until};
+use airlock_tests::airlock::free_address;
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, skip, start_on, tools};
+use airlock_tests::{Airlock, Running, Setup, echo, skip, start_on, tools};
 use serde_json::{Value, json};
 
-/// A server process that is ended with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use super::serve;
 
 /// Starts server-everything on a port or a socket. None, and the test is skipped, where it is not installed.
-fn everything(port: &str, listening: impl Fn() -> bool) -> Option<Server> {
-    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node, script),
-        (Err(reason), _) | (_, Err(reason)) => {
-            skip(&reason);
-            return None;
-        }
-    };
+fn everything(place: &str) -> Option<Running> {
+    let [node, script] = tools::in_node(tools::EVERYTHING).inspect_err(|reason| skip(reason)).ok()?;
     let mut command = Command::new(node);
-    command.arg(script).arg("streamableHttp").env("PORT", port);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let server = Server(child.expect("node starts"));
-    until(|| listening().then_some(())).expect("server-everything listens");
-    Some(server)
+    Some(serve(command.arg(script).arg("streamableHttp").env("PORT", place), place))
 }
 
 /// A client of each era, alone and merged, lists `tool`, calls it and looks at the answer.
@@ -74,8 +55,7 @@ fn everything_over(io: &str, upstream: String) -> Option<Airlock> {
 #[test]
 fn server_everything_over_http() {
     let address: SocketAddr = free_address().expect("a free port");
-    let listening = || TcpStream::connect(address).is_ok();
-    let Some(_server) = everything(&address.port().to_string(), listening) else { return };
+    let Some(_server) = everything(&address.port().to_string()) else { return };
     for io in ["epoll", "io_uring"] {
         let upstream = format!(
             "  - {{name: everything, type: http, url: \"http://localhost:{}/mcp\"}}\n",
@@ -89,8 +69,7 @@ fn server_everything_over_http() {
 fn server_everything_over_http_on_a_unix_socket() {
     let dir = tempfile::Builder::new().prefix("airlock-socket-").tempdir().expect("a directory");
     let socket = dir.path().join("x.sock");
-    let listening = || UnixStream::connect(&socket).is_ok();
-    let Some(_server) = everything(&socket.display().to_string(), listening) else { return };
+    let Some(_server) = everything(&socket.display().to_string()) else { return };
     for (io, framing) in [("epoll", "auto"), ("io_uring", "auto"), ("epoll", "http")] {
         everything_over(io, unix_upstream("everything", &socket, &format!("    framing: {framing}\n")));
     }
@@ -186,32 +165,16 @@ fn a_socket_that_nobody_listens_on_is_told() {
 fn answers_of_every_size_arrive_whole_over_http() {
     let mut command = Command::new(tools::built("echo-server"));
     command.args(["--http", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut server = Server(command.spawn().expect("echo-server starts"));
+    let mut server = Running::start(&mut command);
     let mut line = String::new();
-    let out = server.0.stdout.take().expect("piped");
+    let out = server.stdout.take().expect("piped");
     BufReader::new(out).read_line(&mut line).expect("its address");
     let url = line.trim().strip_prefix("listening on ").expect("its address").to_owned();
     for io in ["epoll", "io_uring"] {
         let upstreams = format!("  - {{name: echo, type: http, url: \"{url}\"}}\n");
         let Some(airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
-        let token = airlock.user();
-        for bytes in [0, 1, 300, 4_096, 65_536, 262_144, 3_000_000] {
-            let call = modern_call("/mcp/echo", 1, "echo", &json!({"bytes": bytes})).bearer(&token);
-            assert_eq!(text(&airlock.send(&call).answer()["result"]).len(), bytes, "on {io}");
-        }
-        std::thread::scope(|scope| {
-            for thread in 0..16_usize {
-                let (airlock, token) = (&airlock, &token);
-                scope.spawn(move || {
-                    for round in 0..20_usize {
-                        let bytes = 1 + thread * 1_000 + round;
-                        let call =
-                            modern_call("/mcp/echo", 1, "echo", &json!({"bytes": bytes})).bearer(token);
-                        assert_eq!(text(&airlock.send(&call).answer()["result"]).len(), bytes);
-                    }
-                });
-            }
-        });
+        echo::of_every_size(&airlock);
+        echo::many_at_once(&airlock);
     }
 }
 
@@ -236,7 +199,7 @@ else:
     uvicorn.run(app, host="127.0.0.1", port=int(place), log_level="warning")
 "#;
 
-fn greeter(place: &str, listening: impl Fn() -> bool) -> Option<Server> {
+fn greeter(place: &str) -> Option<Running> {
     let python = match (tools::python("python"), tools::python("uvicorn")) {
         (Ok(python), Ok(_)) => python,
         (Err(reason), _) | (_, Err(reason)) => {
@@ -244,11 +207,7 @@ fn greeter(place: &str, listening: impl Fn() -> bool) -> Option<Server> {
             return None;
         }
     };
-    let mut command = Command::new(python);
-    command.args(["-c", GREETER, place]).stdin(Stdio::null());
-    let server = Server(command.spawn().expect("python starts"));
-    until(|| listening().then_some(())).expect("the server listens");
-    Some(server)
+    Some(serve(Command::new(python).args(["-c", GREETER, place]), place))
 }
 
 fn greets(io: &str, upstream: String, more: &str) {
@@ -265,8 +224,7 @@ fn greets(io: &str, upstream: String, more: &str) {
 #[test]
 fn a_python_server_of_both_eras_over_http() {
     let address: SocketAddr = free_address().expect("a free port");
-    let listening = || TcpStream::connect(address).is_ok();
-    let Some(_server) = greeter(&address.port().to_string(), listening) else { return };
+    let Some(_server) = greeter(&address.port().to_string()) else { return };
     for (io, more) in [("epoll", ""), ("io_uring", "    era: modern\n"), ("io_uring", "    era: legacy\n")] {
         let upstream = format!("  - name: greeter\n    type: http\n    url: \"http://{address}/mcp\"\n");
         greets(io, upstream, more);
@@ -277,8 +235,7 @@ fn a_python_server_of_both_eras_over_http() {
 fn a_python_server_of_both_eras_over_http_on_a_unix_socket() {
     let dir = tempfile::Builder::new().prefix("airlock-socket-").tempdir().expect("a directory");
     let socket = dir.path().join("x.sock");
-    let listening = || UnixStream::connect(&socket).is_ok();
-    let Some(_server) = greeter(&socket.display().to_string(), listening) else { return };
+    let Some(_server) = greeter(&socket.display().to_string()) else { return };
     for (io, more) in [("epoll", "    era: legacy\n"), ("io_uring", "")] {
         greets(io, unix_upstream("greeter", &socket, ""), more);
     }

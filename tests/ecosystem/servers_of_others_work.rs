@@ -9,6 +9,9 @@ use airlock_tests::mcp::{LEGACY, Session, modern, modern_call, text, tool_names}
 use airlock_tests::{Setup, skip, tools};
 use serde_json::{Value, json};
 
+/// The script of the server of files, in npm.
+const FILESYSTEM: &str = "@modelcontextprotocol/server-filesystem/dist/index.js";
+
 /// Starts Airlock in front of one server; a client of each era lists `tool`, calls it and looks at the
 /// answer.
 fn both_eras(name: &str, command: &[&str], tool: &str, arguments: &Value, expected: &str) {
@@ -36,21 +39,19 @@ fn both_eras(name: &str, command: &[&str], tool: &str, arguments: &Value, expect
 
 #[test]
 fn server_everything_over_npm() {
-    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    let [node, script] = match tools::in_node(tools::EVERYTHING) {
+        Ok(words) => words,
+        Err(reason) => return skip(&reason),
     };
-    let command = [node.as_str(), &script, "stdio"];
+    let command = [&*node, &script, "stdio"];
     both_eras("everything", &command, "echo", &json!({"message": "good morning"}), "Echo: good morning");
 }
 
 #[test]
 fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
-    let script = tools::node_script("@modelcontextprotocol/server-filesystem/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    let [node, script] = match tools::in_node(FILESYSTEM) {
+        Ok(words) => words,
+        Err(reason) => return skip(&reason),
     };
     let dir = airlock_tests::shown_dir("airlock-files-").expect("a directory");
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
@@ -58,7 +59,7 @@ fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
     std::fs::write(&file, "the harvest was good\n").expect("ours");
     let root = dir.path().display().to_string();
     let file = file.display().to_string();
-    let command = [node.as_str(), &script, &root];
+    let command = [&*node, &script, &root];
     both_eras("files", &command, "read_text_file", &json!({"path": file}), "the harvest was good");
 
     let airlock = Setup { upstreams: stdio_upstream("files", &command), ..Setup::default() }.start();
@@ -73,10 +74,9 @@ fn server_filesystem_over_npm_reads_and_the_policy_keeps_it_from_writing() {
 /// for them.
 #[test]
 fn a_client_cannot_widen_the_folders_of_server_filesystem() {
-    let script = tools::node_script("@modelcontextprotocol/server-filesystem/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    let [node, script] = match tools::in_node(FILESYSTEM) {
+        Ok(words) => words,
+        Err(reason) => return skip(&reason),
     };
     let folder = || {
         let dir = airlock_tests::shown_dir("airlock-files-").expect("a directory");
@@ -86,7 +86,7 @@ fn a_client_cannot_widen_the_folders_of_server_filesystem() {
     };
     let (given, other) = (folder(), folder());
     let root = given.path().display().to_string();
-    let command = [node.as_str(), &script, &root];
+    let command = [&*node, &script, &root];
     let airlock = Setup { upstreams: stdio_upstream("files", &command), ..Setup::default() }.start();
     let token = airlock.user();
 

@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::{free_address, until};
 use airlock_tests::authority::Authority;
 use airlock_tests::curl::{curl, shown};
 use airlock_tests::http::{Request, connect, read_response};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, skip, start_on};
+use airlock_tests::{Airlock, Running, Setup, skip, start_on};
 use serde_json::json;
 
 use super::{counted, with_metrics};
@@ -125,38 +125,21 @@ fn forwarded_for_is_read_from_its_right_end() {
     );
 }
 
-/// haproxy in front, ended with the test.
-struct Haproxy(Child);
-
-impl Haproxy {
-    /// Starts it with that backend line; none where it is not installed.
-    fn start(dir: &Path, front: SocketAddr, mode: &str, option: &str, server: &str) -> Option<Self> {
-        let config = dir.join("haproxy.cfg");
-        let text = format!(
-            "defaults\n  mode {mode}\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n{option}\
+/// Starts haproxy in front with that backend line; none where it is not installed.
+fn haproxy(dir: &Path, front: SocketAddr, mode: &str, option: &str, server: &str) -> Option<Running> {
+    let config = dir.join("haproxy.cfg");
+    let text = format!(
+        "defaults\n  mode {mode}\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n{option}\
              frontend f\n  bind {front}\n  default_backend b\nbackend b\n  server s {server}\n"
-        );
-        std::fs::write(&config, text).expect("written");
-        let program =
-            ["/usr/sbin/haproxy", "/usr/bin/haproxy"].into_iter().find(|path| Path::new(path).exists())?;
-        let mut command = Command::new(program);
-        command
-            .args(["-db", "-f"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().expect("haproxy");
-        until(|| connect(front).ok().map(drop)).expect("haproxy listens");
-        Some(Self(child))
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    );
+    std::fs::write(&config, text).expect("written");
+    let program =
+        ["/usr/sbin/haproxy", "/usr/bin/haproxy"].into_iter().find(|path| Path::new(path).exists())?;
+    let mut command = Command::new(program);
+    command.args(["-db", "-f"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let haproxy = Running::start(&mut command);
+    until(|| connect(front).ok().map(drop)).expect("haproxy listens");
+    Some(haproxy)
 }
 
 #[test]
@@ -176,7 +159,7 @@ fn haproxy_in_front_names_its_client_in_each_way() {
         let airlock = Setup { server, policy: policy("127.0.0.9"), ..Setup::default() }.start();
         let front = free_address().expect("a port");
         let back = format!("{} source 127.0.0.1 {option}", airlock.address());
-        let Some(_haproxy) = Haproxy::start(dir.path(), front, mode, more, &back) else {
+        let Some(_haproxy) = haproxy(dir.path(), front, mode, more, &back) else {
             return skip("haproxy is not installed (Debian package haproxy)");
         };
         let token = airlock.user();

@@ -10,7 +10,7 @@ use airlock_tests::http::{Request, connect};
 use airlock_tests::little::{Little, chatty};
 use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup, skip, start_on, tools};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{counted, with_metrics};
 
@@ -87,26 +87,10 @@ fn a_client_that_knows_the_authority_comes_in() {
     let airlock = Setup { server: authority.tls(""), ..Setup::default() }.start();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/plain.py");
     for (mode, revision) in [("auto", "2026-07-28"), ("legacy", "2025-11-25")] {
-        let output = Command::new(&python)
-            .arg(&script)
-            .args([
-                &format!("https://localhost:{}/mcp/docs", airlock.address().port()),
-                &airlock.user(),
-                mode,
-            ])
-            .args(["search_docs", r#"{"query": "roll back"}"#])
-            .env("SSL_CERT_FILE", authority.file("ca.pem"))
-            .stdin(Stdio::null())
-            .output()
-            .expect("python");
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{told}\n{}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            airlock.log()
-        );
-        let told: Value = serde_json::from_str(told.trim()).expect("JSON");
+        let url = format!("https://localhost:{}/mcp/docs", airlock.address().port());
+        let mut client = Command::new(&python);
+        client.arg(&script).args([&url, &airlock.user(), mode, "search_docs", r#"{"query": "roll back"}"#]);
+        let told = tools::told(client.env("SSL_CERT_FILE", authority.file("ca.pem")));
         assert_eq!(told["revision"], revision);
         assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
     }

@@ -1,7 +1,7 @@
 //! HTTP/2 in the hands of somebody who means no good: each trick ends the connection or the request, and
 //! nothing else.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use airlock_tests::authority::Authority;
 use airlock_tests::curl::{curl, shown};
@@ -29,19 +29,8 @@ fn no_trick_of_frames_gets_anywhere() {
         let call = modern_call("/mcp/docs", 1, "search_docs", &json!({"query": "roll back"})).bearer(&token);
         let run = |trick: &str| -> Value {
             let told = json!({"headers": call.headers, "body": String::from_utf8_lossy(&call.body)});
-            let output = Command::new(&python)
-                .args([script, &airlock.address().port().to_string(), &ca, trick, &told.to_string()])
-                .stdin(Stdio::null())
-                .output()
-                .expect("python");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(
-                output.status.success(),
-                "{trick}: {}\n{}",
-                String::from_utf8_lossy(&output.stderr),
-                airlock.log()
-            );
-            serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{trick}: {error}: {text}"))
+            let port = airlock.address().port().to_string();
+            tools::told(Command::new(&python).args([script, &port, &ca, trick, &told.to_string()]))
         };
         // An honest call by the same means.
         assert_eq!(run("honest")["statuses"], json!({"1": "200"}), "{io}");

@@ -5,7 +5,7 @@ mod keys;
 mod provider;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use airlock_tests::airlock::{POLICY, docs_upstream, free_address, stdio_upstream};
 use airlock_tests::http::Response;
@@ -64,11 +64,7 @@ fn visit(python: &Path, url: &str, user: &str, tool: &str) -> Value {
     let script =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("identity/clients_get_in_by_themselves/client.py");
     let mut command = Command::new(python);
-    command.arg(script).args([url, user, tool, r#"{"query": "roll back"}"#]).stdin(Stdio::null());
-    let output = command.output().expect("an installed program");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+    let told = tools::told(command.arg(script).args([url, user, tool, r#"{"query": "roll back"}"#]));
     assert!(told["text"].as_str().is_some_and(|text| text.contains("deployment.md")), "{told}");
     assert_eq!(told["is_error"], json!(false));
     told

@@ -9,8 +9,10 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use airlock_tests::Running;
 
 /// The variable that names the directory.
 const MACHINE: &str = "AIRLOCK_MACHINE";
@@ -52,7 +54,7 @@ pub(crate) fn boot(machine: &Path, root: &Path, results: &Path) -> Result<String
         .stdin(Stdio::null())
         .spawn()
         .map_err(|error| format!("qemu-system-x86_64 cannot be run: {error}"))?;
-    let ended = Machine(child).wait();
+    let ended = is_off(Running::from(child));
     let said = String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
     assert!(ended, "the machine was not off after {} s, and was killed:\n{said}", LIMIT.as_secs());
     unpack(&written, results).unwrap_or_else(|error| panic!("no results: {error}:\n{said}"));
@@ -100,26 +102,14 @@ fn unpack(written: &Path, results: &Path) -> io::Result<()> {
     if tar.wait()?.success() { Ok(()) } else { Err(io::Error::other("what came is no archive")) }
 }
 
-/// A machine that does not outlive this value.
-struct Machine(Child);
-
-impl Machine {
-    /// Waits until it is off; false where that took too long.
-    fn wait(mut self) -> bool {
-        let begin = Instant::now();
-        while begin.elapsed() < LIMIT {
-            if self.0.try_wait().expect("our child").is_some() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(100));
+/// Waits until a machine is off; false where that took too long.
+fn is_off(mut machine: Running) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < LIMIT {
+        if machine.try_wait().expect("our child").is_some() {
+            return true;
         }
-        false
+        std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    false
 }

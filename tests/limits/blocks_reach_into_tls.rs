@@ -3,10 +3,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use airlock_tests::Running;
 use airlock_tests::authority::Authority;
 use airlock_tests::http::Request;
 use airlock_tests::net::Net;
@@ -34,7 +35,7 @@ impl Http {
 
 /// `openssl s_client`, which passes on what it is given and ends with its connection.
 struct Client {
-    child: Child,
+    _child: Running,
     input: ChildStdin,
     /// The bytes out of TLS, in pieces; the other side hangs up at the end of the connection.
     pieces: Receiver<Vec<u8>>,
@@ -53,7 +54,7 @@ impl Client {
         command.args(["-connect", &door.to_string(), "-bind", &format!("{from}:0"), "-alpn", http.alpn()]);
         command.arg("-CAfile").arg(authority.file("ca.pem"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = net.inside(1, || command.spawn()).expect("openssl is installed");
+        let mut child = net.inside(1, || Running::start(&mut command));
         let input = child.stdin.take().expect("its input");
         let mut output = child.stdout.take().expect("its output");
         let (sender, pieces) = mpsc::channel();
@@ -66,7 +67,7 @@ impl Client {
                 }
             }
         });
-        let mut client = Self { child, input, pieces, unread: Vec::new(), http, stream: 1, door };
+        let mut client = Self { _child: child, input, pieces, unread: Vec::new(), http, stream: 1, door };
         if http == Http::Two {
             client.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
             client.say(&frame(SETTINGS, 0, 0, &[]));
@@ -156,14 +157,6 @@ impl Client {
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("{:?}: it is still open", self.http),
             }
         }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // Both fail only where it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,7 +2,7 @@
 //! of sockets.
 
 use airlock_tests::mcp::{LEGACY, MODERN, Session, modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, Upstream, start_on, tools};
+use airlock_tests::{Airlock, Setup, Upstream, echo, start_on, tools};
 use serde_json::{Value, json};
 
 /// The example server twice, once held to each era, and the echo server.
@@ -101,14 +101,7 @@ fn of_a_legacy_client_on_io_uring() {
 fn answers_of_every_size_arrive_whole() {
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &three_upstreams()) else { continue };
-        let token = airlock.user();
-        for bytes in [0, 1, 300, 4_095, 4_096, 65_535, 65_536, 262_144, 3_000_000] {
-            let call = modern_call("/mcp/echo", 1, "echo", &json!({"bytes": bytes})).bearer(&token);
-            let answer = airlock.send(&call).answer();
-            let text = text(&answer["result"]);
-            assert_eq!(text.len(), bytes, "on {io}");
-            assert!(bytes < 300 || text.starts_with("000000 order shipped to warehouse 0"));
-        }
+        echo::of_every_size(&airlock);
     }
 }
 
@@ -116,23 +109,7 @@ fn answers_of_every_size_arrive_whole() {
 fn many_calls_at_once_each_get_their_own_answer() {
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &three_upstreams()) else { continue };
-        let token = airlock.user();
-        std::thread::scope(|scope| {
-            for thread in 0..16_usize {
-                let (airlock, token) = (&airlock, &token);
-                scope.spawn(move || {
-                    for round in 0..20_usize {
-                        let bytes = 1 + thread * 1_000 + round;
-                        let id = u64::try_from(bytes).expect("small");
-                        let call =
-                            modern_call("/mcp/echo", id, "echo", &json!({"bytes": bytes})).bearer(token);
-                        let answer = airlock.send(&call).answer();
-                        assert_eq!(answer["id"], json!(id));
-                        assert_eq!(text(&answer["result"]).len(), bytes);
-                    }
-                });
-            }
-        });
+        echo::many_at_once(&airlock);
     }
 }
 

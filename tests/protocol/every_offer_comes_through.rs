@@ -38,15 +38,8 @@ deny contains {"rule_id": "no_marketing", "reason": "not for marketing"} if {
 /// The everything server twice, and one that has nothing but tools. None, and the test is skipped, where it
 /// is not installed.
 fn start() -> Option<Airlock> {
-    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => {
-            skip(&reason);
-            return None;
-        }
-    };
-    let command = [node.as_str(), &script, "stdio"];
+    let [node, script] = tools::in_node(tools::EVERYTHING).inspect_err(|reason| skip(reason)).ok()?;
+    let command = [&*node, &script, "stdio"];
     let upstreams = stdio_upstream("alpha", &command) + &stdio_upstream("beta", &command) + &docs_upstream();
     Some(Setup { upstreams, policy: POLICY.to_owned(), ..Setup::default() }.start())
 }

@@ -4,10 +4,10 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::{stdio_upstream, until};
-use airlock_tests::{Airlock, Setup, skip, start_on, tools};
+use airlock_tests::{Airlock, Running, Setup, skip, start_on, tools};
 use serde_json::{Value, json};
 
 /// The deprecations of 2026-07-28 are known.
@@ -31,15 +31,7 @@ fn visit(airlock: &Airlock, path: &str, mode: &str, action: &str) -> Option<Valu
     let url = format!("http://{}{path}", airlock.address());
     let mut client = Command::new(python()?);
     client.args(QUIET).arg(file("client.py")).args([&url, &token, mode, action]);
-    let output = client.stdin(Stdio::null()).output().expect("python starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{path} {mode} {action}: {}\n{}",
-        String::from_utf8_lossy(&output.stderr),
-        airlock.log()
-    );
-    Some(serde_json::from_str(text.trim()).expect("a line of JSON"))
+    Some(tools::told(&mut client))
 }
 
 fn both_clients(airlock: &Airlock, path: &str) {
@@ -96,23 +88,13 @@ fn a_modern_server_over_stdio_merged() {
     over_stdio("epoll", "modern", "/mcp");
 }
 
-/// A server process that is ended with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn over_http(io: &str, era: &str, path: &str) {
     let Some(python) = python() else { return };
     let dir = tempfile::Builder::new().prefix("airlock-socket-").tempdir().expect("a directory");
     let socket = dir.path().join("x.sock");
     let mut command = Command::new(python);
     command.args(QUIET).arg(file("server.py")).arg(&socket).stdin(Stdio::null());
-    let _server = Server(command.spawn().expect("python starts"));
+    let _server = Running::start(&mut command);
     until(|| UnixStream::connect(&socket).is_ok().then_some(())).expect("the server listens");
     let upstreams =
         format!("  - name: asker\n    type: unix\n    socket: {}\n    era: {era}\n", socket.display());

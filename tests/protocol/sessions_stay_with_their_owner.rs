@@ -12,9 +12,7 @@ use super::modern_questions_are_asked::{call, server};
 
 /// The owner, and those who steal: another subject, and the same subject of another tenant.
 fn principals(airlock: &Airlock) -> (String, [String; 2]) {
-    let group = ["mcp.users"];
-    let thieves = [airlock.token("mallory", "acme", &group), airlock.token("alice", "globex", &group)];
-    (airlock.user(), thieves)
+    (airlock.user(), airlock.strangers())
 }
 
 fn with_token(request: &Request, token: &str) -> Request {
@@ -158,12 +156,11 @@ fn a_subscription_does_not_hear_of_who_uses_its_id() {
 /// Everything-server reports progress by a token that the client has chosen: two clients choose the same.
 #[test]
 fn progress_goes_to_the_call_and_not_to_the_token() {
-    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
+    let [node, script] = match tools::in_node(tools::EVERYTHING) {
+        Ok(words) => words,
+        Err(reason) => return skip(&reason),
     };
-    let upstreams = stdio_upstream("everything", &[node.as_str(), &script, "stdio"]);
+    let upstreams = stdio_upstream("everything", &[&node, &script, "stdio"]);
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let (owner, thieves) = principals(&airlock);
     let work = |token: &str, steps: u64| {

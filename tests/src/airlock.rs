@@ -182,6 +182,12 @@ impl Airlock {
         self.token("alice", "acme", &["mcp.users"])
     }
 
+    /// Tokens of who is not that user: another subject, and the same subject of another tenant.
+    pub fn strangers(&self) -> [String; 2] {
+        [("mallory", "acme"), ("alice", "globex")]
+            .map(|(subject, tenant)| self.token(subject, tenant, &["mcp.users"]))
+    }
+
     /// Sends a request; a connection that breaks fails the test.
     pub fn send(&self, request: &Request) -> Response {
         match request.send(self.address) {

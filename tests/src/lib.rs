@@ -5,7 +5,9 @@
 
 pub mod airlock;
 pub mod authority;
+pub mod child;
 pub mod curl;
+pub mod echo;
 pub mod events;
 pub mod http;
 pub mod io;
@@ -14,6 +16,7 @@ pub mod mcp;
 pub mod net;
 pub mod netns;
 pub mod proc;
+pub mod rows;
 pub mod setup;
 pub mod shown;
 pub mod skip;
@@ -22,6 +25,7 @@ pub mod soak;
 pub mod tools;
 
 pub use airlock::Airlock;
+pub use child::Running;
 pub use io::start_on;
 pub use setup::{Setup, Upstream};
 pub use shown::shown_dir;

@@ -1,6 +1,12 @@
 //! Where the servers and clients that nobody here wrote are: `cargo xtask test` installs them.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The script of the everything server, in npm.
+pub const EVERYTHING: &str = "@modelcontextprotocol/server-everything/dist/index.js";
 
 /// A program of this workspace, built beside the running test.
 pub fn built(name: &str) -> PathBuf {
@@ -40,9 +46,22 @@ pub fn browser() -> Option<PathBuf> {
     found("chromium-headless-shell")
 }
 
-/// The script of an npm package, such as `@modelcontextprotocol/server-everything/dist/index.js`.
+/// The script of an npm package, such as [`EVERYTHING`].
 pub fn node_script(path: &str) -> Result<PathBuf, String> {
     tool(&format!("node_modules/{path}"))
+}
+
+/// Node and the script of an npm package, with which its command begins.
+pub fn in_node(path: &str) -> Result<[String; 2], String> {
+    Ok([node()?, node_script(path)?].map(|word| word.display().to_string()))
+}
+
+/// Runs a client to its end, which has to be a good one; the line of JSON that it tells.
+pub fn told(client: &mut Command) -> Value {
+    let output = client.stdin(Stdio::null()).output().expect("an installed program");
+    let [said, complaint] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}: {said}\n{complaint}", output.status);
+    serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}\n{complaint}"))
 }
 
 /// A program of the Python environment, such as `python` or `mcp-server-time`.

@@ -7,17 +7,17 @@ use std::process::{Command, Stdio};
 
 use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::slice::Slice;
-use airlock_tests::{Setup, skip, tools};
+use airlock_tests::{Running, Setup, skip, tools};
 use serde_json::json;
 
-use super::{Dialler, House, WRAPPER, is_hung_up, own_user};
+use super::{House, WRAPPER, dial, is_hung_up, own_user};
 
 /// A dialler that is in the slice before it does anything.
-fn dialler(slice: &Slice, house: &House, command: &[&str]) -> Dialler {
+fn dialler(slice: &Slice, house: &House, command: &[&str]) -> Running {
     let mut shell = Command::new("sh");
     let script = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
     shell.args(["-c", script]).arg(slice.entrance()).arg(WRAPPER).arg(house.socket()).args(command);
-    Dialler(shell.stdin(Stdio::null()).process_group(0).spawn().expect("a shell"))
+    Running::start(shell.stdin(Stdio::null()).process_group(0))
 }
 
 /// A daemon that pins the slice; none, and the test is skipped, where the host cannot.
@@ -47,7 +47,7 @@ fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
 
     // Outside of it the same user with the same program is refused.
     {
-        let _outside = Dialler::start(&house.socket(), &[&server]);
+        let _outside = dial(&house.socket(), &[&server]);
         let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
         let reason = record["reason"].as_str().unwrap_or_default();
         assert!(reason.contains(&format!("it is not in {}, so not pinned", slice.name)), "{record}");
@@ -88,7 +88,7 @@ fn a_server_that_need_not_be_pinned_reaches_the_network() {
     let house = House::start(&own_user(), ", pin: {network: host}", setup);
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = tcp.local_addr().expect("an address");
-    let _dialler = Dialler::start(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
+    let _dialler = dial(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
     house.until_ready();
     let operator = house.airlock.token("oscar", "acme", &["mcp.users", "mcp.operators"]);
     let arguments = json!({"address": address.to_string(), "socket": "/nonexistent"});
@@ -116,7 +116,7 @@ wire.recv(1)
     let run = "echo $$ > \"$0\" && exec python3 -c \"$@\"";
     let go = waits.path().join("go");
     shell.args(["-c", run]).arg(slice.entrance()).arg(script).arg(&path).arg(&go);
-    let _early = Dialler(shell.stdin(Stdio::null()).spawn().expect("a shell"));
+    let _early = Running::start(shell.stdin(Stdio::null()));
     airlock_tests::airlock::until(|| path.exists().then_some(())).expect("it has begun");
     let Some(house) = start(&slice, "", Setup::default()) else { return };
     fs::write(waits.path().join("go.new"), house.socket().display().to_string()).expect("ours");

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::free_address;
 use airlock_tests::http::Request;
-use airlock_tests::tools;
+use airlock_tests::{Running, tools};
 use serde_json::Value;
 
 /// A running provider; killed when it is dropped.
 pub(super) struct Provider {
-    child: Child,
+    child: Running,
     pub(super) address: SocketAddr,
 }
 
@@ -57,11 +57,7 @@ impl Site {
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("identity/clients_get_in_by_themselves").join(script);
         let mut command = Command::new(&self.node);
-        command.arg(script).arg(&self.modules).args([&self.issuer(), resource]).stdin(Stdio::null());
-        let output = command.output().expect("an installed program");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_str(said.trim()).expect("one line of JSON")
+        tools::told(command.arg(script).arg(&self.modules).args([&self.issuer(), resource]))
     }
 
     fn run(&self, script: &str, more: &[String]) -> Provider {
@@ -70,7 +66,7 @@ impl Site {
         let mut command = Command::new(&self.node);
         command.arg(script).arg(&self.modules).arg(self.address.port().to_string()).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("an installed program");
+        let mut child = Running::start(&mut command);
         let said = child.stdout.take().expect("a pipe");
         let mut lines = BufReader::new(said).lines().map_while(Result::ok);
         let ready = lines.any(|line| line == "ready");
@@ -115,15 +111,7 @@ impl Provider {
     }
 
     /// Ends it at once, like a crash.
-    pub(super) fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(super) fn kill(self) {
+        drop(self.child);
     }
 }

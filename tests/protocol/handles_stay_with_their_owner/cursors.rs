@@ -52,8 +52,7 @@ fn a_cursor_goes_on_for_its_owner_its_server_and_its_list_only() {
     let upstreams = one.upstream("one", "") + &two.upstream("two", "");
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let alice = airlock.user();
-    let mallory = airlock.token("mallory", "acme", &["mcp.users"]);
-    let elsewhere = airlock.token("alice", "globex", &["mcp.users"]);
+    let [mallory, elsewhere] = airlock.strangers();
 
     let (status, first) = list(&airlock, &alice, "/mcp/one", "tools/list", &Value::Null);
     let cursor = first["result"]["nextCursor"].clone();

@@ -11,14 +11,7 @@ use super::refused;
 
 /// The reference server under two names; none, and the test is skipped, where it is not installed.
 fn upstreams() -> Option<String> {
-    let script = tools::node_script("@modelcontextprotocol/server-everything/dist/index.js");
-    let (node, script) = match (tools::node(), script) {
-        (Ok(node), Ok(script)) => (node.display().to_string(), script.display().to_string()),
-        (Err(reason), _) | (_, Err(reason)) => {
-            skip(&reason);
-            return None;
-        }
-    };
+    let [node, script] = tools::in_node(tools::EVERYTHING).inspect_err(|reason| skip(reason)).ok()?;
     let each = |name| stdio_upstream(name, &[&node, &script, "stdio"]);
     Some(each("one") + &each("two"))
 }

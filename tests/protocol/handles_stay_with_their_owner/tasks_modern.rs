@@ -76,8 +76,7 @@ fn a_result_becomes_a_task_that_only_its_owner_can_follow() {
     let upstreams = one.upstream("one", "") + &two.upstream("two", "");
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let alice = airlock.user();
-    let mallory = airlock.token("mallory", "acme", &["mcp.users"]);
-    let elsewhere = airlock.token("alice", "globex", &["mcp.users"]);
+    let [mallory, elsewhere] = airlock.strangers();
     for (path, tool, prefix, link) in
         [("/mcp/one", "slow", "", "notes://a"), ("/mcp", "one__slow", "one.", "airlock+one+notes://a")]
     {

@@ -20,21 +20,7 @@ const SIZES: [usize; 3] = [300, 16 * 1024, 256 * 1024];
 const CONCURRENCY: [usize; 2] = [1, 64];
 
 fn main() -> ExitCode {
-    let quick = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [flag] if flag == "--quick" => true,
-        _ => {
-            eprintln!("usage: bench-rows [--quick]");
-            return ExitCode::from(2);
-        }
-    };
-    match bench(quick) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    airlock_tests::rows::run("bench", bench)
 }
 
 fn bench(quick: bool) -> Result<(), String> {

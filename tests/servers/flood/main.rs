@@ -24,21 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const RATES: [u32; 5] = [0, 1_000, 4_000, 8_000, 16_000];
 
 fn main() -> ExitCode {
-    let rounds = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => 5,
-        [flag] if flag == "--quick" => 1,
-        _ => {
-            eprintln!("usage: flood-rows [--quick]");
-            return ExitCode::from(2);
-        }
-    };
-    match measure(rounds) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("flood: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    airlock_tests::rows::run("flood", |quick| measure(if quick { 1 } else { 5 }))
 }
 
 fn measure(rounds: usize) -> Result<(), String> {
