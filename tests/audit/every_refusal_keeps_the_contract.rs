@@ -117,7 +117,7 @@ fn house() -> (Airlock, Vec<String>) {
     let closed = free_address().expect("a port");
     let bad = tools::built("bad-server").display().to_string();
     let upstreams = docs_upstream()
-        + &server.upstream("slow", "    era: modern\n    timeout: 300ms\n")
+        + &server.entry("slow").with("era", "modern").with("timeout", "300ms").to_string()
         + &format!("  - {{name: dead, type: http, url: \"http://{closed}/mcp\"}}\n")
         + &stdio_upstream("broken", &[&bad, "--exit"]);
     let auth = format!(
@@ -125,8 +125,9 @@ fn house() -> (Airlock, Vec<String>) {
          issuers: [{{issuer: \"http://127.0.0.1:9\", audience: [airlock]}}]\n",
         free_address().expect("a port")
     );
-    let more = "rate_limiting: {per_tool: {docs/read_file: 1/h}, failed_auth: 3/min}\n".to_owned();
-    let airlock = Setup { upstreams, auth: Some(auth), more, ..Setup::default() }.start();
+    let airlock = Setup { upstreams, auth: Some(auth), ..Setup::default() }
+        .with("rate_limiting", json!({"per_tool": {"docs/read_file": "1/h"}, "failed_auth": "3/min"}))
+        .start();
     let inside = [
         airlock.dir().display().to_string(),
         format!(":{}", closed.port()),

@@ -40,7 +40,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 /// the end of what the start of the daemon asks.
 fn cold() -> (Little, Airlock, String, SystemTime) {
     let little = Little::start(answer);
-    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     assert!(little.asked("tools/list").is_empty(), "nobody has asked for schemas");
     (little, airlock, token, SystemTime::now())
@@ -155,7 +155,7 @@ fn legacy(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 #[test]
 fn levels_and_tasks_are_on_record_before_a_legacy_server_is_asked() {
     let little = Little::start(legacy);
-    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     let mut session = Session::open(airlock.address(), "/mcp/little", &token).expect("a session");
     for (method, params) in [

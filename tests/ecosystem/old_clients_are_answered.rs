@@ -31,9 +31,11 @@ fn who_asks_for_2024_11_05_gets_it_and_no_batches() {
 #[test]
 fn before_2025_11_25_no_event_is_without_data() {
     let server = Little::start(chatty);
-    let airlock =
-        Setup { upstreams: server.upstream("chatty", "    era: modern\n"), ..airlock::Setup::default() }
-            .start();
+    let airlock = Setup {
+        upstreams: server.entry("chatty").with("era", "modern").to_string(),
+        ..airlock::Setup::default()
+    }
+    .start();
     let token = airlock.user();
     for revision in ["2024-11-05", "2025-03-26", "2025-06-18"] {
         let session = Session::open_as(airlock.address(), "/mcp/chatty", &token, revision, &json!({}));

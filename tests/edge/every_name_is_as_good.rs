@@ -2,12 +2,12 @@
 
 use airlock_tests::Setup;
 use airlock_tests::mcp::modern;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn a_second_name_is_as_good_as_the_first_and_no_other_is() {
-    let server = "  hosts: [airlock.corp, Airlock.internal.example]\n".to_owned();
-    let airlock = Setup { server, ..Setup::default() }.start();
+    let airlock =
+        Setup::default().server("hosts", json!(["airlock.corp", "Airlock.internal.example"])).start();
     let token = airlock.user();
     let list = || modern("/mcp/docs", 1, "tools/list", &Value::Null).bearer(&token);
     let ask = |host: &str| airlock.send(&list().header("host", host));

@@ -26,8 +26,7 @@ use airlock_tests::{Airlock, Setup};
 /// A listener for metrics, and the setup that opens it.
 fn with_metrics(setup: Setup) -> (SocketAddr, Setup) {
     let address = free_address().expect("a port");
-    let observability = format!("  metrics_listen: {address}\n");
-    (address, Setup { observability, ..setup })
+    (address, setup.observability("metrics_listen", address))
 }
 
 /// Waits until a line of the metrics that begins so has at least that value; the value.

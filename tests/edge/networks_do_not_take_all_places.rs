@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use airlock_tests::Setup;
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
+use serde_json::json;
 
 /// More than the 16,384 customers that are watched, in one /48.
 const NETWORKS: u32 = 18_000;
@@ -17,15 +18,14 @@ const LANES: u32 = 4;
 /// comes.
 #[test]
 fn the_owner_of_a_network_cannot_take_all_places() {
-    let setup = Setup {
-        upstreams: String::new(),
-        server: "  trusted_proxies: [\"127.0.0.0/8\"]\n".to_owned(),
-        auth: Some("auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n".to_owned()),
-        more: "rate_limiting: {failed_auth: 1/h, kernel_drop: {after: 2, for: 1h, at_most: 1h}}\n".to_owned(),
-        log: "warn".to_owned(),
-        only_listening: true,
-        ..Setup::default()
-    };
+    let setup =
+        Setup { upstreams: String::new(), log: "warn".to_owned(), only_listening: true, ..Setup::default() }
+            .without_tokens()
+            .server("trusted_proxies", json!(["127.0.0.0/8"]))
+            .with(
+                "rate_limiting",
+                json!({"failed_auth": "1/h", "kernel_drop": {"after": 2, "for": "1h", "at_most": "1h"}}),
+            );
     let airlock = setup.start();
     let flood = |lane: u32| {
         let mut stream = TcpStream::connect(airlock.address()).expect("a connection");

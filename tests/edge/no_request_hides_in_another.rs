@@ -36,7 +36,7 @@ fn raw(token: &str, lines: &str, body: &str) -> Vec<u8> {
 
 #[test]
 fn no_request_hides_in_another() {
-    let setup = Setup { server: "  timeouts: {header: 1s, body: 1s}\n".to_owned(), ..Setup::default() };
+    let setup = Setup::default().server("timeouts", json!({"header": "1s", "body": "1s"}));
     for io in ["epoll", "io_uring"] {
         let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();

@@ -5,18 +5,18 @@ use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::modern;
 use airlock_tests::{Airlock, Setup};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A door that believes its proxy, this host, about who a client is.
 fn start(limits: &str) -> Airlock {
     let setup = Setup {
         upstreams: String::new(),
-        server: "  trusted_proxies: [\"127.0.0.0/8\"]\n".to_owned(),
-        auth: Some("auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n".to_owned()),
         more: format!("rate_limiting: {{{limits}}}\n"),
         only_listening: true,
         ..Setup::default()
-    };
+    }
+    .without_tokens()
+    .server("trusted_proxies", json!(["127.0.0.0/8"]));
     setup.start()
 }
 

@@ -83,8 +83,10 @@ fn a_proxy_header_is_demanded_of_trusted_proxies() {
 
 #[test]
 fn nobody_else_is_believed() {
-    let server = "  trusted_proxies: [192.0.2.0/24]\n  proxy_protocol: required\n".to_owned();
-    let airlock = Setup { server, policy: policy("127.0.0.1"), ..Setup::default() }.start();
+    let airlock = Setup { policy: policy("127.0.0.1"), ..Setup::default() }
+        .server("trusted_proxies", json!(["192.0.2.0/24"]))
+        .server("proxy_protocol", "required")
+        .start();
     let token = airlock.user();
     assert_eq!(behind(&airlock, b"", &token), 200, "a client of its own");
     assert_eq!(
@@ -99,8 +101,9 @@ fn nobody_else_is_believed() {
 
 #[test]
 fn forwarded_for_is_read_from_its_right_end() {
-    let server = "  trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n".to_owned();
-    let airlock = Setup { server, policy: policy("203.0.113.7"), ..Setup::default() }.start();
+    let airlock = Setup { policy: policy("203.0.113.7"), ..Setup::default() }
+        .server("trusted_proxies", json!(["127.0.0.0/8", "10.0.0.0/8"]))
+        .start();
     let token = airlock.user();
     let status = |values: &[&str]| {
         let request =

@@ -58,8 +58,11 @@ fn refused(airlock: &Airlock, request: &Request, chunked: bool) -> std::io::Resu
 #[test]
 fn the_whole_body_is_taken_and_the_answer_read() {
     for io in ["epoll", "io_uring"] {
-        let more = "rate_limiting: {failed_auth: null}\n".to_owned();
-        let Some(airlock) = start_on(io, &Setup { more, ..Setup::default() }) else { continue };
+        let Some(airlock) =
+            start_on(io, &Setup::default().with("rate_limiting", json!({"failed_auth": null})))
+        else {
+            continue;
+        };
         let token = airlock.user();
         for size in [MIB, 11 * MIB] {
             for (status, request) in cases(&token, size) {

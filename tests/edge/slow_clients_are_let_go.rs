@@ -25,7 +25,7 @@ fn just_ends(mut stream: TcpStream) -> bool {
 
 #[test]
 fn who_is_slow_is_not_waited_for() {
-    let setup = Setup { server: "  timeouts: {header: 300ms, body: 300ms}\n".to_owned(), ..Setup::default() };
+    let setup = Setup::default().server("timeouts", json!({"header": "300ms", "body": "300ms"}));
     for io in ["epoll", "io_uring"] {
         let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();

@@ -100,7 +100,7 @@ fn a_client_that_knows_the_authority_comes_in() {
 fn events_stream_over_either_version_of_http() {
     let authority = Authority::create();
     let server = Little::start(chatty);
-    let upstreams = server.upstream("chatty", "    era: modern\n");
+    let upstreams = server.entry("chatty").with("era", "modern").to_string();
     let setup = Setup { server: authority.tls(""), upstreams, ..Setup::default() };
     let ca = shown(&authority.file("ca.pem"));
     for io in ["epoll", "io_uring"] {

@@ -33,8 +33,8 @@ fn trusting(site: &Site, more: &str) -> Setup {
     );
     let upstreams = docs_upstream() + &stdio_upstream("code", &[&docs]);
     // More tokens are refused here than one address may send in a minute.
-    let more = "rate_limiting: {failed_auth: null}\n".to_owned();
-    Setup { listen: vec![listen], auth: Some(auth), upstreams, more, ..Setup::default() }
+    Setup { listen: vec![listen], auth: Some(auth), upstreams, ..Setup::default() }
+        .with("rate_limiting", json!({"failed_auth": null}))
 }
 
 fn resource(airlock: &Airlock, path: &str) -> String {

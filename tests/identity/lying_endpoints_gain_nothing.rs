@@ -43,7 +43,7 @@ fn exchanging(server: &Little, endpoint: &Little, secret: &std::path::Path) -> A
         json!({"token_endpoint": endpoint.url("/mcp"), "client_id": "gateway", "client_secret_file": secret});
     let upstreams =
         server.entry("little").with("credential", json!({"token_exchange": exchange})).to_string();
-    Setup { upstreams, server: "  workers: 1\n".to_owned(), only_listening: true, ..Setup::default() }.start()
+    Setup { upstreams, only_listening: true, ..Setup::default() }.server("workers", 1).start()
 }
 
 fn secret() -> (tempfile::TempDir, std::path::PathBuf) {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Airlock, Setup, start_on};
+use airlock_tests::{Airlock, Setup, Upstream, start_on};
 use serde_json::{Value, json};
 
 /// A modern server that tells what it was shown, and lets in only who shows something.
@@ -103,9 +103,8 @@ fn decode(text: &str) -> Value {
     serde_json::from_slice(&bytes).expect("claims")
 }
 
-fn start(io: &str, little: &Little, more: &str) -> Option<Airlock> {
-    let upstreams = little.upstream("little", more);
-    start_on(io, &Setup { upstreams, server: "  workers: 1\n".to_owned(), ..Setup::default() })
+fn start(io: &str, upstream: &Upstream) -> Option<Airlock> {
+    start_on(io, &Setup { upstreams: upstream.to_string(), ..Setup::default() }.server("workers", 1))
 }
 
 /// The credential that the server says it was shown for a call of this token's bearer.
@@ -129,8 +128,9 @@ fn a_secret_from_a_file_is_shown_and_read_again_when_it_changes() {
     for io in ["epoll", "io_uring"] {
         for (little, era) in [(Little::start(shown), "modern"), (Little::start(shown_legacy), "legacy")] {
             std::fs::write(&file, "first\n").expect("written");
-            let more = format!("    era: {era}\n    credential: {{bearer_file: {}}}\n", file.display());
-            let Some(mut airlock) = start(io, &little, &more) else { continue };
+            let entry =
+                little.entry("little").with("era", era).with("credential", json!({"bearer_file": file}));
+            let Some(mut airlock) = start(io, &entry) else { continue };
             let token = airlock.user();
             assert_eq!(call(&airlock, &token), "Bearer first", "{io} {era}");
             let mut session = Session::open(airlock.address(), "/mcp/little", &token).expect("a session");
@@ -155,8 +155,9 @@ fn a_header_of_another_name_carries_the_secret() {
     let file = folder.path().join("key");
     std::fs::write(&file, "k-123").expect("written");
     let little = Little::start(shown);
-    let more = format!("    credential: {{header: {{name: X-Api-Key, value_file: {}}}}}\n", file.display());
-    let airlock = start("epoll", &little, &more).expect("epoll is everywhere");
+    let credential = json!({"header": {"name": "X-Api-Key", "value_file": file}});
+    let airlock =
+        start("epoll", &little.entry("little").with("credential", credential)).expect("epoll is everywhere");
     assert_eq!(call(&airlock, &airlock.user()), "k-123");
 }
 
@@ -165,15 +166,18 @@ fn without_a_good_credential_the_operator_is_told_and_the_client_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, "not-wanted").expect("written");
-    let refused = format!("    credential: {{bearer_file: {}}}\n", file.display());
-    for (more, told) in [
-        (String::new(), "set `credential`"),
-        (refused, "it answers 401 to what `credential` gives"),
-        ("    credential: {bearer_file: /nonexistent/token}\n".to_owned(), "cannot be read"),
-        ("    credential: {bearer_file: of_systemd}\n".to_owned(), "LoadCredential="),
+    for (file, told) in [
+        (json!(null), "set `credential`"),
+        (json!(file), "it answers 401 to what `credential` gives"),
+        (json!("/nonexistent/token"), "cannot be read"),
+        (json!("of_systemd"), "LoadCredential="),
     ] {
         let little = Little::start(shown);
-        let upstreams = little.upstream("little", &more);
+        let plain = little.entry("little");
+        let upstreams = match file {
+            Value::Null => plain.to_string(),
+            file => plain.with("credential", json!({"bearer_file": file})).to_string(),
+        };
         let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
         let answer = airlock.send(&modern_call("/mcp/little", 7, "any", &json!({})).bearer(&airlock.user()));
         assert_eq!(answer.status, 502, "{told}");
@@ -187,12 +191,11 @@ fn without_a_good_credential_the_operator_is_told_and_the_client_is_not() {
     }
 }
 
-fn oauth(kind: &str, endpoint: &Little, secret: &std::path::Path) -> String {
-    let url = endpoint.url("/mcp");
-    format!(
-        "    credential:\n      {kind}:\n        token_endpoint: {url}\n        client_id: gateway\n        client_secret_file: {}\n        scopes: [tools]\n        resource: https://little.example\n",
-        secret.display()
-    )
+/// The server as an upstream for which Airlock gets tokens in this way.
+fn oauth(little: &Little, kind: &str, endpoint: &Little, secret: &std::path::Path) -> Upstream {
+    let client = json!({"token_endpoint": endpoint.url("/mcp"), "client_id": "gateway", "client_secret_file": secret,
+        "scopes": ["tools"], "resource": "https://little.example"});
+    little.entry("little").with("credential", json!({kind: client}))
 }
 
 #[test]
@@ -202,9 +205,8 @@ fn airlock_gets_a_token_of_its_own_and_gets_it_anew() {
     std::fs::write(&secret, "s3cret&\n").expect("written");
     for io in ["epoll", "io_uring"] {
         let (little, endpoint) = (Little::start(shown), Little::start(grant));
-        let Some(airlock) = start(io, &little, &oauth("client_credentials", &endpoint, &secret)) else {
-            continue;
-        };
+        let entry = oauth(&little, "client_credentials", &endpoint, &secret);
+        let Some(airlock) = start(io, &entry) else { continue };
         let token = airlock.user();
         let first = call(&airlock, &token);
         assert!(first.as_str().is_some_and(|shown| shown.starts_with("Bearer own-")), "{first}");
@@ -231,8 +233,8 @@ fn each_principal_gets_a_token_of_its_own() {
     for (io, era) in [("epoll", "modern"), ("io_uring", "modern"), ("epoll", "legacy")] {
         let little = Little::start(if era == "modern" { shown } else { shown_legacy });
         let endpoint = Little::start(grant);
-        let more = oauth("token_exchange", &endpoint, &secret) + &format!("    era: {era}\n");
-        let Some(airlock) = start(io, &little, &more) else { continue };
+        let entry = oauth(&little, "token_exchange", &endpoint, &secret).with("era", era);
+        let Some(airlock) = start(io, &entry) else { continue };
         assert_eq!(little.asked("server/discover").len(), 0, "nobody is there to be asked for");
         let alice = airlock.token("alice", "acme", &["mcp.users"]);
         let more = airlock.token("alice", "acme", &["mcp.users", "more"]);
@@ -280,11 +282,10 @@ for line in sys.stdin:
         r = {"content": [{"type": "text", "text": os.environ["API_KEY"]}]}
     print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r}), flush=True)
 "#;
-    let command = json!(["/usr/bin/env", "python3", "-c", script]).to_string();
-    let upstreams = format!(
-        "  - name: little\n    type: stdio\n    era: legacy\n    command: {command}\n    env_from: {{API_KEY: {}}}\n",
-        file.display()
-    );
+    let upstreams = Upstream::stdio("little", &["/usr/bin/env", "python3", "-c", script])
+        .with("era", "legacy")
+        .with("env_from", json!({"API_KEY": file}))
+        .to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     assert_eq!(call(&airlock, &airlock.user()), "k-123");
     assert!(!airlock.log().contains("k-123"), "{}", airlock.log());

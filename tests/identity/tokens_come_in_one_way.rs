@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use airlock_tests::Setup;
 use airlock_tests::http::{self, Request};
 use airlock_tests::mcp::modern;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn a_token_in_the_query_string_is_refused_however_it_is_spelled() {
@@ -98,8 +98,8 @@ fn an_issuer_inside_the_private_network_is_not_fetched_from() {
         eprintln!("not tried: {own} does not lead inside");
     }
     for (issuer, problem) in cases {
-        let auth = format!("auth:\n  issuers:\n    - {{issuer: \"{issuer}\", audience: [x]}}\n");
-        let setup = Setup { auth: Some(auth), only_listening: true, ..Setup::default() };
+        let setup = Setup { only_listening: true, ..Setup::default() };
+        let setup = setup.issuers(json!([{"issuer": issuer, "audience": ["x"]}]));
         let airlock = setup.start();
         let told =
             airlock_tests::airlock::until(|| airlock.log().contains("cannot fetch the issuer").then_some(()));

@@ -11,8 +11,7 @@ use serde_json::Value;
 fn start(setup: Setup) -> (tempfile::TempDir, Airlock, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
-    let airlock = Setup { observability, only_listening: true, ..setup }.start();
+    let airlock = Setup { only_listening: true, ..setup }.observability("admin_listen", &socket).start();
     (folder, airlock, socket)
 }
 

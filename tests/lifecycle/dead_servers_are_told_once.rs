@@ -1,19 +1,19 @@
 //! A server that ends, or does not start: its clients are told what it means for them, and the host is left
 //! in peace.
 
-use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::airlock::until;
 use airlock_tests::mcp::{Session, modern_call, text};
 use airlock_tests::proc::{descendants, servers};
-use airlock_tests::{Airlock, Setup, start_on};
+use airlock_tests::{Airlock, Setup, Upstream, start_on};
 use serde_json::json;
 
-fn bad(mode: &str, keys: &str) -> String {
+fn bad(mode: &str) -> Upstream {
     let program = airlock_tests::tools::built("bad-server").display().to_string();
-    stdio_upstream("bad", &[&program, mode]) + keys
+    Upstream::stdio("bad", &[&program, mode]).with("era", "legacy")
 }
 
 fn start(io: &str, mode: &str) -> Option<Airlock> {
-    let setup = Setup { upstreams: bad(mode, "    era: legacy\n"), only_listening: true, ..Setup::default() };
+    let setup = Setup { upstreams: bad(mode).to_string(), only_listening: true, ..Setup::default() };
     start_on(io, &setup)
 }
 
@@ -78,7 +78,7 @@ fn a_flood_on_standard_error_does_not_drown_the_log() {
 fn a_subjects_sessions_share_a_process_where_that_is_configured() {
     for io in ["epoll", "io_uring"] {
         let setup = Setup {
-            upstreams: bad("--stranger", "    era: legacy\n    isolation: subject\n"),
+            upstreams: bad("--stranger").with("isolation", "subject").to_string(),
             ..Setup::default()
         };
         let Some(airlock) = start_on(io, &setup) else { continue };

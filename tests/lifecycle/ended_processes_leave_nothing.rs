@@ -1,9 +1,9 @@
 //! A server whose process ends: its calls fail at once, and nothing of it stays, whoever still holds its
 //! pipes.
 
-use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::airlock::until;
 use airlock_tests::mcp::Session;
-use airlock_tests::{Setup, start_on, tools};
+use airlock_tests::{Setup, Upstream, start_on, tools};
 use serde_json::json;
 
 #[test]
@@ -12,7 +12,8 @@ fn a_process_that_ends_ends_its_calls_though_a_helper_holds_its_pipe() {
         // By its length this sleep is told from all others on the host.
         let time = format!("300.{}", std::process::id());
         let program = tools::built("bad-server").display().to_string();
-        let upstreams = stdio_upstream("bad", &[&program, "--orphan", &time]) + "    era: legacy\n";
+        let upstreams =
+            Upstream::stdio("bad", &[&program, "--orphan", &time]).with("era", "legacy").to_string();
         let setup = Setup { upstreams, kernel: kernel.to_owned(), ..Setup::default() };
         let Some(airlock) = start_on(io, &setup) else { continue };
         let mut session = Session::open(airlock.address(), "/mcp/bad", &airlock.user()).expect("a session");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use airlock_tests::airlock::{docs_upstream, free_address, run, start_in, stdio_upstream, until};
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{modern, modern_call, text, tool_names};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, Upstream, skip, tools};
 use serde_json::{Value, json};
 
 /// The verdict of `airlock check` on a whole configuration text.
@@ -34,7 +34,8 @@ fn refused(setup: &Setup) -> String {
 /// The example server and one that misbehaves.
 fn with_bad_server(mode: &str) -> Airlock {
     let bad = tools::built("bad-server").display().to_string();
-    let upstreams = docs_upstream() + &stdio_upstream("bad", &[&bad, mode]) + "    timeout: 1s\n";
+    let upstreams =
+        docs_upstream() + &Upstream::stdio("bad", &[&bad, mode]).with("timeout", "1s").to_string();
     Setup { upstreams, ..Setup::default() }.start()
 }
 
@@ -160,9 +161,8 @@ fn others_may_run(path: &std::path::Path) -> bool {
 #[test]
 fn an_issuer_that_does_not_answer_is_named_and_nobody_comes_in() {
     let issuer = format!("http://{}", free_address().expect("a port"));
-    let auth =
-        format!("auth:\n  issuers:\n    - issuer: {issuer}\n      audience: [\"http://127.0.0.1/mcp\"]\n");
-    let airlock = Setup { auth: Some(auth), only_listening: true, ..Setup::default() }.start();
+    let setup = Setup { only_listening: true, ..Setup::default() };
+    let airlock = setup.issuers(json!([{"issuer": issuer, "audience": ["http://127.0.0.1/mcp"]}])).start();
     let ready = airlock.send(&Request::get("/ready"));
     assert_eq!(ready.status, 503, "{}", ready.text());
     assert_eq!(airlock.send(&Request::get("/live")).status, 200);

@@ -9,7 +9,7 @@ use serde_json::json;
 #[test]
 fn calls_and_refusals_are_counted() {
     let address = free_address().expect("a port");
-    let setup = Setup { observability: format!("  metrics_listen: {address}\n"), ..Setup::default() };
+    let setup = Setup::default().observability("metrics_listen", address);
     let airlock = setup.start();
     let token = airlock.user();
     let call = |tool: &str| modern_call("/mcp/docs", 1, tool, &json!({"query": "roll back"}));

@@ -3,10 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use airlock_tests::airlock::{run, stdio_upstream, until};
+use airlock_tests::airlock::{run, until};
 use airlock_tests::http::Response;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Airlock, Setup, shown_dir, tools};
+use airlock_tests::{Airlock, Setup, Upstream, shown_dir, tools};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -19,15 +19,18 @@ fn held() -> (TempDir, String) {
     (dir, file)
 }
 
-fn upstream(mode: &str, file: &str, keys: &str) -> String {
-    stdio_upstream("bad", &[&tools::built("bad-server").display().to_string(), mode, file]) + keys
+fn upstream(mode: &str, file: &str) -> Upstream {
+    Upstream::stdio("bad", &[&tools::built("bad-server").display().to_string(), mode, file])
 }
 
 #[test]
 fn a_modern_server_that_is_silent_at_first_is_asked_once_more() {
     let (_dir, file) = held();
-    let setup =
-        Setup { upstreams: upstream("--late-modern", &file, ""), only_listening: true, ..Setup::default() };
+    let setup = Setup {
+        upstreams: upstream("--late-modern", &file).to_string(),
+        only_listening: true,
+        ..Setup::default()
+    };
     let airlock = setup.start();
     assert!(airlock.logs("initialize is tried"), "{}", airlock.log());
     std::fs::remove_file(&file).expect("ours");
@@ -41,7 +44,8 @@ fn a_modern_server_that_is_silent_at_first_is_asked_once_more() {
 fn a_start_that_outlasts_its_caller_is_the_next_ones() {
     let (_dir, file) = held();
     std::fs::remove_file(&file).expect("ours");
-    let upstreams = upstream("--late", &file, "    era: legacy\n    timeout: 1s\n    timeout_total: 50s\n");
+    let late = upstream("--late", &file).with("era", "legacy").with("timeout", "1s");
+    let upstreams = late.with("timeout_total", "50s").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let token = airlock.user();
     let open = || Session::open(airlock.address(), "/mcp/bad", &token).expect("a session");
@@ -57,8 +61,10 @@ fn a_start_that_outlasts_its_caller_is_the_next_ones() {
     assert_eq!(starts(&airlock.log()), before + 1, "{}", airlock.log());
 }
 
-/// Calls wait this long, and servers may take longer for each answer.
-const SHORT: &str = "    timeout: 1s\n    timeout_total: 10m\n";
+/// The server, for whose calls clients do not wait long, while it may take longer for each answer.
+fn impatient(mode: &str, file: &str) -> String {
+    upstream(mode, file).with("timeout", "1s").with("timeout_total", "10m").to_string()
+}
 
 fn call(airlock: &Airlock) -> Response {
     airlock.send(&modern_call("/mcp/bad", 1, "break", &json!({})).bearer(&airlock.user()))
@@ -73,10 +79,10 @@ fn converges(mode: &str) {
     let (_dir, file) = held();
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
     // Nobody who waits for readiness waits for the server.
-    let airlock =
-        Setup { upstreams: upstream(mode, &file, SHORT), observability, ..Setup::default() }.start();
+    let airlock = Setup { upstreams: impatient(mode, &file), ..Setup::default() }
+        .observability("admin_listen", &socket)
+        .start();
     let late = call(&airlock);
     assert_eq!(late.status, 504, "{}", late.text());
     assert!(late.text().contains("within 1s (`upstreams[].timeout`)"), "{}", late.text());
@@ -100,7 +106,7 @@ fn a_legacy_server_slower_than_any_call_is_reached() {
 #[test]
 fn a_start_that_outlasts_a_call_is_the_only_one() {
     let (_dir, file) = held();
-    let upstreams = upstream("--late-modern", &file, SHORT);
+    let upstreams = impatient("--late-modern", &file);
     let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
     assert_eq!(call(&airlock).status, 504);
     assert!(airlock.logs("the server is slow to start"), "{}", airlock.log());
@@ -112,7 +118,7 @@ fn a_start_that_outlasts_a_call_is_the_only_one() {
 
 #[test]
 fn a_modern_server_that_loses_its_first_request_is_asked_once_more() {
-    let upstreams = upstream("--forgetful-modern", "", SHORT);
+    let upstreams = impatient("--forgetful-modern", "");
     let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
     assert!(is_reached(&airlock), "{}", airlock.log());
     assert_eq!(starts(&airlock.log()), 1, "{}", airlock.log());
@@ -121,7 +127,7 @@ fn a_modern_server_that_loses_its_first_request_is_asked_once_more() {
 #[test]
 fn shutting_down_breaks_a_first_start_off() {
     let (_dir, file) = held();
-    let upstreams = upstream("--late-modern", &file, SHORT);
+    let upstreams = impatient("--late-modern", &file);
     let mut airlock = Setup { upstreams, only_listening: true, ..Setup::default() }.start();
     assert!(airlock.logs("the server is slow to start"), "{}", airlock.log());
     let ended = airlock.stop();

@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use airlock_tests::airlock::{run, stdio_upstream, until};
 use airlock_tests::{Airlock, Setup};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn start(upstreams: String) -> (tempfile::TempDir, Airlock, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
-    let airlock = Setup { upstreams, observability, only_listening: true, ..Setup::default() }.start();
+    let airlock = Setup { upstreams, only_listening: true, ..Setup::default() }
+        .observability("admin_listen", &socket)
+        .start();
     (folder, airlock, socket)
 }
 
@@ -59,8 +60,8 @@ fn what_the_kernel_does_not_do_is_an_alarm() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
     let kernel = "preferred\n  slice: airlocktest-nowhere.slice\n  xdp: {interfaces: [airlock-no0]}\n";
-    let observability = format!("  admin_listen: {socket}\n");
-    let setup = Setup { kernel: kernel.into(), observability, only_listening: true, ..Setup::default() };
+    let setup = Setup { kernel: kernel.into(), only_listening: true, ..Setup::default() }
+        .observability("admin_listen", &socket);
     let _airlock = setup.start();
     let (_, text, errors) = run(&["status", "--socket", &socket]);
     assert!(text.contains("ALARM  kernel: kernel.slice"), "{text}{errors}");
@@ -76,8 +77,8 @@ fn without_a_daemon_the_command_says_what_to_do() {
         let (good, _, errors) = run(arguments);
         assert!(!good && errors.contains(told), "{errors}");
     }
-    let observability = "  admin_listen: null\n".to_owned();
-    let folder = Setup { observability, ..Setup::default() }.write().expect("a configuration");
+    let folder =
+        Setup::default().observability("admin_listen", json!(null)).write().expect("a configuration");
     let config = folder.path().join("airlock.yaml").display().to_string();
     let (good, _, errors) = run(&["status", "--config", &config]);
     assert!(!good && errors.contains("observability.admin_listen"), "{errors}");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use airlock_tests::airlock::{docs_upstream, run, stdio_upstream, until};
-use airlock_tests::{Setup, shown_dir, tools};
+use airlock_tests::{Setup, Upstream, shown_dir, tools};
 use serde_json::Value;
 
 /// Wants the internet, and does not live without it.
@@ -53,8 +53,8 @@ fn a_server_that_ends_says_how_and_with_which_words() {
     // The daemon says the same, and what to run.
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
-    let setup = Setup { upstreams: upstream, observability, only_listening: true, ..Setup::default() };
+    let setup = Setup { upstreams: upstream, only_listening: true, ..Setup::default() }
+        .observability("admin_listen", &socket);
     let airlock = setup.start();
     let told =
         ["exit status: 3", "its last words: no index at /srv/docs", "`airlock upstream try docs` runs it"];
@@ -119,7 +119,7 @@ fn a_path_that_fails_names_the_link_that_fails() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).expect("ours");
     let server = script(&closed, "server", "#!/bin/sh\n");
-    let upstream = stdio_upstream("docs", &[&server]) + "    user: nobody\n";
+    let upstream = Upstream::stdio("docs", &[&server]).with("user", "nobody").to_string();
     let (good, _, errors) = attempt("docs", upstream);
     let told = format!("{} may not be passed through by the server's user", closed.display());
     assert!(!good && errors.contains(&told), "{errors}");

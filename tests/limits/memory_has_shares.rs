@@ -29,12 +29,12 @@ fn loud_with(server: &str, arguments: &[&str], more: &str) -> (Airlock, SocketAd
     let command: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
     let setup = Setup {
         upstreams: stdio_upstream("loud", &command),
-        observability: format!("  metrics_listen: {metrics}\n"),
         server: server.to_owned(),
         more: more.to_owned(),
         log: "info".to_owned(),
         ..Setup::default()
-    };
+    }
+    .observability("metrics_listen", metrics);
     (setup.start(), metrics)
 }
 
@@ -235,10 +235,10 @@ fn one_worker(arguments: &[&str]) -> Airlock {
     let command: Vec<&str> = std::iter::once(loud.as_str()).chain(arguments.iter().copied()).collect();
     let setup = Setup {
         upstreams: docs_upstream() + &stdio_upstream("loud", &command),
-        server: "  workers: 1\n".to_owned(),
         log: "info".to_owned(),
         ..Setup::default()
-    };
+    }
+    .server("workers", 1);
     setup.start()
 }
 

@@ -110,7 +110,7 @@ fn too_many_bad_tokens_and_none_is_looked_at() {
     for io in ["epoll", "io_uring"] {
         // The default: 5/min.
         let metrics = free_address().expect("a port");
-        let setup = Setup { observability: format!("  metrics_listen: {metrics}\n"), ..Setup::default() };
+        let setup = Setup::default().observability("metrics_listen", metrics);
         let Some(airlock) = start_on(io, &setup) else { continue };
         let good = airlock.user();
         let nothing = modern("/mcp/docs", 1, "tools/list", &Value::Null);

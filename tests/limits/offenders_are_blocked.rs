@@ -16,19 +16,16 @@ fn own_address() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// An issuer whose keys nobody needs: the tokens of these tests are none.
-const AUTH: &str = "auth:\n  issuers: [{issuer: \"http://127.0.0.1:9\", audience: [nobody]}]\n";
-
 pub(super) fn setup(limits: &str) -> Setup {
     Setup {
         listen: vec!["0.0.0.0:0".to_owned()],
         upstreams: String::new(),
-        server: "  public_url: \"https://airlock.example.com\"\n".to_owned(),
-        auth: Some(AUTH.to_owned()),
         more: format!("rate_limiting: {{{limits}}}\n"),
         only_listening: true,
         ..Setup::default()
     }
+    .without_tokens()
+    .server("public_url", "https://airlock.example.com")
 }
 
 fn rule(response: &Response) -> Value {

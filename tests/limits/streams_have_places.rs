@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::refused_by;
 
 fn setup(server: &Little, limits: &str) -> Setup {
-    let upstreams = server.upstream("chatty", "    era: modern\n");
+    let upstreams = server.entry("chatty").with("era", "modern").to_string();
     Setup { upstreams, more: format!("rate_limiting: {{{limits}}}\n"), ..Setup::default() }
 }
 

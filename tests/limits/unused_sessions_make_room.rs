@@ -29,13 +29,13 @@ fn listen(airlock: &Airlock, session: &Session) -> Events {
 fn what_is_left_alone_makes_room_and_what_is_in_use_does_not() {
     for io in ["epoll", "io_uring"] {
         let server = Little::start(silent);
-        let upstreams = server.upstream("endless", "    era: modern\n");
+        let upstreams = server.entry("endless").with("era", "modern").to_string();
         let more = "limits: {sessions: {per_principal: 3}}\n".to_owned();
         // The call has no end, and nobody waits for it.
         let server_keys = "  timeouts: {drain: 1s}\n".to_owned();
         let metrics = free_address().expect("a port");
-        let observability = format!("  metrics_listen: {metrics}\n");
-        let setup = Setup { upstreams, more, server: server_keys, observability, ..Setup::default() };
+        let setup = Setup { upstreams, more, server: server_keys, ..Setup::default() }
+            .observability("metrics_listen", metrics);
         let Some(airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
         let [reads, calls, idle] = [(); 3].map(|()| open(&airlock, &token).expect("a session"));

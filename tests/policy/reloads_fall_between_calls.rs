@@ -132,7 +132,7 @@ fn ten_thousand_calls_during_a_hundred_reloads_meet_one_policy_each() {
 #[test]
 fn files_that_change_are_noticed_and_a_bad_one_raises_an_alarm() {
     let address = free_address().expect("a port");
-    let setup = Setup { observability: format!("  metrics_listen: {address}\n"), ..Setup::default() };
+    let setup = Setup::default().observability("metrics_listen", address);
     let airlock = setup.start();
     let token = airlock.user();
     let metrics = || Request::get("/metrics").send(address).expect("an answer").text();

@@ -36,9 +36,9 @@ fn a_tenant_reads_nothing_of_another() {
         policy: POLICY.to_owned(),
         // One worker has one cache: whatever could be shared would be.
         server: "  workers: 1\n".to_owned(),
-        observability: format!("  metrics_listen: {address}\n"),
         ..Setup::default()
-    };
+    }
+    .observability("metrics_listen", address);
     let airlock = setup.start();
     let tenants = ["acme", "globex"].map(|tenant| airlock.token("alice", tenant, &["mcp.users"]));
     let may = ["search_docs", "read_file"];

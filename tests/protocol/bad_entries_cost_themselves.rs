@@ -62,7 +62,8 @@ fn legacy(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 
 /// The same server, in both eras.
 fn upstreams(little: &Little) -> String {
-    little.upstream("new", "    era: modern\n") + &little.upstream("old", "    era: legacy\n")
+    little.entry("new").with("era", "modern").to_string()
+        + &little.entry("old").with("era", "legacy").to_string()
 }
 
 fn names(answer: &Value, entries: &str, name: &str) -> Vec<String> {
@@ -76,8 +77,10 @@ fn one_bad_entry_costs_itself_and_the_operator_is_told_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
     let metrics = free_address().expect("a port");
-    let observability = format!("  admin_listen: {socket}\n  metrics_listen: {metrics}\n");
-    let mut airlock = Setup { upstreams: upstreams(&little), observability, ..Setup::default() }.start();
+    let mut airlock = Setup { upstreams: upstreams(&little), ..Setup::default() }
+        .observability("admin_listen", &socket)
+        .observability("metrics_listen", metrics)
+        .start();
     let token = airlock.user();
     for _ in 0..2 {
         for (method, entries, name) in LISTS {

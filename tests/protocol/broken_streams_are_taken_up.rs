@@ -19,7 +19,7 @@ fn counting(session: &Session, airlock: &Airlock, id: u64) -> Events {
 fn a_stream_that_broke_is_read_to_its_end() {
     for io in ["epoll", "io_uring"] {
         let server = Little::start(chatty);
-        let upstreams = server.upstream("chatty", "    era: modern\n");
+        let upstreams = server.entry("chatty").with("era", "modern").to_string();
         let Some(airlock) = start_on(io, &Setup { upstreams, ..Setup::default() }) else { continue };
         let session = Session::open(airlock.address(), "/mcp/chatty", &airlock.user()).expect("a session");
         let mut events = counting(&session, &airlock, 7);
@@ -89,9 +89,10 @@ fn a_newer_reader_takes_over_and_delete_ends_all() {
 fn a_session_that_is_listened_to_is_in_use() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let server = "  timeouts: {idle: 1s}\n".to_owned();
-    let observability = format!("  admin_listen: {socket}\n");
-    let airlock = Setup { server, observability, ..Setup::default() }.start();
+    let airlock = Setup::default()
+        .server("timeouts", json!({"idle": "1s"}))
+        .observability("admin_listen", &socket)
+        .start();
     let token = airlock.user();
     let mut session = Session::open(airlock.address(), "/mcp/docs", &token).expect("a session");
     let events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
@@ -112,8 +113,7 @@ fn a_session_that_is_listened_to_is_in_use() {
 #[test]
 fn streams_end_when_the_process_does() {
     // Nothing waits for the end of the drain time: no test has the patience for it.
-    let server = "  timeouts: {drain: 1h}\n".to_owned();
-    let mut airlock = Setup { server, ..Setup::default() }.start();
+    let mut airlock = Setup::default().server("timeouts", json!({"drain": "1h"})).start();
     let session = Session::open(airlock.address(), "/mcp/docs", &airlock.user()).expect("a session");
     let mut events = Events::open(airlock.address(), &session.listen(None)).expect("a stream");
     events.next_event().expect("a stream").expect("the first");
@@ -125,7 +125,8 @@ fn streams_end_when_the_process_does() {
 #[test]
 fn another_policy_is_told_and_in_force() {
     let server = Little::start(chatty);
-    let setup = Setup { upstreams: server.upstream("chatty", "    era: modern\n"), ..Setup::default() };
+    let setup =
+        Setup { upstreams: server.entry("chatty").with("era", "modern").to_string(), ..Setup::default() };
     let airlock = setup.start();
     let token = airlock.user();
     let can = json!({});

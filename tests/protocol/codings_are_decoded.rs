@@ -96,7 +96,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 #[test]
 fn what_a_server_encodes_unasked_is_decoded() {
     let little = Little::start(answer);
-    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     let call = |tool: String| airlock.send(&modern_call("/mcp/little", 1, &tool, &json!({})).bearer(&token));
     for coding in CODINGS {

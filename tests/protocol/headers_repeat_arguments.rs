@@ -44,7 +44,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 }
 
 fn start(little: &Little) -> (Airlock, String) {
-    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     (airlock, token)
 }

@@ -49,7 +49,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 #[test]
 fn junk_on_an_event_stream_is_passed_over_and_told_once() {
     let little = Little::start(answer);
-    let mut airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let mut airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     let call = |airlock: &Airlock, tool: &str| {
         airlock.send(&modern_call("/mcp/little", 1, tool, &json!({})).bearer(&token))

@@ -1,15 +1,14 @@
 //! An answer that is larger than any may be: its call fails with the key to raise, and nothing else does.
 
-use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Setup, start_on, tools};
+use airlock_tests::{Setup, Upstream, start_on, tools};
 use serde_json::json;
 
 #[test]
 fn an_answer_that_is_too_large_fails_its_call_and_the_session_lives_on() {
     for io in ["epoll", "io_uring"] {
         let program = tools::built("bad-server").display().to_string();
-        let upstreams = stdio_upstream("bad", &[&program, "--huge"]) + "    era: legacy\n";
+        let upstreams = Upstream::stdio("bad", &[&program, "--huge"]).with("era", "legacy").to_string();
         let setup = Setup { upstreams, ..Setup::default() };
         let Some(airlock) = start_on(io, &setup) else { continue };
         let told = "the answer is larger than 16MiB (`server.max_response_bytes`)";

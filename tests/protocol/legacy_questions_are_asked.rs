@@ -1,11 +1,10 @@
 //! A question of a legacy server in the middle of a call reaches clients of both eras: a server that others
 //! wrote, over a pipe.
 
-use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{LEGACY, Session, modern, text};
-use airlock_tests::{Airlock, Setup, skip, start_on, tools};
+use airlock_tests::{Airlock, Setup, Upstream, skip, start_on, tools};
 use serde_json::{Value, json};
 
 /// A server that asks, of both eras; it is spoken to in the older one.
@@ -36,7 +35,7 @@ fn asker(io: &str) -> Option<Airlock> {
             return None;
         }
     };
-    let upstreams = stdio_upstream("asker", &[&python, "-c", ASKER]) + "    era: legacy\n";
+    let upstreams = Upstream::stdio("asker", &[&python, "-c", ASKER]).with("era", "legacy").to_string();
     start_on(io, &Setup { upstreams, ..Setup::default() })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_piece};
 use airlock_tests::mcp::{Session, text};
-use airlock_tests::{Airlock, Setup, start_on};
+use airlock_tests::{Airlock, Setup, Upstream, start_on};
 use serde_json::{Value, json};
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -76,9 +76,8 @@ fn content(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}]})
 }
 
-fn start(io: &str, little: &Little, more: &str) -> Option<Airlock> {
-    let upstreams = little.upstream("little", more);
-    start_on(io, &Setup { upstreams, server: "  workers: 1\n".to_owned(), ..Setup::default() })
+fn start(io: &str, upstream: &Upstream) -> Option<Airlock> {
+    start_on(io, &Setup { upstreams: upstream.to_string(), ..Setup::default() }.server("workers", 1))
 }
 
 fn open(airlock: &Airlock, path: &str) -> Session {
@@ -89,7 +88,7 @@ fn open(airlock: &Airlock, path: &str) -> Session {
 fn a_session_goes_along_and_is_ended_with_its_clients() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(mut airlock) = start(io, &little, "") else { continue };
+        let Some(mut airlock) = start(io, &little.entry("little")) else { continue };
         let mut one = open(&airlock, "/mcp/little");
         let mut two = open(&airlock, "/mcp/little");
         let first = text(&one.call("which", &json!({})).expect("a call")).to_owned();
@@ -123,7 +122,7 @@ fn a_session_goes_along_and_is_ended_with_its_clients() {
 fn a_session_that_the_server_lost_is_told_so_once_and_opened_again() {
     for (io, tool) in [("epoll", "lost"), ("io_uring", "lost"), ("epoll", "lost_in_words")] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "") else { continue };
+        let Some(airlock) = start(io, &little.entry("little")) else { continue };
         let mut session = open(&airlock, "/mcp/little");
         let before = text(&session.call("which", &json!({})).expect("a call")).to_owned();
         let lost = session.request("tools/call", &json!({"name": tool, "arguments": {}})).expect("an answer");
@@ -148,7 +147,7 @@ fn a_session_that_the_server_lost_is_told_so_once_and_opened_again() {
 fn what_a_server_asks_is_answered() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "") else { continue };
+        let Some(airlock) = start(io, &little.entry("little")) else { continue };
         let mut session = open(&airlock, "/mcp/little");
         assert_eq!(text(&session.call("ask", &json!({})).expect("a call")), "asked");
         let answered = |id: Value| {
@@ -168,7 +167,7 @@ fn what_a_server_asks_is_answered() {
 fn a_call_that_nobody_waits_for_is_cancelled_in_words() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "    timeout: 300ms\n") else { continue };
+        let Some(airlock) = start(io, &little.entry("little").with("timeout", "300ms")) else { continue };
         let mut session = open(&airlock, "/mcp/little");
         let response =
             session.request("tools/call", &json!({"name": "hang", "arguments": {}})).expect("an answer");
@@ -185,7 +184,7 @@ fn a_call_that_nobody_waits_for_is_cancelled_in_words() {
 fn a_stream_that_ends_early_is_taken_up_again() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "") else { continue };
+        let Some(airlock) = start(io, &little.entry("little")) else { continue };
         let mut session = open(&airlock, "/mcp/little");
         assert_eq!(text(&session.call("resume", &json!({})).expect("a call")), "resumed");
     }
@@ -194,12 +193,12 @@ fn a_stream_that_ends_early_is_taken_up_again() {
 #[test]
 fn an_era_that_is_configured_is_not_probed() {
     let little = Little::start(answer);
-    let Some(airlock) = start("epoll", &little, "    era: legacy\n") else { return };
+    let Some(airlock) = start("epoll", &little.entry("little").with("era", "legacy")) else { return };
     let mut session = open(&airlock, "/mcp/little");
     session.call("which", &json!({})).expect("a call");
     assert_eq!(little.asked("server/discover").len(), 0);
 
-    let Some(airlock) = start("epoll", &little, "    era: modern\n") else { return };
+    let Some(airlock) = start("epoll", &little.entry("little").with("era", "modern")) else { return };
     let response =
         open(&airlock, "/mcp/little").request("tools/call", &json!({"name": "which", "arguments": {}}));
     assert_eq!(response.expect("an answer").status, 502);
@@ -210,11 +209,8 @@ fn an_era_that_is_configured_is_not_probed() {
 fn a_session_and_a_connection_that_nobody_uses_are_given_back() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let setup = Setup {
-            upstreams: little.upstream("little", ""),
-            server: "  timeouts: {idle: 300ms}\n".to_owned(),
-            ..Setup::default()
-        };
+        let setup = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }
+            .server("timeouts", json!({"idle": "300ms"}));
         let Some(airlock) = start_on(io, &setup) else { continue };
         let mut session = open(&airlock, "/mcp/little");
         let name = text(&session.call("which", &json!({})).expect("a call")).to_owned();

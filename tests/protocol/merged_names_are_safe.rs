@@ -58,8 +58,8 @@ fn setup(little: &Little) -> Setup {
     let policy = format!(
         "{POLICY}\ndeny contains {{\"rule_id\": \"no_c_d\", \"reason\": \"not c:d\"}} if input.call.tool == \"c:d\"\n"
     );
-    let upstreams = little.upstream("one", "");
-    Setup { upstreams, policy, more: "merged: {names: safe}\n".to_owned(), ..Setup::default() }
+    let upstreams = little.entry("one").to_string();
+    Setup { upstreams, policy, ..Setup::default() }.with("merged", json!({"names": "safe"}))
 }
 
 fn send(airlock: &Airlock, method: &str, params: &Value) -> Value {
@@ -138,8 +138,7 @@ fn a_name_of_two_tools_stays_with_its_owner_and_is_told() {
     let little = Little::start(clashing);
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
-    let airlock = Setup { observability, ..setup(&little) }.start();
+    let airlock = setup(&little).observability("admin_listen", &socket).start();
     let own = A_B.strip_prefix("one__").unwrap_or_default();
     assert_eq!(text(&call(&airlock, A_B)["result"]), own, "before any list");
     assert_eq!(tool_names(&send(&airlock, "tools/list", &Value::Null)["result"]), [A_B]);

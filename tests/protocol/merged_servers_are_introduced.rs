@@ -28,11 +28,11 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 #[test]
 fn instructions_are_joined_and_names_that_do_not_fit_are_told() {
     let little = Little::start(answer);
-    let upstreams = little.upstream("one", "") + &little.upstream("two", "    allow_tools: [good, gone]\n");
+    let upstreams = little.entry("one").to_string()
+        + &little.entry("two").with("allow_tools", json!(["good", "gone"])).to_string();
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {socket}\n");
-    let airlock = Setup { upstreams, observability, ..Setup::default() }.start();
+    let airlock = Setup { upstreams, ..Setup::default() }.observability("admin_listen", &socket).start();
     let token = airlock.user();
     let wanted = "# one\n\n> Ask \"first\".\n\n# two\n\n> Ask \"first\".";
     let discovered =
@@ -81,7 +81,7 @@ fn answer_of_both(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io
 #[test]
 fn a_server_that_broke_off_once_is_asked_again_for_the_legacy_era() {
     let little = Little::start(answer_of_both);
-    let airlock = Setup { upstreams: little.upstream("both", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("both").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     let learnt = until(|| {
         let session = Session::open(airlock.address(), "/mcp/both", &token).expect("a session");
@@ -96,7 +96,7 @@ fn nothing_reaches_a_server_for_who_may_not_use_it() {
     let (open, closed) = (Little::start(answer_of_one), Little::start(answer_of_one));
     let policy = POLICY.to_owned()
         + "\ndeny contains {\"rule_id\": \"closed\", \"reason\": \"not for you\"} if {\n    input.call.upstream == \"closed\"\n    not \"mcp.operators\" in input.subject.groups\n}\n";
-    let upstreams = open.upstream("open", "") + &closed.upstream("closed", "");
+    let upstreams = open.entry("open").to_string() + &closed.entry("closed").to_string();
     let airlock = Setup { upstreams, policy, ..Setup::default() }.start();
     let initialize = |token: &str, path: &str| {
         Session::open(airlock.address(), path, token).expect("a session");

@@ -38,7 +38,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 
 fn start() -> (Little, Airlock, String) {
     let little = Little::start(answer);
-    let airlock = Setup { upstreams: little.upstream("little", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("little").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     (little, airlock, token)
 }

@@ -191,8 +191,7 @@ fn a_legacy_client_is_asked_on_the_stream_of_its_call() {
 #[test]
 fn a_client_that_does_not_answer_holds_nothing_up_for_ever() {
     let (_server, upstreams) = server();
-    let server = "  timeouts: {input: 1s}\n".to_owned();
-    let airlock = Setup { upstreams, server, ..Setup::default() }.start();
+    let airlock = Setup { upstreams, ..Setup::default() }.server("timeouts", json!({"input": "1s"})).start();
     let token = airlock.user();
     let can = json!({"elicitation": {}});
     let session =

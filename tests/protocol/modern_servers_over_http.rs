@@ -10,7 +10,7 @@ use airlock_tests::little::{
     Book, Little, Seen, begin_events, end_events, wait_for_end, write, write_json, write_piece,
 };
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup, Upstream, start_on};
+use airlock_tests::{Setup, Upstream, start_on};
 use serde_json::{Value, json};
 
 fn complete(text: &str) -> Value {
@@ -126,15 +126,13 @@ fn flood(stream: &mut TcpStream, book: &Mutex<Book>, chunked: bool) -> io::Resul
     }
 }
 
-fn start(io: &str, little: &Little, more: &str, server: &str) -> Option<Airlock> {
-    let setup =
-        Setup { upstreams: little.upstream("little", more), server: server.to_owned(), ..Setup::default() };
-    start_on(io, &setup)
+fn behind(upstream: &Upstream) -> Setup {
+    Setup { upstreams: upstream.to_string(), ..Setup::default() }
 }
 
 fn calls_and_headers(io: &str) {
     let little = Little::start(answer);
-    let Some(airlock) = start(io, &little, "", "  workers: 1\n") else { return };
+    let Some(airlock) = start_on(io, &behind(&little.entry("little")).server("workers", 1)) else { return };
     let token = airlock.user();
     for (path, tool) in [("/mcp/little", "plain"), ("/mcp", "little__plain")] {
         for _ in 0..10 {
@@ -180,7 +178,9 @@ fn modern_headers_agree_with_the_body_and_connections_are_kept_on_io_uring() {
 fn an_event_stream_is_read_byte_by_byte() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "", "  workers: 1\n") else { continue };
+        let Some(airlock) = start_on(io, &behind(&little.entry("little")).server("workers", 1)) else {
+            continue;
+        };
         let token = airlock.user();
         for _ in 0..3 {
             let params = json!({"name": "stream", "arguments": {}, "_meta": {"progressToken": "mine"}});
@@ -200,7 +200,11 @@ fn an_event_stream_is_read_byte_by_byte() {
 fn a_server_that_answers_wrongly_is_told_apart_from_one_that_says_no() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "", "  max_response_bytes: 100KiB\n") else { continue };
+        let Some(airlock) =
+            start_on(io, &behind(&little.entry("little")).server("max_response_bytes", "100KiB"))
+        else {
+            continue;
+        };
         let token = airlock.user();
         let call = |tool: &str| airlock.send(&modern_call("/mcp/little", 1, tool, &json!({})).bearer(&token));
         for (tool, told) in [
@@ -233,7 +237,9 @@ fn a_server_that_answers_wrongly_is_told_apart_from_one_that_says_no() {
 fn nobody_waits_for_ever_and_the_server_is_told() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "    timeout: 300ms\n", "") else { continue };
+        let Some(airlock) = start_on(io, &behind(&little.entry("little").with("timeout", "300ms"))) else {
+            continue;
+        };
         let token = airlock.user();
         for tool in ["hang", "hang_in_stream"] {
             let response = airlock.send(&modern_call("/mcp/little", 1, tool, &json!({})).bearer(&token));
@@ -279,7 +285,9 @@ fn a_server_that_is_away_costs_its_own_calls_until_it_is_back() {
 fn a_kept_connection_that_the_server_closed_is_replaced() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(answer);
-        let Some(airlock) = start(io, &little, "", "  workers: 1\n") else { continue };
+        let Some(airlock) = start_on(io, &behind(&little.entry("little")).server("workers", 1)) else {
+            continue;
+        };
         let token = airlock.user();
         for _ in 0..5 {
             let answer = airlock.send(&modern_call("/mcp/little", 1, "hang_up", &json!({})).bearer(&token));
@@ -296,7 +304,9 @@ fn a_kept_connection_that_the_server_closed_is_replaced() {
 fn a_server_that_says_nothing_at_all_is_not_waited_for() {
     for io in ["epoll", "io_uring"] {
         let little = Little::start(|_, stream, _| wait_for_end(stream));
-        let Some(airlock) = start(io, &little, "    timeout: 300ms\n", "") else { continue };
+        let Some(airlock) = start_on(io, &behind(&little.entry("little").with("timeout", "300ms"))) else {
+            continue;
+        };
         let token = airlock.user();
         let response = airlock.send(&modern_call("/mcp/little", 1, "plain", &json!({})).bearer(&token));
         assert_eq!(response.status, 504, "{}", response.text());
@@ -316,8 +326,12 @@ fn a_connection_that_is_never_made_is_given_up() {
     }
     for io in ["epoll", "io_uring"] {
         let upstreams = format!("  - {{name: full, type: http, url: \"http://{address}/mcp\"}}\n");
-        let server = "  timeouts: {connect: 300ms}\n".to_owned();
-        let Some(airlock) = start_on(io, &Setup { upstreams, server, ..Setup::default() }) else { continue };
+        let Some(airlock) = start_on(
+            io,
+            &Setup { upstreams, ..Setup::default() }.server("timeouts", json!({"connect": "300ms"})),
+        ) else {
+            continue;
+        };
         let token = airlock.user();
         let response = airlock.send(&modern_call("/mcp/full", 1, "plain", &json!({})).bearer(&token));
         assert_eq!(response.status, 504, "{}", response.text());

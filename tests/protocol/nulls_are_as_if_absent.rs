@@ -29,7 +29,7 @@ const POLICY: &str = "package airlock.authz\n\nimport rego.v1\n\nallow if input.
 
 fn start() -> (Little, Airlock) {
     let server = Little::start(echo);
-    let upstreams = server.upstream("echo", "    era: modern\n");
+    let upstreams = server.entry("echo").with("era", "modern").to_string();
     let airlock = Setup { upstreams, policy: POLICY.to_owned(), ..Setup::default() }.start();
     (server, airlock)
 }

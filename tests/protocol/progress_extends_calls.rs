@@ -4,11 +4,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup, shown_dir, start_on, tools};
+use airlock_tests::{Airlock, Setup, Upstream, shown_dir, start_on, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,10 +24,13 @@ fn held() -> (TempDir, String) {
     (dir, file)
 }
 
-fn start(io: &str, keys: &str) -> Option<Airlock> {
+fn steps(timeout: &str) -> Upstream {
     let program = tools::built("bad-server").display().to_string();
-    let upstreams = stdio_upstream("bad", &[&program, "--steps"]) + "    era: legacy\n" + keys;
-    start_on(io, &Setup { upstreams, ..Setup::default() })
+    Upstream::stdio("bad", &[&program, "--steps"]).with("era", "legacy").with("timeout", timeout)
+}
+
+fn start(io: &str, upstream: &Upstream) -> Option<Airlock> {
+    start_on(io, &Setup { upstreams: upstream.to_string(), ..Setup::default() })
 }
 
 /// The call in both eras, and the session of the second one.
@@ -43,7 +45,7 @@ fn calls(airlock: &Airlock, path: &str, params: &Value) -> ([Request; 2], Sessio
 fn progress_puts_the_deadline_off() {
     for io in ["epoll", "io_uring"] {
         let (_dir, file) = held();
-        let Some(airlock) = start(io, "    timeout: 1s\n") else { continue };
+        let Some(airlock) = start(io, &steps("1s")) else { continue };
         let params =
             json!({"name": "break", "arguments": {"while_exists": file}, "_meta": {"progressToken": "t"}});
         for call in calls(&airlock, "/mcp/bad", &params).0 {
@@ -65,7 +67,7 @@ fn progress_puts_the_deadline_off() {
 fn the_key_to_raise_is_named() {
     for io in ["epoll", "io_uring"] {
         let (_dir, file) = held();
-        let Some(airlock) = start(io, "    timeout: 1s\n    timeout_total: 2s\n") else { continue };
+        let Some(airlock) = start(io, &steps("1s").with("timeout_total", "2s")) else { continue };
         let silent =
             modern_call("/mcp/bad", 1, "break", &json!({"while_exists": file})).bearer(&airlock.user());
         let silent = airlock.send(&silent);

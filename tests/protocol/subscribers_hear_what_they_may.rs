@@ -39,7 +39,7 @@ fn a_subscription_is_acknowledged_as_far_as_it_is_granted_and_ends_in_good_order
         + "\ndeny contains {\"rule_id\": \"closed\", \"reason\": \"not for you\"} if input.call.resource == \"docs://closed\"\n";
     for io in ["epoll", "io_uring"] {
         let server = Little::start(rich);
-        let upstreams = server.upstream("rich", "    era: modern\n");
+        let upstreams = server.entry("rich").with("era", "modern").to_string();
         let setup = Setup { upstreams, policy: policy.clone(), ..Setup::default() };
         let Some(mut airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();
@@ -75,7 +75,8 @@ fn a_subscription_is_acknowledged_as_far_as_it_is_granted_and_ends_in_good_order
 #[test]
 fn a_subscription_of_nobody_is_refused() {
     let server = Little::start(rich);
-    let setup = Setup { upstreams: server.upstream("rich", "    era: modern\n"), ..Setup::default() };
+    let setup =
+        Setup { upstreams: server.entry("rich").with("era", "modern").to_string(), ..Setup::default() };
     let airlock = setup.start();
     let mallory = airlock.token("mallory", "acme", &["somewhere.else"]);
     let request = modern("/mcp/rich", 1, "subscriptions/listen", &filter()).bearer(&mallory);

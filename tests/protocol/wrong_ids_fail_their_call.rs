@@ -5,10 +5,9 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
-use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup, tools};
+use airlock_tests::{Airlock, Setup, Upstream, tools};
 use serde_json::{Value, json};
 
 /// Answers in which `ID` is the number of the request, and what the operator is told of them.
@@ -45,12 +44,13 @@ fn fails_at_once(airlock: &Airlock, tool: &str, told: &str) {
 fn on_a_pipe_the_call_that_is_meant_fails_and_says_why() {
     let bad = tools::built("bad-server").display().to_string();
     for (answer, told) in WRONG {
-        let upstreams = stdio_upstream("odd", &[&bad, "--answer", answer]) + "    timeout: 10m\n";
+        let upstreams =
+            Upstream::stdio("odd", &[&bad, "--answer", answer]).with("timeout", "10m").to_string();
         let airlock = Setup { upstreams, ..Setup::default() }.start();
         fails_at_once(&airlock, "break", told);
         assert!(airlock.logs("an answer of the server is wrong"), "{}", airlock.log());
     }
-    let upstreams = stdio_upstream("odd", &[&bad, "--answer", UNREAD]) + "    timeout: 10m\n";
+    let upstreams = Upstream::stdio("odd", &[&bad, "--answer", UNREAD]).with("timeout", "10m").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let (_, answer) = call(&airlock, "break");
     assert_eq!(answer["error"]["message"], "not a request to me", "{answer}");
@@ -84,7 +84,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 #[test]
 fn over_http_it_is_the_same() {
     let little = Little::start(answer);
-    let upstreams = little.upstream("odd", "    timeout: 10m\n");
+    let upstreams = little.entry("odd").with("timeout", "10m").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     for way in ["json", "events"] {
         for (place, (_, told)) in WRONG.iter().enumerate() {

@@ -1,10 +1,9 @@
 //! Everything that goes to a server is looked through: it is changed or refused before the record and the
 //! server get it.
 
-use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::http::Response;
 use airlock_tests::mcp::{Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, Upstream};
 use serde_json::{Value, json};
 
 pub(super) const SECRET: &str = "ghp_318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af";
@@ -12,7 +11,7 @@ pub(super) const SECRET: &str = "ghp_318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af";
 /// The server that has a secret in everything, behind Airlock with this more of a configuration.
 pub(super) fn leaky(more: &str) -> Airlock {
     let server = include_str!("leaky_server.py");
-    let upstreams = stdio_upstream("leaky", &["python3", "-c", server]) + "    era: legacy\n";
+    let upstreams = Upstream::stdio("leaky", &["python3", "-c", server]).with("era", "legacy").to_string();
     Setup { upstreams, more: more.to_owned(), ..Setup::default() }.start()
 }
 
@@ -84,7 +83,7 @@ rule_id := "all"
 obligations := {"redact": [input.call.arguments.by]} if input.call.arguments.by
 "#;
     let server = include_str!("leaky_server.py");
-    let upstreams = stdio_upstream("leaky", &["python3", "-c", server]) + "    era: legacy\n";
+    let upstreams = Upstream::stdio("leaky", &["python3", "-c", server]).with("era", "legacy").to_string();
     let airlock = Setup { upstreams, policy: policy.to_owned(), ..Setup::default() }.start();
     let token = airlock.user();
     let keys = |arguments: &Value| {

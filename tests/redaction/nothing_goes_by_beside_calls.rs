@@ -6,12 +6,12 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 
-use airlock_tests::airlock::{free_address, stdio_upstream, until};
+use airlock_tests::airlock::{free_address, until};
 use airlock_tests::events::Events;
 use airlock_tests::http::Request;
 use airlock_tests::little::{Book, Little, Seen, begin_events, wait_for_end, write_json, write_piece};
 use airlock_tests::mcp::{LEGACY, Session, modern, modern_call, text};
-use airlock_tests::{Airlock, Setup, airlock};
+use airlock_tests::{Airlock, Setup, Upstream, airlock};
 use serde_json::{Value, json};
 
 use super::answers_are_looked_through::is_redacted;
@@ -82,7 +82,7 @@ fn subscriptions_are_looked_through_as_the_policy_obliges_to() {
             policy +=
                 "\nobligations := {\"redact\": [\"pii\"]} if input.call.method == \"resources/subscribe\"\n";
         }
-        let upstreams = server.upstream("told", "    era: modern\n");
+        let upstreams = server.entry("told").with("era", "modern").to_string();
         let airlock = Setup { upstreams, policy, ..Setup::default() }.start();
         let filter = json!({"notifications": {"resourceSubscriptions": ["docs://open"]}});
         let request = modern("/mcp/told", 4, "subscriptions/listen", &filter).bearer(&airlock.user());
@@ -104,7 +104,7 @@ fn obligations_reach_lists_and_instructions() {
     let policy = airlock::POLICY.to_owned()
         + "\nobligations := {\"redact\": [\"pii\"]} if input.call.method == \"tools/list\"\n";
     let server = include_str!("leaky_server.py");
-    let upstreams = stdio_upstream("leaky", &["python3", "-c", server]) + "    era: legacy\n";
+    let upstreams = Upstream::stdio("leaky", &["python3", "-c", server]).with("era", "legacy").to_string();
     for (policy, mail) in [(policy, "[redacted:email]"), (airlock::POLICY.to_owned(), "alice@acme.com")] {
         let airlock = Setup { upstreams: upstreams.clone(), policy, ..Setup::default() }.start();
         let token = airlock.user();
@@ -152,11 +152,11 @@ fn findings_are_counted_by_detector_direction_and_action() {
     let address = free_address().expect("a port");
     let server = include_str!("leaky_server.py");
     let airlock = Setup {
-        upstreams: stdio_upstream("leaky", &["python3", "-c", server]) + "    era: legacy\n",
-        observability: format!("  metrics_listen: {address}\n"),
-        more: "dlp: {request: mask}\n".to_owned(),
+        upstreams: Upstream::stdio("leaky", &["python3", "-c", server]).with("era", "legacy").to_string(),
         ..Setup::default()
     }
+    .observability("metrics_listen", address)
+    .with("dlp", json!({"request": "mask"}))
     .start();
     let token = airlock.user();
     let request = modern_call("/mcp/leaky", 1, "heard", &json!({"a": SECRET, "b": [SECRET]}));
@@ -235,7 +235,7 @@ fn old(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
 #[test]
 fn a_legacy_server_over_http_is_looked_through_both_ways() {
     let little = Little::start(old);
-    let upstreams = little.upstream("old", "    era: legacy\n");
+    let upstreams = little.entry("old").with("era", "legacy").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let token = airlock.user();
     let request = modern_call("/mcp/old", 1, "heard", &json!({"key": SECRET}));

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use airlock_tests::airlock::{free_address, run, stdio_upstream, until};
+use airlock_tests::airlock::{free_address, run, until};
 use airlock_tests::http::Request;
 use airlock_tests::mcp::modern_call;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, Upstream};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -41,15 +41,16 @@ fn good_packs_take_over_and_bad_ones_raise_an_alarm() {
     let server = include_str!("leaky_server.py");
     let admin = packs.path().join("admin.sock");
     let airlock = Setup {
-        upstreams: stdio_upstream("leaky", &["python3", "-c", server]) + "    era: legacy\n",
+        upstreams: Upstream::stdio("leaky", &["python3", "-c", server]).with("era", "legacy").to_string(),
         more: format!(
             "dlp:\n  directory: {:?}\n  rules: [{{detector: badge, action: redact}}]\n",
             packs.path()
         ),
-        observability: format!("  metrics_listen: {address}\n  admin_listen: {admin:?}\n"),
         log: "info".to_owned(),
         ..Setup::default()
     }
+    .observability("metrics_listen", address)
+    .observability("admin_listen", &admin)
     .start();
     let token = airlock.user();
     let metrics = || Request::get("/metrics").send(address).expect("an answer").text();

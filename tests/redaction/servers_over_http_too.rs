@@ -40,7 +40,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
 }
 
 fn start(little: &Little, server: &str, dlp: &str) -> (Airlock, String) {
-    let (upstreams, server, more) = (little.upstream("little", ""), server.to_owned(), dlp.to_owned());
+    let (upstreams, server, more) = (little.entry("little").to_string(), server.to_owned(), dlp.to_owned());
     let airlock = Setup { upstreams, server, more, ..Setup::default() }.start();
     let token = airlock.user();
     (airlock, token)

@@ -70,7 +70,7 @@ fn streams(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Resul
 #[test]
 fn the_first_event_of_a_server_over_http_and_the_last_are_looked_through() {
     let little = Little::start(streams);
-    let upstreams = little.upstream("old", "    era: legacy\n");
+    let upstreams = little.entry("old").with("era", "legacy").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let token = airlock.user();
     let session =
@@ -132,7 +132,8 @@ fn tasks(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()>
 fn modern_tasks_are_looked_through_and_keep_their_ids() {
     let little = Little::start(tasks);
     let airlock =
-        Setup { upstreams: little.upstream("new", "    era: modern\n"), ..Setup::default() }.start();
+        Setup { upstreams: little.entry("new").with("era", "modern").to_string(), ..Setup::default() }
+            .start();
     let token = airlock.user();
     for path in ["/mcp/new", "/mcp"] {
         let ask = |method: &str, params: &Value| {

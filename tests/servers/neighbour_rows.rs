@@ -14,7 +14,7 @@ use std::thread::ScopedJoinHandle;
 use airlock_tests::airlock::stdio_upstream;
 use airlock_tests::mcp::Session;
 use airlock_tests::tools::built;
-use airlock_tests::{Airlock, Setup};
+use airlock_tests::{Airlock, Setup, Upstream};
 use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
@@ -192,14 +192,13 @@ fn round(row: &Row, requests: usize) -> Result<(Seen, usize), String> {
     flooding.push(&loud);
     let endless = [flooding.as_slice(), &["--tools", "150000"]].concat();
     let setup = Setup {
-        upstreams: stdio_upstream("echo", &[&echo, "--stdio"])
-            + "    isolation: shared\n"
+        upstreams: Upstream::stdio("echo", &[&echo, "--stdio"]).with("isolation", "shared").to_string()
             + &stdio_upstream("loud", &flooding)
             + &stdio_upstream("long", &endless),
-        server: "  workers: 1\n".to_owned(),
         log: "warn".to_owned(),
         ..Setup::default()
-    };
+    }
+    .server("workers", 1);
     let airlock = setup.try_start().map_err(|failed| failed.log)?;
     let token_file = airlock.dir().join("token");
     std::fs::write(&token_file, airlock.user()).map_err(|error| error.to_string())?;

@@ -21,11 +21,6 @@ impl Little {
         Upstream::http(name, &self.url("/mcp"))
     }
 
-    /// The same as YAML, with more lines of it.
-    pub fn upstream(&self, name: &str, more: &str) -> String {
-        self.entry(name).to_string() + more
-    }
-
     /// Waits until something is in the book.
     pub fn until<T>(&self, read: impl Fn(&Book) -> Option<T>) -> T {
         crate::airlock::until(|| self.book(&read))

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -155,7 +156,53 @@ pub fn stdio_upstream(name: &str, command: &[&str]) -> String {
     Upstream::stdio(name, command).to_string()
 }
 
+/// A line of a mapping: the value is JSON, which is YAML as well.
+fn line(indent: &str, key: &str, value: impl Serialize) -> String {
+    format!("{indent}{key}: {}\n", serde_json::to_value(value).expect("a value of JSON"))
+}
+
 impl Setup {
+    /// The same with a key of `server:`.
+    #[must_use]
+    pub fn server(mut self, key: &str, value: impl Serialize) -> Self {
+        self.server += &line("  ", key, value);
+        self
+    }
+
+    /// The same with a key of `policy:`.
+    #[must_use]
+    pub fn policy(mut self, key: &str, value: impl Serialize) -> Self {
+        self.policy_keys += &line("  ", key, value);
+        self
+    }
+
+    /// The same with tokens of these issuers, and of no development issuer.
+    #[must_use]
+    pub fn issuers(mut self, issuers: impl Serialize) -> Self {
+        self.auth = Some("auth:\n".to_owned() + &line("  ", "issuers", issuers));
+        self
+    }
+
+    /// The same with an issuer that nobody can reach: whatever token comes, it is none.
+    #[must_use]
+    pub fn without_tokens(self) -> Self {
+        self.issuers(json!([{"issuer": "http://127.0.0.1:9", "audience": ["nobody"]}]))
+    }
+
+    /// The same with a key of `observability:`.
+    #[must_use]
+    pub fn observability(mut self, key: &str, value: impl Serialize) -> Self {
+        self.observability += &line("  ", key, value);
+        self
+    }
+
+    /// The same with a key at the top.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
+        self.more += &line("", key, value);
+        self
+    }
+
     /// Writes configuration and policy into a fresh directory. Gives the directory; the file is
     /// `airlock.yaml`.
     pub fn write(&self) -> io::Result<TempDir> {

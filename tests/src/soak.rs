@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::json;
+
 use crate::airlock::{docs_upstream, until};
 use crate::mcp::Session;
 use crate::proc::{descendants, open_file_targets, open_files, resident_kib};
@@ -108,11 +110,11 @@ fn open(
 /// The remains.
 pub fn abandon(count: usize) -> Result<String, String> {
     let setup = Setup {
-        server: "  timeouts: {idle: 1s}\n".to_owned(),
         // A server of the modern era would be shared by all.
         upstreams: docs_upstream() + "    era: legacy\n",
         ..Setup::default()
-    };
+    }
+    .server("timeouts", json!({"idle": "1s"}));
     let airlock = setup.start();
     let pid = airlock.pid();
     let round = |count: usize| {
@@ -187,7 +189,7 @@ fn grows(resident: &[u64], sessions: usize) -> bool {
 /// A session is not there, or costs more than [`BYTES_EACH`].
 pub fn idle(count: usize) -> Result<String, String> {
     let setup =
-        Setup { server: "  timeouts: {idle: 1h}\n".to_owned(), log: "warn".to_owned(), ..Setup::default() };
+        Setup { log: "warn".to_owned(), ..Setup::default() }.server("timeouts", json!({"idle": "1h"}));
     let airlock = setup.start();
     let pid = airlock.pid();
     let before = Held::of(pid)?;

@@ -131,8 +131,9 @@ fn a_slice_that_was_made_anew_is_not_believed_in() {
     let Some(slice) = slice() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let admin = folder.path().join("admin.sock").display().to_string();
-    let observability = format!("  admin_listen: {admin}\n");
-    let Some(house) = start(&slice, "", Setup { observability, ..Setup::default() }) else { return };
+    let Some(house) = start(&slice, "", Setup::default().observability("admin_listen", &admin)) else {
+        return;
+    };
     let status = || airlock_tests::airlock::run(&["status", "--socket", &admin]).1;
     let told = status();
     assert!(told.contains(&slice.name), "{told}");

@@ -49,7 +49,7 @@ fn list(airlock: &Airlock, token: &str, path: &str, method: &str, cursor: &Value
 #[test]
 fn a_cursor_goes_on_for_its_owner_its_server_and_its_list_only() {
     let (one, two) = (Little::start(answer), Little::start(answer));
-    let upstreams = one.upstream("one", "") + &two.upstream("two", "");
+    let upstreams = one.entry("one").to_string() + &two.entry("two").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let alice = airlock.user();
     let [mallory, elsewhere] = airlock.strangers();
@@ -100,7 +100,7 @@ fn a_cursor_goes_on_for_its_owner_its_server_and_its_list_only() {
 #[test]
 fn what_servers_offer_besides_their_lists_is_offered() {
     let little = Little::start(answer);
-    let airlock = Setup { upstreams: little.upstream("one", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("one").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     for path in ["/mcp/one", "/mcp"] {
         let wanted = json!({"tools": {"listChanged": true}, "prompts": {}});

@@ -73,7 +73,7 @@ fn ask(airlock: &Airlock, token: &str, path: &str, method: &str, params: &Value)
 #[test]
 fn a_result_becomes_a_task_that_only_its_owner_can_follow() {
     let (one, two) = (Little::start(answer), Little::start(answer));
-    let upstreams = one.upstream("one", "") + &two.upstream("two", "");
+    let upstreams = one.entry("one").to_string() + &two.entry("two").to_string();
     let airlock = Setup { upstreams, ..Setup::default() }.start();
     let alice = airlock.user();
     let [mallory, elsewhere] = airlock.strangers();
@@ -135,7 +135,7 @@ fn a_result_becomes_a_task_that_only_its_owner_can_follow() {
 #[test]
 fn nobody_gets_a_task_who_did_not_say_that_it_can_follow_one() {
     let little = Little::start(answer);
-    let airlock = Setup { upstreams: little.upstream("one", ""), ..Setup::default() }.start();
+    let airlock = Setup { upstreams: little.entry("one").to_string(), ..Setup::default() }.start();
     let token = airlock.user();
     let call = json!({"name": "slow", "arguments": {}});
     let response = airlock.send(&modern("/mcp/one", 1, "tools/call", &call).bearer(&token));

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use airlock_tests::airlock::{free_address, stdio_upstream, until};
-use airlock_tests::{Airlock, Setup, proc, tools};
+use airlock_tests::airlock::{free_address, until};
+use airlock_tests::{Airlock, Setup, Upstream, proc, tools};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ pub(crate) fn start() -> Result<Vec<Route>, String> {
         None => println!("without nginx: AIRLOCK_NGINX names no program"),
     }
     let lines = tools::built("echo-server").display().to_string();
-    let stdio = stdio_upstream("echo", &[&lines, "--stdio"]) + "    isolation: shared\n";
+    let stdio = Upstream::stdio("echo", &[&lines, "--stdio"]).with("isolation", "shared").to_string();
     let http = format!("  - {{name: echo, type: http, url: \"http://{address}/mcp\"}}\n");
     for io in ["io_uring", "epoll"] {
         for (transport, upstream, behind) in [("http", &http, vec![echo_pid]), ("stdio", &stdio, vec![])] {

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use airlock_tests::airlock::{Failed, run, stdio_upstream};
+use airlock_tests::airlock::{Failed, run};
 use airlock_tests::net::{self, CLIENTS, DOOR, Net};
-use airlock_tests::{Airlock, Setup, tools};
+use airlock_tests::{Airlock, Setup, Upstream, tools};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cores::{Cores, stay_on};
 
@@ -97,21 +97,20 @@ fn setup(token: &str, early_drop: bool, socket: &str) -> Result<Setup, String> {
     let claims: Value = serde_json::from_slice(&claims.ok_or("a token without claims")?)
         .map_err(|error| format!("the claims of a token: {error}"))?;
     let echo = tools::built("echo-server").display().to_string();
+    let issuer = json!({"issuer": claims["iss"], "audience": [claims["aud"]], "algorithms": ["EdDSA"],
+        "claims": {"tenant": "tenant", "groups": "groups"}});
     let interfaces = if early_drop { "door" } else { "" };
-    Ok(Setup {
+    let setup = Setup {
         listen: vec![format!("{DOOR}:0")],
-        upstreams: stdio_upstream("echo", &[&echo, "--stdio"]) + "    isolation: shared\n",
-        server: "  workers: 1\n  public_url: \"https://airlock.example.com\"\n".to_owned(),
-        auth: Some(format!(
-            "auth:\n  issuers:\n  - {{issuer: {}, audience: [{}], algorithms: [EdDSA], claims: {{tenant: tenant, groups: groups}}}}\n",
-            claims["iss"], claims["aud"]
-        )),
-        observability: format!("  admin_listen: {socket}\n"),
+        upstreams: Upstream::stdio("echo", &[&echo, "--stdio"]).with("isolation", "shared").to_string(),
         log: "warn".to_owned(),
         shipped_policy: true,
         // Generic: it runs where a packet is received, which is the host's core; native, a veth device's runs
         // where it is sent.
         more: format!("  xdp: {{interfaces: [{interfaces}], mode: generic}}\n"),
         ..Setup::default()
-    })
+    };
+    let setup =
+        setup.issuers([issuer]).server("workers", 1).server("public_url", "https://airlock.example.com");
+    Ok(setup.observability("admin_listen", socket))
 }
