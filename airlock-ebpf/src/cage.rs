@@ -3,149 +3,7 @@
 //! The decisions are plain functions of plain values, so that what runs in the kernel is tested on the host.
 #![allow(clippy::inline_always, reason = "a program in the kernel has no stack to spare for calls")]
 
-/// The hooks that refuse what a pinned server tries; the discriminant is the index of its counter in
-/// [`DENIED`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Hook {
-    /// `socket(2)` of any family that the hook sees, other than unix.
-    SockCreate = 0,
-    /// `connect(2)` on an IPv4 socket.
-    Connect4 = 1,
-    /// `connect(2)` on an IPv6 socket.
-    Connect6 = 2,
-    /// An unconnected datagram to an IPv4 address.
-    Sendmsg4 = 3,
-    /// An unconnected datagram to an IPv6 address.
-    Sendmsg6 = 4,
-    /// `bind(2)` on an IPv4 socket.
-    Bind4 = 5,
-    /// `bind(2)` on an IPv6 socket.
-    Bind6 = 6,
-    /// `connect(2)` on a unix socket.
-    ConnectUnix = 7,
-    /// An addressed datagram on a unix socket.
-    SendmsgUnix = 8,
-    /// LSM: a socket of another family than unix.
-    SocketCreate = 9,
-    /// LSM: connecting to an address of another family than unix.
-    SocketConnect = 10,
-    /// LSM: giving a socket an address.
-    SocketBind = 11,
-    /// LSM: sending on a socket of another family than unix, however the process came by it.
-    SocketSendmsg = 12,
-    /// LSM: connecting to a unix socket other than the one that is Airlock's.
-    UnixStreamConnect = 13,
-    /// LSM: a datagram to a unix socket.
-    UnixMaySend = 14,
-    /// LSM: taking a socket that another process hands over.
-    FileReceive = 15,
-    /// LSM: looking into another process.
-    PtraceAccessCheck = 16,
-    /// LSM: a new user namespace.
-    UsernsCreate = 17,
-    /// LSM: `bpf(2)`.
-    Bpf = 18,
-    /// LSM: opening a file of the cgroup file system for writing.
-    FileOpen = 19,
-    /// LSM: a child that is born in another cgroup.
-    TaskAlloc = 20,
-    /// In front of the LSM hook: a signal to a process of another server, or to anybody else.
-    TaskKill = 21,
-}
-
-impl Hook {
-    /// Every hook, in the order of the counters.
-    pub const ALL: [Self; 22] = [
-        Self::SockCreate,
-        Self::Connect4,
-        Self::Connect6,
-        Self::Sendmsg4,
-        Self::Sendmsg6,
-        Self::Bind4,
-        Self::Bind6,
-        Self::ConnectUnix,
-        Self::SendmsgUnix,
-        Self::SocketCreate,
-        Self::SocketConnect,
-        Self::SocketBind,
-        Self::SocketSendmsg,
-        Self::UnixStreamConnect,
-        Self::UnixMaySend,
-        Self::FileReceive,
-        Self::PtraceAccessCheck,
-        Self::UsernsCreate,
-        Self::Bpf,
-        Self::FileOpen,
-        Self::TaskAlloc,
-        Self::TaskKill,
-    ];
-
-    /// The hooks of cgroups that refuse IP; each has a program of its name.
-    pub const IP: [Self; 7] = [
-        Self::SockCreate,
-        Self::Connect4,
-        Self::Connect6,
-        Self::Sendmsg4,
-        Self::Sendmsg6,
-        Self::Bind4,
-        Self::Bind6,
-    ];
-
-    /// The hooks of cgroups that refuse unix sockets; each has a program of its name.
-    pub const UNIX: [Self; 2] = [Self::ConnectUnix, Self::SendmsgUnix];
-
-    /// The LSM hooks that seal a cage: as many as a kernel has places for (`CGROUP_LSM_NUM`). Each has two
-    /// programs, named [`CGROUP_PREFIX`] and [`HOST_PREFIX`] and its name.
-    pub const SEALED: [Self; 10] = [
-        Self::SocketCreate,
-        Self::SocketConnect,
-        Self::SocketBind,
-        Self::SocketSendmsg,
-        Self::UnixStreamConnect,
-        Self::UnixMaySend,
-        Self::FileReceive,
-        Self::PtraceAccessCheck,
-        Self::UsernsCreate,
-        Self::Bpf,
-    ];
-
-    /// The number of hooks, and of entries of [`DENIED`].
-    pub const COUNT: u32 = 22;
-
-    /// The name of the hook, which for LSM hooks is the kernel's.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SockCreate => "sock_create",
-            Self::Connect4 => "connect4",
-            Self::Connect6 => "connect6",
-            Self::Sendmsg4 => "sendmsg4",
-            Self::Sendmsg6 => "sendmsg6",
-            Self::Bind4 => "bind4",
-            Self::Bind6 => "bind6",
-            Self::ConnectUnix => "connect_unix",
-            Self::SendmsgUnix => "sendmsg_unix",
-            Self::SocketCreate => "socket_create",
-            Self::SocketConnect => "socket_connect",
-            Self::SocketBind => "socket_bind",
-            Self::SocketSendmsg => "socket_sendmsg",
-            Self::UnixStreamConnect => "unix_stream_connect",
-            Self::UnixMaySend => "unix_may_send",
-            Self::FileReceive => "file_receive",
-            Self::PtraceAccessCheck => "ptrace_access_check",
-            Self::UsernsCreate => "userns_create",
-            Self::Bpf => "bpf",
-            Self::FileOpen => "file_open",
-            Self::TaskAlloc => "task_alloc",
-            Self::TaskKill => "task_kill",
-        }
-    }
-
-    /// The hook of a number, as it stands in an [`Event`].
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| *hook as u32 == number)
-    }
-}
+use crate::hook::Hook;
 
 /// The kind of a cage; the discriminant is the index in [`CAGES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,74 +82,6 @@ pub fn is_own_entrance(name: &[u8; 13], cgroup: u64, own: u64) -> bool {
     cgroup == own && *name == ENTRANCE
 }
 
-/// A refusal: the operation, and the process that asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct Event {
-    /// The id of the process's cgroup.
-    pub cgroup: u64,
-    /// The process (thread group).
-    pub tgid: u32,
-    /// Its user.
-    pub uid: u32,
-    /// [`Hook`] as a number.
-    pub hook: u32,
-    /// The address family; 0 where the hook knows none.
-    pub family: u32,
-    /// The name of the task, padded with zero bytes.
-    pub comm: [u8; 16],
-}
-
-/// How many events a cgroup has had in a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C)]
-pub struct Pace {
-    /// When the second began, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub since: u64,
-    /// Events since then.
-    pub count: u64,
-}
-
-/// Events that a cgroup may have in a second; what comes on top is counted in [`LOST`].
-pub const EVENTS_A_SECOND: u64 = 20;
-
-impl Pace {
-    /// The pace after one more event, and whether that event is within it.
-    #[inline(always)]
-    pub const fn step(self, now: u64) -> (Self, bool) {
-        if now.wrapping_sub(self.since) >= 1_000_000_000 {
-            return (Self { since: now, count: 1 }, true);
-        }
-        if self.count >= EVENTS_A_SECOND {
-            return (self, false);
-        }
-        (Self { since: self.since, count: self.count + 1 }, true)
-    }
-}
-
-const _: () = assert!(size_of::<Event>() == 40 && align_of::<Event>() == 8);
-const _: () = assert!(size_of::<Pace>() == 16 && align_of::<Pace>() == 8);
-
-impl Event {
-    /// Reads an event as it lies in the ring; none when it has another size.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 40] = bytes.try_into().ok()?;
-        let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let mut cgroup = [0; 8];
-        cgroup.copy_from_slice(&bytes[..8]);
-        let mut comm = [0; 16];
-        comm.copy_from_slice(&bytes[24..]);
-        Some(Self {
-            cgroup: u64::from_ne_bytes(cgroup),
-            tgid: word(8),
-            uid: word(12),
-            hook: word(16),
-            family: word(20),
-            comm,
-        })
-    }
-}
-
 /// Map: refusals by [`Hook`]; per-CPU array of `u64`.
 pub const DENIED: &str = "DENIED";
 /// Map: the cages, which are the cgroups whose processes, however deep below, are pinned; array of cgroups,
@@ -302,9 +92,9 @@ pub const CAGE_IDS: &str = "CAGE_IDS";
 /// Map: the unix sockets that the processes of [`Cage::Slice`] may connect to; hash of the listening socket's
 /// cookie (`SO_COOKIE`), which no path, link or mount can fake, to one byte.
 pub const DOORS: &str = "DOORS";
-/// Map: what was refused; ring of [`Event`].
+/// Map: what was refused; ring of [`Event`](crate::Event).
 pub const EVENTS: &str = "EVENTS";
-/// Map: events by cgroup; LRU hash of `u64` to [`Pace`].
+/// Map: events by cgroup; LRU hash of `u64` to [`Pace`](crate::Pace).
 pub const PACES: &str = "PACES";
 /// Map: events that are in no ring, because they were too many; per-CPU array of one `u64`.
 pub const LOST: &str = "LOST";
@@ -358,19 +148,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_have_one_place_for_each_hook() {
-        assert_eq!(Hook::ALL.len(), Hook::COUNT as usize);
-        for (index, hook) in Hook::ALL.into_iter().enumerate() {
-            assert_eq!(hook as usize, index, "{}", hook.name());
-            assert_eq!(Hook::from_number(hook as u32), Some(hook));
-        }
-        assert_eq!(Hook::from_number(Hook::COUNT), None);
-        let known = Hook::IP.len() + Hook::UNIX.len() + Hook::SEALED.len();
-        let alone = GUARD.len() + SIGNALS.len();
-        assert_eq!(known + alone, Hook::ALL.len(), "all others are in one of the three sets");
-    }
-
-    #[test]
     fn no_family_but_unix_is_allowed() {
         let allowed: Vec<u32> = (0..=u32::from(u16::MAX)).filter(|family| may_use_family(*family)).collect();
         assert_eq!(allowed, [1]);
@@ -414,41 +191,5 @@ mod tests {
             "threads, and namespaces, which others refuse"
         );
         assert!(!may_clone(CLONE_INTO_CGROUP) && !may_clone(u64::MAX));
-    }
-
-    #[test]
-    fn a_second_has_so_many_events() {
-        let mut pace = Pace::default();
-        let start = 5_000_000_000;
-        for n in 0..100 {
-            let (next, within) = pace.step(start + n);
-            pace = next;
-            assert_eq!(within, n < EVENTS_A_SECOND, "{n}");
-        }
-        assert!(!pace.step(start + 999_999_999).1);
-        let (next, within) = pace.step(start + 1_000_000_000);
-        assert!(within);
-        assert_eq!(next, Pace { since: start + 1_000_000_000, count: 1 });
-        // A clock that another CPU read a moment earlier begins a new second instead of a wait without end.
-        assert!(next.step(start).1);
-    }
-
-    #[test]
-    fn an_event_is_read_as_it_was_written() {
-        let event = Event {
-            cgroup: 1 << 40,
-            tgid: 7,
-            uid: 65_534,
-            hook: 9,
-            family: 2,
-            comm: *b"node\0\0\0\0\0\0\0\0\0\0\0\0",
-        };
-        let mut bytes = event.cgroup.to_ne_bytes().to_vec();
-        for word in [event.tgid, event.uid, event.hook, event.family] {
-            bytes.extend(word.to_ne_bytes());
-        }
-        bytes.extend(event.comm);
-        assert_eq!(Event::from_bytes(&bytes), Some(event));
-        assert_eq!(Event::from_bytes(&bytes[1..]), None);
     }
 }

@@ -9,11 +9,15 @@
 pub mod block;
 pub mod cage;
 pub mod decision;
+pub mod event;
+pub mod hook;
 pub mod leaf;
 pub mod packet;
 
 pub use block::*;
 pub use cage::*;
 pub use decision::{Verdict, World, decide};
+pub use event::*;
+pub use hook::*;
 pub use leaf::*;
 pub use packet::{Destination, Packet, Source};
