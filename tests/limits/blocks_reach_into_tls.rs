@@ -15,7 +15,7 @@ use airlock_tests::net::Net;
 use super::operators_get_back_in::{Drill, ME, OTHER};
 
 /// Nothing in a healthy run waits so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The protocol inside of TLS, as ALPN calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Client {
     /// So many bytes of what came.
     fn take(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {
-            let piece = self.pieces.recv_timeout(PATIENCE);
+            let piece = self.pieces.recv_timeout(READ_TIMEOUT);
             self.unread.extend(piece.unwrap_or_else(|error| panic!("{:?}: {error}", self.http)));
         }
         self.unread.drain(..count).collect()
@@ -150,7 +150,7 @@ impl Client {
     /// It ends without a further byte of an answer, though it says nothing itself.
     fn ends(&mut self) {
         loop {
-            match self.pieces.recv_timeout(PATIENCE) {
+            match self.pieces.recv_timeout(READ_TIMEOUT) {
                 // Windows and settings that were on their way.
                 Ok(piece) => self.unread.extend(piece),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,

@@ -28,7 +28,7 @@ const BREAK_GLASS: &str = concat!(
 );
 
 /// How long `phone_home` waits for an answer of the network.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The server has no state.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl Docs {
             return failure(format!("`{address}` is not an address and a port, such as 192.0.2.1:443"));
         };
         let socket = socket.unwrap_or_else(|| "/run/systemd/journal/stdout".to_owned());
-        let tcp = TcpStream::connect_timeout(&address, PATIENCE).map(drop);
+        let tcp = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map(drop);
         let udp = send_datagram(address);
         let unix = UnixStream::connect(&socket).map(drop);
         text(format!(

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// One answer may take this long before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The order.
 #[derive(Clone)]
@@ -128,8 +128,8 @@ async fn round(
                     shared.next_id
                 };
                 let begin = Instant::now();
-                let answered = tokio::time::timeout(PATIENCE, call(&plan, &mut connection, id)).await;
-                answered.map_err(|_| format!("no answer to call {id} in {PATIENCE:?}"))??;
+                let answered = tokio::time::timeout(ANSWER_TIMEOUT, call(&plan, &mut connection, id)).await;
+                answered.map_err(|_| format!("no answer to call {id} in {ANSWER_TIMEOUT:?}"))??;
                 let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 shared.borrow_mut().latencies.push(nanos);
             }

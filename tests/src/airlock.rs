@@ -18,7 +18,7 @@ pub use crate::setup::{POLICY, Setup, docs_upstream, stdio_upstream};
 use crate::tools;
 
 /// How long starting and ending may take before a test gives up. Not a deadline of the product.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running `airlock`.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Airlock {
         notify: &UnixDatagram,
         only_listening: bool,
     ) -> Result<(), Option<ExitStatus>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         let mut buffer = [0; 4_096];
         let mut ready = only_listening;
         let mut address = None;
@@ -268,11 +268,11 @@ pub fn run(args: &[&str]) -> (bool, String, String) {
 
 /// Asks again and again until there is an answer; none after a time no healthy run needs.
 pub fn until<T>(ask: impl FnMut() -> Option<T>) -> Option<T> {
-    until_within(PATIENCE, ask)
+    until_within(START_TIMEOUT, ask)
 }
 
-fn until_within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + patience;
+fn until_within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
             return Some(answer);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// An answer may take this long; nothing in a healthy run comes near.
-const PATIENCE: Duration = Duration::from_mins(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A request that is written as it stands, plus `Host`, `Content-Length` and `Connection: close` where they
 /// are missing.
@@ -97,9 +97,9 @@ impl Request {
 
 /// A connection with a deadline on each read.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

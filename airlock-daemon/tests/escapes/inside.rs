@@ -17,7 +17,7 @@ pub(crate) const VICTIM: &str = "victim";
 /// Not an attempt but a program with privileges of its own: says which it has.
 pub(crate) const PRIVILEGED: &str = "privileged";
 /// How long an attempt may hang.
-const PATIENCE: u32 = 30;
+const ATTEMPT_SECONDS: u32 = 30;
 
 /// Acts and says how it went.
 pub(crate) fn act(name: &str) -> ExitCode {
@@ -52,7 +52,7 @@ pub(crate) fn act(name: &str) -> ExitCode {
             continue;
         };
         let ended = raw::child(|| {
-            raw::alarm(PATIENCE);
+            raw::alarm(ATTEMPT_SECONDS);
             say(&format!("RESULT {}", number(&(attempt.act)(&place))));
         });
         match ended {

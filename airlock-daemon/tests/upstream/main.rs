@@ -33,7 +33,7 @@ use airlock::upstream::transport::handle::{Link, Pending};
 use crate::lines::{Lines, legacy};
 
 /// Nothing in a healthy run takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The interest of a legacy session.
 const ALL: Interest = Interest { tools: true, prompts: true, resources: true, everything: true };
@@ -116,12 +116,12 @@ async fn called(upstream: &Arc<Upstream>, caller: &Caller<'_>, tool: &str) -> St
 
 /// An event that happens soon in every healthy run.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it takes too long")
+    tokio::time::timeout(EVENT_TIMEOUT, what).await.expect("it takes too long")
 }
 
 /// Waits until there is an answer.
 async fn until<T>(ask: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     loop {
         if let Some(answer) = ask() {
             return answer;

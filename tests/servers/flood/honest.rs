@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::door::{Door, HONEST};
 
 /// A call that takes longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The fate of the calls.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Client {
         let broken = |error: std::io::Error| error.to_string();
         let mut stream = match connection.take() {
             Some(stream) => stream,
-            None => connect(HONEST, self.to, PATIENCE).map_err(broken)?,
+            None => connect(HONEST, self.to, CALL_TIMEOUT).map_err(broken)?,
         };
         stream.write_all(&self.request).map_err(broken)?;
         let response = read_response(&mut stream).map_err(broken)?;
@@ -77,7 +77,7 @@ impl Client {
                         let result = self.call(connection);
                         let time = begin.elapsed().saturating_sub(due);
                         let mut seen = notes.lock().expect("nobody panics with it");
-                        seen.times.push(if result.is_ok() { time } else { time.max(PATIENCE) });
+                        seen.times.push(if result.is_ok() { time } else { time.max(CALL_TIMEOUT) });
                         if let Err(error) = result {
                             seen.failed += 1;
                             seen.failure.get_or_insert(error);

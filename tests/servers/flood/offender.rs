@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::door::OFFENDER;
 
 /// An attempt without an answer is given up. Below the second after which the kernel sends a SYN again.
-const PATIENCE: Duration = Duration::from_millis(200);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(200);
 /// Attempts under way at a time.
 const AT_ONCE: u64 = 8_192;
 
@@ -58,7 +58,7 @@ impl Flood {
                     let (request, answers) = (Rc::clone(&request), Rc::clone(&answers));
                     let place = Rc::clone(&under_way);
                     tokio::task::spawn_local(async move {
-                        if let Ok(Ok(refused)) = timeout(PATIENCE, attempt(to, &request)).await {
+                        if let Ok(Ok(refused)) = timeout(ATTEMPT_TIMEOUT, attempt(to, &request)).await {
                             let count = &answers[usize::from(refused)];
                             count.set(count.get() + 1);
                         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::honest::PATIENCE;
+use crate::honest::CALL_TIMEOUT;
 use crate::round::Round;
 
 /// The work that was measured, and the machine.
@@ -13,7 +13,7 @@ pub(crate) fn preface(rounds: usize) -> String {
          server over stdio), one makes the clients and the flood, which gives way to the clients. A veth pair between two\n\
          network namespaces for each row; generic XDP. Median of {rounds} round(s), rows in turn.\n\
          Honest client: 200 calls/s on 8 kept connections and 100/s on new ones; milliseconds since each was due; one\n\
-         that failed counts as {PATIENCE:?}. Flood: requests without a token from a blocked address, a connection each, given up\n\
+         that failed counts as {CALL_TIMEOUT:?}. Flood: requests without a token from a blocked address, a connection each, given up\n\
          after 200 ms. refused: answered 429 by the daemon; dropped: by the kernel, a SYN each. daemon: its share of its\n\
          core; core: how much of that core was not idle, packets included. Ratios: p99 to the same row without a flood."
     )
