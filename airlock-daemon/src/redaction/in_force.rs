@@ -6,7 +6,6 @@ use airlock_dlp::{Plan, account_of_text};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
 
 use super::history::History;
 use super::purpose::Purpose;
@@ -17,6 +16,7 @@ use crate::auth::principal::Principal;
 use crate::config::packs::Packs;
 use crate::config::schema::{Dlp, DlpDirection as Direction, DlpMode};
 use crate::observe::metrics::Metrics;
+use crate::runtime::apart::apart;
 
 /// The redaction in force.
 pub struct Redaction {
@@ -62,7 +62,7 @@ impl Redaction {
         let snapshot = self.in_force.load_full();
         if snapshot.is_slow(obliged) {
             let obliged = obliged.to_vec();
-            let together = spawn_blocking(move || drop(Arc::clone(snapshot.kit(&obliged))));
+            let together = apart(move || drop(Arc::clone(snapshot.kit(&obliged))));
             // Where it breaks off, whoever needs them puts them together.
             let _ = together.await;
         }
