@@ -1,5 +1,5 @@
-//! The canonical form of JSON: two texts, parted by a zero byte. They have one form where a reader of its own finds them equal,
-//! and two where it does not; a form is its own form.
+//! The canonical form of JSON: two texts, parted by a zero byte. They have one form where a reader of its own
+//! finds them equal, and two where it does not; a form is its own form.
 #![no_main]
 
 use std::collections::BTreeMap;
