@@ -25,6 +25,8 @@ pub enum Stage {
     Route,
     /// The policy.
     Authorize,
+    /// The locks of tools and prompts.
+    ToolLock,
     /// Redaction of what goes to a server.
     Redact,
     /// The audit log.
@@ -37,7 +39,7 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a request meets them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Http,
         Self::Limit,
         Self::Forwarded,
@@ -48,6 +50,7 @@ impl Stage {
         Self::Revision,
         Self::Route,
         Self::Authorize,
+        Self::ToolLock,
         Self::Redact,
         Self::Record,
         Self::Mirror,
@@ -67,6 +70,7 @@ impl Stage {
             Self::Revision => "revision",
             Self::Route => "route",
             Self::Authorize => "authorize",
+            Self::ToolLock => "tool_lock",
             Self::Redact => "redact",
             Self::Record => "record",
             Self::Mirror => "mirror",
@@ -119,7 +123,7 @@ mod tests {
                 for made in product.split("Refusal::new(").skip(1) {
                     let Some(rest) = made.trim_start().strip_prefix("Stage::") else { continue };
                     let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-                    let name = name.to_ascii_lowercase();
+                    let name = snake_case(&name);
                     let below = path.strip_prefix(&source).expect("below the source");
                     let file = Path::new("pipeline").join(&name).with_extension("rs");
                     assert!(below == file || below.starts_with(&name), "{} raises {name}", below.display());
@@ -128,6 +132,14 @@ mod tests {
             }
         }
         assert_eq!(raised, Stage::ALL.map(|stage| stage.name().to_owned()).into());
+    }
+
+    fn snake_case(name: &str) -> String {
+        let parted = |(place, c): (usize, char)| {
+            let mark = (place > 0 && c.is_ascii_uppercase()).then_some('_');
+            mark.into_iter().chain([c.to_ascii_lowercase()])
+        };
+        name.chars().enumerate().flat_map(parted).collect()
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod rules_are_not_passed_by;
 mod shadow_mode_only_speaks;
 mod slips_are_refused_at_load;
 mod tenants_share_nothing;
+mod tools_stay_what_they_were;

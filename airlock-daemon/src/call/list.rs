@@ -1,4 +1,5 @@
-//! Lists: what an upstream offers, less what the policy would refuse this principal.
+//! Lists: what an upstream offers, less what is held back by tool locks, and what the policy would refuse
+//! this principal.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -12,6 +13,7 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
+use crate::tool_locks::Taken;
 use crate::upstream::era::driver;
 use crate::upstream::era::facts::Facts;
 use crate::upstream::error::UpstreamError;
@@ -91,8 +93,8 @@ async fn one(
         .await
         .map_err(|error| upstream::failed(&error))?
     {
-        Asking::Page(result) => {
-            filter(gateway, kind, who, upstream, result, (walk, tools, is_first)).await.map(Ok)
+        Asking::Page(page) => {
+            filter(gateway, kind, who, upstream, page, (walk, tools, is_first)).await.map(Ok)
         }
         Asking::Error(error) => Ok(Err(error)),
         Asking::NotOffered => Err(route::not_offered(kind.method, who.revision)),
@@ -101,8 +103,8 @@ async fn one(
 
 /// The answer of an upstream that is asked for a page.
 enum Asking {
-    /// A page.
-    Page(String),
+    /// A page, and what of it is trusted.
+    Page((String, Taken)),
     /// A JSON-RPC error object.
     Error(String),
     /// It has nothing of the kind, and was not asked.
@@ -129,15 +131,20 @@ async fn ask(
         if lacks(Some(&facts), kind, who) {
             return Ok(Asking::NotOffered);
         }
+        let is_first = params.get("cursor").is_none();
         let answer = link.ask(Takes::List, |id| {
             jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
         });
         match answer.await {
             Ok(Ok(page)) => {
+                let trusted = upstream.trusted(&who.caller(), kind.shape(), &page, is_first).await;
                 let SiftedPage { page, found, left_out } =
                     sifted::page(sieve, kind, page, &upstream.name).await;
                 aside.note(&found, page.as_ref().err().or(left_out.as_ref()));
-                Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
+                Ok(page.map_or_else(
+                    |barred| Asking::Error(instead(&barred)),
+                    |page| Asking::Page((page, trusted)),
+                ))
             }
             Ok(Err(error)) => {
                 let mut found = Found::default();
@@ -151,13 +158,13 @@ async fn ask(
     timeout(upstream.timeout, answer).await.unwrap_or_else(|_| Err(upstream.late(kind.method)))
 }
 
-/// Takes out of a page what this principal may not use.
+/// Takes out of a page what is not trusted, and what this principal may not use.
 async fn filter(
     gateway: &Gateway,
     kind: &'static List,
     who: &Requester,
     upstream: &Upstream,
-    result: String,
+    (result, trusted): (String, Taken),
     (mut walk, mut tools, is_first): (Walk, Page, bool),
 ) -> Result<String, Refusal> {
     let wrong = |detail: String| {
@@ -169,7 +176,8 @@ async fn filter(
     let mut pacer = Pacer::default();
     for entry in entries {
         pacer.breathe().await;
-        let written = match visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), &entry) {
+        let reading = (&mut walk, &mut tools, &trusted);
+        let written = match visible(gateway, kind, who, upstream, &ids, reading, &entry) {
             Some((_, task)) if kind.noun == Noun::Task => Some(task.write().into_boxed_str()),
             Some(_) => None,
             None => continue,
@@ -201,12 +209,15 @@ fn visible<'a>(
     who: &Requester,
     upstream: &Upstream,
     ids: &Ids<'_>,
-    (walk, tools): (&mut Walk, &mut Page),
+    (walk, tools, trusted): (&mut Walk, &mut Page, &Taken),
     entry: &'a str,
 ) -> Option<(Cow<'a, str>, Object<'a>)> {
     // The walk has left out what is no object with a name.
     let mut object = Object::parse(entry).ok()?;
     let name = object.kept_string(kind.name)?;
+    if !trusted.has(&name) {
+        return None;
+    }
     // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
     if kind.noun == Noun::Tool
         && is_modern(upstream, who)
@@ -299,8 +310,8 @@ async fn part(
     loop {
         let mut params = Object::default();
         walk.ask(&mut params);
-        let result = match ask(gateway, (upstream, sieve.as_ref()), kind, who, params).await {
-            Ok(Asking::Page(result)) => result,
+        let (result, trusted) = match ask(gateway, (upstream, sieve.as_ref()), kind, who, params).await {
+            Ok(Asking::Page(page)) => page,
             Ok(Asking::NotOffered) => return Some(Vec::new()),
             Ok(Asking::Error(error)) => {
                 tracing::warn!(upstream = %upstream.name, error, "the server refuses {}", kind.method);
@@ -325,7 +336,8 @@ async fn part(
         for entry in &page.entries {
             pacer.breathe().await;
             shown.entry(kind, entry);
-            let seen = visible(gateway, kind, who, upstream, &ids, (&mut walk, &mut tools), entry);
+            let reading = (&mut walk, &mut tools, &trusted);
+            let seen = visible(gateway, kind, who, upstream, &ids, reading, entry);
             let Some((name, mut object)) = seen else { continue };
             // A task has its merged name already.
             if kind.noun != Noun::Task {

@@ -32,7 +32,7 @@ use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::asked::Asked;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, upstream};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, tool_lock, upstream};
 
 /// A call that was let through: one that begins, or one that goes on where it was suspended.
 #[allow(
@@ -119,8 +119,9 @@ async fn begin(
     launch(open, sending, shape, means).await.map(Started::Running)
 }
 
-/// Asks the server for the facts that a call needs before it is sent: its tasks, and which arguments headers
-/// repeat. A call that cannot be sent for its answer has its outcome on record.
+/// Asks the server for the facts that a call needs before it is sent: its tasks, if the tool is what was
+/// locked, and which arguments headers repeat. A call that cannot be sent for its answer has its outcome on
+/// record.
 async fn ask_first(
     kind: &Call,
     needs: Capability,
@@ -138,6 +139,14 @@ async fn ask_first(
         Ok(false) => {
             open.end(Outcome::Refused, 0, None);
             return Err(route::lacking(kind, needs, open.who.revision));
+        }
+        Err(error) => return Err(failed(open, &error)),
+    }
+    match tool_lock::look(upstream, &open.who, own).await {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => {
+            open.end(Outcome::Refused, 0, None);
+            return Err(refusal);
         }
         Err(error) => return Err(failed(open, &error)),
     }

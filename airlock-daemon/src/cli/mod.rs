@@ -15,6 +15,7 @@ pub mod serve;
 pub mod status;
 #[cfg(development_issuer)]
 pub mod token;
+pub mod tools;
 pub mod upstream;
 pub mod vet;
 
@@ -51,6 +52,8 @@ enum Command {
     PolicyVet,
     /// See what the kernel of this host gives.
     Kernel(kernel::Args),
+    /// See what is locked of the tools of servers and what is held back, and let it in.
+    Tools(tools::Args),
     /// Try a server by itself.
     Upstream(upstream::Args),
     /// Get a token from a running development issuer.
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Dlp(args) => dlp::run(args),
         Command::PolicyVet => vet::run(),
         Command::Kernel(args) => kernel::run(args),
+        Command::Tools(args) => tools::run(args),
         Command::Upstream(args) => upstream::run(args),
         #[cfg(development_issuer)]
         Command::Token(args) => token::run(args),
@@ -96,6 +100,8 @@ mod tests {
             "token --subject alice",
             "upstream try docs",
             "kernel doctor",
+            "tools list",
+            "tools approve docs",
             "audit verify",
             "audit tail",
             "policy test",

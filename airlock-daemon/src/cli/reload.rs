@@ -1,5 +1,5 @@
-//! The parts that change while calls go on: the policy, the packs of detectors and the certificates, by
-//! SIGHUP and when their files change.
+//! The parts that change while calls go on: the policy, the packs of detectors, the tool locks and the
+//! certificates, by SIGHUP and when their files change.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,15 +13,17 @@ use crate::pipeline::Gateway;
 use crate::policy::reload::Reloaded;
 use crate::policy::watch::Watch;
 use crate::redaction::Reloaded as Packs;
+use crate::tool_locks::Reloaded as Locks;
 
 use super::certificates;
 
-/// Puts other certificates in use, and another policy and other packs in force, when `asked`; policy and
-/// packs also when those on disk have changed. Goes on for ever; `status` is what the service manager is
-/// told.
+/// Puts other certificates in use, and another policy, other packs and other locks in force, when `asked`;
+/// all but certificates also when those on disk have changed. Goes on for ever; `status` is what the service
+/// manager is told.
 pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: String) {
     let gateway = Arc::clone(&service.gateway);
     let mut files = Watch::new(&gateway.config.policy.path);
+    let mut locked = Watch::new(gateway.tool_locks.path());
     let mut own = gateway.config.dlp.directory.as_deref().map(Watch::new);
     loop {
         tokio::select! {
@@ -32,12 +34,14 @@ pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: Strin
                 }
                 policy(&gateway, true).await;
                 packs(&gateway, true).await;
+                locks(&gateway, true).await;
                 if let Some(drift) = service.file.drift() {
                     tracing::warn!("reload: {drift}");
                 }
                 notify::ready(&status);
             }
             () = files.changed() => policy(&gateway, false).await,
+            () = locked.changed() => locks(&gateway, false).await,
             () = changed(own.as_mut()) => packs(&gateway, false).await,
         }
     }
@@ -71,6 +75,30 @@ async fn packs(gateway: &Arc<Gateway>, asked: bool) {
     };
     if event == Event::DlpRejected {
         tracing::error!("the packs in force stay, since those on disk are not good: {reason}");
+    }
+    // A full log is the writer's to tell.
+    let _ = gateway.audit.record_done(Record { reason: Some(reason.into()), ..Record::new(event) });
+}
+
+/// Puts the tool locks on disk in force, if they are good. Whatever comes of it is logged and on record.
+async fn locks(gateway: &Arc<Gateway>, asked: bool) {
+    let reading = Arc::clone(gateway);
+    let reloaded = tokio::task::spawn_blocking(move || reading.tool_locks.reload(asked)).await;
+    let (event, reason) = match reloaded {
+        Ok(Ok(None)) => return,
+        Ok(Ok(Some(Locks::Same))) => {
+            tracing::info!("reload: the tool locks on disk are those in force");
+            return;
+        }
+        Ok(Ok(Some(Locks::Changed))) => {
+            tracing::info!("reload: other tool locks are in force");
+            (Event::ToolsLocked, format!("read from {}", gateway.tool_locks.path().display()))
+        }
+        Ok(Err(error)) => (Event::ToolLockRejected, error),
+        Err(_) => (Event::ToolLockRejected, "reading them broke off".to_owned()),
+    };
+    if event == Event::ToolLockRejected {
+        tracing::error!("the tool locks in force stay, since those on disk are not good: {reason}");
     }
     // A full log is the writer's to tell.
     let _ = gateway.audit.record_done(Record { reason: Some(reason.into()), ..Record::new(event) });

@@ -17,6 +17,7 @@ use crate::mcp::revision::Era;
 use crate::observe::logging;
 use crate::observe::metrics::Metrics;
 use crate::runtime::backend::Backend;
+use crate::tool_locks::ToolLocks;
 use crate::upstream::pool::Upstreams;
 use crate::upstream::transport::dial_in::DialIns;
 
@@ -121,7 +122,8 @@ fn attempt(config: &Config, hidden: Vec<PathBuf>) -> Result<Result<String, Strin
         });
         let metrics = Metrics::new();
         let budget = Budget::new(&config.limits.memory);
-        let upstreams = Upstreams::new(config, &half, Backend::Epoll, &metrics, &DialIns::default(), &budget);
+        let (dial_ins, locks) = (DialIns::default(), ToolLocks::off(&metrics));
+        let upstreams = Upstreams::new(config, &half, Backend::Epoll, &metrics, &dial_ins, &budget, &locks);
         let upstream = upstreams.iter().next().ok_or("there is no upstream")?;
         let interrupted = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
         let probed = tokio::select! {

@@ -20,6 +20,7 @@ use crate::mcp::object::{Object, quote};
 use crate::mcp::uri::wholes;
 use crate::mcp::{jsonrpc, meta};
 use crate::pipeline::authorize::{authorize, nothing_to_hear};
+use crate::pipeline::gateway::ListChanges;
 use crate::pipeline::methods::kind::Noun;
 use crate::pipeline::methods::naming;
 use crate::pipeline::methods::wish::Wish;
@@ -267,8 +268,8 @@ impl Listening {
             return;
         }
         let until = super::until(&self.gateway, &self.who.principal);
-        // From before the policy is asked for the first notice.
-        let changes = self.gateway.policy.changes();
+        // From before the first notice.
+        let changes = self.gateway.list_changes();
         let this = Arc::new(self);
         let has_parts = !parts.is_empty();
         let mut hearing = JoinSet::new();
@@ -279,7 +280,7 @@ impl Listening {
         tokio::select! {
             () = this.client.closed() => return,
             () = until => {}
-            () = this.hear_of_policy(changes, &upstreams) => {}
+            () = this.hear_of_host(changes, &upstreams) => {}
             () = async { while hearing.join_next().await.is_some() {} }, if has_parts => {}
         }
         hearing.abort_all();
@@ -335,13 +336,9 @@ impl Listening {
         self.say(method, params).await
     }
 
-    /// Says after every change of the policy that the lists that it carries may be others.
-    async fn hear_of_policy(
-        &self,
-        mut changes: tokio::sync::watch::Receiver<u64>,
-        upstreams: &[(Arc<Upstream>, [bool; 3])],
-    ) {
-        while changes.changed().await.is_ok() {
+    /// Says after every change of the policy and of tool locks that the lists that it carries may be others.
+    async fn hear_of_host(&self, mut changes: ListChanges, upstreams: &[(Arc<Upstream>, [bool; 3])]) {
+        while changes.next().await {
             for (place, (method, _)) in LISTS.into_iter().enumerate() {
                 let carried = upstreams.iter().any(|(_, lists)| lists.get(place) == Some(&true));
                 if carried && !self.say(method, "{}".to_owned()).await {

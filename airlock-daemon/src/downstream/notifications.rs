@@ -92,7 +92,7 @@ impl Session {
         }
         let notifiers = streams.notifiers.get_or_insert_with(|| {
             let (alive, ended) = oneshot::channel();
-            tokio::task::spawn_local(hear_of_policy(Arc::downgrade(self), Arc::clone(gateway), ended));
+            tokio::task::spawn_local(hear_of_host(Arc::downgrade(self), Arc::clone(gateway), ended));
             Box::new(Notifiers { who: who.clone(), each: HashMap::new(), _alive: alive })
         });
         notifiers.who = who.clone();
@@ -156,14 +156,14 @@ impl Session {
     }
 }
 
-/// Tells a session of every policy that comes into force: its lists may be others now.
-async fn hear_of_policy(session: Weak<Session>, gateway: Arc<Gateway>, mut ended: oneshot::Receiver<()>) {
-    let mut changes = gateway.policy.changes();
+/// Tells a session of every policy and of all locks that come into force: its lists may be others now.
+async fn hear_of_host(session: Weak<Session>, gateway: Arc<Gateway>, mut ended: oneshot::Receiver<()>) {
+    let mut changes = gateway.list_changes();
     loop {
         tokio::select! {
             _ = &mut ended => return,
             () = draining(gateway.draining.subscribe()) => return,
-            change = changes.changed() => if change.is_err() { return },
+            goes_on = changes.next() => if !goes_on { return },
         }
         let Some(session) = session.upgrade() else { return };
         let heard: Vec<_> = {

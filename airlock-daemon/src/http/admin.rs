@@ -22,7 +22,7 @@ use crate::runtime::unix_socket::{self, SocketFile};
 use super::body::{Body, json};
 use super::nowhere::not_found;
 use super::status::Started;
-use super::{Service, blocks, status};
+use super::{Service, blocks, status, tools};
 
 /// Its socket; removed when it is dropped.
 #[derive(Debug)]
@@ -115,6 +115,9 @@ async fn answer(
             });
             json(StatusCode::OK, told.await.unwrap_or_default())
         }
+        (&Method::GET, "/tools") => tools::list(&service.gateway).await,
+        (&Method::POST, "/tools/approve") => tools::order(&service.gateway, request, false, uid).await,
+        (&Method::POST, "/tools/lock") => tools::order(&service.gateway, request, true, uid).await,
         (&Method::GET, "/blocks") => blocks::list(limits),
         (&Method::POST, "/blocks") => blocks::add(limits, request, uid).await,
         (&Method::DELETE, path) => match path.strip_prefix("/blocks/") {

@@ -18,6 +18,7 @@ mod peek;
 pub mod routes;
 pub mod status;
 mod streams;
+pub mod tools;
 
 use std::sync::Arc;
 

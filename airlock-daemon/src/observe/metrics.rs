@@ -66,9 +66,15 @@ pub struct UpstreamMetrics {
     processes: Gauge,
     circuit_opened: Counter,
     left_out: Gauge,
+    held_back: Gauge,
 }
 
 impl UpstreamMetrics {
+    /// So many definitions of the server's are not what is locked now.
+    pub fn held_back(&self, definitions: usize) {
+        self.held_back.set(i64::try_from(definitions).unwrap_or(i64::MAX));
+    }
+
     /// So many entries of the server's lists are not passed on now.
     pub fn left_out(&self, entries: usize) {
         self.left_out.set(i64::try_from(entries).unwrap_or(i64::MAX));
@@ -123,6 +129,7 @@ pub struct Metrics {
     processes: Family<UpstreamLabels, Gauge>,
     circuits: Family<UpstreamLabels, Counter>,
     left_out: Family<UpstreamLabels, Gauge>,
+    held_back: Family<UpstreamLabels, Gauge>,
     connections: Gauge,
     denied: Family<DeniedLabels, Counter>,
     denied_untold: Counter,
@@ -168,6 +175,12 @@ impl Metrics {
                 r,
                 "upstream_entries_left_out",
                 "Entries of a server's lists that are not passed on, because something is wrong with them",
+                Family::default(),
+            ),
+            held_back: registered(
+                r,
+                "upstream_definitions_held_back",
+                "Tools, prompts and templates that are not what is locked",
                 Family::default(),
             ),
             connections: registered(r, "connections", "Client connections open", Gauge::default()),
@@ -258,6 +271,7 @@ impl Metrics {
                     processes: self.processes.get_or_create_owned(&labels),
                     circuit_opened: self.circuits.get_or_create_owned(&labels),
                     left_out: self.left_out.get_or_create_owned(&labels),
+                    held_back: self.held_back.get_or_create_owned(&labels),
                     name,
                 })
             })

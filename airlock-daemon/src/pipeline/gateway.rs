@@ -14,6 +14,7 @@ use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
 use crate::redaction::Redaction;
 use crate::runtime::backend::Choice;
+use crate::tool_locks::ToolLocks;
 use crate::upstream::pool::Upstreams;
 
 use super::origin::Origins;
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub issuers: Vec<String>,
     /// The policy in force.
     pub policy: InForce,
+    /// The locks of tools, prompts and templates.
+    pub tool_locks: Arc<ToolLocks>,
     /// Redaction.
     pub redaction: Arc<Redaction>,
     /// True while the process drains: everything that would go on for long ends by itself.
@@ -53,4 +56,28 @@ pub struct Gateway {
     pub kernel: Arc<KernelHalf>,
     /// The kind of socket I/O.
     pub io: Choice,
+}
+
+impl Gateway {
+    /// Tells of changes of lists that this host makes: another policy is in force, or other locks. To be made
+    /// before the first list is looked at.
+    pub fn list_changes(&self) -> ListChanges {
+        ListChanges { policy: self.policy.changes(), locks: self.tool_locks.changes() }
+    }
+}
+
+/// Tells that lists may have become others.
+pub struct ListChanges {
+    policy: watch::Receiver<u64>,
+    locks: watch::Receiver<u64>,
+}
+
+impl ListChanges {
+    /// Waits for the next change; false where there will be none any more.
+    pub async fn next(&mut self) -> bool {
+        tokio::select! {
+            changed = self.policy.changed() => changed.is_ok(),
+            changed = self.locks.changed() => changed.is_ok(),
+        }
+    }
 }

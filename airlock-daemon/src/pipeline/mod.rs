@@ -42,6 +42,7 @@ pub mod revision;
 pub mod route;
 pub mod safe_names;
 pub mod seal;
+pub mod tool_lock;
 pub mod upstream;
 
 pub use gateway::Gateway;
@@ -139,6 +140,7 @@ async fn check<'a>(
         None => None,
     };
     route::offered(&gateway.upstreams, &asked, upstream, revision)?;
+    upstream.map_or(Ok(()), |upstream| tool_lock::known(upstream, who, own_name))?;
     let sent = redact::Sent { own: own_name, arguments: arguments.clone(), back };
     let passed = redact::request(gateway, who, (upstream, decision.as_ref()), &mut asked, sent, aim).await?;
     let digested = passed.arguments.as_deref().map_or("{}", RawValue::get);

@@ -8,6 +8,7 @@ pub mod era;
 pub mod error;
 mod hub;
 pub mod lists;
+mod locked;
 pub mod message;
 pub mod pool;
 pub mod subscription;

@@ -29,6 +29,7 @@ use crate::mcp::client::{ClientCapabilities, ClientCapability};
 use crate::mcp::revision::Era;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::runtime::backend::Backend;
+use crate::tool_locks::{Guard, ToolLocks};
 
 use self::breaker::Breaker;
 use self::first_start::First;
@@ -110,6 +111,8 @@ pub struct Upstream {
     subscribed: fair::Places,
     /// The facts on its tools.
     pub schemas: Schemas,
+    /// Compares what it lists with its locks.
+    pub(super) guard: Guard,
     /// Names of its tools at the merged endpoint.
     pub tool_names: Schemas,
     /// Names of its prompts there.
@@ -129,7 +132,7 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// Sets them up; starts nothing. `dial_ins` has a socket for each that dials in; what is
-    /// read of servers for one principal is charged to `budget`.
+    /// read of servers for one principal is charged to `budget`, and `locks` hold what they list.
     pub fn new(
         config: &schema::Config,
         kernel: &Arc<KernelHalf>,
@@ -137,6 +140,7 @@ impl Upstreams {
         metrics: &Metrics,
         dial_ins: &DialIns,
         budget: &Budget,
+        locks: &Arc<ToolLocks>,
     ) -> Self {
         let running = Running(Arc::default());
         let each = |upstream: &schema::Upstream| {
@@ -170,6 +174,7 @@ impl Upstreams {
                     per_principal: MAX_SUBSCRIPTIONS_EACH,
                 }),
                 schemas: Schemas::default(),
+                guard: Guard::new(locks, upstream),
                 tool_names: Schemas::of_names(config.merged.names, &upstream.name),
                 prompt_names: Schemas::of_names(config.merged.names, &upstream.name),
                 left_out: Remembered::new(&metrics),
@@ -283,6 +288,10 @@ impl Upstream {
             self.refuse_when_closing()?;
             let attempt = || self.places.slot(&self.name, &owner, Some(&caller.identity));
             let slot = fair::soon(attempt, |error| matches!(error, UpstreamError::Busy { .. })).await?;
+            if slot.get().is_none() {
+                // The program that starts now may be another than the one before.
+                self.guard.forget(self.lists_of(caller).as_ref());
+            }
             match self.open_for_all_who_wait(&slot, self.opening(&owner, caller, facts.era)).await {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {

@@ -4,7 +4,7 @@ use super::era::driver;
 use super::error::UpstreamError;
 use super::lists::listed::Walk;
 use super::lists::listed::shape::{Shape, TOOLS};
-use super::lists::schemas::{LIST_TIMEOUT, List, MOMENT, Page, SILENT, Schema, Schemas, slot};
+use super::lists::schemas::{LIST_TIMEOUT, MOMENT, Page, Schema, Schemas, slot};
 use super::message::reply::Takes;
 use super::pool::{Caller, Upstream};
 use crate::auth::principal::Identity;
@@ -12,7 +12,6 @@ use crate::config::schema::Isolation;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
@@ -46,11 +45,7 @@ impl Upstream {
             self.schemas.learn(key.clone(), page, true);
         } else {
             tracing::debug!(upstream = %self.name, "the server does not list its tools");
-            let now = Instant::now();
-            let others = Some(Schema::Unavailable);
-            let (tools, names) = (HashMap::new(), Arc::default());
-            let list = List { tools, names, others, since: now, until: now + SILENT };
-            slot(&mut self.schemas.lock(), key.clone(), now).list = Some(Arc::new(list));
+            self.schemas.unavailable(key.clone());
         }
         self.schemas.known(key.as_ref(), tool).unwrap_or(Schema::Unavailable)
     }
@@ -65,6 +60,7 @@ impl Upstream {
     ) -> Option<Page> {
         let (link, facts) = self.link(caller).await.ok()?;
         let mut walk = Walk::new(shape, self.limit);
+        let mut definitions = Vec::new();
         loop {
             let mut params = Object::default();
             walk.ask(&mut params);
@@ -74,10 +70,11 @@ impl Upstream {
             });
             let listed = walk.take(answer.await.ok()?.ok()?).await.ok()?;
             let mut pacer = Pacer::default();
-            for tool in &listed.entries {
+            for entry in &listed.entries {
                 pacer.breathe().await;
-                let tool = Object::parse(tool).ok()?;
+                let tool = Object::parse(entry).ok()?;
                 let name = tool.string(shape.name)?;
+                definitions.extend(self.definition(shape, entry));
                 let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
                 if let Err(reason) = page.add(&name, schema) {
                     walk.leave_out(&name, &reason);
@@ -86,6 +83,9 @@ impl Upstream {
             if !walk.goes_on() {
                 let is_whole = !walk.was_cut();
                 self.walked(shape, walk, is_whole);
+                if is_whole {
+                    self.listed_whole(caller, shape, &definitions).await;
+                }
                 return is_whole.then_some(page);
             }
         }

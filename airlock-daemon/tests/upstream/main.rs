@@ -23,6 +23,7 @@ use airlock::mcp::client::{ClientCapabilities, ClientCapability};
 use airlock::mcp::jsonrpc;
 use airlock::observe::metrics::Metrics;
 use airlock::runtime::backend::{Backend, choose};
+use airlock::tool_locks::ToolLocks;
 use airlock::upstream::message::notice::{Interest, Notice};
 use airlock::upstream::message::reply::{Reply, Takes};
 use airlock::upstream::pool::{Caller, Upstream, Upstreams};
@@ -63,13 +64,15 @@ fn gateway(backend: Backend, upstream: &str, server: &str) -> (Upstreams, Arc<Up
     );
     let config = airlock::config::from_text("test.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     let kernel = KernelHalf::start(&config.kernel).expect("no kernel half");
+    let metrics = Metrics::new();
     let upstreams = Upstreams::new(
         &config,
         &kernel,
         backend,
-        &Metrics::new(),
+        &metrics,
         &DialIns::default(),
         &Budget::new(&config.limits.memory),
+        &ToolLocks::off(&metrics),
     );
     let one = Arc::clone(upstreams.get("x").expect("it is configured"));
     (upstreams, one)

@@ -12,6 +12,7 @@ mod observability;
 mod policy;
 mod server;
 mod shares;
+mod tool_lock;
 mod upstream;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub use self::observability::*;
 pub use self::policy::*;
 pub use self::server::*;
 pub use self::shares::*;
+pub use self::tool_lock::*;
 pub use self::upstream::*;
 
 /// The whole file.
@@ -46,6 +48,8 @@ pub struct Config {
     pub limits: Shares,
     /// The MCP servers behind this door.
     pub upstreams: Vec<Upstream>,
+    /// The locks that keep tools what they were.
+    pub tool_lock: ToolLock,
     /// The endpoint `/mcp`, where all servers stand together.
     pub merged: Merged,
     /// The audit log.
@@ -54,4 +58,11 @@ pub struct Config {
     pub observability: Observability,
     /// The kernel half.
     pub kernel: Kernel,
+}
+
+impl Config {
+    /// The file of the tool locks.
+    pub fn tool_lock_file(&self) -> std::path::PathBuf {
+        self.tool_lock.file.clone().unwrap_or_else(|| self.audit.dir.with_file_name("tools.lock"))
+    }
 }

@@ -18,7 +18,7 @@ pub enum Revision {
 }
 
 /// The two kinds of revisions: with sessions and without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {
     /// Up to 2025-11-25: `initialize`, sessions.

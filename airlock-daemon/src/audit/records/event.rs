@@ -65,6 +65,13 @@ events! {
     DlpRejected = "dlp.rejected", "a4e3c7e089fb4f03acb98086dc4efc88";
     /// Detectors found something in the answer to a list, or in a message that belongs to no call.
     DlpFound = "dlp.found", "5d0f7c1e8a5b4a3f9a6e2c7d41b80f36";
+    /// Tools, prompts or templates of a server are locked: it was listed for the first time, or an operator
+    /// has approved what it says.
+    ToolsLocked = "tools.locked", "5a8605a46e724247acf7e399cab5bd7d";
+    /// A tool, a prompt or a template is not what is locked, and is held back.
+    ToolHeld = "tool.held", "819936e1a5834818b917d886aefc19dd";
+    /// The file of tool locks on disk is not good; the locks in force stay.
+    ToolLockRejected = "tool_lock.rejected", "dc4d4a2c0d93423c9b222cb6c228bee1";
     /// The kernel denied something to a pinned server.
     KernelDenied = "kernel.denied", "768bbdf3a67645eba2c4af403be9a802";
     /// An address went on after it was told to wait, and is dropped for a while.

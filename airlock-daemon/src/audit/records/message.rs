@@ -32,6 +32,9 @@ pub fn message(record: &Record) -> String {
             format!("{what} is kept from {who} in part or as a whole{}", because(record))
         }
         Event::DlpFound => format!("detectors found something in {what} for {who}"),
+        Event::ToolsLocked => format!("tools of {what} are locked{}", because(record)),
+        Event::ToolHeld => format!("{what} is held back{}", because(record)),
+        Event::ToolLockRejected => format!("the file of tool locks was refused{}", because(record)),
         Event::PolicyShadowed => format!("{who} did {what}, which the policy refuses: {}", refused(record)),
         Event::Gap => format!("{} audit records are missing{}", record.lost.unwrap_or(0), because(record)),
         Event::Recovered => {

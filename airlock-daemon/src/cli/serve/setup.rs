@@ -37,6 +37,7 @@ use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 use crate::runtime::unix_socket::SocketFile;
 use crate::runtime::{backend, listener};
+use crate::tool_locks::ToolLocks;
 use crate::upstream::credential::secret;
 use crate::upstream::pool::Upstreams;
 use crate::upstream::transport::dial_in::{self, DialIns};
@@ -114,10 +115,10 @@ impl Server {
         })?;
         let backend = io.backend;
         let budget = Budget::new(&config.limits.memory);
-        let translators = Translators::new(&config.server.nat64_prefixes);
         let (most, most_of_one) = (config.server.max_connections, config.server.max_connections_per_address);
-        let room = Room::new(most, most_of_one, translators);
-        let upstreams = Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins, &budget);
+        let room = Room::new(most, most_of_one, Translators::new(&config.server.nat64_prefixes));
+        let locks = ToolLocks::start(&config, &audit, &metrics);
+        let upstreams = Upstreams::new(&config, &kernel, backend, &metrics, &dial_ins, &budget, &locks);
         let gateway = Arc::new(Gateway {
             redaction,
             base_url,
@@ -125,6 +126,7 @@ impl Server {
             auth: authenticator,
             issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
             policy,
+            tool_locks: locks,
             draining: watch::Sender::new(false),
             budget,
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),

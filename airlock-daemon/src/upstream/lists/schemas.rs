@@ -23,7 +23,7 @@ pub(in crate::upstream) const MOMENT: Duration = Duration::from_secs(1);
 /// How long a schema is believed without being seen again.
 const FRESH: Duration = Duration::from_mins(5);
 /// How long a server that did not say is not asked again.
-pub(in crate::upstream) const SILENT: Duration = Duration::from_secs(10);
+const SILENT: Duration = Duration::from_secs(10);
 /// How long a list may take when a call waits for it.
 pub(in crate::upstream) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most tools that are remembered of one list.
@@ -97,6 +97,11 @@ pub struct Page {
 }
 
 impl Page {
+    /// The same for names alone.
+    pub(in crate::upstream) fn without_schemas(self) -> Self {
+        Self { reads_schemas: false, ..self }
+    }
+
     /// Takes in one tool.
     ///
     /// # Errors
@@ -206,6 +211,15 @@ impl Schemas {
         };
         drop(old);
         names
+    }
+
+    /// Remembers that the server does not list.
+    pub(in crate::upstream) fn unavailable(&self, key: Option<Identity>) {
+        let now = Instant::now();
+        let others = Some(Schema::Unavailable);
+        let (tools, names) = (HashMap::new(), Arc::default());
+        let list = List { tools, names, others, since: now, until: now + SILENT };
+        slot(&mut self.lock(), key, now).list = Some(Arc::new(list));
     }
 
     fn names(&self, tools: &HashMap<Box<str>, Schema>) -> Arc<Names> {

@@ -1,0 +1,90 @@
+//! `airlock tools` on the admin interface: the locks, and orders to let something in.
+
+use std::sync::Arc;
+
+use airlock_tool_locks::definition::Digest;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+
+use crate::pipeline::Gateway;
+use crate::tool_locks::{Approved, Wanted};
+
+use super::body::{Body, json};
+
+/// Longest body of an order, in bytes.
+const MOST: usize = 64 * 1024;
+
+/// The order of an operator.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The server.
+    pub upstream: String,
+    /// Only what has this name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The beginning of the digest that was looked at.
+    #[serde(default)]
+    pub digest: Option<String>,
+}
+
+/// `GET /tools`.
+pub async fn list(gateway: &Arc<Gateway>) -> Response<Body> {
+    let gateway = Arc::clone(gateway);
+    // Thousands of definitions are no work for the thread that serves keys.
+    let told = tokio::task::spawn_blocking(move || {
+        let upstreams = gateway.upstreams.iter().map(|upstream| (&*upstream.name, upstream.bound_to()));
+        serde_json::to_string(&gateway.tool_locks.report(upstreams)).unwrap_or_default()
+    });
+    json(StatusCode::OK, told.await.unwrap_or_default())
+}
+
+/// `POST /tools/approve` and, where `as_it_is`, `POST /tools/lock`, by that user.
+pub async fn order(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    as_it_is: bool,
+    by: u32,
+) -> Response<Body> {
+    let Ok(body) = Limited::new(request.into_body(), MOST).collect().await else {
+        return refused(StatusCode::BAD_REQUEST, &format!("an order is at most {MOST} bytes"));
+    };
+    let order: Order = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(order) => order,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, &format!("this is no order: {error}")),
+    };
+    let gateway = Arc::clone(gateway);
+    let done = tokio::task::spawn_blocking(move || carry_out(&gateway, &order, as_it_is, by));
+    match done.await {
+        Ok(Ok(approved)) => {
+            let each = |(kind, one): &Approved| value!({"kind": kind.noun(), "name": one.name, "digest": Digest::to_string(&one.digest)});
+            let approved: Vec<_> = approved.iter().map(each).collect();
+            json(StatusCode::OK, value!({"approved": approved}).to_string())
+        }
+        Ok(Err(problem)) => refused(StatusCode::CONFLICT, &problem),
+        Err(_) => refused(StatusCode::CONFLICT, "the order broke off; see `airlock tools list`"),
+    }
+}
+
+fn carry_out(gateway: &Gateway, order: &Order, as_it_is: bool, by: u32) -> Result<Vec<Approved>, String> {
+    let Some(upstream) = gateway.upstreams.get(&order.upstream) else {
+        let names: Vec<_> = gateway.upstreams.iter().map(|upstream| &*upstream.name).collect();
+        return Err(format!("there is no upstream `{}`; there are: {}", order.upstream, names.join(", ")));
+    };
+    let (locks, bound_to) = (&gateway.tool_locks, upstream.bound_to());
+    if !locks.is_on() {
+        return Err("tool_lock.mode is `off`, so nothing is held back".to_owned());
+    }
+    if as_it_is {
+        return locks.lock_as_it_is(&upstream.name, bound_to, by);
+    }
+    let (name, digest) = (order.name.as_deref(), order.digest.as_deref());
+    locks.approve(Wanted { upstream: &upstream.name, bound_to, name, digest }, by)
+}
+
+fn refused(status: StatusCode, problem: &str) -> Response<Body> {
+    json(status, value!({ "error": problem }).to_string())
+}

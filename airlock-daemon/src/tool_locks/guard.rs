@@ -1,0 +1,214 @@
+//! The lists of one server, compared with its lock, and what each principal was shown of them of late.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use airlock_tool_locks::definition::{Definition, Digest, Kind};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
+
+use crate::auth::principal::Identity;
+use crate::config::schema;
+use crate::mcp::revision::Era;
+
+use super::bound::bound_to;
+use super::locks::{Lock, ToolLocks};
+
+/// How long a definition is believed to be what was seen, before a call asks for the list again.
+const FRESH: Duration = Duration::from_mins(1);
+/// How long a server that did not list is not asked again by a call.
+const SILENT: Duration = Duration::from_secs(10);
+/// Most definitions of one server that are remembered, of all principals together.
+const MAX_SEEN: usize = 65_536;
+
+/// Compares the lists of one server.
+pub struct Guard {
+    locks: Arc<ToolLocks>,
+    upstream: Arc<str>,
+    bound_to: String,
+    seen: Mutex<HashMap<(Viewer, Kind), Sight>>,
+}
+
+/// Whoever is shown one and the same list: a principal or, where the server does not tell them apart, all; in
+/// one era.
+pub type Viewer = (Option<Identity>, Era);
+
+/// A list as a viewer saw it last.
+struct Sight {
+    digests: HashMap<Box<str>, Digest>,
+    since: Instant,
+    /// False where some pages are missing.
+    is_whole: bool,
+    /// When the server did not list.
+    silent: Option<Instant>,
+}
+
+/// The part of a list that may be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// All of it.
+    All,
+    /// These names.
+    Only(BTreeSet<String>),
+    /// Nothing is locked yet, and this is only a part of the list: the whole has to be seen first.
+    WholeFirst,
+}
+
+impl Taken {
+    /// True for a name that may be shown.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+            Self::WholeFirst => false,
+        }
+    }
+}
+
+/// How it stands with a tool or a prompt that is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is what was locked.
+    Good,
+    /// It is held back.
+    Held,
+    /// It has not been seen of late: the list has to be asked for.
+    Unseen,
+    /// The server does not list it.
+    Unlisted,
+    /// The server does not list, and its lock says what it should.
+    Silent,
+}
+
+impl Guard {
+    /// For this server.
+    pub fn new(locks: &Arc<ToolLocks>, config: &schema::Upstream) -> Self {
+        Self {
+            locks: Arc::clone(locks),
+            upstream: config.name.as_str().into(),
+            bound_to: bound_to(config),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// True where definitions are compared.
+    pub fn is_on(&self) -> bool {
+        self.locks.is_on()
+    }
+
+    /// The command or the address of the server.
+    pub fn bound_to(&self) -> &str {
+        &self.bound_to
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<(Viewer, Kind), Sight>> {
+        // A sight is put in whole, so a panic elsewhere leaves whole ones.
+        self.seen.lock()
+    }
+
+    /// Takes in a list, or a part of one. Where nothing is locked yet, a whole list is locked, if first use is
+    /// trusted: it is on the disk before this comes back.
+    pub async fn take(
+        &self,
+        viewer: Viewer,
+        kind: Kind,
+        definitions: &[Definition],
+        is_whole: bool,
+    ) -> Taken {
+        if !self.is_on() {
+            return Taken::All;
+        }
+        let is_first =
+            self.locks.trusts_first() && matches!(self.lock(&self.locks.in_force(), kind), Lock::Never);
+        if is_first && !is_whole {
+            return Taken::WholeFirst;
+        }
+        if is_first {
+            self.lock_first(kind, definitions.to_vec()).await;
+        }
+        self.remember(viewer, kind, definitions, is_whole);
+        let in_force = self.locks.in_force();
+        let lock = self.lock(&in_force, kind);
+        let (good, others): (Vec<_>, Vec<_>) =
+            definitions.iter().partition(|one| lock.has(&one.name, one.digest));
+        let good: BTreeSet<String> = good.into_iter().map(|one| one.name.clone()).collect();
+        let others = others.into_iter().cloned().collect();
+        self.locks.note(&self.upstream, &lock, &in_force, kind, (&good, others), is_whole);
+        // Not all of it, even if nothing is held back: an entry without a definition was compared with nothing.
+        Taken::Only(good)
+    }
+
+    fn lock<'a>(&self, in_force: &'a super::locks::InForce, kind: Kind) -> Lock<'a> {
+        self.locks.lock(in_force, &self.upstream, &self.bound_to, kind)
+    }
+
+    async fn lock_first(&self, kind: Kind, definitions: Vec<Definition>) {
+        let (locks, upstream, bound_to) =
+            (Arc::clone(&self.locks), Arc::clone(&self.upstream), self.bound_to.clone());
+        let locking = spawn_blocking(move || {
+            if let Err(error) = locks.lock_first(&upstream, &bound_to, kind, &definitions) {
+                tracing::error!(upstream = &*upstream, "nothing can be locked, so all is held back: {error}");
+            }
+        });
+        // A thread that broke off has locked nothing: what is not known to be good is held back.
+        let _ = locking.await;
+    }
+
+    fn remember(&self, viewer: Viewer, kind: Kind, definitions: &[Definition], is_whole: bool) {
+        let now = Instant::now();
+        let new = definitions.iter().map(|one| (one.name.as_str().into(), one.digest));
+        let mut seen = self.seen();
+        let count: usize = seen.values().map(|sight| sight.digests.len()).sum();
+        if count + definitions.len() > MAX_SEEN {
+            seen.clear();
+        }
+        let empty = || Sight { digests: HashMap::new(), since: now, is_whole, silent: None };
+        let sight = seen.entry((viewer, kind)).or_insert_with(empty);
+        if is_whole || sight.since.elapsed() >= FRESH {
+            *sight = empty();
+        }
+        sight.digests.extend(new);
+        sight.silent = None;
+    }
+
+    /// Remembers that the server did not list.
+    pub fn is_silent(&self, viewer: Viewer, kind: Kind) {
+        let now = Instant::now();
+        let silent = Sight { digests: HashMap::new(), since: now, is_whole: false, silent: Some(now) };
+        self.seen().insert((viewer, kind), silent);
+    }
+
+    /// Forgets what a principal saw of the server, which may be another now.
+    pub fn forget(&self, identity: Option<&Identity>) {
+        if self.is_on() {
+            self.seen().retain(|((own, _), _), _| own.as_ref() != identity);
+        }
+    }
+
+    /// How it stands with a name. An approval counts at once.
+    pub fn standing(&self, viewer: &Viewer, kind: Kind, name: &str) -> Standing {
+        if !self.is_on() {
+            return Standing::Good;
+        }
+        let in_force = self.locks.in_force();
+        let lock = self.lock(&in_force, kind);
+        let seen = self.seen();
+        let Some(sight) = seen.get(&(viewer.clone(), kind)) else { return Standing::Unseen };
+        if let Some(silent) = sight.silent {
+            return match lock {
+                // Nobody has ever been shown what it is, so there is nothing that it could be compared with.
+                _ if silent.elapsed() >= SILENT => Standing::Unseen,
+                Lock::Never if self.locks.trusts_first() => Standing::Good,
+                _ => Standing::Silent,
+            };
+        }
+        match sight.digests.get(name) {
+            _ if sight.since.elapsed() >= FRESH => Standing::Unseen,
+            Some(digest) if lock.has(name, *digest) => Standing::Good,
+            Some(_) => Standing::Held,
+            None if sight.is_whole => Standing::Unlisted,
+            None => Standing::Unseen,
+        }
+    }
+}

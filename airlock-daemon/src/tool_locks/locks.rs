@@ -1,0 +1,301 @@
+//! The locks in force, and how they come to be: from the file, by the first use of a server, by approval.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use airlock_tool_locks::definition::{Definition, Digest, Kind};
+use airlock_tool_locks::lock_file::{Definitions, LockFile, Server};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use crate::audit::{AuditLog, Event, Record};
+use crate::config::schema::{Config, ToolLockMode};
+use crate::observe::metrics::Metrics;
+
+use super::book::Book;
+use super::store;
+
+/// The rule that a refusal and a record name.
+pub(super) const RULE: &str = "tool_lock";
+
+/// The locks of this host.
+pub struct ToolLocks {
+    pub(super) mode: ToolLockMode,
+    pub(super) path: PathBuf,
+    host: String,
+    in_force: ArcSwap<InForce>,
+    /// The text on disk at the last attempt to read or write it. Held through the whole attempt, so that two
+    /// do not overtake each other; no call waits for it.
+    turn: Mutex<Option<Digest>>,
+    faults: Mutex<Faults>,
+    changes: watch::Sender<u64>,
+    pub(super) book: Mutex<Book>,
+    /// None where nothing is compared.
+    pub(super) audit: Option<AuditLog>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The file as it is obeyed, or why there is none to obey.
+pub(super) type InForce = Result<LockFile, String>;
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The file on disk is not the one in force.
+    pub(super) rejected: Option<String>,
+    /// The file could not be written.
+    pub(super) unwritten: Option<String>,
+}
+
+/// The result of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The file on disk is the one in force.
+    Same,
+    /// The file on disk is in force now.
+    Changed,
+}
+
+/// The things that a list may be compared with.
+pub(super) enum Lock<'a> {
+    /// Nothing: nothing is compared.
+    Off,
+    /// Nothing yet: it has never been locked.
+    Never,
+    /// The file cannot be used.
+    Unusable(&'a str),
+    /// The lock is of a server with another command or address.
+    Foreign(&'a Server),
+    /// These definitions.
+    Of(&'a Definitions),
+}
+
+impl Lock<'_> {
+    /// True for a definition that may be shown and called.
+    pub(super) fn has(&self, name: &str, digest: Digest) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Never | Self::Unusable(_) | Self::Foreign(_) => false,
+            Self::Of(definitions) => definitions.get(name).is_some_and(|locked| locked.digest == digest),
+        }
+    }
+}
+
+impl ToolLocks {
+    /// Reads the file. Where it is not good, nothing that has a lock is offered until one that is good takes
+    /// its place; why is in [`ToolLocks::alarms`].
+    pub fn start(config: &Config, audit: &AuditLog, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let locks = Self {
+            mode: config.tool_lock.mode,
+            path: config.tool_lock_file(),
+            audit: Some(audit.clone()),
+            ..Self::nothing(metrics)
+        };
+        if let Err(error) = locks.reload(true) {
+            tracing::error!("all that has a lock is held back: {error}");
+            locks.in_force.store(Arc::new(Err(error)));
+        }
+        Arc::new(locks)
+    }
+
+    /// Locks that compare nothing, whatever the configuration says: for a server that is only tried.
+    pub fn off(metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self::nothing(metrics))
+    }
+
+    fn nothing(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            mode: ToolLockMode::Off,
+            path: PathBuf::new(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            in_force: ArcSwap::from_pointee(Ok(LockFile::default())),
+            turn: Mutex::default(),
+            faults: Mutex::default(),
+            changes: watch::Sender::new(0),
+            book: Mutex::default(),
+            audit: None,
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// True where definitions are compared.
+    pub fn is_on(&self) -> bool {
+        self.mode != ToolLockMode::Off
+    }
+
+    /// Counts what changes lists: who shows them can tell when they may have become others.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// The lock of a list in what is in force.
+    pub(super) fn lock<'a>(
+        &self,
+        in_force: &'a InForce,
+        upstream: &str,
+        bound_to: &str,
+        kind: Kind,
+    ) -> Lock<'a> {
+        if !self.is_on() {
+            return Lock::Off;
+        }
+        match in_force {
+            Err(why) => Lock::Unusable(why),
+            Ok(file) => match file.upstreams.get(upstream) {
+                Some(server) if server.bound_to != bound_to => Lock::Foreign(server),
+                Some(server) => server.kinds.get(&kind).map_or(Lock::Never, Lock::Of),
+                None => Lock::Never,
+            },
+        }
+    }
+
+    /// The file that is in force now.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// True where the first whole list of a server becomes its lock.
+    pub(super) fn trusts_first(&self) -> bool {
+        self.mode == ToolLockMode::TrustFirstUse
+    }
+
+    /// Why the file could not be written, where it could not.
+    pub(super) fn unwritten(&self) -> Option<String> {
+        self.faults().unwritten.clone()
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock()
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        // Names and texts are moved whole, so a panic elsewhere leaves a book that can be read.
+        self.book.lock()
+    }
+
+    /// Puts the file on disk in force, if it is good; does nothing where it is what it was at the last
+    /// attempt, unless that is `asked` for. Reads a file: not for a worker's thread.
+    ///
+    /// # Errors
+    /// A sentence with place, reason and remedy; the locks in force stay.
+    pub fn reload(&self, asked: bool) -> Result<Option<Reloaded>, String> {
+        if !self.is_on() {
+            return Ok(None);
+        }
+        let mut tried = self.turn.lock();
+        let read = store::read(&self.path);
+        let digest = Digest::of(&format!("{read:?}"));
+        if !asked && *tried == Some(digest) {
+            return Ok(None);
+        }
+        *tried = Some(digest);
+        let file = read.and_then(|text| match text {
+            Some(text) => store::parse(&self.path, &text, &self.host),
+            None => Ok(LockFile::default()),
+        });
+        match file {
+            Err(error) => {
+                self.faults().rejected = Some(error.clone());
+                Err(error)
+            }
+            Ok(file) => {
+                self.faults().rejected = None;
+                if self.in_force.load().as_ref().as_ref() == Ok(&file) {
+                    return Ok(Some(Reloaded::Same));
+                }
+                self.settle(&file);
+                self.in_force.store(Arc::new(Ok(file)));
+                self.changed();
+                Ok(Some(Reloaded::Changed))
+            }
+        }
+    }
+
+    /// Locks the first whole lists of a server. Writes a file: not for a worker's thread.
+    ///
+    /// # Errors
+    /// As for [`ToolLocks::reload`].
+    pub(super) fn lock_first(
+        &self,
+        upstream: &str,
+        bound_to: &str,
+        kind: Kind,
+        definitions: &[Definition],
+    ) -> Result<(), String> {
+        let is_first = |file: &LockFile| {
+            let server = file.upstreams.get(upstream);
+            server.is_none_or(|server| server.bound_to == bound_to && !server.kinds.contains_key(&kind))
+        };
+        let locked = self.write(|file| {
+            if !is_first(file) {
+                return Ok(false);
+            }
+            let server = file.upstreams.entry(upstream.to_owned()).or_default();
+            bound_to.clone_into(&mut server.bound_to);
+            let by_name = definitions.iter().map(|one| (one.name.clone(), one.clone()));
+            server.kinds.insert(kind, by_name.collect());
+            Ok(true)
+        })?;
+        if locked {
+            let reason = format!("trusted at first use: {} of {}", definitions.len(), kind.list());
+            tracing::info!(upstream, "tool locks: {reason}");
+            self.record_locked(upstream, kind, &reason);
+        }
+        Ok(())
+    }
+
+    pub(super) fn record_locked(&self, upstream: &str, kind: Kind, reason: &str) {
+        let Some(audit) = &self.audit else { return };
+        // A full log is the writer's to tell.
+        let _ = audit.record_done(Record {
+            upstream: Some(upstream.into()),
+            method: Some(kind.list().into()),
+            rule_id: Some(RULE.into()),
+            reason: Some(reason.into()),
+            ..Record::new(Event::ToolsLocked)
+        });
+    }
+
+    /// Changes the file on disk and in force; `change` says if it has changed anything.
+    pub(super) fn write(
+        &self,
+        change: impl FnOnce(&mut LockFile) -> Result<bool, String>,
+    ) -> Result<bool, String> {
+        let mut tried = self.turn.lock();
+        let mut file = (**self.in_force.load()).clone()?;
+        if !change(&mut file)? {
+            return Ok(false);
+        }
+        if file.host.is_none() && store::read(&self.path)?.is_none() {
+            file.host = Some(self.host.clone());
+        }
+        let text = file.write();
+        let written = store::write(&self.path, &text);
+        self.faults().unwritten = written.as_ref().err().cloned();
+        written?;
+        *tried = Some(Digest::of(&format!("{:?}", Ok::<_, String>(Some(text)))));
+        self.settle(&file);
+        self.in_force.store(Arc::new(Ok(file)));
+        Ok(true)
+    }
+
+    /// Forgets what is held back and is locked now.
+    fn settle(&self, file: &LockFile) {
+        let mut book = self.book();
+        for (upstream, server) in &file.upstreams {
+            for (kind, definitions) in &server.kinds {
+                book.settle(upstream, *kind, definitions);
+            }
+            self.metrics.upstream(upstream).held_back(book.count(upstream));
+        }
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

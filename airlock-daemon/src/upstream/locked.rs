@@ -1,0 +1,147 @@
+//! Lists of a server beside their locks.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use airlock_tool_locks::definition::{Definition, Kind};
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::mcp::object::Object;
+use crate::mcp::revision::Era;
+use crate::runtime::apart::{LONG, apart};
+use crate::tool_locks::{Standing, Taken, Viewer};
+
+use super::error::UpstreamError;
+use super::lists::listed::shape::{MAX_BYTES, Shape};
+use super::lists::schemas::{LIST_TIMEOUT, slot};
+use super::pool::{Caller, Upstream};
+
+impl Upstream {
+    /// The part of a page that may be shown to this caller. The page is as the server wrote it: what
+    /// detectors make of it differs from principal to principal.
+    pub async fn trusted(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        shape: Shape,
+        page: &str,
+        is_first: bool,
+    ) -> Taken {
+        let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) else {
+            return Taken::All;
+        };
+        let nothing = Taken::Only(BTreeSet::new());
+        let Some((definitions, is_last)) = read(kind, page).await else { return nothing };
+        let is_whole = is_first && is_last;
+        let take = async || self.guard.take(self.viewer(caller), kind, &definitions, is_whole).await;
+        match take().await {
+            Taken::WholeFirst => {}
+            taken => return taken,
+        }
+        // The walk takes it in as a whole, if the server says it as a whole.
+        let names = self.schemas.page().without_schemas();
+        let _ = timeout(LIST_TIMEOUT.min(self.timeout), self.list_all(shape_of(kind), caller, names)).await;
+        match take().await {
+            Taken::WholeFirst => nothing,
+            taken => taken,
+        }
+    }
+
+    /// Its command or address, as a lock has it.
+    pub fn bound_to(&self) -> &str {
+        self.guard.bound_to()
+    }
+
+    pub(super) fn viewer(&self, caller: &Caller<'_>) -> Viewer {
+        (self.lists_of(caller), caller.era())
+    }
+
+    /// How it stands with a tool or a prompt, as this caller sees the server.
+    pub fn standing(&self, caller: &Caller<'_>, kind: Kind, name: &str) -> Standing {
+        self.guard.standing(&self.viewer(caller), kind, name)
+    }
+
+    /// Asks the server for the list that has this name; whoever else waits for the same list waits for one
+    /// answer.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. One that does not list is remembered as silent.
+    pub async fn look(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        kind: Kind,
+        name: &str,
+    ) -> Result<(), UpstreamError> {
+        let table = if kind == Kind::Tools { &self.schemas } else { &self.prompt_names };
+        let key = self.lists_of(caller);
+        let asking = Arc::clone(&slot(&mut table.lock(), key.clone(), Instant::now()).asking);
+        let _one_at_a_time = asking.lock().await;
+        if self.standing(caller, kind, name) != Standing::Unseen {
+            return Ok(());
+        }
+        let shape = shape_of(kind);
+        let linked = timeout(self.timeout, self.link(caller)).await;
+        let (_, facts) = linked.unwrap_or_else(|_| Err(self.late("its start")))?;
+        // Headers repeat arguments in the modern era only.
+        let learns = kind == Kind::Tools && facts.era == Era::Modern;
+        let page = if learns { table.page() } else { table.page().without_schemas() };
+        match timeout(LIST_TIMEOUT.min(self.timeout), self.list_all(shape, caller, page)).await {
+            Ok(Some(page)) if learns => drop(table.learn(key, page, true)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                tracing::debug!(upstream = %self.name, "the server does not answer {}", shape.method);
+                self.guard.is_silent(self.viewer(caller), kind);
+                if learns {
+                    table.unavailable(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a list that was read from its first page to its last.
+    pub(super) async fn listed_whole(&self, caller: &Caller<'_>, shape: Shape, definitions: &[Definition]) {
+        if let Some(kind) = Kind::of_list(shape.method) {
+            self.guard.take(self.viewer(caller), kind, definitions, true).await;
+        }
+    }
+
+    /// The definition in an entry of a list that has locks.
+    pub(super) fn definition(&self, shape: Shape, entry: &str) -> Option<Definition> {
+        let kind = Kind::of_list(shape.method).filter(|_| self.guard.is_on())?;
+        Definition::read(kind, entry).ok()
+    }
+}
+
+const fn shape_of(kind: Kind) -> Shape {
+    Shape { method: kind.list(), entries: kind.entries(), name: kind.key() }
+}
+
+/// The definitions of a page, and true where no page follows; `None` for what is no page.
+async fn read(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
+    if page.len() > MAX_BYTES {
+        return None;
+    }
+    if page.len() < LONG {
+        return read_here(kind, page);
+    }
+    let page = page.to_owned();
+    apart(move || read_here(kind, &page)).await.ok().flatten()
+}
+
+fn read_here(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
+    let page = Object::parse(page).ok()?;
+    let entries: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries())?).ok()?;
+    let name = |entry: &str| Object::parse(entry).ok()?.string(kind.key()).map(Cow::into_owned);
+    let mut times: HashMap<String, u32> = HashMap::new();
+    for name in entries.iter().filter_map(|entry| name(entry.get())) {
+        *times.entry(name).or_default() += 1;
+    }
+    // An entry without a definition is malformed, and left out of the list for that. Two with one name have
+    // neither: the good one may be left out of the list, and the other would take its place.
+    let definitions = entries.into_iter().filter_map(|entry| Definition::read(kind, entry.get()).ok());
+    let each_once = definitions.filter(|one| times.get(&one.name) == Some(&1)).collect();
+    Some((each_once, matches!(page.get("nextCursor"), None | Some("null"))))
+}
