@@ -5,12 +5,12 @@
 use std::sync::OnceLock;
 
 use airlock::auth::principal::{Bearer, Principal};
+use airlock::call::required;
 use airlock::mcp::client::ClientCapabilities;
 use airlock::mcp::message::{self, Incoming};
-use airlock::pipeline::methods::table::TOOLS_CALL;
-use airlock::call::required;
-use airlock::pipeline::seal::Sealer;
 use airlock::pipeline::handle::task::Ids;
+use airlock::pipeline::methods::table::TOOLS_CALL;
+use airlock::pipeline::seal::Sealer;
 use serde_json::Value;
 
 fn principal(subject: &str) -> Principal {

@@ -24,12 +24,15 @@ fn equal(one: &str, other: &str) -> bool {
             let read = |text| serde_json::from_str::<BTreeMap<String, &RawValue>>(text).expect("an object");
             let (one, other) = (read(one), read(other));
             one.len() == other.len()
-                && one.iter().zip(&other).all(|((name, value), (named, another))| name == named && equal(value.get(), another.get()))
+                && one.iter().zip(&other).all(|((name, value), (named, another))| {
+                    name == named && equal(value.get(), another.get())
+                })
         }
         (Some(b'['), Some(b'[')) => {
             let read = |text| serde_json::from_str::<Vec<&RawValue>>(text).expect("an array");
             let (one, other) = (read(one), read(other));
-            one.len() == other.len() && one.iter().zip(&other).all(|(value, another)| equal(value.get(), another.get()))
+            one.len() == other.len()
+                && one.iter().zip(&other).all(|(value, another)| equal(value.get(), another.get()))
         }
         (Some(b'"'), Some(b'"')) => {
             let read = |text| serde_json::from_str::<String>(text).expect("a string");

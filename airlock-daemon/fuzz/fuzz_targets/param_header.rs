@@ -11,7 +11,9 @@ use serde_json::Value;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
     let (Some(schema), Some(arguments)) = (lines.next(), lines.next()) else { return };
-    let (Ok(schema), Ok(arguments)) = (std::str::from_utf8(schema), std::str::from_utf8(arguments)) else { return };
+    let (Ok(schema), Ok(arguments)) = (std::str::from_utf8(schema), std::str::from_utf8(arguments)) else {
+        return;
+    };
     let mut headers = HeaderMap::new();
     for line in lines {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
@@ -34,7 +36,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             let value = decode(value.to_str().expect("visible ASCII")).expect("decodable");
             let given = headers.get(name).expect("a value without its header passed");
             let given = decode(given.to_str().expect("visible ASCII")).expect("decodable");
-            assert!(given == value || given.parse::<f64>() == value.parse::<f64>(), "{given} and {value} in {object}");
+            assert!(
+                given == value || given.parse::<f64>() == value.parse::<f64>(),
+                "{given} and {value} in {object}"
+            );
         }
     }
 });

@@ -29,7 +29,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         0 => json!([other, format!("a {secret} z")]),
         1 => json!({"a": other, "z": {"b": [text]}}),
         2 => json!({format!("a {secret} z"): other}),
-        3 => json!({"result": {"content": [{"type": "text", "text": text}, {"type": "vendor/x", "y": other}]}}),
+        3 => {
+            json!({"result": {"content": [{"type": "text", "text": text}, {"type": "vendor/x", "y": other}]}})
+        }
         4 => json!({"error": {"code": 1, "message": "no", "data": [other, secret]}}),
         5 => json!([{"type": "resource", "resource": {"text": format!("a {secret} z")}}, other]),
         6 => json!({"a": [first, second], "b": other}),

@@ -3,8 +3,8 @@
 //! for an address is left.
 #![no_main]
 
-use airlock::pipeline::methods::kind::Uris;
 use airlock::call::rewrite;
+use airlock::pipeline::methods::kind::Uris;
 use serde_json::Value;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -20,7 +20,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(result) = serde_json::from_str::<Value>(&written) else {
         // Half a surrogate pair is JSON by its grammar, and no text to this reader: what it did not take
         // before may be changed.
-        assert!(serde_json::from_str::<Value>(text).is_err(), "this was JSON to others, and is not any more: {written}");
+        assert!(
+            serde_json::from_str::<Value>(text).is_err(),
+            "this was JSON to others, and is not any more: {written}"
+        );
         return;
     };
     match uris {
