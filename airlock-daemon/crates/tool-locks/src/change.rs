@@ -1,7 +1,7 @@
 //! Definitions that are not the locked ones, and what has become of them: a rename, a swap, a new name that
 //! looks like another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::{self, Display, Formatter};
 
 use airlock_mcp::object::Object;
@@ -10,6 +10,11 @@ use crate::definition::{Definition, Digest};
 use crate::hidden::revealed;
 use crate::lock_file::Definitions;
 use crate::look::look;
+
+/// Most characters of a name that are shown.
+const SHOWN: usize = 200;
+/// Most members of a definition that are named.
+const NAMED: usize = 8;
 
 /// The standing of a definition beside the lock of its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,58 +45,78 @@ pub enum Change {
     },
 }
 
-/// The facts that are known beside the definition.
-#[derive(Debug, Clone, Copy)]
+/// The facts that are known beside the definitions of one list, as tables: a list may have thousands, and
+/// each is compared with all.
+#[derive(Debug)]
 pub struct Surroundings<'a> {
     /// The lock of the kind and the server.
-    pub locked: &'a Definitions,
-    /// The definitions of the same kind that are not the locked ones.
-    pub others: &'a Definitions,
-    /// Names that the server lists now; empty where that is not known.
-    pub listed: &'a BTreeSet<String>,
-    /// Names of other servers, each with its server.
-    pub elsewhere: &'a [(&'a str, &'a str)],
+    locked: &'a Definitions,
+    /// Locked names that are not listed any more, by all but the name and title of what is locked.
+    gone: HashMap<Digest, &'a str>,
+    /// Locked names that are another now, by what is locked of each and what it is now.
+    turned: HashMap<(Digest, Digest), &'a str>,
+    /// Locked names by their looks.
+    looks: HashMap<String, &'a str>,
+    /// Names of other servers by their looks, each with its server.
+    elsewhere: HashMap<String, (&'a str, &'a str)>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Makes the tables. `locked` is the lock of the kind and the server; `others` are the definitions of the
+    /// same kind that are not the locked ones; `listed` has the names that the server lists now, and is empty
+    /// where that is not known; `elsewhere` has names of other servers, each behind its server.
+    pub fn new(
+        locked: &'a Definitions,
+        others: &Definitions,
+        listed: &BTreeSet<String>,
+        elsewhere: &[(&'a str, &'a str)],
+    ) -> Self {
+        let is_gone = |name: &&String| !listed.is_empty() && !listed.contains(*name);
+        let gone = locked.iter().filter(|(name, _)| is_gone(name));
+        let turned = locked.iter().filter_map(|(name, was)| {
+            let is = others.get(name)?;
+            Some(((body(was), body(is)), name.as_str()))
+        });
+        Self {
+            locked,
+            gone: gone.map(|(name, was)| (body(was), name.as_str())).collect(),
+            turned: turned.collect(),
+            looks: locked.keys().map(|name| (look(name), name.as_str())).collect(),
+            elsewhere: elsewhere.iter().map(|(upstream, name)| (look(name), (*upstream, *name))).collect(),
+        }
+    }
 }
 
 impl Change {
     /// The change that a definition is which is not the locked one.
-    pub fn of(definition: &Definition, known: Surroundings<'_>) -> Self {
-        let Surroundings { locked, others, .. } = known;
-        let Some(before) = locked.get(&definition.name) else { return Self::of_new(definition, known) };
-        let is_other = |name: &str, other: &Definition| {
-            name != definition.name
-                && locked
-                    .get(name)
-                    .is_some_and(|locked| body(locked) == body(definition) && body(before) == body(other))
-        };
-        let swapped = others.iter().find(|(name, other)| is_other(name, other));
-        match swapped {
-            Some((name, _)) => Self::Swapped { with: name.clone() },
-            None => Self::Changed { members: differing(&before.text, &definition.text) },
+    pub fn of(definition: &Definition, known: &Surroundings<'_>) -> Self {
+        let Some(before) = known.locked.get(&definition.name) else { return Self::of_new(definition, known) };
+        match known.turned.get(&(body(definition), body(before))) {
+            Some(name) if *name != definition.name => Self::Swapped { with: short(name) },
+            _ => Self::Changed { members: differing(&before.text, &definition.text) },
         }
     }
 
-    fn of_new(definition: &Definition, known: Surroundings<'_>) -> Self {
-        let Surroundings { locked, listed, elsewhere, .. } = known;
-        let own = body(definition);
-        let is_gone = |name: &String| !listed.is_empty() && !listed.contains(name);
-        if let Some((name, _)) = locked.iter().find(|(name, other)| is_gone(name) && body(other) == own) {
-            return Self::Renamed { from: name.clone() };
+    fn of_new(definition: &Definition, known: &Surroundings<'_>) -> Self {
+        if let Some(name) = known.gone.get(&body(definition)) {
+            return Self::Renamed { from: short(name) };
         }
         let own = look(&definition.name);
-        let here = locked.keys().find(|name| look(name) == own);
-        let there = || {
-            let is_alike = |(_, name): &&(&str, &str)| *name != definition.name.as_str() && look(name) == own;
-            elsewhere.iter().find(is_alike)
-        };
-        match (here, here.is_none().then(there).flatten()) {
-            (Some(name), _) => Self::LooksLike { upstream: None, name: name.clone() },
-            (None, Some((upstream, name))) => {
-                Self::LooksLike { upstream: Some((*upstream).to_owned()), name: (*name).to_owned() }
+        if let Some(name) = known.looks.get(&own) {
+            return Self::LooksLike { upstream: None, name: short(name) };
+        }
+        match known.elsewhere.get(&own) {
+            Some((upstream, name)) if *name != definition.name => {
+                Self::LooksLike { upstream: Some((*upstream).to_owned()), name: short(name) }
             }
-            (None, None) => Self::New,
+            _ => Self::New,
         }
     }
+}
+
+/// As much of a name as is shown: a server may choose one of any length.
+fn short(name: &str) -> String {
+    name.chars().take(SHOWN).collect()
 }
 
 /// A predicate without its subject, for a sentence.
@@ -108,7 +133,9 @@ impl Display for Change {
             Self::LooksLike { upstream: Some(upstream), name } => {
                 write!(f, "is new, and its name looks like `{}` of the server {upstream}", revealed(name))
             }
-            Self::Changed { members } => write!(f, "has another {} than the locked one", members.join(", ")),
+            Self::Changed { members } => {
+                write!(f, "has another {} than the locked one", revealed(&members.join(", ")))
+            }
             Self::Swapped { with } => {
                 write!(f, "is what `{}` was, which is what this was: a swap", revealed(with))
             }
@@ -135,7 +162,7 @@ fn body(definition: &Definition) -> Digest {
 fn differing(one: &str, other: &str) -> Vec<String> {
     let (Ok(one), Ok(other)) = (Object::parse(one), Object::parse(other)) else { return Vec::new() };
     let names: BTreeSet<&str> = one.names().chain(other.names()).collect();
-    names.into_iter().filter(|name| one.get(name) != other.get(name)).map(str::to_owned).collect()
+    names.into_iter().filter(|name| one.get(name) != other.get(name)).take(NAMED).map(short).collect()
 }
 
 #[cfg(test)]
@@ -158,8 +185,8 @@ mod tests {
         let listed: BTreeSet<String> = now.keys().cloned().collect();
         let others: Definitions =
             now.into_iter().filter(|(name, one)| locked.get(name) != Some(one)).collect();
-        let known = Surroundings { locked: &locked, others: &others, listed: &listed, elsewhere };
-        others.values().map(|one| Change::of(one, known)).collect()
+        let known = Surroundings::new(&locked, &others, &listed, elsewhere);
+        others.values().map(|one| Change::of(one, &known)).collect()
     }
 
     #[test]
@@ -185,6 +212,9 @@ mod tests {
         assert_eq!(is(&[("read", "reads"), ("write", "writes"), ("Reаd", "x")]), [alike(None, "read")]);
         let far = is(&[("read", "reads"), ("write", "writes"), ("sendMail", "x")]);
         assert_eq!(far, [alike(Some("mail"), "send_mail")]);
+        let long = "x".repeat(2_000_000);
+        let renamed = changes(&[(&long, "reads")], &[("fetch", "reads")], &[]);
+        assert!(renamed[0].to_string().len() < 300, "a name of any length is shown in part");
         assert_eq!(far[0].to_string(), "is new, and its name looks like `send_mail` of the server mail");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use airlock_mcp::envelope::variant;
 use airlock_mcp::object::Object;
 use sha2::{Digest as _, Sha256};
 
@@ -63,20 +64,31 @@ impl Kind {
         }
     }
 
-    /// The members that are the definition, in the order of the canonical form. `_meta` is not one of them: a
-    /// server may say there with each answer something else.
+    /// The members that the specification knows. Others are part of the definition as well: a client or a
+    /// model may read them.
     const fn members(self) -> &'static [&'static str] {
         match self {
-            Self::Tools => {
-                &["annotations", "description", "icons", "inputSchema", "name", "outputSchema", "title"]
-            }
-            Self::Prompts => &["arguments", "description", "icons", "name", "title"],
+            Self::Tools => &[
+                NO_PART,
+                "annotations",
+                "description",
+                "execution",
+                "icons",
+                "inputSchema",
+                "name",
+                "outputSchema",
+                "title",
+            ],
+            Self::Prompts => &[NO_PART, "arguments", "description", "icons", "name", "title"],
             Self::ResourceTemplates => {
-                &["annotations", "description", "icons", "mimeType", "name", "title", "uriTemplate"]
+                &[NO_PART, "annotations", "description", "icons", "mimeType", "name", "title", "uriTemplate"]
             }
         }
     }
 }
+
+/// The member that is no part of a definition: a server may say there with each answer something else.
+const NO_PART: &str = "_meta";
 
 /// SHA-256 of a canonical form; shown as `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,21 +123,23 @@ impl Definition {
     /// Reads an entry of a list. Members that are `null` are as if absent.
     ///
     /// # Errors
-    /// As for [`canonical`]; also where the entry is no object, or has no name.
+    /// As for [`canonical`]; also where the entry is no object, has no name, or has a member that some
+    /// clients take for a known one, since they do not tell letter case.
     pub fn read(kind: Kind, entry: &str) -> Result<Self, serde_json::Error> {
-        let object = Object::parse(entry)?;
+        let mut object = Object::parse(entry)?;
         let unnamed = || serde::de::Error::custom(format_args!("it has no string `{}`", kind.key()));
         let name = object.string(kind.key()).ok_or_else(unnamed)?.into_owned();
-        let mut text = String::with_capacity(entry.len());
-        for member in kind.members() {
-            let Some(value) = object.get(member).filter(|value| value.trim() != "null") else { continue };
-            text.push(if text.is_empty() { '{' } else { ',' });
-            text.push('"');
-            text.push_str(member);
-            text.push_str("\":");
-            text.push_str(&canonical(value)?);
+        if let Some(member) = variant(&object, kind.members()) {
+            let reason = format_args!("its member `{member}` is taken for another by some clients");
+            return Err(serde::de::Error::custom(reason));
         }
-        text.push('}');
+        let nulls: Vec<String> = object
+            .names()
+            .filter(|name| object.get(name).is_some_and(|value| value.trim() == "null"))
+            .map(str::to_owned)
+            .collect();
+        object.retain(|member| member != NO_PART && !nulls.iter().any(|null| null == member));
+        let text = canonical(&object.write())?;
         let digest = Digest::of(&text);
         Ok(Self { name, text, digest })
     }
@@ -148,6 +162,8 @@ mod tests {
             r#""outputSchema":{"type":"object"}"#,
             r#""annotations":{"readOnlyHint":true}"#,
             r#""icons":[{"src":"https://example.com/i.png"}]"#,
+            r#""execution":{"taskSupport":"required"}"#,
+            r#""vendor":{"hint":"read it first"}"#,
         ];
         let bare = tool(r#"{"name":"a"}"#);
         let mut digests = vec![bare.digest];
@@ -158,12 +174,24 @@ mod tests {
         for (place, digest) in digests.iter().enumerate() {
             assert!(!digests[..place].contains(digest), "number {place} is one of those before");
         }
-        let same = r#"{ "_meta":{"time":1}, "x":2, "title":null, "name":"\u0061" }"#;
+        let same = r#"{ "_meta":{"time":1}, "vendor":null, "title":null, "name":"\u0061" }"#;
         assert_eq!(tool(same), bare);
         assert_eq!(bare.text, r#"{"name":"a"}"#);
         // As `sha256sum` has it.
         let wanted = "sha256:d9d719b27480b55cd4918020e7473e716ed3569c8adafe926cf9b10b4f8ef064";
         assert_eq!(bare.digest.to_string(), wanted);
+    }
+
+    #[test]
+    fn what_some_clients_take_for_another_member_has_no_definition() {
+        for entry in [
+            r#"{"name":"a","description":"good","Description":"evil"}"#,
+            r#"{"name":"a","InputSchema":{}}"#,
+            r#"{"name":"a","_Meta":{}}"#,
+        ] {
+            let error = Definition::read(Kind::Tools, entry).expect_err(entry).to_string();
+            assert!(error.contains("is taken for another by some clients"), "{error}");
+        }
     }
 
     #[test]

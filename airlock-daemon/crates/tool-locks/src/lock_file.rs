@@ -12,8 +12,15 @@ use crate::layout;
 /// The version that is written and read.
 pub const VERSION: &str = "1";
 
-/// Longest file that is read, in bytes.
-pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest file that is read and written, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest text of one server in it, in bytes: no server can take the room of the others.
+pub const MAX_SERVER_BYTES: usize = MAX_BYTES / 8;
+
+/// The remedy where nothing of a file can be kept.
+pub const ANEW: &str =
+    "remove it, which forgets the locks of all servers, and lock each anew by `airlock tools lock`";
 
 /// Definitions by their names.
 pub type Definitions = BTreeMap<String, Definition>;
@@ -40,13 +47,11 @@ pub struct LockFile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Its text is no JSON, or is cut.
-    #[error(
-        "it is no JSON that can be read: {0}. Take it back from version control, or remove it and lock anew"
-    )]
+    #[error("it is no JSON that can be read: {0}. Repair it, take it back from version control, or {ANEW}")]
     Broken(String),
     /// It is of another version.
     #[error(
-        "it is of version {0}, and this Airlock reads version {VERSION}: lock anew by `airlock tools lock`"
+        "it is of version {0}, and this Airlock reads version {VERSION}: take back one of that version, or {ANEW}"
     )]
     Version(String),
     /// It was made on another host.
@@ -107,15 +112,34 @@ impl LockFile {
         Ok(file)
     }
 
-    /// The text of the file, which [`LockFile::parse`] reads back.
-    pub fn write(&self) -> String {
-        let host = self.host.as_ref().map(|host| format!("\"host\":{},", quote(host))).unwrap_or_default();
-        let upstreams = object(self.upstreams.iter().map(|(name, server)| (name.as_str(), server.write())));
-        layout::lines(&format!("{{\"version\":{VERSION},{host}\"upstreams\":{upstreams}}}")) + "\n"
+    /// The text of the file, which [`LockFile::parse`] reads back; `None` where it would be longer than
+    /// [`MAX_BYTES`].
+    pub fn write(&self) -> Option<String> {
+        let upstreams = self.upstreams.iter().map(|(name, server)| (name.as_str(), server));
+        text_of(self.host.as_deref(), upstreams, MAX_BYTES)
     }
 }
 
+/// The text of a file; `None` where it would be longer than `most` bytes.
+fn text_of<'a>(
+    host: Option<&str>,
+    upstreams: impl Iterator<Item = (&'a str, &'a Server)>,
+    most: usize,
+) -> Option<String> {
+    let host = host.map(|host| format!("\"host\":{},", quote(host))).unwrap_or_default();
+    let upstreams = object(upstreams.map(|(name, server)| (name, server.write())));
+    let text = format!("{{\"version\":{VERSION},{host}\"upstreams\":{upstreams}}}");
+    let mut laid = layout::lines(&text, most.saturating_sub(1))?;
+    laid.push('\n');
+    Some(laid)
+}
+
 impl Server {
+    /// True where a file with this server alone is at most [`MAX_SERVER_BYTES`].
+    pub fn fits(&self, upstream: &str) -> bool {
+        text_of(None, std::iter::once((upstream, self)), MAX_SERVER_BYTES).is_some()
+    }
+
     fn parse(at: &str, text: &str) -> Result<Self, Fault> {
         let mut server = Self::default();
         let mut is_bound = false;
@@ -175,8 +199,8 @@ fn entry_of(at: &str, kind: Kind, name: &str, text: &str) -> Result<Definition, 
         return Err(wrong(at, "its definition has another name"));
     }
     if string(&format!("{at}.digest"), digest)? != read.digest.to_string() {
-        let detail = "its digest is not that of its definition, so one of them was changed by hand; approve it anew by \
-                      `airlock tools approve`";
+        let detail = "its digest is not that of its definition, so one of them was changed by hand; take it back from \
+                      version control, or remove it from the file and approve it anew by `airlock tools approve`";
         return Err(wrong(at, detail));
     }
     Ok(read)
@@ -239,22 +263,41 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         for file in [LockFile::default(), file(), LockFile { host: None, ..file() }] {
-            let text = file.write();
+            let text = file.write().expect("it is short");
             assert_eq!(LockFile::parse(&text, "here").as_ref(), Ok(&file), "{text}");
-            assert_eq!(LockFile::parse(&text, "here").expect("good").write(), text);
+            assert_eq!(LockFile::parse(&text, "here").expect("good").write(), Some(text));
         }
-        let text = file().write();
+        let text = file().write().expect("it is short");
         assert!(text.lines().any(|line| line.trim() == r#""maximum": 9007199254740993"#), "{text}");
     }
 
     #[test]
+    fn a_server_has_a_share_and_a_text_its_limit() {
+        let server = |count: usize| {
+            let text = format!(r#"{{"name":"t","description":"{}"}}"#, "x".repeat(count));
+            let tool = Definition::read(Kind::Tools, &text).expect("a tool");
+            let kinds = BTreeMap::from([(Kind::Tools, BTreeMap::from([("t".to_owned(), tool)]))]);
+            Server { bound_to: "stdio docs".to_owned(), kinds }
+        };
+        assert!(server(MAX_SERVER_BYTES - 1_000).fits("docs") && !server(MAX_SERVER_BYTES).fits("docs"));
+        let file = file();
+        let text = file.write().expect("it is short");
+        let within = |most: usize| {
+            let upstreams = file.upstreams.iter().map(|(name, server)| (name.as_str(), server));
+            text_of(file.host.as_deref(), upstreams, most)
+        };
+        assert_eq!(within(text.len() - 1), None);
+        assert_eq!(within(text.len()), Some(text));
+    }
+
+    #[test]
     fn every_fault_says_where_and_what_to_do() {
-        let good = file().write();
+        let good = file().write().expect("it is short");
         for (from, to, wanted) in [
             (
                 "\"version\": 1",
                 "\"version\": 2",
-                "it is of version 2, and this Airlock reads version 1: lock anew",
+                "it is of version 2, and this Airlock reads version 1: take back one of that version, or remove it",
             ),
             ("\"version\": 1,", "", "it is of version none"),
             (
