@@ -224,12 +224,18 @@ struct Phase {
     stretches: Vec<Stretch>,
     /// The characters of which no more stretch begins.
     done: usize,
-    /// The characters from the first on are no text.
-    is_broken: bool,
 }
 
 /// Characters that are decoded at once.
 const CHUNK: usize = 256;
+
+/// The bytes of three groups.
+const GROUPS: usize = 9;
+
+/// Characters behind which a stretch is long enough, if it has no others.
+const AHEAD: usize = 16;
+
+const _: () = assert!(AHEAD / 4 * 3 >= STRETCH, "they decide if a stretch is long enough");
 
 impl Phase {
     /// Three groups that begin at a character may be text: adds the stretch in which they lie.
@@ -238,23 +244,24 @@ impl Phase {
             return;
         }
         let phase = at % 4;
-        let groups = decode(&characters[at..at + 12]);
-        if !groups.iter().all(|&byte| is_printable(byte)) {
+        let ahead = decode(&characters[at..(at + AHEAD).min(characters.len())]);
+        let printable = ahead.iter().take_while(|&&byte| is_printable(byte)).count();
+        if printable < GROUPS {
             return;
         }
-        // Two groups in front may end in printable characters. Text from the start on is one stretch.
+        // Two groups in front may end in printable characters.
         let near = at.saturating_sub(8).max(self.done).max(phase);
         let before = decode(&characters[near..at]);
-        let printable = before.iter().rev().take_while(|&&byte| is_printable(byte)).count();
-        let mut bytes = before[before.len() - printable..].to_vec();
-        let mut printable = printable;
-        if self.done == 0 && !self.is_broken {
+        let printable_before = before.iter().rev().take_while(|&&byte| is_printable(byte)).count();
+        // All else is decoded for a stretch only, behind which the next one begins.
+        if printable_before + printable < STRETCH {
+            return;
+        }
+        let mut bytes = before[before.len() - printable_before..].to_vec();
+        // Text from the start on is one stretch.
+        if self.done == 0 {
             let whole = decode(&characters[phase..at]);
-            let valid = valid_prefix(&whole);
-            // A character may be cut by the end.
-            self.is_broken = whole.len() - valid > 3;
-            if valid == whole.len() {
-                printable = whole.iter().rev().take_while(|&&byte| is_printable(byte)).count();
+            if valid_prefix(&whole) == whole.len() {
                 bytes = whole;
             }
         }
@@ -272,21 +279,14 @@ impl Phase {
             }
         }
         bytes.truncate(end);
-        let ahead = bytes[bytes.len().min(at_of(at, phase) - start)..].iter();
-        printable += ahead.take_while(|&&byte| is_printable(byte)).count();
-        if printable >= STRETCH {
-            self.done = phase + (start + end).div_ceil(3) * 4;
-            self.stretches.extend(String::from_utf8(bytes).ok().map(|text| Stretch { start, text }));
-        }
+        self.done = phase + (start + end).div_ceil(3) * 4;
+        self.stretches.extend(String::from_utf8(bytes).ok().map(|text| Stretch { start, text }));
     }
 }
 
-/// The byte that a group begins with.
-fn at_of(character: usize, phase: usize) -> usize {
-    (character - phase) / 4 * 3
-}
-
 fn decode(characters: &[u8]) -> Vec<u8> {
+    #[cfg(test)]
+    tests::DECODED.set(tests::DECODED.get() + characters.len());
     let mut decoded = Vec::with_capacity(characters.len() / 4 * 3 + 2);
     let value = |byte: u8| u32::from(VALUES[usize::from(byte)] & 63);
     let mut quads = characters.chunks_exact(4);
@@ -372,3 +372,6 @@ fn valid_prefix(bytes: &[u8]) -> usize {
         .find(|character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r'))
         .unwrap_or(valid.len())
 }
+
+#[cfg(test)]
+mod tests;

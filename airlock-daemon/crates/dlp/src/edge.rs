@@ -53,8 +53,18 @@ const NAME: usize = 4 << 10;
 fn is_name(json: &[u8], at: usize) -> bool {
     let near = &json[at..(at + NAME).min(json.len())];
     let Some(end) = memchr::memchr(b'"', near) else { return false };
-    let behind = json[at + end + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
-    behind == Some(&b':') || near[..end].last() == Some(&b'\\')
+    may_be_name(json, at + end + 1) || near[..end].last() == Some(&b'\\')
+}
+
+/// Blanks that are looked at between a name and its colon, at most, in bytes.
+const BLANKS: usize = 64;
+
+/// Answers whether a string may be the name of a member, given the place behind the quote that ends it. Many
+/// blanks there leave it open, so that no text has them read over and over.
+pub(crate) fn may_be_name(json: &[u8], behind: usize) -> bool {
+    let mut near = json.iter().skip(behind).take(BLANKS);
+    let blanks = near.clone().take_while(|byte| byte.is_ascii_whitespace()).count();
+    blanks == BLANKS || near.nth(blanks) == Some(&b':')
 }
 
 #[cfg(test)]
@@ -64,6 +74,7 @@ mod tests {
     #[test]
     fn words_stand_by_themselves_where_nothing_touches_them() {
         let all = [Edge::Free, Edge::Start, Edge::Letters];
+        let blank = |blanks: usize, behind: char| format!("\"my_key\"{}{behind}", " ".repeat(blanks));
         for (text, in_text, in_json) in [
             (" key ", [true, true, true], [true, true, true]),
             ("1key2", [true, false, true], [true, false, true]),
@@ -73,6 +84,10 @@ mod tests {
             (r#""myKey": 1"#, [true, false, false], [true, true, true]),
             (r#""my_keyOne":"#, [true, false, false], [true, true, true]),
             (r#""my_key","#, [true, false, true], [true, false, true]),
+            (blank(BLANKS - 1, ':').as_str(), [true, false, true], [true, true, true]),
+            (blank(BLANKS - 1, ',').as_str(), [true, false, true], [true, false, true]),
+            // Nobody looks for what stands behind so many blanks.
+            (blank(BLANKS, ',').as_str(), [true, false, true], [true, true, true]),
         ] {
             let at = text.to_ascii_lowercase().find("key").unwrap();
             let of = at..at + 3;

@@ -9,7 +9,7 @@ use crate::classes::is_token;
 const LINE: usize = 40;
 
 /// The most bytes of a line break, with the indentation behind it.
-const BREAK: usize = 34;
+pub(crate) const BREAK: usize = 34;
 
 /// Lines that are one encoded text.
 #[derive(Debug)]
@@ -42,15 +42,18 @@ impl Lines {
 /// Finds lines of one length among the runs of a text, and takes their runs out.
 pub(crate) fn all(text: &str, runs: &mut Vec<Range<usize>>) -> Vec<Lines> {
     let mut all = Vec::new();
-    let mut first = 0;
+    let (mut first, mut kept) = (0, 0);
     while first < runs.len() {
-        let Some((lines, end)) = lines(text, &runs[first..]) else {
+        if let Some((lines, end)) = lines(text, &runs[first..]) {
+            all.push(lines);
+            first += end;
+        } else {
+            runs.swap(kept, first);
+            kept += 1;
             first += 1;
-            continue;
-        };
-        runs.drain(first..first + end);
-        all.push(lines);
+        }
     }
+    runs.truncate(kept);
     all
 }
 
@@ -103,4 +106,27 @@ fn ends(text: &str, at: usize) -> bool {
     text.as_bytes()
         .get(at)
         .is_none_or(|byte| matches!(byte, b'=' | b'\n' | b'\r' | b'"' | b'\'' | b'<' | b')'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runs_of_lines_are_taken_out_and_all_others_stay() {
+        let long = "A".repeat(LINE);
+        let lines = format!("{long}\n{long}\nAAAAAAAAAAAAAAAAAAAA=");
+        let text = [&*long, &*lines, "some-other-run-of-a-token", &*lines, &*long, &*lines].join(" ");
+        let mut runs = Vec::new();
+        let mut at = 0;
+        for word in text.split_inclusive([' ', '\n']) {
+            runs.push(at..at + word.trim_end_matches([' ', '\n', '=']).len());
+            at += word.len();
+        }
+        let all = all(&text, &mut runs);
+        assert!(all.iter().all(|of| text[of.range.clone()] == lines), "{all:?}");
+        assert_eq!(all.len(), 3);
+        let others: Vec<_> = runs.into_iter().map(|run| &text[run]).collect();
+        assert_eq!(others, [&*long, "some-other-run-of-a-token", &*long]);
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Detectors;
 use crate::blob;
+use crate::edge::may_be_name;
 use crate::marks::Marks;
 use crate::net::{Need, User};
 use crate::numbers::Size;
@@ -12,6 +13,7 @@ use crate::told::{Clusters, Told};
 use crate::trigger::NEAR;
 use crate::view;
 use crate::windows::widened;
+use crate::wrapped::BREAK;
 
 /// The blocks of a JSON text that are to be looked at.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ const SHORT: usize = 64;
 
 /// How often a pattern is tried in long runs, before they are looked at as a whole.
 const TRIES: usize = 64;
+
+/// The letter of an escape and its digits, with which a run begins behind the backslash, at most, in bytes.
+const ESCAPE: usize = 5;
 
 /// A part of each manifest, as it stands in a string of JSON: no other literal has quotes.
 const SECRET: &[u8] = br#"Secret\""#;
@@ -87,16 +92,16 @@ impl Detectors {
         let place = |quote: usize| quotes.get(quote).map(|&place| place as usize);
         let next = quotes.partition_point(|&quote| quote as usize <= at);
         let Some((start, end)) = next.checked_sub(1).and_then(place).zip(place(next)) else { return true };
-        let behind = json[end + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
-        next % 2 == 0 || behind == Some(&b':') || self.has_sign(json, start..end, user, at, 2)
+        next % 2 == 0 || self.has_sign(json, start..end, user, at, 2) || may_be_name(json, end + 1)
     }
 
     /// Answers whether a run may be an encoded text in which something can be found.
     fn may_hold(&self, json: &str, run: &Range<usize>) -> bool {
-        // A line of an encoded text goes on in the next one.
-        let has_lines = json.as_bytes().get(run.end) == Some(&b'\\');
+        let bytes = json.as_bytes();
+        // A line of an encoded text goes on in the next one, and the last one has others in front.
+        let has_lines = bytes.get(run.end) == Some(&b'\\') || is_behind_escape(&bytes[..run.start]);
         if run.len() < LONG || has_lines {
-            return blob::may_be(&json.as_bytes()[run.clone()]);
+            return blob::may_be(&bytes[run.clone()]);
         }
         let is_quiet = |text: &String| {
             let is_odd = |byte: u8| matches!(byte, b'\\' | b'%' | 0x80..);
@@ -164,7 +169,8 @@ impl Detectors {
     }
 
     /// Answers whether a literal stands within a long run, and its pattern finds nothing there: by their
-    /// length, such runs have some literals by chance.
+    /// length, such runs have some literals by chance. The run must have all that decides it, without the
+    /// escape in front: the words near a literal may be nearer than they look where escapes stand between.
     fn is_refuted(
         &self,
         json: &str,
@@ -175,12 +181,87 @@ impl Detectors {
     ) -> bool {
         let (start, end) = self.window(user, at);
         let run = runs.get(runs.partition_point(|run| run.end <= at));
-        let is_within = run.is_some_and(|run| run.len() >= LONG && run.start < start && end < run.end);
-        if !is_within || *tries == TRIES {
+        let is_within =
+            run.is_some_and(|run| run.len() >= LONG && run.start + ESCAPE < start && end < run.end);
+        // Where the word is the trigger, it is within the run as well.
+        let has_context = user.ahead == 0 && self.all[user.detector].spec().context.is_some();
+        if !is_within || has_context || *tries == TRIES {
             return false;
         }
         *tries += 1;
         let is_anchored = user.back == 0 && user.ahead == 0;
         self.all[user.detector].find(json, start..end, is_anchored, &mut 0).is_none()
+    }
+}
+
+/// Answers whether an escape stands at the end of a part of JSON, with or without its letter, and the
+/// indentation of a line behind it.
+fn is_behind_escape(json: &[u8]) -> bool {
+    let blanks = json.iter().rev().take(BREAK).take_while(|&&byte| byte == b' ').count();
+    let letter = usize::from(blanks > 0);
+    json.iter().rev().nth(blanks + letter) == Some(&b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Detector, Spec};
+
+    fn marks(spec: Spec, json: &str) -> bool {
+        let spec = Spec { name: "one".into(), word: true, ..spec };
+        let detectors = Detectors::new(vec![Detector::trusted(spec).expect("a detector")]);
+        !detectors.marks(json).marks.is_empty()
+    }
+
+    #[test]
+    fn a_long_run_is_marked_where_a_literal_in_it_may_be_one_in_its_text() {
+        let spec = |context| Spec { pattern: "AKIA[A-Z2-7]{16}".into(), context, ..Spec::default() };
+        let near = Some(Context { words: vec!["aws".into()], before: 32, after: 0 });
+        let (key, rest) = (concat!("AKI", "A2TXSLRHBPY2QUZID"), "/".repeat(2 * LONG));
+        for before in [r"\n", r"\t", r"\n\r", r"\u000a"] {
+            assert!(marks(spec(None), &format!(r#"["{before}{key}{rest}"]"#)), "{before}");
+        }
+        // The word is nearer than it looks.
+        let breaks = r"\n".repeat(16);
+        assert!(marks(spec(near), &format!(r#"["aws {breaks} ////////{key}{rest}"]"#)));
+        for (literal, is_marked) in [(key, true), ("AKIA2TXS", false)] {
+            assert_eq!(marks(spec(None), &format!(r#"["////////{literal}{rest}"]"#)), is_marked, "{literal}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_marked_beside_a_sign_or_in_what_may_be_a_name() {
+        let context = Some(Context { words: vec!["address".into()], before: 32, after: 0 });
+        let pattern = "[^ :]{2,8}:[^ :]{2,8}";
+        let spec = || Spec { pattern: pattern.into(), context: context.clone(), ..Spec::default() };
+        let blank = |blanks: usize| " ".repeat(blanks);
+        for (json, is_marked) in [
+            (r#"["address ab:cd"]"#.to_owned(), true),
+            (r#"["address abcd"]"#.to_owned(), false),
+            (format!(r#"{{"address"{}:"ab"}}"#, blank(20)), true),
+            (format!(r#"["address"{},"ab"]"#, blank(20)), false),
+            (format!(r#"["address"{},"ab"]"#, blank(2_000)), true),
+        ] {
+            assert_eq!(marks(spec(), &json), is_marked, "{json}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_seen_in_front_of_the_lines_of_a_text() {
+        let most = " ".repeat(BREAK - 1);
+        for (json, is_behind) in [
+            ("\\", true),
+            ("a\\", true),
+            (r"a\n ", true),
+            (r"\r\n\t  ", true),
+            (format!(r"a\n{most}").as_str(), true),
+            (format!(r"a\n{most}  ").as_str(), false),
+            (r"a\n", false),
+            ("", false),
+            ("  ", false),
+            ("a", false),
+        ] {
+            assert_eq!(is_behind_escape(json.as_bytes()), is_behind, "{json}");
+        }
     }
 }

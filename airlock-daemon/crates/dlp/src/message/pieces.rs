@@ -138,6 +138,51 @@ fn encoded_text_in_lines_keeps_its_lines() {
     assert_eq!(passed(&message), json!({"mail": expected}));
 }
 
+/// The bytes that a string has, in lines of base64 behind some text.
+fn decoded(text: &Value, before: &str, between: &str) -> Vec<u8> {
+    let lines = text.as_str().and_then(|text| text.strip_prefix(before)).expect("a text");
+    STANDARD.decode(lines.replace(between, "")).expect("base64")
+}
+
+#[test]
+fn a_secret_over_the_break_of_two_long_lines_is_taken_out() {
+    // Neither line has enough of it.
+    let bytes = [vec![0xff_u8; 819], TOKEN.as_bytes().to_vec(), vec![0xff_u8; 791]].concat();
+    let whole = STANDARD.encode(&bytes);
+    let (first, second) = whole.split_at(1_100);
+    for between in ["\n", "\r\n", "\n  ", "\n\t "] {
+        let message = json!([format!("see: {first}{between}{second}")]);
+        let has_token = |message: &Value| {
+            let bytes = decoded(&message[0], "see: ", between);
+            bytes.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes())
+        };
+        assert!(has_token(&message) && !has_token(&passed(&message)), "{between:?}");
+    }
+}
+
+#[test]
+fn encoded_text_beyond_ascii_is_read_behind_an_escape() {
+    let card: String =
+        "4111111111111111".chars().filter_map(|of| char::from_u32(of as u32 + 0xFEE0)).collect();
+    let words = "\u{441}\u{43b}\u{43e}\u{432}\u{43e} ".repeat(36);
+    let text = format!("{words}{card} {words}");
+    assert!(text.len() >= 768);
+    let message = json!([format!("content:\n{}", STANDARD.encode(&text))]);
+    let result = decoded(&passed(&message)[0], "content:\n", "\n");
+    let result = String::from_utf8(result).expect("a text");
+    assert!(result.contains("[redacted:card]") && !result.contains(&card), "{result}");
+}
+
+#[test]
+fn a_key_of_aws_is_read_behind_an_escape_in_front_of_a_long_run() {
+    let (key, rest) = (concat!("AKI", "A2TXSLRHBPY2QUZID"), "/".repeat(1_010));
+    for escape in ["\\n", "\\r", "\\t", "\\u000a", "\\n\\u0009"] {
+        let json = format!(r#"{{"text":"{escape}{key}{rest}"}}"#);
+        let text = redacted_by(&SHIPPED, &json).expect("nothing blocks").text;
+        assert!(text.is_some_and(|text| !text.contains(key)), "{escape}");
+    }
+}
+
 #[test]
 fn every_spelling_of_a_card_is_read() {
     for spelling in SPELLINGS {
