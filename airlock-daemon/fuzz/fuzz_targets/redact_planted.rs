@@ -17,7 +17,9 @@ const TOKENS: [&str; 3] = [
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [spelling, place, rest @ ..] = data else { return };
     let Ok(rest) = std::str::from_utf8(rest) else { return };
-    let spelling = SPELLINGS[usize::from(*spelling) % SPELLINGS.len()];
+    // Only what is spelled as it is, the first of the spellings, is put together from two strings.
+    let spellings = if place % 8 < 6 { SPELLINGS.len() } else { 1 };
+    let spelling = SPELLINGS[usize::from(*spelling) % spellings];
     let secret = spelling(TOKENS[usize::from(*place) / 8 % TOKENS.len()]);
     let other = serde_json::from_str::<Value>(rest).unwrap_or_else(|_| Value::from(rest));
     let (before, after) = rest.split_at(rest.floor_char_boundary(rest.len() / 2));
@@ -44,7 +46,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         other => panic!("not found: {json}: {other:?}"),
     };
     is_kept(&json, &result);
-    for token in TOKENS {
+    // The message around it may hold one that touches something, which is another text.
+    for token in TOKENS.iter().filter(|token| !rest.contains(**token)) {
         assert!(!result.contains(token), "{json}\n{result}");
     }
     let within = Value::from(secret.as_str()).to_string();

@@ -48,13 +48,10 @@ fn outline(json: &str) -> Vec<String> {
 }
 
 /// Holds a redacted message against what it was: it differs inside of strings only, and in numbers that
-/// became 0. Its findings are gone, so that looking through it once more changes nothing.
+/// became 0.
 pub fn is_kept(before: &str, after: &str) {
     let (was, is) = (outline(before), outline(after));
     let is_same = was.len() == is.len() && was.iter().zip(&is).all(|(was, is)| was == is || is == "0");
     assert!(is_same, "{before}\n{after}");
     serde_json::from_str::<serde::de::IgnoredAny>(after).unwrap_or_else(|error| panic!("{error}: {after}"));
-    if let Ok(Redacted { text: Some(again), .. }) = look_through(after) {
-        panic!("{before}\n{after}\n{again}");
-    }
 }
