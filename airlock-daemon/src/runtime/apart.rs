@@ -36,6 +36,21 @@ pub async fn by_length<T: Send + 'static>(
     if bytes < LONG { Ok(work()) } else { apart(work).await }
 }
 
+/// As [`by_length`], of a text that somebody else has: a long one is copied.
+///
+/// # Errors
+/// As for [`by_length`].
+pub async fn of_text<T: Send + 'static>(
+    text: &str,
+    work: impl FnOnce(&str) -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    if text.len() < LONG {
+        return Ok(work(text));
+    }
+    let text = text.to_owned();
+    apart(move || work(&text)).await
+}
+
 /// Drops a text, a long one apart: its pages are given back to the system one by one.
 pub fn dispose(text: Box<str>) {
     if text.len() >= MAPPED as usize

@@ -108,8 +108,8 @@ impl Guard {
         self.seen.lock()
     }
 
-    /// Takes in a list, or a part of one. Where nothing is locked yet, a whole list is locked, if first use is
-    /// trusted: it is on the disk before this comes back.
+    /// Takes in a list, or a part of one. Where nothing is locked yet, a whole list is locked, if first use
+    /// is trusted: it is on the disk before this comes back.
     pub async fn take(
         &self,
         viewer: Viewer,
@@ -136,7 +136,8 @@ impl Guard {
         let good: BTreeSet<String> = good.into_iter().map(|one| one.name.clone()).collect();
         let others: Vec<Definition> = others.into_iter().cloned().collect();
         self.note(in_force, kind, good.clone(), others, is_whole).await;
-        // Not all of it, even if nothing is held back: an entry without a definition was compared with nothing.
+        // Not all of it, even if nothing is held back: an entry without a definition was compared with
+        // nothing.
         Taken::Only(good)
     }
 

@@ -137,6 +137,8 @@ impl ToolLocks {
                  them, `airlock tools approve` lets them in"
             )
         }));
+        drop(book);
+        told.extend(self.crowded());
         told
     }
 }

@@ -73,19 +73,16 @@ pub enum State {
 impl ToolLocks {
     /// The report on these servers, each a name and its command or address.
     pub fn report<'a>(&self, upstreams: impl Iterator<Item = (&'a str, &'a str)>) -> Report {
-        let mut alarms = self.alarms();
-        alarms.extend(self.crowded());
         Report {
             mode: self.mode,
             file: self.path.display().to_string(),
-            alarms,
+            alarms: self.alarms(),
             upstreams: upstreams.map(|(name, bound_to)| self.upstream(name, bound_to)).collect(),
         }
     }
 
-    /// Servers with definitions that are held back and find no room, a sentence each: they belong to the
-    /// alarms.
-    pub fn crowded(&self) -> Vec<String> {
+    /// Servers with definitions that are held back and find no room, a sentence each.
+    pub(super) fn crowded(&self) -> Vec<String> {
         let book = self.book();
         let each = book.beyond().into_iter().map(|(upstream, count)| {
             format!(

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
-use crate::runtime::apart::{LONG, apart};
+use crate::runtime::apart::of_text;
 use crate::tool_locks::{Standing, Taken, Viewer};
 
 use super::error::UpstreamError;
@@ -111,11 +111,7 @@ impl Upstream {
     /// The definition in an entry of a list that has locks.
     pub(super) async fn definition(&self, shape: Shape, entry: &str) -> Option<Definition> {
         let kind = Kind::of_list(shape.method).filter(|_| self.guard.is_on())?;
-        if entry.len() < LONG {
-            return Definition::read(kind, entry).ok();
-        }
-        let entry = entry.to_owned();
-        apart(move || Definition::read(kind, &entry).ok()).await.ok().flatten()
+        of_text(entry, move |entry| Definition::read(kind, entry).ok()).await.ok().flatten()
     }
 }
 
@@ -128,11 +124,7 @@ async fn read(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
     if page.len() > MAX_BYTES {
         return None;
     }
-    if page.len() < LONG {
-        return read_here(kind, page);
-    }
-    let page = page.to_owned();
-    apart(move || read_here(kind, &page)).await.ok().flatten()
+    of_text(page, move |page| read_here(kind, page)).await.ok().flatten()
 }
 
 fn read_here(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {

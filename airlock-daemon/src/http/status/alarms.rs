@@ -36,7 +36,6 @@ pub(super) fn of(service: &Arc<Service>) -> Alarms {
         format!("redaction: the packs on disk were refused at {}: {}", rejected.at, rejected.error)
     }));
     told.extend(gateway.tool_locks.alarms());
-    told.extend(gateway.tool_locks.crowded());
     told.extend(service.file.drift().map(|drift| format!("configuration: {drift}")));
     told.extend(service.door.tls.as_deref().into_iter().flat_map(certificate));
     told.extend(gateway.audit.alarms());
