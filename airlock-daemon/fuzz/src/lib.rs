@@ -47,6 +47,24 @@ fn outline(json: &str) -> Vec<String> {
     parts
 }
 
+/// All strings of a JSON text, names of members among them, as a reader of it sees them.
+pub fn strings(json: &str) -> Vec<String> {
+    let mut strings = Vec::new();
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        let mut is_escaped = false;
+        let end = rest[start + 1..].find(|character| {
+            let is_end = !is_escaped && character == '"';
+            is_escaped = !is_escaped && character == '\\';
+            is_end
+        });
+        let (string, behind) = rest[start..].split_at(end.expect("a closed string") + 2);
+        strings.push(serde_json::from_str(string).unwrap_or_else(|error| panic!("{error}: {string}")));
+        rest = behind;
+    }
+    strings
+}
+
 /// Holds a redacted message against what it was: it differs inside of strings only, and in numbers that
 /// became 0.
 pub fn is_kept(before: &str, after: &str) {
