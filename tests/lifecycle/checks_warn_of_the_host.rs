@@ -37,7 +37,8 @@ fn what_the_host_does_not_have_is_warned_of() {
          upstreams:\n\
          - {{name: a, type: stdio, command: [/nonexistent/server], user: no-such-user}}\n\
          - {{name: b, type: stdio, command: [no-such-program-here], working_dir: /nonexistent/dir}}\n\
-         - {{name: c, type: stdio, command: [/bin/true], files: {{read: [/nonexistent/data], write: []}}}}\n"
+         - {{name: c, type: stdio, command: [/bin/true], files: {{read: [/nonexistent/data], write: []}}}}\n\
+         - {{name: d, type: stdio, command: [/bin/true], env_from: {{KEY: /nonexistent/key}}}}\n"
     );
     let (code, told) = checked(&config, &[]);
     assert_eq!(code, Some(0), "{told:?}");
@@ -51,6 +52,11 @@ fn what_the_host_does_not_have_is_warned_of() {
         (5, "there is no program `no-such-program-here` in `/usr/local/bin:/usr/bin:/bin`".to_owned()),
         (5, "there is no directory `/nonexistent/dir`".to_owned()),
         (6, "there is no `/nonexistent/data` on this host".to_owned()),
+        (
+            7,
+            "the secret in `/nonexistent/key` cannot be read: No such file or directory (os error 2)"
+                .to_owned(),
+        ),
     ];
     for (line, message) in &wanted {
         let at = messages.iter().position(|told| told == message);
@@ -60,6 +66,50 @@ fn what_the_host_does_not_have_is_warned_of() {
     assert!(told.iter().all(|one| one["severity"] == "warning" && one["help"] != ""), "{told:?}");
     // Elsewhere, all of this says nothing.
     assert_eq!(checked(&config, &["--no-host"]), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_lock_file_that_would_not_be_used_is_a_mistake_and_one_that_cannot_be_written_is_warned_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tools.lock");
+    let config = |file: &Path| {
+        format!(
+            "auth: {{development_issuer: {{listen: \"127.0.0.1:0\"}}}}\n\
+             upstreams: [{{name: a, type: stdio, command: [/bin/true]}}]\n\
+             tool_lock: {{mode: trust_first_use, file: \"{}\"}}\n",
+            file.display()
+        )
+    };
+    let is_told = |told: &[Value], severity: &str, file: &Path, words: &str| {
+        let [one] = told else { panic!("{words}: {told:?}") };
+        let message = one["message"].as_str().unwrap_or_default();
+        assert!(message.contains(words), "{words}: {told:?}");
+        assert!(one["severity"] == severity && one["help"] != "", "{told:?}");
+        assert_eq!(one["file"].as_str(), file.to_str());
+    };
+    for (text, words) in [
+        ("<<<<<<< ours", "it is no JSON that can be read"),
+        (r#"{"version": 7, "upstreams": {}}"#, "it is of version 7"),
+        (r#"{"version": 1, "host": 7}"#, "host: it has to be a string"),
+    ] {
+        fs::write(&file, text).expect("written");
+        for more in [&[][..], &["--no-host"]] {
+            let (code, told) = checked(&config(&file), more);
+            assert_eq!(code, Some(1), "{told:?}");
+            is_told(&told, "error", &file, words);
+        }
+    }
+    let (code, told) = checked(&config(folder.path()), &[]);
+    assert_eq!(code, Some(1), "{told:?}");
+    is_told(&told, "error", folder.path(), "cannot be read: ");
+    fs::write(&file, r#"{"version": 1, "host": "elsewhere", "upstreams": {}}"#).expect("written");
+    assert_eq!(checked(&config(&file), &["--no-host"]), (Some(0), Vec::new()));
+    is_told(&checked(&config(&file), &[]).1, "error", &file, "it was made on the host `elsewhere`");
+    let away = folder.path().join("none/tools.lock");
+    let (code, told) = checked(&config(&away), &[]);
+    assert_eq!(code, Some(0), "{told:?}");
+    is_told(&told, "warning", &away, "none/tools.lock cannot be written: ");
+    assert_eq!(checked(&config(&away), &["--no-host"]), (Some(0), Vec::new()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::config::schema::{Config, Dlp, DlpAction, DlpMode, DlpRule};
 use crate::config::{self, Diagnostic};
 use crate::kernel::{DEFAULT_PATH, user_id};
 use crate::policy::vet::Vetting;
+use crate::tool_locks;
 
 /// Exit code for a configuration with mistakes. Wrong usage of the command line exits with 2.
 const INVALID: u8 = 1;
@@ -34,7 +35,19 @@ pub struct Args {
 /// Exit code 0: no mistakes, though perhaps warnings; 1: mistakes, all of them printed.
 #[expect(clippy::needless_pass_by_value, reason = "every command is run by the same kind of function")]
 pub fn run(args: Args) -> ExitCode {
-    run_with(&args, policy_compiles)
+    run_with(&args, |config| {
+        let mut mistakes = policy_compiles(config).err().unwrap_or_default();
+        let faults = tool_locks::faults(config, args.no_host).into_iter();
+        mistakes.extend(faults.map(|fault| of_locks(config, &fault)));
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    })
+}
+
+/// A sentence on the file of tool locks, whose remedy stands behind the last semicolon, if it has one.
+fn of_locks(config: &Config, sentence: &str) -> Diagnostic {
+    let general = "repair it, take it back from version control, or write another `tool_lock.file`";
+    let (message, help) = sentence.rsplit_once("; ").unwrap_or((sentence, general));
+    Diagnostic::of_file(config.tool_lock_file().display().to_string(), message, "", help)
 }
 
 /// The policy must be one that the daemon would run: one that compiles, passes its own tests and brings no
@@ -104,7 +117,12 @@ fn warnings(args: &Args, config: &Config) -> Vec<Diagnostic> {
     // An error of the name service is no reason to warn: only its word that there is no such user.
     let has_user = |name: &str| !matches!(user_id(name), Ok(None));
     let host = config::Host { path: DEFAULT_PATH, has_user: &has_user };
-    config::advise(&args.config, config, (!args.no_host).then_some(&host))
+    let mut told = config::advise(&args.config, config, (!args.no_host).then_some(&host));
+    if !args.no_host {
+        let hindrances = tool_locks::hindrances(config).into_iter();
+        told.extend(hindrances.map(|why| of_locks(config, &why).as_warning()));
+    }
+    told
 }
 
 fn summary(config: &Config) -> String {

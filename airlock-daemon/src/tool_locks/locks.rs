@@ -81,6 +81,11 @@ impl Lock<'_> {
     }
 }
 
+/// The name of this host, as a file of locks has it.
+pub(super) fn own_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 impl ToolLocks {
     /// Reads the file. Where it is not good, nothing that has a lock is offered until one that is good takes
     /// its place; why is in [`ToolLocks::alarms`].
@@ -107,7 +112,7 @@ impl ToolLocks {
         Self {
             mode: ToolLockMode::Off,
             path: PathBuf::new(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: own_host(),
             in_force: ArcSwap::from_pointee(Ok(LockFile::default())),
             turn: Mutex::default(),
             faults: Mutex::default(),
@@ -195,7 +200,7 @@ impl ToolLocks {
         }
         *tried = Some(digest);
         let file = read.and_then(|text| match text {
-            Some(text) => store::parse(&self.path, &text, &self.host),
+            Some(text) => store::parse(&self.path, &text, Some(&self.host)),
             None => Ok(LockFile::default()),
         });
         match file {

@@ -7,6 +7,7 @@
 mod approve;
 mod book;
 mod bound;
+mod checked;
 mod guard;
 mod locks;
 mod note;
@@ -14,6 +15,7 @@ mod report;
 mod store;
 
 pub use approve::{Approved, Wanted};
+pub use checked::{faults, hindrances};
 pub use guard::{Guard, Standing, Taken, Viewer};
 pub use locks::{Reloaded, ToolLocks};
 pub use report::{Entry, Report, State};

@@ -41,12 +41,12 @@ pub(super) fn digest(read: &Result<Option<String>, String>) -> Digest {
     Digest::of(&format!("{read:?}"))
 }
 
-/// Reads what a text says, for use on this host.
+/// Reads what a text says, for use on this host; for whatever host where that is none.
 ///
 /// # Errors
 /// As for [`read`].
-pub(super) fn parse(path: &Path, text: &str, host: &str) -> Result<LockFile, String> {
-    LockFile::parse(text, host)
+pub(super) fn parse(path: &Path, text: &str, host: Option<&str>) -> Result<LockFile, String> {
+    host.map_or_else(|| LockFile::parse_anywhere(text), |host| LockFile::parse(text, host))
         .map_err(|fault| format!("the lock file {} is not used: {fault}", path.display()))
 }
 
@@ -98,7 +98,7 @@ pub(super) fn may_write(path: &Path, tried: Option<Digest>, rejected: Option<&st
 
 /// Refuses a file that this process was given to be read only: it would be replaced all the same where its
 /// directory can be written. Root may write every file, so for root that is one that nobody may write.
-fn is_writable(path: &Path) -> Result<(), String> {
+pub(super) fn is_writable(path: &Path) -> Result<(), String> {
     let why = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => error.to_string(),
@@ -115,20 +115,34 @@ fn is_writable(path: &Path) -> Result<(), String> {
     ))
 }
 
+/// Refuses a directory in which this process cannot write the file.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) fn has_place(path: &Path) -> Result<(), String> {
+    access(folder(path), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unwritten(path, &error.into()))
+}
+
+/// The directory of the file.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> String {
+    format!(
+        "the lock file {} cannot be written: {error}; let Airlock write in its directory, or give another \
+         `tool_lock.file`",
+        path.display()
+    )
+}
+
 /// Writes the text beside the file, and puts it in its place once it is on the disk. Everybody may read it:
 /// it has nothing secret, and people are to look.
 ///
 /// # Errors
 /// As for [`read`].
 pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
-    let failed = |error: io::Error| {
-        format!(
-            "the lock file {} cannot be written: {error}; let Airlock write in its directory, or give another \
-             `tool_lock.file`",
-            path.display()
-        )
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = folder.join(format!(".{name}.new"));
     let written = (|| {
@@ -143,7 +157,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
     written.map_err(|error| {
         // The rest of it helps nobody.
         let _ = fs::remove_file(&beside);
-        failed(error)
+        unwritten(path, &error)
     })
 }
 

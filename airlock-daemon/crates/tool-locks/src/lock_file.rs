@@ -81,6 +81,18 @@ impl LockFile {
     /// # Errors
     /// [`Fault`].
     pub fn parse(text: &str, own: &str) -> Result<Self, Fault> {
+        Self::read(text, Some(own))
+    }
+
+    /// Reads the text of a file, whatever host it is for: it is only looked at.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn parse_anywhere(text: &str) -> Result<Self, Fault> {
+        Self::read(text, None)
+    }
+
+    fn read(text: &str, own: Option<&str>) -> Result<Self, Fault> {
         let broken = |error: serde_json::Error| Fault::Broken(error.to_string());
         let whole: &RawValue = serde_json::from_str(text).map_err(broken)?;
         let mut file = Self::default();
@@ -95,7 +107,7 @@ impl LockFile {
                 "host" if value == "null" => {}
                 "host" => {
                     let theirs = string("host", value)?;
-                    if theirs != own {
+                    if let Some(own) = own.filter(|own| *own != theirs) {
                         return Err(Fault::Host { theirs, own: own.to_owned() });
                     }
                     file.host = Some(theirs);

@@ -14,33 +14,42 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     if let Some(directory) = &config.dlp.directory {
         judge(directory, at!["dlp", "directory"], checks);
     }
+    for (at, file) in secrets(config) {
+        judge(file, &at, checks);
+    }
+}
+
+/// The files of secrets, each with its place in the configuration.
+pub(super) fn secrets(config: &Config) -> Vec<(Vec<Step<'_>>, &Path)> {
+    let mut all: Vec<(Vec<Step<'_>>, &Path)> = Vec::new();
     if let Some(file) = &config.dlp.hash_key_file {
-        judge(file, at!["dlp", "hash_key_file"], checks);
+        all.push((at!["dlp", "hash_key_file"].to_vec(), file));
     }
     for (index, upstream) in config.upstreams.iter().enumerate() {
         for (name, file) in &upstream.env_from {
-            judge(file, at!["upstreams", index, "env_from", name.as_str()], checks);
+            all.push((at!["upstreams", index, "env_from", name.as_str()].to_vec(), file));
         }
         let Some(credential) = &upstream.credential else { continue };
-        let credentials = ["upstreams".into(), index.into(), "credential".into()];
         let below = |names: &[&'static str]| -> Vec<Step<'static>> {
-            credentials.iter().copied().chain(names.iter().map(|name| Step::from(*name))).collect()
+            let credential = ["upstreams".into(), index.into(), "credential".into()].into_iter();
+            credential.chain(names.iter().map(|name| Step::from(*name))).collect()
         };
         if let Some(file) = &credential.bearer_file {
-            judge(file, &below(&["bearer_file"]), checks);
+            all.push((below(&["bearer_file"]), file));
         }
         if let Some(header) = &credential.header {
-            judge(&header.value_file, &below(&["header", "value_file"]), checks);
+            all.push((below(&["header", "value_file"]), &header.value_file));
         }
         for (name, client) in [
             ("client_credentials", &credential.client_credentials),
             ("token_exchange", &credential.token_exchange),
         ] {
             if let Some(client) = client {
-                judge(&client.client_secret_file, &below(&[name, "client_secret_file"]), checks);
+                all.push((below(&[name, "client_secret_file"]), &client.client_secret_file));
             }
         }
     }
+    all
 }
 
 /// A relative path names a credential of systemd's, whose directory is the service's alone.

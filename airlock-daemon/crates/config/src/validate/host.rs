@@ -1,13 +1,14 @@
 //! Names in the configuration that do not fit this host and that `airlock serve` would fail on: programs,
 //! files, users, addresses.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::checks::{Checks, at};
+use super::files::secrets;
 use crate::schema::{Config, Upstream, UpstreamKind};
 use crate::yaml::tree::{Located, Step, brief};
 
@@ -54,6 +55,16 @@ pub(super) fn check(config: &Config, host: &Host<'_>, checks: &mut Checks<'_>) {
                 "create the directory, or write another path",
             );
         }
+    }
+    // A relative path names a credential of systemd's, which only the service is given.
+    for (at, file) in secrets(config).into_iter().filter(|(_, file)| file.is_absolute()) {
+        let Err(error) = File::open(file) else { continue };
+        checks.value(
+            &at,
+            format!("the secret in `{}` cannot be read: {error}", brief(&file.to_string_lossy())),
+            "a file that the user who runs Airlock may read",
+            "create it, let Airlock read it, or correct the path",
+        );
     }
     for (index, address) in config.server.listen.iter().enumerate() {
         port(*address, at!["server", "listen", index], checks);
