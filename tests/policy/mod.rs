@@ -1,6 +1,7 @@
 //! The policy: it decides, it is told apart from its mistakes, and nobody passes it by.
 
 mod authors_see_what_decides;
+mod changed_lists_are_looked_at;
 mod mistakes_have_a_place;
 mod refusals_name_their_rule;
 mod reloads_fall_between_calls;

@@ -131,13 +131,13 @@ async fn ask(
         if lacks(Some(&facts), kind, who) {
             return Ok(Asking::NotOffered);
         }
-        let is_first = params.get("cursor").is_none();
+        let (is_first, changed) = (params.get("cursor").is_none(), upstream.changed(kind.shape()));
         let answer = link.ask(Takes::List, |id| {
             jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
         });
         match answer.await {
             Ok(Ok(page)) => {
-                let trusted = upstream.trusted(&who.caller(), kind.shape(), &page, is_first).await;
+                let trusted = upstream.trusted(&who.caller(), kind.shape(), (&page, changed), is_first).await;
                 let SiftedPage { page, found, left_out } =
                     sifted::page(sieve, kind, page, &upstream.name).await;
                 aside.note(&found, page.as_ref().err().or(left_out.as_ref()));

@@ -46,7 +46,7 @@ pub async fn look(
     let mut standing = upstream.standing(&caller, kind, name);
     if standing == Standing::Unseen {
         upstream.look(&caller, kind, name).await?;
-        standing = upstream.standing(&caller, kind, name);
+        standing = upstream.last_standing(&caller, kind, name);
     }
     match standing {
         Standing::Good => Ok(Ok(())),

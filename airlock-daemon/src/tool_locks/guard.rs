@@ -14,6 +14,7 @@ use crate::mcp::revision::Era;
 use crate::runtime::apart::{LONG, by_length};
 
 use super::bound::bound_to;
+use super::changed::Changed;
 use super::locks::{InForce, Lock, ToolLocks};
 
 /// How long a definition is believed to be what was seen, before a call asks for the list again.
@@ -28,6 +29,7 @@ pub struct Guard {
     locks: Arc<ToolLocks>,
     upstream: Arc<str>,
     bound_to: String,
+    changed: Arc<Changed>,
     seen: Mutex<HashMap<(Viewer, Kind), Sight>>,
 }
 
@@ -39,6 +41,8 @@ pub type Viewer = (Option<Identity>, Era);
 struct Sight {
     digests: HashMap<Box<str>, Digest>,
     since: Instant,
+    /// How often the server had said that the list has changed, before it was asked for it.
+    changed: u64,
     /// False where some pages are missing.
     is_whole: bool,
     /// When the server did not list.
@@ -89,6 +93,7 @@ impl Guard {
             locks: Arc::clone(locks),
             upstream: config.name.as_str().into(),
             bound_to: bound_to(config),
+            changed: Arc::default(),
             seen: Mutex::default(),
         }
     }
@@ -103,18 +108,28 @@ impl Guard {
         &self.bound_to
     }
 
+    /// Where its notifications are heard.
+    pub fn changed(&self) -> Arc<Changed> {
+        Arc::clone(&self.changed)
+    }
+
+    /// How often it has said by now that a list has changed; to be read before the list is asked for.
+    pub fn times(&self, kind: Kind) -> u64 {
+        self.changed.times(kind)
+    }
+
     fn seen(&self) -> MutexGuard<'_, HashMap<(Viewer, Kind), Sight>> {
         // A sight is put in whole, so a panic elsewhere leaves whole ones.
         self.seen.lock()
     }
 
-    /// Takes in a list, or a part of one. Where nothing is locked yet, a whole list is locked, if first use
+    /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`. Where nothing is locked yet, a whole list is locked, if first use
     /// is trusted: it is on the disk before this comes back.
     pub async fn take(
         &self,
         viewer: Viewer,
         kind: Kind,
-        definitions: &[Definition],
+        (definitions, changed): (&[Definition], u64),
         is_whole: bool,
     ) -> Taken {
         if !self.is_on() {
@@ -128,7 +143,7 @@ impl Guard {
         if is_first {
             self.lock_first(kind, definitions.to_vec()).await;
         }
-        self.remember(viewer, kind, definitions, is_whole);
+        self.remember(viewer, kind, (definitions, changed), is_whole);
         let in_force = self.locks.in_force();
         let lock = self.lock(&in_force, kind);
         let (good, others): (Vec<_>, Vec<_>) =
@@ -179,7 +194,13 @@ impl Guard {
         let _ = locking.await;
     }
 
-    fn remember(&self, viewer: Viewer, kind: Kind, definitions: &[Definition], is_whole: bool) {
+    fn remember(
+        &self,
+        viewer: Viewer,
+        kind: Kind,
+        (definitions, changed): (&[Definition], u64),
+        is_whole: bool,
+    ) {
         let now = Instant::now();
         let new = definitions.iter().map(|one| (one.name.as_str().into(), one.digest));
         let mut seen = self.seen();
@@ -187,19 +208,20 @@ impl Guard {
         if count + definitions.len() > MAX_SEEN {
             seen.clear();
         }
-        let empty = || Sight { digests: HashMap::new(), since: now, is_whole, silent: None };
+        let empty = || Sight { digests: HashMap::new(), since: now, changed, is_whole, silent: None };
         let sight = seen.entry((viewer, kind)).or_insert_with(empty);
-        if is_whole || sight.since.elapsed() >= FRESH {
+        if is_whole || sight.changed != changed || sight.since.elapsed() >= FRESH {
             *sight = empty();
         }
         sight.digests.extend(new);
         sight.silent = None;
     }
 
-    /// Remembers that the server did not list.
-    pub fn is_silent(&self, viewer: Viewer, kind: Kind) {
+    /// Remembers that the server did not list when [`Guard::times`] was `changed`.
+    pub fn is_silent(&self, viewer: Viewer, kind: Kind, changed: u64) {
         let now = Instant::now();
-        let silent = Sight { digests: HashMap::new(), since: now, is_whole: false, silent: Some(now) };
+        let silent =
+            Sight { digests: HashMap::new(), since: now, changed, is_whole: false, silent: Some(now) };
         self.seen().insert((viewer, kind), silent);
     }
 
@@ -210,8 +232,20 @@ impl Guard {
         }
     }
 
-    /// How it stands with a name. An approval counts at once.
+    /// How it stands with a name, unless the server has said since that the list has changed. An approval
+    /// counts at once.
     pub fn standing(&self, viewer: &Viewer, kind: Kind, name: &str) -> Standing {
+        let sight_of = (viewer.clone(), kind);
+        let is_told = |sight: &Sight| sight.changed != self.times(kind);
+        if self.is_on() && self.seen().get(&sight_of).is_some_and(is_told) {
+            return Standing::Unseen;
+        }
+        self.last_standing(viewer, kind, name)
+    }
+
+    /// The same as far as it was seen, whatever the server says meanwhile: one that says with each list that
+    /// it has changed is called by what it has just listed.
+    pub fn last_standing(&self, viewer: &Viewer, kind: Kind, name: &str) -> Standing {
         if !self.is_on() {
             return Standing::Good;
         }

@@ -7,6 +7,7 @@
 mod approve;
 mod book;
 mod bound;
+mod changed;
 mod checked;
 mod guard;
 mod locks;
@@ -15,6 +16,7 @@ mod report;
 mod store;
 
 pub use approve::{Approved, Wanted};
+pub use changed::Changed;
 pub use checked::{faults, hindrances};
 pub use guard::{Guard, Standing, Taken, Viewer};
 pub use locks::{Reloaded, ToolLocks};

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::limits::budget::level::What;
 use crate::limits::budget::{Account, Charge};
 use crate::mcp::uri::is_part_of;
+use crate::tool_locks::Changed;
 
 use self::summed::{Heard, UPDATED, uri_of};
 use super::message::ask::Ask;
@@ -44,6 +45,8 @@ pub(super) struct Hub {
     pub(super) several: bool,
     /// The account of the principal for whom alone the server works: what is read of it is charged to this.
     pub(super) account: Option<Account>,
+    /// Lists that the server says to have changed.
+    changed: Arc<Changed>,
     state: Mutex<HubState>,
     presence: watch::Sender<Presence>,
     /// Held while a subscription to a resource is made or ended, so that the server hears of it once and in
@@ -117,10 +120,11 @@ impl NoticeQueue {
 }
 
 impl Hub {
-    pub(super) fn new(several: bool, account: Option<Account>) -> Arc<Self> {
+    pub(super) fn new(several: bool, account: Option<Account>, changed: Arc<Changed>) -> Arc<Self> {
         Arc::new(Self {
             several,
             account,
+            changed,
             state: Mutex::default(),
             presence: watch::Sender::default(),
             changing: tokio::sync::Mutex::default(),
@@ -182,6 +186,11 @@ impl Hub {
     /// The resources that somebody watches.
     pub(super) fn watched(&self) -> Vec<String> {
         self.lock().watched.keys().cloned().collect()
+    }
+
+    /// Takes in what the server says outside of calls, if anybody listens or not.
+    pub(super) fn hear(&self, method: &str) {
+        self.changed.hear(method);
     }
 
     /// Hands a notification to all who want to hear of it.
@@ -319,7 +328,7 @@ mod tests {
 
     #[test]
     fn everybody_hears_what_they_asked_for() {
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         let (sender, mut tools) = channel(8);
         let _tools = hub.join(Interest { tools: true, ..Interest::default() }, sender);
         let (sender, mut everything) = channel(8);
@@ -333,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_change_is_heard_by_those_who_watch() {
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         let (sender, mut notices) = channel(8);
         let member = hub.join(all(), sender);
         let (sender, mut others) = channel(8);
@@ -356,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_and_told() {
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         let (sender, mut notices) = channel(2);
         let _member = hub.join(all(), sender);
         for _ in 0..5 {
@@ -372,7 +381,7 @@ mod tests {
         let budget = Budget::new(&Config::default().limits.memory);
         let account = budget.of(Principal::named("alice", None).identity());
         let (sender, mut notices) = mpsc::channel(8);
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         let _member = hub.join(all(), NoticeQueue::new(sender, Arc::default(), Some(account.clone())));
         for _ in 0..3 {
             hub.publish(LOG, &"x".repeat(1000));
@@ -395,7 +404,7 @@ mod tests {
     #[test]
     fn a_question_goes_to_one_who_takes_questions() {
         let ask = || Ask::new("elicitation/create".to_owned(), "{}".to_owned()).0;
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         assert!(!hub.ask(ask()));
         let (deaf, _nothing) = channel(2);
         let _deaf = hub.join(Interest { everything: false, ..all() }, deaf);
@@ -406,14 +415,14 @@ mod tests {
         assert_eq!(heard(&mut notices), ["elicitation/create"]);
         drop(member);
         assert!(!hub.ask(ask()));
-        let shared = Hub::new(true, None);
+        let shared = Hub::new(true, None, Arc::default());
         let _member = shared.join(all(), channel(2).0);
         assert!(!shared.ask(ask()), "it could be anybody's");
     }
 
     #[tokio::test]
     async fn a_closed_hub_is_silent() {
-        let hub = Hub::new(false, None);
+        let hub = Hub::new(false, None, Arc::default());
         let (sender, mut notices) = channel(2);
         let member = hub.join(all(), sender);
         hub.wanted().await;
@@ -428,7 +437,7 @@ mod tests {
 
     #[test]
     fn what_is_one_principals_is_not_told_to_all_who_share_the_server() {
-        let hub = Hub::new(true, None);
+        let hub = Hub::new(true, None, Arc::default());
         let (sender, mut notices) = channel(8);
         let _member = hub.join(all(), sender);
         for method in ["notifications/message", "notifications/tasks/status", "vendor/x"] {

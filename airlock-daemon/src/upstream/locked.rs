@@ -21,12 +21,13 @@ use super::pool::{Caller, Upstream};
 
 impl Upstream {
     /// The part of a page that may be shown to this caller. The page is as the server wrote it: what
-    /// detectors make of it differs from principal to principal.
+    /// detectors make of it differs from principal to principal. `changed` is what [`Upstream::changed`] was
+    /// before the page was asked for.
     pub async fn trusted(
         self: &Arc<Self>,
         caller: &Caller<'_>,
         shape: Shape,
-        page: &str,
+        (page, changed): (&str, u64),
         is_first: bool,
     ) -> Taken {
         let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) else {
@@ -35,7 +36,8 @@ impl Upstream {
         let nothing = Taken::Only(BTreeSet::new());
         let Some((definitions, is_last)) = read(kind, page).await else { return nothing };
         let is_whole = is_first && is_last;
-        let take = async || self.guard.take(self.viewer(caller), kind, &definitions, is_whole).await;
+        let take =
+            async || self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await;
         match take().await {
             Taken::WholeFirst => {}
             taken => return taken,
@@ -47,6 +49,11 @@ impl Upstream {
             Taken::WholeFirst => nothing,
             taken => taken,
         }
+    }
+
+    /// How often the server has said by now that a list has changed.
+    pub fn changed(&self, shape: Shape) -> u64 {
+        Kind::of_list(shape.method).map_or(0, |kind| self.guard.times(kind))
     }
 
     /// Its command or address, as a lock has it.
@@ -61,6 +68,11 @@ impl Upstream {
     /// How it stands with a tool or a prompt, as this caller sees the server.
     pub fn standing(&self, caller: &Caller<'_>, kind: Kind, name: &str) -> Standing {
         self.guard.standing(&self.viewer(caller), kind, name)
+    }
+
+    /// The same as far as it was seen, whatever the server says meanwhile.
+    pub fn last_standing(&self, caller: &Caller<'_>, kind: Kind, name: &str) -> Standing {
+        self.guard.last_standing(&self.viewer(caller), kind, name)
     }
 
     /// Asks the server for the list that has this name; whoever else waits for the same list waits for one
@@ -81,7 +93,7 @@ impl Upstream {
         if self.standing(caller, kind, name) != Standing::Unseen {
             return Ok(());
         }
-        let shape = shape_of(kind);
+        let (shape, changed) = (shape_of(kind), self.guard.times(kind));
         let linked = timeout(self.timeout, self.link(caller)).await;
         let (_, facts) = linked.unwrap_or_else(|_| Err(self.late("its start")))?;
         // Headers repeat arguments in the modern era only.
@@ -92,7 +104,7 @@ impl Upstream {
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 tracing::debug!(upstream = %self.name, "the server does not answer {}", shape.method);
-                self.guard.is_silent(self.viewer(caller), kind);
+                self.guard.is_silent(self.viewer(caller), kind, changed);
                 if learns {
                     table.unavailable(key);
                 }
@@ -102,9 +114,14 @@ impl Upstream {
     }
 
     /// Takes in a list that was read from its first page to its last.
-    pub(super) async fn listed_whole(&self, caller: &Caller<'_>, shape: Shape, definitions: &[Definition]) {
+    pub(super) async fn listed_whole(
+        &self,
+        caller: &Caller<'_>,
+        shape: Shape,
+        (definitions, changed): (&[Definition], u64),
+    ) {
         if let Some(kind) = Kind::of_list(shape.method) {
-            self.guard.take(self.viewer(caller), kind, definitions, true).await;
+            self.guard.take(self.viewer(caller), kind, (definitions, changed), true).await;
         }
     }
 

@@ -146,6 +146,7 @@ impl Upstreams {
         let each = |upstream: &schema::Upstream| {
             let name: Arc<str> = upstream.name.as_str().into();
             let metrics = metrics.upstream(&upstream.name);
+            let guard = Guard::new(locks, upstream);
             Arc::new(Upstream {
                 endpoint: endpoint(upstream, &name, backend, &config.server),
                 dial_in: dial_ins.get(&upstream.name).cloned(),
@@ -166,7 +167,7 @@ impl Upstreams {
                 doubtful: AtomicBool::new(false),
                 trouble: ArcSwapOption::new(Some(Arc::new(NOT_ASKED.to_owned()))),
                 first: First::default(),
-                places: Places::new(&config.limits.processes, budget),
+                places: Places::new(&config.limits.processes, budget, guard.changed()),
                 breaker: Breaker::default(),
                 subscribed: fair::Places::new(fair::Shares {
                     total: MAX_SUBSCRIPTIONS,
@@ -174,7 +175,7 @@ impl Upstreams {
                     per_principal: MAX_SUBSCRIPTIONS_EACH,
                 }),
                 schemas: Schemas::default(),
-                guard: Guard::new(locks, upstream),
+                guard,
                 tool_names: Schemas::of_names(config.merged.names, &upstream.name),
                 prompt_names: Schemas::of_names(config.merged.names, &upstream.name),
                 left_out: Remembered::new(&metrics),

@@ -60,7 +60,7 @@ impl Upstream {
     ) -> Option<Page> {
         let (link, facts) = self.link(caller).await.ok()?;
         let mut walk = Walk::new(shape, self.limit);
-        let mut definitions = Vec::new();
+        let (mut definitions, changed) = (Vec::new(), self.changed(shape));
         loop {
             let mut params = Object::default();
             walk.ask(&mut params);
@@ -84,7 +84,7 @@ impl Upstream {
                 let is_whole = !walk.was_cut();
                 self.walked(shape, walk, is_whole);
                 if is_whole {
-                    self.listed_whole(caller, shape, &definitions).await;
+                    self.listed_whole(caller, shape, (&definitions, changed)).await;
                 }
                 return is_whole.then_some(page);
             }

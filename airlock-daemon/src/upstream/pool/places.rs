@@ -11,6 +11,7 @@ use crate::config::schema::ProcessShares;
 use crate::limits::budget::{Account, Budget};
 use crate::limits::fair::{self, Full, Seat};
 use crate::mcp::client::ClientCapabilities;
+use crate::tool_locks::Changed;
 
 use super::super::error::UpstreamError;
 use super::super::hub::Hub;
@@ -51,6 +52,8 @@ pub(super) struct Places {
     seats: fair::Places,
     /// Where what their readers hold is charged.
     budget: Budget,
+    /// Lists that the server says to have changed.
+    changed: Arc<Changed>,
 }
 
 #[derive(Default)]
@@ -77,10 +80,10 @@ impl PoolEntry {
 
 impl Places {
     /// As many as these shares allow.
-    pub(super) fn new(shares: &ProcessShares, budget: &Budget) -> Self {
+    pub(super) fn new(shares: &ProcessShares, budget: &Budget, changed: Arc<Changed>) -> Self {
         let ProcessShares { total, per_tenant, per_principal } = *shares;
         let seats = fair::Places::new(fair::Shares { total, per_tenant, per_principal });
-        Self { inner: Mutex::default(), seats, budget: budget.clone() }
+        Self { inner: Mutex::default(), seats, budget: budget.clone(), changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,7 +165,7 @@ impl Places {
         // Those that nobody holds any more go whenever a new one comes.
         inner.hubs.retain(|_, hub| hub.strong_count() > 0);
         let account = opener.filter(|_| !owner.are_several()).map(|opener| self.account(opener));
-        let hub = Hub::new(owner.are_several(), account);
+        let hub = Hub::new(owner.are_several(), account, Arc::clone(&self.changed));
         inner.hubs.insert(owner.clone(), Arc::downgrade(&hub));
         hub
     }
@@ -232,7 +235,7 @@ mod tests {
     }
 
     fn places() -> Places {
-        Places::new(&ProcessShares::default(), &Budget::new(&MemoryShares::default()))
+        Places::new(&ProcessShares::default(), &Budget::new(&MemoryShares::default()), Arc::default())
     }
 
     fn session(number: usize) -> Owner {

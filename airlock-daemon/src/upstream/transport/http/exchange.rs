@@ -398,6 +398,7 @@ impl Exchange {
     /// subscribed.
     fn notification(&self, method: &str, params: &str) {
         let shared = &self.shared;
+        shared.hub.hear(method);
         if params.len() > MAX_NOTIFICATION {
             tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
             return;

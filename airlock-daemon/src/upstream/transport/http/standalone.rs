@@ -160,6 +160,7 @@ fn message(shared: &Arc<HttpShared>, parsed: Result<Incoming<'_>, String>) {
     match parsed {
         Ok(Incoming::Notification { method, params }) => {
             let params = params.map_or("{}", RawValue::get);
+            shared.hub.hear(&method);
             if params.len() > MAX_NOTIFICATION {
                 tracing::debug!(upstream = %shared.endpoint.upstream, method, "a notification was too long");
             } else if method == "notifications/cancelled" {

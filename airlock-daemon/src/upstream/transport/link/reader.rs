@@ -261,6 +261,7 @@ impl Reading {
     /// messages carry none. The rest belongs to no call: a modern server names the subscription, a legacy one
     /// nothing.
     fn notification(&self, method: &str, params: &str) {
+        self.hub.hear(method);
         if params.len() > MAX_NOTIFICATION {
             tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
             return;

@@ -7,7 +7,7 @@ fn reading(server: &mpsc::Sender<Command>) -> Reading {
         waiting: Waiting::default(),
         shared: Arc::new(LinkShared::new()),
         asks: Arc::default(),
-        hub: Hub::new(false, None),
+        hub: Hub::new(false, None, Arc::default()),
         server: server.downgrade(),
         limit: 16 * 1024 * 1024,
     }
