@@ -16,28 +16,38 @@ use airlock_tests::mcp::{Session, modern, modern_call, tool_names};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 
-/// The offers of each server, by its port: the members of its answer to every list.
-static OFFERS: Mutex<BTreeMap<u16, String>> = Mutex::new(BTreeMap::new());
+/// The offers of each server, by its port: its tools, and what it has of prompts and templates.
+static OFFERS: Mutex<BTreeMap<u16, [String; 2]>> = Mutex::new(BTreeMap::new());
+
+fn port(little: &Little) -> u16 {
+    little.url("").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+}
 
 fn offer(little: &Little, tools: &str) {
-    let port = little.url("").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    OFFERS.lock().unwrap_or_else(PoisonError::into_inner).insert(port, tools.to_owned());
+    let mut offers = OFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+    offers.entry(port(little)).or_default()[0] = tools.to_owned();
+}
+
+fn offer_others(little: &Little, entries: &str) {
+    let mut offers = OFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+    offers.entry(port(little)).or_default()[1] = entries.to_owned();
 }
 
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     let offers = r#""capabilities":{"tools":{"listChanged":true},"prompts":{},"resources":{}}"#;
     let cache = r#""resultType":"complete","ttlMs":0,"cacheScope":"public""#;
     let port = stream.local_addr()?.port();
-    let tools = OFFERS.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned().unwrap_or_default();
+    let offered = OFFERS.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned();
+    let [tools, others] = offered.unwrap_or_default();
     let result = match seen.rpc() {
         "initialize" => format!(
             r#"{{"protocolVersion":"2025-11-25",{offers},"serverInfo":{{"name":"little","version":"1"}}}}"#
         ),
         "server/discover" => format!(r#"{{{cache},"supportedVersions":["2026-07-28"],{offers}}}"#),
         "tools/list" => format!(r#"{{{cache},"tools":[{tools}]}}"#),
-        "prompts/list" => format!(r#"{{{cache},"prompts":[{tools}]}}"#),
+        "prompts/list" => format!(r#"{{{cache},"prompts":[{others}]}}"#),
         "resources/templates/list" => {
-            let templates = tools.replace(r#""name""#, r#""name":"n","uriTemplate""#);
+            let templates = others.replace(r#""name""#, r#""name":"n","uriTemplate""#);
             format!(r#"{{{cache},"resourceTemplates":[{templates}]}}"#)
         }
         "tools/call" | "prompts/get" => {
@@ -96,6 +106,17 @@ impl House {
 
     fn send(&self, request: &Request) -> Value {
         self.airlock.send(&request.clone().bearer(&self.token)).answer()
+    }
+
+    /// The names of its prompts and of its templates.
+    fn others(&self) -> (Vec<String>, Vec<String>) {
+        let names = |method: &str, entries: &str, name: &str| -> Vec<String> {
+            let answer = self.send(&modern("/mcp/docs", 1, method, &Value::Null));
+            let list = answer["result"][entries].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+            list.iter().filter_map(|entry| Some(entry[name].as_str()?.to_owned())).collect()
+        };
+        let templates = names("resources/templates/list", "resourceTemplates", "uriTemplate");
+        (names("prompts/list", "prompts", "name"), templates)
     }
 
     /// The status of a call, and the rule that refused it.
@@ -315,22 +336,56 @@ fn each_mode_does_what_it_says() {
 
 #[test]
 fn prompts_and_templates_are_locked_as_well() {
-    let house = House::new(READ, "");
-    let names = |method: &str, entries: &str, name: &str| -> Vec<String> {
-        let answer = house.send(&modern("/mcp/docs", 1, method, &Value::Null));
-        let list = answer["result"][entries].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
-        list.iter().filter_map(|entry| Some(entry[name].as_str()?.to_owned())).collect()
-    };
-    let all = || {
-        let templates = names("resources/templates/list", "resourceTemplates", "uriTemplate");
-        (names("prompts/list", "prompts", "name"), templates)
-    };
-    assert_eq!(all(), (vec!["read".to_owned()], vec!["read".to_owned()]));
-    offer(&house.little, &READ.replace("Reads", "Writes"));
-    assert_eq!(all(), (Vec::new(), Vec::new()));
+    let little = Little::start(answer);
+    offer_others(&little, READ);
+    let setup = Setup { upstreams: little.entry("docs").to_string(), ..Setup::default() };
+    let house = House::with(little, setup, None);
+    let nothing = || (Vec::new(), Vec::new());
+    let read = || (vec!["read".to_owned()], vec!["read".to_owned()]);
+    assert_eq!(house.others(), read());
+    offer_others(&house.little, &READ.replace("Reads", "Writes"));
+    assert_eq!(house.others(), nothing());
     let get = modern("/mcp/docs", 1, "prompts/get", &json!({"name": "read"}));
     let refused = house.send(&get);
     assert_eq!(refused["error"]["data"]["rule_id"], "tool_lock", "{refused}");
+    // It had no tools when its prompts were looked at first, so none is trusted later.
+    offer(&house.little, FIND);
+    assert_eq!(house.listed(), Vec::<String>::new());
+}
+
+#[test]
+fn a_kind_that_comes_later_is_held_back() {
+    let house = House::new(READ, "");
+    assert_eq!(house.listed(), ["read"]);
+    let lock: Value = serde_json::from_str(&house.lock()).expect("JSON");
+    let docs = &lock["upstreams"]["docs"];
+    assert_eq!((&docs["prompts"], &docs["resource_templates"]), (&json!({}), &json!({})));
+    house.airlock.audited(|record| record["reason"] == "trusted at first use: 0 of prompts/list");
+    offer_others(&house.little, READ);
+    assert_eq!(house.others(), (Vec::new(), Vec::new()));
+    assert!(house.tools(&["diff"]).1.contains("docs/read (prompt): it is new"));
+    let read = || (vec!["read".to_owned()], vec!["read".to_owned()]);
+    assert!(house.tools(&["approve", "docs"]).0);
+    assert_eq!(house.others(), read());
+
+    // An older file does not say that all kinds were looked at.
+    let old = house.lock();
+    let mut old: Value = serde_json::from_str(&old).expect("JSON");
+    for kind in ["prompts", "resource_templates"] {
+        old["upstreams"]["docs"].as_object_mut().expect("an object").remove(kind);
+    }
+    let House { little, airlock, .. } = house;
+    let upstreams = little.entry("docs").to_string();
+    drop(airlock);
+    let next = House::with(little, Setup { upstreams, ..Setup::default() }, Some(&old.to_string()));
+    assert_eq!((next.listed(), next.others()), (vec!["read".to_owned()], (Vec::new(), Vec::new())));
+    assert!(
+        next.tools(&["diff"])
+            .1
+            .contains("is a prompt, and none was looked at when its server was locked; it is new")
+    );
+    assert!(next.tools(&["lock", "docs"]).0);
+    assert_eq!(next.others(), read());
 }
 
 #[test]

@@ -56,8 +56,6 @@ pub enum Taken {
     All,
     /// These names.
     Only(BTreeSet<String>),
-    /// Nothing is locked yet, and this is only a part of the list: the whole has to be seen first.
-    WholeFirst,
 }
 
 impl Taken {
@@ -66,7 +64,6 @@ impl Taken {
         match self {
             Self::All => true,
             Self::Only(names) => names.contains(name),
-            Self::WholeFirst => false,
         }
     }
 }
@@ -123,8 +120,12 @@ impl Guard {
         self.seen.lock()
     }
 
-    /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`. Where nothing is locked yet, a whole list is locked, if first use
-    /// is trusted: it is on the disk before this comes back.
+    /// True where all that the server lists at its first use is still to be locked.
+    pub fn awaits_first(&self) -> bool {
+        self.locks.trusts_first() && matches!(self.lock(&self.locks.in_force(), Kind::Tools), Lock::Never)
+    }
+
+    /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`.
     pub async fn take(
         &self,
         viewer: Viewer,
@@ -134,14 +135,6 @@ impl Guard {
     ) -> Taken {
         if !self.is_on() {
             return Taken::All;
-        }
-        let is_first =
-            self.locks.trusts_first() && matches!(self.lock(&self.locks.in_force(), kind), Lock::Never);
-        if is_first && !is_whole {
-            return Taken::WholeFirst;
-        }
-        if is_first {
-            self.lock_first(kind, definitions.to_vec()).await;
         }
         self.remember(viewer, kind, (definitions, changed), is_whole);
         let in_force = self.locks.in_force();
@@ -182,11 +175,13 @@ impl Guard {
         self.locks.lock(in_force, &self.upstream, &self.bound_to, kind)
     }
 
-    async fn lock_first(&self, kind: Kind, definitions: Vec<Definition>) {
+    /// Locks all that the server lists at its first use, whole lists of all kinds. It is on the disk before
+    /// this comes back.
+    pub async fn lock_first(&self, lists: Vec<(Kind, Vec<Definition>)>) {
         let (locks, upstream, bound_to) =
             (Arc::clone(&self.locks), Arc::clone(&self.upstream), self.bound_to.clone());
         let locking = spawn_blocking(move || {
-            if let Err(error) = locks.lock_first(&upstream, &bound_to, kind, &definitions) {
+            if let Err(error) = locks.lock_first(&upstream, &bound_to, &lists) {
                 tracing::error!(upstream = &*upstream, "nothing can be locked, so all is held back: {error}");
             }
         });

@@ -60,8 +60,10 @@ pub enum Reloaded {
 pub(super) enum Lock<'a> {
     /// Nothing: nothing is compared.
     Off,
-    /// Nothing yet: it has never been locked.
+    /// Nothing yet: the server has never been locked.
     Never,
+    /// Nothing: the server was locked, and this kind was not looked at then.
+    Unlooked,
     /// The file cannot be used.
     Unusable(&'a str),
     /// The lock is of a server with another command or address.
@@ -75,7 +77,7 @@ impl Lock<'_> {
     pub(super) fn has(&self, name: &str, digest: Digest) -> bool {
         match self {
             Self::Off => true,
-            Self::Never | Self::Unusable(_) | Self::Foreign(_) => false,
+            Self::Never | Self::Unlooked | Self::Unusable(_) | Self::Foreign(_) => false,
             Self::Of(definitions) => definitions.get(name).is_some_and(|locked| locked.digest == digest),
         }
     }
@@ -153,7 +155,7 @@ impl ToolLocks {
             Err(why) => Lock::Unusable(why),
             Ok(file) => match file.upstreams.get(upstream) {
                 Some(server) if server.bound_to != bound_to => Lock::Foreign(server),
-                Some(server) => server.kinds.get(&kind).map_or(Lock::Never, Lock::Of),
+                Some(server) => server.kinds.get(&kind).map_or(Lock::Unlooked, Lock::Of),
                 None => Lock::Never,
             },
         }
@@ -164,7 +166,7 @@ impl ToolLocks {
         self.in_force.load_full()
     }
 
-    /// True where the first whole list of a server becomes its lock.
+    /// True where all that a server lists at its first use becomes its lock.
     pub(super) fn trusts_first(&self) -> bool {
         self.mode == ToolLockMode::TrustFirstUse
     }
@@ -222,7 +224,8 @@ impl ToolLocks {
         }
     }
 
-    /// Locks the first whole lists of a server. Writes a file: not for a worker's thread.
+    /// Locks all that a server lists at its first use, unless it has a lock already. A kind that is not
+    /// among it is never trusted at first use any more. Writes a file: not for a worker's thread.
     ///
     /// # Errors
     /// As for [`ToolLocks::reload`].
@@ -230,27 +233,22 @@ impl ToolLocks {
         &self,
         upstream: &str,
         bound_to: &str,
-        kind: Kind,
-        definitions: &[Definition],
+        lists: &[(Kind, Vec<Definition>)],
     ) -> Result<(), String> {
-        let is_first = |file: &LockFile| {
-            let server = file.upstreams.get(upstream);
-            server.is_none_or(|server| server.bound_to == bound_to && !server.kinds.contains_key(&kind))
-        };
         let locked = self.write(|file| {
-            if !is_first(file) {
+            if file.upstreams.contains_key(upstream) {
                 return Ok(false);
             }
-            let server = file.upstreams.entry(upstream.to_owned()).or_default();
-            bound_to.clone_into(&mut server.bound_to);
-            let by_name = definitions.iter().map(|one| (one.name.clone(), one.clone()));
-            server.kinds.insert(kind, by_name.collect());
+            let by_name =
+                |all: &[Definition]| all.iter().map(|one| (one.name.clone(), one.clone())).collect();
+            let kinds = lists.iter().map(|(kind, all)| (*kind, by_name(all))).collect();
+            file.upstreams.insert(upstream.to_owned(), Server { bound_to: bound_to.to_owned(), kinds });
             Ok(true)
         })?;
-        if locked {
+        for (kind, definitions) in lists.iter().filter(|_| locked) {
             let reason = format!("trusted at first use: {} of {}", definitions.len(), kind.list());
             tracing::info!(upstream, "tool locks: {reason}");
-            self.record_locked(upstream, kind, &reason);
+            self.record_locked(upstream, *kind, &reason);
         }
         Ok(())
     }
@@ -333,7 +331,7 @@ mod tests {
     fn first(locks: &ToolLocks, upstream: &str, schema: &str) -> Result<(), String> {
         let text = format!(r#"{{"name":"t","inputSchema":{schema}}}"#);
         let tool = Definition::read(Kind::Tools, &text).expect("a tool");
-        locks.lock_first(upstream, "stdio docs", Kind::Tools, &[tool])
+        locks.lock_first(upstream, "stdio docs", &[(Kind::Tools, vec![tool])])
     }
 
     #[test]

@@ -66,6 +66,10 @@ impl ToolLocks {
                     format!("is of a server whose command or address is not the locked one ({was}); it "),
                 )
             }
+            Lock::Unlooked => {
+                let noun = kind.noun();
+                (&nothing, format!("is a {noun}, and none was looked at when its server was locked; it "))
+            }
             Lock::Never | Lock::Off => {
                 let why = self.unwritten().map(|why| format!("cannot be locked, since {why}; it "));
                 (&nothing, why.unwrap_or_default())

@@ -109,7 +109,7 @@ impl ToolLocks {
             let locked = match lock {
                 Lock::Of(definitions) => Some(definitions),
                 Lock::Foreign(server) => server.kinds.get(&kind),
-                Lock::Off | Lock::Never | Lock::Unusable(_) => None,
+                Lock::Off | Lock::Never | Lock::Unlooked | Lock::Unusable(_) => None,
             };
             let is_held = |one: &&Definition| held.iter().all(|(name, _)| **name != one.name);
             for one in locked.into_iter().flat_map(|all| all.values()).filter(is_held) {

@@ -9,6 +9,7 @@ use airlock_tool_locks::definition::{Definition, Kind};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::runtime::apart::of_text;
@@ -36,19 +37,49 @@ impl Upstream {
         let nothing = Taken::Only(BTreeSet::new());
         let Some((definitions, is_last)) = read(kind, page).await else { return nothing };
         let is_whole = is_first && is_last;
-        let take =
-            async || self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await;
-        match take().await {
-            Taken::WholeFirst => {}
-            taken => return taken,
+        if self.guard.awaits_first() {
+            if is_whole {
+                self.lock_first(caller, kind, &definitions).await;
+            } else {
+                // The walk takes it in as a whole, if the server says it as a whole.
+                let names = self.schemas.page().without_schemas();
+                let walk = self.list_all(shape_of(kind), caller, names);
+                let _ = timeout(LIST_TIMEOUT.min(self.timeout), walk).await;
+                if self.guard.awaits_first() {
+                    return nothing;
+                }
+            }
         }
-        // The walk takes it in as a whole, if the server says it as a whole.
+        self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await
+    }
+
+    /// Locks the server as it is at its first use: this whole list, and those of the other kinds, which are
+    /// asked for now. One that it does not offer, or does not answer as a whole, is locked without entries,
+    /// so that nothing of a kind that comes later is trusted because it is the first.
+    async fn lock_first(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind, definitions: &[Definition]) {
+        let all = Kind::ALL.map(|other| async move {
+            if other == kind { definitions.to_vec() } else { self.first_of(caller, other).await }
+        });
+        let [tools, prompts, templates] = all;
+        let (tools, prompts, templates) = tokio::join!(tools, prompts, templates);
+        self.guard.lock_first(Kind::ALL.into_iter().zip([tools, prompts, templates]).collect()).await;
+    }
+
+    /// All definitions of a kind; none where the server does not say.
+    async fn first_of(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind) -> Vec<Definition> {
+        let needs = match kind {
+            Kind::Tools => Capability::Tools,
+            Kind::Prompts => Capability::Prompts,
+            Kind::ResourceTemplates => Capability::Resources,
+        };
+        if self.facts_for(caller.era()).is_some_and(|facts| !facts.offers.has(needs)) {
+            return Vec::new();
+        }
         let names = self.schemas.page().without_schemas();
-        let _ = timeout(LIST_TIMEOUT.min(self.timeout), self.list_all(shape_of(kind), caller, names)).await;
-        match take().await {
-            Taken::WholeFirst => nothing,
-            taken => taken,
-        }
+        // Whoever waits for the list that was asked for waits for this as well.
+        let walk =
+            timeout(LIST_TIMEOUT.min(self.timeout) / 2, self.walk_all(shape_of(kind), caller, names)).await;
+        walk.ok().flatten().map(|(_, definitions)| definitions).unwrap_or_default()
     }
 
     /// How often the server has said by now that a list has changed.
@@ -115,12 +146,15 @@ impl Upstream {
 
     /// Takes in a list that was read from its first page to its last.
     pub(super) async fn listed_whole(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller<'_>,
         shape: Shape,
         (definitions, changed): (&[Definition], u64),
     ) {
         if let Some(kind) = Kind::of_list(shape.method) {
+            if self.guard.awaits_first() {
+                self.lock_first(caller, kind, definitions).await;
+            }
             self.guard.take(self.viewer(caller), kind, (definitions, changed), true).await;
         }
     }

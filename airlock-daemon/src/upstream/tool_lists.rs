@@ -12,6 +12,7 @@ use crate::config::schema::Isolation;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
+use airlock_tool_locks::definition::Definition;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
@@ -56,11 +57,24 @@ impl Upstream {
         self: &Arc<Self>,
         shape: Shape,
         caller: &Caller<'_>,
-        mut page: Page,
+        page: Page,
     ) -> Option<Page> {
+        let changed = self.changed(shape);
+        let (page, definitions) = self.walk_all(shape, caller, page).await?;
+        self.listed_whole(caller, shape, (&definitions, changed)).await;
+        Some(page)
+    }
+
+    /// The same without a word to the locks; gives the definitions of those that have them.
+    pub(super) async fn walk_all(
+        self: &Arc<Self>,
+        shape: Shape,
+        caller: &Caller<'_>,
+        mut page: Page,
+    ) -> Option<(Page, Vec<Definition>)> {
         let (link, facts) = self.link(caller).await.ok()?;
         let mut walk = Walk::new(shape, self.limit);
-        let (mut definitions, changed) = (Vec::new(), self.changed(shape));
+        let mut definitions = Vec::new();
         loop {
             let mut params = Object::default();
             walk.ask(&mut params);
@@ -83,10 +97,7 @@ impl Upstream {
             if !walk.goes_on() {
                 let is_whole = !walk.was_cut();
                 self.walked(shape, walk, is_whole);
-                if is_whole {
-                    self.listed_whole(caller, shape, (&definitions, changed)).await;
-                }
-                return is_whole.then_some(page);
+                return is_whole.then_some((page, definitions));
             }
         }
     }

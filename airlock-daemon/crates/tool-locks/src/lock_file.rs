@@ -30,7 +30,8 @@ pub type Definitions = BTreeMap<String, Definition>;
 pub struct Server {
     /// The command or the address that it had when it was locked.
     pub bound_to: String,
-    /// Its locked definitions. A kind that is not there was never locked; one that is there may have none.
+    /// Its locked definitions. A kind that is not there was not looked at when it was locked; one that was
+    /// and is empty is there without any.
     pub kinds: BTreeMap<Kind, Definitions>,
 }
 

@@ -23,8 +23,8 @@ pub enum ToolLockMode {
     /// Nothing is compared.
     #[default]
     Off,
-    /// The first whole list of a server is locked as it is. A definition that is new or another afterwards is
-    /// held back until somebody approves it, and a tool that is not listed cannot be called.
+    /// All that a server lists at its first use is locked as it is. A definition that is new or another
+    /// afterwards is held back until somebody approves it, and a tool that is not listed cannot be called.
     TrustFirstUse,
     /// Nothing is offered before somebody has approved it.
     Approve,
