@@ -2,7 +2,9 @@
 
 mod authors_see_what_decides;
 mod changed_lists_are_looked_at;
+mod locked_house;
 mod mistakes_have_a_place;
+mod prompts_and_templates_are_locked;
 mod refusals_name_their_rule;
 mod reloads_fall_between_calls;
 mod rules_are_not_passed_by;

@@ -1,151 +1,17 @@
 //! Definitions of tools are locked: one that is new or another is neither shown nor called until somebody
 //! approves it, and all else works.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::net::TcpStream;
-use std::sync::{Mutex, PoisonError};
 
-use airlock_tests::airlock::{run, start_in, until};
+use airlock_tests::Setup;
+use airlock_tests::airlock::until;
 use airlock_tests::events::Events;
-use airlock_tests::http::Request;
-use airlock_tests::little::{Book, Little, Seen, write_json};
-use airlock_tests::mcp::{Session, modern, modern_call, tool_names};
-use airlock_tests::{Airlock, Setup};
-use serde_json::{Value, json};
+use airlock_tests::little::Little;
+use airlock_tests::mcp::Session;
+use serde_json::json;
 
-/// The offers of each server, by its port: its tools, and what it has of prompts and templates.
-static OFFERS: Mutex<BTreeMap<u16, [String; 2]>> = Mutex::new(BTreeMap::new());
-
-fn port(little: &Little) -> u16 {
-    little.url("").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
-}
-
-fn offer(little: &Little, tools: &str) {
-    let mut offers = OFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-    offers.entry(port(little)).or_default()[0] = tools.to_owned();
-}
-
-fn offer_others(little: &Little, entries: &str) {
-    let mut offers = OFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-    offers.entry(port(little)).or_default()[1] = entries.to_owned();
-}
-
-fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
-    let offers = r#""capabilities":{"tools":{"listChanged":true},"prompts":{},"resources":{}}"#;
-    let cache = r#""resultType":"complete","ttlMs":0,"cacheScope":"public""#;
-    let port = stream.local_addr()?.port();
-    let offered = OFFERS.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned();
-    let [tools, others] = offered.unwrap_or_default();
-    let result = match seen.rpc() {
-        "initialize" => format!(
-            r#"{{"protocolVersion":"2025-11-25",{offers},"serverInfo":{{"name":"little","version":"1"}}}}"#
-        ),
-        "server/discover" => format!(r#"{{{cache},"supportedVersions":["2026-07-28"],{offers}}}"#),
-        "tools/list" => format!(r#"{{{cache},"tools":[{tools}]}}"#),
-        "prompts/list" => format!(r#"{{{cache},"prompts":[{others}]}}"#),
-        "resources/templates/list" => {
-            let templates = others.replace(r#""name""#, r#""name":"n","uriTemplate""#);
-            format!(r#"{{{cache},"resourceTemplates":[{templates}]}}"#)
-        }
-        "tools/call" | "prompts/get" => {
-            format!(r#"{{{cache},"messages":[],"content":[{{"type":"text","text":"done"}}]}}"#)
-        }
-        _ => return write_json(stream, &seen.no_such_method()),
-    };
-    write_json(stream, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, seen.body["id"]))
-}
-
-const READ: &str = r#"{"name":"read","description":"Reads a file.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"}}"#;
-const FIND: &str = r#"{"name":"find","description":"Finds files.","inputSchema":{"type":"object"}}"#;
-
-/// A server with its tools, and a daemon before it.
-struct House {
-    little: Little,
-    airlock: Airlock,
-    token: String,
-    socket: String,
-    _folder: tempfile::TempDir,
-}
-
-impl House {
-    fn new(tools: &str, more: &str) -> Self {
-        let little = Little::start(answer);
-        offer(&little, tools);
-        let setup =
-            Setup { upstreams: little.entry("docs").to_string(), more: more.to_owned(), ..Setup::default() };
-        Self::with(little, setup, None)
-    }
-
-    /// The same, or one that finds this lock file at its start.
-    fn with(little: Little, setup: Setup, lock: Option<&str>) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let socket = folder.path().join("admin.sock").display().to_string();
-        let observability = format!("  admin_listen: {socket}\n");
-        let own = setup.more.contains("tool_lock:").then(|| setup.more.clone());
-        let more = own.unwrap_or_else(|| "tool_lock: {mode: trust_first_use}\n".to_owned());
-        let dir = Setup { observability, more, ..setup }.write().expect("a directory");
-        if let Some(lock) = lock {
-            fs::write(dir.path().join("tools.lock"), lock).expect("written");
-        }
-        let airlock = start_in(dir).unwrap_or_else(|failed| panic!("{}", failed.log));
-        let token = airlock.user();
-        Self { little, airlock, token, socket, _folder: folder }
-    }
-
-    fn listed(&self) -> Vec<String> {
-        let answer = self.send(&modern("/mcp/docs", 1, "tools/list", &Value::Null));
-        let mut merged = self.send(&modern("/mcp", 1, "tools/list", &Value::Null));
-        let own = tool_names(&answer["result"]);
-        let prefixed: Vec<_> = own.iter().map(|name| format!("docs__{name}")).collect();
-        assert_eq!(tool_names(&merged["result"].take()), prefixed, "both endpoints show the same");
-        own
-    }
-
-    fn send(&self, request: &Request) -> Value {
-        self.airlock.send(&request.clone().bearer(&self.token)).answer()
-    }
-
-    /// The names of its prompts and of its templates.
-    fn others(&self) -> (Vec<String>, Vec<String>) {
-        let names = |method: &str, entries: &str, name: &str| -> Vec<String> {
-            let answer = self.send(&modern("/mcp/docs", 1, method, &Value::Null));
-            let list = answer["result"][entries].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
-            list.iter().filter_map(|entry| Some(entry[name].as_str()?.to_owned())).collect()
-        };
-        let templates = names("resources/templates/list", "resourceTemplates", "uriTemplate");
-        (names("prompts/list", "prompts", "name"), templates)
-    }
-
-    /// The status of a call, and the rule that refused it.
-    fn call(&self, tool: &str) -> (u16, Option<String>) {
-        let response = self.airlock.send(&modern_call("/mcp/docs", 1, tool, &json!({})).bearer(&self.token));
-        let rule = response.answer()["error"]["data"]["rule_id"].as_str().map(str::to_owned);
-        (response.status, rule)
-    }
-
-    fn lock(&self) -> String {
-        fs::read_to_string(self.airlock.dir().join("tools.lock")).expect("a lock file")
-    }
-
-    /// Runs `airlock tools`.
-    fn tools(&self, words: &[&str]) -> (bool, String) {
-        let (well, out, errors) = run(&[&["tools"], words, &["--socket", &self.socket]].concat());
-        (well, out + &errors)
-    }
-
-    fn status(&self) -> Value {
-        let (_, status, errors) = run(&["status", "--json", "--socket", &self.socket]);
-        serde_json::from_str(&status).unwrap_or_else(|error| panic!("{error}: {errors}"))
-    }
-}
-
-/// The refusal of what is held back.
-fn held() -> (u16, Option<String>) {
-    (403, Some("tool_lock".to_owned()))
-}
+use super::locked_house::{FIND, House, READ, answer, held, offer};
 
 #[test]
 fn what_is_new_or_another_is_held_back_until_it_is_approved() {
@@ -332,60 +198,6 @@ fn each_mode_does_what_it_says() {
     offer(&house.little, &READ.replace("Reads", "Writes"));
     assert_eq!((house.listed(), house.call("read").0), (vec!["read".to_owned()], 200));
     assert!(!house.airlock.dir().join("tools.lock").exists());
-}
-
-#[test]
-fn prompts_and_templates_are_locked_as_well() {
-    let little = Little::start(answer);
-    offer_others(&little, READ);
-    let setup = Setup { upstreams: little.entry("docs").to_string(), ..Setup::default() };
-    let house = House::with(little, setup, None);
-    let nothing = || (Vec::new(), Vec::new());
-    let read = || (vec!["read".to_owned()], vec!["read".to_owned()]);
-    assert_eq!(house.others(), read());
-    offer_others(&house.little, &READ.replace("Reads", "Writes"));
-    assert_eq!(house.others(), nothing());
-    let get = modern("/mcp/docs", 1, "prompts/get", &json!({"name": "read"}));
-    let refused = house.send(&get);
-    assert_eq!(refused["error"]["data"]["rule_id"], "tool_lock", "{refused}");
-    // It had no tools when its prompts were looked at first, so none is trusted later.
-    offer(&house.little, FIND);
-    assert_eq!(house.listed(), Vec::<String>::new());
-}
-
-#[test]
-fn a_kind_that_comes_later_is_held_back() {
-    let house = House::new(READ, "");
-    assert_eq!(house.listed(), ["read"]);
-    let lock: Value = serde_json::from_str(&house.lock()).expect("JSON");
-    let docs = &lock["upstreams"]["docs"];
-    assert_eq!((&docs["prompts"], &docs["resource_templates"]), (&json!({}), &json!({})));
-    house.airlock.audited(|record| record["reason"] == "trusted at first use: 0 of prompts/list");
-    offer_others(&house.little, READ);
-    assert_eq!(house.others(), (Vec::new(), Vec::new()));
-    assert!(house.tools(&["diff"]).1.contains("docs/read (prompt): it is new"));
-    let read = || (vec!["read".to_owned()], vec!["read".to_owned()]);
-    assert!(house.tools(&["approve", "docs"]).0);
-    assert_eq!(house.others(), read());
-
-    // An older file does not say that all kinds were looked at.
-    let old = house.lock();
-    let mut old: Value = serde_json::from_str(&old).expect("JSON");
-    for kind in ["prompts", "resource_templates"] {
-        old["upstreams"]["docs"].as_object_mut().expect("an object").remove(kind);
-    }
-    let House { little, airlock, .. } = house;
-    let upstreams = little.entry("docs").to_string();
-    drop(airlock);
-    let next = House::with(little, Setup { upstreams, ..Setup::default() }, Some(&old.to_string()));
-    assert_eq!((next.listed(), next.others()), (vec!["read".to_owned()], (Vec::new(), Vec::new())));
-    assert!(
-        next.tools(&["diff"])
-            .1
-            .contains("is a prompt, and none was looked at when its server was locked; it is new")
-    );
-    assert!(next.tools(&["lock", "docs"]).0);
-    assert_eq!(next.others(), read());
 }
 
 #[test]

@@ -119,9 +119,9 @@ async fn begin(
     launch(open, sending, shape, means).await.map(Started::Running)
 }
 
-/// Asks the server for the facts that a call needs before it is sent: its tasks, if the tool is what was
-/// locked, and which arguments headers repeat. A call that cannot be sent for its answer has its outcome on
-/// record.
+/// Asks the server for the facts that a call needs before it is sent: its tasks, if its target is what
+/// was locked, and which arguments headers repeat. A call that cannot be sent for its answer has its outcome
+/// on record.
 async fn ask_first(
     kind: &Call,
     needs: Capability,
@@ -142,7 +142,7 @@ async fn ask_first(
         }
         Err(error) => return Err(failed(open, &error)),
     }
-    match tool_lock::look(upstream, &open.who, own).await {
+    match tool_lock::look(upstream, &open.who, kind.method, own).await {
         Ok(Ok(())) => {}
         Ok(Err(refusal)) => {
             open.end(Outcome::Refused, 0, None);

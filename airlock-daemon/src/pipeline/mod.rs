@@ -140,7 +140,8 @@ async fn check<'a>(
         None => None,
     };
     route::offered(&gateway.upstreams, &asked, upstream, revision)?;
-    upstream.map_or(Ok(()), |upstream| tool_lock::known(upstream, who, own_name))?;
+    let method = asked.method();
+    upstream.map_or(Ok(()), |upstream| tool_lock::known(upstream, who, method, own_name))?;
     let sent = redact::Sent { own: own_name, arguments: arguments.clone(), back };
     let passed = redact::request(gateway, who, (upstream, decision.as_ref()), &mut asked, sent, aim).await?;
     let digested = passed.arguments.as_deref().map_or("{}", RawValue::get);

@@ -1,4 +1,4 @@
-//! Is the tool or the prompt that is called what was locked?
+//! Is the tool, the prompt or the template that a message is about what was locked?
 //!
 //! It stands behind the policy, so that nobody learns of a tool that is not theirs. Most definitions are
 //! known from the lists that pass through. Where one was not seen of late the list has to be asked for, which
@@ -15,20 +15,36 @@ use crate::upstream::pool::Upstream;
 
 use super::Refusal;
 use super::methods::kind::{Noun, quoted};
+use super::methods::table::COMPLETE;
 use super::request::requester::Requester;
 use super::route;
 use crate::stage::Stage;
+
+/// The target of a message that has a lock.
+#[derive(Clone, Copy)]
+struct Locked<'a> {
+    noun: Noun,
+    kind: Kind,
+    name: &'a str,
+    /// False for a URI that is listed as no template, perhaps: nothing is locked by that name.
+    has_to_be_listed: bool,
+}
 
 /// Lets pass what is as it was locked, and what has to be looked at.
 ///
 /// # Errors
 /// 403 for what is held back; as for an unknown name, for what the server does not list.
-pub fn known(upstream: &Upstream, who: &Requester, own: Option<(Noun, &str)>) -> Result<(), Refusal> {
-    let Some((noun, kind, name)) = locked(own) else { return Ok(()) };
-    match upstream.standing(&who.caller(), kind, name) {
+pub fn known(
+    upstream: &Upstream,
+    who: &Requester,
+    method: &str,
+    own: Option<(Noun, &str)>,
+) -> Result<(), Refusal> {
+    let Some(locked) = locked(method, own) else { return Ok(()) };
+    match upstream.standing(&who.caller(), locked.kind, locked.name) {
         Standing::Good | Standing::Unseen | Standing::Silent => Ok(()),
-        Standing::Held => Err(held(noun, name)),
-        Standing::Unlisted => Err(route::unknown(noun, name, who.revision)),
+        Standing::Held => Err(locked.held()),
+        Standing::Unlisted => locked.unlisted(who),
     }
 }
 
@@ -39,9 +55,11 @@ pub fn known(upstream: &Upstream, who: &Requester, own: Option<(Noun, &str)>) ->
 pub async fn look(
     upstream: &Arc<Upstream>,
     who: &Requester,
+    method: &str,
     own: Option<(Noun, &str)>,
 ) -> Result<Result<(), Refusal>, UpstreamError> {
-    let Some((noun, kind, name)) = locked(own) else { return Ok(Ok(())) };
+    let Some(locked) = locked(method, own) else { return Ok(Ok(())) };
+    let Locked { kind, name, .. } = locked;
     let caller = who.caller();
     let mut standing = upstream.standing(&caller, kind, name);
     if standing == Standing::Unseen {
@@ -50,8 +68,9 @@ pub async fn look(
     }
     match standing {
         Standing::Good => Ok(Ok(())),
-        Standing::Held => Ok(Err(held(noun, name))),
-        Standing::Unlisted => Ok(Err(route::unknown(noun, name, who.revision))),
+        Standing::Held => Ok(Err(locked.held())),
+        Standing::Unlisted => Ok(locked.unlisted(who)),
+        Standing::Silent | Standing::Unseen if !locked.has_to_be_listed => Ok(Ok(())),
         Standing::Silent | Standing::Unseen => Err(UpstreamError::Protocol {
             upstream: upstream.name.to_string(),
             detail: format!(
@@ -62,23 +81,34 @@ pub async fn look(
     }
 }
 
-/// The kind of what has a lock, with its name.
-fn locked(own: Option<(Noun, &str)>) -> Option<(Noun, Kind, &str)> {
-    match own {
-        Some((noun @ Noun::Tool, name)) => Some((noun, Kind::Tools, name)),
-        Some((noun @ Noun::Prompt, name)) => Some((noun, Kind::Prompts, name)),
-        _ => None,
-    }
+/// The target that has a lock: a tool, a prompt, or the template that a completion is for.
+fn locked<'a>(method: &str, own: Option<(Noun, &'a str)>) -> Option<Locked<'a>> {
+    let (noun, name) = own?;
+    let kind = match noun {
+        Noun::Tool => Kind::Tools,
+        Noun::Prompt => Kind::Prompts,
+        Noun::Resource if method == COMPLETE.method => Kind::ResourceTemplates,
+        Noun::Resource | Noun::Task => return None,
+    };
+    // A completion may name a resource by its URI, which has no expression of a template.
+    let has_to_be_listed = kind != Kind::ResourceTemplates || name.contains('{');
+    Some(Locked { noun, kind, name, has_to_be_listed })
 }
 
-fn held(noun: Noun, name: &str) -> Refusal {
-    let reason = format!(
-        "the {} {} is held back: it is not what it was when it was locked, and the operator of this host has to \
-         approve it",
-        noun.word(),
-        quoted(noun, name)
-    );
-    let mut refusal = Refusal::new(Stage::ToolLock, StatusCode::FORBIDDEN, reason);
-    refusal.rule_id = Some("tool_lock".into());
-    refusal
+impl Locked<'_> {
+    fn unlisted(self, who: &Requester) -> Result<(), Refusal> {
+        if self.has_to_be_listed { Err(route::unknown(self.noun, self.name, who.revision)) } else { Ok(()) }
+    }
+
+    fn held(self) -> Refusal {
+        let reason = format!(
+            "the {} {} is held back: it is not what it was when it was locked, and the operator of this host has to \
+             approve it",
+            self.kind.noun(),
+            quoted(self.noun, self.name)
+        );
+        let mut refusal = Refusal::new(Stage::ToolLock, StatusCode::FORBIDDEN, reason);
+        refusal.rule_id = Some("tool_lock".into());
+        refusal
+    }
 }
