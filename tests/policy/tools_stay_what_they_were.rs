@@ -47,6 +47,8 @@ fn what_is_new_or_another_is_held_back_until_it_is_approved() {
         assert!(!is_quiet && shown.contains(line), "{line}: {shown}");
     }
     let digest = shown.split("--digest ").nth(1).and_then(|rest| rest.lines().next()).expect("a digest");
+    let (well, told) = house.tools(&["approve", "docs/read", "--kind", "prompt", "--digest", digest]);
+    assert!(!well && told.contains("no `read` of upstream docs is held back"), "{told}");
     let (well, told) = house.tools(&["approve", "docs/send", "--digest", digest]);
     assert!(!well && told.contains("not what you looked at"), "{told}");
     let (well, told) = house.tools(&["approve", "docs/read", "--digest", digest]);
@@ -168,6 +170,16 @@ fn a_lock_file_that_is_not_good_holds_everything_back_until_it_is() {
         record["event"] == "tool_lock.rejected" && record["reason"].to_string().contains("none")
     });
     assert_eq!(house.listed(), ["read"], "the last good one stays");
+    // The remedy that it names for a file of which nothing can be kept.
+    let (well, told) = house.tools(&["lock", "docs"]);
+    assert!(!well && told.contains("remove it") && told.contains("`airlock tools lock`"), "{told}");
+    fs::remove_file(&path).expect("removed");
+    house.airlock.signal(rustix::process::Signal::HUP);
+    until(|| house.status()["alarms"].as_array().is_some_and(Vec::is_empty).then_some(()))
+        .expect("it is good");
+    assert_eq!(house.listed(), ["read"]);
+    assert!(house.tools(&["lock", "docs"]).0 && house.lock().contains("Reads a file."));
+    assert_eq!(house.call("read").0, 200);
     assert!(house.airlock.stop().success());
 }
 

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use airlock_tool_locks::definition::Kind;
 use airlock_tool_locks::difference;
 use airlock_tool_locks::hidden::revealed;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -46,6 +47,9 @@ enum Command {
         /// by now, nothing is let in.
         #[arg(long)]
         digest: Option<String>,
+        /// Only what is of this kind, where a tool and a prompt have one name.
+        #[arg(long)]
+        kind: Option<KindWord>,
         #[command(flatten)]
         common: Common,
     },
@@ -58,6 +62,24 @@ enum Command {
     },
 }
 
+/// A kind of what has a lock.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KindWord {
+    Tool,
+    Prompt,
+    Template,
+}
+
+impl KindWord {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Tool => Kind::Tools,
+            Self::Prompt => Kind::Prompts,
+            Self::Template => Kind::ResourceTemplates,
+        }
+    }
+}
+
 /// Runs the command. Exit code 0: done, or nothing is held back; 1: something is held back, or the daemon
 /// refuses; 2: the daemon cannot be asked.
 #[expect(clippy::needless_pass_by_value, reason = "all commands have this shape")]
@@ -65,9 +87,10 @@ pub fn run(args: Args) -> ExitCode {
     match &args.command {
         Command::List { upstream, common } => show(common, |report| list(report, upstream.as_deref())),
         Command::Diff { target, common } => show(common, |report| diff(report, target.as_deref())),
-        Command::Approve { target, digest, common } => {
+        Command::Approve { target, digest, kind, common } => {
             let (upstream, name) = parted(target);
-            let order = json!({ "upstream": upstream, "name": name, "digest": digest });
+            let kind = kind.map(|word| word.kind().noun());
+            let order = json!({ "upstream": upstream, "name": name, "kind": kind, "digest": digest });
             ordered(common, "/tools/approve", &order)
         }
         Command::Lock { upstream, common } => {
@@ -207,7 +230,10 @@ fn remedy(upstream: &str, entry: &Entry) -> String {
         );
     }
     let target = quoted(&format!("{upstream}/{name}"));
-    format!("to let it in: airlock tools approve {target} --digest {digest}")
+    let words = KindWord::value_variants().iter().find(|word| word.kind().noun() == entry.kind);
+    let word = words.and_then(KindWord::to_possible_value);
+    let kind = word.map(|word| format!(" --kind {}", word.get_name())).unwrap_or_default();
+    format!("to let it in: airlock tools approve {target}{kind} --digest {digest}")
 }
 
 /// `text` as one word of a shell. A backslash stands outside of the quotes, since not all shells read it
@@ -242,7 +268,8 @@ mod tests {
         let (shown, is_held) = diff(&report, Some("docs/read"));
         assert!(is_held && shown.contains("+   \"description\": \"reads⟨U+200B⟩\""), "{shown}");
         assert!(
-            shown.contains("airlock tools approve 'docs/read' --digest sha256:0123456789abcdef\n"),
+            shown
+                .contains("airlock tools approve 'docs/read' --kind tool --digest sha256:0123456789abcdef\n"),
             "{shown}"
         );
         assert_eq!(diff(&report, Some("other")), ("nothing is held back\n".to_owned(), false));
@@ -268,7 +295,8 @@ mod tests {
             (r"a\'; id; '", r"'docs/a'\\''\''; id; '\'''"),
         ] {
             let (shown, _) = diff(&named(name, 0), None);
-            let command = format!("  to let it in: airlock tools approve {word} --digest sha256:00\n");
+            let command =
+                format!("  to let it in: airlock tools approve {word} --kind tool --digest sha256:00\n");
             assert!(shown.contains(&command), "{shown}");
         }
         for name in ["read\u{200b}", "a\nb", "\u{202e}daer", "a\u{a0}b"] {

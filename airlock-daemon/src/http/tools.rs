@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use airlock_tool_locks::definition::Digest;
+use airlock_tool_locks::definition::{Digest, Kind};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -26,6 +26,9 @@ pub struct Order {
     /// Only what has this name.
     #[serde(default)]
     pub name: Option<String>,
+    /// Only what is of this kind: `tool`, `prompt` or `resource template`.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// The digest that was looked at, whole.
     #[serde(default)]
     pub digest: Option<String>,
@@ -82,7 +85,15 @@ fn carry_out(gateway: &Gateway, order: &Order, as_it_is: bool, by: u32) -> Resul
         return locks.lock_as_it_is(&upstream.name, bound_to, by);
     }
     let (name, digest) = (order.name.as_deref(), order.digest.as_deref());
-    locks.approve(Wanted { upstream: &upstream.name, bound_to, name, digest }, by)
+    let kind = order.kind.as_deref().map(kind_of).transpose()?;
+    locks.approve(Wanted { upstream: &upstream.name, bound_to, name, kind, digest }, by)
+}
+
+fn kind_of(noun: &str) -> Result<Kind, String> {
+    let known = Kind::ALL.into_iter().find(|kind| kind.noun() == noun);
+    known.ok_or_else(|| {
+        format!("there is no kind `{noun}`; there are: {}", Kind::ALL.map(Kind::noun).join(", "))
+    })
 }
 
 fn refused(status: StatusCode, problem: &str) -> Response<Body> {

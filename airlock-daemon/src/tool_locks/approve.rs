@@ -1,5 +1,6 @@
 //! Orders of an operator: a definition that is held back is let in, or a server is locked as it is now.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use airlock_tool_locks::definition::{Definition, Kind};
@@ -16,9 +17,11 @@ pub struct Wanted<'a> {
     pub upstream: &'a str,
     /// Its command or address.
     pub bound_to: &'a str,
-    /// Only what has this name, of whatever kind; everything when absent.
+    /// Only what has this name; everything when absent.
     pub name: Option<&'a str>,
-    /// Its whole digest, with or without `sha256:`, where it was looked at before: another is refused.
+    /// Only what is of this kind; all kinds when absent.
+    pub kind: Option<Kind>,
+    /// Its whole digest, with or without `sha256:`, where it was looked at before: nothing else is let in.
     pub digest: Option<&'a str>,
 }
 
@@ -34,7 +37,7 @@ impl ToolLocks {
     /// # Errors
     /// A sentence with reason and remedy; nothing has changed then.
     pub fn approve(&self, wanted: Wanted<'_>, by: u32) -> Result<Vec<Approved>, String> {
-        let Wanted { upstream, bound_to, name, digest } = wanted;
+        let Wanted { upstream, bound_to, name, kind, digest } = wanted;
         let digest = digest.map(digits).transpose()?;
         if let Lock::Foreign(_) = self.lock(&self.in_force(), upstream, bound_to, Kind::Tools) {
             return Err(format!(
@@ -42,12 +45,12 @@ impl ToolLocks {
                  `airlock tools lock {upstream}`"
             ));
         }
-        let held = held(&self.book(), upstream, name);
+        let held = held(&self.book(), upstream, (name, kind));
         let fits = |one: &Definition| {
             digest.is_none_or(|digits| one.digest.to_string().strip_prefix(PREFIX) == Some(digits))
         };
         let (fitting, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, one)| fits(one));
-        if let Some((_, one)) = others.first() {
+        if let Some((_, one)) = others.first().filter(|_| fitting.is_empty()) {
             return Err(format!(
                 "what is held back now is {}, and not what you looked at: see `airlock tools diff` again",
                 one.digest
@@ -75,14 +78,20 @@ impl ToolLocks {
     /// # Errors
     /// As for [`ToolLocks::approve`].
     pub fn lock_as_it_is(&self, upstream: &str, bound_to: &str, by: u32) -> Result<Vec<Approved>, String> {
-        let held = held(&self.book(), upstream, None);
+        let held = held(&self.book(), upstream, (None, None));
         let mut locked = Vec::new();
         self.write(|file| {
-            let whole = {
+            let (whole, is_known) = {
                 let book = self.book();
                 locked = as_it_is(&book, file, (upstream, bound_to), &held);
-                book.whole(upstream)
+                (book.whole(upstream), knows_all(&book, upstream, &locked))
             };
+            if !is_known {
+                return Err(format!(
+                    "what upstream {upstream} lists is not known any more, since its lock was removed: have a client \
+                     list it, then lock it"
+                ));
+            }
             if locked.is_empty() && whole.is_empty() {
                 return Err(format!(
                     "no list of upstream {upstream} has been seen since the start: have a client list its tools, then \
@@ -135,9 +144,10 @@ fn digits(digest: &str) -> Result<&str, String> {
 }
 
 /// The definitions of a server that are held back now.
-fn held(book: &Book, upstream: &str, name: Option<&str>) -> Vec<Approved> {
-    let own =
-        book.each().filter(|(own, _, known, _)| *own == upstream && name.is_none_or(|name| name == *known));
+fn held(book: &Book, upstream: &str, (name, kind): (Option<&str>, Option<Kind>)) -> Vec<Approved> {
+    let own = book.each().filter(|(own, of, known, _)| {
+        *own == upstream && name.is_none_or(|name| name == *known) && kind.is_none_or(|kind| kind == *of)
+    });
     own.map(|(_, kind, _, held)| (kind, held.definition.clone())).collect()
 }
 
@@ -161,9 +171,19 @@ fn as_it_is(
     all
 }
 
+/// True where these are all that the whole lists of a server have, but for what found no room. What is as it
+/// was locked is known by its lock alone.
+fn knows_all(book: &Book, upstream: &str, locked: &[Approved]) -> bool {
+    let known: BTreeSet<(Kind, &str)> = locked.iter().map(|(kind, one)| (*kind, one.name.as_str())).collect();
+    let is_known = |kind: Kind| {
+        let mut listed = book.list(upstream, kind).into_iter().flat_map(|list| list.listed.iter().flatten());
+        listed.all(|name| known.contains(&(kind, name.as_str())))
+    };
+    book.beyond().contains_key(upstream) || Kind::ALL.into_iter().all(is_known)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::{Instant, SystemTime};
 
@@ -196,7 +216,10 @@ mod tests {
     }
 
     fn approve(locks: &ToolLocks, digest: Option<&str>) -> Result<Vec<Approved>, String> {
-        locks.approve(Wanted { upstream: "docs", bound_to: BOUND_TO, name: Some("read"), digest }, 0)
+        locks.approve(
+            Wanted { upstream: "docs", bound_to: BOUND_TO, name: Some("read"), kind: None, digest },
+            0,
+        )
     }
 
     #[test]
@@ -218,6 +241,59 @@ mod tests {
         assert_eq!(approve(&locks, Some(digits)), Ok(vec![(Kind::Prompts, one.clone())]));
         see(&locks, &[prompt("writes")]);
         assert!(approve(&locks, Some(&whole)).is_err() && approve(&locks, Some(&other)).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_is_not_locked_as_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let locks = locks(&folder);
+        let one = prompt("reads");
+        see(&locks, std::slice::from_ref(&one));
+        approve(&locks, None).expect("approved");
+        let good = BTreeSet::from([one.name.clone()]);
+        let seen = Seen { good: &good, others: Vec::new(), is_whole: true };
+        locks.book().take("docs", Kind::Prompts, seen, (Instant::now(), SystemTime::UNIX_EPOCH));
+        std::fs::remove_file(&locks.path).expect("removed");
+        locks.reload(true).expect("there is none");
+        let refused = locks.lock_as_it_is("docs", BOUND_TO, 0).expect_err("it is not known");
+        assert!(refused.contains("have a client list it, then lock it"), "{refused}");
+        see(&locks, std::slice::from_ref(&one));
+        assert_eq!(locks.lock_as_it_is("docs", BOUND_TO, 0), Ok(vec![(Kind::Prompts, one)]));
+    }
+
+    #[test]
+    fn a_tool_and_a_prompt_of_one_name_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let locks = locks(&folder);
+        let tool =
+            Definition::read(Kind::Tools, r#"{"name":"read","description":"a tool"}"#).expect("a tool");
+        let see_both = |prompt: Definition| {
+            see(&locks, &[prompt]);
+            let others = vec![(tool.clone(), "is new".to_owned())];
+            let seen = Seen { good: &BTreeSet::new(), others, is_whole: true };
+            locks.book().take("docs", Kind::Tools, seen, (Instant::now(), SystemTime::UNIX_EPOCH));
+        };
+        see_both(prompt("reads"));
+        let digest = tool.digest.to_string();
+        assert_eq!(
+            approve(&locks, Some(&digest)),
+            Ok(vec![(Kind::Tools, tool.clone())]),
+            "the digest decides"
+        );
+        // One text may be a tool and a prompt; only the kind tells which was looked at.
+        let twin = Definition::read(Kind::Prompts, &tool.text).expect("a prompt");
+        locks.write(|file| Ok(file.upstreams.remove("docs").is_some())).expect("forgotten");
+        see_both(twin.clone());
+        let wanted = |kind| Wanted {
+            upstream: "docs",
+            bound_to: BOUND_TO,
+            name: Some("read"),
+            kind: Some(kind),
+            digest: Some(&digest),
+        };
+        assert_eq!(locks.approve(wanted(Kind::Prompts), 0), Ok(vec![(Kind::Prompts, twin)]));
+        assert_eq!(locks.approve(wanted(Kind::Tools), 0), Ok(vec![(Kind::Tools, tool.clone())]));
+        assert!(locks.approve(wanted(Kind::ResourceTemplates), 0).is_err());
     }
 
     #[test]

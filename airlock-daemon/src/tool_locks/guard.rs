@@ -21,7 +21,8 @@ use super::locks::{InForce, Lock, ToolLocks};
 const FRESH: Duration = Duration::from_mins(1);
 /// How long a server that did not list is not asked again by a call.
 const SILENT: Duration = Duration::from_secs(10);
-/// Most definitions of one server that are remembered, of all principals together.
+/// Most definitions of one server that are remembered, of all principals together. A list counts as one more:
+/// an empty one takes room as well.
 const MAX_SEEN: usize = 65_536;
 
 /// Compares the lists of one server.
@@ -199,10 +200,7 @@ impl Guard {
         let now = Instant::now();
         let new = definitions.iter().map(|one| (one.name.as_str().into(), one.digest));
         let mut seen = self.seen();
-        let count: usize = seen.values().map(|sight| sight.digests.len()).sum();
-        if count + definitions.len() > MAX_SEEN {
-            seen.clear();
-        }
+        make_room(&mut seen, definitions.len());
         let empty = || Sight { digests: HashMap::new(), since: now, changed, is_whole, silent: None };
         let sight = seen.entry((viewer, kind)).or_insert_with(empty);
         if is_whole || sight.changed != changed || sight.since.elapsed() >= FRESH {
@@ -217,7 +215,9 @@ impl Guard {
         let now = Instant::now();
         let silent =
             Sight { digests: HashMap::new(), since: now, changed, is_whole: false, silent: Some(now) };
-        self.seen().insert((viewer, kind), silent);
+        let mut seen = self.seen();
+        make_room(&mut seen, 0);
+        seen.insert((viewer, kind), silent);
     }
 
     /// Forgets what a principal saw of the server, which may be another now.
@@ -263,5 +263,33 @@ impl Guard {
             None if sight.is_whole => Standing::Unlisted,
             None => Standing::Unseen,
         }
+    }
+}
+
+/// Forgets everything where so many definitions of one more list would be too many.
+fn make_room(seen: &mut HashMap<(Viewer, Kind), Sight>, definitions: usize) {
+    let count: usize = seen.values().map(|sight| sight.digests.len() + 1).sum();
+    if count + definitions + 1 > MAX_SEEN {
+        seen.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::principal::Principal;
+
+    #[test]
+    fn empty_lists_take_room_as_well() {
+        let mut seen = HashMap::new();
+        for number in 0..MAX_SEEN {
+            let identity = Principal::named(&number.to_string(), None).identity().clone();
+            let now = Instant::now();
+            let sight =
+                Sight { digests: HashMap::new(), since: now, changed: 0, is_whole: true, silent: None };
+            seen.insert(((Some(identity), Era::Modern), Kind::Tools), sight);
+        }
+        make_room(&mut seen, 0);
+        assert!(seen.is_empty());
     }
 }

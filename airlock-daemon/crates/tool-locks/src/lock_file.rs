@@ -22,6 +22,9 @@ pub const MAX_SERVER_BYTES: usize = MAX_BYTES / 8;
 pub const ANEW: &str =
     "remove it, which forgets the locks of all servers, and lock each anew by `airlock tools lock`";
 
+/// The remedy where a part of a file is wrong.
+const REPAIR: &str = "correct it, or take the file back from version control";
+
 /// Definitions by their names.
 pub type Definitions = BTreeMap<String, Definition>;
 
@@ -173,7 +176,10 @@ impl Server {
             server.kinds.insert(kind, definitions);
         }
         if !is_bound {
-            return Err(wrong(at, "it has no `bound_to`, the command or address of the server"));
+            return Err(wrong(
+                at,
+                &format!("it has no `bound_to`, the command or address of the server: {REPAIR}"),
+            ));
         }
         Ok(server)
     }
@@ -204,12 +210,15 @@ fn entry_of(at: &str, kind: Kind, name: &str, text: &str) -> Result<Definition, 
     let entry = members(at, text)?;
     let get = |name: &str| entry.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let (Some(digest), Some(definition), 2) = (get("digest"), get("definition"), entry.len()) else {
-        return Err(wrong(at, "it has to have a `digest` and a `definition`, and nothing else"));
+        return Err(wrong(
+            at,
+            &format!("it has to have a `digest` and a `definition`, and nothing else: {REPAIR}"),
+        ));
     };
     let read = Definition::read(kind, definition)
-        .map_err(|error| wrong(at, &format!("its definition cannot be read: {error}")))?;
+        .map_err(|error| wrong(at, &format!("its definition cannot be read: {error}; {REPAIR}")))?;
     if read.name != name {
-        return Err(wrong(at, "its definition has another name"));
+        return Err(wrong(at, &format!("its definition has another name: {REPAIR}")));
     }
     if string(&format!("{at}.digest"), digest)? != read.digest.to_string() {
         let detail = "its digest is not that of its definition, so one of them was changed by hand; take it back from \
@@ -221,7 +230,7 @@ fn entry_of(at: &str, kind: Kind, name: &str, text: &str) -> Result<Definition, 
 
 /// The members of an object, each once.
 fn members(at: &str, text: &str) -> Result<Vec<(String, String)>, Fault> {
-    let object = Object::parse(text).map_err(|_| wrong(at, "it has to be an object"))?;
+    let object = Object::parse(text).map_err(|_| wrong(at, &format!("it has to be an object: {REPAIR}")))?;
     let mut names = BTreeSet::new();
     let mut read = Vec::new();
     for name in object.names() {
@@ -234,7 +243,7 @@ fn members(at: &str, text: &str) -> Result<Vec<(String, String)>, Fault> {
 }
 
 fn string(at: &str, text: &str) -> Result<String, Fault> {
-    serde_json::from_str(text).map_err(|_| wrong(at, "it has to be a string"))
+    serde_json::from_str(text).map_err(|_| wrong(at, &format!("it has to be a string: {REPAIR}")))
 }
 
 fn wrong(at: &str, detail: &str) -> Fault {
