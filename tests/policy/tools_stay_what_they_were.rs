@@ -8,8 +8,8 @@ use airlock_tests::Setup;
 use airlock_tests::airlock::until;
 use airlock_tests::events::Events;
 use airlock_tests::little::Little;
-use airlock_tests::mcp::Session;
-use serde_json::json;
+use airlock_tests::mcp::{Session, modern};
+use serde_json::{Value, json};
 
 use super::locked_house::{FIND, House, READ, answer, held, offer};
 
@@ -120,6 +120,24 @@ fn nothing_takes_the_place_of_what_is_locked() {
         offer(&house.little, &format!("{both},{FIND}"));
         assert_eq!(house.listed(), ["find"], "{both}");
     }
+}
+
+#[test]
+fn a_redacted_name_is_not_taken_for_a_locked_one() {
+    let named = |name: &str| READ.replace("\"read\"", &format!("\"{name}\""));
+    let redacted = "[redacted:github-token]";
+    let house = House::new(&named(redacted), "");
+    let described = || {
+        let answer = house.send(&modern("/mcp/docs", 1, "tools/list", &Value::Null));
+        let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        tools.iter().map(|tool| format!("{} {}", tool["name"], tool["description"])).collect::<Vec<_>>()
+    };
+    let locked = format!("\"{redacted}\" \"Reads a file.\"");
+    assert_eq!(described(), std::slice::from_ref(&locked));
+    // By the name that clients see, both are what is locked, and the first would stay.
+    let other = named("ghp_318wPfvnmcZm8jFzhUXA8iNWWgoZXrugg3af").replace("Reads", "Steals");
+    offer(&house.little, &format!("{other},{}", named(redacted)));
+    assert_eq!(described(), [locked]);
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
-use crate::tool_locks::Taken;
 use crate::upstream::era::driver;
 use crate::upstream::era::facts::Facts;
 use crate::upstream::error::UpstreamError;
@@ -103,8 +102,8 @@ async fn one(
 
 /// The answer of an upstream that is asked for a page.
 enum Asking {
-    /// A page, and what of it is trusted.
-    Page((String, Taken)),
+    /// A page, with what is trusted of it.
+    Page(String),
     /// A JSON-RPC error object.
     Error(String),
     /// It has nothing of the kind, and was not asked.
@@ -137,14 +136,12 @@ async fn ask(
         });
         match answer.await {
             Ok(Ok(page)) => {
-                let trusted = upstream.trusted(&who.caller(), kind.shape(), (&page, changed), is_first).await;
+                // Before it is looked through: a name that is redacted may be that of what is locked.
+                let page = upstream.trusted(&who.caller(), kind.shape(), (page, changed), is_first).await?;
                 let SiftedPage { page, found, left_out } =
                     sifted::page(sieve, kind, page, &upstream.name).await;
                 aside.note(&found, page.as_ref().err().or(left_out.as_ref()));
-                Ok(page.map_or_else(
-                    |barred| Asking::Error(instead(&barred)),
-                    |page| Asking::Page((page, trusted)),
-                ))
+                Ok(page.map_or_else(|barred| Asking::Error(instead(&barred)), Asking::Page))
             }
             Ok(Err(error)) => {
                 let mut found = Found::default();
@@ -158,13 +155,13 @@ async fn ask(
     timeout(upstream.timeout, answer).await.unwrap_or_else(|_| Err(upstream.late(kind.method)))
 }
 
-/// Takes out of a page what is not trusted, and what this principal may not use.
+/// Takes out of a page what this principal may not use.
 async fn filter(
     gateway: &Gateway,
     kind: &'static List,
     who: &Requester,
     upstream: &Upstream,
-    (result, trusted): (String, Taken),
+    result: String,
     (mut walk, mut tools, is_first): (Walk, Page, bool),
 ) -> Result<String, Refusal> {
     let wrong = |detail: String| {
@@ -176,7 +173,7 @@ async fn filter(
     let mut pacer = Pacer::default();
     for entry in entries {
         pacer.breathe().await;
-        let reading = (&mut walk, &mut tools, &trusted);
+        let reading = (&mut walk, &mut tools);
         let written = match visible(gateway, kind, who, upstream, &ids, reading, &entry) {
             Some((_, task)) if kind.noun == Noun::Task => Some(task.write().into_boxed_str()),
             Some(_) => None,
@@ -209,15 +206,12 @@ fn visible<'a>(
     who: &Requester,
     upstream: &Upstream,
     ids: &Ids<'_>,
-    (walk, tools, trusted): (&mut Walk, &mut Page, &Taken),
+    (walk, tools): (&mut Walk, &mut Page),
     entry: &'a str,
 ) -> Option<(Cow<'a, str>, Object<'a>)> {
     // The walk has left out what is no object with a name.
     let mut object = Object::parse(entry).ok()?;
     let name = object.kept_string(kind.name)?;
-    if !trusted.has(&name) {
-        return None;
-    }
     // 2026-07-28, "Custom Headers from Tool Parameters": one malformed tool is left out, whoever asks.
     if kind.noun == Noun::Tool
         && is_modern(upstream, who)
@@ -310,7 +304,7 @@ async fn part(
     loop {
         let mut params = Object::default();
         walk.ask(&mut params);
-        let (result, trusted) = match ask(gateway, (upstream, sieve.as_ref()), kind, who, params).await {
+        let result = match ask(gateway, (upstream, sieve.as_ref()), kind, who, params).await {
             Ok(Asking::Page(page)) => page,
             Ok(Asking::NotOffered) => return Some(Vec::new()),
             Ok(Asking::Error(error)) => {
@@ -336,7 +330,7 @@ async fn part(
         for entry in &page.entries {
             pacer.breathe().await;
             shown.entry(kind, entry);
-            let reading = (&mut walk, &mut tools, &trusted);
+            let reading = (&mut walk, &mut tools);
             let seen = visible(gateway, kind, who, upstream, &ids, reading, entry);
             let Some((name, mut object)) = seen else { continue };
             // A task has its merged name already.

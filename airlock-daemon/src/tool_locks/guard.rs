@@ -59,16 +59,6 @@ pub enum Taken {
     Only(BTreeSet<String>),
 }
 
-impl Taken {
-    /// True for a name that may be shown.
-    pub fn has(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(name),
-        }
-    }
-}
-
 /// How it stands with a tool or a prompt that is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
-use crate::runtime::apart::of_text;
+use crate::runtime::apart::{by_length, of_text};
 use crate::tool_locks::{Standing, Taken, Viewer};
 
 use super::error::UpstreamError;
@@ -21,21 +21,27 @@ use super::lists::schemas::{LIST_TIMEOUT, slot};
 use super::pool::{Caller, Upstream};
 
 impl Upstream {
-    /// The part of a page that may be shown to this caller. The page is as the server wrote it: what
-    /// detectors make of it differs from principal to principal. `changed` is what [`Upstream::changed`] was
-    /// before the page was asked for.
+    /// The page with those of its entries alone that are as they are locked. It is as the server wrote it:
+    /// what detectors make of a name may be another one's. `changed` is what [`Upstream::changed`] was before
+    /// the page was asked for.
+    ///
+    /// # Errors
+    /// A page that is no list of the kind, or is too long.
     pub async fn trusted(
         self: &Arc<Self>,
         caller: &Caller<'_>,
         shape: Shape,
-        (page, changed): (&str, u64),
+        (page, changed): (String, u64),
         is_first: bool,
-    ) -> Taken {
+    ) -> Result<String, UpstreamError> {
         let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) else {
-            return Taken::All;
+            return Ok(page);
         };
-        let nothing = Taken::Only(BTreeSet::new());
-        let Some((definitions, is_last)) = read(kind, page).await else { return nothing };
+        let (definitions, is_last, count) =
+            read(kind, &page).await.ok_or_else(|| UpstreamError::Protocol {
+                upstream: self.name.to_string(),
+                detail: format!("its answer to {} is no list that can be read, or is too long", shape.method),
+            })?;
         let is_whole = is_first && is_last;
         if self.guard.awaits_first() {
             if is_whole {
@@ -46,11 +52,14 @@ impl Upstream {
                 let walk = self.list_all(shape_of(kind), caller, names);
                 let _ = timeout(LIST_TIMEOUT.min(self.timeout), walk).await;
                 if self.guard.awaits_first() {
-                    return nothing;
+                    return Ok(only(kind, page, BTreeSet::new()).await);
                 }
             }
         }
-        self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await
+        match self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await {
+            Taken::Only(names) if names.len() < count => Ok(only(kind, page, names).await),
+            Taken::All | Taken::Only(_) => Ok(page),
+        }
     }
 
     /// Locks the server as it is at its first use: this whole list, and those of the other kinds, which are
@@ -170,28 +179,50 @@ const fn shape_of(kind: Kind) -> Shape {
     Shape { method: kind.list(), entries: kind.entries(), name: kind.key() }
 }
 
-/// The definitions of a page, and true where no page follows; `None` for what is no page.
-async fn read(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
+/// The page with the entries of these names alone.
+async fn only(kind: Kind, page: String, names: BTreeSet<String>) -> String {
+    let bytes = page.len();
+    let only = move || {
+        let mut object = Object::parse(&page).ok()?;
+        let entries: Vec<&RawValue> = serde_json::from_str(object.get(kind.entries())?).ok()?;
+        let is_kept =
+            |entry: &&RawValue| name_of(kind, entry.get()).is_some_and(|name| names.contains(&name));
+        let kept: Vec<&str> = entries.into_iter().filter(is_kept).map(RawValue::get).collect();
+        let kept = format!("[{}]", kept.join(","));
+        object.set(kind.entries(), kept);
+        Some(object.write())
+    };
+    by_length(bytes, only).await.ok().flatten().unwrap_or_else(|| format!(r#"{{"{}":[]}}"#, kind.entries()))
+}
+
+/// The name of an entry as its server wrote it.
+fn name_of(kind: Kind, entry: &str) -> Option<String> {
+    Object::parse(entry).ok()?.string(kind.key()).map(Cow::into_owned)
+}
+
+/// The definitions of a page, true where no page follows, and the number of its entries; `None` for what is
+/// no page.
+async fn read(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool, usize)> {
     if page.len() > MAX_BYTES {
         return None;
     }
     of_text(page, move |page| read_here(kind, page)).await.ok().flatten()
 }
 
-fn read_here(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool)> {
+fn read_here(kind: Kind, page: &str) -> Option<(Vec<Definition>, bool, usize)> {
     let page = Object::parse(page).ok()?;
     let entries: Vec<&RawValue> = serde_json::from_str(page.get(kind.entries())?).ok()?;
-    if entries.len() > MAX_ENTRIES {
+    let count = entries.len();
+    if count > MAX_ENTRIES {
         return None;
     }
-    let name = |entry: &str| Object::parse(entry).ok()?.string(kind.key()).map(Cow::into_owned);
     let mut times: HashMap<String, u32> = HashMap::new();
-    for name in entries.iter().filter_map(|entry| name(entry.get())) {
+    for name in entries.iter().filter_map(|entry| name_of(kind, entry.get())) {
         *times.entry(name).or_default() += 1;
     }
     // An entry without a definition is malformed, and left out of the list for that. Two with one name have
     // neither: the good one may be left out of the list, and the other would take its place.
     let definitions = entries.into_iter().filter_map(|entry| Definition::read(kind, entry.get()).ok());
     let each_once = definitions.filter(|one| times.get(&one.name) == Some(&1)).collect();
-    Some((each_once, matches!(page.get("nextCursor"), None | Some("null"))))
+    Some((each_once, matches!(page.get("nextCursor"), None | Some("null")), count))
 }
