@@ -11,8 +11,8 @@ use airlock::config::schema::Config;
 use airlock::config::units::Rate;
 use airlock::limits::bucket::{Bucket, Quota};
 use airlock::limits::offender::{Offence, OffenderSink};
-use airlock::limits::table::{Key, Table};
-use airlock::limits::{Limits, Source};
+use airlock::limits::table::{BucketKey, Table};
+use airlock::limits::{Limits, RequestSource};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// Keys of the large table.
@@ -54,13 +54,14 @@ fn limits(criterion: &mut Criterion) {
             let _ = black_box(bucket.take(fast, now));
         });
         let table = Table::new(fast);
-        let key = Key::of(Ipv4Addr::new(192, 0, 2, 1).into());
+        let key = BucketKey::of(Ipv4Addr::new(192, 0, 2, 1).into());
         fought_over(criterion, "limits/one key of a table, threads", others, |now| {
             let _ = black_box(table.take(key, now));
         });
     }
     let table = Table::new(Quota::new(Rate { count: 1, per: std::time::Duration::from_hours(1) }, 1));
-    let keys: Vec<Key> = (0..KEYS).map(|n| Key::of(IpAddr::V4((0x0a00_0000 + n).into()))).collect();
+    let keys: Vec<BucketKey> =
+        (0..KEYS).map(|n| BucketKey::of(IpAddr::V4((0x0a00_0000 + n).into()))).collect();
     for key in &keys {
         let _ = table.take(*key, 0);
     }
@@ -69,7 +70,7 @@ fn limits(criterion: &mut Criterion) {
         bencher.iter(|| turn.next().map(|key| table.take(black_box(*key), 1)));
     });
     let limits = Limits::new(&Config::default(), Arc::new(Nobody));
-    let source = Source { address: Ipv4Addr::new(192, 0, 2, 1).into(), direct: true, lured: false };
+    let source = RequestSource { address: Ipv4Addr::new(192, 0, 2, 1).into(), direct: true, lured: false };
     criterion.bench_function("limits/a request with the defaults", |bencher| {
         bencher.iter(|| {
             let passed = limits.request(black_box(source)).and_then(|()| limits.token_shown(source));

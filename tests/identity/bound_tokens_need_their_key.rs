@@ -8,7 +8,7 @@ use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::issuer::{Issuer, Key, encode, now};
+use super::issuer::{Issuer, IssuerKey, encode, now};
 use super::trusting;
 
 fn sha256(bytes: impl AsRef<[u8]>) -> String {
@@ -16,7 +16,7 @@ fn sha256(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// The thumbprint of a key, as `cnf` has it (RFC 7638): the members of such a JWK stand in the right order.
-fn thumbprint(key: &Key) -> String {
+fn thumbprint(key: &IssuerKey) -> String {
     sha256(key.jwk().to_string())
 }
 
@@ -26,14 +26,14 @@ fn ask() -> Request {
 
 /// A client with a key that proves it.
 struct Client {
-    key: Key,
+    key: IssuerKey,
     token: String,
     nonce: Option<String>,
 }
 
 impl Client {
     fn new(issuer: &Issuer) -> Self {
-        let key = Key::new();
+        let key = IssuerKey::new();
         let token = issuer.token(&json!({"cnf": {"jkt": thumbprint(&key)}}));
         Self { key, token, nonce: None }
     }
@@ -98,7 +98,7 @@ fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
         assert!(challenge(&refused).contains("invalid_dpop_proof"), "{change}: {}", challenge(&refused));
         assert!(refused.header("dpop-nonce").is_some());
     }
-    let thief = Client { key: Key::new(), token: client.token.clone(), nonce: client.nonce.clone() };
+    let thief = Client { key: IssuerKey::new(), token: client.token.clone(), nonce: client.nonce.clone() };
     let refused = thief.send(&airlock, &thief.proof(&airlock, &json!({})));
     assert!(refused.text().contains("another key"), "{}", refused.text());
     // Two proofs are none, and a token that is bound to nothing needs none.
@@ -106,7 +106,7 @@ fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
     let two = two.header("dpop", &client.proof(&airlock, &json!({})));
     let refused = airlock.send(&two.header("dpop", &client.proof(&airlock, &json!({}))));
     assert!(challenge(&refused).contains("invalid_dpop_proof"));
-    let free = Client { token: issuer.token(&json!({})), key: Key::new(), nonce: client.nonce.clone() };
+    let free = Client { token: issuer.token(&json!({})), key: IssuerKey::new(), nonce: client.nonce.clone() };
     let refused = free.send(&airlock, &free.proof(&airlock, &json!({})));
     assert!(refused.text().contains("bound to no key"), "{}", refused.text());
     assert_eq!(airlock.send(&ask().bearer(&free.token)).status, 200);

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use airlock_tests::little::{Book, Little, Seen, write_json};
 
 /// A key pair that signs (RFC 8037).
-pub(super) struct Key(KeyPair);
+pub(super) struct IssuerKey(KeyPair);
 
 /// A provider that is found by discovery, with one key.
 pub(super) struct Issuer {
-    key: Key,
+    key: IssuerKey,
     url: String,
     _server: Little,
 }
@@ -31,7 +31,7 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
-impl Key {
+impl IssuerKey {
     pub(super) fn new() -> Self {
         Self(KeyPair::generate_for(&PKCS_ED25519).expect("a key"))
     }
@@ -65,7 +65,7 @@ impl Issuer {
     pub(super) fn start() -> Self {
         let server = Little::start(answer);
         let url = server.url("");
-        let key = Key::new();
+        let key = IssuerKey::new();
         KEYS.lock().expect("not poisoned").push((url.clone(), key.jwk()));
         Self { key, url, _server: server }
     }

@@ -18,7 +18,7 @@ use super::records::record::{Bounded, Record};
 use super::shared::LogShared;
 use super::store::file::Store;
 use super::store::space::Space;
-use super::store::spool::{Freed, Slot, Spool};
+use super::store::spool::{Freed, RingSlot, Spool};
 
 /// A batch ends at this many records or bytes.
 const BATCH_RECORDS: usize = 4_096;
@@ -38,7 +38,7 @@ const JITTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Queued {
     /// A record in the spool, and when it was made.
-    Record(Slot, SystemTime),
+    Record(RingSlot, SystemTime),
     /// Look at what is shared: records were lost, or the log was closed.
     Wake,
 }
@@ -49,7 +49,7 @@ struct Batch {
     first_seq: u64,
     bytes: Vec<u8>,
     /// Those of them that came through the queue.
-    queued: Vec<Slot>,
+    queued: Vec<RingSlot>,
     records: u64,
 }
 
@@ -289,4 +289,4 @@ impl Writer {
 }
 
 /// A record that is stored first: where it is in the spool, if it is, and when it was made.
-pub(super) type First = (Option<Slot>, SystemTime, Record);
+pub(super) type First = (Option<RingSlot>, SystemTime, Record);

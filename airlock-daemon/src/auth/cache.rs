@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use super::audience::Reach;
-use super::keys::jwk::Key;
+use super::keys::jwk::VerificationKey;
 use super::keys::jwks::KeySet;
 use super::principal::Principal;
 use super::proof::binding::Binding;
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     /// The generation of the issuer's keys at verification.
     pub(crate) generation: u64,
     /// The key that verified it.
-    pub(crate) key: Arc<Key>,
+    pub(crate) key: Arc<VerificationKey>,
     /// The first second (since the Unix epoch) in which the token is refused.
     pub(crate) until: u64,
 }

@@ -18,12 +18,12 @@ pub mod principal;
 mod proof;
 pub mod proof_error;
 mod refresh;
+mod refusal_log;
 mod strict;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-mod told;
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ use self::claims::Verified;
 use self::error::Quoted;
 pub use self::error::{AuthSetupError, TokenError};
 use self::jwt::Unverified;
-use self::keys::jwk::Key;
+use self::keys::jwk::VerificationKey;
 use self::keys::jwks::NoKey;
 use self::principal::Principal;
 pub use self::proof::binding::{Proof, Shown};
@@ -43,7 +43,7 @@ use self::proof::dpop::Dpop;
 pub use self::proof_error::ProofError;
 pub use self::refresh::IssuerStatus;
 use self::refresh::{TrustedIssuer, Tuning, unix_now};
-use self::told::Told;
+use self::refusal_log::RefusalLog;
 use crate::config::schema;
 
 /// Verifies bearer tokens. Shared by all workers; its keys are kept fresh by [`Authenticator::run`].
@@ -52,7 +52,7 @@ pub struct Authenticator {
     issuers: Vec<TrustedIssuer>,
     cache: TokenCache,
     dpop: Dpop,
-    told: Told,
+    refusal_log: RefusalLog,
     /// True where principals carry their tokens, because something is exchanged for them.
     carries_tokens: bool,
 }
@@ -92,8 +92,8 @@ impl Authenticator {
             issuers.push(TrustedIssuer::new(config, auth, base_url, tuning)?);
         }
         let (cache, dpop) = (TokenCache::new(cache::CAPACITY), Dpop::new()?);
-        let told = Told::default();
-        Ok(Arc::new(Self { issuers, cache, dpop, told, carries_tokens: tuning.carries_tokens }))
+        let refusal_log = RefusalLog::default();
+        Ok(Arc::new(Self { issuers, cache, dpop, refusal_log, carries_tokens: tuning.carries_tokens }))
     }
 
     /// Fetches the keys of all issuers, keeps them fresh, and serves the workers' requests for newer ones.
@@ -206,7 +206,7 @@ impl Authenticator {
 
     fn tell(&self, issuer: Option<usize>, error: &TokenError) {
         let named = issuer.and_then(|index| Some((index, self.issuers.get(index)?.name.as_str())));
-        self.told.refused(named, error);
+        self.refusal_log.refused(named, error);
     }
 
     async fn verified_by(
@@ -304,7 +304,7 @@ impl Failure {
     }
 }
 
-fn verify(issuer: &TrustedIssuer, token: &Unverified<'_>) -> Result<(Arc<Key>, u64), Failure> {
+fn verify(issuer: &TrustedIssuer, token: &Unverified<'_>) -> Result<(Arc<VerificationKey>, u64), Failure> {
     if !issuer.has_usable_keys(unix_now()) {
         return Err(Failure::NoKeys);
     }

@@ -68,7 +68,7 @@ pub struct Running {
     pub(super) writing: Option<JoinHandle<written::Outcome>>,
 }
 
-enum Step {
+enum CallStep {
     Reply(Option<Reply>),
     /// A long result was read.
     Written(written::Outcome),
@@ -108,17 +108,17 @@ impl Running {
                 None => self.step().await,
             };
             let event = match step {
-                Step::Cancelled => Some(Event::Cancelled),
-                Step::Late => Some(Event::Failed(self.late())),
-                Step::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
-                Step::Reply(Some(Reply::Result(result))) => self.said(Answer::Result(result)).await,
-                Step::Written(outcome) => self.written(outcome).await,
-                Step::Reply(Some(Reply::Error(error))) => self.said(Answer::Error(error)).await,
-                Step::Reply(Some(Reply::Ask(ask))) => {
+                CallStep::Cancelled => Some(Event::Cancelled),
+                CallStep::Late => Some(Event::Failed(self.late())),
+                CallStep::Reply(None) => Some(Event::Failed(self.upstream.ended(&self.pending.ending()))),
+                CallStep::Reply(Some(Reply::Result(result))) => self.said(Answer::Result(result)).await,
+                CallStep::Written(outcome) => self.written(outcome).await,
+                CallStep::Reply(Some(Reply::Error(error))) => self.said(Answer::Error(error)).await,
+                CallStep::Reply(Some(Reply::Ask(ask))) => {
                     self.asked(ask).await;
                     None
                 }
-                Step::Reply(Some(Reply::Notification(method, params))) => {
+                CallStep::Reply(Some(Reply::Notification(method, params))) => {
                     self.puts_off(&method);
                     let Ok(params) = self.open.sift(SiftedKind::Notification, params).await else { continue };
                     if let Some(notification) = self.heard(method, params) {
@@ -126,8 +126,8 @@ impl Running {
                     }
                     None
                 }
-                Step::Answered(question, answered) => self.answered(question, answered).await,
-                Step::Unanswered(all) => self.unanswered(all).await,
+                CallStep::Answered(question, answered) => self.answered(question, answered).await,
+                CallStep::Unanswered(all) => self.unanswered(all).await,
             };
             if let Some(event) = event {
                 self.conclude(&event);
@@ -158,29 +158,29 @@ impl Running {
         self.talk.as_mut().and_then(|talk| talk.outgoing())
     }
 
-    async fn step(&mut self) -> Step {
+    async fn step(&mut self) -> CallStep {
         if let Some(writing) = &mut self.writing {
             let lost = |_| (Err("its result could not be read".to_owned()), Found::default());
             let outcome = writing.await.unwrap_or_else(lost);
             self.writing = None;
-            return Step::Written(outcome);
+            return CallStep::Written(outcome);
         }
         let told = self.means.cancelled();
         let Some((talk, until)) = self.talk.as_mut().and_then(|talk| talk.until().map(|until| (talk, until)))
         else {
             return tokio::select! {
-                reply = timeout_at(self.deadline, self.pending.next()) => reply.map_or(Step::Late, Step::Reply),
-                () = told => Step::Cancelled,
+                reply = timeout_at(self.deadline, self.pending.next()) => reply.map_or(CallStep::Late, CallStep::Reply),
+                () = told => CallStep::Cancelled,
             };
         };
         let asks_again = talk.round.is_some();
         let phase = self.open.gateway.draining.subscribe();
         tokio::select! {
-            reply = self.pending.next(), if !asks_again => Step::Reply(reply),
-            (question, answered) = talk.next() => Step::Answered(question, answered),
-            () = told => Step::Cancelled,
-            () = sleep_until(until) => Step::Unanswered(false),
-            () = draining(phase) => Step::Unanswered(true),
+            reply = self.pending.next(), if !asks_again => CallStep::Reply(reply),
+            (question, answered) = talk.next() => CallStep::Answered(question, answered),
+            () = told => CallStep::Cancelled,
+            () = sleep_until(until) => CallStep::Unanswered(false),
+            () = draining(phase) => CallStep::Unanswered(true),
         }
     }
 

@@ -96,13 +96,13 @@ pub fn suspend(
     let held = calls.held(ticket, bytes);
     let weak = Arc::downgrade(&held);
     account.holds(weak);
-    let place = Place { calls, ticket, held, charge };
+    let place = SuspendedPlace { calls, ticket, held, charge };
     tokio::task::spawn_local(wait(running, place, asks, retries));
     Ok(text)
 }
 
 /// The place of a call among those that are suspended, and the memory that it has there.
-struct Place {
+struct SuspendedPlace {
     calls: Arc<SuspendedCalls>,
     ticket: ResumeToken,
     held: Arc<Held>,
@@ -112,7 +112,7 @@ struct Place {
 /// Keeps a call until its client comes back, and carries it on then.
 async fn wait(
     mut running: Running,
-    Place { calls, ticket, held, mut charge }: Place,
+    SuspendedPlace { calls, ticket, held, mut charge }: SuspendedPlace,
     asks: Vec<Ask>,
     mut retries: mpsc::Receiver<Retry>,
 ) {

@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the daemon is asked.
 #[derive(Debug, clap::Args)]
-pub(super) struct Place {
+pub(super) struct DaemonPlace {
     /// Configuration file of the running daemon; its `observability.admin_listen` is asked.
     #[arg(long, default_value = super::defaults::DEFAULT_CONFIG, conflicts_with = "socket")]
     config: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct Place {
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: DaemonPlace,
     /// Print what the daemon says as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -52,7 +52,7 @@ pub(super) fn text(value: &Value) -> String {
 /// # Errors
 /// A sentence with the remedy, when the daemon cannot be asked.
 pub(super) fn ask(
-    place: &Place,
+    place: &DaemonPlace,
     method: Method,
     path: &str,
     body: Option<&Value>,

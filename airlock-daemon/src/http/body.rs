@@ -39,7 +39,7 @@ pub enum Body {
 
 /// Server-sent events on their way.
 pub struct Events {
-    source: Source,
+    source: EventSource,
     /// The one that was begun.
     sending: Option<Sending>,
     ticks: Interval,
@@ -48,7 +48,7 @@ pub struct Events {
 }
 
 /// Where events come from.
-enum Source {
+enum EventSource {
     /// One a message.
     Plain(mpsc::Receiver<Kept>),
     /// Those of a legacy session, with ids.
@@ -82,15 +82,15 @@ impl Body {
 
     /// A stream of events.
     pub fn events(stream: mpsc::Receiver<Kept>, places: Places) -> Self {
-        Self::of(Source::Plain(stream), places)
+        Self::of(EventSource::Plain(stream), places)
     }
 
     /// A stream of events that the client can come back to.
     pub fn numbered(reader: Reader, places: Places) -> Self {
-        Self::of(Source::Numbered(reader), places)
+        Self::of(EventSource::Numbered(reader), places)
     }
 
-    fn of(source: Source, places: Places) -> Self {
+    fn of(source: EventSource, places: Places) -> Self {
         let mut ticks = interval(KEEP_ALIVE);
         // The first tick comes at once: a stream that has nothing to say yet says that it is alive.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -169,8 +169,8 @@ impl Events {
                 return Poll::Ready(Some(piece.map(|(bytes, _)| bytes)));
             }
             let next = match &mut self.source {
-                Source::Plain(stream) => stream.poll_recv(cx).map(|data| data.map(plain)),
-                Source::Numbered(reader) => reader.poll_next(cx).map(|said| said.map(numbered)),
+                EventSource::Plain(stream) => stream.poll_recv(cx).map(|data| data.map(plain)),
+                EventSource::Numbered(reader) => reader.poll_next(cx).map(|said| said.map(numbered)),
             };
             match next {
                 // A message that was given up before it was begun is passed over.

@@ -64,7 +64,7 @@ impl<S> Framed<S> {
 /// Where in the requests of a connection its bytes have come to.
 #[derive(Debug, Default)]
 struct Scan {
-    place: Place,
+    place: FramingPlace,
     /// The beginning of a line whose end was not yet read.
     line: Vec<u8>,
     /// The form of the body, as the head that is being read tells it.
@@ -74,7 +74,7 @@ struct Scan {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Place {
+enum FramingPlace {
     /// Before a request's first line.
     #[default]
     Start,
@@ -94,25 +94,25 @@ enum Place {
 impl Scan {
     /// True where all that has come are whole requests.
     fn is_between_requests(&self) -> bool {
-        self.place == Place::Start && self.line.is_empty()
+        self.place == FramingPlace::Start && self.line.is_empty()
     }
 
     fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.place {
-                Place::Lost => return,
-                Place::Body(left) | Place::Chunk(left) => {
+                FramingPlace::Lost => return,
+                FramingPlace::Body(left) | FramingPlace::Chunk(left) => {
                     let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.get(count..).unwrap_or_default();
                     let left = left.saturating_sub(count as u64);
                     self.place = match self.place {
-                        Place::Chunk(_) if left == 0 => Place::Size,
-                        Place::Chunk(_) => Place::Chunk(left),
-                        _ if left == 0 => Place::Start,
-                        _ => Place::Body(left),
+                        FramingPlace::Chunk(_) if left == 0 => FramingPlace::Size,
+                        FramingPlace::Chunk(_) => FramingPlace::Chunk(left),
+                        _ if left == 0 => FramingPlace::Start,
+                        _ => FramingPlace::Body(left),
                     };
                 }
-                Place::Start | Place::Fields | Place::Size | Place::Trailer => {
+                FramingPlace::Start | FramingPlace::Fields | FramingPlace::Size | FramingPlace::Trailer => {
                     let Some(end) = memchr(b'\n', bytes) else { return self.keep(bytes) };
                     let (line, rest) = bytes.split_at(end);
                     bytes = rest.get(1..).unwrap_or_default();
@@ -132,7 +132,7 @@ impl Scan {
         self.line.extend_from_slice(part);
         if self.line.len() > MAX_LINE {
             self.line = Vec::new();
-            self.place = Place::Lost;
+            self.place = FramingPlace::Lost;
         }
     }
 
@@ -142,32 +142,32 @@ impl Scan {
         self.place = match self.place {
             // In a chunked body a line ends with both; hyper takes a line feed alone for a byte like any
             // other in a trailer.
-            Place::Size | Place::Trailer if ends_bare => Place::Lost,
+            FramingPlace::Size | FramingPlace::Trailer if ends_bare => FramingPlace::Lost,
             // Empty lines before a request are nothing (RFC 9112, section 2.2); one ends what follows the
             // last chunk.
-            Place::Start | Place::Trailer if line.is_empty() => Place::Start,
-            Place::Start => {
+            FramingPlace::Start | FramingPlace::Trailer if line.is_empty() => FramingPlace::Start,
+            FramingPlace::Start => {
                 (self.chunked, self.length) = (false, None);
                 let target = memchr(b' ', line).and_then(|end| line.get(end..)).unwrap_or_default();
                 if memchr(b'#', target).is_some() {
                     self.refuse("the target of the request has a fragment, which is for the client alone");
                 }
-                Place::Fields
+                FramingPlace::Fields
             }
-            Place::Fields if line.is_empty() => self.end_of_head(),
-            Place::Fields => self.field(line),
-            Place::Size => match size(line) {
-                Some(0) => Place::Trailer,
-                Some(size) => Place::Chunk(size.saturating_add(2)),
-                None => Place::Lost,
+            FramingPlace::Fields if line.is_empty() => self.end_of_head(),
+            FramingPlace::Fields => self.field(line),
+            FramingPlace::Size => match size(line) {
+                Some(0) => FramingPlace::Trailer,
+                Some(size) => FramingPlace::Chunk(size.saturating_add(2)),
+                None => FramingPlace::Lost,
             },
             other => other,
         };
     }
 
-    fn field(&mut self, line: &[u8]) -> Place {
+    fn field(&mut self, line: &[u8]) -> FramingPlace {
         let Some((name, value)) = memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else {
-            return Place::Lost;
+            return FramingPlace::Lost;
         };
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = true;
@@ -175,21 +175,21 @@ impl Scan {
             let digits = value.get(1..).unwrap_or_default().trim_ascii();
             self.length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
             if self.length.is_none() {
-                return Place::Lost;
+                return FramingPlace::Lost;
             }
         }
-        Place::Fields
+        FramingPlace::Fields
     }
 
-    fn end_of_head(&mut self) -> Place {
+    fn end_of_head(&mut self) -> FramingPlace {
         if self.chunked && self.length.is_some() {
             self.refuse("the request has a Content-Length beside Transfer-Encoding");
         }
         self.heads.whole.set(self.heads.whole.get() + 1);
         match (self.chunked, self.length) {
-            (true, _) => Place::Size,
-            (false, None | Some(0)) => Place::Start,
-            (false, Some(length)) => Place::Body(length),
+            (true, _) => FramingPlace::Size,
+            (false, None | Some(0)) => FramingPlace::Start,
+            (false, Some(length)) => FramingPlace::Body(length),
         }
     }
 

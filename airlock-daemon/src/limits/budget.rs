@@ -23,7 +23,7 @@ use crate::auth::principal::Identity;
 use crate::config::schema::MemoryShares;
 
 use self::level::{Exhausted, Holding, Level, What, lock};
-use self::node::{Key, Node, Root, child};
+use self::node::{Node, NodeKey, Root, child};
 
 /// Accounts that one thread remembers, so that an answer finds its own without a lock.
 const REMEMBERED: usize = 64;
@@ -92,9 +92,9 @@ impl Budget {
     }
 
     fn find(&self, identity: &Identity) -> Arc<Node> {
-        let key = Key::Tenant(identity.issuer().into(), identity.tenant().map(Into::into));
+        let key = NodeKey::Tenant(identity.issuer().into(), identity.tenant().map(Into::into));
         let tenant = child(&self.0, None, &self.0.tenants, key, Level::Tenant);
-        let key = Key::Principal(identity.clone());
+        let key = NodeKey::Principal(identity.clone());
         child(&self.0, Some(&tenant), &tenant.children, key, Level::Principal)
     }
 
@@ -117,7 +117,7 @@ impl Account {
     #[must_use]
     pub fn session(&self) -> Self {
         let root = &self.0.root;
-        let key = Key::Session(root.next.fetch_add(1, Ordering::Relaxed));
+        let key = NodeKey::Session(root.next.fetch_add(1, Ordering::Relaxed));
         Self(child(root, Some(&self.0), &self.0.children, key, Level::Session))
     }
 

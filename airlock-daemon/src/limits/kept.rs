@@ -16,7 +16,7 @@ const LARGE: usize = 16 * 1024;
 
 /// The text; clones share it.
 #[derive(Clone)]
-pub struct Kept(Arc<Slot>);
+pub struct Kept(Arc<KeptSlot>);
 
 /// The text is not there any more: its memory was needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ pub struct Whole {
     _charge: Option<Charge>,
 }
 
-struct Slot {
+struct KeptSlot {
     account: Account,
     /// The length of the text, in bytes, as long as it was not given up.
     length: usize,
@@ -85,7 +85,7 @@ impl Kept {
             instead: instead.map(String::into_boxed_str),
             is_given_up: false,
         };
-        let slot = Arc::new(Slot { account: account.clone(), length, state: Mutex::new(state) });
+        let slot = Arc::new(KeptSlot { account: account.clone(), length, state: Mutex::new(state) });
         if length >= LARGE {
             let weak = Arc::downgrade(&slot);
             account.holds(weak);
@@ -155,21 +155,21 @@ impl AsRef<[u8]> for Whole {
     }
 }
 
-impl Slot {
+impl KeptSlot {
     fn lock(&self) -> MutexGuard<'_, KeptState> {
         // Nothing in here panics half-way through a change.
         self.state.lock()
     }
 }
 
-impl Drop for Slot {
+impl Drop for KeptSlot {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         dispose(std::mem::take(&mut state.text));
     }
 }
 
-impl Holding for Slot {
+impl Holding for KeptSlot {
     fn bytes(&self) -> usize {
         self.lock().charge.as_ref().map_or(0, Charge::bytes)
     }

@@ -42,11 +42,11 @@ use crate::kernel::Reason;
 
 use self::bucket::Quota;
 use self::exempt::Exempt;
-pub use self::offender::Source;
+pub use self::offender::RequestSource;
 use self::offender::{OffenderSink, Offenders};
 use self::orders::Orders;
 use self::streams::{Places, Streams};
-use self::table::{Key, Table};
+use self::table::{BucketKey, Table};
 use crate::config::pattern::Pattern;
 
 /// A stream that finds no place may find one at any time; this is when it is worth asking again.
@@ -173,7 +173,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Limit::Blocked`] or [`Limit::Address`].
-    pub fn request(&self, source: Source) -> Result<(), Exceeded> {
+    pub fn request(&self, source: RequestSource) -> Result<(), Exceeded> {
         let customer = self.translators.customer(source.address);
         if let Some(offenders) = &self.offenders
             && let Some(wait) = offenders.blocked(customer, self.now())
@@ -188,7 +188,7 @@ impl Limits {
             return Ok(());
         }
         let now = self.now();
-        let key = Key::of(customer);
+        let key = BucketKey::of(customer);
         table.take(key, now).map_err(|wait| {
             // Nobody is held to account for what strangers took of a shared bucket.
             if table.knows(key) {
@@ -203,14 +203,14 @@ impl Limits {
     /// # Errors
     /// [`Limit::FailedAuth`]: too many tokens of this address were refused. The token is not looked at, good
     /// or bad: whoever guesses must not learn which guess was right.
-    pub fn token_shown(&self, source: Source) -> Result<(), Exceeded> {
+    pub fn token_shown(&self, source: RequestSource) -> Result<(), Exceeded> {
         let Some(table) = &self.failed else { return Ok(()) };
         if table.keys() == 0 {
             return Ok(());
         }
         let now = self.now();
         let customer = self.translators.customer(source.address);
-        let key = Key::of(customer);
+        let key = BucketKey::of(customer);
         match table.wait(key, now) {
             None => Ok(()),
             Some(wait) => {
@@ -223,10 +223,10 @@ impl Limits {
     }
 
     /// A token from this address was refused that may have been a guess.
-    pub fn token_refused(&self, source: Source) {
+    pub fn token_refused(&self, source: RequestSource) {
         if let Some(table) = &self.failed {
             let customer = self.translators.customer(source.address);
-            table.drain(Key::of(customer), self.now());
+            table.drain(BucketKey::of(customer), self.now());
         }
     }
 
@@ -236,11 +236,11 @@ impl Limits {
     /// [`Limit::Token`] or [`Limit::Tenant`].
     pub fn message(&self, principal: &Principal) -> Result<(), Exceeded> {
         if let Some(table) = &self.token {
-            let taken = table.take(Key::hashed(self.hash(principal.identity())), self.now());
+            let taken = table.take(BucketKey::hashed(self.hash(principal.identity())), self.now());
             taken.map_err(|wait| Exceeded { limit: Limit::Token, wait })?;
         }
         if let Some(table) = &self.tenant {
-            let taken = table.take(Key::hashed(self.tenant(principal)), self.now());
+            let taken = table.take(BucketKey::hashed(self.tenant(principal)), self.now());
             taken.map_err(|wait| Exceeded { limit: Limit::Tenant, wait })?;
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Limits {
     /// [`Limit::Tool`].
     pub fn call(&self, principal: &Principal, upstream: &str, tool: &str) -> Result<(), Exceeded> {
         for (_, table) in self.tools.iter().filter(|(pattern, _)| pattern.matches(upstream, tool)) {
-            let taken = table.take(Key::hashed(self.hash(principal.identity())), self.now());
+            let taken = table.take(BucketKey::hashed(self.hash(principal.identity())), self.now());
             taken.map_err(|wait| Exceeded { limit: Limit::Tool, wait })?;
         }
         Ok(())
@@ -323,7 +323,7 @@ impl Limits {
         single.chain(self.tools.iter().map(|(_, table)| (Limit::Tool, table)))
     }
 
-    fn violation(&self, source: Source, customer: IpAddr, reason: Reason, now: u64) {
+    fn violation(&self, source: RequestSource, customer: IpAddr, reason: Reason, now: u64) {
         if let Some(offenders) = &self.offenders {
             offenders.violation(source, customer, reason, now);
         }
@@ -359,7 +359,7 @@ mod tests {
 
     fn passed(config: &Config, address: &str, requests: usize) -> usize {
         let limits = Limits::new(config, Arc::new(Nobody));
-        let source = Source { address: address.parse().expect(address), direct: true, lured: false };
+        let source = RequestSource { address: address.parse().expect(address), direct: true, lured: false };
         (0..requests).filter(|_| limits.request(source).is_ok()).count()
     }
 

@@ -19,7 +19,7 @@ use super::early::Early;
 use super::exempt::Exempt;
 use super::orders::Order;
 use super::ranks::{Rank, Ranks};
-use super::table::Key;
+use super::table::BucketKey;
 use crate::config::network::owners;
 
 /// Refusals within this time are one violation.
@@ -33,7 +33,7 @@ const SHARES: [usize; 2] = [ROOM / 64, ROOM / 8];
 
 /// Where requests come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Source {
+pub struct RequestSource {
     /// The address.
     pub address: IpAddr,
     /// Packets come from that address itself; otherwise a proxy has told of it.
@@ -168,7 +168,7 @@ impl Offenders {
 
     /// The same, always looked for.
     pub(super) fn left(&self, customer: IpAddr, now: u64) -> Option<Duration> {
-        let key = Key::of(customer).number();
+        let key = BucketKey::of(customer).number();
         let book = self.lock();
         let left = book.entries.get(&key)?.until.checked_sub(now)?;
         (left > 0).then(|| Duration::from_nanos(left))
@@ -183,7 +183,7 @@ impl Offenders {
 
     /// Forgets everything that a customer has done; whether it was dropped.
     pub(super) fn forgive(&self, customer: IpAddr) -> bool {
-        let one = self.lock().remove(Key::of(customer).number());
+        let one = self.lock().remove(BucketKey::of(customer).number());
         let was_blocked = one.is_some_and(|one| one.is_blocked);
         if was_blocked {
             self.blocked.fetch_sub(1, Ordering::Relaxed);
@@ -192,7 +192,7 @@ impl Offenders {
     }
 
     /// A request was refused because of one of its address's limits.
-    pub fn violation(&self, source: Source, customer: IpAddr, reason: Reason, now: u64) {
+    pub fn violation(&self, source: RequestSource, customer: IpAddr, reason: Reason, now: u64) {
         if source.lured {
             return;
         }
@@ -201,7 +201,7 @@ impl Offenders {
         if self.exempt.covers(source.address) || self.exempt.covers(customer) {
             return;
         }
-        let key = Key::of(customer).number();
+        let key = BucketKey::of(customer).number();
         let mut book = self.lock();
         if !book.entries.contains_key(&key) && !book.make_room(customer) {
             return;

@@ -31,14 +31,14 @@ const SWEEP: u64 = 100_000_000;
 
 /// The owner of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct BucketKey {
     /// Nobody else's.
     exact: u128,
     /// The part that it has in common with those with whom it shares a bucket where there is no room.
     wide: u64,
 }
 
-impl Key {
+impl BucketKey {
     /// The key of a customer (see [`Translators`](crate::config::translators::Translators)). Neighbours are
     /// of one /16 or /48.
     pub fn of(customer: IpAddr) -> Self {
@@ -127,17 +127,17 @@ impl Table {
     ///
     /// # Errors
     /// How long to wait.
-    pub fn take(&self, key: Key, now: u64) -> Result<(), Duration> {
+    pub fn take(&self, key: BucketKey, now: u64) -> Result<(), Duration> {
         self.with(key, now, |bucket| bucket.take(self.quota, now))
     }
 
     /// Takes one, and whatever is left when it is less than one.
-    pub fn drain(&self, key: Key, now: u64) {
+    pub fn drain(&self, key: BucketKey, now: u64) {
         self.with(key, now, |bucket| bucket.drain(self.quota, now));
     }
 
     /// How long `key` would have to wait; none when it would not. Makes no bucket.
-    pub fn wait(&self, key: Key, now: u64) -> Option<Duration> {
+    pub fn wait(&self, key: BucketKey, now: u64) -> Option<Duration> {
         if self.keys() == 0 {
             return None;
         }
@@ -150,7 +150,7 @@ impl Table {
     }
 
     /// True where `key` has a bucket of its own; otherwise it may share one with strangers.
-    pub fn knows(&self, key: Key) -> bool {
+    pub fn knows(&self, key: BucketKey) -> bool {
         self.shard(key).read().buckets.contains_key(&key.exact)
     }
 
@@ -169,7 +169,7 @@ impl Table {
         }
     }
 
-    fn with<R>(&self, key: Key, now: u64, act: impl Fn(&Bucket) -> R) -> R {
+    fn with<R>(&self, key: BucketKey, now: u64, act: impl Fn(&Bucket) -> R) -> R {
         let shard = self.shard(key);
         if let Some(bucket) = shard.read().buckets.get(&key.exact) {
             return act(bucket);
@@ -199,7 +199,7 @@ impl Table {
     }
 
     /// The network of a new key that holds its share already, where room gets scarce.
-    fn crowded(&self, key: Key) -> Option<Network> {
+    fn crowded(&self, key: BucketKey) -> Option<Network> {
         let crowd = self.crowd.as_ref()?;
         let whole = SHARDS * self.room;
         if self.keys() < whole / 2 {
@@ -217,7 +217,7 @@ impl Table {
         shard.buckets.retain(|exact, bucket| {
             let stays = !bucket.is_full(now);
             if let Some(crowd) = self.crowd.as_ref().filter(|_| !stays) {
-                crowd.remove(owners(Key::customer_of(*exact)));
+                crowd.remove(owners(BucketKey::customer_of(*exact)));
             }
             stays
         });
@@ -225,12 +225,12 @@ impl Table {
         self.keys.fetch_sub(before - shard.buckets.len(), Ordering::Relaxed);
     }
 
-    fn shard(&self, key: Key) -> &RwLock<Shard> {
+    fn shard(&self, key: BucketKey) -> &RwLock<Shard> {
         pick(&self.shards, self.hasher.hash_one(key.exact))
     }
 
     /// The bucket that `key` shares where there is no room.
-    fn neighbours(&self, key: Key) -> &Bucket {
+    fn neighbours(&self, key: BucketKey) -> &Bucket {
         pick(&self.shared, self.hasher.hash_one(key.wide))
     }
 
@@ -252,8 +252,8 @@ mod tests {
     use crate::config::translators::Translators;
     use crate::config::units::Rate;
 
-    fn key(text: &str) -> Key {
-        Key::of(Translators::default().customer(text.parse().expect("an address")))
+    fn key(text: &str) -> BucketKey {
+        BucketKey::of(Translators::default().customer(text.parse().expect("an address")))
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
                 scope.spawn(|| {
                     for n in 0..5_000_u32 {
                         // The others make sure that there is something to forget.
-                        let _ = table.take(Key::hashed((u128::from(n) << 64) | 7), u64::from(n));
+                        let _ = table.take(BucketKey::hashed((u128::from(n) << 64) | 7), u64::from(n));
                         if table.take(key("192.0.2.1"), u64::from(n)).is_ok() {
                             passed.fetch_add(1, Ordering::Relaxed);
                         }

@@ -10,7 +10,7 @@ use crate::limits::budget::Charge;
 use crate::limits::budget::level::{Exhausted, What};
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
-use crate::limits::{Exceeded, Limit, Source};
+use crate::limits::{Exceeded, Limit, RequestSource};
 use crate::upstream::pool::Upstream;
 
 use super::methods::kind::Noun;
@@ -50,8 +50,8 @@ pub fn token_refused(gateway: &Gateway, peer: &Peer, error: &TokenError) {
 }
 
 /// Where requests of a peer come from; one on a unix socket has no address, and no limit of one.
-fn source(peer: &Peer, lured: bool) -> Option<Source> {
-    Some(Source { address: peer.address?, direct: peer.proxy.is_none(), lured })
+fn source(peer: &Peer, lured: bool) -> Option<RequestSource> {
+    Some(RequestSource { address: peer.address?, direct: peer.proxy.is_none(), lured })
 }
 
 /// One message of a principal.

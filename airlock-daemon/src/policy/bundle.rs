@@ -34,7 +34,7 @@ pub(super) struct Files {
 
 /// One Rego file.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct PolicyFile {
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
@@ -44,9 +44,9 @@ pub(super) struct Source {
 pub(super) struct Bundle {
     pub(super) root: PathBuf,
     /// The bundle's modules that decide.
-    pub(super) policies: Vec<Source>,
+    pub(super) policies: Vec<PolicyFile>,
     /// The `*_test.rego` files, which never take part in a decision.
-    pub(super) tests: Vec<Source>,
+    pub(super) tests: Vec<PolicyFile>,
     /// All data files, merged.
     pub(super) data: Value,
     /// SHA-256 over names and contents of everything that decides, in hex.
@@ -122,7 +122,7 @@ impl Bundle {
         let mut digest = Sha256::new();
         let (mut policies, mut tests, mut data) = (Vec::new(), Vec::new(), Data::default());
         for (path, text) in &files.texts {
-            let source = || Source { path: path.clone(), text: text.clone() };
+            let source = || PolicyFile { path: path.clone(), text: text.clone() };
             if path.to_string_lossy().ends_with("_test.rego") {
                 tests.push(source());
                 continue;

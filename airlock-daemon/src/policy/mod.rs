@@ -26,7 +26,7 @@ pub use engine::PolicyEngine;
 pub use engine::cache::Counts;
 pub use error::PolicyError;
 pub use lint::clear::{Clarity, Unclear};
-pub use syntax::probe::Source;
+pub use syntax::probe::PolicyPiece;
 pub use tools::explain::{Asks, Evaluated, Explanation, Failed, Held, explain};
 pub use tools::recorded::{Known, Rebuilt, Recorded, Verdict};
 pub use tools::replay::{Judgement, Replay};

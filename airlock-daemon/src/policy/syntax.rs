@@ -11,7 +11,7 @@ use regorus::Value;
 use regorus::unstable::{Expr, Literal, LiteralStmt, Query, Rule, RuleAssign, RuleHead, Span};
 
 /// One step of a reference such as `data.roles[name].tools`.
-pub(super) enum Step<'a> {
+pub(super) enum RefStep<'a> {
     /// A constant name.
     Name(&'a str),
     /// Anything that is known only when the policy runs.
@@ -19,18 +19,18 @@ pub(super) enum Step<'a> {
 }
 
 /// Takes a reference apart into what it starts with and its steps.
-pub(super) fn flatten(mut expr: &Expr) -> (&Expr, Vec<Step<'_>>) {
+pub(super) fn flatten(mut expr: &Expr) -> (&Expr, Vec<RefStep<'_>>) {
     let mut steps = Vec::new();
     loop {
         match expr {
             Expr::RefDot { refr, field, .. } => {
-                steps.push(Step::Name(text(&field.1)));
+                steps.push(RefStep::Name(text(&field.1)));
                 expr = refr;
             }
             Expr::RefBrack { refr, index, .. } => {
                 steps.push(match &**index {
-                    Expr::String { value, .. } | Expr::RawString { value, .. } => Step::Name(text(value)),
-                    other => Step::Dynamic(other),
+                    Expr::String { value, .. } | Expr::RawString { value, .. } => RefStep::Name(text(value)),
+                    other => RefStep::Dynamic(other),
                 });
                 expr = refr;
             }
@@ -51,8 +51,8 @@ pub(super) fn static_path(expr: &Expr) -> Vec<String> {
     }
     for step in steps {
         match step {
-            Step::Name(name) => path.push(name.to_owned()),
-            Step::Dynamic(_) => break,
+            RefStep::Name(name) => path.push(name.to_owned()),
+            RefStep::Dynamic(_) => break,
         }
     }
     path
@@ -96,7 +96,7 @@ pub(super) fn parameters(rule: &Rule) -> Vec<&Expr> {
 /// Every outermost expression of a rule except the name it defines.
 pub(super) fn roots<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Expr)) {
     for step in flatten(head(rule)).1 {
-        if let Step::Dynamic(expr) = step {
+        if let RefStep::Dynamic(expr) = step {
             visit(expr);
         }
     }
@@ -194,7 +194,7 @@ pub(super) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
             let (base, steps) = flatten(expr);
             visit(base);
             for step in steps {
-                if let Step::Dynamic(index) = step {
+                if let RefStep::Dynamic(index) = step {
                     visit(index);
                 }
             }

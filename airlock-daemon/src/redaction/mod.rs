@@ -21,7 +21,7 @@ pub use in_force::Redaction;
 pub use purpose::Purpose;
 pub use sieve::{Barred, Found, Paths, Sieve, Sifted};
 pub use speaker::Speaker;
-pub use told::{Detected, Place, Told};
+pub use told::{Detected, FoundPlace, MessageFindings};
 
 #[cfg(test)]
 mod tests;

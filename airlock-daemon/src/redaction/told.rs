@@ -11,16 +11,16 @@ use crate::mcp::object::quote;
 
 /// All that is found in a message.
 #[derive(Debug)]
-pub struct Told {
+pub struct MessageFindings {
     /// In order of place.
-    pub places: Vec<Place>,
+    pub places: Vec<FoundPlace>,
     /// The message as it may pass, none where it may as it is; or why it may not.
     pub outcome: Result<Option<String>, Barred>,
 }
 
 /// A place at which something is found.
 #[derive(Debug)]
-pub struct Place {
+pub struct FoundPlace {
     /// Where, and what takes its place.
     pub finding: Finding,
     /// Those that have found it, with what each does.
@@ -43,10 +43,10 @@ pub struct Detected {
 impl Sieve {
     /// Looks through a message as [`Sieve::sift`] does, and tells of each finding. A text that is no JSON is
     /// looked through as the inside of one string.
-    pub fn tell(&self, direction: Direction, text: &str, is_json: bool) -> Told {
+    pub fn tell(&self, direction: Direction, text: &str, is_json: bool) -> MessageFindings {
         let is_barred = self.refuses_binary
             && if is_json { binary::is_there(text) } else { binary::is_there(&quote(text)) };
-        let nothing = |outcome| Told { places: Vec::new(), outcome };
+        let nothing = |outcome| MessageFindings { places: Vec::new(), outcome };
         let barred = |outcome| if is_barred { Err(Barred::Binary) } else { outcome };
         let Some(actions) = &self.actions[direction as usize] else { return nothing(barred(Ok(None))) };
         let accounted = self.planned(direction, actions, Paths::default(), |plan| {
@@ -54,7 +54,7 @@ impl Sieve {
         });
         let fate = |refused| self.barred(direction, actions, refused).map_or(Ok(None), Err);
         match accounted {
-            Ok(Account { findings, outcome }) => Told {
+            Ok(Account { findings, outcome }) => MessageFindings {
                 places: findings.into_iter().map(|finding| self.place(finding, actions)).collect(),
                 outcome: barred(outcome.map_or_else(fate, |redacted| Ok(redacted.text))),
             },
@@ -62,7 +62,7 @@ impl Sieve {
         }
     }
 
-    fn place(&self, finding: Finding, actions: &[Action]) -> Place {
+    fn place(&self, finding: Finding, actions: &[Action]) -> FoundPlace {
         let detected = |at: &usize| {
             let spec = self.kit.detectors().get(*at)?.spec();
             Some(Detected {
@@ -73,6 +73,6 @@ impl Sieve {
             })
         };
         let detectors = finding.detectors.iter().filter_map(detected).collect();
-        Place { finding, detectors }
+        FoundPlace { finding, detectors }
     }
 }

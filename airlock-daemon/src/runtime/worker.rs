@@ -119,7 +119,7 @@ async fn accept<F, Fut>(
 {
     /// How long to wait when the process is out of descriptors: closing connections gives some back.
     const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
-    let source = match Source::new(listener) {
+    let source = match AcceptSocket::new(listener) {
         Ok(source) => source,
         Err(error) => {
             tracing::error!(%error, "a worker cannot use a listening socket");
@@ -148,12 +148,12 @@ async fn accept<F, Fut>(
 
 /// A listening socket on epoll: tokio-uring cannot take over sockets of socket activation, and leaks accepted
 /// ones on cancel.
-enum Source {
+enum AcceptSocket {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
-impl Source {
+impl AcceptSocket {
     fn new(listener: Listener) -> io::Result<Self> {
         match listener {
             Listener::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Self::Tcp),

@@ -41,14 +41,14 @@ pub(super) struct Credential {
 #[derive(Debug)]
 enum CredentialKind {
     File(HeaderName, HeaderFile),
-    Own(TokenEndpoint, Slot),
+    Own(TokenEndpoint, TokenSlot),
     /// By the digest of the principal's token: a token with other claims is another.
-    Exchanged(TokenEndpoint, Cache<[u8; 32], Arc<Slot>>),
+    Exchanged(TokenEndpoint, Cache<[u8; 32], Arc<TokenSlot>>),
 }
 
 /// A place for one token; one request at a time fetches it for all who wait.
 #[derive(Debug, Default)]
-struct Slot {
+struct TokenSlot {
     held: ArcSwapOption<Held>,
     /// The last fetch, if it failed.
     fetching: Mutex<Option<Failed>>,
@@ -81,7 +81,7 @@ impl Credential {
             // The name was validated.
             CredentialKind::File(header.name.parse().ok()?, HeaderFile::new(&header.value_file, ""))
         } else if let Some(client) = &config.client_credentials {
-            CredentialKind::Own(TokenEndpoint::new(client), Slot::default())
+            CredentialKind::Own(TokenEndpoint::new(client), TokenSlot::default())
         } else {
             let client = config.token_exchange.as_ref()?;
             CredentialKind::Exchanged(TokenEndpoint::new(client), Cache::new(MAX_HELD))
@@ -129,7 +129,7 @@ impl Credential {
     }
 }
 
-impl Slot {
+impl TokenSlot {
     /// The token, fetched where there is none that is fresh. Those who wait for one fetch share what comes of
     /// it, a token or a failure, however long it took: each asks for itself only what no fetch after its
     /// arrival has answered.
@@ -267,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_fetched_once_until_it_is_old_or_refused() {
-        let slot = Slot::default();
+        let slot = TokenSlot::default();
         let fetched = Cell::new(0);
         let fetch = || {
             fetched.set(fetched.get() + 1);
@@ -291,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_for_a_moment() {
-        let slot = Slot::default();
+        let slot = TokenSlot::default();
         let asked = Cell::new(0);
         let fail = || {
             asked.set(asked.get() + 1);
@@ -310,7 +310,7 @@ mod tests {
     async fn crowd(
         answer: Result<(HeaderValue, Duration), String>,
     ) -> (Vec<Result<HeaderValue, String>>, u32) {
-        let (slot, asked) = (Arc::new(Slot::default()), Arc::new(AtomicU32::new(0)));
+        let (slot, asked) = (Arc::new(TokenSlot::default()), Arc::new(AtomicU32::new(0)));
         let start = Instant::now();
         let mut callers = tokio::task::JoinSet::new();
         for _ in 0..10 {

@@ -297,7 +297,7 @@ impl Upstream {
                 Ok((link, own)) if link.is_alive() => {
                     if self.owner(own, Some(caller)).as_ref() == Some(&owner) {
                         if owner.are_several() {
-                            link.told().serves(&caller.identity);
+                            link.briefing().serves(&caller.identity);
                         }
                         let link =
                             link.on_behalf_of(caller.token.clone(), self.places.account(&caller.identity));

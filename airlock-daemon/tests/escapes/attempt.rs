@@ -8,7 +8,7 @@ use airlock::config::schema::Rung;
 use serde::{Deserialize, Serialize};
 
 /// The work of an attempt.
-type Act = Box<dyn Fn(&Place) -> io::Result<()> + Send + Sync>;
+type Act = Box<dyn Fn(&OutsideFacts) -> io::Result<()> + Send + Sync>;
 
 /// One attempt to get out.
 pub(crate) struct Attempt {
@@ -56,7 +56,7 @@ pub(crate) enum Help {
 pub(crate) fn attempt(
     name: &'static str,
     tries: impl Into<String>,
-    act: impl Fn(&Place) -> io::Result<()> + Send + Sync + 'static,
+    act: impl Fn(&OutsideFacts) -> io::Result<()> + Send + Sync + 'static,
 ) -> Attempt {
     Attempt {
         name,
@@ -128,7 +128,7 @@ impl Attempt {
 
 /// The facts that an attempt knows of the world outside: more than a server would have to be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct OutsideFacts {
     /// A directory that everybody may write to.
     pub(crate) dir: PathBuf,
     /// A directory with the daemon's files: configuration, policies, audit log, state, sockets.

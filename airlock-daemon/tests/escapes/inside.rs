@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::attempt::Place;
+use crate::attempt::OutsideFacts;
 use crate::{attempts, outside, raw};
 
 /// The variable that names the attempt that this process is.
@@ -34,7 +34,7 @@ pub(crate) fn act(name: &str) -> ExitCode {
         PRIVILEGED => return attempts::processes::privileges(),
         _ => {}
     }
-    let place: Place = std::env::var(PLACE)
+    let place: OutsideFacts = std::env::var(PLACE)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
         .expect("the suite describes the world");

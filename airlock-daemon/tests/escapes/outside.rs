@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::attempt::{Help, Place};
+use crate::attempt::{Help, OutsideFacts};
 use crate::inside::{ATTEMPT, VICTIM};
 use crate::raw::{self, call};
 use crate::shown::shown_dir;
@@ -24,7 +24,7 @@ const VISIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// All of it; what it made outside of its directory is removed with it.
 pub(crate) struct World {
-    pub(crate) place: Place,
+    pub(crate) place: OutsideFacts,
     ears: Vec<Ear>,
     victim: Child,
     /// Somebody whose sockets are sent into the cage talks to these.
@@ -87,7 +87,7 @@ impl World {
             kept.push(main);
             path
         });
-        let place = Place {
+        let place = OutsideFacts {
             daemon,
             tcp: tcp_at,
             udp: udp_at,

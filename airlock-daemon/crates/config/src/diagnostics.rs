@@ -10,13 +10,13 @@ const SHOWN: usize = 120;
 
 /// A place in the text. Lines and columns count from 1, columns and width in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) width: usize,
 }
 
-impl Place {
+impl Position {
     /// The first character of the file.
     pub(super) const START: Self = Self { line: 1, column: 1, width: 1 };
 
@@ -28,14 +28,14 @@ impl Place {
 /// A mistake before the file's name and lines are added to it.
 #[derive(Debug, Clone)]
 pub(super) struct Issue {
-    pub(super) at: Option<Place>,
+    pub(super) at: Option<Position>,
     pub(super) message: String,
     pub(super) expected: String,
     pub(super) help: String,
 }
 
 impl Issue {
-    pub(super) fn new(at: impl Into<Option<Place>>, message: impl Into<String>) -> Self {
+    pub(super) fn new(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
         Self { at: at.into(), message: message.into(), expected: String::new(), help: String::new() }
     }
 
@@ -255,7 +255,7 @@ fn hide(text: &str, hidden: &[Range<usize>]) -> String {
 mod tests {
     use super::*;
 
-    fn render(text: &str, at: Place, hidden: &[Range<usize>]) -> String {
+    fn render(text: &str, at: Position, hidden: &[Range<usize>]) -> String {
         let issue = Issue::new(at, "found `x`").expected("`y`").help("write `y`");
         Diagnostics::new("a.yaml", text, hidden, vec![issue]).to_string()
     }
@@ -263,21 +263,21 @@ mod tests {
     #[test]
     fn a_diagnostic_shows_place_line_caret_expectation_and_remedy() {
         assert_eq!(
-            render("one: 1\ntwo: xyz\n", Place::new(2, 6, 3), &[]),
+            render("one: 1\ntwo: xyz\n", Position::new(2, 6, 3), &[]),
             "error: found `x`\n --> a.yaml:2:6\n  |\n2 | two: xyz\n  |      ^^^\n  = expected: `y`\n  = help: write `y`\n"
         );
     }
 
     #[test]
     fn a_place_behind_the_last_line_is_still_told() {
-        let shown = render("one: 1\n", Place::new(9, 4, 2), &[]);
+        let shown = render("one: 1\n", Position::new(9, 4, 2), &[]);
         assert!(shown.contains("--> a.yaml:9:4") && shown.contains("|    ^\n"), "{shown}");
     }
 
     #[test]
     fn a_long_line_is_cut_around_the_caret() {
         let text = format!("{}needle{}", "a".repeat(500), "b".repeat(500));
-        let shown = render(&text, Place::new(1, 501, 6), &[]);
+        let shown = render(&text, Position::new(1, 501, 6), &[]);
         let line = shown.lines().find(|l| l.starts_with("1 |")).expect("source line");
         let carets = shown.lines().find(|l| l.contains('^')).expect("caret line");
         let column = carets.chars().position(|c| c == '^').expect("caret");
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_tabs_do_not_reach_the_terminal() {
-        let shown = render("a:\t\u{1b}[31mred", Place::new(1, 5, 1), &[]);
+        let shown = render("a:\t\u{1b}[31mred", Position::new(1, 5, 1), &[]);
         assert!(!shown.contains('\u{1b}') && !shown.contains('\t'), "{shown}");
     }
 

@@ -203,7 +203,7 @@ fn mend_value(root: &mut Node, id: NodeId, cause: Cause) -> Option<Option<Issue>
 }
 
 /// The message of a type that reads itself from text: `… is not …: write …`, or `expected …`.
-fn refused(at: super::diagnostics::Place, found: &str, message: &str) -> Issue {
+fn refused(at: super::diagnostics::Position, found: &str, message: &str) -> Issue {
     if let Some(expected) = message.strip_prefix("expected ") {
         return Issue::new(at, format!("found {found}"))
             .expected(expected)
@@ -223,7 +223,7 @@ fn brief_message(message: &str) -> String {
 }
 
 /// The place of the key of node `id`, or of its value where it has no key of its own.
-fn key_or_value(root: &mut Node, id: NodeId) -> Option<super::diagnostics::Place> {
+fn key_or_value(root: &mut Node, id: NodeId) -> Option<super::diagnostics::Position> {
     if let Some(Kind::Map(entries)) = root.parent_mut(id).map(|parent| &parent.kind)
         && let Some(entry) = entries.iter().find(|entry| entry.value.id == id)
     {

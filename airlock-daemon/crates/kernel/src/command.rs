@@ -1,7 +1,7 @@
 //! The command of a server, and why one is not started.
 
 use super::cgroup::hierarchy::CgroupError;
-use super::process::step::Step;
+use super::process::step::StartStep;
 use super::process::users::ROOT_BY_OMISSION;
 use airlock_config::schema::Files;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub enum SpawnError {
         /// The upstream.
         upstream: String,
         /// The step.
-        step: Step,
+        step: StartStep,
         /// The kernel's error.
         source: io::Error,
     },

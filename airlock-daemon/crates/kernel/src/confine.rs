@@ -22,7 +22,7 @@ use self::landlock::Domain;
 use self::namespaces::Namespaces;
 use self::seccomp::Filters;
 use super::process::clone::{Birth, Child, Entrance};
-use super::process::step::{StartError, Step};
+use super::process::step::{StartError, StartStep};
 use super::process::users::Ids;
 use super::process::wire::tell;
 
@@ -63,40 +63,44 @@ impl Confinement {
         let started = unsafe { Child::start(self.entrance.as_ref(), flags, run) };
         let (child, birth) = started.map_err(|error| match flags {
             0 => StartError::Clone(error),
-            _ => StartError::Step(Step::Namespaces, error),
+            _ => StartError::Step(StartStep::Namespaces, error),
         })?;
         if let Some(namespaces) = &self.namespaces {
             // A child that is not admitted waits for what does not come, and ends with its value.
             namespaces
                 .admit(child.pid(), self.ids)
-                .map_err(|error| StartError::Step(Step::Namespaces, error))?;
+                .map_err(|error| StartError::Step(StartStep::Namespaces, error))?;
         }
         Ok((child, birth))
     }
 
     /// Confines the calling process, which has to be a child of [`Self::start`]. It goes to `working_dir` on
     /// the way: as its user, among its mounts.
-    pub(super) fn enter(&self, birth: Birth, working_dir: Option<&CStr>) -> Result<(), (Step, io::Error)> {
+    pub(super) fn enter(
+        &self,
+        birth: Birth,
+        working_dir: Option<&CStr>,
+    ) -> Result<(), (StartStep, io::Error)> {
         if let (Some(entrance), Birth::Outside) = (&self.entrance, birth) {
-            check(Step::Cgroup, tell(entrance.procs.as_raw_fd(), b"0"))?;
+            check(StartStep::Cgroup, tell(entrance.procs.as_raw_fd(), b"0"))?;
         }
         // SAFETY: setsid takes nothing.
-        check(Step::Session, unsafe { libc::setsid() }.into())?;
+        check(StartStep::Session, unsafe { libc::setsid() }.into())?;
         if let Some(namespaces) = &self.namespaces {
             namespaces.enter()?;
         }
         if let Some(Ids { uid, gid }) = self.ids {
             // The system calls themselves: glibc's functions would tell other threads, of which there are
             // none here. SAFETY: the list has one element and lives for the call.
-            check(Step::Groups, unsafe { libc::syscall(libc::SYS_setgroups, 1, &raw const gid) })?;
+            check(StartStep::Groups, unsafe { libc::syscall(libc::SYS_setgroups, 1, &raw const gid) })?;
             // SAFETY: plain numbers.
-            check(Step::Groups, unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+            check(StartStep::Groups, unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
             // SAFETY: plain numbers.
-            check(Step::User, unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+            check(StartStep::User, unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
         }
         if let Some(dir) = working_dir {
             // SAFETY: a string with its end, which lives for the call.
-            check(Step::WorkingDir, unsafe { libc::chdir(dir.as_ptr()) }.into())?;
+            check(StartStep::WorkingDir, unsafe { libc::chdir(dir.as_ptr()) }.into())?;
         }
         limit(libc::RLIMIT_CORE, 0)?;
         stand_back()?;
@@ -109,21 +113,21 @@ impl Confinement {
         // SAFETY: plain numbers. Without this the server would inherit what systemd gave the daemon as
         // ambient.
         let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
-        check(Step::Capabilities, cleared.into())?;
+        check(StartStep::Capabilities, cleared.into())?;
         // SAFETY: plain numbers.
         let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        check(Step::NoNewPrivileges, set.into())?;
+        check(StartStep::NoNewPrivileges, set.into())?;
         // A socket that is inherited escapes every cgroup hook, so none may be.
         // SAFETY: plain numbers; the descriptors stay open until exec, so that failures can still be told.
         let marked =
             unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        check(Step::Descriptors, marked)?;
+        check(StartStep::Descriptors, marked)?;
         if let Some(domain) = &self.domain {
-            domain.enter().map_err(|error| (Step::Domain, error))?;
+            domain.enter().map_err(|error| (StartStep::Domain, error))?;
             give_up_capabilities()?;
         }
         match self.filters {
-            Some(filters) => filters.install().map_err(|error| (Step::Filter, error)),
+            Some(filters) => filters.install().map_err(|error| (StartStep::Filter, error)),
             None => Ok(()),
         }
     }
@@ -131,27 +135,27 @@ impl Confinement {
 
 /// Gives up every capability, for good: with no new privileges, executing a program as uid 0 brings none
 /// back. The one power that root in a cage keeps is to own files.
-fn give_up_capabilities() -> Result<(), (Step, io::Error)> {
+fn give_up_capabilities() -> Result<(), (StartStep, io::Error)> {
     /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 bits for each set.
     const VERSION: u32 = 0x2008_0522;
     // Version and process (0: this one); then effective, permitted, inheritable, twice.
     let head: [u32; 2] = [VERSION, 0];
     let sets: [u32; 6] = [0; 6];
     // SAFETY: both arrays are laid out as the call wants them, and live for it.
-    check(Step::Powers, unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) })
+    check(StartStep::Powers, unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) })
 }
 
 /// Has the process wait where the daemon wants to run: servers that compute, or that flood the daemon, leave
 /// it time for the calls of others. A process may take back none of it without `CAP_SYS_NICE`, which no
 /// server has.
-fn stand_back() -> Result<(), (Step, io::Error)> {
+fn stand_back() -> Result<(), (StartStep, io::Error)> {
     // SAFETY: the location is this thread's own.
     unsafe { *libc::__errno_location() = 0 };
     // SAFETY: a plain number.
     let now = unsafe { libc::nice(NICENESS) };
     match io::Error::last_os_error() {
         // A niceness of -1 is no error.
-        error if now == -1 && error.raw_os_error() != Some(0) => Err((Step::Weight, error)),
+        error if now == -1 && error.raw_os_error() != Some(0) => Err((StartStep::Weight, error)),
         _ => Ok(()),
     }
 }
@@ -162,12 +166,12 @@ type Resource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]
 type Resource = libc::c_int;
 
-fn limit(resource: Resource, most: libc::rlim_t) -> Result<(), (Step, io::Error)> {
+fn limit(resource: Resource, most: libc::rlim_t) -> Result<(), (StartStep, io::Error)> {
     let most = libc::rlimit { rlim_cur: most, rlim_max: most };
     // SAFETY: the limit lives for the call.
-    check(Step::Limits, unsafe { libc::setrlimit(resource, &raw const most) }.into())
+    check(StartStep::Limits, unsafe { libc::setrlimit(resource, &raw const most) }.into())
 }
 
-pub(super) fn check(step: Step, result: libc::c_long) -> Result<(), (Step, io::Error)> {
+pub(super) fn check(step: StartStep, result: libc::c_long) -> Result<(), (StartStep, io::Error)> {
     if result < 0 { Err((step, io::Error::last_os_error())) } else { Ok(()) }
 }

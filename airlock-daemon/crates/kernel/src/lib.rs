@@ -46,7 +46,7 @@ pub use self::error::KernelError;
 pub use self::half::KernelHalf;
 pub use self::process::exit::Exit;
 pub use self::process::privileges::{keep_for_start, keep_nothing};
-pub use self::process::step::Step;
+pub use self::process::step::StartStep;
 pub use self::process::users::{ROOT_BY_OMISSION, has_default_user, is_root_by_omission};
 pub use self::report::{Layer, Report};
 pub use self::server::ServerProcess;

@@ -31,7 +31,7 @@ use super::cgroup::{Cgroups, Leaf};
 use super::command::SpawnError;
 use super::confine::namespaces::Permitted;
 use super::probe::permitted::Found;
-use super::process::step::Step;
+use super::process::step::StartStep;
 use super::process::streams::Streams;
 
 /// The daemon's end. The process ends with this value.
@@ -60,13 +60,13 @@ impl Spawner {
     /// Has it find out what this host permits. Once.
     pub(super) fn probe(&self) -> Facts {
         let failed = |error| Facts {
-            found: Found { permitted: None, refused: Some((Step::Namespaces, error)) },
+            found: Found { permitted: None, refused: Some((StartStep::Namespaces, error)) },
             root_by_omission: false,
         };
         match channel::ask(&self.control, Request::Probe, &[]) {
             Ok((Answer::Found { way, refused, root_by_omission }, _)) => {
                 let refused = refused.and_then(|(step, errno)| {
-                    Some((Step::from_byte(step)?, io::Error::from_raw_os_error(errno)))
+                    Some((StartStep::from_byte(step)?, io::Error::from_raw_os_error(errno)))
                 });
                 let permitted = way.and_then(Permitted::of_number);
                 Facts { found: Found { permitted, refused }, root_by_omission }

@@ -59,9 +59,9 @@ impl<'de> DeserializeSeed<'de> for Walk {
 }
 
 /// A member's name, decoded.
-struct Key;
+struct MemberName;
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de> DeserializeSeed<'de> for MemberName {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -69,7 +69,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-impl<'de> Visitor<'de> for Key {
+impl<'de> Visitor<'de> for MemberName {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for Walk {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
         let mut names = Names::default();
-        while let Some(key) = map.next_key_seed(Key)? {
+        while let Some(key) = map.next_key_seed(MemberName)? {
             names.add(key)?;
             map.next_value_seed(inner)?;
         }
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Around<'_> {
         let inner = Walk { depth: 1 };
         let mut names = Names::default();
         let mut spared = None;
-        while let Some(key) = map.next_key_seed(Key)? {
+        while let Some(key) = map.next_key_seed(MemberName)? {
             let is_spared = key == self.member;
             names.add(key)?;
             if is_spared {

@@ -52,12 +52,12 @@ const AT_TAIL: usize = 128;
 
 /// An entry of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::audit) struct Slot {
+pub(in crate::audit) struct RingSlot {
     at: u64,
     bytes: u32,
 }
 
-impl Slot {
+impl RingSlot {
     /// Words that an entry takes.
     fn words(self) -> u64 {
         ENTRY + u64::from(self.bytes).div_ceil(WORD as u64)
@@ -68,7 +68,7 @@ impl Slot {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::audit) struct Left {
     /// Where each is, when it was made, and its text, in order.
-    pub(in crate::audit) records: Vec<(Slot, SystemTime, Vec<u8>)>,
+    pub(in crate::audit) records: Vec<(RingSlot, SystemTime, Vec<u8>)>,
     /// Why the file could not be read, and what it is called now.
     pub(in crate::audit) unreadable: Option<String>,
 }
@@ -84,7 +84,7 @@ pub(in crate::audit) struct Spool {
 
 /// The consumer's side: entries are given back in any order, and their room is free in the order of the ring.
 #[derive(Debug, Default)]
-pub(in crate::audit) struct Freed(BinaryHeap<Reverse<Slot>>);
+pub(in crate::audit) struct Freed(BinaryHeap<Reverse<RingSlot>>);
 
 thread_local! {
     /// The words of the text that is being put.
@@ -201,11 +201,11 @@ impl Spool {
         time: SystemTime,
         percent: u64,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> Option<Slot> {
+    ) -> Option<RingSlot> {
         TEXT.with_borrow_mut(|text| {
             text.clear();
             write(text);
-            let slot = Slot { at: 0, bytes: u32::try_from(text.len()).ok()? };
+            let slot = RingSlot { at: 0, bytes: u32::try_from(text.len()).ok()? };
             let words = slot.words();
             let head = self.header(AT_HEAD);
             let most = self.size / 100 * percent;
@@ -216,7 +216,7 @@ impl Spool {
                 ((at + words).saturating_sub(tail) <= most).then_some(at + words)
             };
             let at = head.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
-            let slot = Slot { at, ..slot };
+            let slot = RingSlot { at, ..slot };
             // Nothing that an earlier lap left at this place may be taken for this entry before it is whole.
             self.word(at).store(0, Ordering::Relaxed);
             self.word(at + 1).store(at, Ordering::Release);
@@ -240,7 +240,7 @@ impl Spool {
     }
 
     /// Appends an entry's text.
-    pub(in crate::audit) fn copy(&self, slot: Slot, out: &mut Vec<u8>) {
+    pub(in crate::audit) fn copy(&self, slot: RingSlot, out: &mut Vec<u8>) {
         let end = out.len() + slot.bytes as usize;
         out.reserve(slot.bytes as usize + WORD);
         for place in slot.at + ENTRY..slot.at + slot.words() {
@@ -250,12 +250,12 @@ impl Spool {
     }
 
     /// Notes which number of the log an entry gets, so that the next process can tell whether it is stored.
-    pub(in crate::audit) fn number(&self, slot: Slot, seq: u64) {
+    pub(in crate::audit) fn number(&self, slot: RingSlot, seq: u64) {
         self.word(slot.at + 3).store(seq, Ordering::Release);
     }
 
     /// Gives back the room of entries that are stored.
-    pub(in crate::audit) fn free(&self, freed: &mut Freed, slots: impl Iterator<Item = Slot>) {
+    pub(in crate::audit) fn free(&self, freed: &mut Freed, slots: impl Iterator<Item = RingSlot>) {
         freed.0.extend(slots.map(Reverse));
         let tail = self.header(AT_TAIL);
         let mut at = tail.load(Ordering::Relaxed);
@@ -281,10 +281,10 @@ impl Spool {
     }
 
     /// The entry at a position, if a committed one that ends before `end` is there.
-    fn entry(&self, at: u64, end: u64) -> Option<(Slot, SystemTime, u64)> {
+    fn entry(&self, at: u64, end: u64) -> Option<(RingSlot, SystemTime, u64)> {
         let word = self.word(at).load(Ordering::Acquire);
         let bytes = u32::try_from(word ^ COMMITTED).ok()?;
-        let slot = Slot { at, bytes };
+        let slot = RingSlot { at, bytes };
         if self.word(at + 1).load(Ordering::Acquire) != at || at + slot.words() > end {
             return None;
         }

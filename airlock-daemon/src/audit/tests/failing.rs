@@ -21,13 +21,13 @@ use crate::config::schema::{self, OnAuditFailure};
 use crate::config::units::ByteSize;
 
 /// A store that does what the test tells it, batch by batch, and says when it was asked.
-struct Told {
+struct ScriptedStore {
     asked: Sender<()>,
     orders: Receiver<Result<(), i32>>,
     stored: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Store for Told {
+impl Store for ScriptedStore {
     fn append(&mut self, _first_seq: u64, lines: &[u8]) -> Result<(), StoreError> {
         self.asked.send(()).ok();
         // Without orders any more: everything works.
@@ -55,7 +55,7 @@ struct Bench {
 fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench {
     let ((asks, asked), (orders, order)) = (channel(), channel());
     let stored = Arc::new(Mutex::new(Vec::new()));
-    let store = Told { asked: asks, orders: order, stored: stored.clone() };
+    let store = ScriptedStore { asked: asks, orders: order, stored: stored.clone() };
     let (log, writer) = AuditLog::start(
         Box::new(store),
         journal,

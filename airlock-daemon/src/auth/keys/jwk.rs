@@ -21,7 +21,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// One key that may verify a token.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct VerificationKey {
     id: Option<String>,
     /// The algorithms that it may be used with; one, unless it is an RSA key whose issuer does not say.
     algorithms: Vec<SignatureAlgorithm>,
@@ -30,7 +30,7 @@ pub(crate) struct Key {
     decoding: DecodingKey,
 }
 
-impl Key {
+impl VerificationKey {
     /// True where the token may be by this key: the right algorithm, and no other key named.
     pub(crate) fn fits(&self, token: &Unverified<'_>) -> bool {
         self.algorithms.contains(&token.algorithm) && (token.key_id.is_none() || self.id == token.key_id)
@@ -94,7 +94,7 @@ impl Jwk {
 
     /// # Errors
     /// Why it may not verify tokens signed with one of `algorithms`.
-    pub(crate) fn into_key(self, algorithms: &[SignatureAlgorithm]) -> Result<Key, String> {
+    pub(crate) fn into_key(self, algorithms: &[SignatureAlgorithm]) -> Result<VerificationKey, String> {
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err("not for signatures (`use`)".into());
         }
@@ -130,7 +130,7 @@ impl Jwk {
             let names: Vec<_> = usable.into_iter().map(algorithm::name).collect();
             return Err(format!("{} is not in the issuer's configured `algorithms`", names.join(" or ")));
         }
-        Ok(Key { id: self.kid, algorithms: wanted, material, decoding })
+        Ok(VerificationKey { id: self.kid, algorithms: wanted, material, decoding })
     }
 
     fn rsa(&self) -> Result<Material, String> {

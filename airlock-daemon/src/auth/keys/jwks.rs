@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::jwk::{Jwk, Key};
+use super::jwk::{Jwk, VerificationKey};
 use crate::auth::error::{Quoted, TokenError};
 use crate::auth::jwt::Unverified;
 use crate::config::schema::SignatureAlgorithm;
@@ -17,7 +17,7 @@ const MAX_KEYS: usize = 100;
 pub(crate) struct KeySet {
     /// 0 before the first fetch.
     pub(crate) generation: u64,
-    pub(crate) keys: Vec<Arc<Key>>,
+    pub(crate) keys: Vec<Arc<VerificationKey>>,
 }
 
 /// Why no key of a set verified a token.
@@ -55,7 +55,7 @@ impl NoKey {
 
 impl KeySet {
     /// The key that signed the token.
-    pub(crate) fn verify(&self, token: &Unverified<'_>) -> Result<&Arc<Key>, NoKey> {
+    pub(crate) fn verify(&self, token: &Unverified<'_>) -> Result<&Arc<VerificationKey>, NoKey> {
         let fitting = || self.keys.iter().filter(|key| key.fits(token));
         let named = token.key_id.is_some();
         match fitting().count() {
@@ -69,14 +69,14 @@ impl KeySet {
     }
 
     /// True where this very key is (still) in the set.
-    pub(crate) fn holds(&self, key: &Arc<Key>) -> bool {
+    pub(crate) fn holds(&self, key: &Arc<VerificationKey>) -> bool {
         self.keys.iter().any(|other| Arc::ptr_eq(other, key))
     }
 
     /// The set after a refresh: keys that did not change stay the same `Arc`, and a set that did not change
     /// keeps its generation, so that verified tokens stay verified.
-    pub(crate) fn renewed(&self, fetched: Vec<Key>) -> Self {
-        let keys: Vec<Arc<Key>> = fetched
+    pub(crate) fn renewed(&self, fetched: Vec<VerificationKey>) -> Self {
+        let keys: Vec<Arc<VerificationKey>> = fetched
             .into_iter()
             .map(|key| match self.keys.iter().find(|old| old.is_same(&key)) {
                 Some(old) => Arc::clone(old),
@@ -92,7 +92,7 @@ impl KeySet {
 /// The keys of a fetched document.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Vec<VerificationKey>,
     /// Why others were left out, for the log.
     pub(crate) ignored: Vec<String>,
 }
@@ -147,7 +147,7 @@ mod tests {
         jwk
     }
 
-    fn keys(signers: &[&Signer]) -> Vec<Key> {
+    fn keys(signers: &[&Signer]) -> Vec<VerificationKey> {
         let keys: Vec<&Value> = signers.iter().map(|signer| &signer.jwk).collect();
         parse(json!({"keys": keys}).to_string().as_bytes(), &ALL).expect("usable keys").keys
     }

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::config::schema::{DlpDirection as Direction, DlpMode};
 use crate::observe::escape::printable;
-use crate::redaction::{Barred, Detected, Place, Told};
+use crate::redaction::{Barred, Detected, FoundPlace, MessageFindings};
 
 /// A text, and what was found in it.
 pub(super) struct Shown {
-    pub(super) told: Told,
+    pub(super) told: MessageFindings,
     /// The place that the text was read from.
     pub(super) name: String,
     /// The configuration.
@@ -113,7 +113,7 @@ impl Shown {
         }
     }
 
-    fn line(&self, place: &Place, out: &mut impl Write) -> io::Result<()> {
+    fn line(&self, place: &FoundPlace, out: &mut impl Write) -> io::Result<()> {
         let shown = self.finding(place);
         let mut at = format!("{}:{}", shown.line, shown.column);
         if let Some(pointer) = shown.pointer {
@@ -136,7 +136,7 @@ impl Shown {
         Ok(())
     }
 
-    fn finding<'a>(&'a self, place: &'a Place) -> Finding<'a> {
+    fn finding<'a>(&'a self, place: &'a FoundPlace) -> Finding<'a> {
         let Range { start, end } = place.finding.range;
         let before = self.text.get(..start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -169,7 +169,7 @@ impl Shown {
     fn leaving(&self) -> String {
         let mut leaving = String::with_capacity(self.text.len());
         let mut done = 0;
-        for Place { finding, detectors } in &self.told.places {
+        for FoundPlace { finding, detectors } in &self.told.places {
             leaving.push_str(self.text.get(done..finding.range.start).unwrap_or_default());
             done = finding.range.end;
             match &finding.instead {

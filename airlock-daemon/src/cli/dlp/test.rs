@@ -12,7 +12,7 @@ use crate::config::packs::Packs;
 use crate::config::schema::{Config, DlpDirection as Direction, DlpMode};
 use crate::config::units::ByteSize;
 use crate::observe::metrics::Metrics;
-use crate::redaction::{Purpose, Redaction, Told};
+use crate::redaction::{MessageFindings, Purpose, Redaction};
 
 /// Arguments of `airlock dlp test`.
 #[derive(Debug, clap::Args)]
@@ -133,7 +133,7 @@ fn tried(args: &Args, stdin: &mut impl Read) -> Result<Shown, Vec<Diagnostic>> {
         tool: args.tool.as_deref(),
         obliged: &obliged,
     };
-    let nothing = || Told { places: Vec::new(), outcome: Ok(None) };
+    let nothing = || MessageFindings { places: Vec::new(), outcome: Ok(None) };
     let sieve = redaction.sieve(&nobody(), purpose);
     let told = sieve.map_or_else(nothing, |sieve| sieve.tell(direction, &text, is_json));
     Ok(Shown {

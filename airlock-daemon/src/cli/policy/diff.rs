@@ -51,7 +51,7 @@ fn parse_since(text: &str) -> Result<u64, String> {
 
 /// Decisions that would change, or may, in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Key {
+struct ChangeKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<Verdict>,
     was: Verdict,
@@ -68,7 +68,7 @@ struct Key {
 #[derive(Debug, Serialize)]
 struct Group {
     #[serde(flatten)]
-    key: Key,
+    key: ChangeKey,
     count: u64,
     first_correlation_id: String,
 }
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
 
 fn compare(args: &Args, replay: &mut Replay) -> Result<Report, String> {
     let (mut report, mut groups, mut overflow) =
-        (Report::default(), BTreeMap::<Key, (u64, String)>::new(), 0);
+        (Report::default(), BTreeMap::<ChangeKey, (u64, String)>::new(), 0);
     log::walk(&args.audit_dir, |place, line| {
         let wrong = |error| Line { place: place.clone(), error };
         let Some(record) = Recorded::read(line).map_err(wrong)? else { return Ok(()) };
@@ -135,7 +135,7 @@ fn compare(args: &Args, replay: &mut Replay) -> Result<Report, String> {
             }
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let key = Key {
+        let key = ChangeKey {
             now,
             was: record.decision.unwrap_or(Verdict::Deny),
             was_rule: text(&record.rule_id),

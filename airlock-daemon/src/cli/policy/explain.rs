@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ended::{Bundle, NO, WRONG, unusable};
 use super::log::{self, Line};
 use crate::observe::escape::printable;
-use crate::policy::{self, Asked, Explanation, Known, Rebuilt, Recorded, Source, Verdict};
+use crate::policy::{self, Asked, Explanation, Known, PolicyPiece, Rebuilt, Recorded, Verdict};
 
 /// Parts of the input that name what was asked for.
 const TARGETS: [&str; 3] = ["call.tool", "call.prompt", "call.resource"];
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     let undecided = !explanation.unknown.is_empty()
         && on_record.as_ref().is_some_and(|it| nameless || it.decision != decided);
     if args.json {
-        let told = Told { on_record, undecided, explanation: &explanation };
+        let told = ExplanationJson { on_record, undecided, explanation: &explanation };
         serde_json::to_writer_pretty(&mut *out, &told)?;
         writeln!(out)?;
     } else {
@@ -105,7 +105,7 @@ struct OnRecord {
 
 /// The answer as JSON.
 #[derive(Serialize)]
-struct Told<'a> {
+struct ExplanationJson<'a> {
     /// None for an input that came from elsewhere.
     on_record: Option<OnRecord>,
     /// True where what is not on record keeps the decision from being told.
@@ -167,7 +167,7 @@ fn find(dir: &Path, id: &str) -> Result<Recorded, String> {
 }
 
 fn tell(explanation: &Explanation, out: &mut impl Write) -> io::Result<()> {
-    let place = |source: &Source| format!("{}:{}: {}", source.file, source.line, source.text);
+    let place = |source: &PolicyPiece| format!("{}:{}: {}", source.file, source.line, source.text);
     let verdict = if explanation.allow { "allowed" } else { "denied" };
     writeln!(out, "{verdict} by {}: {}", printable(&explanation.rule_id), printable(&explanation.reason))?;
     if let Some(unclear) = &explanation.unclear {

@@ -9,12 +9,12 @@ use crate::audit::{MAX_LINE, segments};
 
 /// A line of a segment.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct LinePlace {
     path: PathBuf,
     line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LinePlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}", self.path.display(), self.line)
     }
@@ -22,7 +22,7 @@ impl fmt::Display for Place {
 
 /// A line that is not what it should be.
 pub(super) struct Line {
-    pub(super) place: Place,
+    pub(super) place: LinePlace,
     pub(super) error: String,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Line {
 /// in use, which is still being written, is left out.
 pub(super) fn walk(
     dir: &Path,
-    mut visit: impl FnMut(&Place, &[u8]) -> Result<(), Line>,
+    mut visit: impl FnMut(&LinePlace, &[u8]) -> Result<(), Line>,
 ) -> Result<(), String> {
     let unreadable = |path: &Path, error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let paths = segments(dir).map_err(|error| unreadable(dir, error))?;
@@ -44,7 +44,7 @@ pub(super) fn walk(
     for (number, path) in paths.into_iter().enumerate() {
         let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
         let mut reader = BufReader::with_capacity(256 * 1024, file);
-        let (mut line, mut place) = (Vec::new(), Place { path, line: 0 });
+        let (mut line, mut place) = (Vec::new(), LinePlace { path, line: 0 });
         loop {
             line.clear();
             place.line += 1;

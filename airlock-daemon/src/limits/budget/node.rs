@@ -17,7 +17,7 @@ use super::level::{Exhausted, Holding, Level, What, lock, signed};
 const SPARE_ROUNDS: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum NodeKey {
     Tenant(Box<str>, Option<Box<str>>),
     Principal(Identity),
     Session(u64),
@@ -26,12 +26,12 @@ pub(super) enum Key {
 pub(super) struct Node {
     pub(super) root: Arc<Root>,
     parent: Option<Arc<Node>>,
-    key: Key,
+    key: NodeKey,
     level: Level,
     /// How many were there before it.
     number: u64,
     pub(super) used: AtomicUsize,
-    pub(super) children: Mutex<HashMap<Key, Weak<Node>>>,
+    pub(super) children: Mutex<HashMap<NodeKey, Weak<Node>>>,
     pub(super) holdings: Mutex<Vec<Weak<dyn Holding>>>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Node {
 pub(super) fn child(
     root: &Arc<Root>,
     parent: Option<&Arc<Node>>,
-    among: &Mutex<HashMap<Key, Weak<Node>>>,
-    key: Key,
+    among: &Mutex<HashMap<NodeKey, Weak<Node>>>,
+    key: NodeKey,
     level: Level,
 ) -> Arc<Node> {
     let mut among = lock(among);
@@ -146,7 +146,11 @@ impl Node {
 /// Gives up one holding of whoever holds most among these children and, where it has holdings of its own,
 /// their parent, which uses `used` bytes with them. The oldest of equals pays: its client has had most time
 /// to read.
-fn greediest(used: usize, own: Option<&Node>, children: &Mutex<HashMap<Key, Weak<Node>>>) -> Option<usize> {
+fn greediest(
+    used: usize,
+    own: Option<&Node>,
+    children: &Mutex<HashMap<NodeKey, Weak<Node>>>,
+) -> Option<usize> {
     let children: Vec<_> = lock(children).values().filter_map(Weak::upgrade).collect();
     let mut ranked: Vec<_> =
         children.iter().map(|child| (child.used.load(Ordering::Relaxed), Some(child))).collect();
@@ -175,14 +179,14 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |node: Option<&Arc<Self>>| node.map(ToString::to_string).unwrap_or_default();
         match &self.key {
-            Key::Tenant(issuer, None) => write!(f, "issuer {}", issuer.escape_debug()),
-            Key::Tenant(issuer, Some(tenant)) => {
+            NodeKey::Tenant(issuer, None) => write!(f, "issuer {}", issuer.escape_debug()),
+            NodeKey::Tenant(issuer, Some(tenant)) => {
                 write!(f, "tenant {} of {}", tenant.escape_debug(), issuer.escape_debug())
             }
-            Key::Principal(identity) => {
+            NodeKey::Principal(identity) => {
                 write!(f, "{} of {}", identity.subject().escape_debug(), of(self.parent.as_ref()))
             }
-            Key::Session(_) => write!(f, "a session of {}", of(self.parent.as_ref())),
+            NodeKey::Session(_) => write!(f, "a session of {}", of(self.parent.as_ref())),
         }
     }
 }
@@ -203,7 +207,7 @@ pub(super) struct Root {
     pub(super) given_up: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(super) next: AtomicU64,
-    pub(super) tenants: Mutex<HashMap<Key, Weak<Node>>>,
+    pub(super) tenants: Mutex<HashMap<NodeKey, Weak<Node>>>,
     pub(super) told: Mutex<Option<Instant>>,
 }
 

@@ -5,9 +5,9 @@ use crate::config::units::Period;
 const SECOND: u64 = 1_000_000_000;
 
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct HeardOffenders(Mutex<Vec<String>>);
 
-impl OffenderSink for Told {
+impl OffenderSink for HeardOffenders {
     fn offend(&self, offence: &Offence) {
         let Offence { address, lasting, direct, .. } = offence;
         self.0.lock().push(format!("{address} {}s {direct}", lasting.as_secs()));
@@ -18,33 +18,33 @@ impl OffenderSink for Told {
     }
 }
 
-impl Told {
+impl HeardOffenders {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
 }
 
-fn offenders() -> (Offenders, Arc<Told>) {
-    let told = Arc::new(Told::default());
+fn offenders() -> (Offenders, Arc<HeardOffenders>) {
+    let told = Arc::new(HeardOffenders::default());
     let drop = KernelDrop { after: 3, r#for: Period::secs(60), at_most: Period::secs(200) };
     let exempt = Exempt::new(&["10.0.0.0/8".to_owned()], &["203.0.113.128/25".to_owned()]);
     (Offenders::new(&drop, exempt, Arc::clone(&told) as _), told)
 }
 
-fn from(address: &str) -> Source {
-    Source { address: address.parse().expect("an address"), direct: true, lured: false }
+fn from(address: &str) -> RequestSource {
+    RequestSource { address: address.parse().expect("an address"), direct: true, lured: false }
 }
 
-fn customer(source: Source) -> IpAddr {
+fn customer(source: RequestSource) -> IpAddr {
     Translators::default().customer(source.address)
 }
 
-fn violate(offenders: &Offenders, source: Source, now: u64) {
+fn violate(offenders: &Offenders, source: RequestSource, now: u64) {
     offenders.violation(source, customer(source), Reason::RateLimit, now);
 }
 
 /// Three violations from `from` on.
-fn thrice(offenders: &Offenders, source: Source, from: u64) {
+fn thrice(offenders: &Offenders, source: RequestSource, from: u64) {
     for second in 0..3 {
         violate(offenders, source, from + second * SECOND);
     }
@@ -104,7 +104,7 @@ fn some_are_never_dropped_and_some_not_by_the_kernel() {
         thrice(&offenders, from(address), SECOND);
     }
     assert!(told.take().is_empty());
-    let told_of = Source { direct: false, ..from("203.0.113.9") };
+    let told_of = RequestSource { direct: false, ..from("203.0.113.9") };
     thrice(&offenders, told_of, SECOND);
     assert_eq!(told.take(), ["203.0.113.9 60s false"]);
     assert!(offenders.blocked(customer(told_of), 4 * SECOND).is_some());
@@ -137,7 +137,7 @@ fn nobody_takes_all_places_and_so_the_blocks_of_others() {
 #[test]
 fn what_a_web_page_had_a_browser_send_is_held_against_nobody() {
     let (offenders, told) = offenders();
-    let lured = Source { lured: true, ..from("203.0.113.7") };
+    let lured = RequestSource { lured: true, ..from("203.0.113.7") };
     thrice(&offenders, lured, SECOND);
     assert!(told.take().is_empty() && offenders.lock().entries.is_empty());
 }

@@ -60,11 +60,11 @@ pub(super) struct Plan {
 }
 
 /// A question in 32 bytes, as far as the policy can see it.
-pub(super) type Key = [u8; 32];
+pub(super) type QuestionKey = [u8; 32];
 
 impl Plan {
     /// The key of a question; `None` where the engine has to see it, since its arguments are ambiguous.
-    pub(in crate::policy) fn key(&self, question: &Question<'_>) -> Option<Key> {
+    pub(in crate::policy) fn key(&self, question: &Question<'_>) -> Option<QuestionKey> {
         let (call, client) = (&question.call, &question.client);
         let mut digest = Sha256::new();
         digest.update(question.subject.digest());
@@ -104,7 +104,12 @@ impl Plan {
     }
 
     /// The decision that was kept under the key.
-    pub(in crate::policy) fn find(&self, tenant: Option<&str>, key: &Key, now: Instant) -> Option<Decision> {
+    pub(in crate::policy) fn find(
+        &self,
+        tenant: Option<&str>,
+        key: &QuestionKey,
+        now: Instant,
+    ) -> Option<Decision> {
         let found = self.worker(|worker| worker.shelf(tenant)?.find(key, now)).flatten();
         let count = if found.is_some() { &self.counts.hits } else { &self.counts.misses };
         count.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +117,13 @@ impl Plan {
     }
 
     /// Keeps a decision.
-    pub(in crate::policy) fn keep(&self, tenant: Option<&str>, key: Key, decision: &Decision, now: Instant) {
+    pub(in crate::policy) fn keep(
+        &self,
+        tenant: Option<&str>,
+        key: QuestionKey,
+        decision: &Decision,
+        now: Instant,
+    ) {
         let Some(until) = now.checked_add(self.ttl) else { return };
         self.worker(|worker| worker.make_shelf(tenant).keep(key, Kept { decision: own(decision), until }));
     }
@@ -165,8 +176,8 @@ impl Worker {
 /// was old goes.
 #[derive(Default)]
 struct Shelf {
-    young: HashMap<Key, Kept>,
-    old: HashMap<Key, Kept>,
+    young: HashMap<QuestionKey, Kept>,
+    old: HashMap<QuestionKey, Kept>,
     /// The weight of the young half.
     bytes: usize,
 }
@@ -177,7 +188,7 @@ struct Kept {
 }
 
 impl Shelf {
-    fn find(&mut self, key: &Key, now: Instant) -> Option<Decision> {
+    fn find(&mut self, key: &QuestionKey, now: Instant) -> Option<Decision> {
         if let Some(kept) = self.young.get(key) {
             return (now < kept.until).then(|| kept.decision.clone());
         }
@@ -187,7 +198,7 @@ impl Shelf {
         Some(decision)
     }
 
-    fn keep(&mut self, key: Key, kept: Kept) {
+    fn keep(&mut self, key: QuestionKey, kept: Kept) {
         let weight = weight(&kept.decision);
         if weight > MAX_TENANT_BYTES / 2 {
             return;
@@ -243,7 +254,7 @@ mod tests {
         Decision { allow: true, ..Decision::refused(name, "because") }
     }
 
-    fn key(number: u64) -> Key {
+    fn key(number: u64) -> QuestionKey {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_le_bytes());
         key

@@ -10,7 +10,7 @@ use regorus::rvm::vm::RegoVM;
 use regorus::unstable::{Module, Ref};
 use regorus::{Engine, Value};
 
-use crate::policy::bundle::{Bundle, Source};
+use crate::policy::bundle::{Bundle, PolicyFile};
 use crate::policy::error::PolicyError;
 use crate::policy::lint::clear::ArgumentsRead;
 use crate::policy::lint::{assigned, closed, hazards, negated, undefined};
@@ -102,7 +102,9 @@ pub(in crate::policy) fn refuse_in_interpreter(bundle: &Bundle, reason: &str) ->
 }
 
 /// Parses sources into a fresh engine.
-pub(in crate::policy) fn parse<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<Engine, PolicyError> {
+pub(in crate::policy) fn parse<'a>(
+    sources: impl Iterator<Item = &'a PolicyFile>,
+) -> Result<Engine, PolicyError> {
     let mut engine = Engine::new();
     for source in sources {
         engine

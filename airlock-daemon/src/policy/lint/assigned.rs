@@ -12,7 +12,7 @@ use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Module, Query, Ref
 
 use super::negated::declared;
 use super::undefined::{may_be_undefined, rule_names};
-use crate::policy::bundle::Source;
+use crate::policy::bundle::PolicyFile;
 use crate::policy::syntax::{self, probe};
 
 /// The sources with `=` in the place of each `:=` that may have no value; `None` where there is none.
@@ -21,8 +21,8 @@ use crate::policy::syntax::{self, probe};
 /// Why bytecode cannot be trusted with the bundle.
 pub(in crate::policy) fn mend(
     modules: &[Ref<Module>],
-    sources: &[Source],
-) -> Result<Option<Vec<Source>>, String> {
+    sources: &[PolicyFile],
+) -> Result<Option<Vec<PolicyFile>>, String> {
     let mut mended = sources.to_vec();
     let all = rule_names(modules);
     let mut is_changed = false;

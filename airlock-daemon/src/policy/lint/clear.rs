@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::observe::escape::printable;
-use crate::policy::syntax::{self, Step};
+use crate::policy::syntax::{self, RefStep};
 
 /// Objects with more members than this are looked at with a hash map instead of by comparing all pairs.
 const SMALL_OBJECT: usize = 16;
@@ -83,8 +83,8 @@ impl ArgumentsRead {
                         continue;
                     };
                     let below = steps.iter().map_while(|step| match step {
-                        Step::Name(name) => Some((*name).to_owned()),
-                        Step::Dynamic(_) => None,
+                        RefStep::Name(name) => Some((*name).to_owned()),
+                        RefStep::Dynamic(_) => None,
                     });
                     let path: Vec<String> = start.iter().cloned().chain(below).collect();
                     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -130,8 +130,8 @@ fn tested(expr: &Expr) -> Option<&Expr> {
 /// The steps of a reference that are known only when the policy runs.
 fn indices(expr: &Expr) -> impl Iterator<Item = &Expr> {
     syntax::flatten(expr).1.into_iter().filter_map(|step| match step {
-        Step::Dynamic(index) => Some(index),
-        Step::Name(_) => None,
+        RefStep::Dynamic(index) => Some(index),
+        RefStep::Name(_) => None,
     })
 }
 

@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
                 let plain = syntax::flatten(syntax::head(rule))
                     .1
                     .iter()
-                    .all(|step| matches!(step, syntax::Step::Name(_)));
+                    .all(|step| matches!(step, syntax::RefStep::Name(_)));
                 let collects = matches!(&**rule, Rule::Spec { head: RuleHead::Set { .. }, .. });
                 let known = if plain && !collects { Known::nothing() } else { Known::Anything };
                 values.entry(path).or_insert_with(Known::nothing).join(&known);
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
         };
         let heads = |walk: &mut Self, own: Option<&'a Ref<Expr>>, variables: &Variables| {
             for step in syntax::flatten(syntax::head(rule)).1 {
-                if let syntax::Step::Dynamic(index) = step {
+                if let syntax::RefStep::Dynamic(index) = step {
                     walk.value(index, variables);
                 }
             }

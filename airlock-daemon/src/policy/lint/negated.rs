@@ -19,7 +19,7 @@ use crate::policy::document::shape;
 use crate::policy::error::PolicyError;
 use crate::policy::syntax::cycles::Scope;
 use crate::policy::syntax::probe;
-use crate::policy::syntax::{self, Step};
+use crate::policy::syntax::{self, RefStep};
 
 /// Builtins that may give nothing for what they are given.
 const MAY_GIVE_NOTHING: [&str; 3] = ["min", "max", "walk"];
@@ -208,8 +208,8 @@ impl Judge<'_> {
             self.is_there(base, proven)?;
         }
         steps.into_iter().try_for_each(|step| match step {
-            Step::Name(_) => Ok(()),
-            Step::Dynamic(index) => self.is_there(index, proven),
+            RefStep::Name(_) => Ok(()),
+            RefStep::Dynamic(index) => self.is_there(index, proven),
         })
     }
 
@@ -251,8 +251,8 @@ impl Judge<'_> {
         let constant: Option<Vec<&str>> = steps
             .iter()
             .map(|step| match step {
-                Step::Name(name) => Some(*name),
-                Step::Dynamic(_) => None,
+                RefStep::Name(name) => Some(*name),
+                RefStep::Dynamic(_) => None,
             })
             .collect();
         let Some(below) = constant else { return false };

@@ -16,7 +16,7 @@ use regorus::unstable::{Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span}
 
 use crate::policy::document::shape;
 use crate::policy::error::PolicyError;
-use crate::policy::syntax::{self, Step};
+use crate::policy::syntax::{self, RefStep};
 
 const REMEDY: &str = "bind the value in the body (`value := …`) and use `value` in the head";
 /// The names that mean a rule rather than a variable.
@@ -117,8 +117,8 @@ fn is_promised(expr: &Expr) -> bool {
     let names: Option<Vec<&str>> = steps
         .iter()
         .map(|step| match step {
-            Step::Name(name) => Some(*name),
-            Step::Dynamic(_) => None,
+            RefStep::Name(name) => Some(*name),
+            RefStep::Dynamic(_) => None,
         })
         .collect();
     input && names.is_some_and(shape::is_promised)
@@ -135,8 +135,7 @@ pub(super) fn iterates(query: &Query) -> bool {
     let mut pending = Vec::new();
     syntax::in_query(query, &mut |expr| pending.push(expr));
     while let Some(expr) = pending.pop() {
-        let indexed =
-            |step: &Step<'_>| matches!(step, Step::Dynamic(index) if !matches!(index, Expr::Number { .. }));
+        let indexed = |step: &RefStep<'_>| matches!(step, RefStep::Dynamic(index) if !matches!(index, Expr::Number { .. }));
         found |= syntax::flatten(expr).1.iter().any(indexed);
         // `walk(x, [path, value])` goes round without an index.
         found |= matches!(expr, Expr::Call { fcn, .. } if syntax::static_path(fcn) == ["walk"]);

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use regorus::unstable::{Expr, Module, Ref, Rule, Span};
 
-use super::Step;
+use super::RefStep;
 use crate::policy::error::PolicyError;
 use crate::policy::syntax;
 
@@ -196,8 +196,8 @@ fn references(rule: &Rule, scope: &Scope, report: &mut dyn FnMut(&Path, &Span)) 
             && let Some(mut path) = scope.resolve(syntax::text(value))
         {
             path.extend(steps.iter().map_while(|step| match step {
-                Step::Name(name) => Some((*name).to_owned()),
-                Step::Dynamic(_) => None,
+                RefStep::Name(name) => Some((*name).to_owned()),
+                RefStep::Dynamic(_) => None,
             }));
             report(&path, span);
         }
@@ -208,8 +208,8 @@ fn references(rule: &Rule, scope: &Scope, report: &mut dyn FnMut(&Path, &Span)) 
                 pending.push(base);
             }
             pending.extend(steps.into_iter().filter_map(|step| match step {
-                Step::Dynamic(index) => Some(index),
-                Step::Name(_) => None,
+                RefStep::Dynamic(index) => Some(index),
+                RefStep::Name(_) => None,
             }));
         }
     }

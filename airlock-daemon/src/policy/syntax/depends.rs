@@ -7,7 +7,7 @@
 
 use regorus::unstable::{Expr, Module, Ref, Span};
 
-use super::Step;
+use super::RefStep;
 use crate::policy::syntax;
 
 /// Builtins whose answer is not a function of their arguments.
@@ -46,8 +46,8 @@ impl Depends {
                     if reads.look(expr) {
                         let (_, steps) = syntax::flatten(expr);
                         pending.extend(steps.into_iter().filter_map(|step| match step {
-                            Step::Dynamic(index) => Some(index),
-                            Step::Name(_) => None,
+                            RefStep::Dynamic(index) => Some(index),
+                            RefStep::Name(_) => None,
                         }));
                     } else {
                         syntax::children(expr, &mut |child| pending.push(child));
@@ -64,8 +64,8 @@ impl Depends {
         let Expr::Var { value, span, .. } = base else { return false };
         let mut path = vec![syntax::text(value)];
         path.extend(steps.iter().map_while(|step| match step {
-            Step::Name(name) => Some(*name),
-            Step::Dynamic(_) => None,
+            RefStep::Name(name) => Some(*name),
+            RefStep::Dynamic(_) => None,
         }));
         match path.as_slice() {
             ["input", below @ ..] => self.reads(below, span),

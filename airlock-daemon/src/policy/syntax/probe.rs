@@ -23,12 +23,12 @@ pub(in crate::policy) struct Definition {
     pub(in crate::policy) rule: String,
     /// The constant `rule_id` of what it adds to `deny`.
     pub(in crate::policy) label: Option<String>,
-    pub(in crate::policy) source: Source,
+    pub(in crate::policy) source: PolicyPiece,
     /// An `else`, which is looked at only where what stands before it does not hold.
     pub(in crate::policy) is_else: bool,
     adds: bool,
     value: String,
-    statements: Vec<Source>,
+    statements: Vec<PolicyPiece>,
     /// The parts of the input that each statement may read, itself and through rules.
     pub(in crate::policy) statement_reads: Vec<Paths>,
     /// The parts of the input that its value may read.
@@ -41,7 +41,7 @@ pub(in crate::policy) struct Definition {
 
 /// A piece of a policy file.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Source {
+pub struct PolicyPiece {
     /// The file.
     pub file: String,
     /// The line, from 1.
@@ -57,15 +57,15 @@ pub(in crate::policy) enum Outcome {
     Held(Value),
     /// The statement of this number, from 0, is not true or its value undefined; with all statements true,
     /// its value is.
-    Failed(usize, Source),
+    Failed(usize, PolicyPiece),
     /// At the statement of this number, or in its value, something failed; that refuses the call. With what
     /// it was.
-    Erred(usize, Source, String),
+    Erred(usize, PolicyPiece, String),
     /// It cannot be written out on its own.
     Unknown,
 }
 
-impl Source {
+impl PolicyPiece {
     fn new(span: &Span, text: &str) -> Self {
         Self { file: span.source.file().clone(), line: span.line, text: text.to_owned() }
     }
@@ -110,11 +110,14 @@ pub(in crate::policy) fn definitions(modules: &[Ref<Module>], reads: &Reads) -> 
                 Definition {
                     rule: rule_name.clone(),
                     label: key.and_then(|key| constant_rule_id(key)),
-                    source: Source::line(span),
+                    source: PolicyPiece::line(span),
                     is_else,
                     adds: key.is_some(),
                     value: value.map_or("true", |value| expression(value)).to_owned(),
-                    statements: statements.iter().map(|it| Source::new(&it.span, whole(&it.span))).collect(),
+                    statements: statements
+                        .iter()
+                        .map(|it| PolicyPiece::new(&it.span, whole(&it.span)))
+                        .collect(),
                     statement_reads: statements.iter().map(reads_of).collect(),
                     value_reads: reads.of_expressions(module, value.into_iter().map(|value| &**value)),
                     basis: reads.basis(module, rule),
@@ -318,7 +321,7 @@ impl Probe {
         }
         let place = statements.get(at).unwrap_or(source);
         let first = place.text.lines().next().unwrap_or_default();
-        let place = Source { text: first.to_owned(), ..place.clone() };
+        let place = PolicyPiece { text: first.to_owned(), ..place.clone() };
         match error {
             Some(error) => Outcome::Erred(at, place, error),
             None => Outcome::Failed(at, place),

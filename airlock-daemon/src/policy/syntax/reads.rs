@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule};
 
-use super::Step;
+use super::RefStep;
 use super::cycles::Scope;
 use crate::policy::syntax;
 
@@ -158,8 +158,8 @@ impl Names {
             if let Expr::Var { value, .. } = base {
                 let name = syntax::text(value);
                 let below = steps.iter().map_while(|step| match step {
-                    Step::Name(name) => Some((*name).to_owned()),
-                    Step::Dynamic(_) => None,
+                    RefStep::Name(name) => Some((*name).to_owned()),
+                    RefStep::Dynamic(_) => None,
                 });
                 if let Some(start) = self.input.get(name) {
                     let path: Vec<String> = Some(start.clone())
@@ -180,8 +180,8 @@ impl Names {
                 pending.push(base);
             }
             pending.extend(steps.into_iter().filter_map(|step| match step {
-                Step::Dynamic(index) => Some(index),
-                Step::Name(_) => None,
+                RefStep::Dynamic(index) => Some(index),
+                RefStep::Name(_) => None,
             }));
         }
     }

@@ -15,7 +15,7 @@ use crate::policy::engine::compile::{ENTRY_POINT, gate, parse};
 use crate::policy::error::PolicyError;
 use crate::policy::lint::clear::Clarity;
 use crate::policy::package::ENTRY_PACKAGE;
-use crate::policy::syntax::probe::{Definition, Outcome, Probes, Source};
+use crate::policy::syntax::probe::{Definition, Outcome, PolicyPiece, Probes};
 use crate::policy::syntax::reads::{Reads, touches};
 use crate::policy::syntax::{self, probe, strict};
 use crate::policy::vet::coverage::Lines;
@@ -43,7 +43,7 @@ pub struct Explanation {
     /// The obligations of an allowed call.
     pub obligations: Asks,
     /// Where what decided is written.
-    pub decided_by: Vec<Source>,
+    pub decided_by: Vec<PolicyPiece>,
     /// Why the policy could not be evaluated, where it could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -82,7 +82,7 @@ pub struct Held {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
     /// Where it begins.
-    pub source: Source,
+    pub source: PolicyPiece,
     /// Its value, as JSON; long values are cut.
     pub value: String,
 }
@@ -96,10 +96,10 @@ pub struct Failed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
     /// Where it begins.
-    pub source: Source,
+    pub source: PolicyPiece,
     /// The first statement that is not true; absent where it cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Source>,
+    pub at: Option<PolicyPiece>,
     /// The error that it ended in there, which refuses the call whatever else holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -187,7 +187,7 @@ pub fn explain(
             matches!(***rule, Rule::Default { .. }) && syntax::static_path(syntax::head(rule)) == ["allow"]
         };
         let rules = modules.iter().flat_map(|module| &module.policy).filter(default);
-        explanation.decided_by.extend(rules.map(|rule| Source::line(rule.span())));
+        explanation.decided_by.extend(rules.map(|rule| PolicyPiece::line(rule.span())));
         explanation.decided_by.retain(|source| !source.file.starts_with("airlock_entry"));
     }
     engine.set_enable_coverage(true);

@@ -16,7 +16,7 @@ use crate::policy::bundle::Bundle;
 use crate::policy::engine::PolicyEngine;
 use crate::policy::engine::compile::{gate, parse};
 use crate::policy::error::PolicyError;
-use crate::policy::syntax::{self, Step};
+use crate::policy::syntax::{self, RefStep};
 
 /// Inputs put to the engines.
 const INPUTS: usize = 160;
@@ -250,7 +250,7 @@ impl Pool {
                 }
                 reference => {
                     for step in syntax::flatten(reference).1 {
-                        if let Step::Name(name) = step {
+                        if let RefStep::Name(name) = step {
                             names.insert(name.to_owned());
                         }
                     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::policy::bundle::Bundle;
 use crate::policy::syntax;
-use crate::policy::syntax::probe::Source;
+use crate::policy::syntax::probe::PolicyPiece;
 
 /// The part of its policies that the tests of a bundle reach.
 #[derive(Debug, Default, Serialize)]
@@ -31,7 +31,7 @@ pub struct FileCoverage {
     /// Lines that no test evaluated, in order.
     pub missed: Vec<u32>,
     /// Rules of which no test evaluated the last statement.
-    pub unreached: Vec<Source>,
+    pub unreached: Vec<PolicyPiece>,
 }
 
 /// Lines that were evaluated, and lines that could have been, by file.
@@ -66,7 +66,7 @@ impl Lines {
             for rule in rules.flat_map(|module| &module.policy) {
                 let lines = ends_of(rule);
                 if !lines.is_empty() && lines.is_disjoint(reached) {
-                    unreached.push(Source::line(rule.span()));
+                    unreached.push(PolicyPiece::line(rule.span()));
                     // A file of which nothing ran is in no report of the engine.
                     known.extend(lines);
                 }

@@ -17,7 +17,7 @@ use crate::policy::document::decision::ERROR_RULE;
 use crate::policy::engine::PolicyEngine;
 use crate::policy::engine::compile::{gate, parse};
 use crate::policy::error::PolicyError;
-use crate::policy::syntax::probe::{self, Definition, Outcome, Probes, Source};
+use crate::policy::syntax::probe::{self, Definition, Outcome, PolicyPiece, Probes};
 use crate::policy::syntax::reads::Reads;
 use crate::policy::syntax::{self, strict};
 
@@ -49,7 +49,7 @@ pub struct TestResult {
     /// `package.test_name`.
     pub name: String,
     /// Where its rule stands.
-    pub source: Source,
+    pub source: PolicyPiece,
     /// True where it is true.
     pub passed: bool,
     /// The value that it gave instead.
@@ -57,7 +57,7 @@ pub struct TestResult {
     pub outcome: Option<String>,
     /// The expression that was not true, where one alone can be named.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_at: Option<Source>,
+    pub failed_at: Option<PolicyPiece>,
     /// How long it took, in microseconds.
     pub micros: u64,
 }
@@ -171,7 +171,7 @@ fn refuse_unheard(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
 }
 
 /// The tests by name, with the place of each one's first rule.
-fn find(engine: &mut Engine, bundle: &Bundle) -> BTreeMap<String, Source> {
+fn find(engine: &mut Engine, bundle: &Bundle) -> BTreeMap<String, PolicyPiece> {
     let files: Vec<String> = bundle.tests.iter().map(|test| test.path.display().to_string()).collect();
     let mut found = BTreeMap::new();
     for module in engine.get_modules() {
@@ -183,7 +183,7 @@ fn find(engine: &mut Engine, bundle: &Bundle) -> BTreeMap<String, Source> {
             if let [name] = syntax::static_path(syntax::head(rule)).as_slice()
                 && name.starts_with("test_")
             {
-                found.entry(format!("{package}.{name}")).or_insert_with(|| Source::line(rule.span()));
+                found.entry(format!("{package}.{name}")).or_insert_with(|| PolicyPiece::line(rule.span()));
             }
         }
     }

@@ -41,7 +41,7 @@ pub(in crate::upstream) struct Heard {
 /// The same, without anybody who waits for it.
 #[derive(Default)]
 struct Summed {
-    kinds: HashMap<NoticeKind, Slot>,
+    kinds: HashMap<NoticeKind, LastNotice>,
     /// How many wait to be told.
     waiting: usize,
     /// The bytes of those.
@@ -61,7 +61,7 @@ enum NoticeKind {
     Dropped,
 }
 
-struct Slot {
+struct LastNotice {
     last: Instant,
     later: Option<Notice>,
 }
@@ -154,14 +154,14 @@ impl Summed {
             self.kinds.retain(|_, slot| slot.later.is_some() || now.duration_since(slot.last) < SPAN);
         }
         if self.kinds.len() < MAX || !matches!(kind, NoticeKind::Resource(_)) {
-            self.kinds.insert(kind, Slot { last: now, later: None });
+            self.kinds.insert(kind, LastNotice { last: now, later: None });
         }
         Some(notice)
     }
 
     /// Counts a notice for which there is no room as dropped; that is told with the others that wait.
     fn lose(&mut self, now: Instant) {
-        let slot = self.kinds.entry(NoticeKind::Dropped).or_insert(Slot { last: now, later: None });
+        let slot = self.kinds.entry(NoticeKind::Dropped).or_insert(LastNotice { last: now, later: None });
         let before = match slot.later {
             Some(Notice::Dropped(count)) => count,
             _ => 0,
@@ -182,7 +182,7 @@ impl Summed {
         if self.waiting == 0 {
             return None;
         }
-        let is_due = |slot: &&mut Slot| slot.later.is_some() && (all || slot.last + SPAN <= now);
+        let is_due = |slot: &&mut LastNotice| slot.later.is_some() && (all || slot.last + SPAN <= now);
         let slot = self.kinds.values_mut().find(is_due)?;
         slot.last = now;
         let notice = slot.later.take()?;

@@ -49,7 +49,7 @@ pub enum Schema {
 pub struct Schemas {
     /// Maker of names, in a table that learns those instead of schemas.
     maker: Option<Namer>,
-    lists: Mutex<HashMap<Option<Identity>, Slot>>,
+    lists: Mutex<HashMap<Option<Identity>, ListSlot>>,
     forgotten: Mutex<Forgotten>,
     /// True where what is known is to be forgotten as soon as a moment has passed.
     is_due: AtomicBool,
@@ -65,7 +65,7 @@ struct Forgotten {
 }
 
 #[derive(Default, Clone)]
-pub(in crate::upstream) struct Slot {
+pub(in crate::upstream) struct ListSlot {
     /// One asks, the others wait.
     pub(in crate::upstream) asking: Arc<tokio::sync::Mutex<()>>,
     pub(in crate::upstream) list: Option<Arc<List>>,
@@ -133,7 +133,7 @@ impl Schemas {
         self.maker.as_ref()
     }
 
-    pub(in crate::upstream) fn lock(&self) -> MutexGuard<'_, HashMap<Option<Identity>, Slot>> {
+    pub(in crate::upstream) fn lock(&self) -> MutexGuard<'_, HashMap<Option<Identity>, ListSlot>> {
         // Every change to the map is one call, so a panic elsewhere leaves it whole.
         self.lists.lock()
     }
@@ -244,10 +244,10 @@ impl Schemas {
 
 /// The place of one list; where there are too many, old ones go first.
 pub(in crate::upstream) fn slot(
-    lists: &mut HashMap<Option<Identity>, Slot>,
+    lists: &mut HashMap<Option<Identity>, ListSlot>,
     key: Option<Identity>,
     now: Instant,
-) -> &mut Slot {
+) -> &mut ListSlot {
     if lists.len() >= MAX_LISTS && !lists.contains_key(&key) {
         lists.retain(|_, slot| slot.list.as_ref().is_some_and(|list| list.until > now));
         if lists.len() >= MAX_LISTS

@@ -2,6 +2,6 @@
 
 pub mod ask;
 pub(super) mod asks;
+pub(super) mod briefing;
 pub mod notice;
 pub mod reply;
-pub(super) mod told;

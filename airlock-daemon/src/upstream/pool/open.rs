@@ -14,7 +14,7 @@ use super::super::credential::Presents;
 use super::super::error::{How, UpstreamError};
 use super::breaker::Verdict;
 use super::opening::Opening;
-use super::places::{Opened, Slot};
+use super::places::{LinkSlot, Opened};
 use super::probe::{self, Failure};
 use super::{Owner, Upstream};
 use crate::upstream::era::facts::{Facts, MAX_INSTRUCTIONS};
@@ -145,7 +145,7 @@ impl Upstream {
     /// start.
     pub(super) async fn open_for_all_who_wait<'a>(
         self: &Arc<Self>,
-        slot: &'a Slot,
+        slot: &'a LinkSlot,
         opening: Opening,
     ) -> Result<&'a Opened, UpstreamError> {
         if let Some(opened) = slot.get() {

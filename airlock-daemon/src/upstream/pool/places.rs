@@ -43,7 +43,7 @@ pub(super) type Opened = (Link, Arc<Facts>);
 const MAX_LOST: usize = 10_000;
 
 /// A place for one link; the first who comes opens it for all who wait.
-pub(super) type Slot = Arc<OnceCell<Opened>>;
+pub(super) type LinkSlot = Arc<OnceCell<Opened>>;
 
 /// All places of one upstream.
 pub(super) struct Places {
@@ -66,7 +66,7 @@ struct Inner {
 }
 
 struct PoolEntry {
-    slot: Slot,
+    slot: LinkSlot,
     /// The seat of whoever opened it by a request.
     _seat: Option<Seat>,
 }
@@ -100,7 +100,7 @@ impl Places {
         upstream: &str,
         owner: &Owner,
         opener: Option<&Identity>,
-    ) -> Result<Slot, UpstreamError> {
+    ) -> Result<LinkSlot, UpstreamError> {
         let mut guard = self.lock();
         let inner = &mut *guard;
         if let Some(place) = inner.slots.get(owner) {
@@ -119,7 +119,7 @@ impl Places {
             };
             UpstreamError::Busy { upstream: upstream.to_owned(), what, limit }
         })?;
-        let slot = Slot::default();
+        let slot = LinkSlot::default();
         inner.slots.insert(owner.clone(), PoolEntry { slot: Arc::clone(&slot), _seat: seat });
         Ok(slot)
     }
@@ -131,7 +131,7 @@ impl Places {
     }
 
     /// Empties a place, unless it is another by now; says whether it did.
-    pub(super) fn forget(&self, owner: &Owner, slot: &Slot) -> bool {
+    pub(super) fn forget(&self, owner: &Owner, slot: &LinkSlot) -> bool {
         let mut inner = self.lock();
         let same = inner.slots.get(owner).is_some_and(|current| Arc::ptr_eq(&current.slot, slot));
         same && inner.slots.remove(owner).is_some()

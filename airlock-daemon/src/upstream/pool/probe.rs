@@ -100,13 +100,13 @@ pub async fn handshake(
         }
     }
     let was_silent = late.is_some();
-    link.told().declare(capabilities);
+    link.briefing().declare(capabilities);
     let initialize = ask(link, INITIALIZE, legacy::initialize(capabilities));
     let answer = tokio::select! {
         // Both may be there once a slow server reads what has come.
         biased;
         facts = late_facts(late) => {
-            link.told().withdraw_declaration();
+            link.briefing().withdraw_declaration();
             return Ok(facts);
         }
         answer = within(patience.answer, INITIALIZE, initialize) => answer?,
@@ -124,7 +124,7 @@ pub async fn handshake(
                 && let Ok(result) = within(patience.answer, DISCOVER, discover()).await?
                 && let Some(facts) = modern::facts(&result)
             {
-                link.told().withdraw_declaration();
+                link.briefing().withdraw_declaration();
                 return Ok(facts);
             }
             Err(Failure::Wrong(format!("it answers initialize with {}", short(&error))))

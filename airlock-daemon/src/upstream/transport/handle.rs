@@ -9,8 +9,8 @@ use crate::mcp::param_header::Mirrored;
 use super::http::{HttpLink, HttpPending};
 use super::link::{PipeLink, PipePending};
 use crate::upstream::message::ask::Answered;
+use crate::upstream::message::briefing::Briefing;
 use crate::upstream::message::reply::{Ending, Reply, Takes};
-use crate::upstream::message::told::Told;
 
 /// A handle of a link; the link ends when the last one is dropped. It may go to any worker's thread.
 #[derive(Clone)]
@@ -91,10 +91,10 @@ impl Link {
     }
 
     /// The messages that the server was told besides its calls.
-    pub(in crate::upstream) fn told(&self) -> &Told {
+    pub(in crate::upstream) fn briefing(&self) -> &Briefing {
         match self {
-            Self::Pipe(link) => link.told(),
-            Self::Http(link) => link.told(),
+            Self::Pipe(link) => link.briefing(),
+            Self::Http(link) => link.briefing(),
         }
     }
 

@@ -30,8 +30,8 @@ use super::connect::Endpoint;
 use crate::upstream::credential::Presents;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
+use crate::upstream::message::briefing::Briefing;
 use crate::upstream::message::reply::{Ending, REPLIES, Reply, Takes};
-use crate::upstream::message::told::Told;
 use shared::{HttpShared, InFlight, Mode};
 
 /// A handle of a link; it ends when the last one is dropped.
@@ -74,7 +74,7 @@ impl HttpLink {
             lost: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
-            told: Told::default(),
+            briefing: Briefing::default(),
             is_rubbish_told: AtomicBool::new(false),
             asks: Arc::default(),
             hub: Arc::clone(hub),
@@ -161,8 +161,8 @@ impl HttpLink {
     }
 
     /// The messages that the server was told besides its calls.
-    pub(in crate::upstream) fn told(&self) -> &Told {
-        &self.shared.told
+    pub(in crate::upstream) fn briefing(&self) -> &Briefing {
+        &self.shared.briefing
     }
 }
 

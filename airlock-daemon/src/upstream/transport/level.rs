@@ -23,12 +23,12 @@ impl Link {
         }
         if method == SET_LEVEL {
             if let Some(level) = params.string("level").and_then(|level| Level::parse(&level)) {
-                self.told().level(level);
+                self.briefing().level(level);
             }
             return;
         }
         let Some(level) = params.get("_meta").and_then(level_of) else { return };
-        if !self.told().level(level) {
+        if !self.briefing().level(level) {
             return;
         }
         let wanted = format!(r#"{{"level":{}}}"#, quote(level.as_str()));
@@ -36,7 +36,7 @@ impl Link {
         match self.ask(Takes::Result, |id| jsonrpc::request(id, SET_LEVEL, &wanted)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(error, "the server refuses the log level of a call"),
-            Err(_) => self.told().forget_level(),
+            Err(_) => self.briefing().forget_level(),
         }
     }
 }

@@ -31,8 +31,8 @@ use self::writer::Writing;
 use crate::upstream::error::How;
 use crate::upstream::hub::Hub;
 use crate::upstream::message::asks::Asks;
+use crate::upstream::message::briefing::Briefing;
 use crate::upstream::message::reply::{Ending, REPLIES, Reply, Takes};
-use crate::upstream::message::told::Told;
 
 /// Messages that may wait for the writer of one link.
 const QUEUE: usize = 1024;
@@ -173,8 +173,8 @@ impl PipeLink {
     }
 
     /// The messages that the server was told besides its calls.
-    pub(in crate::upstream) fn told(&self) -> &Told {
-        &self.shared.told
+    pub(in crate::upstream) fn briefing(&self) -> &Briefing {
+        &self.shared.briefing
     }
 
     /// Sends a notification; lost when the link has ended.

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{absent, number, path};
-use crate::attempt::{Attempt, Place, attempt};
+use crate::attempt::{Attempt, OutsideFacts, attempt};
 use crate::raw::{call, clone3, in_child};
 
 /// A hierarchy that is not to be seen, or may only be read.
@@ -99,19 +99,19 @@ pub(super) fn attempts() -> Vec<Attempt> {
 
 /// Writes to a `cgroup.procs` in a child, which then connects: wherever it is, somebody hears it if it is
 /// out.
-fn moved(place: &Place, procs: &Path, who: &str) -> io::Result<()> {
+fn moved(place: &OutsideFacts, procs: &Path, who: &str) -> io::Result<()> {
     in_child(|| {
         OpenOptions::new().write(true).open(procs)?.write_all(who.as_bytes())?;
         connect(place)
     })
 }
 
-fn connect(place: &Place) -> io::Result<()> {
+fn connect(place: &OutsideFacts) -> io::Result<()> {
     TcpStream::connect(place.tcp[0].ok_or_else(absent)?).map(drop)
 }
 
 /// Our own cgroup, in the mount that the world has.
-fn own(place: &Place) -> io::Result<PathBuf> {
+fn own(place: &OutsideFacts) -> io::Result<PathBuf> {
     let table = fs::read_to_string("/proc/self/cgroup")?;
     let own = table.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(absent)?;
     let dir = place.cgroups[0].join(own);

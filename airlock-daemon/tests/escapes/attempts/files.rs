@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 
 use super::{number, path};
-use crate::attempt::{Attempt, Place, attempt};
+use crate::attempt::{Attempt, OutsideFacts, attempt};
 use crate::raw::{Arg, call, in_child};
 
 /// A file that is not to be seen, or may only be read.
@@ -175,7 +175,7 @@ fn mounts() -> [Attempt; 9] {
     ]
 }
 
-fn directory(place: &Place) -> io::Result<std::path::PathBuf> {
+fn directory(place: &OutsideFacts) -> io::Result<std::path::PathBuf> {
     let dir = place.dir.join(format!("mount-{}", std::process::id()));
     fs::create_dir(&dir)?;
     Ok(dir)

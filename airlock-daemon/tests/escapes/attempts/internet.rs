@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use super::{absent, number};
-use crate::attempt::{Attempt, Place, attempt};
+use crate::attempt::{Attempt, OutsideFacts, attempt};
 use crate::raw::{Arg, call, uring_connect, uring_socket};
 
 pub(super) fn attempts() -> Vec<Attempt> {
@@ -89,7 +89,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked")))
         })
         .knocks(),
-        attempt("so-mark", "a packet past the routes: `SO_MARK` on a new socket", |place: &Place| {
+        attempt("so-mark", "a packet past the routes: `SO_MARK` on a new socket", |place: &OutsideFacts| {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             let (level, option) = (libc::SOL_SOCKET, libc::SO_MARK);
             let value = 1_i32.to_ne_bytes();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::{absent, path};
-use crate::attempt::{Attempt, Place, attempt};
+use crate::attempt::{Attempt, OutsideFacts, attempt};
 use crate::inside::{ATTEMPT, PRIVILEGED};
 use crate::raw::{Arg, call, in_child};
 
@@ -97,7 +97,7 @@ fn memory() -> [Attempt; 5] {
 fn signals() -> [Attempt; 6] {
     /// `F_SETOWN_EX` and `FIOSETOWN`.
     const OWNER: [i64; 2] = [15, 0x8901];
-    let pid = |place: &Place| i64::from(place.victim);
+    let pid = |place: &OutsideFacts| i64::from(place.victim);
     [
         attempt("kill", "`kill`: a signal to the daemon", move |place| {
             call(libc::SYS_kill, [pid(place).into(), HARMLESS.into()]).map(drop)
@@ -152,7 +152,7 @@ fn signals() -> [Attempt; 6] {
 }
 
 fn tuning() -> [Attempt; 4] {
-    let pid = |place: &Place| i64::from(place.victim);
+    let pid = |place: &OutsideFacts| i64::from(place.victim);
     [
         attempt("prlimit", "change the daemon's limits", move |place| {
             let mut old = [0_u8; 16];
@@ -182,7 +182,7 @@ fn tuning() -> [Attempt; 4] {
     ]
 }
 
-fn proc(place: &Place, file: &str) -> std::path::PathBuf {
+fn proc(place: &OutsideFacts, file: &str) -> std::path::PathBuf {
     Path::new("/proc").join(place.victim.to_string()).join(file)
 }
 
@@ -191,7 +191,7 @@ fn expect_secret(found: &[u8]) -> io::Result<()> {
 }
 
 /// Copies between our memory and the victim's.
-fn copy(number: libc::c_long, place: &Place, ours: u64) -> io::Result<()> {
+fn copy(number: libc::c_long, place: &OutsideFacts, ours: u64) -> io::Result<()> {
     let vector = |address: u64| {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&address.to_ne_bytes());
@@ -207,7 +207,7 @@ fn copy(number: libc::c_long, place: &Place, ours: u64) -> io::Result<()> {
 const CAP_NET_RAW: u32 = 13;
 
 /// Executes one of the privileged copies as nobody and asks it what it gained.
-fn gains(place: &Place, program: &str, gained: fn(u32, u64) -> bool) -> io::Result<()> {
+fn gains(place: &OutsideFacts, program: &str, gained: fn(u32, u64) -> bool) -> io::Result<()> {
     let program = place.dir.join(program);
     in_child(|| {
         if rustix::process::getuid().is_root() {

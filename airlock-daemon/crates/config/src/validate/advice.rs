@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::checks::{Checks, at};
 use crate::schema::{Config, PinNetwork, Upstream, UpstreamKind};
-use crate::yaml::tree::{Step, brief};
+use crate::yaml::tree::{PathStep, brief};
 
 /// Programs that fetch what they run.
 const FETCHERS: [(&str, &str); 6] = [
@@ -38,14 +38,14 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 
 /// Nothing here is expanded as a shell would.
 fn texts(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
-    let mut found: Vec<Vec<Step<'_>>> = Vec::new();
+    let mut found: Vec<Vec<PathStep<'_>>> = Vec::new();
     let mut look = |steps, text: &str| {
         let home = text == "~" || text.starts_with("~/") || text.contains("=~/");
         if home || text.contains("${") || text.contains("$HOME") {
             found.push(steps);
         }
     };
-    let base = || vec![Step::from("upstreams"), Step::from(index)];
+    let base = || vec![PathStep::from("upstreams"), PathStep::from(index)];
     for (at, argument) in upstream.command.iter().enumerate() {
         look([base(), vec!["command".into(), at.into()]].concat(), argument);
     }
@@ -143,7 +143,7 @@ fn issuers(config: &Config, checks: &mut Checks<'_>) {
 
 /// Two own listeners in one place: the second does not start.
 fn listeners(config: &Config, checks: &mut Checks<'_>) {
-    let mut all: Vec<(Vec<Step<'_>>, String)> = Vec::new();
+    let mut all: Vec<(Vec<PathStep<'_>>, String)> = Vec::new();
     for (index, address) in config.server.listen.iter().enumerate() {
         all.push((vec!["server".into(), "listen".into(), index.into()], address.to_string()));
     }
@@ -159,7 +159,7 @@ fn listeners(config: &Config, checks: &mut Checks<'_>) {
         (["observability", "admin_listen"], config.observability.admin_listen.socket()),
     ] {
         if let Some(socket) = socket {
-            all.push((path.map(Step::from).to_vec(), socket.display().to_string()));
+            all.push((path.map(PathStep::from).to_vec(), socket.display().to_string()));
         }
     }
     for (index, upstream) in config.upstreams.iter().enumerate() {
@@ -168,7 +168,7 @@ fn listeners(config: &Config, checks: &mut Checks<'_>) {
             all.push((path, upstream.dial_in_socket().display().to_string()));
         }
     }
-    let mut seen: BTreeMap<String, Vec<Step<'_>>> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Vec<PathStep<'_>>> = BTreeMap::new();
     for (path, place) in all {
         // The kernel chooses another one each time.
         if place.ends_with(":0") {

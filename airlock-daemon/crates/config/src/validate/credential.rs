@@ -5,7 +5,7 @@ use std::path::Path;
 use super::checks::{Checks, at};
 use super::net;
 use crate::schema::{Credential, Framing, Isolation, TokenClient, Upstream, UpstreamKind};
-use crate::yaml::tree::Step;
+use crate::yaml::tree::PathStep;
 
 /// Headers that are HTTP's or Airlock's own.
 const TAKEN: [&str; 12] = [
@@ -109,7 +109,8 @@ fn kinds(index: usize, credential: &Credential, checks: &mut Checks<'_>) {
 }
 
 fn token_client(index: usize, kind: &str, client: &TokenClient, checks: &mut Checks<'_>) {
-    let at = |key| [Step::from("upstreams"), index.into(), "credential".into(), Step::from(kind), key];
+    let at =
+        |key| [PathStep::from("upstreams"), index.into(), "credential".into(), PathStep::from(kind), key];
     if let Err(reason) = net::check_url(&client.token_endpoint) {
         checks.value(
             &at("token_endpoint".into()),
@@ -135,7 +136,7 @@ fn token_client(index: usize, kind: &str, client: &TokenClient, checks: &mut Che
 
 /// A path, or the name of a systemd credential. The secret itself is looked for when it is needed: it may
 /// come later.
-pub(super) fn secret(path: &[Step<'_>], file: &Path, checks: &mut Checks<'_>) {
+pub(super) fn secret(path: &[PathStep<'_>], file: &Path, checks: &mut Checks<'_>) {
     let text = file.to_string_lossy();
     let name = !text.is_empty() && !text.contains('/') && text != "." && text != "..";
     if !file.is_absolute() && !name {

@@ -10,7 +10,7 @@ use crate::nearest;
 use crate::packs::{self, Known, OWN};
 use crate::pattern::Pattern;
 use crate::schema::{Config, DlpDetector, DlpMode, DlpRule};
-use crate::yaml::tree::{Step, brief};
+use crate::yaml::tree::{PathStep, brief};
 
 /// Longest name of a detector, in bytes.
 const MAX_NAME: usize = 48;
@@ -193,7 +193,7 @@ fn rule(config: &Config, known: &[Known], place: usize, rule: &DlpRule, checks: 
 /// A rule names a detector or a pack that is in use.
 fn named(
     checks: &mut Checks<'_>,
-    path: &[Step<'_>],
+    path: &[PathStep<'_>],
     noun: &str,
     name: &str,
     known: &[Known],

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::exposed::exposed_with_way;
 use super::super::schema::Config;
 use super::checks::{Checks, at};
-use crate::yaml::tree::Step;
+use crate::yaml::tree::PathStep;
 
 /// The policy's directory and the files of secrets. Those of TLS are judged where they are read, again at
 /// each reload, and so are the files in the policy's directory.
@@ -20,8 +20,8 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
 }
 
 /// The files of secrets, each with its place in the configuration.
-pub(super) fn secrets(config: &Config) -> Vec<(Vec<Step<'_>>, &Path)> {
-    let mut all: Vec<(Vec<Step<'_>>, &Path)> = Vec::new();
+pub(super) fn secrets(config: &Config) -> Vec<(Vec<PathStep<'_>>, &Path)> {
+    let mut all: Vec<(Vec<PathStep<'_>>, &Path)> = Vec::new();
     if let Some(file) = &config.dlp.hash_key_file {
         all.push((at!["dlp", "hash_key_file"].to_vec(), file));
     }
@@ -30,9 +30,9 @@ pub(super) fn secrets(config: &Config) -> Vec<(Vec<Step<'_>>, &Path)> {
             all.push((at!["upstreams", index, "env_from", name.as_str()].to_vec(), file));
         }
         let Some(credential) = &upstream.credential else { continue };
-        let below = |names: &[&'static str]| -> Vec<Step<'static>> {
+        let below = |names: &[&'static str]| -> Vec<PathStep<'static>> {
             let credential = ["upstreams".into(), index.into(), "credential".into()].into_iter();
-            credential.chain(names.iter().map(|name| Step::from(*name))).collect()
+            credential.chain(names.iter().map(|name| PathStep::from(*name))).collect()
         };
         if let Some(file) = &credential.bearer_file {
             all.push((below(&["bearer_file"]), file));
@@ -53,7 +53,7 @@ pub(super) fn secrets(config: &Config) -> Vec<(Vec<Step<'_>>, &Path)> {
 }
 
 /// A relative path names a credential of systemd's, whose directory is the service's alone.
-fn judge(path: &Path, at: &[Step<'_>], checks: &mut Checks<'_>) {
+fn judge(path: &Path, at: &[PathStep<'_>], checks: &mut Checks<'_>) {
     if let Some(found) = path.is_absolute().then(|| exposed_with_way(path)).flatten() {
         checks.value(
             at,

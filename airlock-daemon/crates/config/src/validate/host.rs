@@ -10,7 +10,7 @@ use std::path::Path;
 use super::checks::{Checks, at};
 use super::files::secrets;
 use crate::schema::{Config, Upstream, UpstreamKind};
-use crate::yaml::tree::{Located, Step, brief};
+use crate::yaml::tree::{Located, PathStep, brief};
 
 /// The facts of the host that the configuration is held against, besides its files and its ports.
 pub struct Host<'a> {
@@ -44,7 +44,7 @@ pub(super) fn check(config: &Config, host: &Host<'_>, checks: &mut Checks<'_>) {
         (["audit", "dir"], config.audit.dir.parent()),
     ];
     for (path, directory) in directories {
-        let path = path.map(Step::from);
+        let path = path.map(PathStep::from);
         // Defaults are made by the service's unit.
         let is_written = matches!(checks.root.locate(&path), Located::At { whole: true, .. });
         if let Some(directory) = directory.filter(|directory| is_written && !directory.is_dir()) {
@@ -129,7 +129,7 @@ fn paths(index: usize, upstream: &Upstream, checks: &mut Checks<'_>) {
     }
 }
 
-fn port(address: SocketAddr, path: &[Step<'_>], checks: &mut Checks<'_>) {
+fn port(address: SocketAddr, path: &[PathStep<'_>], checks: &mut Checks<'_>) {
     let Err(error) = TcpListener::bind(address) else { return };
     let (message, help) = match error.kind() {
         ErrorKind::AddrInUse => (

@@ -3,14 +3,14 @@
 use super::checks::{Checks, at};
 use crate::pattern::Pattern;
 use crate::schema::{Config, KernelDrop, PerAddress};
-use crate::yaml::tree::Step;
+use crate::yaml::tree::PathStep;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let limits = &config.rate_limiting;
     let requests = limits.per_tenant.as_ref().and_then(|tenant| tenant.requests);
     let streams = limits.per_tenant.as_ref().and_then(|tenant| tenant.streams);
     for (given, path) in [
-        (limits.burst, at!["rate_limiting", "burst"] as &[Step<'_>]),
+        (limits.burst, at!["rate_limiting", "burst"] as &[PathStep<'_>]),
         (streams, at!["rate_limiting", "per_tenant", "streams"]),
         (limits.per_principal.streams, at!["rate_limiting", "per_principal", "streams"]),
     ] {

@@ -9,7 +9,7 @@ use crate::schema::{ClientAuth, Config, ProxyProtocol};
 use crate::tls_files;
 use crate::translators::LENGTHS;
 use crate::units::ByteSize;
-use crate::yaml::tree::Step;
+use crate::yaml::tree::PathStep;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>, files: Files) {
     let server = &config.server;
@@ -222,7 +222,7 @@ fn public_url(config: &Config, checks: &mut Checks<'_>) {
     }
 }
 
-fn size(checks: &mut Checks<'_>, path: &[Step<'_>], name: &str, size: ByteSize, largest: ByteSize) {
+fn size(checks: &mut Checks<'_>, path: &[PathStep<'_>], name: &str, size: ByteSize, largest: ByteSize) {
     let smallest = ByteSize::kib(1);
     if size < smallest || size > largest {
         checks.value(

@@ -2,7 +2,7 @@
 
 use super::checks::{Checks, at};
 use crate::schema::Config;
-use crate::yaml::tree::Step;
+use crate::yaml::tree::PathStep;
 
 pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     let memory = &config.limits.memory;
@@ -12,7 +12,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         ("per_tenant", memory.per_tenant),
         ("total", memory.total),
     ];
-    let path = |key| -> [Step<'_>; 3] { ["limits".into(), "memory".into(), key] };
+    let path = |key| -> [PathStep<'_>; 3] { ["limits".into(), "memory".into(), key] };
     for pair in levels.windows(2) {
         let [(key, size), (above, most)] = pair else { continue };
         let (own, other) = (path((*key).into()), path((*above).into()));
@@ -47,7 +47,7 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
     }
     let answer = config.server.max_response_bytes;
     let own = path("per_session".into());
-    let other: &[Step<'_>] = at!["server", "max_response_bytes"];
+    let other: &[PathStep<'_>] = at!["server", "max_response_bytes"];
     if memory.per_session < answer && checks.known(&own) && checks.known(other) {
         let place = checks.whereabouts(other);
         checks.value(

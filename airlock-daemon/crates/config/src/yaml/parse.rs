@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, options};
 
 use super::tree::{Entry, Kind, Node, NodeId, brief};
-use crate::diagnostics::{Issue, Place};
+use crate::diagnostics::{Issue, Position};
 
 /// Deepest nesting of lists and mappings; the schema needs seven.
 const MAX_DEPTH: usize = 32;
@@ -63,20 +63,20 @@ pub(crate) fn parse(text: &str) -> Parsed {
             return Parsed { root: None, hidden: builder.hidden, issues: builder.issues };
         }
     }
-    let root = builder.root.take().unwrap_or_else(|| builder.node(Place::START, Kind::Map(Vec::new())));
+    let root = builder.root.take().unwrap_or_else(|| builder.node(Position::START, Kind::Map(Vec::new())));
     Parsed { root: Some(root), hidden: builder.hidden, issues: builder.issues }
 }
 
 /// A list or mapping whose end has not come yet.
 enum Open {
-    Seq(NodeId, Place, Vec<Node>),
-    Map { id: NodeId, at: Place, entries: Vec<Entry>, seen: HashMap<String, usize>, key: Key },
+    Seq(NodeId, Position, Vec<Node>),
+    Map { id: NodeId, at: Position, entries: Vec<Entry>, seen: HashMap<String, usize>, key: PendingKey },
 }
 
 /// The next thing that a mapping waits for.
-enum Key {
+enum PendingKey {
     Awaited,
-    Read(String, Place),
+    Read(String, Position),
     /// The key was reported; its value is read and dropped.
     Refused,
 }
@@ -95,7 +95,7 @@ struct Builder<'t> {
 }
 
 impl Builder<'_> {
-    fn node(&mut self, at: Place, kind: Kind) -> Node {
+    fn node(&mut self, at: Position, kind: Kind) -> Node {
         self.nodes += 1;
         Node { id: self.nodes, at, kind, secret: false }
     }
@@ -112,7 +112,7 @@ impl Builder<'_> {
             self.hidden.extend(tag.byte_range());
         }
         if event.tag().is_some() {
-            let tag = span.tag_start().map_or(at, |mark| Place::new(mark.line(), mark.col() + 1, 1));
+            let tag = span.tag_start().map_or(at, |mark| Position::new(mark.line(), mark.col() + 1, 1));
             self.issues.push(Issue::new(tag, "a YAML tag is not allowed").expected("a plain value").help(
                 "remove the word that begins with `!`; put quotes around text that really begins with `!`",
             ));
@@ -180,7 +180,7 @@ impl Builder<'_> {
             Event::MappingStart(..) => {
                 let node = self.node(at, Kind::Empty);
                 let (entries, seen) = (Vec::new(), HashMap::new());
-                self.stack.push(Open::Map { id: node.id, at, entries, seen, key: Key::Awaited });
+                self.stack.push(Open::Map { id: node.id, at, entries, seen, key: PendingKey::Awaited });
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(Open::Seq(id, at, items)) => {
@@ -201,10 +201,10 @@ impl Builder<'_> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Open::Seq(_, _, items)) => items.push(node),
-            Some(Open::Map { entries, seen, key, .. }) => match std::mem::replace(key, Key::Awaited) {
-                Key::Read(key, key_at) => entries.push(Entry { key, key_at, value: node }),
-                Key::Refused => {}
-                Key::Awaited => match node.kind {
+            Some(Open::Map { entries, seen, key, .. }) => match std::mem::replace(key, PendingKey::Awaited) {
+                PendingKey::Read(key, key_at) => entries.push(Entry { key, key_at, value: node }),
+                PendingKey::Refused => {}
+                PendingKey::Awaited => match node.kind {
                     Kind::Plain(text) | Kind::Quoted(text) => {
                         if let Some(first) = seen.get(&text) {
                             self.issues.push(
@@ -212,10 +212,10 @@ impl Builder<'_> {
                                     .expected(format!("each key once; it stands on line {first} already"))
                                     .help("remove one of the two"),
                             );
-                            *key = Key::Refused;
+                            *key = PendingKey::Refused;
                         } else {
                             seen.insert(text.clone(), node.at.line);
-                            *key = Key::Read(text, node.at);
+                            *key = PendingKey::Read(text, node.at);
                         }
                     }
                     _ => {
@@ -224,7 +224,7 @@ impl Builder<'_> {
                                 .expected("a key: text, followed by a colon")
                                 .help("write `key: value`, and put quotes around a value that begins with `[` or `{`"),
                         );
-                        *key = Key::Refused;
+                        *key = PendingKey::Refused;
                     }
                 },
             },
@@ -232,11 +232,13 @@ impl Builder<'_> {
     }
 
     fn in_env(&self) -> bool {
-        self.stack.iter().any(|open| matches!(open, Open::Map { key: Key::Read(key, _), .. } if is_env(key)))
+        self.stack
+            .iter()
+            .any(|open| matches!(open, Open::Map { key: PendingKey::Read(key, _), .. } if is_env(key)))
     }
 
     fn awaits_key(&self) -> bool {
-        matches!(self.stack.last(), Some(Open::Map { key: Key::Awaited, .. }))
+        matches!(self.stack.last(), Some(Open::Map { key: PendingKey::Awaited, .. }))
     }
 
     fn syntax_error(&mut self, mark: Marker, info: &str) {
@@ -250,7 +252,7 @@ impl Builder<'_> {
         }
         let tab = info.contains("tab");
         self.issues.push(
-            Issue::new(Place::new(mark.line(), mark.col() + 1, 1), format!("this is not YAML: {info}"))
+            Issue::new(Position::new(mark.line(), mark.col() + 1, 1), format!("this is not YAML: {info}"))
                 .expected("YAML 1.2: `key: value`, lists with `- ` or in brackets, indented by spaces")
                 .help(if tab {
                     "indent by spaces, not by tabs"
@@ -262,11 +264,11 @@ impl Builder<'_> {
     }
 
     /// Line, column and width of a span; a span over several lines is as wide as one character.
-    fn place(&self, span: &Span) -> Place {
+    fn place(&self, span: &Span) -> Position {
         let width = match span.slice(self.text) {
             Some(text) if !text.contains('\n') => text.chars().count().max(1),
             _ => 1,
         };
-        Place::new(span.start.line(), span.start.col() + 1, width)
+        Position::new(span.start.line(), span.start.col() + 1, width)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Serde alone stops at the first mistake and forgets places; this tree is kept beside it.
 
-use crate::diagnostics::Place;
+use crate::diagnostics::Position;
 
 /// Names one node of one tree.
 pub(crate) type NodeId = usize;
@@ -11,7 +11,7 @@ pub(crate) type NodeId = usize;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    pub(crate) at: Place,
+    pub(crate) at: Position,
     pub(crate) kind: Kind,
     /// The value may be secret and is never shown.
     pub(crate) secret: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A stand-in at `at` for a value that is missing or was reported.
-    pub(crate) fn blank(id: NodeId, at: Place) -> Self {
+    pub(crate) fn blank(id: NodeId, at: Position) -> Self {
         Self { id, at, kind: Kind::Blank(Blank::default()), secret: false }
     }
 }
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    pub(crate) key_at: Place,
+    pub(crate) key_at: Position,
     pub(crate) value: Node,
 }
 
@@ -73,18 +73,18 @@ impl Blank {
 
 /// One step of the way from the root to a value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step<'a> {
+pub(crate) enum PathStep<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-impl<'a> From<&'a str> for Step<'a> {
+impl<'a> From<&'a str> for PathStep<'a> {
     fn from(key: &'a str) -> Self {
         Self::Key(key)
     }
 }
 
-impl From<usize> for Step<'_> {
+impl From<usize> for PathStep<'_> {
     fn from(index: usize) -> Self {
         Self::Index(index)
     }
@@ -95,20 +95,20 @@ pub(crate) enum Located {
     /// In a value that was reported already.
     Blank,
     /// At a key (if it has one) and its value; or, where the way ends early, at the last ones that exist.
-    At { key: Option<Place>, value: Place, whole: bool },
+    At { key: Option<Position>, value: Position, whole: bool },
 }
 
 impl Node {
     /// Follows `path` as far as it exists.
-    pub(crate) fn locate(&self, path: &[Step<'_>]) -> Located {
+    pub(crate) fn locate(&self, path: &[PathStep<'_>]) -> Located {
         let (mut node, mut key) = (self, None);
         for step in path {
             let next = match (&node.kind, step) {
                 (Kind::Blank(_), _) => return Located::Blank,
-                (Kind::Map(entries), Step::Key(name)) => {
+                (Kind::Map(entries), PathStep::Key(name)) => {
                     entries.iter().find(|e| e.key == *name).map(|e| (&e.value, Some(e.key_at)))
                 }
-                (Kind::Seq(items), Step::Index(index)) => items.get(*index).map(|item| (item, None)),
+                (Kind::Seq(items), PathStep::Index(index)) => items.get(*index).map(|item| (item, None)),
                 _ => None,
             };
             match next {

@@ -17,7 +17,7 @@ use std::{fs, io};
 use rustix::process::Pid;
 
 use super::mounts::Mounts;
-use crate::process::step::Step;
+use crate::process::step::StartStep;
 use crate::process::users::Ids;
 use crate::process::wire::{close, hear, set_closed, tell};
 use airlock_config::schema::PinNetwork;
@@ -133,11 +133,11 @@ impl Namespaces {
     }
 
     /// In the child: waits for that, and puts the mounts in place. System calls only.
-    pub(crate) fn enter(&self) -> Result<(), (Step, io::Error)> {
+    pub(crate) fn enter(&self) -> Result<(), (StartStep, io::Error)> {
         if let Some(gate) = &self.gate {
-            gate.pass().map_err(|error| (Step::Namespaces, error))?;
+            gate.pass().map_err(|error| (StartStep::Namespaces, error))?;
         }
-        self.mounts.put_in_place().map_err(|error| (Step::Mounts, error))
+        self.mounts.put_in_place().map_err(|error| (StartStep::Mounts, error))
     }
 }
 

@@ -14,7 +14,7 @@ use super::Confinement;
 use super::namespaces::Namespaces;
 use crate::process::clone::{Birth, Child, exit};
 use crate::process::init::Init;
-use crate::process::step::{StartError, Step};
+use crate::process::step::{StartError, StartStep};
 use crate::process::wire::tell;
 
 /// Strings as the kernel takes them: pointers with a null one at the end.
@@ -104,7 +104,7 @@ impl Program {
                 said.map_err(StartError::Clone)?;
                 let [step, errno @ ..] = fault;
                 let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
-                Err(match Step::from_byte(step) {
+                Err(match StartStep::from_byte(step) {
                     Some(step) => StartError::Step(step, error),
                     None => StartError::Execute(error),
                 })
@@ -120,18 +120,18 @@ impl Program {
         init: Option<&Init>,
         faults: RawFd,
         birth: Birth,
-    ) -> (Option<Step>, io::Error) {
+    ) -> (Option<StartStep>, io::Error) {
         for (stream, place) in self.streams.iter().zip(0..) {
             // SAFETY: plain numbers. The copy stays open when a program is executed.
             if unsafe { libc::dup2(stream.as_raw_fd(), place) } < 0 {
-                return (Some(Step::Descriptors), io::Error::last_os_error());
+                return (Some(StartStep::Descriptors), io::Error::last_os_error());
             }
         }
         if let Err((step, error)) = confinement.enter(birth, Some(&self.working_dir)) {
             return (Some(step), error);
         }
         if let Some(Err(error)) = init.map(|init| init.divide(faults)) {
-            return (Some(Step::Init), error);
+            return (Some(StartStep::Init), error);
         }
         let (arguments, environment) = (&self.arguments.pointers, &self.environment.pointers);
         // SAFETY: strings with their ends, in lists with theirs, all of which live for the call.
@@ -144,7 +144,7 @@ impl Program {
 const FAULT: usize = 1 + size_of::<i32>();
 
 /// In the child: says what went wrong, and ends.
-fn fail(faults: RawFd, step: Option<Step>, error: &io::Error) -> ! {
+fn fail(faults: RawFd, step: Option<StartStep>, error: &io::Error) -> ! {
     let [a, b, c, d] = error.raw_os_error().unwrap_or_default().to_ne_bytes();
     tell(faults, &[step.map_or(0, |step| step as u8), a, b, c, d]);
     exit(127)
@@ -172,7 +172,7 @@ mod tests {
         };
         let confinement = Confinement { entrance: Some(entrance), ..Confinement::default() };
         match program("/bin/true").start(&confinement) {
-            Err(StartError::Step(Step::Cgroup, error)) => {
+            Err(StartError::Step(StartStep::Cgroup, error)) => {
                 assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
             }
             other => panic!("{other:?}"),

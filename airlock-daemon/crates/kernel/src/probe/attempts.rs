@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::confine::Confinement;
 use crate::process::clone::Birth;
-use crate::process::step::{StartError, Step};
+use crate::process::step::{StartError, StartStep};
 use crate::process::wire::tell;
 
 /// The error number of each attempt, 0 where it was allowed.
@@ -89,7 +89,7 @@ pub(super) struct Bait<'a> {
 pub(crate) fn attempt(
     confinement: &Confinement,
     bait: &Bait<'_>,
-) -> io::Result<Result<(Attempts, Birth), Step>> {
+) -> io::Result<Result<(Attempts, Birth), StartStep>> {
     let (mut reader, writer) = UnixStream::pair()?;
     let [stream, datagram, free] =
         [abstract_address(bait.stream)?, abstract_address(bait.datagram)?, abstract_address(bait.free)?];
@@ -139,7 +139,7 @@ pub(crate) fn attempt(
         return Ok(Ok((Attempts::from_bytes(found), birth)));
     }
     match found.as_slice() {
-        [step] => Step::from_byte(*step).map(Err).ok_or_else(|| io::Error::other("unknown step")),
+        [step] => StartStep::from_byte(*step).map(Err).ok_or_else(|| io::Error::other("unknown step")),
         _ => Err(io::Error::other("the canary said nothing")),
     }
 }

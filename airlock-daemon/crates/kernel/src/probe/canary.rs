@@ -13,7 +13,7 @@ use crate::cgroup::hierarchy::CgroupError;
 use crate::confine::Confinement;
 use crate::ebpf::events::Names;
 use crate::process::clone::Birth;
-use crate::process::step::Step;
+use crate::process::step::StartStep;
 use airlock_config::schema::{Pin, Rung};
 
 /// Why the canary could not sing.
@@ -22,7 +22,7 @@ pub(super) enum CanaryError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     #[error("the probe process could not {}; {}", .0.explain().0, .0.explain().1)]
-    Confine(Step),
+    Confine(StartStep),
     #[error(
         "the probe process could not be started: {0}; raise the limit of processes or open files if it says so"
     )]

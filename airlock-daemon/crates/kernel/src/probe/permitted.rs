@@ -6,7 +6,7 @@ use crate::confine::mounts::Mounts;
 use crate::confine::namespaces::{Maker, Namespaces, Permitted, Processes, may_have_processes};
 use crate::confine::program::Program;
 use crate::directories::own_dir::OwnDir;
-use crate::process::step::{StartError, Step};
+use crate::process::step::{StartError, StartStep};
 use airlock_config::schema::PinNetwork;
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ pub(crate) struct Found {
     /// The best way that is open.
     pub(crate) permitted: Option<Permitted>,
     /// Why the first way that is better is not.
-    pub(crate) refused: Option<(Step, io::Error)>,
+    pub(crate) refused: Option<(StartStep, io::Error)>,
 }
 
 /// Finds out what this host permits, by starting a process that takes it all and ends.
@@ -74,8 +74,8 @@ pub(super) fn may_end() -> bool {
 }
 
 /// Starts a program that is nowhere: whoever gets as far as looking for it has taken every step before.
-pub(crate) fn try_out(permitted: Permitted) -> Result<(), (Step, io::Error)> {
-    let failed = |error| (Step::Namespaces, error);
+pub(crate) fn try_out(permitted: Permitted) -> Result<(), (StartStep, io::Error)> {
+    let failed = |error| (StartStep::Namespaces, error);
     let own = OwnDir::for_mounts().map_err(failed)?;
     let mounts = Mounts::for_a_probe(&own, permitted.has_proc()).map_err(failed)?;
     let namespaces = Namespaces::prepare(permitted, PinNetwork::None, mounts).map_err(failed)?;

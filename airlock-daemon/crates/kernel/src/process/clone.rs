@@ -14,7 +14,7 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 
-use super::told::Told;
+use super::end_channel::EndChannel;
 
 /// `CLONE_INTO_CGROUP`; that of libc is made for a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -64,7 +64,7 @@ pub(crate) struct Child {
     status: Option<ExitStatus>,
     /// The number of the program's process, where that is a child of this one.
     program: Option<Pid>,
-    told: Option<Told>,
+    end: Option<EndChannel>,
 }
 
 impl Child {
@@ -98,7 +98,7 @@ impl Child {
             run(birth);
             exit(0)
         };
-        Ok((Self { pid, status: None, program: None, told: None }, birth))
+        Ok((Self { pid, status: None, program: None, end: None }, birth))
     }
 
     /// Its process id.
@@ -107,15 +107,15 @@ impl Child {
     }
 
     /// It is the first process of a namespace, which tells of the program that it started.
-    pub(crate) fn tells(&mut self, told: Told) {
-        self.program = told.pid();
-        self.told = Some(told);
+    pub(crate) fn tells(&mut self, end: EndChannel) {
+        self.program = end.pid();
+        self.end = Some(end);
     }
 
     /// Lets it tell how its program ended, where that is ending by itself.
     pub(crate) fn settle(&self) {
-        if let (Some(told), None) = (&self.told, self.status) {
-            told.settle(self.program(), self.pid);
+        if let (Some(end), None) = (&self.end, self.status) {
+            end.settle(self.program(), self.pid);
         }
     }
 
@@ -159,7 +159,7 @@ impl Child {
                 Ok(Some((_, status))) => {
                     let own = ExitStatus::from_raw(status.as_raw());
                     // That of the program is what is asked for, where it ended before.
-                    let status = self.told.as_ref().and_then(Told::status).unwrap_or(own);
+                    let status = self.end.as_ref().and_then(EndChannel::status).unwrap_or(own);
                     self.status = Some(status);
                     return Ok(status);
                 }

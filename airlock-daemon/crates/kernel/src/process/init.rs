@@ -13,8 +13,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use rustix::net::sockopt;
 
 use super::clone::{exit, fork};
+use super::end_channel::EndChannel;
 use super::shed::shed;
-use super::told::Told;
 use super::wire::{set_closed, socket_pair, tell};
 
 /// The name of the first process among the processes of the host; at most 15 characters.
@@ -35,12 +35,12 @@ impl Init {
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub(crate) fn prepare() -> io::Result<(Self, Told)> {
+    pub(crate) fn prepare() -> io::Result<(Self, EndChannel)> {
         let (ours, theirs) = socket_pair()?;
         ours.set_nonblocking(true)?;
         // So that the kernel says which process speaks, by its number among ours.
         sockopt::set_socket_passcred(&ours, true)?;
-        Ok((Self { theirs }, Told(ours)))
+        Ok((Self { theirs }, EndChannel(ours)))
     }
 
     /// In the first process, when it is in its cage: returns in a child, which is to become the server, and
@@ -159,7 +159,7 @@ mod tests {
         // Descriptors below, between and above those that stay.
         let null = || File::open("/dev/null").expect("a device");
         let below = null();
-        let (init, told) = Init::prepare().expect("a pair");
+        let (init, end) = Init::prepare().expect("a pair");
         let between = null();
         let (waits, faults) = socket_pair().expect("a pair");
         let above = null();
@@ -173,8 +173,8 @@ mod tests {
             })
         }
         .expect("a child");
-        poll(&mut [PollFd::from_borrowed_fd(told.0.as_fd(), PollFlags::IN)], None).expect("a word");
-        first.tells(told);
+        poll(&mut [PollFd::from_borrowed_fd(end.0.as_fd(), PollFlags::IN)], None).expect("a word");
+        first.tells(end);
         let server = first.program();
         assert_ne!(server, first.pid(), "there is no second process");
         let wanted = [0, 1, 2, init.theirs.as_raw_fd(), faults.as_raw_fd()];

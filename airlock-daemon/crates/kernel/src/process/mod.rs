@@ -2,12 +2,12 @@
 //! parent and its child.
 
 pub(super) mod clone;
+mod end_channel;
 pub(super) mod exit;
 pub(super) mod init;
 pub(super) mod privileges;
 mod shed;
 pub mod step;
 pub(super) mod streams;
-mod told;
 pub(super) mod users;
 pub(super) mod wire;

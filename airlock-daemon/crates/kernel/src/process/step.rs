@@ -5,7 +5,7 @@ use std::io;
 /// A step on the way into the cage; sent as one byte to the parent when it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Step {
+pub enum StartStep {
     /// Entering the leaf cgroup.
     Cgroup = 1,
     /// Leaving the daemon's session.
@@ -40,7 +40,7 @@ pub enum Step {
     Weight = 16,
 }
 
-impl Step {
+impl StartStep {
     const ALL: [Self; 16] = [
         Self::Cgroup,
         Self::Session,
@@ -108,7 +108,7 @@ pub(crate) enum StartError {
     /// There is no child.
     Clone(io::Error),
     /// The child could not do one of its steps.
-    Step(Step, io::Error),
+    Step(StartStep, io::Error),
     /// The kernel did not execute the program.
     Execute(io::Error),
 }

@@ -3,7 +3,7 @@ use std::sync::mpsc::channel;
 
 use super::*;
 
-fn put(spool: &Spool, text: &str) -> Option<Slot> {
+fn put(spool: &Spool, text: &str) -> Option<RingSlot> {
     spool.put(SystemTime::now(), 100, |out| out.extend_from_slice(text.as_bytes()))
 }
 

@@ -14,7 +14,7 @@ use super::known::missing;
 use crate::policy::document::shape::Part;
 use crate::policy::error::PolicyError;
 use crate::policy::syntax::cycles::Scope;
-use crate::policy::syntax::{self, Step};
+use crate::policy::syntax::{self, RefStep};
 
 /// Links from a `with` to the object that it means.
 const DEPTH: usize = 24;
@@ -137,7 +137,7 @@ fn path_of(expr: &Expr, scope: &Scope) -> Option<String> {
     let Expr::Var { value, .. } = base else { return None };
     let mut path = scope.resolve(syntax::text(value))?;
     for step in steps {
-        let Step::Name(name) = step else { return None };
+        let RefStep::Name(name) = step else { return None };
         path.push(name.to_owned());
     }
     Some(path.join("."))

@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         }
         let mut path = self.scope.resolve(name)?;
         for step in steps {
-            let syntax::Step::Name(name) = step else { return None };
+            let syntax::RefStep::Name(name) = step else { return None };
             path.push(name.to_owned());
         }
         Some(path.join("."))

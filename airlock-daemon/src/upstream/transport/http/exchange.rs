@@ -58,7 +58,7 @@ pub(super) struct Exchange {
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum Carrier {
     /// It is the whole body of the answer.
     Body,
     /// An event stream, on which others may come before the answer.
@@ -128,7 +128,7 @@ impl Exchange {
                 let mut intake = Intake::new(self.account.as_ref());
                 let body = read_all(endpoint, response.into_body(), limit, &mut intake).await?;
                 let mut flood = Flood::new(Instant::now());
-                self.message(body, Source::Body, session.as_ref(), &mut flood).await?;
+                self.message(body, Carrier::Body, session.as_ref(), &mut flood).await?;
                 connections::keep(endpoint, connection);
                 if self.answered.get() {
                     Ok(())
@@ -213,7 +213,7 @@ impl Exchange {
             let messages = events.messages(&data, endpoint.limits.message).map_err(|_| too_long(endpoint))?;
             intake.hold(body.held() + events.held()).map_err(|exhausted| no_room(endpoint, exhausted))?;
             for message in messages {
-                self.message(message, Source::Events, session, &mut flood).await?;
+                self.message(message, Carrier::Events, session, &mut flood).await?;
                 pacer.breathe().await;
             }
             if self.answered.get() {
@@ -253,7 +253,7 @@ impl Exchange {
     async fn message(
         &self,
         bytes: Vec<u8>,
-        from: Source,
+        from: Carrier,
         session: Option<&Option<HeaderValue>>,
         flood: &mut Flood,
     ) -> Result<(), UpstreamError> {
@@ -297,7 +297,7 @@ impl Exchange {
     async fn text(
         &self,
         text: &str,
-        from: Source,
+        from: Carrier,
         session: Option<&Option<HeaderValue>>,
     ) -> Result<(), UpstreamError> {
         match message::parse(text) {
@@ -307,13 +307,13 @@ impl Exchange {
     }
 
     /// Text that is no message: noted where it is an event, an error in the place of the answer.
-    fn no_message(&self, from: Source, reason: &str) -> Result<(), UpstreamError> {
+    fn no_message(&self, from: Carrier, reason: &str) -> Result<(), UpstreamError> {
         match from {
-            Source::Events => {
+            Carrier::Events => {
                 self.shared.rubbish(reason);
                 Ok(())
             }
-            Source::Body => Err(self.shared.endpoint.wrong(format!("its message is {reason}"))),
+            Carrier::Body => Err(self.shared.endpoint.wrong(format!("its message is {reason}"))),
         }
     }
 

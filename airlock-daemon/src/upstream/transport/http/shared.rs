@@ -11,7 +11,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::hub::Hub;
 use crate::upstream::message::ask::Ask;
 use crate::upstream::message::asks::{Asks, ServerQuestion, Taken};
-use crate::upstream::message::told::Told;
+use crate::upstream::message::briefing::Briefing;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
@@ -36,7 +36,7 @@ pub(crate) struct HttpShared {
     pub(super) lost: AtomicBool,
     pub(super) in_flight: AtomicUsize,
     pub(super) answering: AtomicUsize,
-    pub(super) told: Told,
+    pub(super) briefing: Briefing,
     /// True once the log knows that the server says what is no message.
     pub(super) is_rubbish_told: AtomicBool,
     pub(super) asks: Arc<Asks>,
@@ -152,7 +152,7 @@ impl HttpShared {
 
     /// Answers a request of the server's, or has a client answer it; `offer` finds one.
     pub(crate) fn request(self: &Arc<Self>, question: ServerQuestion<'_>, offer: impl FnOnce(Ask) -> bool) {
-        match self.asks.take(question, self.told.declared().unwrap_or_default(), offer) {
+        match self.asks.take(question, self.briefing.declared().unwrap_or_default(), offer) {
             Taken::Answer(text) => self.answer(text),
             Taken::Waits(waiting) => {
                 // A client that thinks about an answer still uses the session.

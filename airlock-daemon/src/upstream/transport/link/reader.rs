@@ -266,7 +266,7 @@ impl Reading {
             tracing::debug!(upstream = %self.upstream, method, bytes = params.len(), "a notification was too long");
             return;
         }
-        let is_legacy = self.shared.told.declared().is_some();
+        let is_legacy = self.shared.briefing.declared().is_some();
         let reply = || Reply::Notification(method.to_owned(), params.to_owned());
         let taken = match method {
             "notifications/progress" => {
@@ -322,7 +322,7 @@ impl Reading {
         let calls = || {
             waiting.iter().filter(|(_, call)| call.takes == Takes::Everything && !call.replies.is_closed())
         };
-        if self.hub.several && self.shared.told.is_mixed() {
+        if self.hub.several && self.shared.briefing.is_mixed() {
             return Addressee::Unknown;
         }
         let newest = calls().max_by_key(|(id, _)| **id);
@@ -331,7 +331,7 @@ impl Reading {
 
     /// Answers a request of the server's, or has a client answer it.
     fn request(&self, question: ServerQuestion<'_>) {
-        let declared = self.shared.told.declared().unwrap_or_default();
+        let declared = self.shared.briefing.declared().unwrap_or_default();
         let taken = self.asks.take(question, declared, |ask| match self.addressee() {
             Addressee::Call(call) => {
                 // A call that is too busy to take it drops it, which is an answer too.

@@ -2,8 +2,8 @@
 
 use super::usage::Usage;
 use crate::upstream::error::UpstreamError;
+use crate::upstream::message::briefing::Briefing;
 use crate::upstream::message::reply::{Ending, Reply, Takes};
-use crate::upstream::message::told::Told;
 use arc_swap::ArcSwapOption;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(super) struct LinkShared {
     /// True once the log knows that answers of the server are wrong.
     pub(super) is_unfit_told: AtomicBool,
     pub(crate) usage: Usage,
-    pub(crate) told: Told,
+    pub(crate) briefing: Briefing,
 }
 
 impl LinkShared {
@@ -59,7 +59,7 @@ impl LinkShared {
             rubbish: ArcSwapOption::empty(),
             is_unfit_told: AtomicBool::new(false),
             usage: Usage::new(),
-            told: Told::default(),
+            briefing: Briefing::default(),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Reading {
     /// The call in flight where there is one alone; a subscription is none. From a server that has worked for
     /// several principals it may be about a call of another one that was given up.
     fn only_call(&self) -> Option<u64> {
-        if self.hub.several && self.shared.told.is_mixed() {
+        if self.hub.several && self.shared.briefing.is_mixed() {
             return None;
         }
         let waiting = self.waiting.borrow();
@@ -65,6 +65,6 @@ impl Reading {
     /// the id of a request.
     fn is_about_notification(&self, error: &RawValue) -> bool {
         let code = Object::parse(error.get()).ok().and_then(|error| error.get("code")?.parse::<i32>().ok());
-        self.shared.told.declared().is_some() && code == Some(code::METHOD_NOT_FOUND)
+        self.shared.briefing.declared().is_some() && code == Some(code::METHOD_NOT_FOUND)
     }
 }

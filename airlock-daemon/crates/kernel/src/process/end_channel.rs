@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 /// The daemon's end of the pair, on which it is told how the server ended.
 #[derive(Debug)]
-pub(crate) struct Told(pub(crate) UnixStream);
+pub(crate) struct EndChannel(pub(crate) UnixStream);
 
-impl Told {
+impl EndChannel {
     /// The number of the server among the host's processes; `None` where it did not get so far. To be asked
     /// once, when it runs.
     pub(crate) fn pid(&self) -> Option<Pid> {

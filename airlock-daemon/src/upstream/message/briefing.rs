@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The messages that a server was told besides its calls.
-pub(in crate::upstream) struct Told {
+pub(in crate::upstream) struct Briefing {
     /// The questions that it may ask of its client, from `initialize` on.
     declared: ArcSwapOption<ClientCapabilities>,
     /// The level from which on it sends log messages: its place in [`Level::ALL`], or none of them.
@@ -19,7 +19,7 @@ pub(in crate::upstream) struct Told {
     mixed: AtomicBool,
 }
 
-impl Default for Told {
+impl Default for Briefing {
     fn default() -> Self {
         Self {
             declared: ArcSwapOption::empty(),
@@ -30,7 +30,7 @@ impl Default for Told {
     }
 }
 
-impl Told {
+impl Briefing {
     /// Notes that the server works for a principal from now on.
     pub(in crate::upstream) fn serves(&self, identity: &Identity) {
         if self.first.get_or_init(|| identity.clone()) != identity {

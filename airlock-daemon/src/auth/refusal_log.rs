@@ -11,12 +11,12 @@ use super::proof_error::ProofError;
 
 /// The refusals that have been told. There is one entry for each issuer and kind of error at most.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Seldom<Reason>);
+pub(crate) struct RefusalLog(Seldom<Reason>);
 
 /// The issuer's place in the list, and the kind of error.
 type Reason = (Option<usize>, Discriminant<TokenError>);
 
-impl Told {
+impl RefusalLog {
     /// A token of an issuer (by its place in the list; none where it names none that is trusted) was refused.
     pub(crate) fn refused(&self, issuer: Option<(usize, &str)>, error: &TokenError) {
         // Keys that are missing are told where they are fetched, and a first proof cannot have a nonce.
@@ -40,14 +40,14 @@ mod tests {
 
     #[test]
     fn issuers_and_reasons_are_told_apart() {
-        let told = Told::default();
+        let log = RefusalLog::default();
         let start = Instant::now();
         let (expired, forged) =
             (TokenError::Expired { seconds: 1 }, TokenError::BadSignature { issuer: "https://idp".into() });
-        assert_eq!(told.count(Some(0), &expired, start), Some(1));
-        assert_eq!(told.count(Some(0), &TokenError::Expired { seconds: 2 }, start), None, "the same reason");
-        assert_eq!(told.count(Some(0), &forged, start), Some(1), "another reason");
-        assert_eq!(told.count(Some(1), &expired, start), Some(1), "another issuer");
-        assert_eq!(told.count(None, &expired, start), Some(1), "nobody that is known");
+        assert_eq!(log.count(Some(0), &expired, start), Some(1));
+        assert_eq!(log.count(Some(0), &TokenError::Expired { seconds: 2 }, start), None, "the same reason");
+        assert_eq!(log.count(Some(0), &forged, start), Some(1), "another reason");
+        assert_eq!(log.count(Some(1), &expired, start), Some(1), "another issuer");
+        assert_eq!(log.count(None, &expired, start), Some(1), "nobody that is known");
     }
 }
