@@ -1,7 +1,7 @@
 //! The early drop on a real interface: a pair of veth devices between two network namespaces that this test
 //! creates.
 
-#[path = "../../tests/src/netns.rs"]
+#[path = "../../tests/src/net/netns.rs"]
 mod netns;
 #[path = "../../tests/src/skip.rs"]
 mod support;

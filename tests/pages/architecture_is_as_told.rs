@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 /// The most entries of the glossary.
 const WORDS: usize = 30;
 
+/// The most Rust files of a folder, without those of its rooms.
+const MAX_FILES: usize = 20;
+
+/// The folders that hold more, until they have rooms.
+const CROWDED: [&str; 1] = ["airlock-daemon/crates/dlp/src"];
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../airlock-daemon/src")
 }
@@ -136,4 +142,39 @@ fn the_glossary_is_short_and_in_order() {
         section.lines().filter_map(|line| line.strip_prefix("- **")?.split("**").next()).collect();
     assert!((10..=WORDS).contains(&words.len()), "{} words", words.len());
     assert!(words.is_sorted(), "{words:?}");
+}
+
+/// The folders below a directory that hold more Rust files than one may, by their paths below the root.
+fn crowded(root: &Path, dir: &str, found: &mut BTreeSet<String>) {
+    let mut files = 0;
+    for entry in fs::read_dir(root.join(dir)).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        if path.is_dir() {
+            crowded(root, &format!("{dir}/{name}"), found);
+        } else {
+            files += usize::from(path.extension().is_some_and(|kind| kind == "rs"));
+        }
+    }
+    if files > MAX_FILES {
+        found.insert(dir.to_owned());
+    }
+}
+
+#[test]
+fn no_folder_holds_too_many_files() {
+    let root = source().join("../..");
+    let mut found = BTreeSet::new();
+    for dir in ["airlock-daemon/src", "airlock-daemon/tests", "airlock-ebpf/src", "tests", "xtask/src"] {
+        crowded(&root, dir, &mut found);
+    }
+    for entry in fs::read_dir(crates()).expect("the crates") {
+        let name = entry.expect("an entry").file_name();
+        crowded(&root, &format!("airlock-daemon/crates/{}/src", name.to_string_lossy()), &mut found);
+    }
+    found.retain(|dir| !CROWDED.contains(&dir.as_str()));
+    assert!(found.is_empty(), "more than {MAX_FILES} files, give each of these its rooms: {found:?}");
+    let section = section("Floors");
+    assert!(section.contains(&format!("more than {MAX_FILES} Rust files")), "{section}");
+    assert!(CROWDED.into_iter().all(|dir| section.contains(&format!("`{dir}`"))), "{section}");
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::answers_are_looked_through::is_redacted;
 use super::arguments_are_looked_through::SECRET;
-use crate::protocol::handles_stay_with_their_owner::tasks_modern::request;
+use crate::protocol::owners::handles_stay_with_their_owner::tasks_modern::request;
 
 fn leak() -> String {
     format!("so {SECRET} it is")

@@ -14,7 +14,6 @@ pub mod io;
 pub mod little;
 pub mod mcp;
 pub mod net;
-pub mod netns;
 pub mod proc;
 pub mod rows;
 pub mod setup;

@@ -9,7 +9,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType};
 
-pub use crate::netns::Net;
+mod netns;
+
+pub use self::netns::Net;
 
 /// The address of the door's device, `door`.
 pub const DOOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 98, 0, 1));

@@ -297,7 +297,8 @@ fn start_notes() -> Option<Airlock> {
             return None;
         }
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/every_offer_comes_through/notes_server.py");
+    let script =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/eras/every_offer_comes_through/notes_server.py");
     let upstream = |name, era| stdio_upstream(name, &[&python, script]) + &format!("    era: {era}\n");
     let upstreams = upstream("new", "modern") + &upstream("old", "legacy");
     Some(Setup { upstreams, ..Setup::default() }.start())

@@ -15,7 +15,7 @@ const QUIET: [&str; 2] = ["-W", "ignore"];
 
 fn file(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("protocol/every_pair_of_eras_speaks")
+        .join("protocol/eras/every_pair_of_eras_speaks")
         .join(name)
         .display()
         .to_string()

@@ -10,7 +10,7 @@ use airlock_tests::little::{Book, Little, Seen, write, write_json};
 use airlock_tests::mcp::{Session, modern, modern_call, text, tool_names};
 use serde_json::{Value, json};
 
-use super::handles_stay_with_their_owner::tasks_modern::request;
+use crate::protocol::owners::handles_stay_with_their_owner::tasks_modern::request;
 
 /// Safe names of the server's own; the digits are those of SHA-256 of `one`, a zero byte and the own name.
 const A_B: &str = "one__a_b_7c83c98efc77";

@@ -8,7 +8,7 @@ use airlock_tests::mcp::{LEGACY, Session, modern};
 use airlock_tests::{Airlock, Setup, skip, tools};
 use serde_json::{Value, json};
 
-use super::modern_questions_are_asked::{call, server};
+use crate::protocol::eras::modern_questions_are_asked::{call, server};
 
 /// The owner, and those who steal: another subject, and the same subject of another tenant.
 fn principals(airlock: &Airlock) -> (String, [String; 2]) {
