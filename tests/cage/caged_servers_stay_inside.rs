@@ -5,20 +5,25 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use airlock_tests::airlock::{stdio_upstream, until};
+use airlock_tests::airlock::until;
 use airlock_tests::mcp::{Session, text};
 use airlock_tests::proc::{descendants, niceness, servers as servers_of};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, Upstream, skip, tools};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// As many that a recursion through them has no room on the stack of a thread.
 const DEEP: u64 = 19_000;
 
-/// The server that goes for its host, with more keys of its upstream.
-pub(super) fn wild(keys: &str, kernel: &str) -> Setup {
-    let upstreams = stdio_upstream("wild", &[&tools::built("wild-server").display().to_string()]) + keys;
-    Setup { upstreams, kernel: kernel.to_owned(), ..Setup::default() }
+/// The server that goes for its host, in that mode of the cage.
+pub(super) fn wild(kernel: &str) -> Setup {
+    wild_with(kernel, |server| server)
+}
+
+/// The same with more keys of its upstream.
+fn wild_with(kernel: &str, keys: impl Fn(Upstream) -> Upstream) -> Setup {
+    let server = Upstream::stdio("wild", &[&tools::built("wild-server").display().to_string()]);
+    Setup { kernel: kernel.to_owned(), ..Setup::default() }.upstreams(&[keys(server)])
 }
 
 pub(super) fn session(airlock: &Airlock) -> Session {
@@ -57,8 +62,9 @@ fn end(airlock: &Airlock, session: &Session) {
 #[test]
 fn a_tree_deeper_than_any_stack_ends_nobody() {
     // In memory there is room for 2,048 files or directories.
-    for (kernel, keys) in [("off", ""), ("preferred", "    pin: {tmp: 8MiB}\n")] {
-        let mut airlock = wild(keys, kernel).start();
+    let in_8_mib = wild_with("preferred", |server| server.with("pin", json!({"tmp": "8MiB"})));
+    for (kernel, setup) in [("off", wild("off")), ("preferred", in_8_mib)] {
+        let mut airlock = setup.start();
         let mut first = session(&airlock);
         let in_memory = kernel == "preferred" && has_mounts(&airlock);
         // Landlock looks at every directory on the way up, so in a domain the deep ones take their time.
@@ -90,7 +96,7 @@ fn a_tree_deeper_than_any_stack_ends_nobody() {
 #[test]
 fn what_a_server_keeps_for_a_while_has_bounds_and_is_seen_by_nobody() {
     const KIB: u64 = 1_024;
-    let airlock = wild("    pin: {tmp: 1MiB}\n", "preferred").start();
+    let airlock = wild_with("preferred", |server| server.with("pin", json!({"tmp": "1MiB"}))).start();
     if !has_mounts(&airlock) {
         return skip("this host permits no mounts of a server's own");
     }
@@ -126,7 +132,7 @@ fn no_file_is_longer_than_it_may_be() {
     let dir = airlock_tests::shown_dir("airlock-filled-").expect("a directory");
     // Whoever the server runs as.
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("ours");
-    let airlock = wild("    pin: {file_size: 64KiB}\n", "preferred").start();
+    let airlock = wild_with("preferred", |server| server.with("pin", json!({"file_size": "64KiB"}))).start();
     let mut session = session(&airlock);
     let looked = act(&airlock, &mut session, "look", &json!({}));
     assert_eq!(looked["file_size"], 64 << 10, "{looked}");
@@ -145,7 +151,7 @@ fn nobody_is_root_who_was_not_asked_to_be() {
     if Command::new("id").arg("airlock-mcp").output().is_ok_and(|output| output.status.success()) {
         return skip("this host has a user for servers");
     }
-    let failed = Setup { asks_for_root: false, ..wild("", "required") }.try_start();
+    let failed = Setup { asks_for_root: false, ..wild("required") }.try_start();
     let log =
         failed.map(|airlock| airlock.log()).map_err(|failed| failed.log).expect_err("nobody asked for root");
     // Where the programs of the cage are missing that is said first.
@@ -155,7 +161,7 @@ fn nobody_is_root_who_was_not_asked_to_be() {
         }
     }
     // In the other modes it is the operator's to see; whoever asks for it has it.
-    let airlock = wild("    user: root\n", "preferred").start();
+    let airlock = wild_with("preferred", |server| server.with("user", "root")).start();
     let looked = act(&airlock, &mut session(&airlock), "look", &json!({}));
     assert_eq!(looked["uid"], "0", "{looked}");
 }
@@ -169,8 +175,8 @@ fn directories(of: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn what_a_killed_daemon_left_is_gone_with_the_next_start_and_what_a_living_one_has_stays() {
-    let mut killed = wild("", "off").start();
-    let mut living = wild("", "off").start();
+    let mut killed = wild("off").start();
+    let mut living = wild("off").start();
     let (mut one, mut two) = (session(&killed), session(&living));
     let outer = |airlock: &Airlock, session: &mut Session| {
         let looked = act(airlock, session, "look", &json!({}));
@@ -194,7 +200,7 @@ fn what_a_killed_daemon_left_is_gone_with_the_next_start_and_what_a_living_one_h
     let link = place.join(format!("airlock-server-{:032x}", u128::from(std::process::id())));
     std::os::unix::fs::symlink(&kept, &link).expect("a link");
 
-    let mut next = wild("", "off").start();
+    let mut next = wild("off").start();
     let gone = until(|| (!left.exists()).then_some(()));
     let (is_link, still) = (link.symlink_metadata().is_ok(), kept.exists());
     std::fs::remove_file(&link).expect("ours");
@@ -210,7 +216,7 @@ fn the_cgroups_of_a_killed_daemon_are_gone_with_the_next_start() {
     if !tools::is_root() {
         return skip("cgroups need root");
     }
-    let mut killed = wild("", "preferred").start();
+    let mut killed = wild("preferred").start();
     let mut lost = session(&killed);
     act(&killed, &mut lost, "look", &json!({}));
     let server = *servers_of(killed.pid()).first().expect("a server");
@@ -218,14 +224,14 @@ fn the_cgroups_of_a_killed_daemon_are_gone_with_the_next_start() {
         Ok(leaf) if leaf.to_string_lossy().contains("-claimed/servers/") => leaf,
         other => return skip(&format!("its servers have no cgroups that it made itself: {other:?}")),
     };
-    let mut living = wild("", "preferred").start();
+    let mut living = wild("preferred").start();
     let mut kept = session(&living);
     act(&living, &mut kept, "look", &json!({}));
     killed.signal(Signal::KILL);
     killed.wait();
     let base = leaf.ancestors().nth(2).expect("what the daemon made");
     assert!(base.exists());
-    let mut next = wild("", "preferred").start();
+    let mut next = wild("preferred").start();
     assert!(until(|| (!base.exists()).then_some(())).is_some(), "{}; log:\n{}", base.display(), next.log());
     let looked = act(&living, &mut kept, "look", &json!({}));
     assert!(looked["tmpdir"].is_string(), "a living one keeps its servers: {looked}");
@@ -240,7 +246,7 @@ fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
     if !tools::is_root() {
         return skip("only root can start the daemon as another user");
     }
-    let airlock = Setup { user: Some(USER), ..wild("", "preferred") }.start();
+    let airlock = Setup { user: Some(USER), ..wild("preferred") }.start();
     let entry = PathBuf::from(format!("/proc/{}", airlock.pid()));
     let limits = std::fs::read_to_string(entry.join("limits")).expect("there");
     let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
@@ -271,7 +277,7 @@ fn the_memory_of_the_daemon_is_closed_to_others_of_its_user() {
 #[test]
 fn a_server_has_less_of_the_processors_than_the_daemon() {
     for kernel in ["off", "preferred"] {
-        let airlock = wild("", kernel).start();
+        let airlock = wild(kernel).start();
         let mut mine = session(&airlock);
         act(&airlock, &mut mine, "look", &json!({}));
         let daemon = niceness(airlock.pid()).expect("a running daemon");
@@ -291,7 +297,7 @@ fn a_server_has_less_of_the_processors_than_the_daemon() {
 /// Two principals have a server of one user each.
 #[test]
 fn a_neighbour_of_the_same_user_is_left_alone() {
-    let airlock = wild("", "preferred").start();
+    let airlock = wild("preferred").start();
     // A server is there with the first call.
     let mut mine = session(&airlock);
     act(&airlock, &mut mine, "look", &json!({}));

@@ -108,7 +108,7 @@ fn attack(airlock: &Airlock, attacker: &mut Session, victims: &[u32]) -> Value {
 
 #[test]
 fn nothing_of_a_server_reaches_a_process_of_another_principal() {
-    let airlock = wild("", "preferred").start();
+    let airlock = wild("preferred").start();
     let (has_processes, has_proc) = has_processes();
     if !has_processes {
         return skip("this host permits no namespaces");
@@ -152,7 +152,7 @@ fn nothing_of_a_server_reaches_a_process_of_another_principal() {
 
 #[test]
 fn what_reaps_for_a_server_keeps_nothing_of_the_daemon() {
-    let airlock = wild("", "preferred").start();
+    let airlock = wild("preferred").start();
     if !has_processes().0 {
         return skip("this host permits no namespaces");
     }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{modern_call, text};
-use airlock_tests::{Setup, skip, tools};
+use airlock_tests::{Setup, Upstream, skip, tools};
 use serde_json::json;
 
 #[test]
@@ -73,22 +73,16 @@ fn a_server_that_phones_home_is_stopped_by_the_kernel() {
 
 #[test]
 fn the_doctor_says_whether_a_configuration_keeps_its_promises() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("airlock.yaml");
-    std::fs::write(dir.path().join("authz.rego"), "package airlock.authz\n\ndefault allow := false\n")
-        .expect("written");
-    let policies = dir.path().display();
-    let doctor = |kernel: &str| {
-        let config = format!(
-            "auth:\n  issuers:\n    - {{issuer: \"https://idp.example.com\", audience: [\"https://a.example.com/mcp\"]}}\n\
-             upstreams:\n  - {{name: docs, type: stdio, command: [/bin/true], user: nobody, pin: {{memory: 64MiB, cpu: 50%}}}}\n\
-             policy: {{path: {policies}}}\nkernel: {kernel}\n"
-        );
-        std::fs::write(&path, config).expect("written");
-        let path = path.display().to_string();
+    let docs = Upstream::stdio("docs", &["/bin/true"])
+        .with("user", "nobody")
+        .with("pin", json!({"memory": "64MiB", "cpu": "50%"}));
+    let in_mode = |kernel: &str| Setup { kernel: kernel.to_owned(), ..Setup::default() }.without_tokens();
+    let doctor = |setup: Setup| {
+        let dir = setup.upstreams(std::slice::from_ref(&docs)).write().expect("written");
+        let path = dir.path().join("airlock.yaml").display().to_string();
         airlock_tests::airlock::run(&["kernel", "doctor", "--json", "--config", &path])
     };
-    let (well, found, told) = doctor("{minimum_rung: sealed}");
+    let (well, found, told) = doctor(in_mode("required").kernel("minimum_rung", "sealed"));
     let found: serde_json::Value = serde_json::from_str(&found).unwrap_or_else(|_| panic!("{found}{told}"));
     let broken = found["broken_promises"].to_string();
     assert_eq!(well, broken == "[]", "{found}");
@@ -107,11 +101,11 @@ fn the_doctor_says_whether_a_configuration_keeps_its_promises() {
         );
     }
 
-    let (well, found, _) = doctor("{slice: airlocktest-nowhere.slice}");
+    let (well, found, _) = doctor(in_mode("required").kernel("slice", "airlocktest-nowhere.slice"));
     assert!(!well && found.contains("start the slice before Airlock"), "{found}");
 
-    let (well, _, _) = doctor("{mode: off}");
+    let (well, _, _) = doctor(in_mode("off"));
     assert!(well, "who asks for nothing is promised nothing");
-    let (well, found, told) = doctor("{minimum_rung: bolted}");
+    let (well, found, told) = doctor(in_mode("required").kernel("minimum_rung", "bolted"));
     assert!(!well && found.is_empty() && told.contains("airlock.yaml:"), "{found}{told}");
 }

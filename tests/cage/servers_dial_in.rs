@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
 use airlock_tests::mcp::{Session, modern_call, text};
-use airlock_tests::{Airlock, Running, Setup, skip, tools};
+use airlock_tests::{Airlock, Running, Setup, Upstream, skip, tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,23 +42,28 @@ impl House {
         Session::open(self.airlock.address(), "/mcp/far", &token).expect("a session")
     }
 
-    fn start(user: &str, more: &str, setup: Setup) -> Self {
+    /// With servers of that user, and more keys of the upstream.
+    fn start(user: &str, keys: &Value, setup: Setup) -> Self {
         let dir = tempfile::Builder::new().prefix("airlock-dial-in-").tempdir().expect("a directory");
         let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dir.path(), searchable).expect("ours");
         let socket = dir.path().join("far.sock");
-        let upstreams = format!(
-            "  - {{name: far, type: dial_in, user: \"{user}\", socket: \"{}\"{more}}}\n",
-            socket.display()
-        );
-        let airlock = Setup { upstreams, only_listening: true, ..setup }.start();
+        let far =
+            Upstream::of("far", "dial_in").with("user", user).with("socket", socket.display().to_string());
+        let keys = keys.as_object().expect("keys");
+        let far = keys.iter().fold(far, |far, (key, value)| far.with(key, value.clone()));
+        let airlock = Setup { only_listening: true, ..setup.upstreams(&[far]) }.start();
         Self { airlock, dir }
     }
 
     /// With servers of our own user that are not pinned.
-    fn open(more: &str, server: &str) -> Self {
-        let setup = Setup { kernel: "\"off\"".into(), server: server.into(), ..Setup::default() };
-        Self::start(&own_user(), more, setup)
+    fn open(keys: &Value, setup: Setup) -> Self {
+        Self::start(&own_user(), keys, Setup { kernel: "off".into(), ..setup })
+    }
+
+    /// The same with these `timeouts` of the daemon.
+    fn open_within(timeouts: Value, keys: &Value) -> Self {
+        Self::open(keys, Setup::default().server("timeouts", timeouts))
     }
 
     fn socket(&self) -> PathBuf {
@@ -138,7 +143,7 @@ fn a_server_that_nobody_here_wrote_dials_in() {
         Ok(server) => server.display().to_string(),
         Err(reason) => return skip(&reason),
     };
-    let house = House::open("", "");
+    let house = House::open(&json!({}), Setup::default());
     assert!(house.is_absent(), "{}", house.ready());
     let _dialler = dial(&house.socket(), &[&server, "--local-timezone", "UTC"]);
     house.until_ready();
@@ -157,7 +162,7 @@ fn a_server_that_nobody_here_wrote_dials_in() {
 
 #[test]
 fn one_connection_of_a_modern_server_serves_all() {
-    let house = House::open(", era: modern, isolation: shared", "");
+    let house = House::open(&json!({"era": "modern", "isolation": "shared"}), Setup::default());
     let _dialler = dial(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
     house.until_ready();
     for subject in ["alice", "bob"] {
@@ -178,7 +183,7 @@ fn one_connection_of_a_modern_server_serves_all() {
 
 #[test]
 fn who_is_not_there_is_named() {
-    let house = House::open("", "  timeouts: {connect: 50ms}\n");
+    let house = House::open_within(json!({"connect": "50ms"}), &json!({}));
     let call = modern_call("/mcp/far", 1, "any", &json!({})).bearer(&house.airlock.user());
     let answer = house.airlock.send(&call);
     assert_eq!(answer.status, 503, "{}", answer.text());
@@ -203,7 +208,7 @@ fn who_is_not_there_is_named() {
 
 #[test]
 fn two_principals_never_share_a_connection_of_a_legacy_server() {
-    let house = House::open(", era: legacy", "");
+    let house = House::open(&json!({"era": "legacy"}), Setup::default());
     let probed = serve_by_hand(house.wire(), "probed");
     assert_eq!(probed.join().expect("it was asked what it is"), 0);
     let servers = ["one", "two"].map(|name| serve_by_hand(house.wire(), name));
@@ -225,7 +230,7 @@ fn two_principals_never_share_a_connection_of_a_legacy_server() {
 
 #[test]
 fn after_a_hang_up_the_next_connection_is_used() {
-    let house = House::open(", era: legacy, isolation: subject", "");
+    let house = House::open(&json!({"era": "legacy", "isolation": "subject"}), Setup::default());
     let probed = serve_by_hand(house.wire(), "probed");
     probed.join().expect("it was asked what it is");
     // One that has gone before anybody needed it is passed over.
@@ -255,7 +260,8 @@ fn serve_one_at_a_time(socket: PathBuf) {
 
 #[test]
 fn an_idle_session_does_not_hold_the_only_connection() {
-    let house = House::open(", era: legacy, yield_after: 100ms", "  timeouts: {connect: 4s}\n");
+    let house =
+        House::open_within(json!({"connect": "4s"}), &json!({"era": "legacy", "yield_after": "100ms"}));
     serve_one_at_a_time(house.socket());
     house.until_ready();
     let (mut alice, mut bob) = (house.session_of("alice"), house.session_of("bob"));
@@ -271,8 +277,10 @@ fn an_idle_session_does_not_hold_the_only_connection() {
 
 #[test]
 fn a_session_in_a_call_keeps_its_connection() {
-    let house =
-        House::open(", era: legacy, yield_after: 1ms", "  timeouts: {connect: 400ms, drain: 500ms}\n");
+    let house = House::open_within(
+        json!({"connect": "400ms", "drain": "500ms"}),
+        &json!({"era": "legacy", "yield_after": "1ms"}),
+    );
     serve_one_at_a_time(house.socket());
     house.until_ready();
     let (mut alice, mut bob) = (house.session_of("alice"), house.session_of("bob"));
@@ -293,7 +301,7 @@ fn a_session_in_a_call_keeps_its_connection() {
 
 #[test]
 fn a_dialler_that_says_nothing_is_sent_away() {
-    let house = House::open(", timeout: 200ms", "");
+    let house = House::open(&json!({"timeout": "200ms"}), Setup::default());
     let wire = house.wire();
     is_hung_up(wire);
     assert_eq!(house.airlock.send(&Request::get("/ready?upstream=far")).status, 503);
@@ -301,9 +309,9 @@ fn a_dialler_that_says_nothing_is_sent_away() {
 
 #[test]
 fn another_user_is_refused_and_it_is_on_record() {
-    let setup = Setup { kernel: "\"off\"".into(), ..Setup::default() };
+    let setup = Setup { kernel: "off".into(), ..Setup::default() };
     let other = if own_user() == "nobody" { "root" } else { "nobody" };
-    let house = House::start(other, "", setup);
+    let house = House::start(other, &json!({}), setup);
     is_hung_up(house.wire());
     let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
     assert_eq!((&record["decision"], &record["upstream"]), (&json!("deny"), &json!("far")), "{record}");
@@ -315,7 +323,7 @@ fn another_user_is_refused_and_it_is_on_record() {
 #[test]
 fn too_many_that_wait_are_refused() {
     // Nobody is asked anything as long as one thinks about the first question.
-    let house = House::open(", timeout: 1h", "");
+    let house = House::open(&json!({"timeout": "1h"}), Setup::default());
     let waiting: Vec<UnixStream> = (0..66).map(|_| house.wire()).collect();
     let refused = house.airlock.audited(|record| record["rule_id"] == "dial_in");
     assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("64 of its")), "{refused}");

@@ -67,7 +67,7 @@ fn challenge(refused: &Response) -> &str {
 #[test]
 fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
     let issuer = Issuer::start();
-    let airlock = trusting(&issuer, "rate_limiting: {failed_auth: null}\n");
+    let airlock = trusting(&issuer, &Value::Null);
     let mut client = Client::new(&issuer);
     // Stolen, and shown as if it were anybody's.
     let refused = airlock.send(&ask().bearer(&client.token));
@@ -115,7 +115,7 @@ fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
 #[test]
 fn a_token_that_is_bound_in_another_way_is_refused() {
     let issuer = Issuer::start();
-    let airlock = trusting(&issuer, "rate_limiting: {failed_auth: null}\n");
+    let airlock = trusting(&issuer, &Value::Null);
     for cnf in
         [json!({"kid": "k"}), json!({"jwk": {"kty": "oct"}}), json!({"x5t": "abc"}), json!({}), json!(null)]
     {
@@ -137,7 +137,7 @@ fn a_token_that_is_bound_in_another_way_is_refused() {
 #[test]
 fn id_tokens_do_not_open_the_door() {
     let issuer = Issuer::start();
-    let airlock = trusting(&issuer, "rate_limiting: {failed_auth: null}\n");
+    let airlock = trusting(&issuer, &Value::Null);
     for change in
         [json!({"nonce": "n"}), json!({"typ": "ID"}), json!({"at_hash": "h"}), json!({"typ": "Refresh"})]
     {
@@ -159,7 +159,7 @@ fn a_token_that_is_bound_to_a_certificate_needs_it() {
     };
     let ca = shown(&authority.file("ca.pem"));
     let server = authority.tls(&format!(", client_ca_file: {ca}, client_auth: optional"));
-    let airlock = Setup { server, auth: Some(issuer.auth()), ..Setup::default() }.start();
+    let airlock = Setup { server, ..Setup::default() }.issuers(issuer.issuers()).start();
     let bound = issuer.token(&json!({"cnf": {"x5t#S256": sha256(der("agent"))}}));
     let free = issuer.token(&json!({}));
     let send = |token: &str, who: Option<&str>, http: &str| {

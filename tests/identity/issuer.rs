@@ -70,12 +70,9 @@ impl Issuer {
         Self { key, url, _server: server }
     }
 
-    /// `auth:` of a configuration that trusts it.
-    pub(super) fn auth(&self) -> String {
-        format!(
-            "auth:\n  issuers:\n    - {{issuer: \"{}\", audience: [airlock], clock_skew: 0s, claims: {{tenant: tenant}}}}\n",
-            self.url
-        )
+    /// `auth.issuers` of a configuration that trusts it.
+    pub(super) fn issuers(&self) -> Value {
+        json!([{"issuer": self.url, "audience": ["airlock"], "clock_skew": "0s", "claims": {"tenant": "tenant"}}])
     }
 
     /// Good claims with `change` laid over them.

@@ -107,7 +107,7 @@ fn list(airlock: &Airlock, token: &str) -> Response {
 #[test]
 fn a_neighbour_with_an_expired_token_locks_nobody_out() {
     let issuer = Issuer::start();
-    let airlock = trusting(&issuer, "rate_limiting: {failed_auth: 5/h}\n");
+    let airlock = trusting(&issuer, &json!("5/h"));
     let early = issuer.token(&json!({"sub": "alice"}));
     assert_eq!(list(&airlock, &early).status, 200);
     // Genuine tokens that are refused, more than one address may guess: expired, for somebody else, not yet

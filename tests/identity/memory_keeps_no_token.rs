@@ -67,7 +67,7 @@ fn found(bytes: &[u8], text: &[u8]) -> usize {
 fn an_ended_session_leaves_no_token_in_memory() {
     for io in ["epoll", "io_uring"] {
         let issuer = Issuer::start();
-        let setup = Setup { auth: Some(issuer.auth()), ..Setup::default() }.server("workers", 2);
+        let setup = Setup::default().issuers(issuer.issuers()).server("workers", 2);
         let Some(airlock) = start_on(io, &setup) else { continue };
         let token = issuer.token(&json!({"sub": "a-session-that-ends"}));
         let (_, signature) = token.rsplit_once('.').expect("a signature");

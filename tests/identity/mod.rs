@@ -12,12 +12,16 @@ mod tokens_come_in_one_way;
 
 use airlock_tests::airlock::until;
 use airlock_tests::{Airlock, Setup};
+use serde_json::{Value, json};
 
 use self::issuer::Issuer;
 
-/// Airlock that trusts an issuer of the test's own.
-fn trusting(issuer: &Issuer, more: &str) -> Airlock {
-    Setup { auth: Some(issuer.auth()), more: more.to_owned(), ..Setup::default() }.start()
+/// Airlock that trusts an issuer of the test's own, with this `rate_limiting.failed_auth`.
+fn trusting(issuer: &Issuer, failed_auth: &Value) -> Airlock {
+    Setup::default()
+        .issuers(issuer.issuers())
+        .with("rate_limiting", json!({"failed_auth": failed_auth}))
+        .start()
 }
 
 /// The log, once these words are in it: it is written behind the answer.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use airlock_tests::airlock::POLICY;
-use airlock_tests::{skip, tools};
-use serde_json::Value;
+use airlock_tests::{Upstream, skip, tools};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::machine;
@@ -79,17 +79,31 @@ ExecStart=/usr/local/bin/probe
 ExecStopPost=/bin/sh -c 'journalctl --no-pager -b > /results/journal; if [ -c /dev/ttyS1 ]; then tar -C /results -c . | base64 > /dev/ttyS1; fi; systemctl poweroff --force --force'
 ";
 
-const CONFIG: &str = "server:
-  listen: [\"127.0.0.1:8080\"]
-auth:
-  development_issuer: {listen: \"127.0.0.1:9000\"}
-policy: {path: /etc/airlock/policies}
-upstreams:
-  - {name: docs, type: stdio, command: [/usr/local/bin/docs-server]}
-  - {name: wild, type: stdio, command: [/usr/local/bin/wild-server]}
-audit: {dir: /var/lib/airlock/audit, journald: true}
-kernel: {mode: preferred}
-";
+/// The configuration of Airlock in the container: its addresses and places are those of probes and units.
+pub(crate) fn in_container(upstreams: &[Upstream], kernel: &Value) -> String {
+    let rest = json!({
+        "server": {"listen": ["127.0.0.1:8080"]},
+        "auth": {"development_issuer": {"listen": "127.0.0.1:9000"}},
+        "policy": {"path": "/etc/airlock/policies"},
+        "audit": {"dir": "/var/lib/airlock/audit", "journald": true},
+        "kernel": kernel,
+    });
+    let upstreams: String = upstreams.iter().map(Upstream::to_string).collect();
+    // JSON is YAML as well.
+    let line = |(key, value): (&String, &Value)| format!("{key}: {value}\n");
+    let rest: String = rest.as_object().into_iter().flatten().map(line).collect();
+    format!("{rest}upstreams:\n{upstreams}")
+}
+
+/// A server of the container.
+fn server(name: &str) -> Upstream {
+    Upstream::stdio(name, &[&format!("/usr/local/bin/{name}-server")])
+}
+
+/// Airlock with two servers there.
+fn config() -> String {
+    in_container(&[server("docs"), server("wild")], &json!({"mode": "preferred"}))
+}
 
 /// A copy of the cached Debian root with everything in its place, and `more`: where, with what mode, and
 /// what.
@@ -205,7 +219,7 @@ fn the_unit_starts_and_a_call_is_in_the_journal() {
     if !tools::is_root() {
         return skip("systemd-nspawn needs root");
     }
-    let Some(ran) = run(CONFIG, PROBE, &[]) else { return };
+    let Some(ran) = run(&config(), PROBE, &[]) else { return };
     let told = |name: &str| ran.told(name);
     let journal = told("journal");
 
@@ -289,10 +303,9 @@ fn every_record_of_many_calls_is_in_the_journal() {
     if !tools::is_root() {
         return skip("systemd-nspawn needs root");
     }
-    let config = CONFIG.replace(
-        "{name: docs, type: stdio, command: [/usr/local/bin/docs-server]}",
-        "{name: echo, type: stdio, command: [/usr/local/bin/echo-server, --stdio], isolation: shared}",
-    );
+    let echo =
+        Upstream::stdio("echo", &["/usr/local/bin/echo-server", "--stdio"]).with("isolation", "shared");
+    let config = in_container(&[echo, server("wild")], &json!({"mode": "preferred"}));
     // Tighter than what journald does unasked, which grows with the disk: the unit's own setting has to act.
     let limit = "[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=50\n";
     let limit = ("etc/systemd/journald.conf.d/limit.conf", 0o644, limit);

@@ -52,6 +52,8 @@ pub struct Setup {
     pub shipped_policy: bool,
     /// `required`, `preferred` or `off`.
     pub kernel: String,
+    /// More lines below `kernel:`, each indented by two.
+    pub kernel_keys: String,
     /// More lines below `server:`, each indented by two.
     pub server: String,
     /// The whole of `auth:` when it is not the development issuer.
@@ -82,6 +84,7 @@ impl Default for Setup {
             policy_keys: String::new(),
             shipped_policy: false,
             kernel: "preferred".to_owned(),
+            kernel_keys: String::new(),
             server: String::new(),
             auth: None,
             observability: String::new(),
@@ -176,11 +179,29 @@ impl Setup {
         self
     }
 
+    /// The same with these upstreams and no others.
+    #[must_use]
+    pub fn upstreams(self, upstreams: &[Upstream]) -> Self {
+        Self { upstreams: upstreams.iter().map(Upstream::to_string).collect(), ..self }
+    }
+
+    /// The same with a key of `kernel:`.
+    #[must_use]
+    pub fn kernel(mut self, key: &str, value: impl Serialize) -> Self {
+        self.kernel_keys += &line("  ", key, value);
+        self
+    }
+
+    /// The same with this `auth:`, and no development issuer.
+    #[must_use]
+    pub fn auth(self, auth: impl Serialize) -> Self {
+        Self { auth: Some(line("", "auth", auth)), ..self }
+    }
+
     /// The same with tokens of these issuers, and of no development issuer.
     #[must_use]
-    pub fn issuers(mut self, issuers: impl Serialize) -> Self {
-        self.auth = Some("auth:\n".to_owned() + &line("  ", "issuers", issuers));
-        self
+    pub fn issuers(self, issuers: impl Serialize) -> Self {
+        self.auth(json!({"issuers": serde_json::to_value(issuers).expect("a value of JSON")}))
     }
 
     /// The same with an issuer that nobody can reach: whatever token comes, it is none.
@@ -235,7 +256,7 @@ impl Setup {
              upstreams:\n{upstreams}\
              audit:\n  dir: {dir}/audit\n  journald: false\n\
              observability:\n  log: {{level: {log}, format: {format}}}\n{observability}\
-             kernel:\n  mode: {kernel}\n{more}",
+             kernel:\n  mode: {kernel}\n{kernel_keys}{more}",
             listen = json!(self.listen),
             io = self.io,
             log = self.log,
@@ -244,6 +265,7 @@ impl Setup {
             policy = self.policy_keys,
             upstreams = if self.upstreams.is_empty() { "  []\n".to_owned() } else { self.asking_for_root() },
             kernel = self.kernel,
+            kernel_keys = self.kernel_keys,
             observability = self.observability,
             more = self.more,
         ))

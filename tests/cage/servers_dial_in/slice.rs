@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use airlock_tests::mcp::{modern_call, text};
 use airlock_tests::slice::Slice;
 use airlock_tests::{Running, Setup, skip, tools};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{House, WRAPPER, dial, is_hung_up, own_user};
 
@@ -20,15 +20,19 @@ fn dialler(slice: &Slice, house: &House, command: &[&str]) -> Running {
     Running::start(shell.stdin(Stdio::null()).process_group(0))
 }
 
+/// A daemon that starts only where it pins the slice of that name.
+fn required(slice: &str, setup: Setup) -> Setup {
+    Setup { kernel: "required".into(), ..setup }.kernel("slice", slice)
+}
+
 /// A daemon that pins the slice; none, and the test is skipped, where the host cannot.
-fn start(slice: &Slice, more: &str, setup: Setup) -> Option<House> {
-    let kernel = format!("required\n  slice: {}\n", slice.name);
+fn start(slice: &Slice, keys: &Value, setup: Setup) -> Option<House> {
     let doctor = airlock_tests::airlock::run(&["kernel", "doctor"]);
     if !doctor.0 {
         skip(&format!("no kernel half here: {}", doctor.1));
         return None;
     }
-    Some(House::start(&own_user(), more, Setup { kernel, ..setup }))
+    Some(House::start(&own_user(), keys, required(&slice.name, setup)))
 }
 
 fn slice() -> Option<Slice> {
@@ -42,7 +46,9 @@ fn slice() -> Option<Slice> {
 #[test]
 fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
     let Some(slice) = slice() else { return };
-    let Some(house) = start(&slice, ", pin: {sockets: [airlock]}", Setup::default()) else { return };
+    let Some(house) = start(&slice, &json!({"pin": {"sockets": ["airlock"]}}), Setup::default()) else {
+        return;
+    };
     let server = tools::built("docs-server").display().to_string();
 
     // Outside of it the same user with the same program is refused.
@@ -85,7 +91,7 @@ fn a_server_in_the_slice_is_called_and_cannot_phone_home() {
 #[test]
 fn a_server_that_need_not_be_pinned_reaches_the_network() {
     let setup = Setup { kernel: "preferred".into(), ..Setup::default() };
-    let house = House::start(&own_user(), ", pin: {network: host}", setup);
+    let house = House::start(&own_user(), &json!({"pin": {"network": "host"}}), setup);
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = tcp.local_addr().expect("an address");
     let _dialler = dial(&house.socket(), &[&tools::built("docs-server").display().to_string()]);
@@ -118,7 +124,7 @@ wire.recv(1)
     shell.args(["-c", run]).arg(slice.entrance()).arg(script).arg(&path).arg(&go);
     let _early = Running::start(shell.stdin(Stdio::null()));
     airlock_tests::airlock::until(|| path.exists().then_some(())).expect("it has begun");
-    let Some(house) = start(&slice, "", Setup::default()) else { return };
+    let Some(house) = start(&slice, &json!({}), Setup::default()) else { return };
     fs::write(waits.path().join("go.new"), house.socket().display().to_string()).expect("ours");
     fs::rename(waits.path().join("go.new"), &go).expect("ours");
     let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
@@ -131,7 +137,8 @@ fn a_slice_that_was_made_anew_is_not_believed_in() {
     let Some(slice) = slice() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let admin = folder.path().join("admin.sock").display().to_string();
-    let Some(house) = start(&slice, "", Setup::default().observability("admin_listen", &admin)) else {
+    let Some(house) = start(&slice, &json!({}), Setup::default().observability("admin_listen", &admin))
+    else {
         return;
     };
     let status = || airlock_tests::airlock::run(&["status", "--socket", &admin]).1;
@@ -156,14 +163,14 @@ fn a_slice_cannot_stand_higher_than_its_hooks() {
     if !info.contains("rung     no-network") && !info.contains("rung     sealed") {
         return skip("this host does not reach the rung that is demanded");
     }
-    let mut setup = Setup { only_listening: true, ..Setup::default() };
+    let setup = || Setup { only_listening: true, ..Setup::default() };
     // Without the seal, whether this host could have it or not.
-    setup.kernel = format!("required\n  slice: {}\n  minimum_rung: no-network\n  seal: off\n", slice.name);
-    let failed = setup.try_start().expect_err("its units stand on no-ip");
+    let demanding = required(&slice.name, setup()).kernel("minimum_rung", "no-network").kernel("seal", "off");
+    let failed = demanding.try_start().expect_err("its units stand on no-ip");
     assert!(failed.log.contains("stand on rung `no-ip`, and `no-network` is demanded"), "{}", failed.log);
 
-    setup.kernel = "required\n  slice: airlocktest-nowhere.slice\n".into();
-    let failed = setup.try_start().expect_err("there is no such slice");
+    let failed =
+        required("airlocktest-nowhere.slice", setup()).try_start().expect_err("there is no such slice");
     assert!(failed.log.contains("start the slice before Airlock"), "{}", failed.log);
     drop(slice);
 }
@@ -171,9 +178,8 @@ fn a_slice_cannot_stand_higher_than_its_hooks() {
 /// Where nothing can be pinned, whoever has to be pinned is not let in.
 #[test]
 fn without_its_slice_a_server_is_refused() {
-    let setup =
-        Setup { kernel: "preferred\n  slice: airlocktest-nowhere.slice\n".into(), ..Setup::default() };
-    let house = House::start(&own_user(), "", setup);
+    let setup = Setup::default().kernel("slice", "airlocktest-nowhere.slice");
+    let house = House::start(&own_user(), &json!({}), setup);
     is_hung_up(house.wire());
     let record = house.airlock.audited(|record| record["rule_id"] == "dial_in");
     assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("kernel.slice")), "{record}");

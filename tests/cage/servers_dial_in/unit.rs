@@ -1,25 +1,24 @@
 //! Under a real systemd: units in `airlock-mcp.slice` dial in, the shipped example among them; one elsewhere
 //! does not get in.
 
-use airlock_tests::{skip, tools};
-use serde_json::Value;
+use airlock_tests::{Upstream, skip, tools};
+use serde_json::{Value, json};
 
 use crate::lifecycle::machine;
-use crate::lifecycle::units_run_under_systemd::run;
+use crate::lifecycle::units_run_under_systemd::{in_container, run};
 
-const CONFIG: &str = "server:
-  listen: [\"127.0.0.1:8080\"]
-auth:
-  development_issuer: {listen: \"127.0.0.1:9000\"}
-policy: {path: /etc/airlock/policies}
-upstreams:
-  - {name: notes, type: dial_in, user: notes, pin: {sockets: [airlock, journal]}}
-  - {name: bare, type: dial_in, user: bare, unit: bare.service}
-  - {name: loose, type: dial_in, user: bare, unit: loose.service, pin: {network: host}}
-  - {name: stray, type: dial_in, user: bare, unit: stray.service}
-audit: {dir: /var/lib/airlock/audit, journald: true}
-kernel: {mode: required, slice: airlock-mcp.slice}
-";
+/// Airlock in the container, with four servers that units start.
+fn config() -> String {
+    let dial_in = |name: &str, user: &str| Upstream::of(name, "dial_in").with("user", user);
+    let bare = |name: &str| dial_in(name, "bare").with("unit", format!("{name}.service"));
+    let upstreams = [
+        dial_in("notes", "notes").with("pin", json!({"sockets": ["airlock", "journal"]})),
+        bare("bare"),
+        bare("loose").with("pin", json!({"network": "host"})),
+        bare("stray"),
+    ];
+    in_container(&upstreams, &json!({"mode": "required", "slice": "airlock-mcp.slice"}))
+}
 
 /// The changes to the shipped example.
 const OVERRIDE: &str = "[Service]
@@ -208,7 +207,7 @@ fn a_unit_in_the_slice_dials_in_and_reaches_nothing_else() {
         ("usr/local/lib/airlock/stubborn.py", 0o644, STUBBORN_PY),
         ("etc/systemd/system/airlock.service.d/test.conf", 0o644, DROP_IN),
     ];
-    let Some(ran) = run(CONFIG, PROBE, &more) else { return };
+    let Some(ran) = run(&config(), PROBE, &more) else { return };
     let told = |name: &str| ran.told(name);
     let journal = told("journal");
     assert_eq!(told("active").trim(), "active", "{journal}");

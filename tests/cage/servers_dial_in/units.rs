@@ -72,8 +72,8 @@ fn a_process_of_another_unit_serves_nobody() {
     let (Some(own), Some(other)) = (Unit::make("own"), Unit::make("other")) else {
         return skip("cgroups of version 2 cannot be made here");
     };
-    let setup = Setup { kernel: "\"off\"".into(), ..Setup::default() };
-    let house = House::start(&own_user(), &format!(", era: modern, unit: {}", own.name), setup);
+    let setup = Setup { kernel: "off".into(), ..Setup::default() };
+    let house = House::start(&own_user(), &json!({"era": "modern", "unit": own.name}), setup);
     let reason_of = |pid: u32| {
         let of = format!("pid {pid} ");
         let refused = house.airlock.audited(|record| {
