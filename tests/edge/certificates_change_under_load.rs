@@ -36,9 +36,8 @@ fn a_change_of_links_under_load_loses_no_call() {
     for file in ["host.pem", "host.key"] {
         symlink(format!("data/{file}"), authority.file(file)).expect("ours");
     }
-    let dir = authority.dir().display();
-    let server = format!("  tls: {{cert_file: {dir}/host.pem, key_file: {dir}/host.key}}\n");
-    let airlock = Setup { server, ..Setup::default() }.start();
+    let tls = json!({"cert_file": authority.file("host.pem"), "key_file": authority.file("host.key")});
+    let airlock = Setup::default().server("tls", tls).start();
     let first = served(&airlock);
     assert!(!first.is_empty());
     let (token, ca) = (airlock.user(), shown(&authority.file("ca.pem")));
@@ -78,7 +77,7 @@ fn a_change_of_links_under_load_loses_no_call() {
 #[test]
 fn a_bad_pair_changes_nothing_and_is_told() {
     let authority = Authority::create();
-    let (metrics, setup) = with_metrics(Setup { server: authority.tls(""), ..Setup::default() });
+    let (metrics, setup) = with_metrics(Setup::default().server("tls", authority.tls()));
     let airlock = setup.start();
     let first = served(&airlock);
     std::fs::write(authority.file("host.key"), authority.host().1).expect("written");

@@ -158,8 +158,8 @@ fn haproxy_in_front_names_its_client_in_each_way() {
         (required, "tcp", "send-proxy-v2", "", true),
         ("  trusted_proxies: [127.0.0.1/32]\n", "http", "", "  option forwardfor\n", false),
     ] {
-        let server = if https { server.to_owned() + &authority.tls("") } else { server.to_owned() };
-        let airlock = Setup { server, policy: policy("127.0.0.9"), ..Setup::default() }.start();
+        let setup = Setup { server: server.to_owned(), policy: policy("127.0.0.9"), ..Setup::default() };
+        let airlock = if https { setup.server("tls", authority.tls()) } else { setup }.start();
         let front = free_address().expect("a port");
         let back = format!("{} source 127.0.0.1 {option}", airlock.address());
         let Some(_haproxy) = haproxy(dir.path(), front, mode, more, &back) else {

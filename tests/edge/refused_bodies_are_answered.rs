@@ -120,11 +120,10 @@ fn python_clients_read_the_reason() {
         Err(reason) => return skip(&reason),
     };
     let authority = Authority::create();
-    for (scheme, server) in [("http", String::new()), ("https", authority.tls(""))] {
+    let plain = Setup::default();
+    for (scheme, setup) in [("http", plain.clone()), ("https", plain.server("tls", authority.tls()))] {
         for io in ["epoll", "io_uring"] {
-            let Some(airlock) = start_on(io, &Setup { server: server.clone(), ..Setup::default() }) else {
-                continue;
-            };
+            let Some(airlock) = start_on(io, &setup) else { continue };
             let headers: serde_json::Map<String, Value> =
                 list().headers.into_iter().map(|(name, value)| (name, json!(value))).collect();
             let mut known = headers.clone();

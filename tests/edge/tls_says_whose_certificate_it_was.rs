@@ -21,7 +21,7 @@ fn call(token: &str) -> Request {
 #[test]
 fn a_call_goes_through_over_either_version_of_http() {
     let authority = Authority::create();
-    let setup = Setup { server: authority.tls(""), ..Setup::default() };
+    let setup = Setup::default().server("tls", authority.tls());
     let ca = shown(&authority.file("ca.pem"));
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
@@ -84,7 +84,7 @@ fn a_client_that_knows_the_authority_comes_in() {
         Err(reason) => return skip(&reason),
     };
     let authority = Authority::create();
-    let airlock = Setup { server: authority.tls(""), ..Setup::default() }.start();
+    let airlock = Setup::default().server("tls", authority.tls()).start();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/plain.py");
     for (mode, revision) in [("auto", "2026-07-28"), ("legacy", "2025-11-25")] {
         let url = format!("https://localhost:{}/mcp/docs", airlock.address().port());
@@ -101,7 +101,7 @@ fn events_stream_over_either_version_of_http() {
     let authority = Authority::create();
     let server = Little::start(chatty);
     let upstreams = server.entry("chatty").with("era", "modern").to_string();
-    let setup = Setup { server: authority.tls(""), upstreams, ..Setup::default() };
+    let setup = Setup { upstreams, ..Setup::default() }.server("tls", authority.tls());
     let ca = shown(&authority.file("ca.pem"));
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
@@ -130,7 +130,7 @@ fn s_client(airlock: &Airlock, options: &[&str]) -> (bool, String) {
 #[test]
 fn old_versions_and_weak_ciphers_are_not_spoken() {
     let authority = Authority::create();
-    let airlock = Setup { server: authority.tls(""), ..Setup::default() }.start();
+    let airlock = Setup::default().server("tls", authority.tls()).start();
     let weak = |list: &'static str| ["-tls1_2", "-cipher", list];
     for refused in [
         &["-tls1", "-cipher", "ALL:@SECLEVEL=0"][..],
@@ -166,8 +166,8 @@ fn a_policy_sees_whose_certificate_it_was() {
         allow if {\n    input.client.certificate == null\n    input.subject.id == \"bob\"\n}\n";
     let ca = shown(&authority.file("ca.pem"));
     for mode in ["required", "optional"] {
-        let server = authority.tls(&format!(", client_ca_file: {ca}, client_auth: {mode}"));
-        let airlock = Setup { server, policy: policy.to_owned(), ..Setup::default() }.start();
+        let setup = Setup { policy: policy.to_owned(), ..Setup::default() };
+        let airlock = setup.server("tls", authority.mutual_tls(mode)).start();
         let tokens = [airlock.user(), airlock.token("bob", "acme", &["mcp.users"])];
         for http in ["--http2", "--http1.1"] {
             let ask = |token: &str, who: Option<&str>| {
@@ -195,8 +195,9 @@ fn a_policy_sees_whose_certificate_it_was() {
 #[test]
 fn handshakes_that_fail_are_cheap_and_counted() {
     let authority = Authority::create();
-    let server = authority.tls("") + "  timeouts: {header: 300ms}\n";
-    let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });
+    let setup =
+        Setup::default().server("tls", authority.tls()).server("timeouts", json!({"header": "300ms"}));
+    let (metrics, setup) = with_metrics(setup);
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
         let count = |reason: &str, least| {
@@ -226,9 +227,9 @@ fn handshakes_that_fail_are_cheap_and_counted() {
 #[test]
 fn a_pair_that_cannot_work_is_told_at_its_place() {
     let authority = Authority::create();
-    let server = authority.tls("");
+    let tls = authority.tls();
     std::fs::write(authority.file("host.key"), authority.host().1).expect("written");
-    let failed = Setup { server, ..Setup::default() }.try_start().map(drop).expect_err("another key");
+    let failed = Setup::default().server("tls", tls).try_start().map(drop).expect_err("another key");
     assert!(
         failed.log.contains("airlock.yaml:") && failed.log.contains("is not that of the first certificate"),
         "{}",

@@ -8,6 +8,7 @@ use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
 use airlock_tests::net::{self, Net};
 use airlock_tests::{Setup, skip};
+use serde_json::json;
 
 /// A guess from that address; the first line of its answer, or what became of it.
 fn guess(net: &Net, from: IpAddr, to: SocketAddr) -> std::io::Result<String> {
@@ -32,14 +33,15 @@ fn only_the_offender_is_blocked(xdp: &str, door: &str, clients: [&str; 2], serve
         listen: vec![format!("[{door}]:0")],
         upstreams: String::new(),
         server: format!("  public_url: \"https://airlock.example.com\"\n{server}"),
-        more: format!(
-            "  xdp: {{interfaces: [{xdp}], mode: generic}}\n\
-             rate_limiting: {{failed_auth: 1/h, kernel_drop: {{after: 2, for: 1h, at_most: 1h}}}}\n"
-        ),
         only_listening: true,
         ..Setup::default()
     }
-    .without_tokens();
+    .without_tokens()
+    .early_drop(&xdp.split_whitespace().collect::<Vec<_>>())
+    .with(
+        "rate_limiting",
+        json!({"failed_auth": "1/h", "kernel_drop": {"after": 2, "for": "1h", "at_most": "1h"}}),
+    );
     let airlock = net.inside(0, || setup.start());
     if !xdp.is_empty() && !airlock.log().contains("early drop attached") {
         return skip("this host does not load XDP programs");

@@ -21,8 +21,11 @@ fn no_trick_of_frames_gets_anywhere() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/edge/frames.py");
     let authority = Authority::create();
     let ca = shown(&authority.file("ca.pem"));
-    let server = authority.tls("") + "  max_request_bytes: 32KiB\n  timeouts: {idle: 1s, body: 500ms}\n";
-    let (metrics, setup) = with_metrics(Setup { server, ..Setup::default() });
+    let setup = Setup::default()
+        .server("tls", authority.tls())
+        .server("max_request_bytes", "32KiB")
+        .server("timeouts", json!({"idle": "1s", "body": "500ms"}));
+    let (metrics, setup) = with_metrics(setup);
     for io in ["epoll", "io_uring"] {
         let Some(airlock) = start_on(io, &setup) else { continue };
         let token = airlock.user();

@@ -158,8 +158,8 @@ fn a_token_that_is_bound_to_a_certificate_needs_it() {
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).expect("base64")
     };
     let ca = shown(&authority.file("ca.pem"));
-    let server = authority.tls(&format!(", client_ca_file: {ca}, client_auth: optional"));
-    let airlock = Setup { server, ..Setup::default() }.issuers(issuer.issuers()).start();
+    let tls = authority.mutual_tls("optional");
+    let airlock = Setup::default().server("tls", tls).issuers(issuer.issuers()).start();
     let bound = issuer.token(&json!({"cnf": {"x5t#S256": sha256(der("agent"))}}));
     let free = issuer.token(&json!({}));
     let send = |token: &str, who: Option<&str>, http: &str| {

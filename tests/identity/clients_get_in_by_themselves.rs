@@ -7,10 +7,10 @@ mod provider;
 use std::path::Path;
 use std::process::Command;
 
-use airlock_tests::airlock::{POLICY, docs_upstream, free_address, stdio_upstream};
+use airlock_tests::airlock::{POLICY, free_address};
 use airlock_tests::http::Response;
 use airlock_tests::mcp::{modern, modern_call};
-use airlock_tests::{Airlock, Setup, skip, tools};
+use airlock_tests::{Airlock, Setup, Upstream, skip, tools};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -23,17 +23,21 @@ fn site() -> Option<Site> {
 }
 
 /// Airlock with two upstreams, `docs` and `code`, that trusts a provider for its own endpoints.
-fn trusting(site: &Site, more: &str) -> Setup {
+fn trusting(site: &Site) -> Setup {
+    trusting_also(site, "5m", &[])
+}
+
+/// The same where keys are kept for a time, and others are trusted besides.
+fn trusting_also(site: &Site, jwks_cache_ttl: &str, others: &[Value]) -> Setup {
     let listen = free_address().expect("a free port").to_string();
-    let docs = tools::built("docs-server").display().to_string();
-    let auth = format!(
-        "auth:\n  required_scopes: [\"mcp:use\"]\n  issuers:\n    - issuer: {}\n      audience: [\"http://{listen}/mcp\"]\n\
-         \x20     claims: {{tenant: realm.tenant, groups: realm.groups}}\n{more}",
-        site.issuer()
-    );
-    let upstreams = docs_upstream() + &stdio_upstream("code", &[&docs]);
+    let own = json!({"issuer": site.issuer(), "audience": [format!("http://{listen}/mcp")],
+        "claims": {"tenant": "realm.tenant", "groups": "realm.groups"}, "jwks_cache_ttl": jwks_cache_ttl});
+    let issuers = [&[own], others].concat();
+    let code = Upstream::stdio("code", &[&tools::built("docs-server").display().to_string()]);
     // More tokens are refused here than one address may send in a minute.
-    Setup { listen: vec![listen], auth: Some(auth), upstreams, ..Setup::default() }
+    Setup { listen: vec![listen], ..Setup::default() }
+        .upstreams(&[Upstream::docs(), code])
+        .auth(json!({"required_scopes": ["mcp:use"], "issuers": issuers}))
         .with("rate_limiting", json!({"failed_auth": null}))
 }
 
@@ -82,7 +86,7 @@ fn a_client_that_knows_only_the_url_gets_in() {
         (Err(reason), _) | (_, Err(reason)) => return skip(&reason),
     };
     let _provider = site.start(&["one"]);
-    let airlock = trusting(&site, "").start();
+    let airlock = trusting(&site).start();
     for (endpoint, tool) in [("/mcp/docs", "search_docs"), ("/mcp", "docs__search_docs")] {
         let url = resource(&airlock, endpoint);
         let told = visit(&python, &url, "alice", tool);
@@ -118,7 +122,7 @@ fn a_client_that_needs_more_scopes_asks_for_all_of_them() {
         "{POLICY}\nobligations := {{\"scopes\": [\"mcp:admin\"]}} if {{\n    input.call.tool == \"search_docs\"\n    \
          is_object(input.call.arguments)\n}}\n"
     );
-    let airlock = Setup { policy, ..trusting(&site, "") }.start();
+    let airlock = Setup { policy, ..trusting(&site) }.start();
     for (endpoint, tool) in [("/mcp/docs", "search_docs"), ("/mcp", "docs__search_docs")] {
         let url = resource(&airlock, endpoint);
         let poor = provider.token(&url, "mcp:use");
@@ -136,7 +140,7 @@ fn a_client_that_needs_more_scopes_asks_for_all_of_them() {
 fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
     let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
-    let airlock = trusting(&site, "").start();
+    let airlock = trusting(&site).start();
     let docs = provider.token(&resource(&airlock, "/mcp/docs"), "mcp:use");
     // Twice: the second time the token is remembered.
     for _ in 0..2 {
@@ -165,7 +169,7 @@ fn a_token_is_good_at_the_endpoint_that_it_was_issued_for() {
 fn a_scope_that_is_missing_is_named() {
     let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
-    let airlock = trusting(&site, "").start();
+    let airlock = trusting(&site).start();
     let path = "/mcp/docs";
     let poor = provider.token(&resource(&airlock, path), "mcp:admin");
     let refused = list(&airlock, path, &poor);
@@ -190,7 +194,7 @@ fn a_scope_that_is_missing_is_named() {
 fn a_token_that_a_provider_has_bound_to_a_key_needs_the_key() {
     let Some(site) = site() else { return };
     let _provider = site.start(&["one"]);
-    let airlock = trusting(&site, "").start();
+    let airlock = trusting(&site).start();
     let told = site.visit("dpop.mjs", &resource(&airlock, "/mcp/docs"));
     assert_eq!((&told["type"], &told["bound"]), (&json!("DPoP"), &json!(true)), "{told}");
     for (attempt, status, error) in [
@@ -212,19 +216,16 @@ fn airlock_gets_a_token_of_its_own_for_a_server_that_wants_one() {
     let Some(site) = site() else { return };
     let _provider = site.start(&["one"]);
     // The server is another Airlock, which takes the provider's tokens and no others.
-    let server = trusting(&site, "").start();
+    let server = trusting(&site).start();
     let url = resource(&server, "/mcp/docs");
     let folder = tempfile::tempdir().expect("a folder");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "a secret of the tests\n").expect("written");
     for client_auth in ["basic", "post"] {
-        let upstreams = format!(
-            "  - name: far\n    type: http\n    url: {url}\n    credential:\n      client_credentials: {{token_endpoint: \"{}/token\", \
-             client_id: robot, client_secret_file: {}, client_auth: {client_auth}, scopes: [\"mcp:use\"], resource: {url}}}\n",
-            site.issuer(),
-            secret.display()
-        );
-        let airlock = Setup { upstreams, ..Setup::default() }.start();
+        let credentials = json!({"token_endpoint": format!("{}/token", site.issuer()), "client_id": "robot",
+            "client_secret_file": secret, "client_auth": client_auth, "scopes": ["mcp:use"], "resource": url});
+        let far = Upstream::http("far", &url).with("credential", json!({"client_credentials": credentials}));
+        let airlock = Setup::default().upstreams(&[far]).start();
         let call = modern_call("/mcp/far", 1, "search_docs", &json!({"query": "roll back"}));
         let answer = airlock.send(&call.bearer(&airlock.user()));
         assert_eq!(answer.status, 200, "{client_auth}: {}\n{}", answer.text(), airlock.log());

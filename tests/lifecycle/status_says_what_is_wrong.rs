@@ -59,8 +59,9 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
 fn what_the_kernel_does_not_do_is_an_alarm() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let kernel = "preferred\n  slice: airlocktest-nowhere.slice\n  xdp: {interfaces: [airlock-no0]}\n";
-    let setup = Setup { kernel: kernel.into(), only_listening: true, ..Setup::default() }
+    let setup = Setup { only_listening: true, ..Setup::default() }
+        .kernel("slice", "airlocktest-nowhere.slice")
+        .kernel("xdp", json!({"interfaces": ["airlock-no0"]}))
         .observability("admin_listen", &socket);
     let _airlock = setup.start();
     let (_, text, errors) = run(&["status", "--socket", &socket]);

@@ -7,10 +7,11 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use airlock_tests::Running;
 use airlock_tests::authority::Authority;
 use airlock_tests::http::Request;
 use airlock_tests::net::Net;
+use airlock_tests::{Running, Setup};
+use serde_json::json;
 
 use super::operators_get_back_in::{Drill, ME, OTHER};
 
@@ -184,8 +185,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 fn a_block_ends_both_versions_of_http(xdp: &str, io: &str) {
     let authority = Authority::create();
     // So that nothing but the block can end what is idle.
-    let server = authority.tls("") + "  timeouts: {idle: 10m, header: 10m, body: 10m}\n";
-    let Some(drill) = Drill::with(xdp, io, &server) else { return };
+    let timeouts = json!({"idle": "10m", "header": "10m", "body": "10m"});
+    let patient = |setup: Setup| setup.server("tls", authority.tls()).server("timeouts", &timeouts);
+    let Some(drill) = Drill::with(xdp, io, patient) else { return };
     let open = |from, http| Client::open(&drill.net, from, drill.door, &authority, http);
     let mut mine = [open(ME, Http::One), open(ME, Http::Two), open(ME, Http::Two)];
     let mut others = [open(OTHER, Http::One), open(OTHER, Http::Two)];

@@ -34,12 +34,12 @@ fn an_offenders_packets_do_not_arrive_for_a_while() {
         Ok(net) => net,
         Err(reason) => return skip(&format!("no network namespaces here: {reason}")),
     };
-    let mut setup =
-        offenders_are_blocked::setup("failed_auth: 1/h, kernel_drop: {after: 2, for: 4s, at_most: 1h}");
-    setup.more = format!("  xdp: {{interfaces: [door], mode: generic}}\n{}", setup.more);
+    let limits = "failed_auth: 1/h, kernel_drop: {after: 2, for: 4s, at_most: 1h}";
     // By its address a scraper is let in, wherever it comes from.
     let metrics = SocketAddr::from(([10, 98, 0, 1], 9464));
-    setup.observability = format!("  metrics_listen: {metrics}\n");
+    let setup = offenders_are_blocked::setup(limits)
+        .early_drop(&["door"])
+        .observability("metrics_listen", metrics.to_string());
     let airlock = net.inside(0, || setup.start());
     if !airlock.log().contains("early drop attached") {
         return skip("this host does not load XDP programs");

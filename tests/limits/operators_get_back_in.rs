@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use airlock_tests::airlock::{run, until};
 use airlock_tests::http::Request;
 use airlock_tests::net::{self, Net};
-use airlock_tests::{Airlock, skip};
+use airlock_tests::{Airlock, Setup, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -29,11 +29,11 @@ pub(super) struct Drill {
 impl Drill {
     /// A door with an operator's socket; `xdp` are the interfaces of the early drop.
     fn begin(xdp: &str, io: &str) -> Option<Self> {
-        Self::with(xdp, io, "")
+        Self::with(xdp, io, |setup| setup)
     }
 
-    /// The same with more lines below `server:`.
-    pub(super) fn with(xdp: &str, io: &str, server: &str) -> Option<Self> {
+    /// The same with more of a setup.
+    pub(super) fn with(xdp: &str, io: &str, more: impl Fn(Setup) -> Setup) -> Option<Self> {
         let net = match net::create() {
             Ok(net) => net,
             Err(reason) => {
@@ -43,11 +43,9 @@ impl Drill {
         };
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("admin.sock").display().to_string();
-        let mut setup = offenders_are_blocked::setup("failed_auth: 1000/min");
-        io.clone_into(&mut setup.io);
-        setup.server += server;
-        setup.more = format!("  xdp: {{interfaces: [{xdp}], mode: generic}}\n{}", setup.more);
-        setup.observability = format!("  admin_listen: {socket}\n");
+        let setup = Setup { io: io.to_owned(), ..offenders_are_blocked::setup("failed_auth: 1000/min") };
+        let interfaces: Vec<&str> = xdp.split_whitespace().collect();
+        let setup = more(setup).early_drop(&interfaces).observability("admin_listen", &socket);
         let airlock = net.inside(0, || setup.start());
         if !xdp.is_empty() && !airlock.log().contains("early drop attached") {
             skip("this host does not load XDP programs");
@@ -207,10 +205,10 @@ fn what_must_not_be_blocked_is_refused_with_the_reason() {
 fn behind_a_trusted_proxy_only_the_client_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
-    let mut setup = offenders_are_blocked::setup("failed_auth: 1000/min");
-    setup.server += "  trusted_proxies: [\"127.0.0.0/8\", \"198.51.100.0/24\"]\n";
-    setup.observability = format!("  admin_listen: {socket}\n");
-    let airlock = setup.start();
+    let airlock = offenders_are_blocked::setup("failed_auth: 1000/min")
+        .server("trusted_proxies", ["127.0.0.0/8", "198.51.100.0/24"])
+        .observability("admin_listen", &socket)
+        .start();
     let to = SocketAddr::from(([127, 0, 0, 1], airlock.address().port()));
     let (done, said, errors) = run(&["block", "add", "203.0.113.7", "--socket", &socket]);
     assert!(done && said.contains("requests are refused"), "{said}{errors}");

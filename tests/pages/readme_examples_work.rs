@@ -160,7 +160,7 @@ fn the_shipped_policy_stands_every_spelling() {
 #[test]
 fn every_configuration_that_is_shown_is_accepted() {
     let authority = Authority::create();
-    authority.tls("");
+    authority.tls();
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("authz.rego"), block("rego")).expect("the policy");
     let blocks = blocks();
@@ -179,7 +179,7 @@ fn every_configuration_that_is_shown_is_accepted() {
 #[test]
 fn the_listeners_that_are_shown_listen() {
     let authority = Authority::create();
-    authority.tls("");
+    authority.tls();
     let shown = blocks().into_iter().find(|(_, block)| block.contains("0.0.0.0:443")).expect("the example").1;
     let dir = Setup::default().write().expect("a directory");
     std::fs::create_dir_all(dir.path().join("policies")).expect("a directory");

@@ -1,11 +1,12 @@
 //! A certificate authority of a test's own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The authority, and a directory for what it signs.
@@ -34,11 +35,6 @@ impl Authority {
         self.dir.path().join(name)
     }
 
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// Certificate chain and key for this host, as PEM.
     pub fn host(&self) -> (String, String) {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
@@ -65,10 +61,17 @@ impl Authority {
         std::fs::write(self.file(&format!("{name}.key")), key).expect("written");
     }
 
-    /// `server.tls` with the pair `host`, made and written; `more` are further keys.
-    pub fn tls(&self, more: &str) -> String {
+    /// `server.tls` with the pair `host`, made and written.
+    pub fn tls(&self) -> Value {
         self.write("host", &self.host());
-        let dir = self.dir.path().display();
-        format!("  tls: {{cert_file: {dir}/host.pem, key_file: {dir}/host.key{more}}}\n")
+        json!({"cert_file": self.file("host.pem"), "key_file": self.file("host.key")})
+    }
+
+    /// The same with certificates of clients; `mode` is `optional` or `required`.
+    pub fn mutual_tls(&self, mode: &str) -> Value {
+        let mut tls = self.tls();
+        tls["client_ca_file"] = json!(self.file("ca.pem"));
+        tls["client_auth"] = json!(mode);
+        tls
     }
 }

@@ -192,6 +192,12 @@ impl Setup {
         self
     }
 
+    /// The same with an early drop on these interfaces, in the kernel's own code, which every device has.
+    #[must_use]
+    pub fn early_drop(self, interfaces: &[&str]) -> Self {
+        self.kernel("xdp", json!({"interfaces": interfaces, "mode": "generic"}))
+    }
+
     /// The same with this `auth:`, and no development issuer.
     #[must_use]
     pub fn auth(self, auth: impl Serialize) -> Self {

@@ -3,10 +3,10 @@
 use airlock_tests::Airlock;
 use airlock_tests::airlock::until;
 use airlock_tests::http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::provider::Site;
-use super::{assert_refused, list, resource, site, trusting};
+use super::{assert_refused, list, resource, site, trusting, trusting_also};
 
 fn is_ready(airlock: &Airlock) -> bool {
     airlock.send(&Request::get("/ready")).status == 200
@@ -17,7 +17,7 @@ fn a_new_key_is_in_use_and_the_old_one_out_of_it_at_once() {
     let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
     // Nothing but a token of the new key can make it look again.
-    let airlock = trusting(&site, "      jwks_cache_ttl: 1h\n").start();
+    let airlock = trusting_also(&site, "1h", &[]).start();
     let docs = resource(&airlock, "/mcp/docs");
     let (old, unseen) = (provider.token(&docs, "mcp:use"), provider.token(&docs, "mcp:use"));
     assert_eq!(list(&airlock, "/mcp/docs", &old).status, 200);
@@ -35,7 +35,7 @@ fn a_new_key_is_in_use_and_the_old_one_out_of_it_at_once() {
 fn a_key_that_is_withdrawn_is_noticed_without_anybody_asking() {
     let Some(site) = site() else { return };
     let provider = site.start(&["one"]);
-    let airlock = trusting(&site, "      jwks_cache_ttl: 1s\n").start();
+    let airlock = trusting_also(&site, "1s", &[]).start();
     let docs = resource(&airlock, "/mcp/docs");
     let old = provider.token(&docs, "mcp:use");
     assert_eq!(list(&airlock, "/mcp/docs", &old).status, 200);
@@ -56,7 +56,7 @@ fn an_outage_of_the_provider_passes() {
     let Some(site) = site() else { return };
     // Signed by a key that Airlock will not have seen when the provider goes.
     let provider = site.start(&["later"]);
-    let airlock = trusting(&site, "      jwks_cache_ttl: 1h\n");
+    let airlock = trusting_also(&site, "1h", &[]);
     let docs = format!("http://{}/mcp/docs", airlock.listen[0]);
     let later = provider.token(&docs, "mcp:use");
     provider.kill();
@@ -83,7 +83,7 @@ fn an_outage_of_the_provider_passes() {
 #[test]
 fn a_provider_that_comes_up_late_makes_it_ready() {
     let Some(site) = site() else { return };
-    let airlock = airlock_tests::Setup { only_listening: true, ..trusting(&site, "") }.start();
+    let airlock = airlock_tests::Setup { only_listening: true, ..trusting(&site) }.start();
     let told = airlock.send(&Request::get("/ready"));
     assert_eq!(told.status, 503, "{}", told.text());
     let provider = site.start(&["one"]);
@@ -98,7 +98,7 @@ fn several_issuers_are_trusted_at_once_and_none_speaks_for_another() {
     let provider = site.start(&["one"]);
     for algorithm in ["ES384", "PS512"] {
         let other = mock.start_mock(algorithm);
-        let airlock = trusting(&site, &second(&mock, algorithm)).start();
+        let airlock = trusting_also(&site, "5m", &[second(&mock, algorithm)]).start();
         let docs = resource(&airlock, "/mcp/docs");
         let claims =
             |aud: &str| json!({"aud": aud, "tenant": "x", "groups": ["mcp.users"], "scope": "mcp:use"});
@@ -121,8 +121,8 @@ fn an_algorithm_that_is_not_configured_is_not_learnt_from_the_provider() {
     let (Some(site), Some(mock)) = (site(), site()) else { return };
     let provider = site.start(&["one"]);
     let other = mock.start_mock("RS512");
-    let setup = airlock_tests::Setup { only_listening: true, ..trusting(&site, &second(&mock, "RS256")) };
-    let airlock = setup.start();
+    let trusting_both = trusting_also(&site, "5m", &[second(&mock, "RS256")]);
+    let airlock = airlock_tests::Setup { only_listening: true, ..trusting_both }.start();
     let docs = resource(&airlock, "/mcp/docs");
     // Once this one is taken, the first round of both is over, or nearly.
     let good = provider.token(&docs, "mcp:use");
@@ -133,9 +133,6 @@ fn an_algorithm_that_is_not_configured_is_not_learnt_from_the_provider() {
 }
 
 /// The entry of `auth.issuers` for the mock.
-fn second(mock: &Site, algorithm: &str) -> String {
-    format!(
-        "    - issuer: {}\n      audience: [mock]\n      algorithms: [{algorithm}]\n      claims: {{tenant: tenant}}\n",
-        mock.issuer()
-    )
+fn second(mock: &Site, algorithm: &str) -> Value {
+    json!({"issuer": mock.issuer(), "audience": ["mock"], "algorithms": [algorithm], "claims": {"tenant": "tenant"}})
 }
