@@ -79,37 +79,29 @@ impl Hook {
     ];
 
     /// The hooks of cgroups that refuse IP; each has a program of its name.
-    pub const IP: [Self; 7] = [
-        Self::SockCreate,
-        Self::Connect4,
-        Self::Connect6,
-        Self::Sendmsg4,
-        Self::Sendmsg6,
-        Self::Bind4,
-        Self::Bind6,
-    ];
+    pub const IP: [Self; 7] = Self::from_on(Self::SockCreate);
 
     /// The hooks of cgroups that refuse unix sockets; each has a program of its name.
-    pub const UNIX: [Self; 2] = [Self::ConnectUnix, Self::SendmsgUnix];
+    pub const UNIX: [Self; 2] = Self::from_on(Self::ConnectUnix);
 
     /// The LSM hooks that seal a cage: as many as a kernel has places for (`CGROUP_LSM_NUM`). Each has two
     /// programs, named [`CGROUP_PREFIX`](crate::CGROUP_PREFIX) and [`HOST_PREFIX`](crate::HOST_PREFIX) and
     /// its name.
-    pub const SEALED: [Self; 10] = [
-        Self::SocketCreate,
-        Self::SocketConnect,
-        Self::SocketBind,
-        Self::SocketSendmsg,
-        Self::UnixStreamConnect,
-        Self::UnixMaySend,
-        Self::FileReceive,
-        Self::PtraceAccessCheck,
-        Self::UsernsCreate,
-        Self::Bpf,
-    ];
+    pub const SEALED: [Self; 10] = Self::from_on(Self::SocketCreate);
 
     /// The number of hooks, and of entries of [`DENIED`](crate::DENIED).
     pub const COUNT: u32 = 22;
+
+    /// As many hooks as there is room for, in the order of [`ALL`](Self::ALL) from the first one on.
+    const fn from_on<const N: usize>(first: Self) -> [Self; N] {
+        let mut hooks = [first; N];
+        let mut at = 0;
+        while at < N {
+            hooks[at] = Self::ALL[first as usize + at];
+            at += 1;
+        }
+        hooks
+    }
 
     /// The name of the hook, which for LSM hooks is the kernel's.
     pub const fn name(self) -> &'static str {
@@ -161,5 +153,8 @@ mod tests {
         let known = Hook::IP.len() + Hook::UNIX.len() + Hook::SEALED.len();
         let alone = GUARD.len() + SIGNALS.len();
         assert_eq!(known + alone, Hook::ALL.len(), "all others are in one of the three sets");
+        assert_eq!(Hook::IP.last(), Some(&Hook::Bind6));
+        assert_eq!(Hook::UNIX.last(), Some(&Hook::SendmsgUnix));
+        assert_eq!(Hook::SEALED.last(), Some(&Hook::Bpf), "the next ones guard, and are no part of the seal");
     }
 }
