@@ -31,7 +31,9 @@ pub enum AuditError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuditFull {
     /// [`CAPACITY`] records wait for the store already.
-    #[error("the audit log cannot keep up")]
+    #[error(
+        "the disk of the audit log has not kept up for longer than audit.wait; look what else writes there"
+    )]
     QueueFull,
     /// The store fails and `audit.on_failure` is `refuse`.
     #[error("the audit log cannot be written")]

@@ -1,10 +1,11 @@
 //! The handle that workers record through, and its bounded queue.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::age::Age;
 use crate::config::schema;
@@ -53,6 +54,10 @@ impl Class {
     }
 }
 
+/// The part of the queue, in percent, from which on requests wait. The places from there to the end of those
+/// for intents are for requests that have waited together, or were let through before.
+const SLOW_PERCENT: u64 = 80;
+
 /// A handle on the log; clones are cheap and all write to the same chain.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
@@ -60,6 +65,8 @@ pub struct AuditLog {
     spool: Arc<Spool>,
     shared: Arc<LogShared>,
     refuse_on_failure: bool,
+    /// How long a request waits for room in the queue.
+    wait: Duration,
 }
 
 /// The writer thread. Dropping it ends the log as [`AuditWriter::join`] does, but hides whether everything
@@ -100,14 +107,14 @@ impl AuditLog {
             tracing::info!("this host has no journald: audit records go to files only");
             None
         };
-        Self::start(Box::new(segments), journal, chain, config.on_failure, spool, first)
+        Self::start(Box::new(segments), journal, chain, config, spool, first)
     }
 
     pub(super) fn start(
         store: Box<dyn Store>,
         journal: Option<Box<dyn Journal>>,
         chain: Chain,
-        on_failure: schema::OnAuditFailure,
+        config: &schema::Audit,
         spool: Spool,
         first: Vec<First>,
     ) -> Result<(Self, AuditWriter), AuditError> {
@@ -126,9 +133,38 @@ impl AuditLog {
             queue: queue.clone(),
             spool,
             shared: shared.clone(),
-            refuse_on_failure: on_failure == schema::OnAuditFailure::Refuse,
+            refuse_on_failure: config.on_failure == schema::OnAuditFailure::Refuse,
+            wait: config.wait.0,
         };
         Ok((log, AuditWriter { queue, shared, thread: Some(thread) }))
+    }
+
+    /// Waits while the store does not keep up, at most `audit.wait`: a slow disk slows requests, and refuses
+    /// them only where it stays slow. Returns at once where room is not the trouble.
+    pub async fn room(&self) {
+        if self.has_room() {
+            return;
+        }
+        self.shared.waited.fetch_add(1, Ordering::Relaxed);
+        let until = tokio::time::Instant::now() + self.wait;
+        loop {
+            let mut freed = pin!(self.shared.freed.notified());
+            // It is woken by all that is freed from here on.
+            freed.as_mut().enable();
+            if self.has_room() || tokio::time::timeout_at(until, freed).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// True where the queue is not nearly full, and where a record would be refused for another reason.
+    fn has_room(&self) -> bool {
+        let shared = &*self.shared;
+        (shared.queued.load(Ordering::SeqCst) < CAPACITY / 100 * SLOW_PERCENT
+            && self.spool.used() < SLOW_PERCENT)
+            || shared.closed.load(Ordering::SeqCst)
+            || self.refuse_on_failure && shared.failing.load(Ordering::Acquire)
+            || shared.space() == Space::Gone
     }
 
     /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits
@@ -260,7 +296,13 @@ impl AuditLog {
                 "audit: less than audit.reserve is free below audit.dir; refusals of nobody are not written, {untold} since the start"
             )
         });
-        journal.into_iter().chain(gaps).chain(space).collect()
+        let slow = (!self.has_room()).then(|| {
+            let waited = self.shared.waited.load(Ordering::Relaxed);
+            format!(
+                "audit: the disk of audit.dir does not keep up: requests wait up to audit.wait for it, {waited} since the start; look what else writes there"
+            )
+        });
+        journal.into_iter().chain(gaps).chain(space).chain(slow).collect()
     }
 
     /// Figures for the metrics.
@@ -271,6 +313,7 @@ impl AuditLog {
             queued: shared.queued.load(Ordering::Relaxed),
             store_failures: shared.store_failures.load(Ordering::Relaxed),
             journal_failures: shared.journal_failures.load(Ordering::Relaxed),
+            waited: shared.waited.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
             strangers_untold: shared.strangers_untold.load(Ordering::Relaxed),
             space: shared.space(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Figures for the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -18,6 +19,8 @@ pub struct Stats {
     pub store_failures: u64,
     /// Records that journald did not take.
     pub journal_failures: u64,
+    /// Requests that waited for room in the queue.
+    pub waited: u64,
     /// Records that were not taken; each is counted in a gap record as well.
     pub refused: u64,
     /// Refusals of nobody that are not on record, because the disk is nearly full or the queue was.
@@ -36,6 +39,10 @@ pub(super) struct LogShared {
     /// Records refused since the last gap record.
     pub(super) lost: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Requests that waited for room in the queue since the start.
+    pub(super) waited: AtomicU64,
+    /// Told after each batch: there is room again in the queue.
+    pub(super) freed: Notify,
     pub(super) records: AtomicU64,
     pub(super) store_failures: AtomicU64,
     pub(super) journal_failures: AtomicU64,

@@ -282,6 +282,7 @@ impl Writer {
             journal.send(&batch.bytes, batch.records);
         }
         self.spool.free(&mut self.freed, batch.queued.drain(..));
+        self.shared.freed.notify_waiters();
         batch.bytes.clear();
         batch.records = 0;
         Ok(())

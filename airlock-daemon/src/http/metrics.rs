@@ -77,6 +77,7 @@ fn take_figures(gateway: &Gateway) {
     let audit = gateway.audit.stats();
     metrics.audit.figures(&AuditFigures {
         records: audit.records,
+        waited: audit.waited,
         refused: audit.refused,
         store_failures: audit.store_failures,
         journal_failures: audit.journal_failures,

@@ -116,6 +116,7 @@ async fn check<'a>(
     mut asked: Asked<'a>,
     aim: &mut Aim,
 ) -> Result<Admitted<'a>, Refusal> {
+    record::room(gateway).await;
     let revision = who.revision;
     let asked::Parts { subject, arguments, back } = asked.parts(revision, aim).map_err(route::invalid)?;
     let server = route::server(&gateway.upstreams, endpoint, &asked, subject.as_ref(), revision)?;

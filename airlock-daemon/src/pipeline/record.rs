@@ -51,6 +51,11 @@ fn judged(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
     }
 }
 
+/// Waits, a bounded time, while the disk of the audit log does not keep up: a slow disk slows requests.
+pub async fn room(gateway: &Gateway) {
+    gateway.audit.room().await;
+}
+
 /// Records that a call was let through, before the server gets it.
 ///
 /// # Errors

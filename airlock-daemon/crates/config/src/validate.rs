@@ -19,9 +19,13 @@ pub use self::host::Host;
 use super::diagnostics::Issue;
 use super::network::Network;
 use super::schema::{Config, KernelMode, Rung, Seal};
+use super::units::Period;
 use super::yaml::tree::Node;
 
 use self::checks::{Checks, Files, at};
+
+/// The longest `audit.wait`: clients give up on their own after about as long.
+const MAX_AUDIT_WAIT: Period = Period::secs(60);
 
 /// All mistakes of `config`, which was read from the tree at `root`.
 pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue> {
@@ -38,6 +42,10 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     kernel(config, &mut checks);
     if let Some(ttl) = config.policy.decision_cache_ttl {
         checks.not_zero(at!["policy", "decision_cache_ttl"], "policy.decision_cache_ttl", ttl);
+    }
+    if config.audit.wait > MAX_AUDIT_WAIT {
+        let message = "`audit.wait` is longer than a minute: clients give up before";
+        checks.value(at!["audit", "wait"], message, "at most `60s`", "write how long a request may wait");
     }
     if files == Files::Check {
         policy_path(config, &mut checks);

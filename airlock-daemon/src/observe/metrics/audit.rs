@@ -11,6 +11,8 @@ use super::register::{registered, set};
 pub struct AuditFigures {
     /// Records stored since the start.
     pub records: u64,
+    /// Requests that waited for room in the queue.
+    pub waited: u64,
     /// Records that were not taken.
     pub refused: u64,
     /// Attempts of the store that failed.
@@ -29,6 +31,7 @@ pub struct AuditFigures {
 #[derive(Debug, Default)]
 pub struct AuditMetrics {
     records: Counter,
+    waited: Counter,
     refused: Counter,
     store_failures: Counter,
     journal_failures: Counter,
@@ -41,6 +44,12 @@ impl AuditMetrics {
     pub(super) fn new(r: &mut Registry) -> Self {
         Self {
             records: registered(r, "audit_records", "Audit records stored", Counter::default()),
+            waited: registered(
+                r,
+                "audit_waited",
+                "Requests that waited for the disk of the log",
+                Counter::default(),
+            ),
             refused: registered(r, "audit_refused", "Audit records not taken", Counter::default()),
             store_failures: registered(
                 r,
@@ -73,6 +82,7 @@ impl AuditMetrics {
     /// Takes over the audit log's figures; called before [`Metrics::encode`](super::Metrics::encode).
     pub fn figures(&self, figures: &AuditFigures) {
         set(&self.records, figures.records);
+        set(&self.waited, figures.waited);
         set(&self.refused, figures.refused);
         set(&self.store_failures, figures.store_failures);
         set(&self.journal_failures, figures.journal_failures);

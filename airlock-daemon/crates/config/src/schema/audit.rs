@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Period};
 
 /// `audit`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -16,6 +16,9 @@ pub struct Audit {
     pub journald: bool,
     /// The answer to a store that fails.
     pub on_failure: OnAuditFailure,
+    /// How long a request waits while the disk does not keep up, before it is refused with 503: at most a
+    /// minute.
+    pub wait: Period,
     /// Room that is to stay free on the file system of `dir`, at most a twentieth of it. Below this, refusals
     /// of requests without a good token are counted and not written; below half of it, requests are refused.
     pub reserve: ByteSize,
@@ -38,6 +41,7 @@ impl Default for Audit {
             dir: PathBuf::from("/var/lib/airlock/audit"),
             journald: true,
             on_failure: OnAuditFailure::Buffer,
+            wait: Period::secs(2),
             reserve: ByteSize(256 * 1024 * 1024),
         }
     }

@@ -91,6 +91,7 @@ fn a_mistake_is_told_at_its_place() {
         ("server: {max_request_bytes: «1}\n", "from 1KiB to 64MiB"),
         ("server: {max_request_bytes: «65MiB}\n", "`max_request_bytes` is 65MiB"),
         ("server: {timeouts: {drain: «0s}}\n", "`drain` is zero"),
+        ("audit: {wait: «61s}\n", "longer than a minute"),
         ("server: {timeouts: {input: «0s}}\n", "`input` is zero"),
         ("upstreams: [{name: «Docs, type: stdio, command: [x]}]\n", "a name may not have"),
         ("upstreams: [{name: «a__b, type: stdio, command: [x]}]\n", "separates the name"),

@@ -167,7 +167,7 @@ upstreams:
   - {name: code, type: stdio, command: [python3, -m, mcp_server.code], env: {LANG: C}, user: airlock-mcp,
      isolation: session, era: auto, pin: {network: none, memory: 512MiB, tasks: 64}}
   - {name: analytics, type: http, url: "http://127.0.0.1:9000/mcp", credential: {bearer_file: /run/token}}
-audit: {dir: /var/lib/airlock/audit, journald: true, on_failure: buffer}
+audit: {dir: /var/lib/airlock/audit, journald: true, on_failure: buffer, wait: 2s}
 observability: {admin_listen: /run/airlock/admin.sock, metrics_listen: 127.0.0.1:9464, metrics_hosts: [a.example], log: {level: info, format: auto}}
 kernel: {mode: required, minimum_rung: no-network, xdp: {interfaces: [], mode: auto, allow: []}}
 "#;
