@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::lexer::{Lexer, Token};
-use crate::message::{Plan, Redacted, Refused, Walk};
+use crate::message::{Form, Plan, Redacted, Refused, Walk};
 use crate::rewrite::{Edit, merged};
 use crate::view;
 
@@ -45,7 +45,7 @@ pub struct Account {
     pub outcome: Result<Redacted, Refused>,
 }
 
-/// Looks through a message as [`redact`](crate::redact) does, and tells of each finding.
+/// Looks through a message as [`redact`](crate::redact) does, and tells of each finding of the first look.
 ///
 /// # Errors
 /// When it cannot be looked through to its end.
@@ -54,7 +54,7 @@ pub fn account(plan: &Plan<'_>, json: &str) -> Result<Account, Refused> {
     walk.run()?;
     let mut findings = told(&mut walk);
     point(plan, json, &mut findings)?;
-    Ok(Account { findings, outcome: walk.finish() })
+    Ok(Account { findings, outcome: walk.finish(Form::Json) })
 }
 
 /// The same for a text that is no JSON: the inside of one string.
@@ -63,9 +63,9 @@ pub fn account(plan: &Plan<'_>, json: &str) -> Result<Account, Refused> {
 /// As for [`account`].
 pub fn account_of_text(plan: &Plan<'_>, text: &str) -> Result<Account, Refused> {
     let mut walk = Walk::new(plan, text);
-    walk.edits = walk.rewriter.edits(text)?;
+    walk.look(Form::Text)?;
     let findings = told(&mut walk);
-    Ok(Account { findings, outcome: walk.finish() })
+    Ok(Account { findings, outcome: walk.finish(Form::Text) })
 }
 
 fn told(walk: &mut Walk<'_>) -> Vec<Finding> {

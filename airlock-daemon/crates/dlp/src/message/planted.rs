@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::tests::{DETECTORS, TOKEN};
 use super::*;
-use crate::Hit;
 use crate::generate::{Random, SHAPES};
 use crate::pack::shipped;
 use crate::proof::SPELLINGS;
+use crate::{Action, Detectors, Hit};
 
 pub(super) static SHIPPED: LazyLock<Detectors> = LazyLock::new(|| {
     let packs = shipped().iter().map(|pack| pack.load().expect("a shipped pack"));

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::{Context, Detector, Spec};
+use crate::{Action, Context, Detector, Detectors, Spec};
 
 pub(super) static DETECTORS: LazyLock<Detectors> = LazyLock::new(detectors);
 
