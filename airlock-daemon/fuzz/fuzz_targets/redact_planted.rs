@@ -14,12 +14,16 @@ const TOKENS: [&str; 3] = [
     concat!("AKIA", "QYLPMN5HHHFPZAM2"),
 ];
 
+/// The place of the spelling that has a character without width behind each.
+const INVISIBLE: usize = 6;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [spelling, place, rest @ ..] = data else { return };
     let Ok(rest) = std::str::from_utf8(rest) else { return };
-    // Only what is spelled as it is, the first of the spellings, is put together from two strings.
-    let spellings = if place % 8 < 6 { SPELLINGS.len() } else { 1 };
-    let spelling = SPELLINGS[usize::from(*spelling) % spellings];
+    // In the strings that it is put together from, it is spelled as it is, or with what cannot be seen.
+    let is_parted = place % 8 >= 6;
+    let number = usize::from(*spelling) % SPELLINGS.len();
+    let spelling = SPELLINGS[if is_parted { number % 2 * INVISIBLE } else { number }];
     let secret = spelling(TOKENS[usize::from(*place) / 8 % TOKENS.len()]);
     let other = serde_json::from_str::<Value>(rest).unwrap_or_else(|_| Value::from(rest));
     let (before, after) = rest.split_at(rest.floor_char_boundary(rest.len() / 2));

@@ -272,6 +272,11 @@ impl Detectors {
         self.everywhere.has(text.as_bytes())
     }
 
+    /// Answers whether a text has a literal with which a finding may begin.
+    pub(crate) fn has_start(&self, text: &str) -> bool {
+        self.everywhere.has(text.as_bytes()) || self.near_runs.has(text.as_bytes())
+    }
+
     /// Answers whether a text has a word near which digits or runs are findings.
     pub(crate) fn has_word(&self, text: &str) -> bool {
         self.words.has(text.as_bytes()) || self.near_runs.has(text.as_bytes())

@@ -5,12 +5,16 @@ use std::ops::Range;
 
 use crate::lexer::{Lexer, Token};
 use crate::rewrite::{Edit, Rewriter, TooMuch};
+use crate::view;
 
 /// The members of a Secret that hold its data.
 const DATA: [&str; 2] = ["data", "stringData"];
 
-/// The text that stands before the data when they are written out.
-const BEFORE: &str = r#""kind": "Secret", "data": "#;
+/// The text around a value when it is written out.
+const AROUND: [&str; 2] = [r#""kind": "Secret", "data": {"it": ""#, r#""}"#];
+
+/// The bytes of a character that is escaped.
+const ESCAPE: usize = r"\u0053".len();
 
 /// An object that may be a Secret.
 #[derive(Debug, Default)]
@@ -23,14 +27,13 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Takes in a string of the object.
     pub(crate) fn is_of_kind(&mut self, json: &str, key: Option<&Range<usize>>, inner: &Range<usize>) {
-        self.is_secret |=
-            &json[inner.clone()] == "Secret" && key.is_some_and(|key| &json[key.clone()] == "kind");
+        self.is_secret |= is(json, inner, "Secret") && key.is_some_and(|key| is(json, key, "kind"));
     }
 
     /// Takes in an object or array that is a member of the object.
     pub(crate) fn has_member(&mut self, json: &str, key: Option<&Range<usize>>, member: Range<usize>) {
-        if key.is_some_and(|key| DATA.contains(&&json[key.clone()])) && json[member.clone()].starts_with('{')
-        {
+        let is_data = |key: &Range<usize>| DATA.iter().any(|name| is(json, key, name));
+        if json[member.clone()].starts_with('{') && key.is_some_and(is_data) {
             self.data.push(member);
         }
     }
@@ -46,21 +49,26 @@ impl Manifest {
             return Ok(());
         }
         for data in self.data {
-            let text = [BEFORE, &json[data.clone()]].concat();
-            rewriter.spend(text.len())?;
-            for hit in rewriter.manifests(&text) {
-                let mut lexer = Lexer::new(&text[BEFORE.len()..]);
-                while let Ok(Some(token)) = lexer.next() {
-                    let Token::String(value) = token else { continue };
-                    let (start, end) = (BEFORE.len() + value.start, BEFORE.len() + value.end);
-                    if start < end && start < hit.range.end && hit.range.start < end {
-                        let with = rewriter.act(hit.detector, &text[start..end]);
-                        let range = data.start + value.start..data.start + value.end;
-                        edits.push(Edit { range, with, found: vec![hit.detector], is_partial: false });
-                    }
+            let mut lexer = Lexer::new(&json[data.clone()]);
+            while let Ok(Some(token)) = lexer.next() {
+                let Token::String(value) = token else { continue };
+                let range = data.start + value.start..data.start + value.end;
+                let value = &json[range.clone()];
+                // Each by itself: it may stand beside others that are no strings.
+                let text = [AROUND[0], value, AROUND[1]].concat();
+                rewriter.spend(text.len())?;
+                if let Some(hit) = rewriter.manifests(&text).first().filter(|_| !value.is_empty()) {
+                    let with = rewriter.act(hit.detector, value);
+                    edits.push(Edit { range, with, found: vec![hit.detector], is_partial: false });
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Answers whether a string or a name is a word, in whatever escapes.
+fn is(json: &str, inner: &Range<usize>, word: &str) -> bool {
+    let raw = &json[inner.clone()];
+    raw == word || raw.len() <= word.len() * ESCAPE && raw.contains('\\') && view::json(raw).text == word
 }

@@ -1,9 +1,11 @@
 //! Armour: a key in lines, of which each is a string of its own, or that is cut into a few.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::search::Part;
 use crate::rewrite::{Edit, Rewriter, TooMuch};
+use crate::view;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
@@ -29,14 +31,14 @@ impl Armour {
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
         if self.lines.is_empty() {
-            let raw = &json[inner.clone()];
-            if is_marked && raw.rfind(BEGIN).is_some_and(|at| !raw[at..].contains(END)) {
+            let begins = |text: &str| text.rfind(BEGIN).is_some_and(|at| !text[at..].contains(END));
+            if is_marked && begins(&read(json, inner)) {
                 self.push(inner);
             }
             return Ok(());
         }
         self.push(inner);
-        if json[inner.clone()].contains(END) || self.length > MOST {
+        if read(json, inner).contains(END) || self.length > MOST {
             self.end(json, rewriter, edits)?;
         }
         Ok(())
@@ -72,4 +74,10 @@ impl Armour {
         self.length = 0;
         Ok(())
     }
+}
+
+/// A string as its reader sees it, escapes and all.
+fn read<'a>(json: &'a str, inner: &Range<usize>) -> Cow<'a, str> {
+    let raw = &json[inner.clone()];
+    if raw.contains("\\u") { Cow::Owned(view::json(raw).text) } else { Cow::Borrowed(raw) }
 }

@@ -117,14 +117,15 @@ fn whole(raw: &str) -> Option<Cow<'_, str>> {
     if raw.bytes().all(is_of_row) {
         return Some(Cow::Borrowed(raw));
     }
-    let read = match raw.as_bytes()[0] {
+    let digits = raw.bytes().take_while(|byte| is_of_row(*byte)).count();
+    let read = match raw.as_bytes()[digits] {
         _ if raw.len() > PART * 6 => None,
-        b' ' | b'-' | b'\\' | b'%' | 0x80.. => {
+        b'\\' | b'%' | 0x80.. => {
             let text = view::json(raw).text;
             Some(view::all(&text).pop().map_or(text, |view| view.text))
         }
         // So begins the base64 of a digit, or of what stands between digits.
-        b'I' | b'L'..=b'O' if raw.len() <= PART => blob::whole(raw),
+        b'I' | b'L'..=b'O' if digits == 0 && raw.len() <= PART => blob::whole(raw),
         _ => None,
     };
     read.filter(|read| read.bytes().all(is_of_row)).map(Cow::Owned)

@@ -14,6 +14,9 @@ const ENCODED: usize = 20;
 /// So much of a long text is looked at on either side of a seam, in bytes.
 const NEAR: usize = 2 << 10;
 
+/// The most parts that a secret is looked for in which words stand before and behind.
+const AMONG: usize = 4;
+
 /// Looks through parts of neighbouring strings, given as places of the message.
 pub(super) fn pieces(
     json: &str,
@@ -27,6 +30,11 @@ pub(super) fn pieces(
     for hit in rewriter.solid(&text) {
         cut(&hit.range, hit.detector, (&text, &parts), rewriter, edits);
     }
+    if rewriter.detectors.has_start(&text) {
+        for first in 0..parts.len() {
+            among(first, (&text, &parts), rewriter, edits)?;
+        }
+    }
     if may_be_encoded(&text, &parts) {
         for near in near_seams(&text, &parts) {
             for edit in rewriter.solid_edits(&text[near.clone()])? {
@@ -37,6 +45,32 @@ pub(super) fn pieces(
         }
     }
     each_encoded(&text, &parts, rewriter, edits)
+}
+
+/// Looks through the parts from one on in which a secret begins, without those around them: their letters
+/// would make another word of it.
+fn among(
+    first: usize,
+    (text, parts): (&str, &[Part]),
+    rewriter: &mut Rewriter<'_>,
+    edits: &mut Vec<Edit>,
+) -> Result<(), TooMuch> {
+    let start = parts[first].joined.start;
+    if !rewriter.detectors.has_start(&text[parts[first].joined.clone()]) {
+        return Ok(());
+    }
+    for last in parts[first..].iter().take(AMONG).skip(1) {
+        let near = &text[start..last.joined.end];
+        if near.len() > NEAR {
+            break;
+        }
+        rewriter.spend(near.len())?;
+        for hit in rewriter.solid(near) {
+            let found = start + hit.range.start..start + hit.range.end;
+            cut(&found, hit.detector, (text, parts), rewriter, edits);
+        }
+    }
+    Ok(())
 }
 
 /// Takes a finding out of each of the parts that it lies in, if these are two and more.

@@ -30,6 +30,8 @@ fn a_card_in_pieces_is_taken_out_of_each() {
         (json!(["pay 4111 1111", "1111 1111 now"]), json!([format!("pay {card}"), format!("{card} now")])),
         (json!([{"text": "378282"}, {"text": "246310005"}]), json!([{"text": card}, {"text": card}])),
         (json!(["1", "4111", "1111", "1111", "1111", "99"]), json!(["1", card, card, card, card, "99"])),
+        // With what cannot be seen between the digits.
+        (json!(["41\u{200d}111111", "1\u{200d}1111111"]), json!([card, card])),
         // In base64, each by itself, and in wide digits.
         (json!(["NDExMTExMTE=", "MTExMTExMTE="]), json!([card, card])),
         (json!(["\u{ff14}\u{ff11}\u{ff11}\u{ff11}1111", "11111111"]), json!([card, card])),
@@ -79,6 +81,23 @@ fn a_secret_is_seen_that_was_encoded_and_cut_or_cut_and_encoded() {
 }
 
 #[test]
+fn a_secret_in_pieces_is_seen_among_other_words() {
+    for key in [TOKEN, concat!("AKI", "A2TXSLRHBPY2QUZID")] {
+        let (a, b) = key.split_at(12);
+        for message in [
+            json!(["id1", a, b, "ok"]),
+            json!({"x": "id1", "y": a, "z": b, "w": "ok"}),
+            json!([{"text": "id1"}, {"text": a}, {"text": b}, {"text": "ok"}]),
+            json!(["id1", a, &b[..4], &b[4..], "ok"]),
+        ] {
+            let result = passed(&message).to_string();
+            assert!(!result.contains(a) && !result.contains(b), "{message}: {result}");
+            assert!(result.contains("id1") && result.contains("ok"), "{message}: {result}");
+        }
+    }
+}
+
+#[test]
 fn a_key_in_lines_of_their_own_is_taken_out_whole() {
     let body = "FIppIWnWHDpVmnHrGe899LO0D3tZXbBVwTgN2sIYGM1tX5InqzQFYa9uqAeglnt2";
     let lines = ["-----BEGIN RSA PRIVATE KEY-----", body, body, "-----END RSA PRIVATE KEY-----"];
@@ -89,6 +108,10 @@ fn a_key_in_lines_of_their_own_is_taken_out_whole() {
         json!({"content": blocks}),
         json!([halves[..80], halves[80..]]),
     ] {
+        // The same where its reader sees dashes that are spelled otherwise.
+        let spelled = message.to_string().replace("-----", r"\u002d--\u002D-");
+        let result = redacted_by(&SHIPPED, &spelled).expect("nothing blocks").text.expect("a change");
+        assert!(!result.contains(&body[..20]) && !result.contains(&body[40..]), "{result}");
         let result = passed(&message).to_string();
         assert!(!result.contains(&body[..20]) && !result.contains(&body[40..]), "{result}");
         assert!(result.contains("before") == message.to_string().contains("before"), "{result}");
@@ -115,6 +138,11 @@ fn a_secret_of_kubernetes_is_one_as_a_whole() {
     let expected = json!({"kind": "Secret", "metadata": {"name": "db"}, "data": {"user": taken, "pass": taken},
         "stringData": {"a": taken}});
     assert_eq!(passed(&json!({"items": [secret]})), json!({"items": [expected]}));
+    // Whatever its words are spelled as, and whatever stands beside its data.
+    let spelled = secret.to_string().replace("Secret", r"\u0053ecret").replace("kind", r"k\u0069nd");
+    let spelled = spelled.replace(r#""data":{"#, r#""d\u0061ta":{"none":null,"n":1,"#);
+    let result = redacted_by(&SHIPPED, &spelled).expect("nothing blocks").text.expect("a change");
+    assert!(!result.contains("YWRtaW4=") && !result.contains("eA=="), "{result}");
     // The same as text.
     for text in [secret.to_string(), serde_json::to_string_pretty(&secret).expect("JSON")] {
         let result = passed(&json!([text])).to_string();
