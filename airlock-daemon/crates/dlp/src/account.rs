@@ -50,11 +50,11 @@ pub struct Account {
 /// # Errors
 /// When it cannot be looked through to its end.
 pub fn account(plan: &Plan<'_>, json: &str) -> Result<Account, Refused> {
-    let mut walk = Walk::new(plan, json);
-    walk.run()?;
+    let mut walk = Walk::new(plan, json, Form::Json);
+    walk.look()?;
     let mut findings = told(&mut walk);
     point(plan, json, &mut findings)?;
-    Ok(Account { findings, outcome: walk.finish(Form::Json) })
+    Ok(Account { findings, outcome: walk.finish() })
 }
 
 /// The same for a text that is no JSON: the inside of one string.
@@ -62,10 +62,10 @@ pub fn account(plan: &Plan<'_>, json: &str) -> Result<Account, Refused> {
 /// # Errors
 /// As for [`account`].
 pub fn account_of_text(plan: &Plan<'_>, text: &str) -> Result<Account, Refused> {
-    let mut walk = Walk::new(plan, text);
-    walk.look(Form::Text)?;
+    let mut walk = Walk::new(plan, text, Form::Text);
+    walk.look()?;
     let findings = told(&mut walk);
-    Ok(Account { findings, outcome: walk.finish(Form::Text) })
+    Ok(Account { findings, outcome: walk.finish() })
 }
 
 fn told(walk: &mut Walk<'_>) -> Vec<Finding> {

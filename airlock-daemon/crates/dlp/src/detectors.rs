@@ -274,7 +274,7 @@ impl Detectors {
 
     /// Answers whether a text has a literal with which a finding may begin.
     pub(crate) fn has_start(&self, text: &str) -> bool {
-        self.everywhere.has(text.as_bytes()) || self.near_runs.has(text.as_bytes())
+        self.has_literal(text) || self.near_runs.has(text.as_bytes())
     }
 
     /// Answers whether a text has a word near which digits or runs are findings.

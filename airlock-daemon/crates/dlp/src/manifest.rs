@@ -54,10 +54,13 @@ impl Manifest {
                 let Token::String(value) = token else { continue };
                 let range = data.start + value.start..data.start + value.end;
                 let value = &json[range.clone()];
+                if value.is_empty() {
+                    continue;
+                }
                 // Each by itself: it may stand beside others that are no strings.
                 let text = [AROUND[0], value, AROUND[1]].concat();
                 rewriter.spend(text.len())?;
-                if let Some(hit) = rewriter.manifests(&text).first().filter(|_| !value.is_empty()) {
+                if let Some(hit) = rewriter.manifests(&text).first() {
                     let with = rewriter.act(hit.detector, value);
                     edits.push(Edit { range, with, found: vec![hit.detector], is_partial: false });
                 }

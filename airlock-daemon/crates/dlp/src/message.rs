@@ -5,15 +5,14 @@ mod looks;
 mod plan;
 mod walk;
 
-pub(crate) use looks::Form;
 pub use plan::{Path, Plan, Redacted, Refused};
-pub(crate) use walk::Walk;
+pub(crate) use walk::{Form, Walk};
 
 /// Looks through a message, which a parser has read before.
 pub fn redact(plan: &Plan<'_>, json: &str) -> Result<Redacted, Refused> {
-    let mut walk = Walk::new(plan, json);
-    walk.run()?;
-    walk.finish(Form::Json)
+    let mut walk = Walk::new(plan, json, Form::Json);
+    walk.look()?;
+    walk.finish()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::plan::{Redacted, Refused};
-use super::walk::{Walk, one_of_all};
+use super::walk::{Form, Walk, one_of_all};
 use crate::lexer::{Lexer, NotJson, Token};
 use crate::names::applied;
 use crate::rewrite::{Edit, merged};
@@ -12,36 +12,18 @@ use crate::rewrite::{Edit, merged};
 /// How often a message is looked through again. The last time, strings with findings are taken out whole.
 const LOOKS: usize = 4;
 
-/// The form of what is looked through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A message.
-    Json,
-    /// The inside of one string.
-    Text,
-}
-
 impl Walk<'_> {
-    /// Looks through it once.
-    pub(crate) fn look(&mut self, form: Form) -> Result<(), Refused> {
-        match form {
-            Form::Json => self.run()?,
-            Form::Text => self.edits = self.rewriter.edits(self.json)?,
-        }
-        Ok(())
-    }
-
     /// Writes the message as it may pass, and looks through it again as it was looked through.
-    pub(crate) fn finish(mut self, form: Form) -> Result<Redacted, Refused> {
+    pub(crate) fn finish(mut self) -> Result<Redacted, Refused> {
         let plan = self.plan;
         let mut counts = Vec::new();
         let mut placed = Vec::new();
         let mut text = self.write(&mut placed, &mut counts)?;
         for round in 1..=LOOKS {
             let Some(json) = &text else { break };
-            let mut walk = Walk::new(plan, json);
+            let mut walk = Walk::new(plan, json, self.form);
             walk.is_last = round == LOOKS;
-            walk.look(form)?;
+            walk.look()?;
             walk.edits = merged(std::mem::take(&mut walk.edits));
             // Nothing of the message is in a placeholder, whatever a detector takes it for.
             let is_own = |edit: &Edit| {
@@ -50,7 +32,7 @@ impl Walk<'_> {
             };
             walk.edits.retain(|edit| edit.with.is_some() && !is_own(edit));
             if walk.is_last {
-                walk.take_out_strings(form)?;
+                walk.take_out_strings()?;
             }
             let Some(next) = walk.write(&mut placed, &mut counts)? else { break };
             text = Some(next);
@@ -88,9 +70,9 @@ impl Walk<'_> {
     }
 
     /// Takes out each string that has a finding, whole. Names were taken out before.
-    fn take_out_strings(&mut self, form: Form) -> Result<(), NotJson> {
+    fn take_out_strings(&mut self) -> Result<(), NotJson> {
         let detectors = self.plan.detectors;
-        if form == Form::Text {
+        if self.form == Form::Text {
             self.edits = one_of_all(detectors, &(0..self.json.len()), std::mem::take(&mut self.edits));
             return Ok(());
         }

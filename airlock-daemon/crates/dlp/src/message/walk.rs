@@ -74,9 +74,19 @@ enum Treatment {
     Skip,
 }
 
+/// The form of what is looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A message.
+    Json,
+    /// The inside of one string.
+    Text,
+}
+
 /// The walk through one message.
 pub(crate) struct Walk<'a> {
     pub(super) plan: &'a Plan<'a>,
+    pub(super) form: Form,
     pub(super) json: &'a str,
     pub(crate) rewriter: Rewriter<'a>,
     /// The containers around the place of the walk, and behind them others that were closed, whose memory is
@@ -97,7 +107,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(plan: &'a Plan<'a>, json: &'a str) -> Self {
+    pub(crate) fn new(plan: &'a Plan<'a>, json: &'a str, form: Form) -> Self {
         let Marked { marks, shapes, quotes } = plan.detectors.marks(json);
         let depth = plan.skip.iter().chain(plan.keep).map(|path| path.len()).max().unwrap_or(0);
         let rewriter = Rewriter {
@@ -109,6 +119,7 @@ impl<'a> Walk<'a> {
         };
         Self {
             plan,
+            form,
             json,
             rewriter,
             frames: Vec::new(),
@@ -124,7 +135,16 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
-    pub(crate) fn run(&mut self) -> Result<(), Refused> {
+    /// Looks through it once.
+    pub(crate) fn look(&mut self) -> Result<(), Refused> {
+        match self.form {
+            Form::Json => self.run()?,
+            Form::Text => self.edits = self.rewriter.edits(self.json)?,
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), Refused> {
         let mut lexer = Lexer::with_quotes(self.json, std::mem::take(&mut self.quotes));
         while let Some(token) = lexer.next()? {
             match token {
