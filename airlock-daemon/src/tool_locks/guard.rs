@@ -50,15 +50,6 @@ struct Sight {
     silent: Option<Instant>,
 }
 
-/// The part of a list that may be shown.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// All of it.
-    All,
-    /// These names.
-    Only(BTreeSet<String>),
-}
-
 /// How it stands with a tool or a prompt that is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -116,17 +107,15 @@ impl Guard {
         self.locks.trusts_first() && matches!(self.lock(&self.locks.in_force(), Kind::Tools), Lock::Never)
     }
 
-    /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`.
+    /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`, of a server with
+    /// locks; the names that may be shown.
     pub async fn take(
         &self,
         viewer: Viewer,
         kind: Kind,
         (definitions, changed): (&[Definition], u64),
         is_whole: bool,
-    ) -> Taken {
-        if !self.is_on() {
-            return Taken::All;
-        }
+    ) -> BTreeSet<String> {
         self.remember(viewer, kind, (definitions, changed), is_whole);
         let in_force = self.locks.in_force();
         let lock = self.lock(&in_force, kind);
@@ -135,9 +124,8 @@ impl Guard {
         let good: BTreeSet<String> = good.into_iter().map(|one| one.name.clone()).collect();
         let others: Vec<Definition> = others.into_iter().cloned().collect();
         self.note(in_force, kind, good.clone(), others, is_whole).await;
-        // Not all of it, even if nothing is held back: an entry without a definition was compared with
-        // nothing.
-        Taken::Only(good)
+        // Of an entry without a definition there is no name: it was compared with nothing.
+        good
     }
 
     /// Takes note of a list that has been seen. To say what has become of thousands takes longer than the

@@ -18,6 +18,6 @@ mod store;
 pub use approve::{Approved, Wanted};
 pub use changed::Changed;
 pub use checked::{faults, hindrances};
-pub use guard::{Guard, Standing, Taken, Viewer};
+pub use guard::{Guard, Standing, Viewer};
 pub use locks::{Reloaded, ToolLocks};
 pub use report::{Entry, Report, State};

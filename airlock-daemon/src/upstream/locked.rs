@@ -13,7 +13,7 @@ use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::runtime::apart::{by_length, of_text};
-use crate::tool_locks::{Standing, Taken, Viewer};
+use crate::tool_locks::{Standing, Viewer};
 
 use super::error::UpstreamError;
 use super::lists::listed::shape::{MAX_BYTES, MAX_ENTRIES, Shape};
@@ -56,10 +56,8 @@ impl Upstream {
                 }
             }
         }
-        match self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await {
-            Taken::Only(names) if names.len() < count => Ok(only(kind, page, names).await),
-            Taken::All | Taken::Only(_) => Ok(page),
-        }
+        let names = self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await;
+        Ok(if names.len() < count { only(kind, page, names).await } else { page })
     }
 
     /// Locks the server as it is at its first use: this whole list, and those of the other kinds, which are
@@ -160,7 +158,7 @@ impl Upstream {
         shape: Shape,
         (definitions, changed): (&[Definition], u64),
     ) {
-        if let Some(kind) = Kind::of_list(shape.method) {
+        if let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) {
             if self.guard.awaits_first() {
                 self.lock_first(caller, kind, definitions).await;
             }
