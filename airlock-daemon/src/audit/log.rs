@@ -47,11 +47,11 @@ impl Class {
             Self::Stranger => 10,
         }
     }
+}
 
-    /// The same in records.
-    const fn capacity(self) -> u64 {
-        CAPACITY / 100 * self.percent()
-    }
+/// A part of the queue, given in percent, in records.
+const fn places(percent: u64) -> u64 {
+    CAPACITY / 100 * percent
 }
 
 /// The part of the queue, in percent, from which on requests wait. The places from there to the end of those
@@ -160,11 +160,15 @@ impl AuditLog {
     /// True where the queue is not nearly full, and where a record would be refused for another reason.
     fn has_room(&self) -> bool {
         let shared = &*self.shared;
-        (shared.queued.load(Ordering::SeqCst) < CAPACITY / 100 * SLOW_PERCENT
-            && self.spool.used() < SLOW_PERCENT)
+        !self.is_taken(SLOW_PERCENT)
             || shared.closed.load(Ordering::SeqCst)
             || self.refuse_on_failure && shared.failing.load(Ordering::Acquire)
             || shared.space() == Space::Gone
+    }
+
+    /// True where so much of the queue, in percent, waits for the store, in records or in bytes.
+    fn is_taken(&self, percent: u64) -> bool {
+        self.shared.queued.load(Ordering::SeqCst) >= places(percent) || self.spool.used() >= percent
     }
 
     /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits
@@ -215,7 +219,7 @@ impl AuditLog {
             Err(AuditFull::Closed)
         } else if self.refuse_on_failure && shared.failing.load(Ordering::Acquire) {
             Err(AuditFull::StoreFailed)
-        } else if waiting >= class.capacity() {
+        } else if waiting >= places(class.percent()) {
             Err(AuditFull::QueueFull)
         } else {
             match (shared.space(), class) {
@@ -264,7 +268,7 @@ impl AuditLog {
             return Err(reason);
         }
         let waiting = self.shared.queued.load(Ordering::Relaxed);
-        if waiting >= Class::Intent.capacity() || self.spool.used() >= Class::Intent.percent() {
+        if self.is_taken(Class::Intent.percent()) {
             return Err(format!("{waiting} audit records wait for the store, which does not keep up"));
         }
         if self.shared.space() == Space::Gone {

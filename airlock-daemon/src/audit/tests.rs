@@ -1,6 +1,8 @@
 //! The log as a whole: queue, writer, files.
 
 mod failing;
+mod scripted;
+mod slow;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

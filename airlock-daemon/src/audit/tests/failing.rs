@@ -1,84 +1,21 @@
 //! Stores, journals and disks that fail.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Context, Poll, Waker};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use std::{fs, io};
 
 use parking_lot::Mutex;
 
-use super::{call, config, first_segment, intact, text};
+use super::scripted::{Bench, check_stored, told};
+use super::{call, config, intact, text};
 use crate::audit::journald::journal::Journal;
 use crate::audit::records::hash::digest;
-use crate::audit::store::file::{Store, StoreError};
-use crate::audit::store::spool::{RING, Spool};
-use crate::audit::verify::Report;
 use crate::audit::*;
 use crate::config::schema::{self, OnAuditFailure};
-use crate::config::units::{ByteSize, Period};
-
-/// A store that does what the test tells it, batch by batch, and says when it was asked.
-struct ScriptedStore {
-    asked: Sender<()>,
-    orders: Receiver<Result<(), i32>>,
-    stored: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Store for ScriptedStore {
-    fn append(&mut self, _first_seq: u64, lines: &[u8]) -> Result<(), StoreError> {
-        self.asked.send(()).ok();
-        // Without orders any more: everything works.
-        match self.orders.recv().unwrap_or(Ok(())) {
-            Ok(()) => {
-                self.stored.lock().extend_from_slice(lines);
-                Ok(())
-            }
-            Err(errno) => {
-                Err(StoreError::new("append to", Path::new("s"), io::Error::from_raw_os_error(errno)))
-            }
-        }
-    }
-}
-
-/// The log over such a store.
-struct Bench {
-    log: AuditLog,
-    writer: AuditWriter,
-    asked: Receiver<()>,
-    orders: Sender<Result<(), i32>>,
-    stored: Arc<Mutex<Vec<u8>>>,
-}
-
-fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench {
-    told_to(&schema::Audit { on_failure, ..schema::Audit::default() }, journal)
-}
-
-fn told_to(config: &schema::Audit, journal: Option<Box<dyn Journal>>) -> Bench {
-    let ((asks, asked), (orders, order)) = (channel(), channel());
-    let stored = Arc::new(Mutex::new(Vec::new()));
-    let store = ScriptedStore { asked: asks, orders: order, stored: stored.clone() };
-    let (log, writer) = AuditLog::start(
-        Box::new(store),
-        journal,
-        Chain::default(),
-        config,
-        Spool::in_memory(RING),
-        Vec::new(),
-    )
-    .unwrap();
-    Bench { log, writer, asked, orders, stored }
-}
-
-fn check_stored(stored: &Mutex<Vec<u8>>) -> Report {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(first_segment(dir.path()), &*stored.lock()).unwrap();
-    intact(dir.path())
-}
+use crate::config::units::ByteSize;
 
 #[test]
 fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
@@ -110,67 +47,6 @@ fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
     let alarms = log.alarms();
     assert!(alarms[0].starts_with("audit: 6 records are missing, the last gap is 0s old"), "{alarms:?}");
     assert_eq!(log.stats().queued, 0);
-}
-
-/// The log whose store holds the first batch; as many records wait as leave no room.
-fn held(wait: Period) -> Bench {
-    let bench = told_to(&schema::Audit { wait, ..schema::Audit::default() }, None);
-    bench.log.record(call(0)).unwrap();
-    bench.asked.recv().unwrap();
-    for n in 1..CAPACITY / 100 * 80 {
-        let waiting = pin!(bench.log.room()).poll(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(waiting, Poll::Ready(()), "{n}");
-        bench.log.record(call(n)).unwrap();
-    }
-    bench
-}
-
-#[tokio::test]
-async fn a_disk_that_stalls_slows_requests_and_refuses_none() {
-    let Bench { log, writer, orders, stored, .. } = held(Period::secs(3_600));
-    {
-        let mut waiting = pin!(log.room());
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        let alarms = log.alarms();
-        assert!(
-            alarms[0].contains("does not keep up") && alarms[0].contains("1 since the start"),
-            "{alarms:?}"
-        );
-        drop(orders); // the disk works again
-        waiting.await;
-    }
-    log.record(call(9)).unwrap();
-    writer.join().unwrap();
-    assert_eq!((log.stats().waited, log.stats().refused, log.alarms()), (1, 0, Vec::new()));
-    let report = check_stored(&stored);
-    assert_eq!((report.records, report.gaps), (CAPACITY / 100 * 80 + 1, None));
-}
-
-#[tokio::test]
-async fn a_disk_that_goes_on_stalling_refuses_after_the_wait() {
-    let Bench { log, orders, writer, .. } = held(Period(Duration::from_millis(1)));
-    log.room().await;
-    assert_eq!(log.stats().waited, 1);
-    // Those that have waited together find the rest of the queue, and then none.
-    while log.record(call(1)).is_ok() {}
-    assert_eq!(log.record(call(1)), Err(AuditFull::QueueFull));
-    assert!(log.healthy().is_err());
-    drop(orders);
-    writer.join().unwrap();
-}
-
-#[tokio::test]
-async fn nobody_waits_for_a_log_that_refuses_for_another_reason() {
-    let Bench { log, orders, writer, asked, .. } = told(OnAuditFailure::Refuse, None);
-    log.record(call(0)).unwrap();
-    asked.recv().unwrap();
-    while log.record(call(1)).is_ok() {}
-    orders.send(Err(5)).unwrap();
-    asked.recv().unwrap(); // tried again: the failure is known by now
-    log.room().await;
-    assert_eq!((log.record(call(1)), log.stats().waited), (Err(AuditFull::StoreFailed), 0));
-    drop(orders);
-    writer.join().unwrap();
 }
 
 fn stranger(n: u64) -> Record {
