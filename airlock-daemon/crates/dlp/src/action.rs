@@ -1,5 +1,7 @@
 //! Actions: what is done with a finding.
 
+use crate::placeholder;
+
 /// An answer to a finding, from the mildest to the strictest but one that is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
@@ -16,12 +18,6 @@ pub enum Action {
     /// The whole message is refused.
     Block,
 }
-
-/// Letters and digits that a mask leaves.
-const SHOWN: usize = 4;
-
-/// The shortest text of which a mask leaves anything.
-const MASKABLE: usize = 12;
 
 impl Action {
     /// Parses the name that rules use.
@@ -54,20 +50,12 @@ impl Action {
     pub(crate) fn replacement(self, name: &str, found: &str, digest: &Digest<'_>) -> Option<String> {
         match self {
             Self::Off | Self::Report => None,
-            Self::Redact | Self::Block => Some(format!("[redacted:{name}]")),
-            Self::Hash => Some(format!("[{name}:{:016x}]", digest(found.as_bytes()))),
-            Self::Mask => Some(masked(found)),
+            Self::Redact | Self::Block => Some(placeholder::naming(name)),
+            Self::Hash => Some(placeholder::digesting(name, digest(found.as_bytes()))),
+            Self::Mask => Some(placeholder::masking(found)),
         }
     }
 }
 
 /// A keyed digest of a finding, whose key is the tenant's.
 pub type Digest<'a> = dyn Fn(&[u8]) -> u64 + 'a;
-
-/// Keeps the last four letters or digits of a text that has enough of them.
-fn masked(found: &str) -> String {
-    let mut last: Vec<char> = found.chars().rev().filter(char::is_ascii_alphanumeric).take(SHOWN).collect();
-    last.reverse();
-    let is_long = found.chars().filter(char::is_ascii_alphanumeric).count() >= MASKABLE;
-    format!("****{}", if is_long { last.into_iter().collect() } else { String::new() })
-}

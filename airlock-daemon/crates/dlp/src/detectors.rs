@@ -1,5 +1,6 @@
 //! All detectors together: one sieve, and each pattern only where its trigger stands.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::ats::Ats;
@@ -34,6 +35,7 @@ pub struct Detectors {
     wanted: [Wanted; 2],
     /// True where a detector finds manifests.
     has_manifests: bool,
+    names: HashSet<String>,
 }
 
 /// All that a look at a text finds.
@@ -128,6 +130,7 @@ impl Detectors {
             numbers,
             wanted,
             has_manifests: all.iter().any(Detector::finds_manifests),
+            names: all.iter().map(|detector| detector.name().to_owned()).collect(),
             all,
         }
     }
@@ -135,6 +138,11 @@ impl Detectors {
     /// All of them, in the order of their packs.
     pub fn all(&self) -> &[Detector] {
         &self.all
+    }
+
+    /// Answers whether a detector has the name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     /// Finds everything in a text as it stands, without decoding anything, in order of place.

@@ -32,6 +32,7 @@ mod names;
 mod net;
 mod numbers;
 mod pack;
+mod placeholder;
 #[cfg(any(test, feature = "proof"))]
 pub mod proof;
 mod rewrite;

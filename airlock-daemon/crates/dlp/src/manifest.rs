@@ -58,9 +58,8 @@ impl Manifest {
                     continue;
                 }
                 // Each by itself: it may stand beside others that are no strings.
-                let text = [AROUND[0], value, AROUND[1]].concat();
-                rewriter.spend(text.len())?;
-                if let Some(hit) = rewriter.manifests(&text).first() {
+                rewriter.spend(AROUND[0].len() + value.len() + AROUND[1].len())?;
+                if let Some(hit) = rewriter.manifest(value, AROUND) {
                     let with = rewriter.act(hit.detector, value);
                     edits.push(Edit { range, with, found: vec![hit.detector], is_partial: false });
                 }

@@ -15,8 +15,7 @@ pub(crate) fn renamed(
 ) -> Result<Vec<Edit>, NotJson> {
     let mut all = Vec::new();
     let changed: HashSet<usize> = members.iter().map(|(key, _)| key.start).collect();
-    let mut taken: HashMap<String, usize> = HashMap::new();
-    let mut keys = 0;
+    let mut taken: HashSet<String> = HashSet::new();
     let mut lexer = Lexer::new(&json[start..]);
     let mut depth = 0;
     while let Some(token) = lexer.next()? {
@@ -24,10 +23,9 @@ pub(crate) fn renamed(
             Token::Object | Token::Array => depth += 1,
             Token::End => depth -= 1,
             Token::Key(inner) if depth == 1 => {
-                keys += 1;
                 let key = start + inner.start..start + inner.end;
                 if !changed.contains(&key.start) {
-                    taken.insert(view::json(&json[key]).text, 1);
+                    taken.insert(view::json(&json[key]).text);
                 }
             }
             _ => {}
@@ -38,6 +36,7 @@ pub(crate) fn renamed(
     }
     // A name that stands twice stands twice afterwards.
     let mut renamed: HashMap<String, String> = HashMap::new();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     for (key, edits) in members {
         let key = key.clone();
         let found = edits.iter().flat_map(|edit| edit.found.clone()).collect();
@@ -52,14 +51,15 @@ pub(crate) fn renamed(
             continue;
         }
         let mut name = base.clone();
-        while let Some(times) = taken.get_mut(&name) {
-            *times += 1;
-            name = format!("{base}-{times}");
-            if *times > keys + 1 {
-                break;
+        if taken.contains(&name) {
+            // Each number is tried once, so that all names together cost no more than their number.
+            let tried = numbers.entry(base.clone()).or_insert(1_usize);
+            while taken.contains(&name) {
+                *tried += 1;
+                name = format!("{base}-{tried}");
             }
         }
-        taken.insert(name.clone(), 1);
+        taken.insert(name.clone());
         renamed.insert(before, name.clone());
         all.push(Edit { range: key, with: Some(name), found, is_partial: false });
     }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use crate::action::{Action, Digest};
 use crate::blob;
 use crate::detector::Detector;
-use crate::detectors::Detectors;
+use crate::detectors::{Detectors, Look};
 use crate::hit::Hit;
+use crate::placeholder::{self, Blanked, NAMELESS};
 use crate::view;
 use crate::wrapped;
 
@@ -81,7 +82,7 @@ impl Rewriter<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<(), TooMuch> {
         self.spend(text.len())?;
-        let mut look = self.detectors.look(text, |detector| self.actions[detector] != Action::Off);
+        let mut look = self.seen(text, |_| true);
         for hit in look.hits {
             let with = self.act(hit.detector, &text[hit.range.clone()]);
             edits.push(Edit { range: source(hit.range), with, found: vec![hit.detector], is_partial: false });
@@ -126,22 +127,36 @@ impl Rewriter<'_> {
 
     /// Finds everything in a text as it stands.
     pub(crate) fn all(&self, text: &str) -> Vec<Hit> {
-        self.detectors.scan(text, |detector| self.actions[detector] != Action::Off)
+        self.seen(text, |_| true).hits
     }
 
-    /// Finds manifests in a text as it stands.
-    pub(crate) fn manifests(&self, text: &str) -> Vec<Hit> {
-        let all = self.detectors.all();
-        let is_on =
-            |detector: usize| self.actions[detector] != Action::Off && all[detector].finds_manifests();
-        self.detectors.scan(text, is_on)
+    /// Finds a value of a manifest in the manifest around it.
+    pub(crate) fn manifest(&self, value: &str, around: [&str; 2]) -> Option<Hit> {
+        if self.blanked(value).is_nothing_else() {
+            return None;
+        }
+        let text = [around[0], value, around[1]].concat();
+        self.seen(&text, Detector::finds_manifests).hits.into_iter().next()
     }
 
     /// Finds what is long and unmistakable in a text as it stands.
     pub(crate) fn solid(&self, text: &str) -> Vec<Hit> {
+        self.seen(text, Detector::is_solid).hits
+    }
+
+    /// Looks at a text as it stands, but for what took the place of a finding, with some of the detectors.
+    fn seen(&self, text: &str, is_one: impl Fn(&Detector) -> bool) -> Look {
+        let blanked = self.blanked(text);
         let all = self.detectors.all();
-        let is_on = |detector: usize| self.actions[detector] != Action::Off && all[detector].is_solid();
-        self.detectors.scan(text, is_on)
+        let is_on = |detector: usize| self.actions[detector] != Action::Off && is_one(&all[detector]);
+        let mut look = self.detectors.look(&blanked.text, is_on);
+        look.hits.retain_mut(|hit| blanked.keeps(hit));
+        look
+    }
+
+    /// Takes the words of placeholders out of a text.
+    pub(crate) fn blanked<'t>(&self, text: &'t str) -> Blanked<'t> {
+        placeholder::blanked(text, |name| self.detectors.has_name(name))
     }
 
     /// Finds what is long and unmistakable in a text, and cards, in all spellings.
@@ -183,11 +198,8 @@ impl Rewriter<'_> {
     }
 }
 
-/// Takes the place of two encoded texts that overlap: each would keep the other's finding.
-const BOTH: &str = "[redacted]";
-
 /// Puts edits in order. Where two overlap, the longer that begins first says what takes the place of both,
-/// but for an encoded text: it would keep what the other finds in it.
+/// but for an encoded text: it would keep what the other finds in it, as would each of two encoded texts.
 pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
     edits.sort_by(|a, b| {
         (a.with.is_none(), a.range.start, b.range.end).cmp(&(b.with.is_none(), b.range.start, a.range.end))
@@ -201,7 +213,7 @@ pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
             Some(last) if last.range == edit.range && last.with == edit.with => {}
             Some(last) => {
                 if last.is_partial {
-                    last.with = if edit.is_partial { Some(BOTH.to_owned()) } else { edit.with };
+                    last.with = if edit.is_partial { Some(NAMELESS.to_owned()) } else { edit.with };
                     last.is_partial = false;
                 }
                 last.range.end = last.range.end.max(edit.range.end);
@@ -209,15 +221,16 @@ pub(crate) fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
             None => merged.push(edit),
         }
     }
-    let mut end = 0;
+    let (mut kept, mut end) = (Vec::new(), 0);
     for edit in reported {
-        let overlaps =
-            |other: &Edit| other.range.start < edit.range.end && edit.range.start < other.range.end;
-        if edit.range.start >= end && !merged.iter().any(overlaps) {
+        let behind = merged.partition_point(|other| other.range.end <= edit.range.start);
+        let overlaps = merged.get(behind).is_some_and(|other| other.range.start < edit.range.end);
+        if edit.range.start >= end && !overlaps {
             end = edit.range.end;
-            merged.push(edit);
+            kept.push(edit);
         }
     }
+    merged.extend(kept);
     merged.sort_by_key(|edit| edit.range.start);
     merged
 }

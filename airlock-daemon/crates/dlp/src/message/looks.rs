@@ -1,13 +1,11 @@
 //! Further looks: a replacement may make a finding of what it touches, so that a message that changed is
 //! looked through again until nothing is found.
 
-use std::ops::Range;
-
 use super::plan::{Redacted, Refused};
 use super::walk::{Form, Walk, one_of_all};
 use crate::lexer::{Lexer, NotJson, Token};
 use crate::names::applied;
-use crate::rewrite::{Edit, merged};
+use crate::rewrite::merged;
 
 /// How often a message is looked through again. The last time, strings with findings are taken out whole.
 const LOOKS: usize = 4;
@@ -17,36 +15,25 @@ impl Walk<'_> {
     pub(crate) fn finish(mut self) -> Result<Redacted, Refused> {
         let plan = self.plan;
         let mut counts = Vec::new();
-        let mut placed = Vec::new();
-        let mut text = self.write(&mut placed, &mut counts)?;
+        let mut text = self.write(&mut counts)?;
         for round in 1..=LOOKS {
             let Some(json) = &text else { break };
             let mut walk = Walk::new(plan, json, self.form);
             walk.is_last = round == LOOKS;
             walk.look()?;
             walk.edits = merged(std::mem::take(&mut walk.edits));
-            // Nothing of the message is in a placeholder, whatever a detector takes it for.
-            let is_own = |edit: &Edit| {
-                let behind = placed.partition_point(|own: &Range<usize>| own.end < edit.range.end);
-                placed.get(behind).is_some_and(|own| own.start <= edit.range.start)
-            };
-            walk.edits.retain(|edit| edit.with.is_some() && !is_own(edit));
+            walk.edits.retain(|edit| edit.with.is_some());
             if walk.is_last {
                 walk.take_out_strings()?;
             }
-            let Some(next) = walk.write(&mut placed, &mut counts)? else { break };
+            let Some(next) = walk.write(&mut counts)? else { break };
             text = Some(next);
         }
         Ok(Redacted { text, counts })
     }
 
-    /// Does the edits, and counts them; nothing where the message stays as it is. The places in it that are
-    /// known to hold placeholders move along.
-    fn write(
-        &mut self,
-        placed: &mut Vec<Range<usize>>,
-        counts: &mut Vec<(usize, u32)>,
-    ) -> Result<Option<String>, Refused> {
+    /// Does the edits, and counts them; nothing where the message stays as it is.
+    fn write(&mut self, counts: &mut Vec<(usize, u32)>) -> Result<Option<String>, Refused> {
         let edits = merged(std::mem::take(&mut self.edits));
         for &detector in edits.iter().flat_map(|edit| &edit.found) {
             match counts.iter_mut().find(|(of, _)| *of == detector) {
@@ -54,10 +41,15 @@ impl Walk<'_> {
                 None => counts.push((detector, 1)),
             }
         }
-        counts.sort_unstable();
         if let Some(detector) = self.rewriter.blocked {
+            // Another finding may have taken its place.
+            if counts.iter().all(|(of, _)| *of != detector) {
+                counts.push((detector, 1));
+            }
+            counts.sort_unstable();
             return Err(Refused::Blocked { detector, counts: std::mem::take(counts) });
         }
+        counts.sort_unstable();
         if edits.iter().all(|edit| edit.with.is_none()) {
             return Ok(None);
         }
@@ -65,7 +57,6 @@ impl Walk<'_> {
         if text.len() > self.plan.limit {
             return Err(Refused::TooLong { limit: self.plan.limit });
         }
-        *placed = moved(placed, &edits);
         Ok(Some(text))
     }
 
@@ -93,38 +84,18 @@ impl Walk<'_> {
     }
 }
 
-/// The places of placeholders once edits are done, which are in order.
-fn moved(placed: &[Range<usize>], edits: &[Edit]) -> Vec<Range<usize>> {
-    let mut all = Vec::with_capacity(placed.len() + edits.len());
-    let mut old = placed.iter().peekable();
-    // Bytes that were taken out and put in so far.
-    let (mut out, mut put) = (0, 0);
-    for edit in edits {
-        let Some(with) = &edit.with else { continue };
-        while let Some(of) = old.next_if(|of| of.end <= edit.range.start) {
-            all.push(of.start + put - out..of.end + put - out);
-        }
-        while old.next_if(|of| of.start < edit.range.end).is_some() {}
-        let start = edit.range.start + put - out;
-        // A name that changes has other parts besides.
-        let is_placeholder = with.rfind('[') == Some(0) && with.find(']') == Some(with.len() - 1);
-        if is_placeholder && !edit.is_partial {
-            all.push(start..start + with.len());
-        }
-        put += with.len();
-        out += edit.range.len();
-    }
-    all.extend(old.map(|of| of.start + put - out..of.end + put - out));
-    all
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
     use super::super::planted::{SHIPPED, redacted_by};
     use super::*;
     use crate::detector::Detector;
     use crate::detectors::Detectors;
-    use crate::{Action, Plan, Spec, account_of_text};
+    use crate::rewrite::Edit;
+    use crate::{Action, Plan, Spec, account_of_text, redact};
 
     #[test]
     fn nothing_is_found_in_what_is_left() {
@@ -150,32 +121,100 @@ mod tests {
         Detectors::new(patterns.iter().map(of).collect())
     }
 
+    fn plan<'a>(detectors: &'a Detectors, actions: &'a [Action]) -> Plan<'a> {
+        Plan { detectors, actions, digest: &|_| 42, skip: &[], keep: &[], limit: 1 << 20 }
+    }
+
     #[test]
     fn a_string_in_which_findings_go_on_is_taken_out_whole() {
         // Each replacement makes the next letter a finding.
-        let detectors =
-            of(&[("one", "start-[a-z]"), ("two", r"one\][a-z]"), ("three", r"(?:two|three)\][a-z]")]);
-        let json = r#"{"a": "so start-abcdefghij", "start-abcdefghij": "so", "n": 1}"#;
-        let result = redacted_by(&detectors, json).expect("nothing blocks").text.expect("a change");
-        assert_eq!(result, r#"{"a": "[redacted:three]", "[redacted:three]": "so", "n": 1}"#);
-        let plan = Plan {
-            detectors: &detectors,
-            actions: &[Action::Redact; 3],
-            digest: &|_| 0,
-            skip: &[],
-            keep: &[],
-            limit: 1 << 20,
+        let detectors = of(&[("one", "start-[a-z]"), ("two", r"\]=>[a-z]")]);
+        let text = "so start-a=>b=>c=>d=>e=>f=>g=>h";
+        let json = format!(r#"{{"a": "{text}", "start-a=>b=>c=>d=>e=>f=>g=>h": "so", "n": 1}}"#);
+        let result = redacted_by(&detectors, &json).expect("nothing blocks").text.expect("a change");
+        assert_eq!(result, r#"{"a": "[redacted:two]", "[redacted:two]": "so", "n": 1}"#);
+        let plan = plan(&detectors, &[Action::Redact; 2]);
+        let account = account_of_text(&plan, text).expect("an account");
+        assert_eq!(account.outcome.expect("it passes").text.as_deref(), Some("[redacted:two]"));
+    }
+
+    #[test]
+    fn a_string_with_a_further_part_of_a_secret_is_taken_out_whole() {
+        let detectors = of(&[("key", "key-[a-z]{16}")]);
+        let edit = |found: Vec<usize>, with: Option<&str>| Edit {
+            range: 3..6,
+            with: with.map(str::to_owned),
+            found,
+            is_partial: false,
         };
-        let account = account_of_text(&plan, "so start-abcdefghij").expect("an account");
-        assert_eq!(account.outcome.expect("it passes").text.as_deref(), Some("[redacted:three]"));
+        for (edit, expected) in [
+            (edit(vec![0], Some("x")), (0..9, Some("[redacted:key]"))),
+            (edit(vec![], Some("x")), (0..9, Some("[redacted]"))),
+            (edit(vec![0], None), (3..6, None)),
+        ] {
+            let all = one_of_all(&detectors, &(0..9), vec![edit]);
+            let all: Vec<_> = all.iter().map(|edit| (edit.range.clone(), edit.with.as_deref())).collect();
+            assert_eq!(all, [expected]);
+        }
     }
 
     #[test]
     fn a_placeholder_is_no_finding() {
-        let detectors = of(&[("word", "redacted"), ("badge", "AC-[0-9]{6}")]);
-        let json = r#"["AC-000042, AC-000043 redacted"]"#;
+        let detectors =
+            of(&[("word", "redacted"), ("badge", "AC-[0-9]{6}"), ("seat", r"seat: (?P<secret>\S+)")]);
+        let json = r#"["AC-000042, AC-000043 redacted", {"seat: 5b [redacted:badge]": "seat: AC-000042"}]"#;
+        let expected = concat!(
+            r#"["[redacted:badge], [redacted:badge] [redacted:word]", "#,
+            r#"{"seat: [redacted:seat] [redacted:badge]": "seat: [redacted:badge]"}]"#
+        );
         let result = redacted_by(&detectors, json).expect("nothing blocks");
-        let expected = r#"["[redacted:badge], [redacted:badge] [redacted:word]"]"#;
-        assert_eq!(result, Redacted { text: Some(expected.into()), counts: vec![(0, 1), (1, 2)] });
+        assert_eq!(result.text.as_deref(), Some(expected));
+        for action in [Action::Redact, Action::Hash, Action::Mask, Action::Block] {
+            let actions = [Action::Redact, action, Action::Redact];
+            let plan = plan(&detectors, &actions);
+            let left = match redact(&plan, r#"["AC-000042, seat: 5b"]"#) {
+                Ok(Redacted { text: Some(text), .. }) => text,
+                Err(Refused::Blocked { detector: 1, .. }) => continue,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(redact(&plan, &left), Ok(Redacted { text: None, counts: vec![] }), "{left}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_placeholder_make_no_finding_of_their_neighbours() {
+        let digits = "3f1c8e5b7a9d0246f8b1c3d5e7092a4c";
+        let sid = concat!("A", "C0123456789abcdef0123456789abcdef");
+        for message in [
+            json!([format!("[redacted:twilio-auth-token] {digits}")]),
+            json!({"[redacted:twilio-auth-token]": digits, "[redacted:twilio-auth-token]-2": {"a": digits}}),
+            json!([{"iban": "[redacted:iban]", "x": "[redacted:iban] DEUTDEFF"}]),
+            json!([STANDARD.encode(format!("so [redacted:twilio-auth-token] is {digits} then"))]),
+            json!(["[redacted:phone] 2025550143"]),
+        ] {
+            let json = message.to_string();
+            assert_eq!(redacted_by(&SHIPPED, &json).expect("nothing blocks").text, None, "{json}");
+        }
+        // By themselves they do.
+        let found = redacted_by(&SHIPPED, &json!([format!("{sid} twilio auth token {digits}")]).to_string());
+        assert!(!found.expect("nothing blocks").text.expect("a change").contains(digits));
+    }
+
+    #[test]
+    fn a_mask_is_found_once() {
+        let actions = vec![Action::Mask; SHIPPED.all().len()];
+        let json = r#"{"kind":"Secret","data":{"user":"YWRtaW5pc3RyYXRvcg==","pass":"eA=="}}"#;
+        let Redacted { text, counts } = redact(&plan(&SHIPPED, &actions), json).expect("nothing blocks");
+        assert_eq!(text.as_deref(), Some(r#"{"kind":"Secret","data":{"user":"****Rvcg","pass":"****"}}"#));
+        let [(detector, count)] = counts[..] else { panic!("{counts:?}") };
+        assert_eq!((SHIPPED.all()[detector].name(), count), ("kubernetes-secret", 2));
+    }
+
+    #[test]
+    fn the_finding_that_blocks_is_counted_where_another_takes_its_place() {
+        let detectors = of(&[("badge", "AC-[0-9]{6}"), ("line", "x AC-[0-9]{6}")]);
+        let plan = plan(&detectors, &[Action::Block, Action::Redact]);
+        let blocked = Refused::Blocked { detector: 0, counts: vec![(0, 1), (1, 1)] };
+        assert_eq!(redact(&plan, r#"["x AC-000042"]"#), Err(blocked));
     }
 }

@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use super::plan::{Path, Plan, Refused};
-use crate::detector::Detector;
 use crate::detectors::Detectors;
 use crate::detectors::marked::Marked;
 use crate::joints::{Ends, Joint};
@@ -12,6 +11,7 @@ use crate::lexer::{Lexer, Token};
 use crate::manifest::Manifest;
 use crate::marks::Marks;
 use crate::names::{self, words_of};
+use crate::placeholder::{self, NAMELESS};
 use crate::rewrite::{Edit, Rewriter, merged};
 use crate::view;
 use crate::whole;
@@ -381,8 +381,8 @@ impl Walk<'_> {
     }
 
     fn labelled(&mut self, label: &Range<usize>, text: &str) -> Result<Vec<Edit>, Refused> {
-        let name = &self.json[label.clone()];
-        let both = format!("{} {name}: {text}", words_of(name));
+        let name = self.rewriter.blanked(&self.json[label.clone()]).text;
+        let both = format!("{} {name}: {text}", words_of(&name));
         let start = both.len() - text.len();
         let mut edits = self.rewriter.edits(&both)?;
         edits.retain_mut(|edit| {
@@ -402,10 +402,13 @@ impl Walk<'_> {
 
 /// One edit in the place of all those of a string or a name, which leaves nothing of it.
 pub(super) fn one_of_all(detectors: &Detectors, inner: &Range<usize>, edits: Vec<Edit>) -> Vec<Edit> {
-    let detector = edits.iter().filter(|edit| edit.with.is_some()).find_map(|edit| edit.found.first());
-    let name = detector.and_then(|&detector| detectors.all().get(detector));
-    let Some(name) = name.map(Detector::name) else { return edits };
-    let with = Some(format!("[redacted:{name}]"));
+    let mut replaced = edits.iter().filter(|edit| edit.with.is_some()).peekable();
+    if replaced.peek().is_none() {
+        return edits;
+    }
+    // Behind the first part of a secret that is cut, no detector is counted.
+    let detector = replaced.find_map(|edit| edit.found.first()).and_then(|&place| detectors.all().get(place));
+    let with = detector.map_or_else(|| NAMELESS.to_owned(), |detector| placeholder::naming(detector.name()));
     let found = edits.iter().flat_map(|edit| edit.found.iter().copied()).collect();
-    vec![Edit { range: inner.clone(), with, found, is_partial: false }]
+    vec![Edit { range: inner.clone(), with: Some(with), found, is_partial: false }]
 }
