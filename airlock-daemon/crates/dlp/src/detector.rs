@@ -8,7 +8,7 @@ use regex_automata::{Anchored, Input};
 
 use crate::check::{Check, Regions};
 use crate::context::Context;
-use crate::screen::Screen;
+use crate::trigger::screen::Screen;
 use crate::trigger::{self, Trigger};
 
 /// A detector as a pack writes it, before its pattern is compiled.

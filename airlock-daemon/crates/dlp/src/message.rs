@@ -1,8 +1,14 @@
 //! One message: walks its JSON, takes out what is found in any string, key or number, and leaves all other
 //! bytes.
 
+pub(crate) mod account;
+mod joints;
+mod lexer;
 mod looks;
+mod manifest;
+mod names;
 mod plan;
+mod rewrite;
 mod walk;
 
 pub use plan::{Path, Plan, Redacted, Refused};

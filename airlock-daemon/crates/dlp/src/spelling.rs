@@ -1,5 +1,11 @@
 //! Spellings: characters as a text writes them by others.
 
+pub(crate) mod blob;
+mod fold;
+pub(crate) mod view;
+pub(crate) mod whole;
+pub(crate) mod wrapped;
+
 /// A character, or several, by another spelling.
 pub(crate) struct Spelled {
     pub(crate) decoded: Decoded,

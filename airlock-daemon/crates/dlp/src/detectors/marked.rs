@@ -3,17 +3,17 @@
 use std::ops::Range;
 
 use super::Detectors;
-use crate::blob;
-use crate::edge::may_be_name;
-use crate::marks::Marks;
-use crate::net::{Need, User};
-use crate::numbers::Size;
-use crate::sieve;
-use crate::told::{Clusters, Told};
-use crate::trigger::NEAR;
-use crate::view;
-use crate::windows::widened;
-use crate::wrapped::BREAK;
+use crate::scan::marks::Marks;
+use crate::scan::net::{Need, User};
+use crate::scan::numbers::Size;
+use crate::scan::sieve;
+use crate::scan::told::{Clusters, Told};
+use crate::scan::windows::widened;
+use crate::spelling::blob;
+use crate::spelling::view;
+use crate::spelling::wrapped::BREAK;
+use crate::trigger::edge::may_be_name;
+use crate::trigger::literals::NEAR;
 
 /// The blocks of a JSON text that are to be looked at.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 
 use super::plan::{Redacted, Refused};
 use super::walk::{Form, Walk, one_of_all};
-use crate::lexer::{Lexer, NotJson, Token};
-use crate::names::applied;
-use crate::rewrite::merged;
+use crate::message::lexer::{Lexer, NotJson, Token};
+use crate::message::names::applied;
+use crate::message::rewrite::merged;
 
 /// How often a message is looked through again. The last time, strings with findings are taken out whole.
 const LOOKS: usize = 4;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::detector::Detector;
     use crate::detectors::Detectors;
-    use crate::rewrite::Edit;
+    use crate::message::rewrite::Edit;
     use crate::{Action, Plan, Spec, account_of_text, redact};
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::action::{Action, Digest};
 use crate::detectors::Detectors;
-use crate::lexer::NotJson;
-use crate::rewrite::TooMuch;
+use crate::message::lexer::NotJson;
+use crate::message::rewrite::TooMuch;
 
 /// The search through a message: what for, and where not.
 #[derive(Clone, Copy)]

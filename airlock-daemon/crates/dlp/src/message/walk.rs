@@ -6,15 +6,15 @@ use std::ops::Range;
 use super::plan::{Path, Plan, Refused};
 use crate::detectors::Detectors;
 use crate::detectors::marked::Marked;
-use crate::joints::{Ends, Joint};
-use crate::lexer::{Lexer, Token};
-use crate::manifest::Manifest;
-use crate::marks::Marks;
-use crate::names::{self, words_of};
+use crate::message::joints::{Ends, Joint};
+use crate::message::lexer::{Lexer, Token};
+use crate::message::manifest::Manifest;
+use crate::message::names::{self, words_of};
+use crate::message::rewrite::{Edit, Rewriter, merged};
 use crate::placeholder::{self, NAMELESS};
-use crate::rewrite::{Edit, Rewriter, merged};
-use crate::view;
-use crate::whole;
+use crate::scan::marks::Marks;
+use crate::spelling::view;
+use crate::spelling::whole;
 
 /// How many times its own size a message may cost, and what every message may cost, in bytes.
 const WORK: (usize, usize) = (24, 64 << 10);

@@ -150,7 +150,8 @@ fn shipped_packs_load_together() {
 /// A detector that runs over every number costs time, so each stands here.
 #[test]
 fn few_shipped_detectors_look_at_all_numbers() {
-    use crate::trigger::{Literal, Near, Trigger};
+    use crate::trigger::literals::Literal;
+    use crate::trigger::{Near, Trigger};
 
     let packs = all();
     let mut digits = Vec::new();

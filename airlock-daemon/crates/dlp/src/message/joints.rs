@@ -15,7 +15,7 @@ use armour::Armour;
 use rows::Rows;
 
 use crate::detector::SOLID;
-use crate::rewrite::{Edit, Rewriter, TooMuch};
+use crate::message::rewrite::{Edit, Rewriter, TooMuch};
 
 /// How much of a string is looked at on either side of a joint, in bytes.
 const SIDE: usize = 256;

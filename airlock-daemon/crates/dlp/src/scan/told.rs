@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::ats::Ats;
 use crate::classes::{BLOCK, each};
-use crate::marks::Marks;
-use crate::sieve::{Kind, Sink};
+use crate::scan::ats::Ats;
+use crate::scan::marks::Marks;
+use crate::scan::sieve::{Kind, Sink};
 
 /// Clusters of digits, each with the number of its digits.
 pub(crate) type Clusters = Vec<(Range<usize>, usize)>;

@@ -6,15 +6,10 @@
 use std::ops::Range;
 
 use crate::classes::{BLOCK, Class, Masks, each, is_token};
-use crate::vector;
-
-/// The fewest characters of a run of those that tokens have.
-pub(crate) const RUN: usize = 15;
+use crate::scan::vector;
+use crate::trigger::runs::RUN;
 
 const _: () = assert!(RUN == 15, "runs are found as eight and seven");
-
-/// The most bytes between two digits of one cluster of a text.
-pub(crate) const GAP: usize = 8;
 
 /// Gets all that the sieve tells of, each kind in order of place.
 pub(crate) trait Sink {
@@ -229,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trigger::clusters::GAP;
 
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Seen {

@@ -3,11 +3,11 @@
 //! Literals are found by their fingers. Vectors say where one may be, a table of bits which of those places
 //! are worth a look, and the entries of its bytes which literals they are.
 
-use crate::fingers::{Finger, Fingers, OWN};
+use crate::scan::fingers::{Finger, Fingers, OWN};
+use crate::scan::vector;
 use crate::set::Set;
 #[cfg(test)]
-use crate::trigger;
-use crate::vector;
+use crate::trigger::literals::fold;
 
 /// The bits of the table of fingers, as a power of two: 32 KiB, which stay in the nearest cache.
 const BITS: u32 = 18;
@@ -213,7 +213,7 @@ fn bucket_of(key: u32) -> u32 {
 /// The folded form in which literals are given.
 #[cfg(test)]
 pub(crate) fn folded(word: &str) -> Box<[u8]> {
-    trigger::fold(word.as_bytes())
+    fold(word.as_bytes())
 }
 
 #[cfg(test)]

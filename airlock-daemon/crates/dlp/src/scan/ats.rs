@@ -1,8 +1,8 @@
 //! The detectors that an `@` is the trigger of, in one place, so that most are passed over by their
 //! neighbours.
 
-use crate::shape::Bytes;
-use crate::trigger::At;
+use crate::trigger::at::At;
+use crate::trigger::bytes::Bytes;
 
 /// Detectors that an `@` is the trigger of, and the bytes that may stand beside it.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::blob;
-use crate::rewrite::{Edit, Rewriter};
-use crate::view;
+use crate::message::rewrite::{Edit, Rewriter};
+use crate::spelling::blob;
+use crate::spelling::view;
 
 /// The longest string that is read as a part of a card in another spelling, in bytes.
 const PART: usize = 64;

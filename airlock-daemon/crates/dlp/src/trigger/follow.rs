@@ -4,7 +4,7 @@
 use regex_syntax::hir::{Hir, HirKind, Repetition};
 
 use crate::set::Set;
-use crate::shape;
+use crate::trigger::bytes;
 
 /// The bytes that a literal can have, and those that can stand behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Follow {
     }
 
     fn pairs(rest: &[Hir]) -> Option<Box<[[Set; 2]]>> {
-        if rest.iter().any(|form| shape::edge(form, false).is_none()) {
+        if rest.iter().any(|form| bytes::edge(form, false).is_none()) {
             return None;
         }
         let mut pairs: Vec<[Set; 2]> = Vec::new();
@@ -88,7 +88,7 @@ impl Follow {
 
 /// The bytes with which a pattern begins; all of them where it may be over.
 fn firsts(form: &Hir) -> Set {
-    shape::edge(form, false).map_or(Set::ALL, |bytes| Set::of(|byte| bytes[usize::from(byte)]))
+    bytes::edge(form, false).map_or(Set::ALL, |bytes| Set::of(|byte| bytes[usize::from(byte)]))
 }
 
 /// The steps that patterns can make with any of some bytes: each with the bytes that it takes, and what is
@@ -116,7 +116,7 @@ fn step(hir: &Hir, of: Set, then: &Hir, steps: &mut Vec<(Set, Hir)>) -> bool {
             false
         }
         HirKind::Class(class) => {
-            let bytes = shape::bytes_of_class(class);
+            let bytes = bytes::bytes_of_class(class);
             let is_in = |byte: u8| bytes[usize::from(byte)] && of.has(byte);
             if (0..128).any(is_in) {
                 steps.push((Set::of(|byte| byte.is_ascii() && is_in(byte)), then.clone()));

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "a processor is asked for AVX2 before instructions of AVX2 run")]
 
 use crate::classes::{BLOCK, Class, Masks, PLACES, blocks, each, is_token};
-use crate::fingers::Fingers;
+use crate::scan::fingers::Fingers;
 
 /// Calls with each block of a text, its place and its classes. The last block is padded with zeros.
 #[inline(always)]

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use crate::classes::{BLOCK, Class, Masks, PLACES as OF_CHARACTERS, blocks, each, is_token};
-use crate::fingers::{FINGER, Fingers};
+use crate::scan::fingers::{FINGER, Fingers};
 
 #[target_feature(enable = "avx2")]
 pub(super) fn masks(text: &[u8], found: &mut impl FnMut(usize, &[u8; BLOCK], Masks)) {

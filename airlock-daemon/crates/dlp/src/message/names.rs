@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::lexer::{Lexer, NotJson, Token};
-use crate::rewrite::Edit;
-use crate::view;
+use crate::message::lexer::{Lexer, NotJson, Token};
+use crate::message::rewrite::Edit;
+use crate::spelling::view;
 
 /// Renames members of the object that begins at a place, each to a name that no other has.
 pub(crate) fn renamed(

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::fold;
+use crate::spelling::fold;
 use crate::spelling::{Decoded, Spelled};
 
 /// A text that was decoded, and where its parts come from.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::search::Part;
-use crate::rewrite::{Edit, Rewriter, TooMuch};
-use crate::view;
+use crate::message::rewrite::{Edit, Rewriter, TooMuch};
+use crate::spelling::view;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";

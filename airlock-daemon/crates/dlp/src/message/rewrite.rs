@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use crate::action::{Action, Digest};
-use crate::blob;
 use crate::detector::Detector;
-use crate::detectors::{Detectors, Look};
+use crate::detectors::Detectors;
+use crate::detectors::look::Look;
 use crate::hit::Hit;
 use crate::placeholder::{self, Blanked, NAMELESS};
-use crate::view;
-use crate::wrapped;
+use crate::spelling::blob;
+use crate::spelling::view;
+use crate::spelling::wrapped;
 
 /// A part of a text that another takes the place of.
 #[derive(Debug)]

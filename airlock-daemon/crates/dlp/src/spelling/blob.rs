@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::classes::{NONE, VALUES};
-use crate::vector;
+use crate::scan::vector;
 
 /// The shortest run of base64 that is decoded, in characters.
 const BASE64_RUN: usize = 20;

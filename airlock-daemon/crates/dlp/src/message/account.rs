@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::lexer::{Lexer, Token};
+use crate::message::lexer::{Lexer, Token};
+use crate::message::rewrite::{Edit, merged};
 use crate::message::{Form, Plan, Redacted, Refused, Walk};
-use crate::rewrite::{Edit, merged};
-use crate::view;
+use crate::spelling::view;
 
 /// A finding, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use crate::blob;
 use crate::classes::is_token;
-use crate::rewrite::{Edit, Rewriter, TooMuch};
-use crate::view::{self, View};
+use crate::message::rewrite::{Edit, Rewriter, TooMuch};
+use crate::spelling::blob;
+use crate::spelling::view::{self, View};
 
 /// The shortest run that may be encoded text, in characters.
 const ENCODED: usize = 20;

@@ -1,89 +1,11 @@
-//! Shapes: which runs and which clusters of digits every match of a pattern has, and which bytes it can have.
+//! Clusters: the digits that every match of a pattern has, and the bytes between them.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use crate::classes::is_token;
-use crate::sieve::GAP;
+use crate::trigger::bytes::{Bytes, add_all, bytes_of_class};
 
-/// The characters that tokens have, as far as every match has them next to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Runs {
-    /// The match has no other characters.
-    is_all: bool,
-    /// The fewest at the start.
-    first: usize,
-    /// The fewest of the longest run.
-    pub(crate) longest: usize,
-    /// The fewest at the end.
-    last: usize,
-}
-
-impl Runs {
-    pub(crate) const EMPTY: Self = Self::all(0);
-    const NONE: Self = Self { is_all: false, first: 0, longest: 0, last: 0 };
-
-    const fn all(length: usize) -> Self {
-        Self { is_all: true, first: length, longest: length, last: length }
-    }
-
-    pub(crate) fn of(hir: &Hir) -> Self {
-        match hir.kind() {
-            HirKind::Empty | HirKind::Look(_) => Self::EMPTY,
-            HirKind::Literal(literal) => {
-                let of = |&byte: &u8| if is_token(byte) { Self::all(1) } else { Self::NONE };
-                literal.0.iter().map(of).fold(Self::EMPTY, Self::then)
-            }
-            HirKind::Class(class) => {
-                if (0..=u8::MAX).zip(*bytes_of_class(class)).all(|(byte, is_in)| !is_in || is_token(byte)) {
-                    Self::all(1)
-                } else {
-                    Self::NONE
-                }
-            }
-            HirKind::Capture(capture) => Self::of(&capture.sub),
-            HirKind::Repetition(repeated) => {
-                let sub = Self::of(&repeated.sub);
-                match usize::try_from(repeated.min).unwrap_or(usize::MAX) {
-                    min if sub.is_all => Self::all(sub.first.saturating_mul(min)),
-                    0 => Self::NONE,
-                    1 => sub,
-                    _ => Self { longest: sub.longest.max(sub.last + sub.first), ..sub },
-                }
-            }
-            HirKind::Concat(parts) => parts.iter().map(Self::of).fold(Self::EMPTY, Self::then),
-            HirKind::Alternation(branches) => {
-                branches.iter().map(Self::of).reduce(Self::or).unwrap_or(Self::NONE)
-            }
-        }
-    }
-
-    pub(crate) fn then(self, next: Self) -> Self {
-        Self {
-            is_all: self.is_all && next.is_all,
-            first: if self.is_all { self.first + next.first } else { self.first },
-            longest: self.longest.max(next.longest).max(self.joint(next)),
-            last: if next.is_all { self.last + next.last } else { next.last },
-        }
-    }
-
-    /// The run that two parts have together where they meet.
-    pub(crate) fn joint(self, next: Self) -> usize {
-        self.last + next.first
-    }
-
-    fn or(self, other: Self) -> Self {
-        Self {
-            is_all: self.is_all && other.is_all,
-            first: self.first.min(other.first),
-            longest: self.longest.min(other.longest),
-            last: self.last.min(other.last),
-        }
-    }
-
-    pub(crate) fn is_all(self) -> bool {
-        self.is_all
-    }
-}
+/// The most bytes between two digits of one cluster of a text.
+pub(crate) const GAP: usize = 8;
 
 /// The digits that every match has, in clusters: at most [`GAP`] other bytes stand between two.
 #[derive(Debug, Clone, Copy)]
@@ -237,55 +159,6 @@ fn is_of_digits(class: &Class) -> bool {
     bytes.contains(&true) && (0..=u8::MAX).zip(*bytes).all(|(byte, is_in)| !is_in || byte.is_ascii_digit())
 }
 
-/// By byte: it can be in a match, or in a part of one.
-pub(crate) type Bytes = Box<[bool; 256]>;
-
-fn none() -> Bytes {
-    Box::new([false; 256])
-}
-
-/// The bytes that characters of a class have.
-pub(crate) fn bytes_of_class(class: &Class) -> Bytes {
-    let mut bytes = none();
-    match class {
-        Class::Unicode(class) => {
-            for range in class.ranges() {
-                let (start, end) = (u32::from(range.start()), u32::from(range.end()));
-                for code in start..=end.min(127) {
-                    bytes[code as usize] = true;
-                }
-                if end >= 128 {
-                    bytes[128..].fill(true);
-                }
-            }
-        }
-        Class::Bytes(class) => {
-            for range in class.ranges() {
-                bytes[usize::from(range.start())..=usize::from(range.end())].fill(true);
-            }
-        }
-    }
-    bytes
-}
-
-/// Adds all bytes that a match can have.
-fn add_all(hir: &Hir, to: &mut Bytes) {
-    match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => {}
-        HirKind::Literal(literal) => literal.0.iter().for_each(|&byte| to[usize::from(byte)] = true),
-        HirKind::Class(class) => {
-            to.iter_mut().zip(*bytes_of_class(class)).for_each(|(to, is_in)| *to |= is_in);
-        }
-        HirKind::Capture(capture) => add_all(&capture.sub, to),
-        HirKind::Repetition(repeated) => add_all(&repeated.sub, to),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            for part in parts {
-                add_all(part, to);
-            }
-        }
-    }
-}
-
 /// Adds the bytes that a match can have between two of the digits that every match has.
 pub(crate) fn add_between(hir: &Hir, to: &mut Bytes) {
     match hir.kind() {
@@ -305,63 +178,12 @@ pub(crate) fn add_between(hir: &Hir, to: &mut Bytes) {
     }
 }
 
-/// The bytes with which a match can end (`is_end`) or begin; nothing where it may be empty.
-pub(crate) fn edge(hir: &Hir, is_end: bool) -> Option<Bytes> {
-    let mut bytes = none();
-    add_edge(hir, is_end, &mut bytes).then_some(bytes)
-}
-
-/// Answers whether every match has a byte at all.
-fn add_edge(hir: &Hir, is_end: bool, to: &mut Bytes) -> bool {
-    match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => false,
-        HirKind::Literal(literal) => {
-            let edge = if is_end { literal.0.last() } else { literal.0.first() };
-            edge.is_some_and(|&byte| {
-                to[usize::from(byte)] = true;
-                true
-            })
-        }
-        HirKind::Class(_) => {
-            add_all(hir, to);
-            true
-        }
-        HirKind::Capture(capture) => add_edge(&capture.sub, is_end, to),
-        HirKind::Repetition(repeated) => add_edge(&repeated.sub, is_end, to) && repeated.min > 0,
-        HirKind::Concat(parts) if is_end => parts.iter().rev().any(|part| add_edge(part, is_end, to)),
-        HirKind::Concat(parts) => parts.iter().any(|part| add_edge(part, is_end, to)),
-        HirKind::Alternation(branches) => {
-            let mut has = true;
-            for branch in branches {
-                has &= add_edge(branch, is_end, to);
-            }
-            has
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn hir(pattern: &str) -> Hir {
         regex_syntax::parse(pattern).expect("a pattern")
-    }
-
-    #[test]
-    fn runs_are_counted_as_far_as_every_match_has_them() {
-        for (pattern, longest) in [
-            ("ghp_[A-Za-z0-9]{36}", 40),
-            ("a.b", 1),
-            ("key: ?(?P<secret>[0-9a-f]{32})", 32),
-            ("[a-z.]{40}", 0),
-            ("ab(?:c|d-e)f", 4),
-            ("(?:ab:c){3}", 3),
-            ("[a-z]{3,}x?", 3),
-            ("(?i:key)", 2),
-        ] {
-            assert_eq!(Runs::of(&hir(pattern)).longest, longest, "{pattern}");
-        }
     }
 
     #[test]
@@ -398,22 +220,12 @@ mod tests {
     #[test]
     fn bytes_between_digits_are_those_of_the_parts_between() {
         let between = |pattern: &str| {
-            let mut bytes = none();
+            let mut bytes = Bytes::new([false; 256]);
             add_between(&hir(pattern), &mut bytes);
             (0..=127_u8).filter(|&byte| bytes[usize::from(byte)]).map(char::from).collect::<String>()
         };
         assert_eq!(between("[A-Z]{2}[01]{2}-[01]x?"), "-01");
         assert_eq!(between("(?:^|[^a])(?P<secret>[01](?:\\.[01]){3}|[01]:1)z"), ".01:");
         assert_eq!(between("[0-1]"), "01");
-    }
-
-    #[test]
-    fn edges_are_the_first_and_last_bytes() {
-        let text = |bytes: Bytes| (0..=127_u8).filter(|&b| bytes[usize::from(b)]).map(char::from).collect();
-        let both = |pattern: &str| -> [Option<String>; 2] {
-            [false, true].map(|is_end| edge(&hir(pattern), is_end).map(text))
-        };
-        assert_eq!(both("a?b[cd]*"), [Some("ab".to_owned()), Some("bcd".to_owned())]);
-        assert_eq!(both("(?:x|yz)?"), [None, None]);
     }
 }

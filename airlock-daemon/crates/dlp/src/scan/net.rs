@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::edge::Edge;
-use crate::follow::Follow;
-use crate::gate::{Gate, Sought};
+use crate::scan::gate::{Gate, Sought};
 use crate::set::Set;
+use crate::trigger::edge::Edge;
+use crate::trigger::follow::Follow;
 
 /// A gate, and the detectors behind it.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use crate::lexer::{Lexer, Token};
-use crate::rewrite::{Edit, Rewriter, TooMuch};
-use crate::view;
+use crate::message::lexer::{Lexer, Token};
+use crate::message::rewrite::{Edit, Rewriter, TooMuch};
+use crate::spelling::view;
 
 /// The members of a Secret that hold its data.
 const DATA: [&str; 2] = ["data", "stringData"];
