@@ -3,6 +3,7 @@
 mod abandoned_connections_leave_nothing;
 mod abandoned_sessions_leave_nothing;
 mod blocks_reach_into_tls;
+mod budgets_bound_a_day;
 mod crowds_start_one_server;
 mod memory_has_shares;
 mod nobody_takes_more_than_a_share;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::limits::daily::Spending;
 use crate::upstream::UpstreamError;
 
 use super::sifted::{self, SiftedKind};
@@ -22,6 +23,8 @@ pub struct Open {
     pub aim: Aim,
     /// Looks through what is said in its course; none where nothing is looked for.
     pub sieve: Option<Arc<Sieve>>,
+    /// The call as it was counted for the day, where it was.
+    pub spending: Option<Spending>,
     /// The findings in what the server has said.
     pub found: Found,
     /// The detector that bars the answer.
@@ -33,15 +36,18 @@ impl Open {
     /// For an intent that was just recorded.
     pub fn new(gateway: &Arc<Gateway>, who: Requester, aim: Aim, sieve: Option<Arc<Sieve>>) -> Self {
         let (found, barred) = (Found::default(), None);
-        Self { gateway: Arc::clone(gateway), who, aim, sieve, found, barred, ended: false }
+        Self { gateway: Arc::clone(gateway), who, aim, sieve, spending: None, found, barred, ended: false }
     }
 
-    /// Records the outcome, the first time; `bytes` is the length of the answer.
+    /// Records the outcome, the first time; `bytes` is the length of the answer, which counts for the day.
     pub fn end(&mut self, outcome: Outcome, bytes: usize, failure: Option<&UpstreamError>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Self { gateway, who, aim, found, barred, .. } = self;
+        let Self { gateway, who, aim, spending, found, barred, .. } = self;
+        if let Some(spending) = spending {
+            gateway.limits.spent(*spending, bytes);
+        }
         let ended = Ended { outcome, bytes, failure, found, barred: barred.as_ref() };
         record::outcome(gateway, &who.context, &who.principal, aim, &ended);
     }

@@ -62,7 +62,8 @@ pub async fn enter(
     let mut admitted = admit(gateway, &who, endpoint, Asked::Call(kind, params)).await?;
     let aim = std::mem::take(&mut admitted.aim);
     let sieve = admitted.sieve.take();
-    let open = Open::new(gateway, who, aim.clone(), sieve);
+    let mut open = Open::new(gateway, who, aim.clone(), sieve);
+    open.spending = admitted.spending;
     let merged = *endpoint == Endpoint::Merged;
     let begun = begin(open, merged, admitted, shape, means).await;
     begun.map_err(|refusal| refusal.about(&aim))

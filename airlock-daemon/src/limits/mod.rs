@@ -1,6 +1,7 @@
 //! Limits: how much one address, one principal, one tenant may do, and what becomes of those who do not stop.
 //!
 //! [`bucket`] is one limit of one key, [`table`] all keys of one limit, [`streams`] counts what is open,
+//! [`daily`] what a principal has had of a tool since midnight,
 //! [`fair`] counts places, [`budget`] the bytes that are kept for anybody and [`kept`] is a text among them,
 //! [`offender`] knows who earns a drop, [`orders`] what an operator blocks, and [`keeper`] carries both out.
 //! The stages of a call that ask here are in `pipeline/limit.rs`.
@@ -18,11 +19,13 @@ pub mod block;
 pub mod bucket;
 pub mod budget;
 mod crowd;
+pub mod daily;
 pub mod early;
 mod exempt;
 pub mod fair;
 pub mod keeper;
 pub mod kept;
+mod limit;
 pub mod offender;
 pub mod orders;
 mod ranks;
@@ -32,7 +35,7 @@ pub mod table;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::auth::principal::Principal;
 use crate::config::schema::{Config, PerAddress};
@@ -41,7 +44,9 @@ use crate::config::units::Rate;
 use crate::kernel::Reason;
 
 use self::bucket::Quota;
+use self::daily::{Daily, Spending};
 use self::exempt::Exempt;
+pub use self::limit::{Exceeded, Limit};
 pub use self::offender::RequestSource;
 use self::offender::{OffenderSink, Offenders};
 use self::orders::Orders;
@@ -51,38 +56,6 @@ use crate::config::pattern::Pattern;
 
 /// A stream that finds no place may find one at any time; this is when it is worth asking again.
 const STREAM_WAIT: Duration = Duration::from_secs(1);
-
-/// A limit, by the name that configuration, answers and metrics have for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// Requests of one address.
-    Address,
-    /// Refused tokens of one address.
-    FailedAuth,
-    /// The address has earned a drop.
-    Blocked,
-    /// An operator has blocked the address.
-    Ordered,
-    /// Messages of one principal.
-    Token,
-    /// Messages of one tenant.
-    Tenant,
-    /// Calls of one principal to some tools.
-    Tool,
-    /// Open streams of one principal.
-    PrincipalStreams,
-    /// Open streams of one tenant.
-    TenantStreams,
-}
-
-/// A limit was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exceeded {
-    /// Which.
-    pub limit: Limit,
-    /// When to come again.
-    pub wait: Duration,
-}
 
 /// The figures of the metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,6 +78,7 @@ pub struct Limits {
     token: Option<Table>,
     tenant: Option<Table>,
     tools: Vec<(Pattern, Table)>,
+    daily: Option<Daily>,
     streams: Streams,
     each_streams: Option<u32>,
     tenant_streams: Option<u32>,
@@ -113,23 +87,6 @@ pub struct Limits {
     exempt: Exempt,
     translators: Translators,
     sink: Arc<dyn OffenderSink>,
-}
-
-impl Limit {
-    /// The key in the configuration, without spaces; what answers and metrics call it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Address => "rate_limiting.per_address",
-            Self::FailedAuth => "rate_limiting.failed_auth",
-            Self::Blocked => "rate_limiting.kernel_drop",
-            Self::Ordered => "airlock block",
-            Self::Token => "rate_limiting.per_token",
-            Self::Tenant => "rate_limiting.per_tenant.requests",
-            Self::Tool => "rate_limiting.per_tool",
-            Self::PrincipalStreams => "rate_limiting.per_principal.streams",
-            Self::TenantStreams => "rate_limiting.per_tenant.streams",
-        }
-    }
 }
 
 impl Limits {
@@ -157,6 +114,7 @@ impl Limits {
             tools: tools
                 .filter_map(|(pattern, rate)| Some((Pattern::parse(pattern)?, whole(*rate))))
                 .collect(),
+            daily: Daily::new(&config.budget),
             streams: Streams::default(),
             each_streams: limits.per_principal.streams,
             tenant_streams: limits.per_tenant.as_ref().and_then(|tenant| tenant.streams),
@@ -258,6 +216,29 @@ impl Limits {
         Ok(())
     }
 
+    /// A call of a tool, named as its server names it, has passed all checks but this. None where nothing of
+    /// the tool is bounded.
+    ///
+    /// # Errors
+    /// A daily budget that is used up.
+    pub fn spend(
+        &self,
+        principal: &Principal,
+        (upstream, tool): (&str, &str),
+        arguments: &str,
+    ) -> Result<Option<Spending>, Exceeded> {
+        let Some(daily) = &self.daily else { return Ok(None) };
+        let keys = (self.hash(principal.identity()), self.hash(&(upstream, tool)));
+        daily.call(keys, (upstream, tool), arguments, since_1970())
+    }
+
+    /// The answer of a call that was counted has so many bytes.
+    pub fn spent(&self, spending: Spending, bytes: usize) {
+        if let Some(daily) = &self.daily {
+            daily.answered(spending, bytes, since_1970());
+        }
+    }
+
     /// A stream of events is to be opened; it keeps its places until it ends.
     ///
     /// # Errors
@@ -297,6 +278,9 @@ impl Limits {
         for (_, table) in self.tables() {
             table.sweep(now);
         }
+        if let Some(daily) = &self.daily {
+            daily.sweep(since_1970());
+        }
     }
 
     /// The memory of offenders.
@@ -308,6 +292,7 @@ impl Limits {
                 _ => keys.push((limit, table.keys())),
             }
         }
+        keys.extend(self.daily.as_ref().map(|daily| (Limit::BudgetCalls, daily.keys())));
         let earned = self.offenders.as_ref().map_or(0, Offenders::count);
         Stats { keys, blocked: earned + self.orders.count() }
     }
@@ -344,6 +329,11 @@ impl Limits {
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// Seconds since 1970; 0 for a clock that stands before that.
+fn since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

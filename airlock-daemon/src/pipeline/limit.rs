@@ -8,6 +8,7 @@ use crate::auth::TokenError;
 use crate::auth::principal::Principal;
 use crate::limits::budget::Charge;
 use crate::limits::budget::level::{Exhausted, What};
+use crate::limits::daily::Spending;
 use crate::limits::kept::GivenUp;
 use crate::limits::streams::Places;
 use crate::limits::{Exceeded, Limit, RequestSource};
@@ -91,6 +92,22 @@ pub fn call(
     passed.map_err(|exceeded| refuse(gateway, exceeded))
 }
 
+/// One call of a tool, counted for the day, with the arguments that the policy was shown; a wish for anything
+/// else passes.
+///
+/// # Errors
+/// 429 for a principal that has used up what it may have of the tool, or repeats itself.
+pub fn budget(
+    gateway: &Gateway,
+    principal: &Principal,
+    upstream: Option<&Arc<Upstream>>,
+    (own, arguments): (Option<(Noun, &str)>, &str),
+) -> Result<Option<Spending>, Refusal> {
+    let (Some(upstream), Some((Noun::Tool, tool))) = (upstream, own) else { return Ok(None) };
+    let spent = gateway.limits.spend(principal, (&upstream.name, tool), arguments);
+    spent.map_err(|exceeded| refuse(gateway, exceeded))
+}
+
 /// One more stream of events.
 ///
 /// # Errors
@@ -134,6 +151,12 @@ fn refuse(gateway: &Gateway, Exceeded { limit, wait }: Exceeded) -> Refusal {
         Limit::Token => "too many requests come from this account",
         Limit::Tenant => "too many requests come from this tenant",
         Limit::Tool => "this tool is called too often",
+        Limit::BudgetCalls => "this account has called this tool as often as it may in a day",
+        Limit::BudgetBytes => "this account has had as much of this tool as it may in a day",
+        Limit::BudgetArguments => {
+            "this account has called this tool with as many different arguments as it may in a day"
+        }
+        Limit::BudgetRepeats => "this account calls this tool with the same arguments again and again",
         Limit::PrincipalStreams => "this account has too many event streams open: close one first",
         Limit::TenantStreams => "this tenant has too many event streams open: close one first",
     };

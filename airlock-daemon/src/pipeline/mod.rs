@@ -12,6 +12,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 
 use crate::auth::principal::Principal;
+use crate::limits::daily::Spending;
 use crate::redaction::Sieve;
 use crate::upstream::pool::Upstream;
 
@@ -61,6 +62,8 @@ pub struct Admitted<'a> {
     pub arguments: Option<Cow<'a, RawValue>>,
     /// Looks through everything else that is said in its course; none where nothing is looked for.
     pub sieve: Option<Arc<Sieve>>,
+    /// The call as it was counted for the day, where it was.
+    pub spending: Option<Spending>,
     /// The things that the client brought back.
     pub brought: Brought,
     /// The same as records tell it.
@@ -148,10 +151,12 @@ async fn check<'a>(
     let digested = passed.arguments.as_deref().map_or("{}", RawValue::get);
     let back = (own_name, digested, passed.back);
     let brought = brought::check(gateway, who, endpoint, &mut asked, upstream, back)?;
+    let shown = (own_name.filter(|_| asked.is_call()), arguments.as_deref().map_or("{}", RawValue::get));
+    let spending = limit::budget(gateway, &who.principal, upstream, shown)?;
     aim.opened(brought.task.as_deref(), asked.as_task());
     record::admitted(gateway, who, aim, decision.as_ref(), asked.event(), (digested, &passed.found))?;
 
     let own = own.map(|own| (own.noun, own.name));
     let (upstream, aim) = (upstream.map(Arc::clone), std::mem::take(aim));
-    Ok(Admitted { asked, upstream, own, arguments, sieve: passed.sieve, brought, aim })
+    Ok(Admitted { asked, upstream, own, arguments, sieve: passed.sieve, spending, brought, aim })
 }

@@ -1,4 +1,5 @@
-//! Which tools an entry of `rate_limiting.per_tool` is about: `upstream/tool`, where `*` stands for any text.
+//! Which tools an entry of `rate_limiting.per_tool` or `budget.tools` is about: `upstream/tool`, where `*`
+//! stands for any text.
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]

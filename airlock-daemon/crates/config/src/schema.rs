@@ -4,6 +4,7 @@
 
 mod audit;
 mod auth;
+mod budget;
 mod dlp;
 mod kernel;
 mod limits;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::audit::*;
 pub use self::auth::*;
+pub use self::budget::*;
 pub use self::dlp::*;
 pub use self::kernel::*;
 pub use self::limits::*;
@@ -44,6 +46,8 @@ pub struct Config {
     pub dlp: Dlp,
     /// Quotas.
     pub rate_limiting: RateLimiting,
+    /// How much of one tool a principal may have in a day.
+    pub budget: DayBudget,
     /// How much there is of what all share, and how much of it one may have.
     pub limits: Shares,
     /// The MCP servers behind this door.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod auth;
+mod budget;
 pub(super) mod checks;
 mod credential;
 mod dial_in;
@@ -33,6 +34,7 @@ pub(super) fn validate(config: &Config, root: &Node, files: Files) -> Vec<Issue>
     server::check(config, &mut checks, files);
     auth::check(config, &mut checks, cfg!(development_issuer));
     limits::check(config, &mut checks);
+    budget::check(config, &mut checks);
     shares::check(config, &mut checks);
     upstreams::check(config, &mut checks);
     dial_in::check(config, &mut checks);

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use crate::classes::Class;
 use crate::detector::Detector;
+#[cfg(any(test, feature = "proof"))]
 use crate::hit::Hit;
 use crate::scan::ats::Ats;
 use crate::scan::net::{Need, Net, User};

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// A place where a detector has found something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
-    /// The place of the detector in [`Detectors::all`].
+    /// The place of the detector in [`Detectors::all`](crate::Detectors::all).
     pub detector: usize,
     /// The part that is to be taken out, in bytes.
     pub range: Range<usize>,

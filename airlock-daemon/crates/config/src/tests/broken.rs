@@ -250,6 +250,15 @@ fn a_limit_that_cannot_be_meant_is_told_at_its_place() {
         ("rate_limiting: {kernel_drop: {after: 3, for: 5m, at_most: «0s}}\n", "`at_most` is zero"),
         ("rate_limiting: {kernel_drop: {after: 3, for: 5m, at_most: «1m}}\n", "shorter than the first (5m)"),
         ("rate_limiting: {«kernel_drop: {after: 3, for: 5m}}\n", "`at_most` is missing"),
+        ("budget: {calls: «0}\n", "nothing would ever be let through"),
+        ("budget: {bytes: «0}\n", "nothing would ever be let through"),
+        ("budget: {arguments: «10001}\n", "10000 are the most of one tool"),
+        ("budget: {repeats: «20}\n", "is not a rate"),
+        ("budget: {tools: {«docs: {calls: 1}}}\n", "names no tool"),
+        (
+            "upstreams: [{name: docs, type: stdio, command: [x]}]\nbudget: {tools: {«docs/*: {}}}\n",
+            "bounds nothing",
+        ),
     ];
     let differences: Vec<_> =
         cases.iter().filter_map(|(rest, word)| compare(&format!("{AUTH}{rest}"), &[word]).err()).collect();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{AUTH, assert_mistakes, good, mistakes};
 use crate::schema::{
-    Framing, Io, Isolation, KernelMode, OnAuditFailure, PerAddress, PinNetwork, PolicyMode,
+    DayBudget, Framing, Io, Isolation, KernelMode, OnAuditFailure, PerAddress, PinNetwork, PolicyMode,
     SignatureAlgorithm,
 };
 use crate::schema::{UpstreamKind, Workers};
@@ -49,6 +49,7 @@ fn a_minimal_file_gives_the_documented_defaults() {
     assert!(limits.per_token.is_none() && limits.per_tenant.is_none());
     assert_eq!(limits.per_address, PerAddress::Unsaid);
     assert!(limits.per_tool.is_empty() && limits.kernel_drop.is_none());
+    assert_eq!(config.budget, DayBudget::default());
     let memory = &config.limits.memory;
     let sizes = [memory.total, memory.per_tenant, memory.per_principal, memory.per_session];
     assert_eq!(sizes.map(|size| size.0 >> 20), [256, 128, 64, 32]);
@@ -162,6 +163,7 @@ policy: {path: /etc/airlock/policies, mode: enforce, arguments: strict, numbers:
 rate_limiting: {per_token: 200/min, per_address: 1000/min, burst: 50, per_tenant: {requests: 2000/min, streams: 100},
                 per_principal: {streams: 32}, per_tool: {docs/*: 60/min}, failed_auth: 5/min,
                 kernel_drop: {after: 3, for: 5m, at_most: 1h}}
+budget: {calls: 1000, bytes: 100MiB, arguments: 500, repeats: 20/min, tools: {docs/*: {calls: 10}}}
 upstreams:
   - {name: docs, type: unix, socket: /run/mcp/docs.sock, framing: auto, timeout: 30s, allow_tools: [search_docs]}
   - {name: code, type: stdio, command: [python3, -m, mcp_server.code], env: {LANG: C}, user: airlock-mcp,

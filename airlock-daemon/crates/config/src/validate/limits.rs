@@ -47,15 +47,15 @@ pub(super) fn check(config: &Config, checks: &mut Checks<'_>) {
         }
     }
     for pattern in limits.per_tool.keys() {
-        tool(config, pattern, checks);
+        names_a_tool(config, at!["rate_limiting", "per_tool", pattern.as_str()], pattern, checks);
     }
     if let Some(drop) = &limits.kernel_drop {
         kernel_drop(config, drop, checks);
     }
 }
 
-fn tool(config: &Config, pattern: &str, checks: &mut Checks<'_>) {
-    let path = at!["rate_limiting", "per_tool", pattern];
+/// Checks the name of an entry that is about some tools.
+pub(super) fn names_a_tool(config: &Config, path: &[PathStep<'_>], pattern: &str, checks: &mut Checks<'_>) {
     let shown = pattern.escape_debug();
     let Some(parsed) = Pattern::parse(pattern) else {
         checks.key(
