@@ -61,7 +61,7 @@ pub enum Standing {
     Unseen,
     /// The server does not list it.
     Unlisted,
-    /// The server does not list, and its lock says what it should.
+    /// The server does not list, so that nobody knows what it is now.
     Silent,
 }
 
@@ -227,12 +227,8 @@ impl Guard {
         let seen = self.seen();
         let Some(sight) = seen.get(&(viewer.clone(), kind)) else { return Standing::Unseen };
         if let Some(silent) = sight.silent {
-            return match lock {
-                // Nobody has ever been shown what it is, so there is nothing that it could be compared with.
-                _ if silent.elapsed() >= SILENT => Standing::Unseen,
-                Lock::Never if self.locks.trusts_first() => Standing::Good,
-                _ => Standing::Silent,
-            };
+            // Without a lock as well: perhaps all of it was held back, since none could be written.
+            return if silent.elapsed() < SILENT { Standing::Silent } else { Standing::Unseen };
         }
         match sight.digests.get(name) {
             _ if sight.since.elapsed() >= FRESH => Standing::Unseen,
@@ -256,6 +252,28 @@ fn make_room(seen: &mut HashMap<(Viewer, Kind), Sight>, definitions: usize) {
 mod tests {
     use super::*;
     use crate::auth::principal::Principal;
+    use crate::config::schema::ToolLockMode;
+    use crate::observe::metrics::Metrics;
+
+    const EVERYBODY: Viewer = (None, Era::Modern);
+
+    /// The guard of a server that is trusted at its first use; its lock file is to be in this folder.
+    fn guard(folder: &std::path::Path) -> Guard {
+        let mut locks = Arc::into_inner(ToolLocks::off(&Metrics::new())).expect("the only one");
+        (locks.mode, locks.path) = (ToolLockMode::TrustFirstUse, folder.join("tools.lock"));
+        locks.reload(true).expect("there is none yet");
+        let upstream = r#"{"name":"docs","type":"stdio","command":["x"]}"#;
+        Guard::new(&Arc::new(locks), &serde_json::from_str(upstream).expect("an upstream"))
+    }
+
+    #[test]
+    fn a_server_that_does_not_list_is_not_called_because_it_has_no_lock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guard = guard(folder.path());
+        assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Unseen);
+        guard.is_silent(EVERYBODY, Kind::Tools, 0);
+        assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Silent);
+    }
 
     #[test]
     fn empty_lists_take_room_as_well() {
