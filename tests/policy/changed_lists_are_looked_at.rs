@@ -1,9 +1,18 @@
 //! A server that says that a list of its has changed is called by what it lists then: what was seen before is
 //! not believed for a moment longer.
 
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use airlock_tests::airlock::until;
+use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, write_piece};
 use airlock_tests::mcp::modern_call;
 use airlock_tests::{Setup, Upstream};
 use serde_json::json;
+
+use super::locked_house::{House, answer};
 
 /// A server whose tool `turn` changes its tool `read`, and says so before it answers.
 const TURNING: &str = r#"
@@ -58,4 +67,52 @@ fn a_tool_that_has_changed_is_not_called_once_more() {
     assert_eq!(call("turn"), answered("2"));
     assert_eq!((call("chat"), call("chat")), (answered("3"), answered("4")));
     assert_eq!(call("read"), (403, None, Some("tool_lock".to_owned())));
+}
+
+/// How many lists were asked for, and if they are answered by now.
+static LISTS: Mutex<(usize, bool)> = Mutex::new((0, true));
+/// Tells of a change of it.
+static TURN: Condvar = Condvar::new();
+
+fn lists() -> MutexGuard<'static, (usize, bool)> {
+    LISTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A server that says with each list that it has changed.
+fn restless(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    if seen.rpc() != "tools/list" {
+        return answer(seen, stream, book);
+    }
+    begin_events(stream)?;
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    write_piece(stream, format!("data: {changed}\n\n").as_bytes())?;
+    lists().0 += 1;
+    drop(TURN.wait_while(lists(), |(_, is_answered)| !*is_answered));
+    let tool = json!({"name": "read", "inputSchema": {"type": "object"}});
+    let result = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public", "tools": [tool]});
+    write_piece(stream, format!("data: {}\n\n", seen.result(&result)).as_bytes())?;
+    end_events(stream)
+}
+
+#[test]
+fn calls_that_wait_for_one_list_do_not_ask_for_one_each() {
+    const CALLS: usize = 12;
+    let little = Little::start(restless);
+    let setup = Setup { upstreams: little.entry("docs").to_string(), ..Setup::default() };
+    let house = House::with(little, setup, None);
+    let call = || assert_eq!(house.call("read"), (200, None));
+    call();
+    *lists() = (0, false);
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(call)).collect();
+        let audit = || house.airlock.audit();
+        let begun = || audit().iter().filter(|record| record["event"] == "call.intent").count();
+        until(|| (begun() > CALLS).then_some(())).expect("all of them are on record");
+        lists().1 = true;
+        TURN.notify_all();
+        for call in calls {
+            call.join().expect("an answer");
+        }
+    });
+    assert!(lists().0 < CALLS, "{} lists for {CALLS} calls", lists().0);
 }

@@ -208,9 +208,15 @@ impl Guard {
     /// How it stands with a name, unless the server has said since that the list has changed. An approval
     /// counts at once.
     pub fn standing(&self, viewer: &Viewer, kind: Kind, name: &str) -> Standing {
+        self.standing_since(viewer, kind, name, self.times(kind))
+    }
+
+    /// The same for who came when [`Guard::times`] was `changed`, whatever the server says meanwhile: where it
+    /// says so with each list, one list is good for all who wait for it. One that is silent stays so.
+    pub fn standing_since(&self, viewer: &Viewer, kind: Kind, name: &str, changed: u64) -> Standing {
         let sight_of = (viewer.clone(), kind);
-        let is_told = |sight: &Sight| sight.changed != self.times(kind);
-        if self.is_on() && self.seen().get(&sight_of).is_some_and(is_told) {
+        let is_older = |sight: &Sight| sight.silent.is_none() && sight.changed < changed;
+        if self.is_on() && self.seen().get(&sight_of).is_some_and(is_older) {
             return Standing::Unseen;
         }
         self.last_standing(viewer, kind, name)
@@ -273,6 +279,26 @@ mod tests {
         assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Unseen);
         guard.is_silent(EVERYBODY, Kind::Tools, 0);
         assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Silent);
+    }
+
+    #[test]
+    fn one_list_is_good_for_all_who_came_before_it_was_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guard = guard(folder.path());
+        let said = || guard.changed().hear("notifications/tools/list_changed");
+        let since = |changed| guard.standing_since(&EVERYBODY, Kind::Tools, "read", changed);
+        said();
+        guard.remember(EVERYBODY, Kind::Tools, (&[], guard.times(Kind::Tools)), true);
+        said();
+        assert_eq!(
+            (since(0), since(1), since(2)),
+            (Standing::Unlisted, Standing::Unlisted, Standing::Unseen)
+        );
+        assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Unseen);
+        guard.is_silent(EVERYBODY, Kind::Tools, 2);
+        said();
+        let silent = guard.standing(&EVERYBODY, Kind::Tools, "read");
+        assert_eq!(silent, Standing::Silent, "it is not asked again because it says so");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use airlock_tool_locks::definition::{Definition, Kind};
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
@@ -114,10 +114,10 @@ impl Upstream {
     }
 
     /// Asks the server for the list that has this name; whoever else waits for the same list waits for one
-    /// answer.
+    /// answer, no longer than for a call.
     ///
     /// # Errors
-    /// When the server cannot be reached. One that does not list is remembered as silent.
+    /// When the server cannot be reached in time. One that does not list is remembered as silent.
     pub async fn look(
         self: &Arc<Self>,
         caller: &Caller<'_>,
@@ -125,14 +125,17 @@ impl Upstream {
         name: &str,
     ) -> Result<(), UpstreamError> {
         let table = if kind == Kind::Tools { &self.schemas } else { &self.prompt_names };
-        let key = self.lists_of(caller);
+        let (key, came) = (self.lists_of(caller), self.guard.times(kind));
         let asking = Arc::clone(&slot(&mut table.lock(), key.clone(), Instant::now()).asking);
-        let _one_at_a_time = asking.lock().await;
-        if self.standing(caller, kind, name) != Standing::Unseen {
+        let (viewer, shape) = (self.viewer(caller), shape_of(kind));
+        let deadline = Deadline::now() + self.timeout;
+        let _one_at_a_time =
+            timeout_at(deadline, asking.lock()).await.map_err(|_| self.late(shape.method))?;
+        if self.guard.standing_since(&viewer, kind, name, came) != Standing::Unseen {
             return Ok(());
         }
-        let (shape, changed) = (shape_of(kind), self.guard.times(kind));
-        let linked = timeout(self.timeout, self.link(caller)).await;
+        let changed = self.guard.times(kind);
+        let linked = timeout_at(deadline, self.link(caller)).await;
         let (_, facts) = linked.unwrap_or_else(|_| Err(self.late("its start")))?;
         // Headers repeat arguments in the modern era only.
         let learns = kind == Kind::Tools && facts.era == Era::Modern;
@@ -142,7 +145,7 @@ impl Upstream {
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 tracing::debug!(upstream = %self.name, "the server does not answer {}", shape.method);
-                self.guard.is_silent(self.viewer(caller), kind, changed);
+                self.guard.is_silent(viewer, kind, changed);
                 if learns {
                     table.unavailable(key);
                 }

@@ -36,7 +36,10 @@ impl Upstream {
             return schema;
         }
         let asking = Arc::clone(&slot(&mut self.schemas.lock(), key.clone(), Instant::now()).asking);
-        let _one_at_a_time = asking.lock().await;
+        // A server that says with each list that it has changed would have them wait one after another.
+        let Ok(_one_at_a_time) = timeout(self.timeout, asking.lock()).await else {
+            return Schema::Unavailable;
+        };
         if let Some(schema) = self.schemas.known(key.as_ref(), tool) {
             return schema;
         }
@@ -117,25 +120,28 @@ impl Upstream {
     ) -> Result<Option<String>, UpstreamError> {
         let key = self.lists_of(caller);
         let asking = Arc::clone(&slot(&mut table.lock(), key.clone(), Instant::now()).asking);
-        let _one_at_a_time = asking.lock().await;
-        if let Some(list) = table.list(key.as_ref()) {
-            let own = list.names.own(shown).map(str::to_owned);
-            if own.is_some() || list.is_whole_since(MOMENT) {
-                return Ok(own);
+        let named = async {
+            let _one_at_a_time = asking.lock().await;
+            if let Some(list) = table.list(key.as_ref()) {
+                let own = list.names.own(shown).map(str::to_owned);
+                if own.is_some() || list.is_whole_since(MOMENT) {
+                    return Ok(own);
+                }
             }
-        }
-        let page = table.page();
-        let listed = async {
+            let page = table.page();
             self.link(caller).await?;
-            Ok(self.list_all(shape, caller, page).await)
+            let listed = self.list_all(shape, caller, page).await;
+            let page = listed.ok_or_else(|| UpstreamError::Protocol {
+                upstream: self.name.to_string(),
+                detail: format!(
+                    "it does not answer {}, which is needed to know a shortened name",
+                    shape.method
+                ),
+            })?;
+            table.learn(key.clone(), page, true);
+            Ok(table.list(key.as_ref()).and_then(|list| list.names.own(shown).map(str::to_owned)))
         };
-        let listed = timeout(self.timeout, listed).await.unwrap_or_else(|_| Err(self.late(shape.method)))?;
-        let page = listed.ok_or_else(|| UpstreamError::Protocol {
-            upstream: self.name.to_string(),
-            detail: format!("it does not answer {}, which is needed to know a shortened name", shape.method),
-        })?;
-        table.learn(key.clone(), page, true);
-        Ok(table.list(key.as_ref()).and_then(|list| list.names.own(shown).map(str::to_owned)))
+        timeout(self.timeout, named).await.unwrap_or_else(|_| Err(self.late(shape.method)))
     }
 
     /// The same where it is known already.
