@@ -1,5 +1,5 @@
-//! A server that says that a list of its has changed is called by what it lists then: what was seen before is
-//! not believed for a moment longer.
+//! A server that says that a list of its has changed, or was started anew, is called by what it lists then:
+//! what was seen before is not believed for a moment longer.
 
 use std::io;
 use std::net::TcpStream;
@@ -67,6 +67,46 @@ fn a_tool_that_has_changed_is_not_called_once_more() {
     assert_eq!(call("turn"), answered("2"));
     assert_eq!((call("chat"), call("chat")), (answered("3"), answered("4")));
     assert_eq!(call("read"), (403, None, Some("tool_lock".to_owned())));
+}
+
+/// A server that is another with each start, and whose tool `end` ends it.
+const MORTAL: &str = r#"
+import json, os, sys, time
+words = str(time.time_ns())
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    answer = {"jsonrpc": "2.0", "id": asked["id"]}
+    if asked["method"] == "initialize":
+        answer["result"] = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                            "serverInfo": {"name": "mortal", "version": "1"}}
+    elif asked["method"] == "tools/list":
+        schema = {"type": "object"}
+        answer["result"] = {"tools": [{"name": "read", "description": words, "inputSchema": schema},
+                                      {"name": "end", "inputSchema": schema}]}
+    elif asked["method"] == "tools/call":
+        if asked["params"]["name"] == "end":
+            os._exit(0)
+        answer["result"] = {"content": [{"type": "text", "text": words}]}
+    else:
+        answer["error"] = {"code": -32601, "message": "no such method"}
+    print(json.dumps(answer), flush=True)
+"#;
+
+#[test]
+fn a_server_that_is_started_anew_by_a_call_is_looked_at_before_it_has_the_call() {
+    let upstreams = Upstream::stdio("mortal", &["python3", "-c", MORTAL]).with("era", "legacy").to_string();
+    let more = "tool_lock: {mode: trust_first_use}\n".to_owned();
+    let airlock = Setup { upstreams, more, ..Setup::default() }.start();
+    let token = airlock.user();
+    let call = |tool: &str| {
+        let response = airlock.send(&modern_call("/mcp/mortal", 1, tool, &json!({})).bearer(&token));
+        (response.status, response.answer()["error"]["data"]["rule_id"].as_str().map(str::to_owned))
+    };
+    assert_eq!((call("read"), call("end").0), ((200, None), 502));
+    assert_eq!(call("read"), (403, Some("tool_lock".to_owned())));
+    assert_eq!(call("end").0, 502, "it is what it was");
 }
 
 /// How many lists were asked for, and if they are answered by now.

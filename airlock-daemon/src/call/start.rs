@@ -116,7 +116,7 @@ async fn begin(
             return resumed.map(Started::Resumed).ok_or_else(|| route::invalid(GONE));
         }
     }
-    let sending = Sending { kind, needs, upstream: &upstream, params, merged, mirrored };
+    let sending = Sending { kind, needs, upstream: &upstream, own, params, merged, mirrored };
     launch(open, sending, shape, means).await.map(Started::Running)
 }
 
@@ -170,6 +170,8 @@ struct Sending<'a> {
     /// The capability that the server must offer for it.
     needs: Capability,
     upstream: &'a Arc<Upstream>,
+    /// The target, by the server's own name.
+    own: Option<(Noun, &'a str)>,
     params: Object<'a>,
     merged: bool,
     mirrored: Mirrored,
@@ -182,7 +184,7 @@ async fn launch(
     shape: Shape,
     means: Means,
 ) -> Result<Running, Refusal> {
-    let Sending { kind, needs, upstream, params, merged, mirrored } = sending;
+    let Sending { kind, needs, upstream, own, params, merged, mirrored } = sending;
     let now = Instant::now();
     let (deadline, at_most) = (now + upstream.timeout, now + upstream.timeout_total);
     let sent = tokio::select! {
@@ -192,10 +194,14 @@ async fn launch(
             open.end(Outcome::Cancelled, 0, None);
             return Err(upstream::cancelled());
         }
-        sent = timeout_at(deadline, send(upstream, kind, needs, &open.who, params, mirrored.clone())) => sent,
+        sent = timeout_at(deadline, send(upstream, (kind, needs, own), &open.who, params, mirrored.clone())) => sent,
     };
     match sent.unwrap_or_else(|_| Err(upstream.late("its start"))) {
-        Ok((pending, token, era, sent)) => {
+        Ok(Err(refusal)) => {
+            open.end(Outcome::Refused, 0, None);
+            Err(refusal)
+        }
+        Ok(Ok((pending, token, era, sent))) => {
             let upstream = Arc::clone(upstream);
             let (talk, rounds, writing) = (None, 0, None);
             Ok(Running {
@@ -224,16 +230,27 @@ async fn launch(
     }
 }
 
+/// A request that the upstream has: its answer to come, the client's token of its progress, the era in which
+/// it was sent, and its parameters as they were sent.
+type SentRequest = (Pending, Option<String>, Era, String);
+
+/// Sends a request on a link of which it is known that its target is what was locked. The refusal is the
+/// inner value.
 async fn send(
     upstream: &Arc<Upstream>,
-    kind: &Call,
-    needs: Capability,
+    (kind, needs, own): (&Call, Capability, Option<(Noun, &str)>),
     who: &Requester,
     params: Object<'_>,
     mirrored: Mirrored,
-) -> Result<(Pending, Option<String>, Era, String), UpstreamError> {
+) -> Result<Result<SentRequest, Refusal>, UpstreamError> {
     let (mut link, mut facts) = upstream.link(&who.caller()).await?;
     for _ in 0..2 {
+        // The server may have been started anew for this link, and may be another by now.
+        if tool_lock::is_unseen(upstream, who, kind.method, own)
+            && let Err(refusal) = Box::pin(tool_lock::look(upstream, who, kind.method, own)).await?
+        {
+            return Ok(Err(refusal));
+        }
         if route::concerns(kind, needs) && !offered(needs, &facts, who.revision) {
             // It was replaced by another server since it was asked.
             let detail = "it has no tasks any more".to_owned();
@@ -248,7 +265,7 @@ async fn send(
             })
             .await;
         if let Some(pending) = sent {
-            return Ok((pending, token, facts.era, text));
+            return Ok(Ok((pending, token, facts.era, text)));
         }
         // It was closed for idleness in this very moment, and nothing was written to it.
         (link, facts) = upstream.link(&who.caller()).await?;

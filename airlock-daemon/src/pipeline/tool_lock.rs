@@ -2,7 +2,8 @@
 //!
 //! It stands behind the policy, so that nobody learns of a tool that is not theirs. Most definitions are
 //! known from the lists that pass through. Where one was not seen of late the list has to be asked for, which
-//! is done once the intent is on record: [`known`] is asked before that, and [`look`] after.
+//! is done once the intent is on record: [`known`] is asked before that, and [`look`] after. The server may
+//! be started anew for the call itself: [`is_unseen`] tells, once its link is open.
 
 use std::sync::Arc;
 
@@ -46,6 +47,13 @@ pub fn known(
         Standing::Held => Err(locked.held()),
         Standing::Unlisted => locked.unlisted(who),
     }
+}
+
+/// True where nothing is known of the target, since its server was started anew after it was looked at.
+pub fn is_unseen(upstream: &Upstream, who: &Requester, method: &str, own: Option<(Noun, &str)>) -> bool {
+    locked(method, own).is_some_and(|locked| {
+        upstream.last_standing(&who.caller(), locked.kind, locked.name) == Standing::Unseen
+    })
 }
 
 /// Asks for the list where that is needed to know. The refusal is the inner value.
