@@ -2,6 +2,7 @@
 
 mod authors_see_what_decides;
 mod changed_lists_are_looked_at;
+mod first_locks_are_whole;
 mod locked_house;
 mod mistakes_have_a_place;
 mod prompts_and_templates_are_locked;

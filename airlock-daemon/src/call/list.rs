@@ -134,10 +134,12 @@ async fn ask(
         let answer = link.ask(Takes::List, |id| {
             jsonrpc::request(id, kind.method, &driver::params(facts.era, params, who.capabilities, id).0)
         });
-        match answer.await {
+        let (caller, shape) = (who.caller(), kind.shape());
+        let (answer, others) = tokio::join!(answer, upstream.lists_beside(&caller, shape));
+        match answer {
             Ok(Ok(page)) => {
                 // Before it is looked through: a name that is redacted may be that of what is locked.
-                let page = upstream.trusted(&who.caller(), kind.shape(), (page, changed), is_first).await?;
+                let page = upstream.trusted(&caller, shape, (page, changed), is_first, others).await?;
                 let SiftedPage { page, found, left_out } =
                     sifted::page(sieve, kind, page, &upstream.name).await;
                 aside.note(&found, page.as_ref().err().or(left_out.as_ref()));

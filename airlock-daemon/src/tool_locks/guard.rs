@@ -15,12 +15,15 @@ use crate::runtime::apart::{LONG, by_length};
 
 use super::bound::bound_to;
 use super::changed::Changed;
+use super::first::Lists;
 use super::locks::{InForce, Lock, ToolLocks};
 
 /// How long a definition is believed to be what was seen, before a call asks for the list again.
 const FRESH: Duration = Duration::from_mins(1);
 /// How long a server that did not list is not asked again by a call.
 const SILENT: Duration = Duration::from_secs(10);
+/// How long a first lock that has failed is not tried again: each attempt asks for all lists.
+const FAILED: Duration = Duration::from_secs(10);
 /// Most definitions of one server that are remembered, of all principals together. A list counts as one more:
 /// an empty one takes room as well.
 const MAX_SEEN: usize = 65_536;
@@ -32,6 +35,9 @@ pub struct Guard {
     bound_to: String,
     changed: Arc<Changed>,
     seen: Mutex<HashMap<(Viewer, Kind), Sight>>,
+    /// When the last attempt failed to lock all that the server lists at its first use; clients were shown
+    /// nothing of it.
+    failed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Whoever is shown one and the same list: a principal or, where the server does not tell them apart, all; in
@@ -74,6 +80,7 @@ impl Guard {
             bound_to: bound_to(config),
             changed: Arc::default(),
             seen: Mutex::default(),
+            failed: Arc::default(),
         }
     }
 
@@ -104,7 +111,21 @@ impl Guard {
 
     /// True where all that the server lists at its first use is still to be locked.
     pub fn awaits_first(&self) -> bool {
-        self.locks.trusts_first() && matches!(self.lock(&self.locks.in_force(), Kind::Tools), Lock::Never)
+        self.awaits_first_at(Instant::now())
+    }
+
+    fn awaits_first_at(&self, now: Instant) -> bool {
+        let has_failed = |failed: Instant| now.duration_since(failed) < FAILED;
+        self.locks.trusts_first()
+            && matches!(self.lock(&self.locks.in_force(), Kind::Tools), Lock::Never)
+            && !self.failed.lock().is_some_and(has_failed)
+    }
+
+    /// Remembers that nothing could be locked at the first use, since the list that was asked for is not known
+    /// as a whole; why is a clause.
+    pub fn first_failed(&self, why: &str) {
+        *self.failed.lock() = Some(Instant::now());
+        self.locks.is_unlocked(&self.upstream, why);
     }
 
     /// Takes in a list, or a part of one, that was asked for when [`Guard::times`] was `changed`, of a server with
@@ -154,13 +175,22 @@ impl Guard {
         self.locks.lock(in_force, &self.upstream, &self.bound_to, kind)
     }
 
-    /// Locks all that the server lists at its first use, whole lists of all kinds. It is on the disk before
-    /// this comes back.
-    pub async fn lock_first(&self, lists: Vec<(Kind, Vec<Definition>)>) {
+    /// Locks all that the server lists at its first use. A kind that is not known as a whole is told of, and
+    /// counts as one that was not looked at. It is on the disk before this comes back.
+    pub async fn lock_first(&self, lists: Lists) {
         let (locks, upstream, bound_to) =
             (Arc::clone(&self.locks), Arc::clone(&self.upstream), self.bound_to.clone());
-        let locking = spawn_blocking(move || {
-            if let Err(error) = locks.lock_first(&upstream, &bound_to, &lists) {
+        let failed = Arc::clone(&self.failed);
+        let locking = spawn_blocking(move || match locks.lock_first(&upstream, &bound_to, lists) {
+            Ok(true) => {
+                // Who has listed it meanwhile was shown nothing.
+                if failed.lock().take().is_some() {
+                    locks.changed();
+                }
+            }
+            Ok(false) => {}
+            Err(error) => {
+                *failed.lock() = Some(Instant::now());
                 tracing::error!(upstream = &*upstream, "nothing can be locked, so all is held back: {error}");
             }
         });
@@ -279,6 +309,26 @@ mod tests {
         assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Unseen);
         guard.is_silent(EVERYBODY, Kind::Tools, 0);
         assert_eq!(guard.standing(&EVERYBODY, Kind::Tools, "read"), Standing::Silent);
+    }
+
+    #[tokio::test]
+    async fn a_first_lock_that_fails_is_not_tried_at_once_and_told_of_when_it_comes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guard = guard(&folder.path().join("sub"));
+        let changes = guard.locks.changes();
+        let tool = Definition::read(Kind::Tools, r#"{"name":"read"}"#).expect("a tool");
+        let lists =
+            || vec![(Kind::Tools, Ok(vec![tool.clone()])), (Kind::Prompts, Err("it is slow".to_owned()))];
+        assert!(guard.awaits_first());
+        guard.lock_first(lists()).await;
+        assert!(!guard.awaits_first() && guard.awaits_first_at(Instant::now() + FAILED));
+        assert!(!changes.has_changed().expect("it lives"), "nothing is locked yet");
+        std::fs::create_dir(folder.path().join("sub")).expect("a folder");
+        guard.lock_first(lists()).await;
+        assert!(changes.has_changed().expect("it lives"), "clients were shown nothing before");
+        let in_force = guard.locks.in_force();
+        let locked = Kind::ALL.map(|kind| matches!(guard.lock(&in_force, kind), Lock::Of(_)));
+        assert_eq!(locked, [true, false, false], "one that is not known was not looked at");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The locks in force, and how they come to be: from the file, by the first use of a server, by approval.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use airlock_tool_locks::definition::{Definition, Digest, Kind};
+use airlock_tool_locks::definition::{Digest, Kind};
 use airlock_tool_locks::lock_file::{Definitions, LockFile, Server};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -45,6 +46,8 @@ pub(super) struct Faults {
     pub(super) rejected: Option<String>,
     /// The file could not be written.
     pub(super) unwritten: Option<String>,
+    /// Servers whose first lists were not known as a whole, each with why.
+    pub(super) unlocked: BTreeMap<String, String>,
 }
 
 /// The result of a reload.
@@ -224,35 +227,6 @@ impl ToolLocks {
         }
     }
 
-    /// Locks all that a server lists at its first use, unless it has a lock already. A kind that is not
-    /// among it is never trusted at first use any more. Writes a file: not for a worker's thread.
-    ///
-    /// # Errors
-    /// As for [`ToolLocks::reload`].
-    pub(super) fn lock_first(
-        &self,
-        upstream: &str,
-        bound_to: &str,
-        lists: &[(Kind, Vec<Definition>)],
-    ) -> Result<(), String> {
-        let locked = self.write(|file| {
-            if file.upstreams.contains_key(upstream) {
-                return Ok(false);
-            }
-            let by_name =
-                |all: &[Definition]| all.iter().map(|one| (one.name.clone(), one.clone())).collect();
-            let kinds = lists.iter().map(|(kind, all)| (*kind, by_name(all))).collect();
-            file.upstreams.insert(upstream.to_owned(), Server { bound_to: bound_to.to_owned(), kinds });
-            Ok(true)
-        })?;
-        for (kind, definitions) in lists.iter().filter(|_| locked) {
-            let reason = format!("trusted at first use: {} of {}", definitions.len(), kind.list());
-            tracing::info!(upstream, "tool locks: {reason}");
-            self.record_locked(upstream, *kind, &reason);
-        }
-        Ok(())
-    }
-
     pub(super) fn record_locked(&self, upstream: &str, kind: Kind, reason: &str) {
         let Some(audit) = &self.audit else { return };
         // A full log is the writer's to tell.
@@ -315,6 +289,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
+    use airlock_tool_locks::definition::Definition;
+
     use super::*;
 
     fn locks(path: &Path) -> ToolLocks {
@@ -331,7 +307,7 @@ mod tests {
     fn first(locks: &ToolLocks, upstream: &str, schema: &str) -> Result<(), String> {
         let text = format!(r#"{{"name":"t","inputSchema":{schema}}}"#);
         let tool = Definition::read(Kind::Tools, &text).expect("a tool");
-        locks.lock_first(upstream, "stdio docs", &[(Kind::Tools, vec![tool])])
+        locks.lock_first(upstream, "stdio docs", vec![(Kind::Tools, Ok(vec![tool]))]).map(drop)
     }
 
     #[test]

@@ -71,8 +71,9 @@ impl ToolLocks {
                 (&nothing, format!("is a {noun}, and none was looked at when its server was locked; it "))
             }
             Lock::Never | Lock::Off => {
-                let why = self.unwritten().map(|why| format!("cannot be locked, since {why}; it "));
-                (&nothing, why.unwrap_or_default())
+                let why = self.unwritten().or_else(|| self.unlocked().remove(upstream));
+                let prefix = why.map(|why| format!("cannot be locked, since {why}; it "));
+                (&nothing, prefix.unwrap_or_default())
             }
         };
         let listed: BTreeSet<String> = if is_whole {
@@ -129,6 +130,12 @@ impl ToolLocks {
         let both = [&faults.rejected, &faults.unwritten].into_iter().flatten();
         let mut told: Vec<String> = both.map(|fault| format!("tool locks: {fault}")).collect();
         drop(faults);
+        told.extend(self.unlocked().into_iter().map(|(upstream, why)| {
+            format!(
+                "tool locks: nothing of upstream {upstream} is locked, since {why}; it is tried again when a client \
+                 lists something, or let in what is good by `airlock tools approve {upstream}`"
+            )
+        }));
         let mut counts: BTreeMap<String, (usize, String)> = BTreeMap::new();
         let book = self.book();
         for (upstream, kind, name, held) in book.each() {

@@ -3,27 +3,29 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use airlock_tool_locks::definition::{Definition, Kind};
 use serde_json::value::RawValue;
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
+use crate::config::units::Period;
 use crate::mcp::capability::Capability;
 use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::runtime::apart::{by_length, of_text};
-use crate::tool_locks::{Standing, Viewer};
+use crate::tool_locks::{Lists, Standing, Viewer};
 
 use super::error::UpstreamError;
 use super::lists::listed::shape::{MAX_BYTES, MAX_ENTRIES, Shape};
 use super::lists::schemas::{LIST_TIMEOUT, slot};
 use super::pool::{Caller, Upstream};
+use super::tool_lists::Unwalked;
 
 impl Upstream {
     /// The page with those of its entries alone that are as they are locked. It is as the server wrote it:
     /// what detectors make of a name may be another one's. `changed` is what [`Upstream::changed`] was before
-    /// the page was asked for.
+    /// the page was asked for, and `others` what [`Upstream::lists_beside`] gave beside it.
     ///
     /// # Errors
     /// A page that is no list of the kind, or is too long.
@@ -33,6 +35,7 @@ impl Upstream {
         shape: Shape,
         (page, changed): (String, u64),
         is_first: bool,
+        others: Option<Lists>,
     ) -> Result<String, UpstreamError> {
         let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) else {
             return Ok(page);
@@ -43,50 +46,74 @@ impl Upstream {
                 detail: format!("its answer to {} is no list that can be read, or is too long", shape.method),
             })?;
         let is_whole = is_first && is_last;
-        if self.guard.awaits_first() {
-            if is_whole {
-                self.lock_first(caller, kind, &definitions).await;
-            } else {
-                // The walk takes it in as a whole, if the server says it as a whole.
-                let names = self.schemas.page().without_schemas();
-                let walk = self.list_all(shape_of(kind), caller, names);
-                let _ = timeout(LIST_TIMEOUT.min(self.timeout), walk).await;
-                if self.guard.awaits_first() {
-                    return Ok(only(kind, page, BTreeSet::new()).await);
-                }
-            }
+        match others {
+            Some(others) if is_whole => self.lock_first(kind, definitions.clone(), others).await,
+            Some(others) => self.lock_walked(caller, kind, others).await,
+            None => {}
         }
         let names = self.guard.take(self.viewer(caller), kind, (&definitions, changed), is_whole).await;
         Ok(if names.len() < count { only(kind, page, names).await } else { page })
     }
 
-    /// Locks the server as it is at its first use: this whole list, and those of the other kinds, which are
-    /// asked for now. One that it does not offer, or does not answer as a whole, is locked without entries,
-    /// so that nothing of a kind that comes later is trusted because it is the first.
-    async fn lock_first(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind, definitions: &[Definition]) {
-        let all = Kind::ALL.map(|other| async move {
-            if other == kind { definitions.to_vec() } else { self.first_of(caller, other).await }
+    /// The lists of the other kinds, where this one is the first of a server that is still to be locked; to
+    /// be waited for beside it, since there is no time for one after the other.
+    pub async fn lists_beside(self: &Arc<Self>, caller: &Caller<'_>, shape: Shape) -> Option<Lists> {
+        let kind = Kind::of_list(shape.method).filter(|_| self.guard.awaits_first())?;
+        let each = Kind::ALL.map(|other| async move {
+            if other == kind { None } else { Some((other, self.first_of(caller, other).await)) }
         });
-        let [tools, prompts, templates] = all;
+        let [tools, prompts, templates] = each;
         let (tools, prompts, templates) = tokio::join!(tools, prompts, templates);
-        self.guard.lock_first(Kind::ALL.into_iter().zip([tools, prompts, templates]).collect()).await;
+        Some([tools, prompts, templates].into_iter().flatten().collect())
     }
 
-    /// All definitions of a kind; none where the server does not say.
-    async fn first_of(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind) -> Vec<Definition> {
+    /// Locks the server as it is at its first use: this whole list, and those of the other kinds. One that
+    /// it does not offer is locked without entries, so that nothing of a kind that comes later is trusted
+    /// because it is the first.
+    async fn lock_first(&self, kind: Kind, definitions: Vec<Definition>, others: Lists) {
+        self.guard.lock_first(others.into_iter().chain([(kind, Ok(definitions))]).collect()).await;
+    }
+
+    /// The same for a list of several pages, which is read from its first page to its last: one page alone is
+    /// not what the server offers.
+    async fn lock_walked(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind, others: Lists) {
+        let (names, changed) = (self.schemas.page().without_schemas(), self.guard.times(kind));
+        let limit = LIST_TIMEOUT.min(self.timeout);
+        let walk = timeout(limit, self.walk_all(shape_of(kind), caller, names)).await;
+        match walk.unwrap_or_else(|_| Err(Unwalked::Failed(slow(kind, limit)))) {
+            Ok((_, definitions)) => {
+                let list = (definitions, changed);
+                self.listed_whole(caller, shape_of(kind), list, Some(others)).await;
+            }
+            Err(Unwalked::Failed(why)) => self.guard.first_failed(&why),
+            Err(Unwalked::NoMethod) => {
+                self.guard.first_failed(&format!("it has no {} any more", kind.list()));
+            }
+        }
+    }
+
+    /// All definitions of a kind; none where the server has no such list.
+    ///
+    /// # Errors
+    /// A clause: why nobody knows.
+    async fn first_of(self: &Arc<Self>, caller: &Caller<'_>, kind: Kind) -> Result<Vec<Definition>, String> {
         let needs = match kind {
             Kind::Tools => Capability::Tools,
             Kind::Prompts => Capability::Prompts,
             Kind::ResourceTemplates => Capability::Resources,
         };
         if self.facts_for(caller.era()).is_some_and(|facts| !facts.offers.has(needs)) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let names = self.schemas.page().without_schemas();
         // Whoever waits for the list that was asked for waits for this as well.
-        let walk =
-            timeout(LIST_TIMEOUT.min(self.timeout) / 2, self.walk_all(shape_of(kind), caller, names)).await;
-        walk.ok().flatten().map(|(_, definitions)| definitions).unwrap_or_default()
+        let limit = LIST_TIMEOUT.min(self.timeout) / 2;
+        match timeout(limit, self.walk_all(shape_of(kind), caller, names)).await {
+            Ok(Ok((_, definitions))) => Ok(definitions),
+            Ok(Err(Unwalked::NoMethod)) => Ok(Vec::new()),
+            Ok(Err(Unwalked::Failed(why))) => Err(why),
+            Err(_) => Err(slow(kind, limit)),
+        }
     }
 
     /// How often the server has said by now that a list has changed.
@@ -154,18 +181,20 @@ impl Upstream {
         Ok(())
     }
 
-    /// Takes in a list that was read from its first page to its last.
+    /// Takes in a list that was read from its first page to its last; `others` is what
+    /// [`Upstream::lists_beside`] gave beside it.
     pub(super) async fn listed_whole(
-        self: &Arc<Self>,
+        &self,
         caller: &Caller<'_>,
         shape: Shape,
-        (definitions, changed): (&[Definition], u64),
+        (definitions, changed): (Vec<Definition>, u64),
+        others: Option<Lists>,
     ) {
         if let Some(kind) = Kind::of_list(shape.method).filter(|_| self.guard.is_on()) {
-            if self.guard.awaits_first() {
-                self.lock_first(caller, kind, definitions).await;
+            if let Some(others) = others {
+                self.lock_first(kind, definitions.clone(), others).await;
             }
-            self.guard.take(self.viewer(caller), kind, (definitions, changed), true).await;
+            self.guard.take(self.viewer(caller), kind, (&definitions, changed), true).await;
         }
     }
 
@@ -174,6 +203,11 @@ impl Upstream {
         let kind = Kind::of_list(shape.method).filter(|_| self.guard.is_on())?;
         of_text(entry, move |entry| Definition::read(kind, entry).ok()).await.ok().flatten()
     }
+}
+
+/// Why a list is not known that was waited for in vain.
+fn slow(kind: Kind, limit: Duration) -> String {
+    format!("it did not answer {} within {}", kind.list(), Period(limit))
 }
 
 const fn shape_of(kind: Kind) -> Shape {

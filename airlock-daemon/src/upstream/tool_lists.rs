@@ -2,20 +2,42 @@
 
 use super::era::driver;
 use super::error::UpstreamError;
-use super::lists::listed::Walk;
-use super::lists::listed::shape::{Shape, TOOLS};
+use super::lists::listed::shape::{Shape, TOOLS, shorten};
+use super::lists::listed::{MAX_PAGES, Walk};
 use super::lists::schemas::{LIST_TIMEOUT, MOMENT, Page, Schema, Schemas, slot};
 use super::message::reply::Takes;
 use super::pool::{Caller, Upstream};
 use crate::auth::principal::Identity;
 use crate::config::schema::Isolation;
+use crate::mcp::error::code;
 use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::runtime::pacer::Pacer;
 use airlock_tool_locks::definition::Definition;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
+
+/// Why a list was not read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unwalked {
+    /// The server has no such list.
+    NoMethod,
+    /// A clause: why.
+    Failed(String),
+}
+
+impl Unwalked {
+    /// The server answers the list with this error object.
+    fn refused(shape: Shape, error: &str) -> Self {
+        let number = Object::parse(error).ok().and_then(|error| error.get("code")?.parse::<i32>().ok());
+        if number == Some(code::METHOD_NOT_FOUND) {
+            return Self::NoMethod;
+        }
+        Self::Failed(format!("it answers {} with {}", shape.method, shorten(error)))
+    }
+}
 
 impl Upstream {
     /// The owner of the list of tools: everybody, or this caller.
@@ -63,19 +85,25 @@ impl Upstream {
         page: Page,
     ) -> Option<Page> {
         let changed = self.changed(shape);
-        let (page, definitions) = self.walk_all(shape, caller, page).await?;
-        self.listed_whole(caller, shape, (&definitions, changed)).await;
+        let walked = self.walk_all(shape, caller, page);
+        let (walked, others) = tokio::join!(walked, self.lists_beside(caller, shape));
+        let (page, definitions) = walked.ok()?;
+        self.listed_whole(caller, shape, (definitions, changed), others).await;
         Some(page)
     }
 
     /// The same without a word to the locks; gives the definitions of those that have them.
+    ///
+    /// # Errors
+    /// Where the list has no end that is reached, or the server does not say it.
     pub(super) async fn walk_all(
         self: &Arc<Self>,
         shape: Shape,
         caller: &Caller<'_>,
         mut page: Page,
-    ) -> Option<(Page, Vec<Definition>)> {
-        let (link, facts) = self.link(caller).await.ok()?;
+    ) -> Result<(Page, Vec<Definition>), Unwalked> {
+        let failed = |why: &dyn Display| Unwalked::Failed(why.to_string());
+        let (link, facts) = self.link(caller).await.map_err(|error| failed(&error))?;
         let mut walk = Walk::new(shape, self.limit);
         let mut definitions = Vec::new();
         loop {
@@ -85,12 +113,15 @@ impl Upstream {
                 let text = driver::params(facts.era, params, caller.capabilities, id).0;
                 jsonrpc::request(id, shape.method, &text)
             });
-            let listed = walk.take(answer.await.ok()?.ok()?).await.ok()?;
+            let answered = answer.await.map_err(|ending| failed(&self.ended(&ending)))?;
+            let answer = answered.map_err(|error| Unwalked::refused(shape, &error))?;
+            let listed = walk.take(answer).await.map_err(|fault| failed(&fault))?;
             let mut pacer = Pacer::default();
             for entry in &listed.entries {
                 pacer.breathe().await;
-                let tool = Object::parse(entry).ok()?;
-                let name = tool.string(shape.name)?;
+                let tool = Object::parse(entry).map_err(|error| failed(&error))?;
+                // The walk has left out what has no name.
+                let Some(name) = tool.string(shape.name) else { continue };
                 definitions.extend(self.definition(shape, entry).await);
                 let schema = if page.reads_schemas { tool.get("inputSchema") } else { None };
                 if let Err(reason) = page.add(&name, schema) {
@@ -100,7 +131,8 @@ impl Upstream {
             if !walk.goes_on() {
                 let is_whole = !walk.was_cut();
                 self.walked(shape, walk, is_whole);
-                return is_whole.then_some((page, definitions));
+                let cut = || Unwalked::Failed(format!("its list has more than {MAX_PAGES} pages"));
+                return if is_whole { Ok((page, definitions)) } else { Err(cut()) };
             }
         }
     }
