@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use airlock_tests::airlock::until;
 use airlock_tests::little::{Book, Little, Seen, write_json};
-use airlock_tests::mcp::modern;
+use airlock_tests::mcp::{modern, modern_call};
 use airlock_tests::{Airlock, Setup};
 use serde_json::{Value, json};
 
@@ -103,4 +103,23 @@ fn a_first_lock_that_fails_is_told_of_and_not_tried_with_each_page() {
     );
     assert!(alarms.contains("the tool `read` cannot be locked, since it has no tools/list"), "{alarms}");
     assert_eq!(house.call("read"), held());
+}
+
+#[test]
+fn a_server_whose_lock_is_removed_is_locked_anew_by_the_next_call() {
+    let house = House::new(READ, "");
+    assert_eq!(house.call("read"), (200, None));
+    std::fs::remove_file(house.airlock.dir().join("tools.lock")).expect("removed");
+    house.airlock.signal(rustix::process::Signal::HUP);
+    house
+        .airlock
+        .audited(|record| record["reason"].as_str().is_some_and(|why| why.starts_with("read from ")));
+    assert_eq!(house.call("read"), (200, None));
+    assert_eq!(locked(&house.airlock)["tools"]["read"]["definition"]["name"], "read");
+
+    let house = House::new(READ, "tool_lock: {mode: approve}\n");
+    assert_eq!(house.listed(), Vec::<String>::new());
+    let refused = house.send(&modern_call("/mcp/docs", 1, "read", &json!({})));
+    let why = "its server has no lock yet, and the operator of this host has to approve it, or";
+    assert!(refused["error"]["message"].as_str().is_some_and(|told| told.contains(why)), "{refused}");
 }

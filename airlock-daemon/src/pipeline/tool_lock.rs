@@ -10,7 +10,7 @@ use std::sync::Arc;
 use airlock_tool_locks::definition::Kind;
 use http::StatusCode;
 
-use crate::tool_locks::Standing;
+use crate::tool_locks::{Hold, Standing};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 
@@ -44,7 +44,7 @@ pub fn known(
     let Some(locked) = locked(method, own) else { return Ok(()) };
     match upstream.standing(&who.caller(), locked.kind, locked.name) {
         Standing::Good | Standing::Unseen | Standing::Silent => Ok(()),
-        Standing::Held => Err(locked.held()),
+        Standing::Held(hold) => Err(locked.held(hold)),
         Standing::Unlisted => locked.unlisted(who),
     }
 }
@@ -76,7 +76,7 @@ pub async fn look(
     }
     match standing {
         Standing::Good => Ok(Ok(())),
-        Standing::Held => Ok(Err(locked.held())),
+        Standing::Held(hold) => Ok(Err(locked.held(hold))),
         Standing::Unlisted => Ok(locked.unlisted(who)),
         Standing::Silent | Standing::Unseen if !locked.has_to_be_listed => Ok(Ok(())),
         Standing::Silent | Standing::Unseen => Err(UpstreamError::Protocol {
@@ -108,13 +108,30 @@ impl Locked<'_> {
         if self.has_to_be_listed { Err(route::unknown(self.noun, self.name, who.revision)) } else { Ok(()) }
     }
 
-    fn held(self) -> Refusal {
-        let reason = format!(
-            "the {} {} is held back: it is not what it was when it was locked, and the operator of this host has to \
-             approve it",
-            self.kind.noun(),
-            quoted(self.noun, self.name)
-        );
+    fn held(self, hold: Hold) -> Refusal {
+        let why = match hold {
+            Hold::Changed => {
+                "it is not what it was when it was locked, and the operator of this host has to approve it"
+            }
+            Hold::New => {
+                "it was not there when its server was locked, and the operator of this host has to approve it"
+            }
+            Hold::Unlooked => {
+                "nothing of its kind was looked at when its server was locked, and the operator of this host has to \
+                 approve it"
+            }
+            Hold::Foreign => {
+                "its server has another command or address than the one that is locked, and the operator of this host \
+                 has to lock it anew"
+            }
+            Hold::Unusable => "the locks of this host cannot be used, and its operator has to repair them",
+            Hold::Unlocked => {
+                "its server has no lock yet, and the operator of this host has to approve it, or to see why it could \
+                 not be locked"
+            }
+        };
+        let (noun, name) = (self.kind.noun(), quoted(self.noun, self.name));
+        let reason = format!("the {noun} {name} is held back: {why}");
         let mut refusal = Refusal::new(Stage::ToolLock, StatusCode::FORBIDDEN, reason);
         refusal.rule_id = Some("tool_lock".into());
         refusal

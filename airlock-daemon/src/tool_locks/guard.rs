@@ -16,7 +16,7 @@ use crate::runtime::apart::{LONG, by_length};
 use super::bound::bound_to;
 use super::changed::Changed;
 use super::first::Lists;
-use super::locks::{InForce, Lock, ToolLocks};
+use super::locks::{Hold, InForce, Lock, ToolLocks};
 
 /// How long a definition is believed to be what was seen, before a call asks for the list again.
 const FRESH: Duration = Duration::from_mins(1);
@@ -62,7 +62,7 @@ pub enum Standing {
     /// It is what was locked.
     Good,
     /// It is held back.
-    Held,
+    Held(Hold),
     /// It has not been seen of late: the list has to be asked for.
     Unseen,
     /// The server does not list it.
@@ -266,10 +266,14 @@ impl Guard {
             // Without a lock as well: perhaps all of it was held back, since none could be written.
             return if silent.elapsed() < SILENT { Standing::Silent } else { Standing::Unseen };
         }
+        if self.awaits_first() {
+            // The lock that it was compared with is gone with its file: the next look makes another.
+            return Standing::Unseen;
+        }
         match sight.digests.get(name) {
             _ if sight.since.elapsed() >= FRESH => Standing::Unseen,
             Some(digest) if lock.has(name, *digest) => Standing::Good,
-            Some(_) => Standing::Held,
+            Some(_) => Standing::Held(lock.hold(name)),
             None if sight.is_whole => Standing::Unlisted,
             None => Standing::Unseen,
         }
@@ -331,10 +335,38 @@ mod tests {
         assert_eq!(locked, [true, false, false], "one that is not known was not looked at");
     }
 
-    #[test]
-    fn one_list_is_good_for_all_who_came_before_it_was_asked_for() {
+    #[tokio::test]
+    async fn what_is_held_back_is_so_for_the_reason_that_its_lock_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let guard = guard(folder.path());
+        let read = |text: &str| Definition::read(Kind::Tools, text).expect("a definition");
+        let (old, new) = (read(r#"{"name":"old"}"#), read(r#"{"name":"new"}"#));
+        let other = read(r#"{"name":"old","title":"x"}"#);
+        let is = |kind, name: &str| guard.standing(&EVERYBODY, kind, name);
+        let see = async |kind, definitions: &[Definition]| {
+            guard.take(EVERYBODY, kind, (definitions, 0), true).await;
+        };
+        see(Kind::Tools, std::slice::from_ref(&old)).await;
+        assert_eq!(is(Kind::Tools, "old"), Standing::Unseen, "it is still to be locked");
+        guard.first_failed("it is slow");
+        assert_eq!(is(Kind::Tools, "old"), Standing::Held(Hold::Unlocked));
+        guard.lock_first(vec![(Kind::Tools, Ok(vec![old]))]).await;
+        assert_eq!(is(Kind::Tools, "old"), Standing::Good);
+        see(Kind::Tools, &[other, new.clone()]).await;
+        let held = [is(Kind::Tools, "old"), is(Kind::Tools, "new")];
+        assert_eq!(held, [Hold::Changed, Hold::New].map(Standing::Held));
+        see(Kind::Prompts, &[new]).await;
+        assert_eq!(is(Kind::Prompts, "new"), Standing::Held(Hold::Unlooked));
+        std::fs::remove_file(guard.locks.path()).expect("removed");
+        guard.locks.reload(true).expect("there is none");
+        assert_eq!(is(Kind::Tools, "old"), Standing::Unseen, "it is locked anew by the next call");
+    }
+
+    #[tokio::test]
+    async fn one_list_is_good_for_all_who_came_before_it_was_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guard = guard(folder.path());
+        guard.lock_first(vec![(Kind::Tools, Ok(Vec::new()))]).await;
         let said = || guard.changed().hear("notifications/tools/list_changed");
         let since = |changed| guard.standing_since(&EVERYBODY, Kind::Tools, "read", changed);
         said();

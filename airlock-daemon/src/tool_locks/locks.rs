@@ -75,7 +75,36 @@ pub(super) enum Lock<'a> {
     Of(&'a Definitions),
 }
 
+/// Why something is held back, by the lock that it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It is another than the one that is locked by its name.
+    Changed,
+    /// Nothing is locked by its name.
+    New,
+    /// Nothing of its kind was looked at when its server was locked.
+    Unlooked,
+    /// The lock is of a server with another command or address.
+    Foreign,
+    /// The file of the locks cannot be used.
+    Unusable,
+    /// Its server has no lock.
+    Unlocked,
+}
+
 impl Lock<'_> {
+    /// Why something of this name is held back, if it is.
+    pub(super) fn hold(&self, name: &str) -> Hold {
+        match self {
+            Self::Of(definitions) if definitions.contains_key(name) => Hold::Changed,
+            Self::Of(_) => Hold::New,
+            Self::Unlooked => Hold::Unlooked,
+            Self::Foreign(_) => Hold::Foreign,
+            Self::Unusable(_) => Hold::Unusable,
+            Self::Never | Self::Off => Hold::Unlocked,
+        }
+    }
+
     /// True for a definition that may be shown and called.
     pub(super) fn has(&self, name: &str, digest: Digest) -> bool {
         match self {

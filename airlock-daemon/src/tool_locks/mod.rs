@@ -21,5 +21,5 @@ pub use changed::Changed;
 pub use checked::{faults, hindrances};
 pub use first::Lists;
 pub use guard::{Guard, Standing, Viewer};
-pub use locks::{Reloaded, ToolLocks};
+pub use locks::{Hold, Reloaded, ToolLocks};
 pub use report::{Entry, Report, State};
