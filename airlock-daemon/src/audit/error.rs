@@ -35,8 +35,8 @@ pub enum AuditFull {
         "the disk of the audit log has not kept up for longer than audit.wait; look what else writes there"
     )]
     QueueFull,
-    /// The store fails and `audit.on_failure` is `refuse`.
-    #[error("the audit log cannot be written")]
+    /// The store fails, and `audit.on_failure` is `refuse` or [`CAPACITY`] records wait for it already.
+    #[error("the audit log cannot be written; `airlock status` says why")]
     StoreFailed,
     /// The file system of the log has less left than its reserve.
     #[error("the disk of the audit log is nearly full; free space below audit.dir")]

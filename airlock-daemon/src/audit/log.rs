@@ -1,23 +1,21 @@
 //! The handle that workers record through, and its bounded queue.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::age::Age;
 use crate::config::schema;
 
-use super::error::{AuditError, AuditFull, CAPACITY};
+use super::error::{AuditError, AuditFull};
 use super::journald::forward::Forwarder;
 use super::journald::journal;
 use super::journald::journal::{Journal, Journald};
 use super::records::chain::Chain;
 use super::records::line;
 use super::records::record::{Bounded, Record};
-use super::shared::{LogShared, Stats};
+use super::shared::{LogShared, places};
 use super::store::file::{OpenError, Segments, Store};
 use super::store::space::Space;
 use super::store::spool::{Left, Spool};
@@ -25,7 +23,7 @@ use super::writer::{First, Queued, Writer};
 
 /// The kind of a record, which decides how much of the queue and of the disk may be taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// Something that happens only if it is on record.
     Intent,
     /// Something that has happened.
@@ -39,7 +37,7 @@ enum Class {
 impl Class {
     /// Which part of the queue, in percent, may be taken before a record of this class is not. A few places
     /// are kept for what has happened already.
-    const fn percent(self) -> u64 {
+    pub(super) const fn percent(self) -> u64 {
         match self {
             Self::Done => 100,
             Self::Intent => 90,
@@ -49,24 +47,15 @@ impl Class {
     }
 }
 
-/// A part of the queue, given in percent, in records.
-const fn places(percent: u64) -> u64 {
-    CAPACITY / 100 * percent
-}
-
-/// The part of the queue, in percent, from which on requests wait. The places from there to the end of those
-/// for intents are for requests that have waited together, or were let through before.
-const SLOW_PERCENT: u64 = 80;
-
 /// A handle on the log; clones are cheap and all write to the same chain.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     queue: Sender<Queued>,
-    spool: Arc<Spool>,
-    shared: Arc<LogShared>,
-    refuse_on_failure: bool,
+    pub(super) spool: Arc<Spool>,
+    pub(super) shared: Arc<LogShared>,
+    pub(super) refuse_on_failure: bool,
     /// How long a request waits for room in the queue.
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 /// The writer thread. Dropping it ends the log as [`AuditWriter::join`] does, but hides whether everything
@@ -125,9 +114,13 @@ impl AuditLog {
         let forwarder = forwarder.map_err(AuditError::Thread)?;
         let writer =
             Writer::new(receiver, shared.clone(), Arc::clone(&spool), store, forwarder, chain, first);
+        let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("airlock-audit".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                let _told = DefectIsTold(state);
+                writer.run()
+            })
             .map_err(AuditError::Thread)?;
         let log = Self {
             queue: queue.clone(),
@@ -137,38 +130,6 @@ impl AuditLog {
             wait: config.wait.0,
         };
         Ok((log, AuditWriter { queue, shared, thread: Some(thread) }))
-    }
-
-    /// Waits while the store does not keep up, at most `audit.wait`: a slow disk slows requests, and refuses
-    /// them only where it stays slow. Returns at once where room is not the trouble.
-    pub async fn room(&self) {
-        if self.has_room() {
-            return;
-        }
-        self.shared.waited.fetch_add(1, Ordering::Relaxed);
-        let until = tokio::time::Instant::now() + self.wait;
-        loop {
-            let mut freed = pin!(self.shared.freed.notified());
-            // It is woken by all that is freed from here on.
-            freed.as_mut().enable();
-            if self.has_room() || tokio::time::timeout_at(until, freed).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// True where the queue is not nearly full, and where a record would be refused for another reason.
-    fn has_room(&self) -> bool {
-        let shared = &*self.shared;
-        !self.is_taken(SLOW_PERCENT)
-            || shared.closed.load(Ordering::SeqCst)
-            || self.refuse_on_failure && shared.failing.load(Ordering::Acquire)
-            || shared.space() == Space::Gone
-    }
-
-    /// True where so much of the queue, in percent, waits for the store, in records or in bytes.
-    fn is_taken(&self, percent: u64) -> bool {
-        self.shared.queued.load(Ordering::SeqCst) >= places(percent) || self.spool.used() >= percent
     }
 
     /// Hands over the record of something that happens only if it is on record. Never blocks, and never waits
@@ -210,17 +171,22 @@ impl AuditLog {
         }
     }
 
+    /// Why the queue is full: its store fails, or is slow.
+    fn no_place(&self) -> AuditFull {
+        if self.shared.is_failing() { AuditFull::StoreFailed } else { AuditFull::QueueFull }
+    }
+
     fn take(&self, class: Class, record: Record) -> Result<(), AuditFull> {
         let shared = &*self.shared;
         // Counted before `closed` is looked at: the writer ends only when `closed` is set and this is back at
         // zero, so a record that was taken is always written.
         let waiting = shared.queued.fetch_add(1, Ordering::SeqCst);
-        let taken = if shared.closed.load(Ordering::SeqCst) {
+        let taken = if shared.is_closed() {
             Err(AuditFull::Closed)
-        } else if self.refuse_on_failure && shared.failing.load(Ordering::Acquire) {
+        } else if self.refuse_on_failure && shared.is_failing() {
             Err(AuditFull::StoreFailed)
         } else if waiting >= places(class.percent()) {
-            Err(AuditFull::QueueFull)
+            Err(self.no_place())
         } else {
             match (shared.space(), class) {
                 (Space::Plenty, _) | (_, Class::Done) | (Space::Low, Class::Intent | Class::Refusal) => {
@@ -232,13 +198,11 @@ impl AuditLog {
         let time = SystemTime::now();
         let taken = taken.and_then(|()| {
             let slot = self.spool.put(time, class.percent(), |out| line::write(&Bounded::from(record), out));
-            slot.ok_or(AuditFull::QueueFull)
+            slot.ok_or_else(|| self.no_place())
         });
         match taken {
             Ok(slot) => self.queue.send(Queued::Record(slot, time)).map_err(|_| {
                 shared.queued.fetch_sub(1, Ordering::SeqCst);
-                let reason = "the writer thread ended by a defect; restart airlock";
-                shared.set_failure(Some(reason.to_owned()));
                 AuditFull::Closed
             }),
             Err(refusal) => {
@@ -256,72 +220,6 @@ impl AuditLog {
                 shared.queued.fetch_sub(1, Ordering::SeqCst);
                 Err(refusal)
             }
-        }
-    }
-
-    /// Checks that records reach the store.
-    ///
-    /// # Errors
-    /// Says why they do not, for `/ready` and the operator.
-    pub fn healthy(&self) -> Result<(), String> {
-        if let Some(reason) = self.shared.failure() {
-            return Err(reason);
-        }
-        let waiting = self.shared.queued.load(Ordering::Relaxed);
-        if self.is_taken(Class::Intent.percent()) {
-            return Err(format!("{waiting} audit records wait for the store, which does not keep up"));
-        }
-        if self.shared.space() == Space::Gone {
-            return Err(AuditFull::DiskFull.to_string());
-        }
-        Ok(())
-    }
-
-    /// Alarms for an operator although records are stored, a sentence each.
-    pub fn alarms(&self) -> Vec<String> {
-        let journal = self.shared.journal_trouble.lock().clone();
-        let failures = self.shared.journal_failures.load(Ordering::Relaxed);
-        let journal = journal.map(|(since, why)| {
-            let age = Age::since(since);
-            format!(
-                "audit: journald has not taken records for {age}, {failures} since the start (the files have them): {why}"
-            )
-        });
-        let gaps = *self.shared.gaps.lock();
-        let gaps = gaps.map(|(lost, last)| {
-            let age = Age::since(last);
-            format!(
-                "audit: {lost} records are missing, the last gap is {age} old: its record (`gap`) says why"
-            )
-        });
-        let untold = self.shared.strangers_untold.load(Ordering::Relaxed);
-        let space = (self.shared.space() == Space::Low).then(|| {
-            format!(
-                "audit: less than audit.reserve is free below audit.dir; refusals of nobody are not written, {untold} since the start"
-            )
-        });
-        let slow = (!self.has_room()).then(|| {
-            let waited = self.shared.waited.load(Ordering::Relaxed);
-            format!(
-                "audit: the disk of audit.dir does not keep up: requests wait up to audit.wait for it, {waited} since the start; look what else writes there"
-            )
-        });
-        journal.into_iter().chain(gaps).chain(space).chain(slow).collect()
-    }
-
-    /// Figures for the metrics.
-    pub fn stats(&self) -> Stats {
-        let shared = &*self.shared;
-        Stats {
-            records: shared.records.load(Ordering::Relaxed),
-            queued: shared.queued.load(Ordering::Relaxed),
-            store_failures: shared.store_failures.load(Ordering::Relaxed),
-            journal_failures: shared.journal_failures.load(Ordering::Relaxed),
-            waited: shared.waited.load(Ordering::Relaxed),
-            refused: shared.refused.load(Ordering::Relaxed),
-            strangers_untold: shared.strangers_untold.load(Ordering::Relaxed),
-            space: shared.space(),
-            healthy: self.healthy().is_ok(),
         }
     }
 }
@@ -368,12 +266,24 @@ impl AuditWriter {
 
     fn close(&mut self) -> Result<(), AuditError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.close();
         if self.queue.send(Queued::Wake).is_err() {
             tracing::debug!("the audit writer has ended already");
         }
         thread.thread().unpark(); // it may be waiting to try the store again
         thread.join().map_err(|_| AuditError::Panicked)?
+    }
+}
+
+/// A writer thread that ends by a defect takes nothing any more, and says so to all who ask or wait.
+struct DefectIsTold(Arc<LogShared>);
+
+impl Drop for DefectIsTold {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_failure(Some("the writer thread ended by a defect; restart airlock".to_owned()));
+            self.0.close();
+        }
     }
 }
 

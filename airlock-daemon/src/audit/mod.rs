@@ -7,6 +7,7 @@
 
 pub mod denials;
 mod error;
+mod health;
 mod journald;
 mod log;
 pub mod records;
@@ -17,6 +18,7 @@ mod strangers;
 #[allow(clippy::unwrap_used)]
 mod tests;
 pub mod verify;
+mod wait;
 mod writer;
 
 pub use error::{AuditError, AuditFull, CAPACITY};
@@ -30,3 +32,4 @@ pub use records::record::{Counts, Record, Verdict};
 pub use shared::Stats;
 pub use store::file::{MAX_LINE, segments, tail_lines};
 pub use store::space::Space;
+pub use wait::RecordWait;

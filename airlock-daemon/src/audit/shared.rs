@@ -1,12 +1,20 @@
 //! Figures and troubles of the log, shared by workers and its writer.
 
-use super::store::space::Space;
-use super::strangers::Strangers;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::error::CAPACITY;
+use super::store::space::Space;
+use super::store::spool::Spool;
+use super::strangers::Strangers;
+
+/// A part of the queue, given in percent, in records.
+pub(super) const fn places(percent: u64) -> u64 {
+    CAPACITY / 100 * percent
+}
 
 /// Figures for the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -41,14 +49,14 @@ pub(super) struct LogShared {
     pub(super) refused: AtomicU64,
     /// Requests that waited for room in the queue since the start.
     pub(super) waited: AtomicU64,
-    /// Told after each batch: there is room again in the queue.
-    pub(super) freed: Notify,
+    /// Told after each batch, and of all else by which those who wait for room may go on.
+    pub(super) changed: Notify,
     pub(super) records: AtomicU64,
     pub(super) store_failures: AtomicU64,
     pub(super) journal_failures: AtomicU64,
     pub(super) strangers_untold: AtomicU64,
-    pub(super) failing: AtomicBool,
-    pub(super) closed: AtomicBool,
+    failing: AtomicBool,
+    closed: AtomicBool,
     /// A [`Space`].
     space: AtomicU8,
     /// Why the store fails, while it does.
@@ -65,6 +73,27 @@ impl LogShared {
     pub(super) fn set_failure(&self, reason: Option<String>) {
         self.failing.store(reason.is_some(), Ordering::Release);
         *self.reason.lock() = reason;
+        self.changed.notify_waiters();
+    }
+
+    /// True while the store fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// Takes no record any more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// True where so much of the queue, in percent, waits for the store, in records or in bytes.
+    pub(super) fn is_taken(&self, spool: &Spool, percent: u64) -> bool {
+        self.queued.load(Ordering::SeqCst) >= places(percent) || spool.used() >= percent
     }
 
     pub(super) fn failure(&self) -> Option<String> {
@@ -98,5 +127,6 @@ impl LogShared {
 
     pub(super) fn set_space(&self, space: Space) {
         self.space.store(space as u8, Ordering::Release);
+        self.changed.notify_waiters();
     }
 }

@@ -211,7 +211,7 @@ impl Writer {
     }
 
     fn closed(&self) -> bool {
-        self.shared.closed.load(Ordering::SeqCst)
+        self.shared.is_closed()
     }
 
     fn take(&mut self, queued: Queued) {
@@ -282,7 +282,7 @@ impl Writer {
             journal.send(&batch.bytes, batch.records);
         }
         self.spool.free(&mut self.freed, batch.queued.drain(..));
-        self.shared.freed.notify_waiters();
+        self.shared.changed.notify_waiters();
         batch.bytes.clear();
         batch.records = 0;
         Ok(())

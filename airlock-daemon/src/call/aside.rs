@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::RecordWait;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::{Context, Gateway, record, redact};
 use crate::redaction::{Barred, Found, Purpose, Sieve};
@@ -92,7 +93,8 @@ pub(crate) async fn ask(
     let aside = Aside::to(gateway, who, upstream, &method);
     let mut sieve = aside.sieve(&[]).await;
     let mut asked = aside.question(sieve.as_ref(), asked).await?;
-    let obliged = match check(gateway, who, upstream, &method, &asked.params) {
+    let question = (method.as_str(), asked.params.as_str());
+    let obliged = match check(gateway, who, upstream, question, &mut RecordWait::default()).await {
         Ok(obliged) => obliged,
         Err(unasked) => {
             asked.answer(unasked.answer(&method));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::audit::Event;
+use crate::audit::{Event, RecordWait};
 use crate::mcp::client::ELICIT;
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
@@ -57,16 +57,16 @@ pub fn unanswered(method: &str) -> Answered {
 }
 
 /// Checks a question and records it. The client gets what was checked, with the redaction that is returned:
-/// that to which the policy obliges for it.
+/// that to which the policy obliges for it. The questions that a server asks at once share a `wait`.
 ///
 /// # Errors
 /// Why it is not asked; a refusal is on record already.
-pub fn check(
+pub async fn check(
     gateway: &Gateway,
     who: &Requester,
     upstream: &Upstream,
-    method: &str,
-    params: &str,
+    (method, params): (&str, &str),
+    wait: &mut RecordWait,
 ) -> Result<Vec<Arc<str>>, Unasked> {
     strict::check(params).map_err(|_| Unasked::Malformed("the parameters are not acceptable JSON"))?;
     let object = Object::parse(params).map_err(|_| Unasked::Malformed("`params` must be an object"))?;
@@ -78,13 +78,13 @@ pub fn check(
     let aim =
         Aim { method: Some(method.into()), upstream: Some(Arc::clone(&upstream.name)), ..Aim::default() };
     let wish = Wish { method, subject: None, arguments: Some(arguments), revision: who.revision };
-    let allowed = decode::arguments(gateway, wish.arguments)
-        .and_then(|()| authorize(gateway, &who.context, &who.principal, upstream, wish))
-        .and_then(|decision| {
-            record::answered(gateway, &who.context, &who.principal, &aim, Event::Request, &Found::default())?;
-            Ok(decision.obligations.redact)
-        });
-    allowed.map_err(|refusal| {
+    let allowed = async {
+        decode::arguments(gateway, wish.arguments)?;
+        let decision = authorize(gateway, who, upstream, wish, wait).await?;
+        record::answered(gateway, who, &aim, (Event::Request, &Found::default()), wait).await?;
+        Ok(decision.obligations.redact)
+    };
+    allowed.await.map_err(|refusal: Refusal| {
         let refusal = refusal.about(&aim);
         record::refusal(gateway, &who.context, Some(&who.principal), &refusal);
         Unasked::Refused(refusal)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 
+use crate::audit::RecordWait;
 use crate::mcp::client::{ELICIT, ROOTS};
 use crate::mcp::error::code;
 use crate::mcp::object::Object;
@@ -22,10 +23,11 @@ use crate::upstream::transport::handle::Pending;
 use super::aside::{self, Aside};
 use super::ask::Unasked;
 use super::event::Event;
-use super::required::{ROUNDS, Required};
+use super::required::{Entry, ROUNDS, Required};
 use super::running::Running;
 use super::sifted::{self, SiftedKind};
 use super::talk::{ClientQuestion, Round, To};
+use super::written::Answer;
 use super::{ask, required};
 
 /// The code of the error that sends a client to a URL, as written.
@@ -34,27 +36,47 @@ const URL_REQUIRED: &str = "-32042";
 impl Running {
     /// The error by which a legacy server sends a client to a URL (2025-11-25, "URL mode elicitation"): a
     /// question like any other, in the words of one revision.
-    pub(super) fn sends_away(&self, error: &str) -> Option<Event> {
+    pub(super) async fn sends_away(&self, error: &str) -> Option<Event> {
         let says = |error: &Object<'_>| error.get("code") == Some(URL_REQUIRED);
         if !error.contains(URL_REQUIRED) || !Object::parse(error).is_ok_and(|error| says(&error)) {
             return None;
         }
-        let who = &self.open.who;
-        let asked = || {
-            let error = Object::parse(error).ok()?;
-            let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
-            let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
-            let may = |one: &&RawValue| {
-                let checked = ask::check(&self.open.gateway, who, &self.upstream, ELICIT, one.get());
-                checked.is_ok_and(|obliged| self.is_clean(&obliged, one.get()))
-            };
-            (strict::check(&data).is_ok() && asked.iter().all(may)).then_some(())
-        };
-        if who.revision == Revision::V20251125 && asked().is_some() {
+        if self.open.who.revision == Revision::V20251125 && self.may_send_away(error).await.is_some() {
             return None;
         }
         let reason = "the server needs an answer that cannot be asked for here";
         Some(Event::Error(jsonrpc::fault(code::INTERNAL_ERROR, reason)))
+    }
+
+    /// All URLs of such an error may be asked for, as they are.
+    async fn may_send_away(&self, error: &str) -> Option<()> {
+        let error = Object::parse(error).ok()?;
+        let data = Object::parse(error.get("data")?).ok()?.get("elicitations")?.to_owned();
+        let asked: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
+        strict::check(&data).ok()?;
+        let mut wait = RecordWait::default();
+        for one in asked {
+            let obliged = self.may_ask((ELICIT, one.get()), &mut wait).await.ok()?;
+            self.is_clean(&obliged, one.get()).then_some(())?;
+        }
+        Some(())
+    }
+
+    /// Checks a question of the server's and records it; see [`ask::check`].
+    async fn may_ask(&self, question: (&str, &str), wait: &mut RecordWait) -> Result<Vec<Arc<str>>, Unasked> {
+        ask::check(&self.open.gateway, &self.open.who, &self.upstream, question, wait).await
+    }
+
+    /// Takes a task that asks: its end is written once all its questions may be asked.
+    pub(super) async fn task_asks(&mut self, result: String, questions: &[Entry]) -> Option<Event> {
+        let (mut obliged, mut wait) = (Vec::new(), RecordWait::default());
+        for Entry { method, params, .. } in questions {
+            match self.may_ask((method, params), &mut wait).await {
+                Ok(more) => obliged.extend(more),
+                Err(_) => return Some(self.wrong("its task asks the client what may not be asked here")),
+            }
+        }
+        Box::pin(self.said(Answer::Checked(result, obliged))).await
     }
 
     /// Takes a modern server's questions: those that Airlock answers itself, or the policy for the client,
@@ -63,29 +85,28 @@ impl Running {
         let Required { entries: asked, state } = required;
         let mut round = Round { answers: Vec::new(), state };
         let mut entries = Vec::with_capacity(asked.len());
+        let mut wait = RecordWait::default();
         for mut entry in asked {
             if entry.method == ROOTS {
                 round.answers.push((entry.key, NO_ROOTS.to_owned()));
                 continue;
             }
-            let who = &self.open.who;
-            let unasked =
-                match ask::check(&self.open.gateway, who, &self.upstream, &entry.method, &entry.params) {
-                    Ok(obliged) => match self.obliged(&obliged, entry.params).await {
-                        Some(params) => {
-                            entry.params = params;
-                            entries.push(entry);
-                            continue;
-                        }
-                        None => ask::unanswered(&entry.method),
-                    },
-                    Err(refused @ Unasked::Refused(_)) => refused.answer(&entry.method),
-                    Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
-                        let detail =
-                            "it asks for something that the client has not declared, or that is no question";
-                        return Some(self.wrong(detail));
+            let unasked = match self.may_ask((&entry.method, &entry.params), &mut wait).await {
+                Ok(obliged) => match self.obliged(&obliged, entry.params).await {
+                    Some(params) => {
+                        entry.params = params;
+                        entries.push(entry);
+                        continue;
                     }
-                };
+                    None => ask::unanswered(&entry.method),
+                },
+                Err(refused @ Unasked::Refused(_)) => refused.answer(&entry.method),
+                Err(Unasked::NotDeclared | Unasked::Malformed(_)) => {
+                    let detail =
+                        "it asks for something that the client has not declared, or that is no question";
+                    return Some(self.wrong(detail));
+                }
+            };
             match unasked {
                 Ok(answer) => round.answers.push((entry.key, answer)),
                 Err(error) => return Some(Event::Error(error)),
@@ -109,7 +130,7 @@ impl Running {
         }
         let patience = self.patience();
         let talk = self.talk.get_or_insert_default();
-        for required::Entry { key, method, params } in entries {
+        for Entry { key, method, params } in entries {
             // A round is bounded, and no question of another one is open.
             let _ = talk.ask(To::Round(key), &method, &params, patience);
         }
@@ -124,8 +145,8 @@ impl Running {
             return asked.answer(answer);
         };
         asked.params = params;
-        let who = &self.open.who;
-        match ask::check(&self.open.gateway, who, &self.upstream, &asked.method, &asked.params) {
+        let question = (asked.method.as_str(), asked.params.as_str());
+        match self.may_ask(question, &mut RecordWait::default()).await {
             Ok(obliged) => {
                 let method = asked.method.clone();
                 let Some(params) = self.obliged(&obliged, std::mem::take(&mut asked.params)).await else {

@@ -214,9 +214,9 @@ impl Running {
     }
 
     /// The upstream's error, by the names of the endpoint.
-    fn refused(&self, error: String) -> Event {
+    async fn refused(&self, error: String) -> Event {
         mirror::refused(&self.upstream, &error);
-        if let Some(event) = self.sends_away(&error) {
+        if let Some(event) = self.sends_away(&error).await {
             return event;
         }
         Event::Error(if self.merged {
@@ -228,7 +228,7 @@ impl Running {
 
     /// An answer: the end, or a modern server's questions. A long one is read meanwhile, and comes with a
     /// later step.
-    async fn said(&mut self, answer: Answer) -> Option<Event> {
+    pub(super) async fn said(&mut self, answer: Answer) -> Option<Event> {
         let writer = Writer {
             gateway: &self.open.gateway,
             sieve: self.open.sieve.as_ref(),
@@ -253,9 +253,10 @@ impl Running {
         self.open.found.add(found);
         match outcome {
             Ok(Said::Result(text)) => Some(Event::Result(text)),
-            Ok(Said::Error(error)) => Some(self.refused(error)),
+            Ok(Said::Error(error)) => Some(self.refused(error).await),
             Ok(Said::Barred(barred)) => Some(Event::Error(self.open.instead(&barred))),
             Ok(Said::Asks(required)) => self.required(required).await,
+            Ok(Said::TaskAsks(result, questions)) => self.task_asks(result, &questions).await,
             Err(detail) => Some(self.wrong(detail)),
         }
     }

@@ -9,9 +9,9 @@ use crate::mcp::object::Object;
 use crate::mcp::revision::Era;
 use crate::upstream::pool::Upstream;
 
-use super::required::Required;
+use super::required::{Entry, Required};
 use super::sifted::SiftedKind;
-use super::{ask, required, rewrite, sifted};
+use super::{required, rewrite, sifted};
 use crate::pipeline::Gateway;
 use crate::pipeline::handle::task::Ids;
 use crate::pipeline::methods::kind::{Call, Tasks};
@@ -24,6 +24,9 @@ use crate::runtime::apart::{LONG, apart};
 pub(super) enum Answer {
     /// A result.
     Result(String),
+    /// A task that asks, by the endpoint's names, and what the policy obliges to for its questions, which
+    /// may be asked.
+    Checked(String, Vec<Arc<str>>),
     /// An error object.
     Error(String),
 }
@@ -36,6 +39,8 @@ pub(super) enum Said {
     Error(String),
     /// A modern server's questions.
     Asks(Required),
+    /// A task that asks, by the endpoint's names, and its questions, which are still to be checked.
+    TaskAsks(String, Vec<Entry>),
     /// It may not pass.
     Barred(Barred),
 }
@@ -69,7 +74,7 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Writes an answer: a short one now, a long one in a thread of its own.
     pub(super) fn write(self, answer: Answer) -> Writing {
-        let (Answer::Result(text) | Answer::Error(text)) = &answer;
+        let (Answer::Result(text) | Answer::Checked(text, _) | Answer::Error(text)) = &answer;
         if text.len() < LONG {
             return Writing::Done(self.written(answer));
         }
@@ -88,6 +93,7 @@ impl Writer<'_> {
         let mut found = Found::default();
         let said = match answer {
             Answer::Result(result) => self.result(result, &mut found),
+            Answer::Checked(result, obliged) => self.checked(result, &obliged, &mut found),
             Answer::Error(error) => Ok(match self.sift(SiftedKind::Plain, error, &mut found) {
                 Ok(error) => Said::Error(error),
                 Err(barred) => Said::Barred(barred),
@@ -126,35 +132,31 @@ impl Writer<'_> {
         } else {
             result
         };
-        let result = match self.may_ask(result, found)? {
-            Ok(result) => result,
-            Err(barred) => return Ok(Said::Barred(barred)),
-        };
+        let questions = self.questions(&result)?;
+        if !questions.is_empty() {
+            return Ok(Said::TaskAsks(result, questions));
+        }
         (self.shape)(result, self.era).map(Said::Result)
     }
 
-    /// The questions of a task, if the result is one, are the policy's business like all others, and so is
-    /// the redaction that it obliges to for them.
-    fn may_ask(self, result: String, found: &mut Found) -> Result<Result<String, Barred>, String> {
+    /// The questions of a task, if the result is one: they are the policy's business like all others.
+    fn questions(self, result: &str) -> Result<Vec<Entry>, String> {
         if self.kind.tasks == Tasks::Nowhere || !result.contains("inputRequests") {
-            return Ok(Ok(result));
+            return Ok(Vec::new());
         }
-        let mut obliged = Vec::new();
-        {
-            let object =
-                Object::parse(&result).map_err(|error| format!("its result is no object: {error}"))?;
-            for entry in required::entries(&object)? {
-                let more = ask::check(self.gateway, self.who, self.upstream, &entry.method, &entry.params)
-                    .map_err(|_| "its task asks the client what may not be asked here".to_owned())?;
-                obliged.extend(more);
-            }
+        let object = Object::parse(result).map_err(|error| format!("its result is no object: {error}"))?;
+        required::entries(&object)
+    }
+
+    /// A task's result with the redaction that the policy obliges to for its questions.
+    fn checked(self, result: String, obliged: &[Arc<str>], found: &mut Found) -> Result<Said, String> {
+        let purpose = Purpose { upstream: &self.upstream.name, tool: None, obliged };
+        let sieve =
+            self.gateway.redaction.sieve(&self.who.principal, purpose).filter(|_| !obliged.is_empty());
+        match sifted::message_here(sieve.as_deref(), SiftedKind::Task, result, found) {
+            Ok(result) => (self.shape)(result, self.era).map(Said::Result),
+            Err(barred) => Ok(Said::Barred(barred)),
         }
-        if obliged.is_empty() {
-            return Ok(Ok(result));
-        }
-        let purpose = Purpose { upstream: &self.upstream.name, tool: None, obliged: &obliged };
-        let sieve = self.gateway.redaction.sieve(&self.who.principal, purpose);
-        Ok(sifted::message_here(sieve.as_deref(), SiftedKind::Task, result, found))
     }
 }
 

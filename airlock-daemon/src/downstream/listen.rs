@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::audit::RecordWait;
 use crate::call::aside::Aside;
 use crate::call::sifted::SiftedKind;
 use crate::call::subscribe::{EACH, MAX_URI, SUBSCRIBE};
@@ -87,7 +88,7 @@ pub(super) async fn open(
     let charge = account
         .charge(What::Subscription, bytes)
         .map_err(|exhausted| limit::exhausted(gateway, exhausted))?;
-    let mut parts = parts(gateway, who, endpoint, &wanted)?;
+    let mut parts = parts(gateway, who, endpoint, &wanted).await?;
     if parts.is_empty()
         && endpoint.upstream(&gateway.upstreams)?.is_some_and(|one| !may_use(gateway, who, one))
     {
@@ -134,7 +135,7 @@ fn may_use(gateway: &Gateway, who: &Requester, upstream: &Upstream) -> bool {
 }
 
 /// The parts of the wish that are granted, server by server; a part that the policy refuses is on record.
-fn parts(
+async fn parts(
     gateway: &Arc<Gateway>,
     who: &Requester,
     endpoint: &Endpoint,
@@ -156,6 +157,7 @@ fn parts(
             Part { upstream, lists, uris: HashSet::new() }
         })
         .collect();
+    let mut wait = RecordWait::default();
     for uri in &wanted.uris {
         let Some((upstream, own)) = endpoint.target(&gateway.upstreams, Noun::Resource, uri)? else {
             continue;
@@ -171,7 +173,8 @@ fn parts(
             ..Aim::default()
         };
         aim.at(Noun::Resource, own);
-        let allowed = authorize(gateway, &who.context, &who.principal, upstream, wish)
+        let allowed = authorize(gateway, who, upstream, wish, &mut wait)
+            .await
             .and_then(|_| redact::target(gateway, &who.principal, upstream, own, &mut aim));
         match allowed {
             Ok(()) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use crate::audit::RecordWait;
 use crate::auth::principal::Principal;
 use crate::config::schema::PolicyMode;
 use crate::policy::{
@@ -16,6 +17,7 @@ use super::methods::kind::{Noun, quoted};
 use super::methods::wish::Wish;
 use super::refusal::Aim;
 use super::request::context::now;
+use super::request::requester::Requester;
 use super::{Context, Gateway, Refusal, record};
 use crate::stage::Stage;
 
@@ -28,17 +30,18 @@ use crate::stage::Stage;
 /// # Errors
 /// 403 with the rule that decided, or with the scopes that are missing; 400 for arguments that two readers
 /// would understand differently.
-pub fn authorize(
+pub async fn authorize(
     gateway: &Gateway,
-    context: &Context,
-    principal: &Principal,
+    who: &Requester,
     upstream: &Upstream,
     wish: Wish<'_>,
+    wait: &mut RecordWait,
 ) -> Result<Decision, Refusal> {
+    let (context, principal) = (&who.context, &who.principal);
     offered(upstream, wish)?;
     match judge(gateway, context, principal, upstream, wish) {
         Err(refusal) if is_shadowed(gateway, &refusal) => {
-            record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish))?;
+            record::shadowed(gateway, context, principal, &refusal, &aim(upstream, wish), wait).await?;
             let rule = refusal.rule_id.as_deref().unwrap_or_default();
             Ok(Decision {
                 allow: true,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use serde_json::value::RawValue;
 
+use crate::audit::RecordWait;
 use crate::auth::principal::Principal;
 use crate::limits::daily::Spending;
 use crate::redaction::Sieve;
@@ -119,13 +120,15 @@ async fn check<'a>(
     mut asked: Asked<'a>,
     aim: &mut Aim,
 ) -> Result<Admitted<'a>, Refusal> {
-    record::room(gateway).await;
+    // All that this message puts on record waits for the disk together, at most `audit.wait`.
+    let mut wait = RecordWait::default();
+    record::room(gateway, &mut wait).await;
     let revision = who.revision;
     let asked::Parts { subject, arguments, back } = asked.parts(revision, aim).map_err(route::invalid)?;
     let server = route::server(&gateway.upstreams, endpoint, &asked, subject.as_ref(), revision)?;
     let upstream = server.map(|(upstream, _)| upstream);
     aim.upstream = upstream.map(|upstream| Arc::clone(&upstream.name));
-    let own = safe_names::own(gateway, who, endpoint, server, subject.as_ref()).await?;
+    let own = safe_names::own(gateway, who, endpoint, server, subject.as_ref(), &mut wait).await?;
     if let (Some(subject), Some(own)) = (&subject, &own) {
         aim.called = own.is_safe.then(|| subject.name.as_ref().into());
         aim.at(own.noun, &own.name);
@@ -139,7 +142,7 @@ async fn check<'a>(
         Some(upstream) => {
             let bound = |refusal: Refusal| refusal.bound(asked.is_call().then(|| aim.digest(digested)));
             decode::arguments(gateway, wish.arguments).map_err(bound)?;
-            Some(authorize(gateway, &who.context, &who.principal, upstream, wish).map_err(bound)?)
+            Some(authorize(gateway, who, upstream, wish, &mut wait).await.map_err(bound)?)
         }
         None => None,
     };
@@ -154,7 +157,8 @@ async fn check<'a>(
     let shown = (own_name.filter(|_| asked.is_call()), arguments.as_deref().map_or("{}", RawValue::get));
     let spending = limit::budget(gateway, &who.principal, upstream, shown)?;
     aim.opened(brought.task.as_deref(), asked.as_task());
-    record::admitted(gateway, who, aim, decision.as_ref(), asked.event(), (digested, &passed.found))?;
+    let told = (asked.event(), digested, &passed.found);
+    record::admitted(gateway, who, aim, decision.as_ref(), told, &mut wait).await?;
 
     let own = own.map(|own| (own.noun, own.name));
     let (upstream, aim) = (upstream.map(Arc::clone), std::mem::take(aim));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::audit::{Event, Record, Verdict};
+use crate::audit::{Event, Record, RecordWait, Verdict};
 use crate::auth::principal::Principal;
 use crate::mcp::method::Method;
 use crate::mcp::revision::Revision;
@@ -52,53 +52,49 @@ fn judged(context: &Context, principal: Option<&Principal>, aim: &Aim, event: Ev
 }
 
 /// Waits, a bounded time, while the disk of the audit log does not keep up: a slow disk slows requests.
-pub async fn room(gateway: &Gateway) {
-    gateway.audit.room().await;
+pub async fn room(gateway: &Gateway, wait: &mut RecordWait) {
+    gateway.audit.room(wait).await;
 }
 
-/// Records that a call was let through, before the server gets it.
-///
-/// # Errors
-/// 503 when the audit log cannot take the record: what cannot be recorded does not happen.
-pub fn intent(
-    gateway: &Gateway,
+/// The record that a call was let through.
+fn intent(
     context: &Context,
     principal: &Principal,
     aim: &Aim,
     decision: &Decision,
     (arguments, found): (&str, &Found),
-) -> Result<(), Refusal> {
-    let intent = Record {
+) -> Record {
+    Record {
         decision: Some(Verdict::Allow),
         rule_id: Some(Arc::clone(&decision.rule_id)),
         reason: manner(aim).map(Into::into),
         input_digest: Some(aim.digest(arguments)),
         redactions: found.on_record(),
         ..judged(context, Some(principal), aim, Event::CallIntent)
-    };
-    put(gateway, intent)
+    }
 }
 
 /// Records that a message has passed all checks, before it is carried out: the intent of a call, or the event
 /// of anything else.
 ///
 /// # Errors
-/// As for [`intent`].
-pub fn admitted(
+/// 503 when the audit log cannot take the record: what cannot be recorded does not happen.
+pub async fn admitted(
     gateway: &Gateway,
     who: &Requester,
     aim: &Aim,
     decision: Option<&Decision>,
-    event: Option<Event>,
-    (arguments, found): (&str, &Found),
+    (event, arguments, found): (Option<Event>, &str, &Found),
+    wait: &mut RecordWait,
 ) -> Result<(), Refusal> {
     let event = match (event, decision) {
         (None, Some(decision)) => {
-            return intent(gateway, &who.context, &who.principal, aim, decision, (arguments, found));
+            let intent = intent(&who.context, &who.principal, aim, decision, (arguments, found));
+            return put(gateway, intent, wait).await;
         }
         (event, _) => event.unwrap_or(Event::Request),
     };
-    answered(gateway, &who.context, &who.principal, aim, event, found)
+    answered(gateway, who, aim, (event, found), wait).await
 }
 
 /// How a call was made, where that is not the plain way.
@@ -155,31 +151,25 @@ pub fn outcome(gateway: &Gateway, context: &Context, principal: &Principal, aim:
 /// Records what the policy would have refused were it not in shadow mode.
 ///
 /// # Errors
-/// As for [`intent`].
-pub fn shadowed(
+/// As for [`admitted`].
+pub async fn shadowed(
     gateway: &Gateway,
     context: &Context,
     principal: &Principal,
     refusal: &Refusal,
     aim: &Aim,
+    wait: &mut RecordWait,
 ) -> Result<(), Refusal> {
     gateway.metrics.refusal(refusal.stage, "shadow");
-    put(
-        gateway,
-        Record {
-            decision: Some(Verdict::Deny),
-            stage: Some(refusal.stage),
-            rule_id: refusal.rule_id.clone(),
-            reason: Some(
-                format!(
-                    "not enforced (policy.mode: shadow): {}",
-                    refusal.detail.as_deref().unwrap_or(&refusal.reason)
-                )
-                .into(),
-            ),
-            ..record(context, Some(principal), aim, Event::PolicyShadowed)
-        },
-    )
+    let refused_for = refusal.detail.as_deref().unwrap_or(&refusal.reason);
+    let shadowed = Record {
+        decision: Some(Verdict::Deny),
+        stage: Some(refusal.stage),
+        rule_id: refusal.rule_id.clone(),
+        reason: Some(format!("not enforced (policy.mode: shadow): {refused_for}").into()),
+        ..record(context, Some(principal), aim, Event::PolicyShadowed)
+    };
+    put(gateway, shadowed, wait).await
 }
 
 /// How a call ended, in a word for the record.
@@ -197,18 +187,18 @@ const fn word(outcome: Outcome) -> &'static str {
 /// Records that something other than a call was answered.
 ///
 /// # Errors
-/// As for [`intent`].
-pub fn answered(
+/// As for [`admitted`].
+pub async fn answered(
     gateway: &Gateway,
-    context: &Context,
-    principal: &Principal,
+    who: &Requester,
     aim: &Aim,
-    event: Event,
-    found: &Found,
+    (event, found): (Event, &Found),
+    wait: &mut RecordWait,
 ) -> Result<(), Refusal> {
     let decision = Some(Verdict::Allow);
     let redactions = found.on_record();
-    put(gateway, Record { decision, redactions, ..record(context, Some(principal), aim, event) })
+    let answered = Record { decision, redactions, ..record(&who.context, Some(&who.principal), aim, event) };
+    put(gateway, answered, wait).await
 }
 
 /// Records what detectors have found in the answer to a list or in a message that belongs to no call, and
@@ -235,8 +225,8 @@ pub fn found(
     });
 }
 
-fn put(gateway: &Gateway, record: Record) -> Result<(), Refusal> {
-    gateway.audit.record(record).map_err(|error| {
+async fn put(gateway: &Gateway, record: Record, wait: &mut RecordWait) -> Result<(), Refusal> {
+    gateway.audit.record_in_time(record, wait).await.map_err(|error| {
         let reason = "the audit log cannot take a record at the moment";
         let mut refusal = Refusal::new(Stage::Record, StatusCode::SERVICE_UNAVAILABLE, reason);
         refusal.retry_after = Some(1);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::audit::Event;
+use crate::audit::{Event, RecordWait};
 use crate::mcp::object::Object;
 use crate::redaction::Found;
 use crate::upstream::lists::safe_names::Namer;
@@ -54,6 +54,7 @@ pub async fn own(
     endpoint: &Endpoint,
     server: Option<(&Arc<Upstream>, &str)>,
     subject: Option<&Subject<'_>>,
+    wait: &mut RecordWait,
 ) -> Result<Option<Own>, Refusal> {
     let (Some((upstream, name)), Some(subject)) = (server, subject) else { return Ok(None) };
     let noun = subject.noun;
@@ -67,10 +68,10 @@ pub async fn own(
         return Ok(found(own));
     }
     let wish = Wish { method: list.method, subject: None, arguments: None, revision: who.revision };
-    authorize(gateway, &who.context, &who.principal, upstream, wish)?;
+    authorize(gateway, who, upstream, wish, wait).await?;
     let name_of = |upstream: &Upstream| Some(Arc::clone(&upstream.name));
     let asked = Aim { upstream: name_of(upstream), method: Some(list.method.into()), ..Aim::default() };
-    record::answered(gateway, &who.context, &who.principal, &asked, Event::List, &Found::default())?;
+    record::answered(gateway, who, &asked, (Event::List, &Found::default()), wait).await?;
     let own = upstream.own_name(list.shape(), table, &caller, name).await;
     match own.map_err(|error| upstream::failed(&error))? {
         Some(own) => Ok(found(own)),

@@ -19,7 +19,7 @@ use crate::config::units::ByteSize;
 
 #[test]
 fn a_full_queue_refuses_and_a_gap_counts_what_was_refused() {
-    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    let Bench { log, writer, asked, orders, stored, .. } = told(OnAuditFailure::Buffer, None);
     log.record(call(0)).unwrap();
     asked.recv().unwrap(); // the writer is in the store now, and stays there
     // A stranger finds a tenth of the queue, a refusal half of it, an intent all but a tenth.
@@ -55,7 +55,7 @@ fn stranger(n: u64) -> Record {
 
 #[test]
 fn strangers_are_counted_and_leave_the_log_to_the_known() {
-    let Bench { log, writer, asked: _asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    let Bench { log, writer, asked: _asked, orders, stored, .. } = told(OnAuditFailure::Buffer, None);
     drop(orders);
     for n in 0..100_000 {
         log.record_stranger("authenticate", stranger(n % 500));
@@ -92,7 +92,8 @@ impl Journal for Stuck {
 fn a_journald_that_does_not_read_holds_up_nothing() {
     let (go, stuck) = channel();
     let journal: Box<dyn Journal> = Box::new(Stuck(stuck));
-    let Bench { log, writer, asked: _asked, orders, stored } = told(OnAuditFailure::Buffer, Some(journal));
+    let Bench { log, writer, asked: _asked, orders, stored, .. } =
+        told(OnAuditFailure::Buffer, Some(journal));
     drop(orders);
     // More than waits for journald, and more than the queue holds.
     let many = 3 * CAPACITY;
@@ -114,7 +115,7 @@ fn a_journald_that_does_not_read_holds_up_nothing() {
 
 #[test]
 fn a_gap_is_recorded_even_if_nothing_follows() {
-    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Refuse, None);
+    let Bench { log, writer, asked, orders, stored, .. } = told(OnAuditFailure::Refuse, None);
     log.record(call(0)).unwrap();
     asked.recv().unwrap();
     orders.send(Err(28)).unwrap();
@@ -131,7 +132,7 @@ fn a_gap_is_recorded_even_if_nothing_follows() {
 
 #[test]
 fn a_failing_store_buffers_says_why_and_recovers() {
-    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    let Bench { log, writer, asked, orders, stored, .. } = told(OnAuditFailure::Buffer, None);
     log.record(call(0)).unwrap();
     for _ in 0..2 {
         asked.recv().unwrap();
@@ -152,7 +153,7 @@ fn a_failing_store_buffers_says_why_and_recovers() {
 
 #[test]
 fn a_store_that_fails_to_the_end_is_reported() {
-    let Bench { log, writer, asked, orders, stored } = told(OnAuditFailure::Buffer, None);
+    let Bench { log, writer, asked, orders, stored, .. } = told(OnAuditFailure::Buffer, None);
     log.record(call(0)).unwrap();
     asked.recv().unwrap();
     for _ in 0..1_000 {

@@ -20,6 +20,7 @@ struct ScriptedStore {
     asked: Sender<()>,
     orders: Receiver<Result<(), i32>>,
     stored: Arc<Mutex<Vec<u8>>>,
+    space: Arc<Mutex<Space>>,
 }
 
 impl Store for ScriptedStore {
@@ -27,6 +28,7 @@ impl Store for ScriptedStore {
         self.asked.send(()).ok();
         // Without orders any more: everything works.
         match self.orders.recv().unwrap_or(Ok(())) {
+            Err(DEFECT) => panic!("a defect"),
             Ok(()) => {
                 self.stored.lock().extend_from_slice(lines);
                 Ok(())
@@ -36,7 +38,14 @@ impl Store for ScriptedStore {
             }
         }
     }
+
+    fn space(&self) -> Space {
+        *self.space.lock()
+    }
 }
+
+/// The order to panic.
+pub(super) const DEFECT: i32 = -1;
 
 /// The log over such a store.
 pub(super) struct Bench {
@@ -45,6 +54,8 @@ pub(super) struct Bench {
     pub(super) asked: Receiver<()>,
     pub(super) orders: Sender<Result<(), i32>>,
     pub(super) stored: Arc<Mutex<Vec<u8>>>,
+    /// The writer stands still where it looks at this while the test holds it.
+    pub(super) space: Arc<Mutex<Space>>,
 }
 
 pub(super) fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>) -> Bench {
@@ -54,7 +65,8 @@ pub(super) fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>
 pub(super) fn told_to(config: &schema::Audit, journal: Option<Box<dyn Journal>>) -> Bench {
     let ((asks, asked), (orders, order)) = (channel(), channel());
     let stored = Arc::new(Mutex::new(Vec::new()));
-    let store = ScriptedStore { asked: asks, orders: order, stored: stored.clone() };
+    let space = Arc::new(Mutex::new(Space::Plenty));
+    let store = ScriptedStore { asked: asks, orders: order, stored: stored.clone(), space: space.clone() };
     let (log, writer) = AuditLog::start(
         Box::new(store),
         journal,
@@ -64,7 +76,7 @@ pub(super) fn told_to(config: &schema::Audit, journal: Option<Box<dyn Journal>>)
         Vec::new(),
     )
     .unwrap();
-    Bench { log, writer, asked, orders, stored }
+    Bench { log, writer, asked, orders, stored, space }
 }
 
 pub(super) fn check_stored(stored: &Mutex<Vec<u8>>) -> Report {
