@@ -90,9 +90,10 @@ impl Legacy<'_> {
     pub async fn get(&self) -> Result<Reply, Refusal> {
         let session = self.session()?;
         let last = revision::last_event(self.headers)?;
-        let places = limit::stream(self.gateway, self.principal)?;
         let who = self.requester(&session);
         admit(self.gateway, &who, self.endpoint, Asked::Own("GET")).await?;
+        // After all that may wait for the disk: nobody keeps a place from others while it waits.
+        let places = limit::stream(self.gateway, self.principal)?;
         let standing = session.standing(&self.gateway.metrics);
         let standing = standing.ok_or_else(revision::session_ended)?;
         let (store, at) = match last {

@@ -81,7 +81,6 @@ pub(super) async fn open(
     id: Id,
 ) -> Result<Reply, Refusal> {
     let wanted = wanted(params).map_err(decode::invalid_params)?;
-    let places = limit::stream(gateway, &who.principal)?;
     // Named once by the client and once by each side that listens.
     let bytes = wanted.uris.iter().map(|uri| 3 * (uri.len() + EACH)).sum();
     let account = gateway.budget.of(who.principal.identity());
@@ -95,6 +94,8 @@ pub(super) async fn open(
         return Err(nothing_to_hear());
     }
     admit(gateway, who, endpoint, Asked::Own(LISTEN)).await?;
+    // After all that may wait for the disk: nobody keeps a place from others while it waits.
+    let places = limit::stream(gateway, &who.principal)?;
     let merged = *endpoint == Endpoint::Merged;
     let subscriptions = subscribe_all(who, &mut parts).await;
     let granted = granted(&wanted, &parts, merged);
