@@ -1,6 +1,8 @@
 //! The audit log: every call and every refusal is on record, and the record is believed.
 
 mod clients_that_go_leave_an_end;
+mod disk;
+mod disks_that_fail_lose_nothing;
 mod every_call_can_be_read_afterwards;
 mod every_refusal_keeps_the_contract;
 mod records_outlive_attacks;

@@ -58,6 +58,10 @@ pub struct Setup {
     pub server: String,
     /// The whole of `auth:` when it is not the development issuer.
     pub auth: Option<String>,
+    /// Records go to the host's journald as well.
+    pub audit_in_journald: bool,
+    /// More lines below `audit:`, each indented by two.
+    pub audit: String,
     /// More lines below `observability:`, each indented by two.
     pub observability: String,
     /// More top-level YAML.
@@ -87,6 +91,8 @@ impl Default for Setup {
             kernel_keys: String::new(),
             server: String::new(),
             auth: None,
+            audit_in_journald: false,
+            audit: String::new(),
             observability: String::new(),
             more: String::new(),
             log: "debug".to_owned(),
@@ -216,6 +222,13 @@ impl Setup {
         self.issuers(json!([{"issuer": "http://127.0.0.1:9", "audience": ["nobody"]}]))
     }
 
+    /// The same with a key of `audit:`.
+    #[must_use]
+    pub fn audit(mut self, key: &str, value: impl Serialize) -> Self {
+        self.audit += &line("  ", key, value);
+        self
+    }
+
     /// The same with a key of `observability:`.
     #[must_use]
     pub fn observability(mut self, key: &str, value: impl Serialize) -> Self {
@@ -260,7 +273,7 @@ impl Setup {
             "server:\n  listen: {listen}\n  io: {io}\n{server}{auth}\
              policy:\n  path: {dir}/policies\n{policy}\
              upstreams:\n{upstreams}\
-             audit:\n  dir: {dir}/audit\n  journald: false\n\
+             audit:\n  dir: {dir}/audit\n  journald: {journald}\n{audit}\
              observability:\n  log: {{level: {log}, format: {format}}}\n{observability}\
              kernel:\n  mode: {kernel}\n{kernel_keys}{more}",
             listen = json!(self.listen),
@@ -272,6 +285,8 @@ impl Setup {
             upstreams = if self.upstreams.is_empty() { "  []\n".to_owned() } else { self.asking_for_root() },
             kernel = self.kernel,
             kernel_keys = self.kernel_keys,
+            journald = self.audit_in_journald,
+            audit = self.audit,
             observability = self.observability,
             more = self.more,
         ))

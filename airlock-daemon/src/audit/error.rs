@@ -31,9 +31,7 @@ pub enum AuditError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuditFull {
     /// [`CAPACITY`] records wait for the store already.
-    #[error(
-        "the disk of the audit log has not kept up for longer than audit.wait; look what else writes there"
-    )]
+    #[error("the disk of audit.dir has not kept up for longer than audit.wait; look what else writes there")]
     QueueFull,
     /// The store fails, and `audit.on_failure` is `refuse` or [`CAPACITY`] records wait for it already.
     #[error("the audit log cannot be written; `airlock status` says why")]

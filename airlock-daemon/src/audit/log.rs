@@ -19,6 +19,7 @@ use super::shared::{LogShared, places};
 use super::store::file::{OpenError, Segments, Store};
 use super::store::space::Space;
 use super::store::spool::{Left, Spool};
+use super::strain::Consequence;
 use super::writer::{First, Queued, Writer};
 
 /// The kind of a record, which decides how much of the queue and of the disk may be taken for it.
@@ -210,10 +211,11 @@ impl AuditLog {
                 // by the caller.
                 if refusal != AuditFull::Closed && class != Class::Stranger {
                     shared.refused.fetch_add(1, Ordering::Relaxed);
+                    let is_intent = class == Class::Intent;
+                    let said = if is_intent { Consequence::Refused } else { Consequence::Counted };
+                    shared.strain.note(said, refusal);
                     // The first one wakes the writer, which may have emptied the queue meanwhile.
-                    if shared.lost.fetch_add(1, Ordering::SeqCst) == 0
-                        && self.queue.send(Queued::Wake).is_err()
-                    {
+                    if self.spool.lose() && self.queue.send(Queued::Wake).is_err() {
                         tracing::debug!("no writer is left to record a gap");
                     }
                 }
@@ -244,6 +246,11 @@ fn recovered(left: Left, now: SystemTime) -> Vec<First> {
     if unreadable > 0 {
         let reason = "an earlier process had taken them, and what it left cannot be read";
         first.push((None, now, Record::gap(unreadable as u64, reason, None)));
+    }
+    if left.refused > 0 {
+        let reason =
+            "they were refused together with their calls, and the daemon before ended before it could say so";
+        first.push((None, now, Record::gap(left.refused, reason, None)));
     }
     if let Some(name) = left.unreadable {
         let reason = format!(

@@ -13,6 +13,7 @@ mod log;
 pub mod records;
 mod shared;
 mod store;
+mod strain;
 mod strangers;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

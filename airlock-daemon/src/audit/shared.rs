@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::error::CAPACITY;
 use super::store::space::Space;
 use super::store::spool::Spool;
+use super::strain::Strain;
 use super::strangers::Strangers;
 
 /// A part of the queue, given in percent, in records.
@@ -44,8 +45,6 @@ pub struct Stats {
 pub(super) struct LogShared {
     /// Records taken and not stored yet.
     pub(super) queued: AtomicU64,
-    /// Records refused since the last gap record.
-    pub(super) lost: AtomicU64,
     pub(super) refused: AtomicU64,
     /// Requests that waited for room in the queue since the start.
     pub(super) waited: AtomicU64,
@@ -66,6 +65,7 @@ pub(super) struct LogShared {
     /// Records that gap records of this process tell of, and when the last of those was made.
     pub(super) gaps: Mutex<Option<(u64, SystemTime)>>,
     pub(super) strangers: Strangers,
+    pub(super) strain: Strain,
 }
 
 impl LogShared {

@@ -112,6 +112,37 @@ fn what_was_taken_outlives_the_process() {
 }
 
 #[test]
+fn what_a_killed_daemon_had_refused_is_a_gap_of_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = store::spool::Spool::open(dir.path(), 0).unwrap();
+    assert_eq!([(); 3].map(|()| spool.lose()), [true, false, false]);
+    drop(spool);
+    for _ in 0..2 {
+        AuditLog::open(&config(dir.path())).unwrap().1.join().unwrap();
+        assert_eq!((intact(dir.path()).records, intact(dir.path()).gaps.unwrap().0), (1, 3));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_breaks_no_order() {
+    let (now, hour) = (std::time::SystemTime::now(), std::time::Duration::from_hours(1));
+    let nearly_a_second = std::time::Duration::from_millis(900);
+    let times = [now + hour, now - hour, now - hour - nearly_a_second, now];
+    let first = times.into_iter().zip(0..).map(|(time, n)| (None, time, call(n))).collect();
+    let bench = scripted::told_first(&schema::Audit::default(), None, first);
+    drop(bench.orders);
+    bench.log.record(call(4)).unwrap();
+    bench.writer.join().unwrap();
+    let report = scripted::check_stored(&bench.stored);
+    let (steps, place) = report.clock_steps.unwrap();
+    assert_eq!((report.records, steps, place.line), (5, 1, 2), "one step, where it was made");
+    let stored = String::from_utf8(bench.stored.lock().clone()).unwrap();
+    for (n, line) in stored.lines().enumerate() {
+        assert!(line.contains(&format!("\"target\":\"tool-{n}\"")), "{line}");
+    }
+}
+
+#[test]
 fn a_missing_directory_is_made_private() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("a/b");

@@ -10,6 +10,7 @@ use super::error::AuditFull;
 use super::log::AuditLog;
 use super::records::record::Record;
 use super::store::space::Space;
+use super::strain::Consequence;
 
 /// The part of the queue, in percent, from which on requests wait. The places from there to the end of those
 /// for intents are for requests that have waited together, or were let through before.
@@ -30,6 +31,11 @@ impl AuditLog {
         }
         let until = *wait.until.get_or_insert_with(|| {
             self.shared.waited.fetch_add(1, Ordering::Relaxed);
+            // A store that fails has said so itself, and why.
+            if !self.shared.is_failing() {
+                let why = "the disk of audit.dir does not keep up; look what else writes there";
+                self.shared.strain.note(Consequence::Waits, why);
+            }
             Instant::now() + self.wait
         });
         loop {

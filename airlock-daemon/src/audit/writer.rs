@@ -34,6 +34,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// the clock's.
 const JITTER: Duration = Duration::from_secs(1);
 
+/// The part of the queue, in percent, below which the log is said to keep up again: well below what it takes
+/// to be strained, so that it does not go to and fro.
+const EASE_PERCENT: u64 = 10;
+
 /// A message of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Queued {
@@ -63,8 +67,8 @@ pub(super) struct Writer {
     chain: Chain,
     batch: Batch,
     time: SystemTime,
-    /// Records that were refused and that no gap record tells of yet.
-    lost: u64,
+    /// So many records will have been told as lost once the batch is stored.
+    tells: Option<u64>,
 }
 
 impl Writer {
@@ -87,7 +91,7 @@ impl Writer {
             chain,
             batch: Batch::default(),
             time: SystemTime::UNIX_EPOCH,
-            lost: 0,
+            tells: None,
         };
         for (slot, time, record) in first {
             let seq = writer.add(record, time);
@@ -115,7 +119,8 @@ impl Writer {
         self.spool.forget_left();
         loop {
             let mut gone = false;
-            if self.batch.records == 0 && !self.closed() {
+            let is_due = self.spool.lost() > self.spool.told() && self.shared.space() != Space::Gone;
+            if self.batch.records == 0 && !is_due && !self.closed() {
                 gone = !self.wait();
             }
             let full = loop {
@@ -138,11 +143,12 @@ impl Writer {
             self.add_strangers(last);
             // After what was waiting already, so that time does not run backwards; and not where every such
             // record would take from the little that is left.
-            self.lost += self.shared.lost.swap(0, Ordering::SeqCst);
-            if self.lost > 0 && !full && (self.shared.space() != Space::Gone || last) {
+            let refused = self.spool.lost();
+            let untold = refused.saturating_sub(self.spool.told());
+            if untold > 0 && !full && (self.shared.space() != Space::Gone || last) {
                 let reason = "they were refused together with their calls, because the store failed or did not keep up";
-                self.add(Record::gap(self.lost, reason, None), SystemTime::now());
-                self.lost = 0;
+                self.add(Record::gap(untold, reason, None), SystemTime::now());
+                self.tells = Some(refused);
             }
             let begin = Instant::now();
             if self.batch.records > 0 {
@@ -150,9 +156,8 @@ impl Writer {
             }
             if last {
                 // A worker between counting its record and sending it (or counting it as lost) is waited for.
-                let idle = self.shared.queued.load(Ordering::SeqCst) == 0
-                    && self.shared.lost.load(Ordering::SeqCst) == 0
-                    && self.lost == 0;
+                let idle =
+                    self.shared.queued.load(Ordering::SeqCst) == 0 && self.spool.lost() == self.spool.told();
                 if gone || idle {
                     return Ok(());
                 }
@@ -248,7 +253,14 @@ impl Writer {
     /// order of the queue.
     fn in_order(&mut self, time: SystemTime) -> SystemTime {
         let behind = self.time.duration_since(time).unwrap_or_default();
-        self.time = if behind < JITTER { self.time.max(time) } else { time };
+        if behind < JITTER {
+            self.time = self.time.max(time);
+        } else {
+            // The numbers and the chain go on, so the order is the one in which things happened.
+            let seconds = behind.as_secs();
+            tracing::warn!(seconds, "audit log: the clock of the host was set back; times on record are too");
+            self.time = time;
+        }
         self.time
     }
 
@@ -282,6 +294,12 @@ impl Writer {
             journal.send(&batch.bytes, batch.records);
         }
         self.spool.free(&mut self.freed, batch.queued.drain(..));
+        if let Some(lost) = self.tells.take() {
+            self.spool.tell(lost);
+        }
+        if self.shared.space() != Space::Gone && !self.shared.is_taken(&self.spool, EASE_PERCENT) {
+            self.shared.strain.over();
+        }
         self.shared.changed.notify_waiters();
         batch.bytes.clear();
         batch.records = 0;

@@ -49,6 +49,8 @@ const AT_MAGIC: usize = 0;
 const AT_SIZE: usize = 1;
 const AT_HEAD: usize = 64;
 const AT_TAIL: usize = 128;
+const AT_LOST: usize = 192;
+const AT_TOLD: usize = 256;
 
 /// An entry of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,8 @@ impl RingSlot {
 pub(in crate::audit) struct Left {
     /// Where each is, when it was made, and its text, in order.
     pub(in crate::audit) records: Vec<(RingSlot, SystemTime, Vec<u8>)>,
+    /// Records that were refused, of which no gap record tells.
+    pub(in crate::audit) refused: u64,
     /// Why the file could not be read, and what it is called now.
     pub(in crate::audit) unreadable: Option<String>,
 }
@@ -80,6 +84,8 @@ pub(in crate::audit) struct Spool {
     size: u64,
     /// Where what an earlier process left ends.
     left_until: u64,
+    /// How many records had been refused till then.
+    left_lost: u64,
 }
 
 /// The consumer's side: entries are given back in any order, and their room is free in the order of the ring.
@@ -129,7 +135,7 @@ impl Spool {
     #[cfg(test)]
     pub(in crate::audit) fn in_memory(words: u64) -> Self {
         let map = Mapping::anonymous(usize::try_from(HEADER + words).unwrap_or(usize::MAX)).expect("memory");
-        Self { map, size: words, left_until: 0 }
+        Self { map, size: words, left_until: 0, left_lost: 0 }
     }
 
     /// Makes an empty ring in a new file. All its blocks are taken at once: where the disk is full later, no
@@ -151,7 +157,7 @@ impl Spool {
             Err(error) => return Err(fail(error.into())),
         }
         let map = Mapping::of(&file, usize::try_from(HEADER + RING).unwrap_or(usize::MAX)).map_err(fail)?;
-        let spool = Self { map, size: RING, left_until: 0 };
+        let spool = Self { map, size: RING, left_until: 0, left_lost: 0 };
         spool.header(AT_SIZE).store(RING, Ordering::Relaxed);
         spool.header(AT_MAGIC).store(MAGIC, Ordering::Release);
         Ok(spool)
@@ -160,7 +166,7 @@ impl Spool {
     /// Maps what another process has made, with what is left in it; none where it is no such file.
     fn read(file: &File, next_seq: u64) -> Option<(Self, Left)> {
         let map = Mapping::of(file, usize::try_from(HEADER + RING).ok()?).ok()?;
-        let mut spool = Self { map, size: RING, left_until: 0 };
+        let mut spool = Self { map, size: RING, left_until: 0, left_lost: 0 };
         let (head, tail) = (spool.header(AT_HEAD), spool.header(AT_TAIL));
         let (end, start) = (head.load(Ordering::Acquire), tail.load(Ordering::Acquire));
         spool.left_until = end;
@@ -169,7 +175,9 @@ impl Spool {
         if !whole || end < start || end - start > RING {
             return None;
         }
-        let mut left = Left::default();
+        spool.left_lost = spool.lost();
+        let refused = spool.left_lost.saturating_sub(spool.told());
+        let mut left = Left { refused, ..Left::default() };
         let mut at = start;
         while at < end {
             // An entry that was reserved and never committed had no effect yet. The next one tells its own
@@ -192,6 +200,28 @@ impl Spool {
     /// given back.
     pub(in crate::audit) fn forget_left(&self) {
         self.header(AT_TAIL).store(self.left_until, Ordering::Release);
+        self.tell(self.left_lost);
+    }
+
+    /// Counts a record that was not taken. True where it is the first of which no gap record tells.
+    pub(in crate::audit) fn lose(&self) -> bool {
+        let before = self.header(AT_LOST).fetch_add(1, Ordering::SeqCst);
+        before == self.told()
+    }
+
+    /// How many were not taken, since the file was made.
+    pub(in crate::audit) fn lost(&self) -> u64 {
+        self.header(AT_LOST).load(Ordering::SeqCst)
+    }
+
+    /// Those of them that gap records tell of, where they are stored.
+    pub(in crate::audit) fn told(&self) -> u64 {
+        self.header(AT_TOLD).load(Ordering::SeqCst)
+    }
+
+    /// Notes that gap records that are stored tell of so many.
+    pub(in crate::audit) fn tell(&self, lost: u64) {
+        self.header(AT_TOLD).store(lost, Ordering::SeqCst);
     }
 
     /// Puts a record, whose text `write` appends to the vector it gets. None where it would find no room in

@@ -12,6 +12,7 @@ use crate::audit::journald::journal::Journal;
 use crate::audit::store::file::{Store, StoreError};
 use crate::audit::store::spool::{RING, Spool};
 use crate::audit::verify::Report;
+use crate::audit::writer::First;
 use crate::audit::*;
 use crate::config::schema::{self, OnAuditFailure};
 
@@ -63,19 +64,22 @@ pub(super) fn told(on_failure: OnAuditFailure, journal: Option<Box<dyn Journal>>
 }
 
 pub(super) fn told_to(config: &schema::Audit, journal: Option<Box<dyn Journal>>) -> Bench {
+    told_first(config, journal, Vec::new())
+}
+
+/// The same with these records before all others.
+pub(super) fn told_first(
+    config: &schema::Audit,
+    journal: Option<Box<dyn Journal>>,
+    first: Vec<First>,
+) -> Bench {
     let ((asks, asked), (orders, order)) = (channel(), channel());
     let stored = Arc::new(Mutex::new(Vec::new()));
     let space = Arc::new(Mutex::new(Space::Plenty));
     let store = ScriptedStore { asked: asks, orders: order, stored: stored.clone(), space: space.clone() };
-    let (log, writer) = AuditLog::start(
-        Box::new(store),
-        journal,
-        Chain::default(),
-        config,
-        Spool::in_memory(RING),
-        Vec::new(),
-    )
-    .unwrap();
+    let (log, writer) =
+        AuditLog::start(Box::new(store), journal, Chain::default(), config, Spool::in_memory(RING), first)
+            .unwrap();
     Bench { log, writer, asked, orders, stored, space }
 }
 

@@ -153,7 +153,7 @@ fn what_is_no_ring_is_set_apart() {
         fs::write(dir.path().join(FILE), &content).unwrap();
         let (spool, left) = Spool::open(dir.path(), 0).unwrap();
         let name = format!("pending.unreadable.{round}");
-        assert_eq!(left, Left { records: Vec::new(), unreadable: Some(name.clone()) });
+        assert_eq!(left, Left { unreadable: Some(name.clone()), ..Left::default() });
         assert_eq!(fs::read(dir.path().join(name)).unwrap(), content);
         assert!(put(&spool, "works").is_some());
         drop(spool);
@@ -177,4 +177,26 @@ fn rubbish_in_the_ring_is_passed_over() {
     let (_, left) = Spool::open(dir.path(), 0).unwrap();
     assert!(left.unreadable.is_none());
     assert!(left.records.len() < 3_000);
+}
+
+#[test]
+fn what_was_refused_is_told_once_by_whichever_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path(), 0).unwrap();
+    assert_eq!([spool.lose(), spool.lose()], [true, false]);
+    spool.tell(1);
+    assert!(!spool.lose(), "of the one before nothing was told yet");
+    drop(spool);
+    // The second process ends before it has told anything either, and refuses one more.
+    let (spool, left) = Spool::open(dir.path(), 0).unwrap();
+    assert_eq!(left.refused, 2);
+    spool.lose();
+    drop(spool);
+    let (spool, left) = Spool::open(dir.path(), 0).unwrap();
+    assert_eq!(left.refused, 3);
+    spool.lose();
+    spool.forget_left();
+    assert_eq!((spool.lost(), spool.told()), (5, 4), "what was lost since is still to be told");
+    spool.tell(5);
+    assert!(spool.lose());
 }
