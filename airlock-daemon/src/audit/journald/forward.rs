@@ -3,14 +3,15 @@
 //!
 //! The writer hands over what it has stored, as it is stored, and a bounded number of bytes may wait. A batch
 //! that does not fit is counted, said once, and shown by `airlock status`: the files are the log and have it
-//! all the same.
+//! all the same. While no journald is there at all, what waits is kept for it: one that is started again
+//! misses nothing that fits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::journal::{Journal, fields};
+use super::journal::{Journal, Untaken, fields};
 use crate::audit::records::hash::digest;
 use crate::audit::records::line;
 use crate::audit::shared::LogShared;
@@ -21,6 +22,10 @@ const WAITING: u64 = 8 * 1024 * 1024;
 const BATCHES: usize = 4_096;
 /// How long the end of the process waits for journald.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How long to wait before a journald that is away is looked for again: doubling from the first to the
+/// second, which the end of the process can wait for.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_LAST: Duration = Duration::from_millis(500);
 
 /// Whole lines, as stored.
 struct Batch {
@@ -91,7 +96,8 @@ fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &Atomi
         let mut taken = 0;
         for line in batch.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let sent = line::read(line).and_then(|(seq, record)| {
-                journal.send(&fields(&record, seq, &digest(line), &String::from_utf8_lossy(line)))
+                let fields = fields(&record, seq, &digest(line), &String::from_utf8_lossy(line));
+                deliver(&mut *journal, &fields, shared)
             });
             match sent {
                 Ok(()) => taken += 1,
@@ -100,14 +106,47 @@ fn run(batches: &Receiver<Batch>, mut journal: Box<dyn Journal>, waiting: &Atomi
         }
         waiting.fetch_sub(batch.lines.len() as u64, Ordering::Relaxed);
         if taken == batch.records && shared.set_journal_trouble(None) {
-            tracing::info!("journald takes audit records again");
+            taken_again(shared);
         }
     }
+}
+
+/// Sends an entry, once a journald is there or the process ends.
+///
+/// # Errors
+/// Why it was not taken.
+fn deliver(journal: &mut dyn Journal, fields: &[String], shared: &LogShared) -> Result<(), String> {
+    let mut pause = LOOK_FIRST;
+    loop {
+        let reason = match journal.send(fields) {
+            Err(Untaken::Away(reason)) if !shared.is_closed() => reason,
+            Err(Untaken::Away(reason) | Untaken::Refused(reason)) => return Err(reason),
+            Ok(()) => {
+                if pause > LOOK_FIRST && shared.set_journal_trouble(None) {
+                    taken_again(shared);
+                }
+                return Ok(());
+            }
+        };
+        in_trouble(shared, &reason);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LOOK_LAST);
+    }
+}
+
+fn taken_again(shared: &LogShared) {
+    let missing = shared.journal_failures.load(Ordering::Relaxed);
+    tracing::info!(missing, "journald takes audit records again; `missing` counts those of all its absences");
 }
 
 /// Counts records that journald did not take, and says so once until it takes some again.
 fn failed(shared: &LogShared, records: u64, reason: &str) {
     shared.journal_failures.fetch_add(records, Ordering::Relaxed);
+    in_trouble(shared, reason);
+}
+
+/// Notes why journald takes nothing, and says so once until it takes some again.
+fn in_trouble(shared: &LogShared, reason: &str) {
     if !shared.set_journal_trouble(Some(reason.to_owned())) {
         tracing::error!("journald does not take audit records (the files still do): {reason}");
     }

@@ -4,6 +4,7 @@
 //! never hidden, and does not stop the writer. Only the writer thread sends, so a slow journald holds up no
 //! worker.
 
+use std::io;
 use std::path::Path;
 
 use crate::audit::records::event::Event;
@@ -28,10 +29,19 @@ fn present() -> bool {
     Path::new(SOCKET).exists()
 }
 
+/// Why an entry was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::audit) enum Untaken {
+    /// Nobody is there to take any; the same entry may be sent again later.
+    Away(String),
+    /// It does not take this one.
+    Refused(String),
+}
+
 /// A sink for the fields of one entry, each `NAME=value`.
 pub(in crate::audit) trait Journal: Send {
     /// Sends one entry.
-    fn send(&mut self, fields: &[String]) -> Result<(), String>;
+    fn send(&mut self, fields: &[String]) -> Result<(), Untaken>;
 }
 
 /// The host's journald.
@@ -39,15 +49,20 @@ pub(in crate::audit) trait Journal: Send {
 pub(in crate::audit) struct Journald;
 
 impl Journal for Journald {
-    fn send(&mut self, fields: &[String]) -> Result<(), String> {
+    fn send(&mut self, fields: &[String]) -> Result<(), Untaken> {
+        let away = |problem: &str| {
+            let remedy = "start systemd-journald, or set audit.journald: false";
+            Untaken::Away(format!("{SOCKET} {problem}; {remedy}"))
+        };
         // libsystemd reports success when nobody listens.
         if !present() {
-            return Err(format!(
-                "{SOCKET} does not exist; start systemd-journald, or set audit.journald: false"
-            ));
+            return Err(away("does not exist"));
         }
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        systemd::journal::send(&fields).map_err(|error| error.to_string())
+        systemd::journal::send(&fields).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => away("is there, and nobody listens on it"),
+            _ => Untaken::Refused(error.to_string()),
+        })
     }
 }
 

@@ -4,14 +4,15 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::scripted::{Bench, check_stored, told};
 use super::{call, config, intact, text};
-use crate::audit::journald::journal::Journal;
+use crate::audit::journald::journal::{Journal, Untaken};
 use crate::audit::records::hash::digest;
 use crate::audit::*;
 use crate::config::schema::{self, OnAuditFailure};
@@ -81,7 +82,7 @@ fn strangers_are_counted_and_leave_the_log_to_the_known() {
 struct Stuck(Receiver<()>);
 
 impl Journal for Stuck {
-    fn send(&mut self, _fields: &[String]) -> Result<(), String> {
+    fn send(&mut self, _fields: &[String]) -> Result<(), Untaken> {
         // Without anybody who could let it go, it works.
         let _ = self.0.recv();
         Ok(())
@@ -174,10 +175,50 @@ struct Kept {
 }
 
 impl Journal for Kept {
-    fn send(&mut self, fields: &[String]) -> Result<(), String> {
+    fn send(&mut self, fields: &[String]) -> Result<(), Untaken> {
         self.entries.lock().push(fields.to_vec());
-        if self.fail { Err("no".to_owned()) } else { Ok(()) }
+        if self.fail { Err(Untaken::Refused("no".to_owned())) } else { Ok(()) }
     }
+}
+
+/// A journal that is away while the test says so, and says that it was looked for.
+struct Absent {
+    is_away: Arc<AtomicBool>,
+    looked_for: Sender<()>,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Journal for Absent {
+    fn send(&mut self, fields: &[String]) -> Result<(), Untaken> {
+        let _ = self.looked_for.send(());
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(Untaken::Away("it is away".to_owned()));
+        }
+        self.taken.lock().extend(fields.iter().filter(|field| field.starts_with("AIRLOCK_SEQ=")).cloned());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_journald_that_is_started_again_misses_nothing() {
+    let (looked_for, looks) = channel();
+    let (is_away, taken) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
+    let journal = Absent { is_away: is_away.clone(), looked_for, taken: taken.clone() };
+    let Bench { log, writer, orders, .. } = told(OnAuditFailure::Buffer, Some(Box::new(journal)));
+    drop(orders);
+    (0..500).for_each(|n| log.record(call(n)).unwrap());
+    (0..3).for_each(|_| looks.recv().unwrap());
+    let alarms = log.alarms();
+    assert!(alarms.len() == 1 && alarms[0].ends_with(": it is away"), "{alarms:?}");
+    is_away.store(false, Ordering::SeqCst);
+    until(&|| taken.lock().len() == 500);
+    assert_eq!(*taken.lock(), (0..500).map(|seq| format!("AIRLOCK_SEQ={seq}")).collect::<Vec<_>>());
+    assert_eq!((log.alarms(), log.stats().journal_failures), (Vec::new(), 0));
+    // The end does not wait for one that is away; what it lacks is counted.
+    is_away.store(true, Ordering::SeqCst);
+    (0..5).for_each(|n| log.record(call(n)).unwrap());
+    writer.join().unwrap();
+    assert_eq!((taken.lock().len(), log.stats().journal_failures), (500, 5));
 }
 
 #[test]
