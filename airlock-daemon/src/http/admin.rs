@@ -1,6 +1,10 @@
 //! The admin interface: HTTP on a unix socket of this host, for root and for the daemon's own user, served by
 //! the control thread.
 
+mod blocks;
+mod order;
+mod tools;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -22,7 +26,7 @@ use crate::runtime::unix_socket::{self, SocketFile};
 use super::body::{Body, json};
 use super::nowhere::not_found;
 use super::status::Started;
-use super::{Service, blocks, status, tools};
+use super::{Service, status};
 
 /// Its socket; removed when it is dropped.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 pub mod admin;
 mod ambiguous;
-pub mod blocks;
 pub mod body;
 pub mod connection;
 mod cors;
@@ -18,7 +17,6 @@ mod peek;
 pub mod routes;
 pub mod status;
 mod streams;
-pub mod tools;
 
 use std::sync::Arc;
 

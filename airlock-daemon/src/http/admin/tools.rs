@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use airlock_tool_locks::definition::{Digest, Kind};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 
+use super::order::{self, refused};
+use crate::http::body::{Body, json};
 use crate::pipeline::Gateway;
 use crate::tool_locks::{Approved, Wanted};
-
-use super::body::{Body, json};
 
 /// Longest body of an order, in bytes.
 const MOST: usize = 64 * 1024;
@@ -20,22 +19,22 @@ const MOST: usize = 64 * 1024;
 /// The order of an operator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub(super) struct Order {
     /// The server.
-    pub upstream: String,
+    pub(super) upstream: String,
     /// Only what has this name.
     #[serde(default)]
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// Only what is of this kind: `tool`, `prompt` or `resource template`.
     #[serde(default)]
-    pub kind: Option<String>,
+    pub(super) kind: Option<String>,
     /// The digest that was looked at, whole.
     #[serde(default)]
-    pub digest: Option<String>,
+    pub(super) digest: Option<String>,
 }
 
 /// `GET /tools`.
-pub async fn list(gateway: &Arc<Gateway>) -> Response<Body> {
+pub(super) async fn list(gateway: &Arc<Gateway>) -> Response<Body> {
     let gateway = Arc::clone(gateway);
     // Thousands of definitions are no work for the thread that serves keys.
     let told = tokio::task::spawn_blocking(move || {
@@ -46,18 +45,15 @@ pub async fn list(gateway: &Arc<Gateway>) -> Response<Body> {
 }
 
 /// `POST /tools/approve` and, where `as_it_is`, `POST /tools/lock`, by that user.
-pub async fn order(
+pub(super) async fn order(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
     as_it_is: bool,
     by: u32,
 ) -> Response<Body> {
-    let Ok(body) = Limited::new(request.into_body(), MOST).collect().await else {
-        return refused(StatusCode::BAD_REQUEST, &format!("an order is at most {MOST} bytes"));
-    };
-    let order: Order = match serde_json::from_slice(&body.to_bytes()) {
+    let order: Order = match order::read(request, MOST).await {
         Ok(order) => order,
-        Err(error) => return refused(StatusCode::BAD_REQUEST, &format!("this is no order: {error}")),
+        Err(refused) => return refused,
     };
     let gateway = Arc::clone(gateway);
     let done = tokio::task::spawn_blocking(move || carry_out(&gateway, &order, as_it_is, by));
@@ -94,8 +90,4 @@ fn kind_of(noun: &str) -> Result<Kind, String> {
     known.ok_or_else(|| {
         format!("there is no kind `{noun}`; there are: {}", Kind::ALL.map(Kind::noun).join(", "))
     })
-}
-
-fn refused(status: StatusCode, problem: &str) -> Response<Body> {
-    json(status, value!({ "error": problem }).to_string())
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
+use super::order::{self, refused};
+use crate::http::body::{Body, json};
 use crate::limits::Limits;
 use crate::limits::block::Block;
-
-use super::body::{Body, json};
 
 /// Longest body of an order, in bytes.
 const MOST: usize = 4_096;
@@ -20,37 +19,34 @@ const MOST: usize = 4_096;
 /// The order of an operator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub(super) struct Order {
     /// The address, or an IPv6 /64.
-    pub address: String,
+    pub(super) address: String,
     /// For how many seconds.
-    pub for_secs: u64,
+    pub(super) for_secs: u64,
     /// Why, in the operator's words.
     #[serde(default)]
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 /// The list of the blocked addresses. Its JSON form is a stable contract: members are added, never renamed or
 /// removed.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Listed<T> {
+pub(super) struct Listed<T> {
     /// Each address.
-    pub blocks: Vec<T>,
+    pub(super) blocks: Vec<T>,
 }
 
 /// `GET /blocks`.
-pub fn list(limits: &Limits) -> Response<Body> {
+pub(super) fn list(limits: &Limits) -> Response<Body> {
     answer(StatusCode::OK, &Listed::<Block> { blocks: limits.blocks() })
 }
 
 /// `POST /blocks`, by that user.
-pub async fn add(limits: &Limits, request: Request<Incoming>, by: u32) -> Response<Body> {
-    let Ok(body) = Limited::new(request.into_body(), MOST).collect().await else {
-        return refused(StatusCode::BAD_REQUEST, &format!("an order is at most {MOST} bytes"));
-    };
-    let order: Order = match serde_json::from_slice(&body.to_bytes()) {
+pub(super) async fn add(limits: &Limits, request: Request<Incoming>, by: u32) -> Response<Body> {
+    let order: Order = match order::read(request, MOST).await {
         Ok(order) => order,
-        Err(error) => return refused(StatusCode::BAD_REQUEST, &format!("this is no order: {error}")),
+        Err(refused) => return refused,
     };
     let address = match source(&order.address) {
         Ok(address) => address,
@@ -63,7 +59,7 @@ pub async fn add(limits: &Limits, request: Request<Incoming>, by: u32) -> Respon
 }
 
 /// `DELETE /blocks/ADDRESS`, by that user.
-pub fn remove(limits: &Limits, address: &str, by: u32) -> Response<Body> {
+pub(super) fn remove(limits: &Limits, address: &str, by: u32) -> Response<Body> {
     match source(address) {
         Ok(address) if limits.unblock(address, by) => answer(StatusCode::OK, &serde_json::json!({})),
         Ok(address) => refused(StatusCode::NOT_FOUND, &format!("{address} is not blocked")),
@@ -89,10 +85,6 @@ fn source(text: &str) -> Result<IpAddr, String> {
         (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64" | "128"))
     );
     if fits { Ok(address) } else { Err(expected()) }
-}
-
-fn refused(status: StatusCode, problem: &str) -> Response<Body> {
-    answer(status, &serde_json::json!({ "error": problem }))
 }
 
 fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
