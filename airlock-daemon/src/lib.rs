@@ -24,6 +24,7 @@ pub mod policy;
 pub mod redaction;
 pub mod runtime;
 pub mod stage;
+pub mod stops;
 pub mod tool_locks;
 pub mod upstream;
 pub mod wipe;

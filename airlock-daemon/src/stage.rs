@@ -17,6 +17,8 @@ pub enum Stage {
     Head,
     /// The token.
     Authenticate,
+    /// The stops of an operator.
+    Stopped,
     /// The JSON-RPC message.
     Decode,
     /// The revision of the protocol, and the message's agreement with its headers and its session.
@@ -39,13 +41,14 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a request meets them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Http,
         Self::Limit,
         Self::Forwarded,
         Self::Origin,
         Self::Head,
         Self::Authenticate,
+        Self::Stopped,
         Self::Decode,
         Self::Revision,
         Self::Route,
@@ -66,6 +69,7 @@ impl Stage {
             Self::Origin => "origin",
             Self::Head => "head",
             Self::Authenticate => "authenticate",
+            Self::Stopped => "stopped",
             Self::Decode => "decode",
             Self::Revision => "revision",
             Self::Route => "route",

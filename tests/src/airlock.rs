@@ -44,27 +44,7 @@ pub fn start_in(dir: TempDir) -> Result<Airlock, Failed> {
 }
 
 pub(crate) fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Result<Airlock, Failed> {
-    let broken = |error: io::Error| Failed { status: None, log: format!("the harness: {error}") };
-    let notify = UnixDatagram::bind(dir.path().join("notify")).map_err(broken)?;
-    notify.set_read_timeout(Some(Duration::from_millis(20))).map_err(broken)?;
-    let log = std::fs::File::create(dir.path().join("log")).map_err(broken)?;
-    let mut command = Command::new(tools::airlock());
-    if let Some(user) = user {
-        // The directory is its own, so that nothing but privileges is missing.
-        for path in [dir.path().to_owned(), dir.path().join("notify"), dir.path().join("policies")] {
-            chown(path, Some(user), Some(user)).map_err(broken)?;
-        }
-        command.uid(user).gid(user);
-    }
-    let child = command
-        .args(["serve", "--config"])
-        .arg(dir.path().join("airlock.yaml"))
-        .env("NOTIFY_SOCKET", dir.path().join("notify"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(broken)?)
-        .stderr(log)
-        .spawn()
-        .map_err(|error| Failed { status: None, log: format!("{}: {error}", tools::airlock().display()) })?;
+    let (child, notify) = spawn(dir.path(), user).map_err(|error| broken(&error))?;
     let mut airlock = Airlock { child, dir, address: SocketAddr::from(([0, 0, 0, 0], 0)), ended: None };
     match airlock.wait_until_ready(&notify, only_listening) {
         Ok(()) => {
@@ -76,6 +56,35 @@ pub(crate) fn start(dir: TempDir, user: Option<u32>, only_listening: bool) -> Re
         }
         Err(status) => Err(Failed { status, log: airlock.log() }),
     }
+}
+
+fn broken(error: &io::Error) -> Failed {
+    Failed { status: None, log: format!("the harness: {error}") }
+}
+
+/// Starts the program with the configuration of a directory; the socket is told when it is ready.
+fn spawn(dir: &Path, user: Option<u32>) -> io::Result<(Child, UnixDatagram)> {
+    let _ = std::fs::remove_file(dir.join("notify"));
+    let notify = UnixDatagram::bind(dir.join("notify"))?;
+    notify.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let log = std::fs::File::create(dir.join("log"))?;
+    let mut command = Command::new(tools::airlock());
+    if let Some(user) = user {
+        // The directory is its own, so that nothing but privileges is missing.
+        for path in [dir.to_owned(), dir.join("notify"), dir.join("policies")] {
+            chown(path, Some(user), Some(user))?;
+        }
+        command.uid(user).gid(user);
+    }
+    command
+        .args(["serve", "--config"])
+        .arg(dir.join("airlock.yaml"))
+        .env("NOTIFY_SOCKET", dir.join("notify"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let named = |error| io::Error::other(format!("{}: {error}", tools::airlock().display()));
+    Ok((command.spawn().map_err(named)?, notify))
 }
 
 impl Airlock {
@@ -226,6 +235,18 @@ impl Airlock {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait()
+    }
+
+    /// Ends it by SIGTERM and starts it anew in the same directory, where it may listen elsewhere and has
+    /// another development issuer's key. Panics with its log when it does not start.
+    pub fn restart(&mut self) {
+        self.stop();
+        let started = spawn(self.dir.path(), None).map_err(|error| broken(&error));
+        let (child, notify) = started.unwrap_or_else(|failed| panic!("{}", failed.log));
+        (self.child, self.ended) = (child, None);
+        if let Err(status) = self.wait_until_ready(&notify, false) {
+            panic!("airlock did not start again ({status:?}):\n{}", self.log());
+        }
     }
 
     /// Waits for its end.

@@ -234,7 +234,7 @@ impl Authenticator {
         };
         let Verified { principal, reach, binding } = issuer.rules.check(parsed.claims, unix_now())?;
         let until = issuer.rules.accepted_until(principal.expires_at);
-        let principal = Arc::new(principal);
+        let principal = Arc::new(principal.of_token(digest));
         let entry = Arc::new(Entry { principal, reach, binding, issuer: index, generation, key, until });
         self.cache.insert(digest, Arc::clone(&entry));
         Ok(entry)

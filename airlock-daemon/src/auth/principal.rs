@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Principal {
     bearer: Arc<Bearer>,
     token: Option<Arc<Token>>,
+    token_digest: Option<[u8; 32]>,
     identity: Identity,
     digest: [u8; 32],
     facts: Facts,
@@ -84,7 +85,18 @@ impl Principal {
             groups: shared(&bearer.groups),
             scopes: shared(&bearer.scopes),
         };
-        Self { bearer: Arc::new(bearer), token: None, identity, digest, facts }
+        Self { bearer: Arc::new(bearer), token: None, token_digest: None, identity, digest, facts }
+    }
+
+    /// The same for a token whose SHA-256 is `digest`.
+    #[must_use]
+    pub(crate) fn of_token(self, digest: [u8; 32]) -> Self {
+        Self { token_digest: Some(digest), ..self }
+    }
+
+    /// SHA-256 of the token that says so.
+    pub fn token_digest(&self) -> Option<&[u8; 32]> {
+        self.token_digest.as_ref()
     }
 
     /// The same with the token that says so, whose SHA-256 is `digest`: for one request, and for what it

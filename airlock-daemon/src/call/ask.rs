@@ -18,7 +18,7 @@ use crate::pipeline::authorize::authorize;
 use crate::pipeline::methods::wish::Wish;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::requester::Requester;
-use crate::pipeline::{Gateway, Refusal, decode, record};
+use crate::pipeline::{Gateway, Refusal, decode, record, stopped};
 
 /// Why a client is not asked.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ pub async fn check(
         Aim { method: Some(method.into()), upstream: Some(Arc::clone(&upstream.name)), ..Aim::default() };
     let wish = Wish { method, subject: None, arguments: Some(arguments), revision: who.revision };
     let allowed = async {
+        stopped::server(gateway, &who.principal, upstream)?;
         decode::arguments(gateway, wish.arguments)?;
         let decision = authorize(gateway, who, upstream, wish, wait).await?;
         record::answered(gateway, who, &aim, (Event::Request, &Found::default()), wait).await?;

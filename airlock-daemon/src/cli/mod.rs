@@ -13,6 +13,7 @@ mod print;
 mod reload;
 pub mod serve;
 pub mod status;
+pub mod stop;
 #[cfg(development_issuer)]
 pub mod token;
 pub mod tools;
@@ -41,6 +42,12 @@ enum Command {
     Status(status::Args),
     /// See and change which addresses are blocked.
     Block(block::Args),
+    /// Stop everything, a tenant, a principal, a token, a server or a tool, at once.
+    Stop(stop::StopArgs),
+    /// Take a stop back.
+    Resume(stop::ResumeArgs),
+    /// Show what is stopped.
+    Stops(stop::ListArgs),
     /// Read and verify the audit log.
     Audit(audit::Args),
     /// Test a policy.
@@ -69,6 +76,9 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(args),
         Command::Block(args) => block::run(args),
+        Command::Stop(args) => stop::stop(args),
+        Command::Resume(args) => stop::resume(args),
+        Command::Stops(args) => stop::list(args),
         Command::Audit(args) => audit::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Dlp(args) => dlp::run(args),
@@ -96,6 +106,9 @@ mod tests {
             "check",
             "status",
             "block list",
+            "stop --all --reason x",
+            "resume --all",
+            "stops",
             #[cfg(development_issuer)]
             "token --subject alice",
             "upstream try docs",

@@ -29,7 +29,7 @@ use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::asked::Asked;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, admit, decode, limit, record, redact};
+use crate::pipeline::{Gateway, Refusal, admit, decode, limit, record, redact, stopped};
 use crate::upstream::message::notice::{Interest, Notice};
 use crate::upstream::pool::Upstream;
 use crate::upstream::subscription::Subscription;
@@ -174,9 +174,12 @@ async fn parts(
             ..Aim::default()
         };
         aim.at(Noun::Resource, own);
-        let allowed = authorize(gateway, who, upstream, wish, &mut wait)
-            .await
-            .and_then(|_| redact::target(gateway, &who.principal, upstream, own, &mut aim));
+        let allowed = async {
+            stopped::server(gateway, &who.principal, &**upstream)?;
+            authorize(gateway, who, upstream, wish, &mut wait).await
+        };
+        let allowed =
+            allowed.await.and_then(|_| redact::target(gateway, &who.principal, upstream, own, &mut aim));
         match allowed {
             Ok(()) => {
                 let part = parts.iter_mut().find(|part| part.upstream.name == upstream.name);

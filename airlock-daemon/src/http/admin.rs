@@ -3,6 +3,7 @@
 
 mod blocks;
 mod order;
+mod stops;
 mod tools;
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use crate::config::schema::AdminListen;
 use crate::config::units::FileMode;
 use crate::runtime::listen_error::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
+use crate::stops::Operator;
 
 use super::body::{Body, json};
 use super::nowhere::not_found;
@@ -80,8 +82,8 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Started)
                 continue;
             }
         };
-        let uid = match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 || peer.uid() == own => peer.uid(),
+        let by = match stream.peer_cred() {
+            Ok(peer) if peer.uid() == 0 || peer.uid() == own => Operator { uid: peer.uid(), pid: peer.pid() },
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "the admin interface is for root and the daemon's own user");
                 continue;
@@ -92,7 +94,7 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Started)
         tokio::task::spawn_local(async move {
             let answers = service_fn(|request| {
                 let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(answer(&service, started, request, uid).await) }
+                async move { Ok::<_, Infallible>(answer(&service, started, request, by).await) }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -107,9 +109,9 @@ async fn answer(
     service: &Arc<Service>,
     started: Started,
     request: Request<Incoming>,
-    uid: u32,
+    by: Operator,
 ) -> Response<Body> {
-    let limits = &service.gateway.limits;
+    let (gateway, limits, uid) = (&service.gateway, &service.gateway.limits, by.uid);
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => {
             let service = Arc::clone(service);
@@ -119,9 +121,12 @@ async fn answer(
             });
             json(StatusCode::OK, told.await.unwrap_or_default())
         }
-        (&Method::GET, "/tools") => tools::list(&service.gateway).await,
-        (&Method::POST, "/tools/approve") => tools::order(&service.gateway, request, false, uid).await,
-        (&Method::POST, "/tools/lock") => tools::order(&service.gateway, request, true, uid).await,
+        (&Method::GET, "/tools") => tools::list(gateway).await,
+        (&Method::POST, "/tools/approve") => tools::order(gateway, request, false, uid).await,
+        (&Method::POST, "/tools/lock") => tools::order(gateway, request, true, uid).await,
+        (&Method::GET, "/stops") => stops::list(gateway),
+        (&Method::POST, "/stops") => stops::stop(gateway, request, by).await,
+        (&Method::POST, "/stops/resume") => stops::resume(gateway, request, by).await,
         (&Method::GET, "/blocks") => blocks::list(limits),
         (&Method::POST, "/blocks") => blocks::add(limits, request, uid).await,
         (&Method::DELETE, path) => match path.strip_prefix("/blocks/") {

@@ -18,7 +18,7 @@ use super::methods::wish::Wish;
 use super::refusal::Aim;
 use super::request::context::now;
 use super::request::requester::Requester;
-use super::{Context, Gateway, Refusal, record};
+use super::{Context, Gateway, Refusal, record, stopped};
 use crate::stage::Stage;
 
 /// Asks the policy about something that is about to be done.
@@ -87,6 +87,9 @@ pub fn permission(
     wish: Wish<'_>,
 ) -> Option<Vec<Arc<str>>> {
     offered(upstream, wish).ok()?;
+    if stopped::hides(gateway, principal, upstream, wish) {
+        return None;
+    }
     match judge(gateway, context, principal, upstream, wish) {
         Ok(decision) => Some(decision.obligations.redact),
         Err(refusal) => is_shadowed(gateway, &refusal).then(Vec::new),

@@ -16,6 +16,7 @@ use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
 use crate::redaction::Redaction;
 use crate::runtime::backend::Choice;
+use crate::stops::Stops;
 use crate::tool_locks::ToolLocks;
 use crate::upstream::pool::Upstreams;
 
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub policy: InForce,
     /// The locks of tools, prompts and templates.
     pub tool_locks: Arc<ToolLocks>,
+    /// The things that an operator has stopped.
+    pub stops: Arc<Stops>,
     /// Redaction.
     pub redaction: Arc<Redaction>,
     /// True while the process drains: everything that would go on for long ends by itself.

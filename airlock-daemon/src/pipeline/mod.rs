@@ -44,6 +44,7 @@ pub mod revision;
 pub mod route;
 pub mod safe_names;
 pub mod seal;
+pub mod stopped;
 pub mod tool_lock;
 pub mod upstream;
 
@@ -87,9 +88,10 @@ pub async fn enter(
     head::size(&parts.uri, &parts.headers)?;
     gateway.origins.admit(&parts.uri, &parts.headers)?;
     // Before a token is asked for: a client would look for the metadata of what is not there.
-    endpoint.upstream(&gateway.upstreams)?;
+    let upstream = endpoint.upstream(&gateway.upstreams)?;
     let principal = authenticate::authenticate(gateway, &context.peer, endpoint, parts).await?;
     *known = Some(Arc::clone(&principal));
+    stopped::server(gateway, &principal, upstream.map(|upstream| &**upstream))?;
     head::method(parts)?;
     Ok(principal)
 }
@@ -128,6 +130,7 @@ async fn check<'a>(
     let server = route::server(&gateway.upstreams, endpoint, &asked, subject.as_ref(), revision)?;
     let upstream = server.map(|(upstream, _)| upstream);
     aim.upstream = upstream.map(|upstream| Arc::clone(&upstream.name));
+    stopped::server(gateway, &who.principal, upstream.map(|upstream| &**upstream))?;
     let own = safe_names::own(gateway, who, endpoint, server, subject.as_ref(), &mut wait).await?;
     if let (Some(subject), Some(own)) = (&subject, &own) {
         aim.called = own.is_safe.then(|| subject.name.as_ref().into());
@@ -147,6 +150,7 @@ async fn check<'a>(
         None => None,
     };
     route::offered(&gateway.upstreams, &asked, upstream, revision)?;
+    upstream.map_or(Ok(()), |upstream| stopped::wish(gateway, &who.principal, upstream, wish))?;
     let method = asked.method();
     upstream.map_or(Ok(()), |upstream| tool_lock::known(upstream, who, method, own_name))?;
     let sent = redact::Sent { own: own_name, arguments: arguments.clone(), back };

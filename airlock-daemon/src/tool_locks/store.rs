@@ -2,13 +2,14 @@
 //! part.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use airlock_tool_locks::definition::Digest;
 use airlock_tool_locks::lock_file::{ANEW, LockFile, MAX_BYTES, MAX_SERVER_BYTES};
 use rustix::fs::{Access, access};
+
+use crate::config::replaced;
 
 /// Reads the text; `None` where there is no file.
 ///
@@ -120,12 +121,8 @@ pub(super) fn is_writable(path: &Path) -> Result<(), String> {
 /// # Errors
 /// As for [`read`].
 pub(super) fn has_place(path: &Path) -> Result<(), String> {
-    access(folder(path), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unwritten(path, &error.into()))
-}
-
-/// The directory of the file.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    access(replaced::folder(path), Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| unwritten(path, &error.into()))
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> String {
@@ -142,23 +139,7 @@ fn unwritten(path: &Path, error: &io::Error) -> String {
 /// # Errors
 /// As for [`read`].
 pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
-    let folder = folder(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.new"));
-    let written = (|| {
-        let mut options = File::options();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(folder)?.sync_all()
-    })();
-    written.map_err(|error| {
-        // The rest of it helps nobody.
-        let _ = fs::remove_file(&beside);
-        unwritten(path, &error)
-    })
+    replaced::write(path, text, 0o644).map_err(|error| unwritten(path, &error))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod own_files;
 pub mod packs;
 pub mod pattern;
 mod read;
+pub mod replaced;
 pub mod schema;
 pub mod tls_files;
 pub mod translators;

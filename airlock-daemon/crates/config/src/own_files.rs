@@ -12,7 +12,7 @@ const HOMES: [&str; 3] = ["/etc/airlock", "/var/lib/airlock", "/run/airlock"];
 pub fn own_files(config: &Config, file: &Path) -> Vec<PathBuf> {
     let mut own: Vec<PathBuf> = HOMES.map(PathBuf::from).to_vec();
     own.extend([file.to_path_buf(), config.policy.path.clone(), config.audit.dir.clone()]);
-    own.push(config.tool_lock_file());
+    own.extend([config.tool_lock_file(), config.stops_file(), config.stop_file()]);
     own.extend(config.server.tls.as_ref().map(|tls| tls.key_file.clone()));
     own.extend(config.server.unix_socket.clone());
     own.extend([&config.dlp.directory, &config.dlp.hash_key_file].into_iter().flatten().cloned());

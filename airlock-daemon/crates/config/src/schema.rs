@@ -69,4 +69,15 @@ impl Config {
     pub fn tool_lock_file(&self) -> std::path::PathBuf {
         self.tool_lock.file.clone().unwrap_or_else(|| self.audit.dir.with_file_name("tools.lock"))
     }
+
+    /// The file that keeps over a restart what an operator has stopped.
+    pub fn stops_file(&self) -> std::path::PathBuf {
+        self.audit.dir.with_file_name("stops.json")
+    }
+
+    /// The file whose being there stops everything: beside the socket of the admin interface.
+    pub fn stop_file(&self) -> std::path::PathBuf {
+        let socket = self.observability.admin_listen.socket();
+        socket.unwrap_or(std::path::Path::new(AdminListen::DEFAULT)).with_file_name("stop")
+    }
 }

@@ -78,6 +78,10 @@ events! {
     AddressBlocked = "address.blocked", "36c0fa8bd8da4c4eb9114b8861b746c2";
     /// An address that was dropped is not any more.
     AddressUnblocked = "address.unblocked", "7c18cdbd48d74dfa99e754af741506e1";
+    /// An operator, or the file that does so, has stopped everything, or somebody or something.
+    CallsStopped = "calls.stopped", "b3d2f1a96c5e4d0f8a7b1c9e2f4d6a08";
+    /// A stop was taken back, or its time is over.
+    CallsResumed = "calls.resumed", "e1c7a5d3f9b24860a3c8d5e7f1029b4c";
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub fn message(record: &Record) -> String {
         }
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
         Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),
+        Event::CallsStopped => format!("{} is stopped{}", target(record), because(record)),
+        Event::CallsResumed => format!("{} is not stopped any more{}", target(record), because(record)),
         Event::KernelDenied if record.method.is_none() => {
             format!("the kernel denied servers what they tried{}", because(record))
         }
@@ -57,7 +59,7 @@ pub fn message(record: &Record) -> String {
                 None => format!("server {}", record.upstream.as_deref().unwrap_or("?")),
             },
             record.client.as_deref().unwrap_or("unknown process"),
-            record.target.as_deref().unwrap_or("something"),
+            target(record),
         ),
     };
     printable(&text).into_owned()
@@ -70,6 +72,10 @@ fn who(record: &Record) -> Cow<'_, str> {
         (None, _, Some(client)) => client.into(),
         (None, _, None) => "somebody".into(),
     }
+}
+
+fn target(record: &Record) -> &str {
+    record.target.as_deref().unwrap_or("something")
 }
 
 fn what(record: &Record) -> Cow<'_, str> {

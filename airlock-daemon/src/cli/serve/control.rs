@@ -68,6 +68,7 @@ pub(super) async fn control(
         let _ = write!(status, ", development issuer at {url}");
     }
     tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
+    tokio::task::spawn_local(Arc::clone(&service.gateway.stops).run_out());
     if let Some(tls) = &service.door.tls {
         certificates::introduce(tls, &service.gateway.metrics);
         tokio::task::spawn_local(certificates::watch(Arc::clone(tls), Arc::clone(&service.gateway.metrics)));

@@ -37,6 +37,7 @@ use crate::runtime::room::Room;
 use crate::runtime::tls::Tls;
 use crate::runtime::unix_socket::SocketFile;
 use crate::runtime::{backend, listener};
+use crate::stops::Stops;
 use crate::tool_locks::ToolLocks;
 use crate::upstream::credential::secret;
 use crate::upstream::pool::Upstreams;
@@ -127,6 +128,7 @@ impl Server {
             issuers: auth.issuers.into_iter().map(|issuer| issuer.issuer).collect(),
             policy,
             tool_locks: locks,
+            stops: Stops::start(&config, &audit),
             draining: watch::Sender::new(false),
             budget,
             limits: Limits::new(&config, Keeper::new(&kernel, &audit, &metrics, &room)),
@@ -146,8 +148,7 @@ impl Server {
                 "policy.mode is `shadow`: what the policy refuses is recorded and DONE ALL THE SAME"
             );
         }
-        let server = &gateway.config.server;
-        let door = Door { tls, room, proxies: Proxies::new(server) };
+        let door = Door { tls, room, proxies: Proxies::new(&gateway.config.server) };
         let sessions = Sessions::new(&gateway.budget, &gateway.config.limits.sessions);
         let suspended = Arc::new(SuspendedCalls::default());
         let service = Arc::new(Service { gateway, sessions, suspended, door, file: on_disk });
