@@ -1,5 +1,8 @@
 //! The things that come out of a call.
 
+use std::sync::Arc;
+
+use crate::stops::order::StopOrder;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::Ask;
 
@@ -16,6 +19,8 @@ pub enum Event {
     Error(String),
     /// The client has cancelled the call: no answer is due.
     Cancelled,
+    /// An operator has stopped it; the server was told that nobody waits any more.
+    Stopped(Arc<StopOrder>),
     /// The upstream failed.
     Failed(UpstreamError),
 }

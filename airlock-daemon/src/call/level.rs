@@ -14,7 +14,7 @@ use crate::pipeline::methods::table::SET_LEVEL;
 use crate::pipeline::request::asked::Asked;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, admit, upstream};
+use crate::pipeline::{Gateway, Refusal, admit, stopped, upstream};
 use crate::stage::Stage;
 
 /// Tells the servers of an endpoint: the one, or all that offer logging and that this principal may use.
@@ -95,6 +95,7 @@ async fn tell(
             Event::Result(text) => Ok(Ok(text)),
             Event::Error(error) => Ok(Err(error)),
             Event::Cancelled => Ok(Ok("{}".to_owned())),
+            Event::Stopped(order) => Err(stopped::refusal(&order).about(running.aim())),
             Event::Failed(error) => Err(upstream::failed(&error).about(running.aim())),
         };
     }

@@ -35,6 +35,7 @@ use crate::pipeline::request::requester::Requester;
 use crate::pipeline::request::state::{RequestState, Scope};
 use crate::pipeline::{Gateway, mirror};
 use crate::redaction::Found;
+use crate::stops::Halt;
 
 /// The notification by which a server reports how far it is.
 const PROGRESS: &str = "notifications/progress";
@@ -46,6 +47,8 @@ pub struct Running {
     pub(super) merged: bool,
     pub(super) upstream: Arc<Upstream>,
     pub(super) pending: Pending,
+    /// The end of it by an operator.
+    pub(super) halt: Halt,
     /// The client's progress token.
     pub(super) token: Option<String>,
     /// The time by which the upstream must have answered, or have reported progress; moved on by the time
@@ -98,6 +101,22 @@ impl Running {
 
     /// The same; `None` where nothing happens until then. Nothing is lost by it.
     pub async fn next_until(&mut self, until: Option<Instant>) -> Option<Event> {
+        let mut halt = self.halt.clone();
+        tokio::select! {
+            biased;
+            order = halt.reached() => {
+                // At once: the answer may wait for its client.
+                self.pending.give_up();
+                let event = Event::Stopped(order);
+                self.conclude(&event);
+                Some(event)
+            }
+            event = self.undisturbed(until) => event,
+        }
+    }
+
+    /// The next thing that happens where no operator stops the call.
+    async fn undisturbed(&mut self, until: Option<Instant>) -> Option<Event> {
         loop {
             if let Some(ask) = self.question() {
                 return Some(Event::Ask(ask));
@@ -190,7 +209,7 @@ impl Running {
             Event::Result(text) => self.open.end(Outcome::Ok, text.len(), None),
             Event::Error(text) => self.open.end(Outcome::Error, text.len(), None),
             Event::Failed(error) => self.open.end(failed(error), 0, Some(error)),
-            Event::Cancelled => self.open.end(Outcome::Cancelled, 0, None),
+            Event::Cancelled | Event::Stopped(_) => self.open.end(Outcome::Cancelled, 0, None),
             Event::Notification(..) | Event::Ask(_) => {}
         }
     }

@@ -11,6 +11,8 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::Object;
 use crate::mcp::param_header::Mirrored;
 use crate::mcp::revision::Era;
+use crate::stops::Halt;
+use crate::stops::order::StopOrder;
 use crate::upstream::era::driver;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::reply::Takes;
@@ -32,7 +34,9 @@ use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::asked::Asked;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, mirror, redact, route, tool_lock, upstream};
+use crate::pipeline::{
+    Admitted, Gateway, Refusal, admit, mirror, redact, route, stopped, tool_lock, upstream,
+};
 
 /// A call that was let through: one that begins, or one that goes on where it was suspended.
 #[allow(
@@ -91,7 +95,14 @@ async fn begin(
     let own = own.as_ref().map(|(noun, own)| (*noun, own.as_str()));
     let needs = kind.needs(&params);
     let arguments = arguments.as_deref().map_or("{}", RawValue::get);
-    let mut mirrored = ask_first(kind, needs, &upstream, &mut open, own, arguments).await?;
+    let tool = own.and_then(|(noun, name)| (noun == Noun::Tool).then_some(name));
+    // A stop that came since the checks is seen with the first look.
+    let mut halt = Halt::new(&open.gateway.stops, &open.who.principal, Some(&upstream.name), tool);
+    let mut mirrored = tokio::select! {
+        biased;
+        order = halt.reached() => return Err(halted(&mut open, &order)),
+        mirrored = ask_first(kind, needs, &upstream, &mut open, own, arguments) => mirrored?,
+    };
     redact::headers(open.sieve.as_deref(), &mut mirrored);
 
     match (&brought.task, own) {
@@ -116,7 +127,7 @@ async fn begin(
             return resumed.map(Started::Resumed).ok_or_else(|| route::invalid(GONE));
         }
     }
-    let sending = Sending { kind, needs, upstream: &upstream, own, params, merged, mirrored };
+    let sending = Sending { kind, needs, upstream: &upstream, own, params, merged, mirrored, halt };
     launch(open, sending, shape, means).await.map(Started::Running)
 }
 
@@ -161,6 +172,12 @@ async fn ask_first(
     checked.inspect_err(|_| open.end(Outcome::Refused, 0, None))
 }
 
+/// The refusal of a call that an operator stops before its server has it.
+fn halted(open: &mut Open, order: &StopOrder) -> Refusal {
+    open.end(Outcome::Cancelled, 0, None);
+    stopped::refusal(order)
+}
+
 /// Why a suspended call cannot go on.
 const GONE: &str = "the call has ended meanwhile: send the request anew";
 
@@ -175,6 +192,7 @@ struct Sending<'a> {
     params: Object<'a>,
     merged: bool,
     mirrored: Mirrored,
+    halt: Halt,
 }
 
 /// Sends a call that is on record.
@@ -184,7 +202,7 @@ async fn launch(
     shape: Shape,
     means: Means,
 ) -> Result<Running, Refusal> {
-    let Sending { kind, needs, upstream, own, params, merged, mirrored } = sending;
+    let Sending { kind, needs, upstream, own, params, merged, mirrored, mut halt } = sending;
     let now = Instant::now();
     let (deadline, at_most) = (now + upstream.timeout, now + upstream.timeout_total);
     let sent = tokio::select! {
@@ -194,6 +212,7 @@ async fn launch(
             open.end(Outcome::Cancelled, 0, None);
             return Err(upstream::cancelled());
         }
+        order = halt.reached() => return Err(halted(&mut open, &order)),
         sent = timeout_at(deadline, send(upstream, (kind, needs, own), &open.who, params, mirrored.clone())) => sent,
     };
     match sent.unwrap_or_else(|_| Err(upstream.late("its start"))) {
@@ -210,6 +229,7 @@ async fn launch(
                 merged,
                 upstream,
                 pending,
+                halt,
                 token,
                 deadline,
                 at_most,

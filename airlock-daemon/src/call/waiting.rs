@@ -132,6 +132,8 @@ async fn wait(
                 // The call bounds how many of them there are.
                 Event::Ask(ask) => later.push(ask),
                 Event::Notification(..) => {}
+                // The retry would be refused as well.
+                Event::Stopped(_) => break None,
                 event => {
                     let bytes = match &event {
                         Event::Result(text) | Event::Error(text) => text.len(),
@@ -150,7 +152,7 @@ async fn wait(
     drop(held);
     let Some(retry) = retry else {
         // Dropping the call tells the server that nobody waits.
-        tracing::debug!(upstream = %running.upstream.name, "a suspended call has ended: its client did not come back, or its memory was needed");
+        tracing::debug!(upstream = %running.upstream.name, "a suspended call has ended: its client did not come back, its memory was needed, or it is stopped");
         return;
     };
     let Retry { answers, open, events } = retry;

@@ -106,7 +106,7 @@ impl Legacy<'_> {
             }
         };
         session.listen(self.gateway, self.endpoint, &who);
-        let until = super::until(self.gateway, self.principal);
+        let until = super::until(self.gateway, self.principal, self.endpoint);
         let reader = store.read(&session, at, Some(until));
         let reader =
             reader.ok_or_else(|| revision::no_event("Last-Event-ID names no event of its stream"))?;

@@ -101,7 +101,8 @@ pub(super) async fn open(
     let granted = granted(&wanted, &parts, merged);
     let (client, stream) = mpsc::channel(EVENTS);
     let (gateway, who) = (Arc::clone(gateway), who.clone());
-    let listening = Listening { gateway, who, merged, id, client, account, _charge: charge };
+    let endpoint = endpoint.clone();
+    let listening = Listening { gateway, who, endpoint, merged, id, client, account, _charge: charge };
     tokio::task::spawn_local(listening.run(granted, parts, subscriptions));
     Ok(Reply::Stream(stream, places))
 }
@@ -258,6 +259,7 @@ fn granted(wanted: &Wanted, parts: &[Part], merged: bool) -> String {
 struct Listening {
     gateway: Arc<Gateway>,
     who: Requester,
+    endpoint: Endpoint,
     merged: bool,
     id: Id,
     client: mpsc::Sender<Kept>,
@@ -267,14 +269,14 @@ struct Listening {
 }
 
 impl Listening {
-    /// Speaks until the client goes, its token expires, the process drains, or no server has anything to say
-    /// any more.
+    /// Speaks until the client goes, its token expires, an operator stops it, the process drains, or no
+    /// server has anything to say any more.
     async fn run(self, granted: String, parts: Vec<Part>, subscriptions: Vec<Subscription>) {
         let acknowledged = format!(r#"{{"notifications":{granted}}}"#);
         if !self.say("notifications/subscriptions/acknowledged", acknowledged).await {
             return;
         }
-        let until = super::until(&self.gateway, &self.who.principal);
+        let until = super::until(&self.gateway, &self.who.principal, &self.endpoint);
         // From before the first notice.
         let changes = self.gateway.list_changes();
         let this = Arc::new(self);

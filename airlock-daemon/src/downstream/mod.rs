@@ -29,6 +29,7 @@ use crate::mcp::capability::Capabilities;
 use crate::mcp::revision::{Era, Revision};
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::{Context, Gateway, Refusal};
+use crate::stops::Halt;
 use crate::upstream::era::facts::Facts;
 use crate::upstream::pool::Upstream;
 
@@ -37,14 +38,18 @@ use obliged::may_use;
 /// A stream that is opened with a token that is about to expire still says what waits in it.
 const MIN_STREAM: Duration = Duration::from_secs(5);
 
-/// Until when a stream may be open that a principal listens on: its token expires, or the process drains.
-fn until(gateway: &Gateway, principal: &Principal) -> event_reader::Until {
+/// Until when a stream may be open that a principal listens on: its token expires, an operator stops it, or
+/// the process drains.
+fn until(gateway: &Gateway, principal: &Arc<Principal>, endpoint: &Endpoint) -> event_reader::Until {
     let left = principal.life_left().max(MIN_STREAM);
+    let upstream = endpoint.upstream(&gateway.upstreams).ok().flatten();
+    let mut halt = Halt::new(&gateway.stops, principal, upstream.map(|upstream| &upstream.name), None);
     let draining = draining(gateway.draining.subscribe());
     Box::pin(async move {
         tokio::select! {
             () = tokio::time::sleep(left) => {}
             () = draining => {}
+            _ = halt.reached() => {}
         }
     })
 }

@@ -22,7 +22,7 @@ use crate::pipeline::methods::kind::List;
 use crate::pipeline::refusal::Aim;
 use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
-use crate::pipeline::{Gateway, Refusal, limit, record, upstream};
+use crate::pipeline::{Gateway, Refusal, limit, record, stopped, upstream};
 use crate::upstream::UpstreamError;
 use crate::upstream::message::ask::Ask;
 
@@ -307,6 +307,7 @@ pub(super) async fn finish(
             envelope::written(id, text, write).await
         }
         Event::Error(text) => error(id, who.revision.era(), text).await,
+        Event::Stopped(order) => return Err(stopped::refusal(&order).id(Some(id)).about(aim)),
         Event::Failed(failure) => return Err(upstream::failed(&failure).id(Some(id)).about(aim)),
         Event::Notification(..) | Event::Ask(_) | Event::Cancelled => Ok((StatusCode::OK, String::new())),
     };

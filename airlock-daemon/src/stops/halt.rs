@@ -12,6 +12,7 @@ use crate::auth::principal::Principal;
 
 /// Tells something that runs when a stop reaches it. A stop that comes after it was made is not missed, and
 /// neither is one that came just before.
+#[derive(Clone)]
 pub struct Halt {
     stops: Arc<Stops>,
     changes: watch::Receiver<u64>,

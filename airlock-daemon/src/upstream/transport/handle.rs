@@ -129,6 +129,14 @@ impl Pending {
         }
     }
 
+    /// Tells the server that nobody waits any more, as dropping it does.
+    pub fn give_up(&mut self) {
+        match self {
+            Self::Pipe(pending) => pending.give_up(),
+            Self::Http(pending) => pending.give_up(),
+        }
+    }
+
     /// Why there is no result.
     pub fn ending(&self) -> Ending {
         match self {

@@ -172,6 +172,11 @@ impl HttpPending {
         self.replies.recv().await
     }
 
+    /// Lets its exchange tell the server that nobody waits any more, unless the result has come.
+    pub(super) fn give_up(&mut self) {
+        self.replies.close();
+    }
+
     /// Why there is no result.
     pub fn ending(&self) -> Ending {
         match self.failure.get() {

@@ -208,12 +208,19 @@ impl PipePending {
     }
 }
 
-impl Drop for PipePending {
-    fn drop(&mut self) {
-        self.shared.usage.call_ends();
-        if !self.done {
+impl PipePending {
+    /// Tells the server that nobody waits any more, unless the result has come.
+    pub(super) fn give_up(&mut self) {
+        if !std::mem::replace(&mut self.done, true) {
             // A full queue means that the server does not read: it will not miss this either.
             let _ = self.commands.try_send(Command::Forget(self.id));
         }
+    }
+}
+
+impl Drop for PipePending {
+    fn drop(&mut self) {
+        self.shared.usage.call_ends();
+        self.give_up();
     }
 }
