@@ -15,7 +15,7 @@ use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::proc::{descendants, open_file_targets};
 use serde_json::{Value, json};
 
-use super::stops_hold_at_once::{Switch, outcome, refused};
+use super::stops_hold_at_once::{Switch, more_docs, outcome, refused};
 
 /// A server of either era whose tool `slow` never answers, but says how far it is where it is asked to.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
@@ -148,6 +148,15 @@ fn a_call_that_speaks_ends_with_the_reason_on_its_stream() {
     }
 }
 
+/// Waits for the end of a stream; its last message, where that is not the one that lists have changed.
+fn last_of(events: &mut Events) -> Option<Value> {
+    let mut last = None;
+    while let Some(said) = events.message() {
+        last = (said["method"] != "notifications/tools/list_changed").then_some(said);
+    }
+    last
+}
+
 #[test]
 fn streams_on_which_clients_listen_end() {
     let (_little, switch) = house("modern");
@@ -168,9 +177,9 @@ fn streams_on_which_clients_listen_end() {
         let mut standing = Events::open(switch.airlock.address(), &session.listen(None)).expect("a stream");
         let (mut own, mut merged) = (listen("/mcp/little", &token), listen("/mcp", &elsewhere));
         switch.stop(what);
-        let last = own.message().expect("a result");
+        let last = last_of(&mut own).expect("a result");
         assert_eq!(last["result"]["resultType"], "complete", "{last}");
-        assert!(own.message().is_none() && standing.message().is_none(), "both have ended");
+        assert!(last_of(&mut standing).is_none(), "it has ended");
         switch.resume(what);
         if is_upstream {
             continue;
@@ -178,9 +187,7 @@ fn streams_on_which_clients_listen_end() {
         // Somebody else's stream is still there: it ends with its own stop.
         let theirs = &["--principal", "alice", "--tenant", "globex"];
         switch.stop(theirs);
-        while let Some(said) = merged.message() {
-            assert!(said["error"].is_null(), "{said}");
-        }
+        assert!(last_of(&mut merged).is_some(), "it ended in good order");
         switch.resume(theirs);
     }
 }
@@ -215,4 +222,52 @@ fn calls_of_others_run_on() {
     assert_eq!(outcome(&stopped), refused(403, "this tenant"));
     assert_eq!(served.status, 200, "{}", served.text());
     std::fs::remove_file(&mine).expect("ours");
+}
+
+#[test]
+fn what_is_stopped_is_in_no_list_and_clients_are_told_that_lists_have_changed() {
+    let switch = Switch::new(docs_upstream() + &more_docs());
+    let token = switch.airlock.user();
+    let listed = |path: &str, method: &str, entries: &str| {
+        let answer = switch.airlock.send(&modern(path, 1, method, &Value::Null).bearer(&token)).answer();
+        let list = answer["result"][entries].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        list.iter().filter_map(|entry| Some(entry["name"].as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let tools = |path: &str| listed(path, "tools/list", "tools");
+    let (own, merged) = (tools("/mcp/docs"), tools("/mcp"));
+    assert!(own.contains(&"read_file".to_owned()) && merged.contains(&"docs__read_file".to_owned()));
+    let filter = json!({"notifications": {"toolsListChanged": true}});
+    let request = modern("/mcp", 41, "subscriptions/listen", &filter).bearer(&token);
+    let mut events = Events::open(switch.airlock.address(), &request).expect("a stream");
+    let mut session = Session::open(switch.airlock.address(), "/mcp/docs", &token).expect("a session");
+    session.result("tools/list", &json!({})).expect("a list");
+    let mut standing = Events::open(switch.airlock.address(), &session.listen(None)).expect("a stream");
+    events.message().expect("an acknowledgement");
+    let mut told = |standing: Option<&mut Events>| {
+        for events in [Some(&mut events), standing].into_iter().flatten() {
+            let is_it = |said: &Value| said["method"] == "notifications/tools/list_changed";
+            while !is_it(&events.message().expect("a message")) {}
+        }
+    };
+    for what in [["--tool", "docs/read_file"], ["--upstream", "docs"]] {
+        let is_tool = what[0] == "--tool";
+        let gone =
+            |name: &String| if is_tool { name == "docs__read_file" } else { name.starts_with("docs__") };
+        switch.stop(&what);
+        // That of a server ends with it.
+        told(is_tool.then_some(&mut standing));
+        let left: Vec<_> = merged.iter().filter(|name| !gone(name)).cloned().collect();
+        assert!(left.len() < merged.len() && left.iter().any(|name| name.starts_with("more__")), "{left:?}");
+        assert_eq!(tools("/mcp"), left, "{what:?}");
+        if is_tool {
+            let left: Vec<_> = own.iter().filter(|name| *name != "read_file").cloned().collect();
+            assert_eq!(tools("/mcp/docs"), left);
+        }
+        switch.resume(&what);
+        told(is_tool.then_some(&mut standing));
+        assert_eq!((tools("/mcp/docs"), tools("/mcp")), (own.clone(), merged.clone()));
+    }
+    // The principal's own stop leaves nothing to list.
+    switch.stop(&["--principal", "alice"]);
+    assert_eq!(switch.call(&token, "/mcp", "docs__read_file"), refused(403, "this account"));
 }

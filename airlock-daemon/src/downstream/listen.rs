@@ -287,6 +287,8 @@ impl Listening {
             hearing.spawn_local(Arc::clone(&this).hear(part, subscription));
         }
         tokio::select! {
+            // The end comes before the change that brings it.
+            biased;
             () = this.client.closed() => return,
             () = until => {}
             () = this.hear_of_host(changes, &upstreams) => {}
@@ -345,7 +347,8 @@ impl Listening {
         self.say(method, params).await
     }
 
-    /// Says after every change of the policy and of tool locks that the lists that it carries may be others.
+    /// Says after every change of the policy, of tool locks and of stops that the lists that it carries may
+    /// be others.
     async fn hear_of_host(&self, mut changes: ListChanges, upstreams: &[(Arc<Upstream>, [bool; 3])]) {
         while changes.next().await {
             for (place, (method, _)) in LISTS.into_iter().enumerate() {

@@ -156,7 +156,7 @@ impl Session {
     }
 }
 
-/// Tells a session of every policy and of all locks that come into force: its lists may be others now.
+/// Tells a session of every policy, lock and stop that comes into force, or ends: its lists may be others.
 async fn hear_of_host(session: Weak<Session>, gateway: Arc<Gateway>, mut ended: oneshot::Receiver<()>) {
     let mut changes = gateway.list_changes();
     loop {

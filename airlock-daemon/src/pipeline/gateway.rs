@@ -64,10 +64,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Tells of changes of lists that this host makes: another policy is in force, or other locks. To be made
-    /// before the first list is looked at.
+    /// Tells of changes of lists that this host makes: another policy is in force, other locks, or a stop
+    /// begins or ends. To be made before the first list is looked at.
     pub fn list_changes(&self) -> ListChanges {
-        ListChanges { policy: self.policy.changes(), locks: self.tool_locks.changes(), last: None }
+        let (policy, locks) = (self.policy.changes(), self.tool_locks.changes());
+        ListChanges { policy, locks, stops: self.stops.changes(), last: None }
     }
 }
 
@@ -78,6 +79,7 @@ const SUMMED: Duration = Duration::from_secs(1);
 pub struct ListChanges {
     policy: watch::Receiver<u64>,
     locks: watch::Receiver<u64>,
+    stops: watch::Receiver<u64>,
     /// When the last one was told.
     last: Option<Instant>,
 }
@@ -92,6 +94,7 @@ impl ListChanges {
         let changed = tokio::select! {
             changed = self.policy.changed() => changed.is_ok(),
             changed = self.locks.changed() => changed.is_ok(),
+            changed = self.stops.changed() => changed.is_ok(),
         };
         self.last = Some(Instant::now());
         changed
