@@ -12,6 +12,7 @@ mod offenders_packets_are_dropped;
 mod operators_get_back_in;
 mod stops_end_what_runs;
 mod stops_hold_at_once;
+mod stops_hold_by_a_file;
 mod streams_have_places;
 mod unused_sessions_make_room;
 

@@ -6,6 +6,7 @@ mod control;
 mod development;
 mod failure;
 mod setup;
+mod touched;
 mod workers;
 
 use std::path::{Path, PathBuf};

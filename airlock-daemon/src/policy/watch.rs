@@ -29,6 +29,8 @@ const MAX_FOLDERS: usize = 256;
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
+    /// How long nothing must have happened before a change is told.
+    quiet: Duration,
     /// None where the kernel has no watches to give; then only the rounds are left.
     inotify: Option<AsyncFd<OwnedFd>>,
     /// When the first event came that nobody was told of yet.
@@ -39,6 +41,16 @@ pub struct Watch {
 impl Watch {
     /// Watches the bundle at `path`, which need not exist. Needs a running runtime.
     pub fn new(path: &Path) -> Self {
+        Self::after(path, QUIET)
+    }
+
+    /// Watches one file, and tells at once that it has come, was written, or has gone. So is what happens to
+    /// others beside it.
+    pub fn at_once(path: &Path) -> Self {
+        Self::after(path, Duration::ZERO)
+    }
+
+    fn after(path: &Path, quiet: Duration) -> Self {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(io::Error::from)
             .and_then(registered)
@@ -52,6 +64,7 @@ impl Watch {
             });
         let watch = Self {
             path: path.to_path_buf(),
+            quiet,
             inotify: inotify.ok(),
             stirred: None,
             next_round: Instant::now() + ROUND,
@@ -65,7 +78,7 @@ impl Watch {
         loop {
             if let Some(began) = self.stirred {
                 let deadline = began + LONGEST;
-                let event = timeout(QUIET.min(deadline - Instant::now()), self.event()).await;
+                let event = timeout(self.quiet.min(deadline - Instant::now()), self.event()).await;
                 if event.is_ok() && Instant::now() < deadline {
                     continue;
                 }
@@ -110,7 +123,8 @@ impl Watch {
             | WatchFlags::MOVE_SELF;
         // A relative path of one name has an empty parent.
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let beside = (parent.unwrap_or(Path::new(".")).to_path_buf(), names);
+        let written = if self.quiet.is_zero() { WatchFlags::CLOSE_WRITE } else { WatchFlags::empty() };
+        let beside = (parent.unwrap_or(Path::new(".")).to_path_buf(), names | written);
         for (folder, flags) in folders.into_iter().map(|folder| (folder, inside)).chain([beside]) {
             // A file that has just gone away is told of by its parent.
             let _ = inotify::add_watch(
@@ -184,6 +198,19 @@ mod tests {
         assert!(told(&mut watch).await, "a file in a folder appears");
         fs::remove_file(path.join("sub/b.rego")).expect("removed");
         assert!(told(&mut watch).await, "a file goes");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_is_written_or_goes_is_told_of_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("stop");
+        let mut watch = Watch::at_once(&path);
+        fs::write(&path, "").expect("written");
+        assert!(told(&mut watch).await, "it comes");
+        fs::write(&path, "1").expect("written");
+        assert!(told(&mut watch).await, "it is written");
+        fs::remove_file(&path).expect("removed");
+        assert!(told(&mut watch).await, "it goes");
     }
 
     #[tokio::test]

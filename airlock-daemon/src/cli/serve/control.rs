@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::development::Development;
 use super::failure::Failure;
+use super::touched;
 use super::workers::Workers;
 use crate::audit::denials;
 use crate::cli::{certificates, reload};
@@ -69,6 +70,7 @@ pub(super) async fn control(
     }
     tokio::task::spawn_local(Arc::clone(&service.gateway.auth).run());
     tokio::task::spawn_local(Arc::clone(&service.gateway.stops).run_out());
+    tokio::task::spawn_local(touched::keep(Arc::clone(&service.gateway.stops)));
     if let Some(tls) = &service.door.tls {
         certificates::introduce(tls, &service.gateway.metrics);
         tokio::task::spawn_local(certificates::watch(Arc::clone(tls), Arc::clone(&service.gateway.metrics)));
