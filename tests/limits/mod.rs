@@ -10,6 +10,7 @@ mod nobody_takes_more_than_a_share;
 mod offenders_are_blocked;
 mod offenders_packets_are_dropped;
 mod operators_get_back_in;
+mod stops_can_be_seen;
 mod stops_end_what_runs;
 mod stops_hold_at_once;
 mod stops_hold_by_a_file;

@@ -10,7 +10,7 @@ use crate::config::age::Age;
 use crate::observe::escape::printable_json;
 
 use super::admin::{Common, text};
-use super::{admin, print};
+use super::{admin, print, stop};
 
 /// Shows how the running daemon is.
 #[derive(Debug, clap::Args)]
@@ -90,6 +90,9 @@ fn table(status: &Value) -> String {
         text(&status["policy"]["cache"]["hits"]),
     );
     let _ = writeln!(out, "redaction {}", redaction(&status["redaction"]));
+    for stop in status["stops"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "stopped   {}", stop::line(stop));
+    }
     if status["blocked_addresses"].as_u64().is_some_and(|count| count > 0) {
         let _ = writeln!(out, "blocked   {} addresses", text(&status["blocked_addresses"]));
     }

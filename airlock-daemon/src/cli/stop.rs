@@ -204,7 +204,8 @@ fn table(answer: &Value) -> String {
     alarms + &stops.iter().map(|stop| line(stop) + "\n").collect::<String>()
 }
 
-fn line(stop: &Value) -> String {
+/// A stop as a line for reading.
+pub(super) fn line(stop: &Value) -> String {
     let left = match stop["remaining_secs"].as_u64() {
         Some(secs) => format!("{} left", Period(Duration::from_secs(secs))),
         None => "until it is taken back".to_owned(),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::pipeline::Refusal;
+use crate::pipeline::{Gateway, Refusal};
 use crate::stage::Stage;
+use crate::stops::order::StopOrder;
+use crate::upstream::pool::Upstream;
 
 use super::body::Body;
 use super::{Service, body};
@@ -44,7 +46,7 @@ pub fn ready(service: &Arc<Service>, asker: Asker, query: Option<&str>) -> Resul
             let reason = "there is no upstream of this name";
             return Err(Refusal::new(Stage::Http, StatusCode::NOT_FOUND, reason));
         };
-        let one = (format!("upstream {}", upstream.name), upstream.trouble().is_none());
+        let one = (format!("upstream {}", upstream.name), trouble(&service.gateway, upstream).is_none());
         needed.push(one.clone());
         listed.push(one);
     } else {
@@ -78,6 +80,8 @@ pub fn door(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
         ("policy".to_owned(), gateway.policy.trouble()),
         ("audit".to_owned(), gateway.audit.healthy().err()),
     ];
+    let stops = gateway.stops.in_force();
+    parts.extend(stops.of_everything().map(|order| ("stopped".to_owned(), Some(stopped(order)))));
     // A part of its own only when it is missed.
     parts.extend(gateway.kernel.cage().trouble().map(|trouble| ("servers".to_owned(), Some(trouble))));
     parts
@@ -85,9 +89,22 @@ pub fn door(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
 
 /// Every upstream, and why it cannot be used.
 pub fn upstreams(service: &Arc<Service>) -> Vec<(String, Option<String>)> {
-    let each = service.gateway.upstreams.iter();
-    each.map(|upstream| (upstream.name.to_string(), upstream.trouble().map(|why| why.as_ref().clone())))
-        .collect()
+    let gateway = &service.gateway;
+    let each = gateway.upstreams.iter();
+    each.map(|upstream| (upstream.name.to_string(), trouble(gateway, upstream))).collect()
+}
+
+/// Why an upstream cannot be used: an operator has stopped it, or it is down.
+fn trouble(gateway: &Gateway, upstream: &Upstream) -> Option<String> {
+    let stops = gateway.stops.in_force();
+    let stop = stops.of_upstream(&upstream.name).map(|order| stopped(order));
+    stop.or_else(|| upstream.trouble().map(|why| why.as_ref().clone()))
+}
+
+/// A stop as a reason.
+fn stopped(order: &StopOrder) -> String {
+    let colon = if order.reason.is_empty() { "" } else { ": " };
+    format!("an operator has stopped it{colon}{} (`airlock stops`)", order.reason)
 }
 
 /// The daemon that runs here: strangers are told what it speaks, others the version, the policy's digest and

@@ -74,6 +74,7 @@ fn answer(service: &Service, origins: &Origins, request: &Request<Incoming>) -> 
 /// Brings the metrics up to what is counted elsewhere.
 fn take_figures(gateway: &Gateway) {
     let metrics = &gateway.metrics;
+    metrics.limits.stops(gateway.stops.in_force().counts());
     let audit = gateway.audit.stats();
     metrics.audit.figures(&AuditFigures {
         records: audit.records,

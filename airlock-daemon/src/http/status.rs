@@ -17,6 +17,7 @@ use crate::observe::logging;
 use crate::policy::reload::PolicyStatus;
 use crate::redaction::RedactionStatus;
 use crate::runtime::tls::Tls;
+use crate::stops::shown::ShownStop;
 
 use self::alarms::Alarms;
 use self::state::PartState;
@@ -46,6 +47,8 @@ pub struct Status {
     redaction: RedactionStatus,
     /// When the certificate of the TLS listeners ends, in days; none without TLS.
     certificate_days_left: Option<i64>,
+    /// The stops of an operator that are in force.
+    stops: Vec<ShownStop>,
     /// Addresses that are blocked now.
     blocked_addresses: usize,
     issuers: Vec<IssuerStatus>,
@@ -144,6 +147,7 @@ pub fn of(service: &Arc<Service>, started: Started) -> Status {
         policy_mode: gateway.config.policy.mode,
         redaction: gateway.redaction.status(),
         certificate_days_left: service.door.tls.as_deref().map(Tls::days_left),
+        stops: gateway.stops.shown(),
         blocked_addresses: gateway.limits.stats().blocked,
         issuers: gateway.auth.status(),
         upstreams: upstreams.collect(),

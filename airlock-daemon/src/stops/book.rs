@@ -43,6 +43,12 @@ impl StopBook {
         self.ordered.get(&StopTarget::Upstream { upstream: name.to_owned() })
     }
 
+    /// How many there are of each kind.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let count = |kind| self.all().filter(|order| order.target.kind() == kind).count();
+        StopTarget::KINDS.into_iter().map(move |kind| (kind, count(kind)))
+    }
+
     /// When the first of them ends by itself, in seconds since the Unix epoch.
     pub fn next_end(&self) -> Option<u64> {
         self.ordered.values().filter_map(|order| order.until).min()

@@ -8,6 +8,7 @@ use crate::kernel::{EarlyDrop, KernelHalf, Slice, promises};
 use crate::observe::logging;
 use crate::pipeline::Gateway;
 use crate::runtime::tls::{Tls, WARN_DAYS};
+use crate::stops::target::StopTarget;
 
 use super::super::{Service, health};
 use super::state::PartState;
@@ -35,6 +36,7 @@ pub(super) fn of(service: &Arc<Service>) -> Alarms {
     told.extend(gateway.redaction.status().rejected.map(|rejected| {
         format!("redaction: the packs on disk were refused at {}: {}", rejected.at, rejected.error)
     }));
+    told.extend(stops(gateway));
     told.extend(gateway.tool_locks.alarms());
     told.extend(service.file.drift().map(|drift| format!("configuration: {drift}")));
     told.extend(service.door.tls.as_deref().into_iter().flat_map(certificate));
@@ -47,6 +49,19 @@ pub(super) fn of(service: &Arc<Service>) -> Alarms {
     }
     told.extend(kernel(gateway).into_iter().map(|alarm| format!("kernel: {alarm}")));
     Alarms { told, state }
+}
+
+/// The stops that are told with no other part, and what is wrong with their files.
+fn stops(gateway: &Gateway) -> Vec<String> {
+    let book = gateway.stops.in_force();
+    let is_told = |target: &StopTarget| match target {
+        StopTarget::All {} => true,
+        StopTarget::Upstream { upstream } => gateway.upstreams.get(upstream).is_some(),
+        _ => false,
+    };
+    let others = book.all().filter(|order| !is_told(&order.target));
+    let told = others.map(|order| format!("stopped: {}: {} (`airlock stops`)", order.target, order.reason));
+    told.chain(gateway.stops.alarms().into_iter().map(|alarm| format!("stops: {alarm}"))).collect()
 }
 
 fn keys_and_policy(gateway: &Gateway) -> Vec<String> {

@@ -5,7 +5,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::labels::{BlockLabels, KeptLabels, LimitLabels, VerdictLabels};
+use super::labels::{BlockLabels, KeptLabels, LimitLabels, StopLabels, VerdictLabels};
 use super::register::{registered, set};
 
 /// The counters and gauges of limits.
@@ -20,6 +20,7 @@ pub struct LimitMetrics {
     no_room: Counter,
     made_room: Family<LimitLabels, Counter>,
     packets: Family<VerdictLabels, Counter>,
+    stops: Family<StopLabels, Gauge>,
 }
 
 impl LimitMetrics {
@@ -58,6 +59,12 @@ impl LimitMetrics {
                 Family::default(),
             ),
             blocks: registered(r, "address_blocks", "Times an address was blocked", Family::default()),
+            stops: registered(
+                r,
+                "stops",
+                "Stops of an operator in force, by what they stop",
+                Family::default(),
+            ),
             packets: registered(
                 r,
                 "early_drop_packets",
@@ -99,6 +106,14 @@ impl LimitMetrics {
     pub fn early_drop(&self, counted: impl IntoIterator<Item = (&'static str, u64)>) {
         for (verdict, count) in counted {
             set(&self.packets.get_or_create(&VerdictLabels { verdict }), count);
+        }
+    }
+
+    /// Takes over how many stops are in force, by their kind; called before
+    /// [`Metrics::encode`](super::Metrics::encode).
+    pub fn stops(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
+        for (kind, count) in counts {
+            self.stops.get_or_create(&StopLabels { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
