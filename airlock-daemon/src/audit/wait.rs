@@ -49,13 +49,18 @@ impl AuditLog {
     }
 
     /// Does as [`AuditLog::record`] once there is room. Others who waited for the same room may have taken it
-    /// since the caller last asked, so this asks again.
+    /// since the caller last asked, so this asks again. The record is made behind the wait: whoever waits
+    /// holds none.
     ///
     /// # Errors
     /// As for [`AuditLog::record`].
-    pub async fn record_in_time(&self, record: Record, wait: &mut RecordWait) -> Result<(), AuditFull> {
+    pub async fn record_in_time(
+        &self,
+        record: impl FnOnce() -> Record,
+        wait: &mut RecordWait,
+    ) -> Result<(), AuditFull> {
         self.room(wait).await;
-        self.record(record)
+        self.record(record())
     }
 
     /// True where the queue is not nearly full, and where a record would be refused for another reason.

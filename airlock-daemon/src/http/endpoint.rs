@@ -117,7 +117,8 @@ async fn enter(
         Ok((_, admitted)) if !admitted.is_modern() => tokio::task::spawn_local(admitted.dispatch())
             .await
             .unwrap_or_else(|_| (String::new(), Err(broken_off()))),
-        Ok((_, admitted)) => admitted.dispatch().await,
+        // A box of its own: the rest of a request is a small part of it, and is moved about.
+        Ok((_, admitted)) => Box::pin(admitted.dispatch()).await,
         Err(refusal) => {
             if version == Version::HTTP_2 {
                 let server = &service.gateway.config.server;

@@ -87,14 +87,11 @@ pub async fn admitted(
     (event, arguments, found): (Option<Event>, &str, &Found),
     wait: &mut RecordWait,
 ) -> Result<(), Refusal> {
-    let event = match (event, decision) {
-        (None, Some(decision)) => {
-            let intent = intent(&who.context, &who.principal, aim, decision, (arguments, found));
-            return put(gateway, intent, wait).await;
-        }
-        (event, _) => event.unwrap_or(Event::Request),
+    let record = || match (event, decision) {
+        (None, Some(decision)) => intent(&who.context, &who.principal, aim, decision, (arguments, found)),
+        (event, _) => request(who, aim, event.unwrap_or(Event::Request), found),
     };
-    answered(gateway, who, aim, (event, found), wait).await
+    put(gateway, record, wait).await
 }
 
 /// How a call was made, where that is not the plain way.
@@ -162,7 +159,7 @@ pub async fn shadowed(
 ) -> Result<(), Refusal> {
     gateway.metrics.refusal(refusal.stage, "shadow");
     let refused_for = refusal.detail.as_deref().unwrap_or(&refusal.reason);
-    let shadowed = Record {
+    let shadowed = || Record {
         decision: Some(Verdict::Deny),
         stage: Some(refusal.stage),
         rule_id: refusal.rule_id.clone(),
@@ -195,10 +192,16 @@ pub async fn answered(
     (event, found): (Event, &Found),
     wait: &mut RecordWait,
 ) -> Result<(), Refusal> {
-    let decision = Some(Verdict::Allow);
-    let redactions = found.on_record();
-    let answered = Record { decision, redactions, ..record(&who.context, Some(&who.principal), aim, event) };
-    put(gateway, answered, wait).await
+    put(gateway, || request(who, aim, event, found), wait).await
+}
+
+/// The record of a request that has passed all checks, but for a call.
+fn request(who: &Requester, aim: &Aim, event: Event, found: &Found) -> Record {
+    Record {
+        decision: Some(Verdict::Allow),
+        redactions: found.on_record(),
+        ..record(&who.context, Some(&who.principal), aim, event)
+    }
 }
 
 /// Records what detectors have found in the answer to a list or in a message that belongs to no call, and
@@ -225,7 +228,11 @@ pub fn found(
     });
 }
 
-async fn put(gateway: &Gateway, record: Record, wait: &mut RecordWait) -> Result<(), Refusal> {
+async fn put(
+    gateway: &Gateway,
+    record: impl FnOnce() -> Record,
+    wait: &mut RecordWait,
+) -> Result<(), Refusal> {
     gateway.audit.record_in_time(record, wait).await.map_err(|error| {
         let reason = "the audit log cannot take a record at the moment";
         let mut refusal = Refusal::new(Stage::Record, StatusCode::SERVICE_UNAVAILABLE, reason);

@@ -40,7 +40,7 @@ async fn a_disk_that_stalls_slows_requests_and_refuses_none() {
     let Bench { log, writer, orders, stored, .. } = held(LONG, OnAuditFailure::Buffer);
     {
         let mut wait = RecordWait::default();
-        let mut waiting = pin!(log.record_in_time(call(9), &mut wait));
+        let mut waiting = pin!(log.record_in_time(|| call(9), &mut wait));
         assert!(polled(&mut waiting).is_pending());
         let alarms = log.alarms();
         assert!(
@@ -65,7 +65,7 @@ async fn a_disk_that_goes_on_stalling_refuses_after_the_wait() {
     // Those that have waited together find the rest of the queue, and then none. The message that has waited
     // does not do so again.
     while log.record(call(1)).is_ok() {}
-    let again = polled(&mut pin!(log.record_in_time(call(1), &mut wait)));
+    let again = polled(&mut pin!(log.record_in_time(|| call(1), &mut wait)));
     assert_eq!((again, log.stats().waited), (Poll::Ready(Err(AuditFull::QueueFull)), 1));
     assert!(log.healthy().is_err());
     drop(orders);
@@ -84,7 +84,7 @@ async fn those_who_are_woken_together_wait_again_for_what_others_took() {
         log.room(&mut wait).await;
         woken.fetch_add(1, Ordering::SeqCst);
         let _closed = gate.acquire().await;
-        log.record_in_time(call(n), &mut wait).await
+        log.record_in_time(|| call(n), &mut wait).await
     };
     let mut crowd: Vec<_> = (0..CROWD).map(|n| Box::pin(one(n))).collect();
     assert!(crowd.iter_mut().all(|one| polled(&mut one.as_mut()).is_pending()));
@@ -123,7 +123,7 @@ async fn nobody_waits_for_a_log_that_refuses_for_another_reason() {
     while log.record(call(1)).is_ok() {}
     orders.send(Err(5)).unwrap();
     asked.recv().unwrap(); // tried again: the failure is known by now
-    let refused = log.record_in_time(call(1), &mut RecordWait::default()).await;
+    let refused = log.record_in_time(|| call(1), &mut RecordWait::default()).await;
     assert_eq!((refused, log.stats().waited), (Err(AuditFull::StoreFailed), 0));
     drop(orders);
     writer.join().unwrap();
@@ -150,7 +150,7 @@ async fn who_waits_is_told_of_a_failure_that_refuses() {
     let Bench { log, orders, writer, asked, .. } = held(LONG, OnAuditFailure::Refuse);
     {
         let mut wait = RecordWait::default();
-        let mut waiting = pin!(log.record_in_time(call(1), &mut wait));
+        let mut waiting = pin!(log.record_in_time(|| call(1), &mut wait));
         assert!(polled(&mut waiting).is_pending());
         orders.send(Err(5)).unwrap();
         asked.recv().unwrap(); // tried again: the failure is known by now
@@ -181,7 +181,7 @@ async fn who_waits_is_told_that_the_disk_has_become_full() {
         let told = Arc::new(Told::default());
         let waker = Waker::from(Arc::clone(&told));
         let mut wait = RecordWait::default();
-        let mut waiting = pin!(log.record_in_time(call(1), &mut wait));
+        let mut waiting = pin!(log.record_in_time(|| call(1), &mut wait));
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         let mut space = space.lock();
         orders.send(Ok(())).unwrap();
@@ -202,7 +202,7 @@ async fn who_waits_is_told_that_the_disk_has_become_full() {
 async fn who_waits_is_told_of_the_end() {
     let Bench { log, orders, writer, .. } = held(LONG, OnAuditFailure::Buffer);
     let mut wait = RecordWait::default();
-    let mut waiting = pin!(log.record_in_time(call(1), &mut wait));
+    let mut waiting = pin!(log.record_in_time(|| call(1), &mut wait));
     assert!(polled(&mut waiting).is_pending());
     let ending = std::thread::spawn(move || writer.join());
     while log.record_done(call(2)) != Err(AuditFull::Closed) {
@@ -217,7 +217,7 @@ async fn who_waits_is_told_of_the_end() {
 async fn who_waits_is_told_of_a_writer_that_ended_by_a_defect() {
     let Bench { log, orders, writer, .. } = held(LONG, OnAuditFailure::Buffer);
     let mut wait = RecordWait::default();
-    let mut waiting = pin!(log.record_in_time(call(1), &mut wait));
+    let mut waiting = pin!(log.record_in_time(|| call(1), &mut wait));
     assert!(polled(&mut waiting).is_pending());
     orders.send(Err(DEFECT)).unwrap();
     assert!(matches!(writer.join(), Err(AuditError::Panicked)));
