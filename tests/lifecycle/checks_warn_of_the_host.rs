@@ -1,23 +1,33 @@
 //! `airlock check` on the host warns of what `airlock serve` would fail on, and of what is seldom meant.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use airlock_tests::tools;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 /// The outcome of `airlock check` on a configuration with these lines: exit code, and its JSON.
 fn checked(text: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+    checked_by(&[], text, more)
+}
+
+/// The same, run by these words.
+fn checked_by(runner: &[&str], text: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let dir = tempfile::tempdir().expect("a directory");
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let config = dir.path().join("airlock.yaml");
     let (policies, audit) = (policies.display(), dir.path().join("audit"));
     let text = format!("{text}policy: {{path: \"{policies}\"}}\naudit: {{dir: \"{}\"}}\n", audit.display());
     fs::write(&config, text).expect("written");
-    let mut command = Command::new(tools::airlock());
-    command.args(["check", "--json", "--config"]).arg(&config).args(more);
+    let airlock = tools::airlock();
+    let mut words = runner.iter().map(OsStr::new).chain([airlock.as_os_str()]);
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words).args(["check", "--json", "--config"]).arg(&config).args(more);
     let output = command.output().expect("the built airlock");
     let told = serde_json::from_slice(&output.stdout);
     (output.status.code(), told.unwrap_or_else(|error| panic!("{error}: {output:?}")))
@@ -110,6 +120,65 @@ fn a_lock_file_that_would_not_be_used_is_a_mistake_and_one_that_cannot_be_writte
     assert_eq!(code, Some(0), "{told:?}");
     is_told(&told, "warning", &away, "none/tools.lock cannot be written: ");
     assert_eq!(checked(&config(&away), &["--no-host"]), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_lock_file_that_this_user_may_not_read_is_no_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tools.lock");
+    fs::write(&file, "<<<<<<< ours").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("a mode");
+    let config = format!(
+        "auth: {{development_issuer: {{listen: \"127.0.0.1:0\"}}}}\n\
+         upstreams: [{{name: a, type: stdio, command: [/bin/true]}}]\n\
+         tool_lock: {{mode: trust_first_use, file: \"{}\"}}\n",
+        file.display()
+    );
+    // Root may read everything, but for these capabilities.
+    let without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let runner = if rustix::process::geteuid().is_root() { &without[..] } else { &[] };
+    let (code, told) = checked_by(runner, &config, &[]);
+    let messages = text(&told, "message");
+    assert_eq!(code, Some(0), "{told:?}");
+    assert!(
+        messages.iter().any(|message| message.contains("was not looked at: Permission denied")),
+        "{told:?}"
+    );
+    let helps = text(&told, "help").concat();
+    assert!(helps.contains("check as the user that runs Airlock"), "{told:?}");
+    assert_eq!(checked_by(runner, &config, &["--no-host"]), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe.yaml");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    let (pipe, folder) = (pipe.display(), folder.path().display());
+    let auth = "auth: {development_issuer: {listen: \"127.0.0.1:0\"}}\n";
+    let secret = format!("{{name: d, type: stdio, command: [/bin/true], env_from: {{KEY: {pipe}}}}}");
+    for (config, code, wanted) in [
+        (
+            format!("upstreams: [{secret}]\n"),
+            0,
+            format!("the secret in `{pipe}` cannot be read: it is no regular"),
+        ),
+        (
+            format!("tool_lock: {{mode: approve, file: {pipe}}}\n"),
+            1,
+            format!("the lock file {pipe} cannot be read"),
+        ),
+        (format!("dlp: {{directory: {folder}}}\n"), 1, format!("the pack `{pipe}` is no file")),
+        (
+            format!("server: {{listen: [\"127.0.0.1:0\"], tls: {{cert_file: {pipe}, key_file: {pipe}}}}}\n"),
+            1,
+            format!("`{pipe}` cannot be read: it is no regular file"),
+        ),
+    ] {
+        let (found, told) = checked(&format!("{auth}{config}"), &[]);
+        assert_eq!(found, Some(code), "{told:?}");
+        assert!(text(&told, "message").iter().any(|message| message.contains(&wanted)), "{wanted}: {told:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::document::input::Strict;
 use super::error::PolicyError;
-use crate::config::{Exposed, exposed, exposed_with_way};
+use crate::config::{Exposed, exposed, exposed_with_way, open_file};
 
 /// The largest file of a bundle, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -204,7 +204,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), 
 }
 
 fn read_text(path: &Path) -> Result<String, PolicyError> {
-    let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = open_file(path).map_err(|error| unreadable(path, &error))?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {

@@ -6,13 +6,17 @@ use super::locks::own_host;
 use super::store;
 
 /// Faults of the file for which it would not be used, a sentence each; it may be another host's where
-/// `any_host`.
+/// `any_host`. None of one that this user may not read.
 pub fn faults(config: &Config, any_host: bool) -> Vec<String> {
     if config.tool_lock.mode == ToolLockMode::Off {
         return Vec::new();
     }
     let (path, host) = (config.tool_lock_file(), own_host());
     let host = (!any_host).then_some(host.as_str());
+    if store::denied(&path).is_some() {
+        // Whoever checks need not be who runs it: that is a hindrance.
+        return Vec::new();
+    }
     let read = store::read(&path).and_then(|text| match text {
         Some(text) => store::parse(&path, &text, host).map(drop),
         None => Ok(()),
@@ -20,13 +24,16 @@ pub fn faults(config: &Config, any_host: bool) -> Vec<String> {
     read.err().into_iter().collect()
 }
 
-/// Reasons why what has to be locked could not be written down, a sentence each. A file that is only to be
+/// Reasons why what has to be locked could not be written down, or why nobody can tell, a sentence each. A file that is only to be
 /// read is good where each server has its lock.
 pub fn hindrances(config: &Config) -> Vec<String> {
     if config.tool_lock.mode == ToolLockMode::Off {
         return Vec::new();
     }
     let path = config.tool_lock_file();
+    if let Some(why) = store::denied(&path) {
+        return vec![why];
+    }
     let Ok(text) = store::read(&path) else { return Vec::new() };
     let Some(text) = text else {
         // The service's unit makes the directory of the default.
@@ -90,6 +97,9 @@ mod tests {
         );
         config.tool_lock.file = Some(dir.path().to_path_buf());
         assert!(faults(&config, false).concat().contains("cannot be read: "), "it is a directory");
+        config.tool_lock.file = Some("/dev/null".into());
+        let found = faults(&config, false).concat();
+        assert!(found.contains("it is no regular file; name a file by `tool_lock.file`"), "{found}");
         config.tool_lock.mode = ToolLockMode::Off;
         assert_eq!(told(&config), (Vec::new(), Vec::new()));
     }

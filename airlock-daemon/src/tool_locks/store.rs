@@ -1,7 +1,7 @@
 //! The file of the locks on disk: read whole, and written so that it is the old one or the new one, never a
 //! part.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use airlock_tool_locks::definition::Digest;
 use airlock_tool_locks::lock_file::{ANEW, LockFile, MAX_BYTES, MAX_SERVER_BYTES};
 use rustix::fs::{Access, access};
 
-use crate::config::replaced;
+use crate::config::{open_file, replaced};
 
 /// Reads the text; `None` where there is no file.
 ///
@@ -17,9 +17,14 @@ use crate::config::replaced;
 /// A sentence with place, reason and remedy.
 pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
     let shown = path.display();
-    let failed =
-        |error: io::Error| format!("the lock file {shown} cannot be read: {error}; let Airlock read it");
-    let file = match File::open(path) {
+    let failed = |error: io::Error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => "name a file by `tool_lock.file`",
+            _ => "let Airlock read it",
+        };
+        format!("the lock file {shown} cannot be read: {error}; {remedy}")
+    };
+    let file = match open_file(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -35,6 +40,15 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
     text.map(Some).map_err(|_| {
         format!("the lock file {shown} is no UTF-8 text: take it back from version control, or {ANEW}")
     })
+}
+
+/// Why this user cannot look at the file, where the one that runs Airlock may be able to.
+pub(super) fn denied(path: &Path) -> Option<String> {
+    let error = open_file(path).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
+    Some(format!(
+        "the lock file {} was not looked at: {error}; check as the user that runs Airlock, and let that one read it",
+        path.display()
+    ))
 }
 
 /// Tells one result of [`read`] from another.

@@ -28,6 +28,10 @@ impl OnDisk {
     /// Reads the file.
     pub fn drift(&self) -> Option<String> {
         let shown = self.path.display();
+        if std::fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            // A pipe says nothing once more, and would be waited for.
+            return None;
+        }
         let text = match read::text(&self.path) {
             Ok(text) => text,
             Err(mistakes) => {
@@ -66,6 +70,8 @@ pub fn load_from_disk(path: &Path) -> Result<(Config, OnDisk), Diagnostics> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::super::load_from_disk;
 
     #[test]
@@ -90,5 +96,7 @@ mod tests {
         assert_eq!(file.drift(), None);
         std::fs::remove_file(&path).unwrap();
         assert!(file.drift().unwrap().contains("the next start will fail: "), "{:?}", file.drift());
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(file.drift(), None, "a pipe is not read");
     }
 }

@@ -1,6 +1,5 @@
 //! The files that `server.tls` names: read, and judged before anything is served with them.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::exposed::exposed_with_way;
+use super::regular::open_file;
 use super::schema::{ClientAuth, Tls};
 
 /// Largest of these files in bytes.
@@ -107,7 +107,7 @@ fn file(which: Which, path: &Path) -> Result<Vec<u8>, TlsFault> {
         fault(format!("`{}` cannot be read: {error}", path.display()), help)
     };
     let mut bytes = Vec::new();
-    let opened = File::open(path).map_err(unreadable)?;
+    let opened = open_file(path).map_err(unreadable)?;
     if let Some(found) = exposed_with_way(path) {
         let help =
             "take the right to write from the others: `chmod o-w`, after a look at what stands there now";

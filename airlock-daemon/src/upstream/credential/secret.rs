@@ -1,15 +1,14 @@
 //! Secrets from files: read when they are needed, never shown, and read again when they have changed.
 
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
 
-use crate::config::exposed_with_way;
+use crate::config::{exposed_with_way, open_file};
 
 /// Longest secret in bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -44,12 +43,12 @@ pub(crate) fn read(file: &Path) -> Result<String, String> {
             "the secret `{shown}` cannot be read ({error}): the user that runs Airlock must be able to read it"
         )
     };
-    // Not to wait for the writer of a pipe.
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let opened = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).map_err(cannot)?;
-    if !opened.metadata().map_err(cannot)?.is_file() {
-        return Err(format!("the secret `{shown}` is not a regular file"));
-    }
+    let opened = open_file(&path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => {
+            format!("the secret `{shown}` cannot be read ({error}): write it into a regular file")
+        }
+        _ => cannot(error),
+    })?;
     if let Some(found) = exposed_with_way(&path) {
         return Err(format!("the secret `{shown}` is not used, since {found}: {}", found.remedy()));
     }
@@ -155,6 +154,7 @@ mod tests {
             let error = read(&file).expect_err("no secret");
             assert!(error.contains(reason) && !error.contains("topsecret"), "{error}");
         }
+        assert!(read(folder.path()).expect_err("a directory").contains("write it into a regular file"));
         assert!(read(Path::new("token")).expect_err("not under systemd").contains("LoadCredential="));
     }
 }

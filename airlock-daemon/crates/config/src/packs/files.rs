@@ -1,6 +1,6 @@
 //! The files of `dlp.directory`: packs of one's own, as they are on disk.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use airlock_dlp::{Pack, PackError};
 use sha2::{Digest as _, Sha256};
 
 use crate::exposed::exposed;
+use crate::regular::open_file;
 
 /// The most files that are read.
 const FILES: usize = 256;
@@ -124,6 +125,6 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
         return Err(Fault { message: found.to_string(), remedy: found.remedy() });
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(BYTES).read_to_end(&mut bytes)).map_err(unreadable)?;
+    open_file(path).and_then(|file| file.take(BYTES).read_to_end(&mut bytes)).map_err(unreadable)?;
     Ok(bytes)
 }

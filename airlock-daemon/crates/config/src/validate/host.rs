@@ -1,7 +1,7 @@
 //! Names in the configuration that do not fit this host and that `airlock serve` would fail on: programs,
 //! files, users, addresses.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::checks::{Checks, at};
 use super::files::secrets;
+use crate::regular::open_file;
 use crate::schema::{Config, Upstream, UpstreamKind};
 use crate::yaml::tree::{Located, PathStep, brief};
 
@@ -58,7 +59,7 @@ pub(super) fn check(config: &Config, host: &Host<'_>, checks: &mut Checks<'_>) {
     }
     // A relative path names a credential of systemd's, which only the service is given.
     for (at, file) in secrets(config).into_iter().filter(|(_, file)| file.is_absolute()) {
-        let Err(error) = File::open(file) else { continue };
+        let Err(error) = open_file(file) else { continue };
         checks.value(
             &at,
             format!("the secret in `{}` cannot be read: {error}", brief(&file.to_string_lossy())),
