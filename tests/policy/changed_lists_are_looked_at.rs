@@ -7,12 +7,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use airlock_tests::airlock::until;
-use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, write_piece};
-use airlock_tests::mcp::modern_call;
+use airlock_tests::events::Events;
+use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, wait_for_end, write_piece};
+use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::{Setup, Upstream};
 use serde_json::json;
 
-use super::locked_house::{House, answer};
+use super::locked_house::{House, READ, answer, offer};
 
 /// A server whose tool `turn` changes its tool `read`, and says so before it answers.
 const TURNING: &str = r#"
@@ -107,6 +108,56 @@ fn a_server_that_is_started_anew_by_a_call_is_looked_at_before_it_has_the_call()
     assert_eq!((call("read"), call("end").0), ((200, None), 502));
     assert_eq!(call("read"), (403, Some("tool_lock".to_owned())));
     assert_eq!(call("end").0, 502, "it is what it was");
+}
+
+/// A server that is listened to on a stream that stays open.
+fn heard(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    let says = match (seen.rpc(), &*seen.method) {
+        ("subscriptions/listen", _) => {
+            let params = json!({"notifications": seen.body["params"]["notifications"],
+                "_meta": {"io.modelcontextprotocol/subscriptionId": seen.body["id"]}});
+            json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params})
+        }
+        (_, "GET") => {
+            json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "hello"}})
+        }
+        _ => return answer(seen, stream, book),
+    };
+    begin_events(stream)?;
+    write_piece(stream, format!("data: {says}\n\n").as_bytes())?;
+    wait_for_end(stream)
+}
+
+#[test]
+fn a_server_that_nobody_has_heard_for_a_while_is_looked_at() {
+    for (era, listens) in [("modern", "subscriptions/listen"), ("legacy", "GET")] {
+        let little = Little::start(heard);
+        offer(&little, READ);
+        let upstreams = little.entry("docs").with("era", era).to_string();
+        let house = House::with(little, Setup { upstreams, ..Setup::default() }, None);
+        let address = house.airlock.address();
+        let mut session = Session::open(address, "/mcp/docs", &house.token).expect("a session");
+        let filter = json!({"notifications": {"toolsListChanged": true}});
+        let listen = match era {
+            "modern" => modern("/mcp/docs", 41, listens, &filter).bearer(&house.token),
+            _ => session.listen(None),
+        };
+        let mut events = Events::open(address, &listen).expect("a stream");
+        let mut call = || {
+            let response = session.request("tools/call", &json!({"name": "read", "arguments": {}}));
+            response.expect("an answer").answer()["error"]["data"]["rule_id"].as_str().map(str::to_owned)
+        };
+        assert_eq!(call(), None, "{era}");
+        events.message().expect("it is heard");
+        assert_eq!(call(), None, "{era}");
+        // It changes while it is not heard, and says nothing of it later.
+        offer(&house.little, &READ.replace("Reads", "Steals"));
+        let is_stream = |seen: &&Seen| seen.rpc() == listens || seen.method == listens;
+        let stream = house.little.book(|book| book.seen.iter().find(is_stream).cloned());
+        house.little.hang_up(&stream.expect("a stream")).expect("it is open");
+        events.message().expect("it is heard again");
+        assert_eq!(call().as_deref(), Some("tool_lock"), "{era}");
+    }
 }
 
 /// How many lists were asked for, and if they are answered by now.

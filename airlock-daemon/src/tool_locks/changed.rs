@@ -22,6 +22,13 @@ impl Changed {
         }
     }
 
+    /// Nobody has heard the server for a while: each list may have changed meanwhile.
+    pub fn was_unheard(&self) {
+        for count in &self.0 {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     /// How often it has said so of a list.
     pub(super) fn times(&self, kind: Kind) -> u64 {
         self.0.get(kind as usize).map_or(0, |count| count.load(Ordering::Acquire))

@@ -193,6 +193,11 @@ impl Hub {
         self.changed.hear(method);
     }
 
+    /// Nobody has heard for a while what the server says outside of calls.
+    pub(super) fn was_unheard(&self) {
+        self.changed.was_unheard();
+    }
+
     /// Hands a notification to all who want to hear of it.
     pub(super) fn publish(&self, method: &str, params: &str) {
         if self.presence.borrow().members == 0 {

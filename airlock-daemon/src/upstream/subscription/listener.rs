@@ -105,6 +105,7 @@ impl Listener {
                             self.take_up(pending);
                             // Nobody heard what was said in between.
                             self.upstream.schemas.forget();
+                            self.upstream.guard.changed().was_unheard();
                             self.outbox.put(Notice::Dropped(0));
                         }
                         Ok(Err(error)) => {

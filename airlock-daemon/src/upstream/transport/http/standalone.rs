@@ -45,18 +45,20 @@ pub(in crate::upstream) async fn run(shared: Arc<HttpShared>) {
     shared.ready.notified().await;
     let mut backoff = Backoff::default();
     let mut events = Events::default();
+    let mut is_broken = false;
     loop {
         shared.hub.wanted().await;
         let begun = Instant::now();
         let before = events.last_id().to_vec();
         let end = tokio::select! {
-            end = listen(&shared, &mut events) => end,
+            end = listen(&shared, &mut events, is_broken) => end,
             // Closing the connection ends the stream; nothing is lost, as nobody listens.
             () = shared.hub.unwanted() => {
                 events = Events::default();
                 continue;
             }
         };
+        is_broken = true;
         match end {
             Ok(End::Never) => return,
             Ok(End::Broken) => {}
@@ -72,13 +74,16 @@ pub(in crate::upstream) async fn run(shared: Arc<HttpShared>) {
     }
 }
 
-async fn listen(shared: &Arc<HttpShared>, events: &mut Events) -> Result<End, UpstreamError> {
+/// Listens once. `is_again` where a stream has broken off before: one that the server does not resume has not
+/// said what fell between them.
+async fn listen(shared: &Arc<HttpShared>, events: &mut Events, is_again: bool) -> Result<End, UpstreamError> {
     let endpoint = &shared.endpoint;
     let last = HeaderValue::from_bytes(events.last_id()).ok().filter(|last| !last.is_empty());
     let resumes = last.is_some();
     let (response, connection) = shared.send(shared.listen(last), None).await?;
     let status = response.status();
     match (status, kind(&response)) {
+        (StatusCode::OK, BodyKind::Events) if is_again && !resumes => shared.hub.was_unheard(),
         (StatusCode::OK, BodyKind::Events) => {}
         (StatusCode::NOT_FOUND, _) if shared.has_session() => {
             shared.session_gone();
