@@ -9,7 +9,7 @@ use std::thread;
 use airlock_tests::airlock::until;
 use airlock_tests::events::Events;
 use airlock_tests::little::{Book, Little, Seen, begin_events, end_events, wait_for_end, write_piece};
-use airlock_tests::mcp::{Session, modern, modern_call};
+use airlock_tests::mcp::{LEGACY, Session, modern, modern_call};
 use airlock_tests::{Setup, Upstream};
 use serde_json::json;
 
@@ -108,6 +108,61 @@ fn a_server_that_is_started_anew_by_a_call_is_looked_at_before_it_has_the_call()
     assert_eq!((call("read"), call("end").0), ((200, None), 502));
     assert_eq!(call("read"), (403, Some("tool_lock".to_owned())));
     assert_eq!(call("end").0, 502, "it is what it was");
+}
+
+/// The same for the modern era, with a tool `ask` that asks its client before it answers.
+const ASKING: &str = r#"
+import json, os, sys, time
+words = str(time.time_ns())
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    method, params = asked["method"], asked.get("params", {})
+    result = {"resultType": "complete", "ttlMs": 0, "cacheScope": "public"}
+    if method == "server/discover":
+        result |= {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+    elif method == "tools/list":
+        schema = {"type": "object"}
+        result["tools"] = [{"name": "ask", "description": words, "inputSchema": schema},
+                           {"name": "end", "inputSchema": schema}]
+    elif params.get("name") == "end":
+        os._exit(0)
+    elif "inputResponses" in params:
+        result["content"] = [{"type": "text", "text": "done"}]
+    else:
+        form = {"type": "object", "properties": {"name": {"type": "string"}}}
+        ask = {"method": "elicitation/create", "params": {"message": "who?", "requestedSchema": form}}
+        result = {"resultType": "input_required", "requestState": "s", "inputRequests": {"who": ask}}
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"#;
+
+#[test]
+fn a_call_that_goes_on_at_a_server_that_is_started_anew_is_looked_at_once_more() {
+    let upstreams = Upstream::stdio("asking", &["python3", "-c", ASKING]).with("era", "modern").to_string();
+    let more = "tool_lock: {mode: trust_first_use}\n".to_owned();
+    let airlock = Setup { upstreams, more, ..Setup::default() }.start();
+    let token = airlock.user();
+    let can = json!({"elicitation": {}});
+    let session =
+        Session::open_as(airlock.address(), "/mcp/asking", &token, LEGACY, &can).expect("a session");
+    for is_ended in [false, true] {
+        let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": {"name": "ask", "arguments": {}}});
+        let mut events = Events::open(airlock.address(), &session.prepare(&body)).expect("a stream");
+        let question = events.message().expect("a question");
+        assert_eq!(question["method"], "elicitation/create", "{question}");
+        if is_ended {
+            let end = modern_call("/mcp/asking", 1, "end", &json!({})).bearer(&token);
+            assert_eq!(airlock.send(&end).status, 502);
+        }
+        let accept = json!({"action": "accept", "content": {"name": "alice"}});
+        let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": accept});
+        assert_eq!(airlock.send(&session.prepare(&answer)).status, 202);
+        let done = events.message().expect("an answer");
+        assert_eq!(done["result"]["content"][0]["text"] == "done", !is_ended, "{done}");
+        assert_eq!(airlock.log().contains("its target is held back"), is_ended, "{}", airlock.log());
+    }
 }
 
 /// A server that is listened to on a stream that stays open.

@@ -12,8 +12,8 @@ use crate::mcp::error::code;
 use crate::mcp::object::Object;
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::{jsonrpc, strict};
-use crate::pipeline::redact;
 use crate::pipeline::request::state::RequestState;
+use crate::pipeline::{redact, tool_lock};
 use crate::redaction::{Direction, Paths, Purpose, Sieve};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::ask::{Answered, Ask, NO_ROOTS};
@@ -295,9 +295,28 @@ impl Running {
             let detail = "it changed its era in the middle of a call".to_owned();
             return Err(UpstreamError::Protocol { upstream: self.upstream.name.to_string(), detail });
         }
+        Box::pin(self.looked_at(sent)).await?;
         let write = |id: u64| jsonrpc::request(id, self.kind.method, &numbered(sent, id));
         let pending = link.request_mirrored(Takes::Everything, self.mirrored.clone(), write).await;
         pending.ok_or_else(|| self.upstream.ended(&link.ending()))
+    }
+}
+
+impl Running {
+    /// Looks at the target of a call that goes on where nothing is known of it: its server may have been
+    /// started anew since it asked, and may be another by now.
+    async fn looked_at(&self, sent: &str) -> Result<(), UpstreamError> {
+        let params = Object::parse(sent).ok();
+        let target = params.and_then(|params| self.kind.subject(&params).ok()?);
+        let own = target.as_ref().map(|target| (target.noun, &*target.name));
+        let (upstream, who, method) = (&self.upstream, &self.open.who, self.kind.method);
+        if tool_lock::is_unseen(upstream, who, method, own)
+            && tool_lock::look(upstream, who, method, own).await?.is_err()
+        {
+            let detail = "it is not what it was when it asked, and its target is held back".to_owned();
+            return Err(UpstreamError::Protocol { upstream: upstream.name.to_string(), detail });
+        }
+        Ok(())
     }
 }
 
