@@ -1,12 +1,18 @@
 //! A disk of the audit log that is full, read-only or slow is told in every place that somebody looks at,
 //! stops what cannot be recorded and nothing else, and loses no record in silence.
 
+use std::io;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use airlock_tests::airlock::{free_address, run, start_in, until};
+use airlock_tests::events::Events;
 use airlock_tests::http::{Request, Response};
-use airlock_tests::mcp::modern_call;
+use airlock_tests::little::{Book, Little, Seen, chatty};
+use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::{Airlock, Running, Setup, Upstream, skip, tools};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -25,6 +31,12 @@ struct House {
     _folder: TempDir,
 }
 
+/// A daemon before the echo server.
+fn before_echo() -> Setup {
+    let echo = Upstream::stdio("echo", &[&tools::built("echo-server").display().to_string(), "--stdio"]);
+    Setup { log: "info".to_owned(), ..Setup::default() }.upstreams(&[echo.with("isolation", "shared")])
+}
+
 fn house(setup: Setup, disk: fn(&TempDir) -> Result<Disk, String>) -> Result<House, String> {
     if !tools::is_root() {
         return Err("only root can mount a disk of its own".to_owned());
@@ -32,11 +44,7 @@ fn house(setup: Setup, disk: fn(&TempDir) -> Result<Disk, String>) -> Result<Hou
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock").display().to_string();
     let metrics = free_address().expect("a port");
-    let echo = Upstream::stdio("echo", &[&tools::built("echo-server").display().to_string(), "--stdio"]);
-    let setup = setup
-        .upstreams(&[echo.with("isolation", "shared")])
-        .observability("admin_listen", &socket)
-        .observability("metrics_listen", metrics);
+    let setup = setup.observability("admin_listen", &socket).observability("metrics_listen", metrics);
     let dir = setup.write().expect("a configuration");
     let disk = Some(disk(&dir)?);
     let airlock = start_in(dir).unwrap_or_else(|failed| panic!("{}", failed.log));
@@ -114,7 +122,7 @@ fn verified(dir: &Path) -> bool {
 
 #[test]
 fn a_disk_that_is_nearly_full_stops_calls_before_it_is_full() {
-    let mut house = match house(Setup::default(), Disk::in_memory) {
+    let mut house = match house(before_echo(), Disk::in_memory) {
         Ok(house) => house,
         Err(reason) => return skip(&reason),
     };
@@ -138,7 +146,7 @@ fn a_disk_that_is_nearly_full_stops_calls_before_it_is_full() {
 #[test]
 fn a_disk_that_is_full_keeps_records_in_memory_or_refuses() {
     for mode in ["buffer", "refuse"] {
-        let setup = Setup::default().audit("reserve", "0B").audit("on_failure", mode);
+        let setup = before_echo().audit("reserve", "0B").audit("on_failure", mode);
         let mut house = match house(setup, Disk::in_memory) {
             Ok(house) => house,
             Err(reason) => return skip(&reason),
@@ -171,7 +179,7 @@ fn a_disk_that_is_full_keeps_records_in_memory_or_refuses() {
 
 #[test]
 fn a_disk_that_has_become_read_only_ends_nothing_and_loses_nothing_that_it_had() {
-    let setup = Setup::default().audit("on_failure", "refuse");
+    let setup = before_echo().audit("on_failure", "refuse");
     let mut house = match house(setup, Disk::in_image) {
         Ok(house) => house,
         Err(reason) => return skip(&reason),
@@ -180,7 +188,9 @@ fn a_disk_that_has_become_read_only_ends_nothing_and_loses_nothing_that_it_had()
         assert_eq!(house.call().status, 200);
     }
     let ends = |house: &House| house.airlock.audit().iter().filter(|r| r["event"] == "call.outcome").count();
-    until(|| (ends(&house) == 20).then_some(())).expect("they are stored");
+    // A line can be read before it is synced; no record waits any more once all are.
+    let stored = || ends(&house) == 20 && house.metric("airlock_audit_queue") == 0;
+    until(|| stored().then_some(())).expect("they are stored");
     if let Err(reason) = house.disk().find_error() {
         return skip(&reason);
     }
@@ -218,7 +228,7 @@ fn crowd(house: &House, requests: usize, at_once: usize) -> bool {
 fn a_disk_that_stands_still_slows_calls_then_refuses_them_and_says_what_is_missing() {
     /// An intent and an end each: nearly as many as nobody waits for.
     const AT_ONCE: usize = 3_900;
-    let setup = Setup { log: "info".to_owned(), ..Setup::default() }.audit("wait", "250ms");
+    let setup = before_echo().audit("wait", "250ms");
     let mut house = match house(setup, Disk::in_memory) {
         Ok(house) => house,
         Err(reason) => return skip(&reason),
@@ -254,10 +264,62 @@ fn a_disk_that_stands_still_slows_calls_then_refuses_them_and_says_what_is_missi
     assert!(intents > AT_ONCE, "{intents}");
 }
 
+/// The server of a call that was let through before may speak.
+static MAY_SPEAK: AtomicBool = AtomicBool::new(false);
+
+fn late(seen: &Seen, stream: &mut TcpStream, book: &Mutex<Book>) -> io::Result<()> {
+    if seen.rpc() == "tools/call" {
+        until(|| MAY_SPEAK.load(Ordering::SeqCst).then_some(()));
+    }
+    chatty(seen, stream, book)
+}
+
+#[test]
+fn who_waits_for_a_disk_keeps_no_stream_from_others() {
+    let server = Little::start(late);
+    let mut setup = before_echo().audit("wait", "60s");
+    setup.upstreams += &server.entry("late").with("era", "modern").to_string();
+    let house =
+        match house(setup.with("rate_limiting", json!({"per_principal": {"streams": 1}})), Disk::in_memory) {
+            Ok(house) => house,
+            Err(reason) => return skip(&reason),
+        };
+    let session = Session::open(house.airlock.address(), "/mcp/echo", &house.token).expect("a session");
+    let held = match HeldWriter::of(house.airlock.pid()) {
+        Ok(held) => held,
+        Err(reason) => return skip(&reason),
+    };
+    let fill = |places: u64| {
+        until(|| {
+            let is_full = house.metric("airlock_audit_queue") >= places;
+            assert!(is_full || house.call().status == 200);
+            is_full.then_some(())
+        })
+        .expect("they are taken");
+    };
+    assert!(crowd(&house, 3_900, 16), "{}", house.airlock.log());
+    fill(7_980);
+    std::thread::scope(|scope| {
+        let count = json!({"name": "count", "arguments": {}, "_meta": {"progressToken": "t"}});
+        let call = modern("/mcp/late", 5, "tools/call", &count).bearer(&house.token);
+        let airlock = &house.airlock;
+        let call = scope.spawn(move || airlock.send(&call).messages());
+        server.until(|book| book.seen.iter().find(|seen| seen.rpc() == "tools/call").map(|_| ()));
+        fill(8_000);
+        let listens = scope.spawn(|| Events::open(airlock.address(), &session.listen(None)));
+        until(|| (house.metric("airlock_audit_waited_total") == 1).then_some(())).expect("it waits");
+        MAY_SPEAK.store(true, Ordering::SeqCst);
+        let messages = call.join().expect("no panic");
+        assert!(messages.len() > 1, "the only place is the call's: {messages:?}");
+        drop(held);
+        assert_eq!(listens.join().expect("no panic").expect("an answer").status, 200);
+    });
+}
+
 /// A daemon that is killed while it refuses: the next one says how many records are missing.
 #[test]
 fn what_was_refused_before_a_kill_is_told_by_the_next_daemon() {
-    let setup = Setup::default().audit("reserve", "0B").audit("on_failure", "refuse");
+    let setup = before_echo().audit("reserve", "0B").audit("on_failure", "refuse");
     let mut house = match house(setup, Disk::in_memory) {
         Ok(house) => house,
         Err(reason) => return skip(&reason),
