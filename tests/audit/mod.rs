@@ -6,6 +6,7 @@ mod disks_that_fail_lose_nothing;
 mod every_call_can_be_read_afterwards;
 mod every_refusal_keeps_the_contract;
 mod journals_that_come_back_have_everything;
+mod one_of_everything_is_on_record;
 mod played_journal;
 mod records_outlive_attacks;
 mod the_intent_comes_first;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use airlock_tests::airlock::until;
 use airlock_tests::tools;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The fields of one entry.
 pub(super) type Entry = BTreeMap<String, String>;
@@ -35,10 +36,24 @@ fn entry(bytes: &[u8]) -> Entry {
 /// A daemon that is asked to end with this value.
 pub(super) struct Ended(Child);
 
+impl Ended {
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_child(&self.0), signal);
+    }
+
+    pub(super) fn wait(&mut self) {
+        self.0.wait().expect("our child");
+    }
+}
+
 impl Drop for Ended {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.signal(Signal::TERM);
         }
         let _ = self.0.wait();
     }
@@ -104,6 +119,21 @@ impl PlayedJournal {
             entries.iter().find(|entry| is_it(entry)).cloned()
         });
         found.unwrap_or_else(|| panic!("it is not among {entries:#?}"))
+    }
+
+    /// Waits until it has the record with this number.
+    pub(super) fn has(&mut self, number: u64) {
+        let number = number.to_string();
+        self.find(|entry| entry.get("AIRLOCK_SEQ") == Some(&number));
+    }
+
+    /// How many records of each kind have come.
+    pub(super) fn kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for kind in self.entries.iter().filter_map(|entry| entry.get("AIRLOCK_EVENT")) {
+            *kinds.entry(kind.clone()).or_default() += 1;
+        }
+        kinds
     }
 
     /// The numbers of all records of the audit log that have come, in the order in which they came.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::audit::{Event, Record};
 use crate::http::Service;
 use crate::observe::notify;
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, record};
 use crate::policy::reload::Reloaded;
 use crate::policy::watch::Watch;
 use crate::redaction::Reloaded as Packs;
@@ -29,6 +29,12 @@ pub(super) async fn keep(service: Arc<Service>, asked: Rc<Notify>, status: Strin
         tokio::select! {
             () = asked.notified() => {
                 notify::reloading();
+                let order = Record {
+                    method: Some("reload".into()),
+                    reason: Some("by SIGHUP, of which the kernel does not tell the sender".into()),
+                    ..Record::new(Event::AdminCommand)
+                };
+                record::ordered(&gateway, None, order);
                 if let Some(tls) = &service.door.tls {
                     certificates::look(tls, &gateway.metrics, true).await;
                 }

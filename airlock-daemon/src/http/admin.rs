@@ -18,9 +18,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
 
+use crate::audit::{Event, Record};
 use crate::config::schema::AdminListen;
 use crate::config::units::FileMode;
+use crate::pipeline::{Gateway, record};
 use crate::runtime::listen_error::ListenError;
 use crate::runtime::unix_socket::{self, SocketFile};
 use crate::stops::Operator;
@@ -86,6 +89,7 @@ pub async fn serve(socket: AdminSocket, service: Arc<Service>, started: Started)
             Ok(peer) if peer.uid() == 0 || peer.uid() == own => Operator { uid: peer.uid(), pid: peer.pid() },
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "the admin interface is for root and the daemon's own user");
+                record::not_an_operator(&service.gateway, peer.uid());
                 continue;
             }
             Err(_) => continue,
@@ -111,7 +115,7 @@ async fn answer(
     request: Request<Incoming>,
     by: Operator,
 ) -> Response<Body> {
-    let (gateway, limits, uid) = (&service.gateway, &service.gateway.limits, by.uid);
+    let gateway = &service.gateway;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => {
             let service = Arc::clone(service);
@@ -122,17 +126,56 @@ async fn answer(
             json(StatusCode::OK, told.await.unwrap_or_default())
         }
         (&Method::GET, "/tools") => tools::list(gateway).await,
-        (&Method::POST, "/tools/approve") => tools::order(gateway, request, false, uid).await,
-        (&Method::POST, "/tools/lock") => tools::order(gateway, request, true, uid).await,
         (&Method::GET, "/stops") => stops::list(gateway),
-        (&Method::POST, "/stops") => stops::stop(gateway, request, by).await,
-        (&Method::POST, "/stops/resume") => stops::resume(gateway, request, by).await,
-        (&Method::GET, "/blocks") => blocks::list(limits),
-        (&Method::POST, "/blocks") => blocks::add(limits, request, uid).await,
-        (&Method::DELETE, path) => match path.strip_prefix("/blocks/") {
-            Some(address) => blocks::remove(limits, &address.replace("%2F", "/"), uid),
-            None => not_found(),
-        },
+        (&Method::GET, "/blocks") => blocks::list(&gateway.limits),
+        (&Method::POST | &Method::DELETE, _) => ordered(gateway, request, by).await,
         _ => not_found(),
     }
+}
+
+/// Carries out an order, and records it.
+async fn ordered(gateway: &Arc<Gateway>, request: Request<Incoming>, by: Operator) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = match order::read(body).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
+    let said: Said = serde_json::from_slice(&body).unwrap_or_default();
+    let mut target = said.name.or(said.address);
+    let (order, answer) = match (head.method, head.uri.path()) {
+        (Method::POST, "/tools/approve") => {
+            ("tools approve", tools::order(gateway, &body, false, by.uid).await)
+        }
+        (Method::POST, "/tools/lock") => ("tools lock", tools::order(gateway, &body, true, by.uid).await),
+        (Method::POST, "/stops") => ("stop", stops::stop(gateway, &body, by).await),
+        (Method::POST, "/stops/resume") => ("resume", stops::resume(gateway, &body, by).await),
+        (Method::POST, "/blocks") => ("block add", blocks::add(&gateway.limits, &body, by.uid)),
+        (Method::DELETE, path) => match path.strip_prefix("/blocks/") {
+            Some(address) => {
+                let address = address.replace("%2F", "/");
+                let answer = blocks::remove(&gateway.limits, &address, by.uid);
+                target = Some(address);
+                ("block remove", answer)
+            }
+            None => return not_found(),
+        },
+        _ => return not_found(),
+    };
+    let order = Record {
+        method: Some(order.into()),
+        upstream: said.upstream.map(Into::into),
+        target: target.map(Into::into),
+        status: Some(answer.status().as_u16()),
+        ..Record::new(Event::AdminCommand)
+    };
+    record::ordered(gateway, Some(by.uid), order);
+    answer
+}
+
+/// The parts of an order that its record names.
+#[derive(Default, Deserialize)]
+struct Said {
+    upstream: Option<String>,
+    name: Option<String>,
+    address: Option<String>,
 }

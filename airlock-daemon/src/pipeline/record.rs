@@ -204,6 +204,31 @@ fn request(who: &Requester, aim: &Aim, event: Event, found: &Found) -> Record {
     }
 }
 
+/// Records an order of an operator: what came of it, and by which user of this host it was given where that
+/// is known.
+pub fn ordered(gateway: &Gateway, by: Option<u32>, order: Record) {
+    let is_done = order.status.is_none_or(|status| status < 400);
+    // A full log is the writer's to tell: an operator has to be able to act then as well.
+    let _ = gateway.audit.record_done(Record {
+        client: by.map(|uid| format!("unix:{uid}").into()),
+        decision: Some(if is_done { Verdict::Allow } else { Verdict::Deny }),
+        ..order
+    });
+}
+
+/// Counts, or records, that a user of this host may not give orders and was hung up on.
+pub fn not_an_operator(gateway: &Gateway, uid: u32) {
+    gateway.audit.record_stranger(
+        "admin",
+        Record {
+            client: Some(format!("unix:{uid}").into()),
+            decision: Some(Verdict::Deny),
+            reason: Some("the admin interface is for root and the daemon's own user".into()),
+            ..Record::new(Event::AdminCommand)
+        },
+    );
+}
+
 /// Records what detectors have found in the answer to a list or in a message that belongs to no call, and
 /// that they bar it, or an entry of it. Nothing where neither is so. A server can cause many: they fill only
 /// half of the queue, and those above are counted in a gap record.

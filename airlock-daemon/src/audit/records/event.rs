@@ -82,6 +82,8 @@ events! {
     CallsStopped = "calls.stopped", "b3d2f1a96c5e4d0f8a7b1c9e2f4d6a08";
     /// A stop was taken back, or its time is over.
     CallsResumed = "calls.resumed", "e1c7a5d3f9b24860a3c8d5e7f1029b4c";
+    /// An operator of this host has ordered something, or somebody has tried who may not.
+    AdminCommand = "admin.command", "e0b8a5f3c9d24c0f8f0d6a3b7c5e1942";
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ pub fn message(record: &Record) -> String {
             )
         }
         Event::AddressBlocked => format!("{who} is blocked{}", because(record)),
+        Event::AdminCommand => format!(
+            "{who} ordered `{}` of {what}: {}",
+            record.method.as_deref().unwrap_or("nothing"),
+            record.reason.as_deref().map_or_else(|| figures(record), str::to_owned)
+        ),
         Event::AddressUnblocked => format!("{who} is not blocked any more{}", because(record)),
         Event::CallsStopped => format!("{} is stopped{}", target(record), because(record)),
         Event::CallsResumed => format!("{} is not stopped any more{}", target(record), because(record)),

@@ -3,18 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::StatusCode;
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::order::{self, refused};
 use crate::http::body::{Body, json};
 use crate::limits::Limits;
 use crate::limits::block::Block;
-
-/// Longest body of an order, in bytes.
-const MOST: usize = 4_096;
 
 /// The order of an operator.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,10 +38,10 @@ pub(super) fn list(limits: &Limits) -> Response<Body> {
 }
 
 /// `POST /blocks`, by that user.
-pub(super) async fn add(limits: &Limits, request: Request<Incoming>, by: u32) -> Response<Body> {
-    let order: Order = match order::read(request, MOST).await {
+pub(super) fn add(limits: &Limits, order: &[u8], by: u32) -> Response<Body> {
+    let order: Order = match order::parse(order) {
         Ok(order) => order,
-        Err(refused) => return refused,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
     };
     let address = match source(&order.address) {
         Ok(address) => address,

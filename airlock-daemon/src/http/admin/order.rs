@@ -1,26 +1,33 @@
 //! Orders of an operator as they come in, and their answers.
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use serde::de::DeserializeOwned;
 use serde_json::json as value;
 
 use crate::http::body::{Body, json};
 
-/// Reads an order of at most so many bytes.
+/// Longest body of an order, in bytes.
+const MOST: usize = 64 * 1024;
+
+/// Reads the body of an order.
 ///
 /// # Errors
-/// The answer to one that is longer, or none.
-pub(super) async fn read<T: DeserializeOwned>(
-    request: Request<Incoming>,
-    most: usize,
-) -> Result<T, Response<Body>> {
-    let body = Limited::new(request.into_body(), most).collect().await;
+/// The answer to one that is too long.
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+    let body = Limited::new(body, MOST).collect().await;
     let body =
-        body.map_err(|_| refused(StatusCode::BAD_REQUEST, &format!("an order is at most {most} bytes")))?;
-    serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| refused(StatusCode::BAD_REQUEST, &format!("this is no order: {error}")))
+        body.map_err(|_| refused(StatusCode::BAD_REQUEST, &format!("an order is at most {MOST} bytes")))?;
+    Ok(body.to_bytes())
+}
+
+/// Understands an order.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn parse<T: DeserializeOwned>(order: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(order).map_err(|error| format!("this is no order: {error}"))
 }
 
 /// The answer to an order that is not carried out.

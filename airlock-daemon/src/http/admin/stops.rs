@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json as value};
 
@@ -14,9 +13,6 @@ use crate::pipeline::Gateway;
 use crate::stops::shown::ShownStop;
 use crate::stops::target::StopTarget;
 use crate::stops::{Operator, Ordered};
-
-/// Longest body of an order, in bytes.
-const MOST: usize = 16 * 1024;
 
 /// The order of an operator to stop something.
 #[derive(Debug, Deserialize)]
@@ -43,10 +39,10 @@ pub(super) fn list(gateway: &Gateway) -> Response<Body> {
 }
 
 /// `POST /stops`.
-pub(super) async fn stop(gateway: &Arc<Gateway>, request: Request<Incoming>, by: Operator) -> Response<Body> {
-    let wish: StopWish = match order::read(request, MOST).await {
+pub(super) async fn stop(gateway: &Arc<Gateway>, order: &[u8], by: Operator) -> Response<Body> {
+    let wish: StopWish = match order::parse(order) {
         Ok(wish) => wish,
-        Err(refused) => return refused,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
     };
     let warnings: Vec<_> = unknown(gateway, &wish.target).into_iter().collect();
     let stops = Arc::clone(&gateway.stops);
@@ -61,14 +57,10 @@ pub(super) async fn stop(gateway: &Arc<Gateway>, request: Request<Incoming>, by:
 }
 
 /// `POST /stops/resume`.
-pub(super) async fn resume(
-    gateway: &Arc<Gateway>,
-    request: Request<Incoming>,
-    by: Operator,
-) -> Response<Body> {
-    let wish: ResumeWish = match order::read(request, MOST).await {
+pub(super) async fn resume(gateway: &Arc<Gateway>, order: &[u8], by: Operator) -> Response<Body> {
+    let wish: ResumeWish = match order::parse(order) {
         Ok(wish) => wish,
-        Err(refused) => return refused,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
     };
     let stops = Arc::clone(&gateway.stops);
     let done = tokio::task::spawn_blocking(move || stops.resume(&wish.target, by));

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use airlock_tool_locks::definition::{Digest, Kind};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 
@@ -12,9 +11,6 @@ use super::order::{self, refused};
 use crate::http::body::{Body, json};
 use crate::pipeline::Gateway;
 use crate::tool_locks::{Approved, Wanted};
-
-/// Longest body of an order, in bytes.
-const MOST: usize = 64 * 1024;
 
 /// The order of an operator.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,15 +41,10 @@ pub(super) async fn list(gateway: &Arc<Gateway>) -> Response<Body> {
 }
 
 /// `POST /tools/approve` and, where `as_it_is`, `POST /tools/lock`, by that user.
-pub(super) async fn order(
-    gateway: &Arc<Gateway>,
-    request: Request<Incoming>,
-    as_it_is: bool,
-    by: u32,
-) -> Response<Body> {
-    let order: Order = match order::read(request, MOST).await {
+pub(super) async fn order(gateway: &Arc<Gateway>, order: &[u8], as_it_is: bool, by: u32) -> Response<Body> {
+    let order: Order = match order::parse(order) {
         Ok(order) => order,
-        Err(refused) => return refused,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
     };
     let gateway = Arc::clone(gateway);
     let done = tokio::task::spawn_blocking(move || carry_out(&gateway, &order, as_it_is, by));
