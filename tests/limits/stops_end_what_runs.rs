@@ -15,13 +15,17 @@ use airlock_tests::mcp::{Session, modern, modern_call};
 use airlock_tests::proc::{descendants, open_file_targets};
 use serde_json::{Value, json};
 
+use crate::protocol::owners::handles_stay_with_their_owner::tasks_modern::request;
+
 use super::stops_hold_at_once::{Switch, more_docs, outcome, refused};
 
-/// A server of either era whose tool `slow` never answers, but says how far it is where it is asked to.
+/// A server of either era. Its tool `slow` never answers, but says how far it is where it is asked to,
+/// `later` becomes a task, and `ask` asks the client. A list of its prompts is never answered.
 fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()> {
     let said = |message: &Value| format!("data: {message}\n\n");
     let cache = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public"});
-    let offers = json!({"tools": {"listChanged": true}});
+    let offers = json!({"tools": {"listChanged": true}, "prompts": {}, "extensions": {"io.modelcontextprotocol/tasks": {}},
+        "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}}});
     let mut result = match seen.rpc() {
         "initialize" => json!({"protocolVersion": "2025-11-25", "capabilities": offers,
             "serverInfo": {"name": "little", "version": "1"}}),
@@ -35,6 +39,25 @@ fn answer(seen: &Seen, stream: &mut TcpStream, _: &Mutex<Book>) -> io::Result<()
             write_piece(stream, said(&acknowledged).as_bytes())?;
             return wait_for_end(stream);
         }
+        "tools/call" if seen.body["params"]["name"] == "later" => {
+            let task = json!({"taskId": "t 1", "status": "working", "createdAt": "2026-08-01T00:00:00Z",
+                "lastUpdatedAt": "2026-08-01T00:00:00Z", "ttl": 60_000, "ttlMs": 60_000});
+            let is_legacy = !seen.body["params"]["task"].is_null();
+            let mut result = if is_legacy { json!({ "task": task }) } else { task };
+            if !is_legacy {
+                result["resultType"] = json!("task");
+            }
+            return write_json(stream, &seen.result(&result));
+        }
+        "tools/call" if seen.body["params"]["name"] == "ask" => {
+            let question = json!({"jsonrpc": "2.0", "id": 9, "method": "elicitation/create",
+                "params": {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}});
+            begin_events(stream)?;
+            write_piece(stream, said(&question).as_bytes())?;
+            return wait_for_end(stream);
+        }
+        "prompts/list" => return wait_for_end(stream),
+        "tasks/cancel" => json!({"taskId": seen.body["params"]["taskId"], "status": "cancelled"}),
         "tools/call" => {
             let token = &seen.body["params"]["_meta"]["progressToken"];
             if !token.is_null() {
@@ -145,6 +168,63 @@ fn a_call_that_speaks_ends_with_the_reason_on_its_stream() {
         assert!(events.message().is_none(), "the stream has ended");
         is_cancelled(&little, "modern", &reached(&little));
         switch.resume(&["--tenant", "acme"]);
+    }
+}
+
+#[test]
+fn a_list_that_is_waited_for_ends() {
+    let (little, switch) = house("modern");
+    let token = switch.airlock.user();
+    for path in ["/mcp/little", "/mcp"] {
+        let before = little.asked("prompts/list").len();
+        let list = modern(path, 1, "prompts/list", &Value::Null).bearer(&token);
+        let answered = thread::scope(|scope| {
+            let running = scope.spawn(|| switch.airlock.send(&list));
+            let asked = || little.asked("prompts/list").len() > before;
+            airlock_tests::airlock::until(|| asked().then_some(())).expect("its server has it");
+            switch.stop(&["--principal", "alice"]);
+            running.join().expect("an answer")
+        });
+        assert_eq!(outcome(&answered), refused(403, "this account"), "{path}: {}", answered.text());
+        switch.resume(&["--principal", "alice"]);
+    }
+}
+
+#[test]
+fn a_call_that_waits_for_its_client_ends() {
+    let (little, switch) = house("legacy");
+    let token = switch.airlock.user();
+    let params = json!({"name": "ask", "arguments": {},
+        "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}});
+    let asked = switch.airlock.send(&modern("/mcp/little", 1, "tools/call", &params).bearer(&token));
+    assert_eq!(asked.answer()["result"]["resultType"], "input_required", "{}", asked.text());
+    switch.stop(&["--principal", "alice"]);
+    is_cancelled(&little, "legacy", &reached(&little));
+}
+
+#[test]
+fn a_task_is_cancelled_at_its_server() {
+    for (era, path) in [("modern", "/mcp/little"), ("modern", "/mcp"), ("legacy", "/mcp/little")] {
+        let (little, switch) = house(era);
+        let token = switch.airlock.user();
+        let name = if path == "/mcp" { "little__later" } else { "later" };
+        let params = json!({"name": name, "arguments": {}});
+        if era == "modern" {
+            let begun = switch.airlock.send(&request(path, "tools/call", &params).bearer(&token)).answer();
+            assert_eq!(begun["result"]["resultType"], "task", "{begun}");
+        } else {
+            let mut session = Session::open(switch.airlock.address(), path, &token).expect("a session");
+            let params = json!({"name": name, "arguments": {}, "task": {}});
+            let begun = session.result("tools/call", &params).expect("a task");
+            assert_eq!(begun["task"]["status"], "working", "{begun}");
+        }
+        switch.stop(&["--tenant", "globex"]);
+        switch.stop(&["--tool", "little/later"]);
+        let cancelled =
+            little.until(|book| book.seen.iter().find(|seen| seen.rpc() == "tasks/cancel").cloned());
+        assert_eq!(cancelled.body["params"]["taskId"], "t 1", "{cancelled:?}");
+        let told = |r: &Value| r["event"] == "request" && r["method"] == "tasks/cancel";
+        assert_eq!(switch.airlock.audited(told)["subject"], "alice");
     }
 }
 

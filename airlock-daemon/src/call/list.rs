@@ -13,6 +13,7 @@ use crate::mcp::jsonrpc;
 use crate::mcp::object::{Object, quote};
 use crate::mcp::revision::Era;
 use crate::runtime::pacer::Pacer;
+use crate::stops::Halt;
 use crate::upstream::era::driver;
 use crate::upstream::era::facts::Facts;
 use crate::upstream::error::UpstreamError;
@@ -35,7 +36,7 @@ use crate::pipeline::request::requester::Requester;
 use crate::pipeline::route::Endpoint;
 use crate::pipeline::safe_names::Shown;
 use crate::pipeline::seal::Purpose;
-use crate::pipeline::{Admitted, Gateway, Refusal, admit, route, upstream};
+use crate::pipeline::{Admitted, Gateway, Refusal, admit, route, stopped, upstream};
 use crate::redaction::{Barred, Found, Sieve};
 
 /// `_meta` member of the merged list that names upstreams whose part is missing.
@@ -63,9 +64,20 @@ pub async fn list(
     else {
         return Err(route::not_offered(kind.method, who.revision));
     };
-    let listed = match upstream {
-        Some(upstream) => one(gateway, kind, who, (&upstream, sieve.as_ref()), params, brought.leads).await,
-        None => merged(gateway, kind, who).await.map(Ok),
+    let name = upstream.as_ref().map(|upstream| &upstream.name);
+    let mut halt = Halt::new(&gateway.stops, &who.principal, name, None);
+    let listing = async {
+        match &upstream {
+            Some(upstream) => {
+                one(gateway, kind, who, (upstream, sieve.as_ref()), params, brought.leads).await
+            }
+            None => merged(gateway, kind, who).await.map(Ok),
+        }
+    };
+    let listed = tokio::select! {
+        biased;
+        order = halt.reached() => Err(stopped::refusal(&order)),
+        listed = listing => listed,
     };
     listed.map_err(|refusal| refusal.about(&aim))
 }

@@ -5,8 +5,8 @@
 //! record. Questions of a server (`questions`) pass [`ask`] on their way out; a modern client is asked by
 //! [`required`], its call is [`waiting`] meanwhile, and [`suspended`] knows all that are. [`list`], [`level`]
 //! and [`subscribe`] have a file each. All words of a server pass `sifted` before anything else, and those
-//! that belong to no call `aside` as well. [`talk`] keeps the questions of one call, and `written` puts a
-//! result into the words of its client, with URIs by [`rewrite`].
+//! that belong to no call `aside` as well. [`talk`] keeps the questions of one call, [`tasks`] what a stop
+//! has to end, and `written` puts a result into the words of its client, with URIs by [`rewrite`].
 
 pub(crate) mod aside;
 pub mod ask;
@@ -24,5 +24,6 @@ pub mod start;
 pub mod subscribe;
 pub mod suspended;
 pub mod talk;
+pub mod tasks;
 pub mod waiting;
 mod written;

@@ -26,7 +26,7 @@ use super::open::{Open, failed};
 use super::sifted::SiftedKind;
 use super::talk::{ClientQuestion, Talk};
 use super::written::{Answer, Said, Shape, Writer, Writing};
-use super::{rewrite, written};
+use super::{rewrite, tasks, written};
 use crate::pipeline::handle::task::Ids;
 use crate::pipeline::methods::kind::{Call, Tasks, offered};
 use crate::pipeline::record::Outcome;
@@ -271,7 +271,12 @@ impl Running {
     async fn written(&mut self, (outcome, found): written::Outcome) -> Option<Event> {
         self.open.found.add(found);
         match outcome {
-            Ok(Said::Result(text)) => Some(Event::Result(text)),
+            Ok(Said::Result(text)) => {
+                if let Some(ids) = self.ids().filter(|_| self.kind.tasks == Tasks::Created) {
+                    tasks::keep(&self.open, &ids, &self.upstream, &self.halt, &text);
+                }
+                Some(Event::Result(text))
+            }
             Ok(Said::Error(error)) => Some(self.refused(error).await),
             Ok(Said::Barred(barred)) => Some(Event::Error(self.open.instead(&barred))),
             Ok(Said::Asks(required)) => self.required(required).await,

@@ -12,6 +12,7 @@ use crate::config::schema::Config;
 use crate::kernel::KernelHalf;
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
+use crate::limits::fair::Places;
 use crate::observe::metrics::Metrics;
 use crate::policy::reload::InForce;
 use crate::redaction::Redaction;
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// The servers behind this door.
     pub upstreams: Upstreams,
+    /// Places for the tasks that a stop would cancel.
+    pub task_places: Places,
     /// Makes and opens the handles that clients bring back.
     pub sealer: Sealer,
     /// The kernel half.

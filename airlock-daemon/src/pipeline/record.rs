@@ -195,6 +195,11 @@ pub async fn answered(
     put(gateway, || request(who, aim, event, found), wait).await
 }
 
+/// Records a request that is made for somebody and waits for nothing; a full log is the writer's to tell.
+pub fn at_once(gateway: &Gateway, who: &Requester, aim: &Aim, event: Event) {
+    let _ = gateway.audit.record_done(request(who, aim, event, &Found::default()));
+}
+
 /// The record of a request that has passed all checks, but for a call.
 fn request(who: &Requester, aim: &Aim, event: Event, found: &Found) -> Record {
     Record {

@@ -9,7 +9,7 @@ use super::development::Development;
 use super::failure::Failure;
 use crate::audit::{AuditLog, AuditWriter, Event, Record};
 use crate::auth::Authenticator;
-use crate::call::suspended::SuspendedCalls;
+use crate::call::tasks;
 use crate::cli::reload;
 use crate::config::schema::{Config, KernelMode, PolicyMode, UpstreamKind, Workers};
 use crate::config::translators::Translators;
@@ -138,6 +138,7 @@ impl Server {
             kernel,
             io,
             sealer: Sealer::new()?,
+            task_places: tasks::places(),
             config,
         });
         if let Some(rejected) = gateway.policy.status().rejected {
@@ -150,8 +151,7 @@ impl Server {
         }
         let door = Door { tls, room, proxies: Proxies::new(&gateway.config.server) };
         let sessions = Sessions::new(&gateway.budget, &gateway.config.limits.sessions);
-        let suspended = Arc::new(SuspendedCalls::default());
-        let service = Arc::new(Service { gateway, sessions, suspended, door, file: on_disk });
+        let service = Arc::new(Service { gateway, sessions, suspended: Arc::default(), door, file: on_disk });
         Ok(Self {
             service,
             writer,

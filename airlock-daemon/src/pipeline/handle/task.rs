@@ -87,6 +87,11 @@ impl<'a> Ids<'a> {
         Self { sealer, owner: principal.identity().clone(), upstream, merged }
     }
 
+    /// True where they are named for the merged endpoint.
+    pub fn is_merged(&self) -> bool {
+        self.merged
+    }
+
     /// The client's name for the server's id.
     ///
     /// # Errors
@@ -229,7 +234,7 @@ impl<'a> Ids<'a> {
 }
 
 /// True for a text that may hold a member of that name: spelled out, or with an escape in it.
-fn mentions(text: &str, name: &str) -> bool {
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
     text.contains(name) || text.contains("\\u") || (name.contains('/') && text.contains("\\/"))
 }
 
