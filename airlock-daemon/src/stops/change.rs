@@ -121,7 +121,8 @@ impl Stops {
     pub fn resume(&self, target: &StopTarget, by: Operator) -> Result<Ordered, OrderFault> {
         let all = *target == StopTarget::All {};
         let set_aside = if all { self.set_aside().map_err(OrderFault::Unread)? } else { None };
-        let taken = self.change(|book| book.ordered.remove(target));
+        let is_there = self.in_force().ordered.contains_key(target);
+        let taken = is_there.then(|| self.change(|book| book.ordered.remove(target))).flatten();
         let Some(order) = taken.or(set_aside) else {
             return Err(if all && self.in_force().touched.is_some() {
                 OrderFault::ByFile(self.touch_file().to_owned())

@@ -177,14 +177,16 @@ impl Stops {
 
     /// Takes back the stops whose time is over. Writes a file: not for a worker's thread.
     pub(super) fn sweep(&self, now: u64) {
-        let over: Vec<_> = {
-            let book = self.in_force();
-            book.ordered.values().filter(|order| order.is_over(now)).map(Arc::clone).collect()
-        };
-        if over.is_empty() {
+        if !self.in_force().ordered.values().any(|order| order.is_over(now)) {
             return;
         }
-        self.change(|book| book.ordered.retain(|_, order| !order.is_over(now)));
+        // Looked at once more: it may have been given more time meanwhile.
+        let over = self.change(|book| {
+            book.ordered
+                .extract_if(.., |_, order| order.is_over(now))
+                .map(|(_, order)| order)
+                .collect::<Vec<_>>()
+        });
         for order in over {
             self.tell_end(&order, None, "its time is over");
         }
