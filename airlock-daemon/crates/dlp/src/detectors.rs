@@ -3,7 +3,7 @@
 pub(crate) mod look;
 pub(crate) mod marked;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::classes::Class;
 use crate::detector::Detector;
@@ -38,7 +38,8 @@ pub struct Detectors {
     wanted: [Wanted; 2],
     /// True where a detector finds manifests.
     has_manifests: bool,
-    names: HashSet<String>,
+    /// By name, the place among all.
+    names: HashMap<String, usize>,
 }
 
 impl Detectors {
@@ -108,6 +109,7 @@ impl Detectors {
         };
         let in_json = digits(2 * GAP, breaks.clone().map(breaks_in_json));
         let has_ats = !ats.is_empty();
+        let named = all.iter().enumerate();
         let wanted = [
             Wanted { digits: digits(GAP, breaks), at: has_ats, odd: false },
             Wanted { digits: in_json, at: has_ats, odd: true },
@@ -122,7 +124,7 @@ impl Detectors {
             numbers,
             wanted,
             has_manifests: all.iter().any(Detector::finds_manifests),
-            names: all.iter().map(|detector| detector.name().to_owned()).collect(),
+            names: named.map(|(place, detector)| (detector.name().to_owned(), place)).collect(),
             all,
         }
     }
@@ -132,9 +134,9 @@ impl Detectors {
         &self.all
     }
 
-    /// Answers whether a detector has the name.
-    pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.names.contains(name)
+    /// The place of the detector that has the name.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
     }
 
     /// Answers whether a text has a literal by which a detector finds something of any shape.

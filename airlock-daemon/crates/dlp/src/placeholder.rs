@@ -53,10 +53,12 @@ fn is_mask(text: &str) -> bool {
 /// A text of which the placeholders say nothing.
 #[derive(Debug)]
 pub(crate) struct Blanked<'a> {
-    /// The text, as long as it was, with `*` for each letter of a placeholder.
+    /// The text, as long as it was, with `^` for each letter of a placeholder: no check, no context and no
+    /// token knows it.
     pub(crate) text: Cow<'a, str>,
     /// The placeholders, in order.
     places: Vec<Place>,
+    has_masks: bool,
 }
 
 /// The place of a placeholder.
@@ -68,8 +70,20 @@ struct Place {
     blank: Range<usize>,
 }
 
-/// Takes the words of placeholders out of a text.
-pub(crate) fn blanked(text: &str, is_detector: impl Fn(&str) -> bool) -> Blanked<'_> {
+/// The placeholders that may stand in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// None.
+    Nothing,
+    /// The name of a detector.
+    Name,
+    /// The same, or a digest of what it found.
+    Digest,
+}
+
+/// Takes the words of placeholders out of a text, by what may have been written for the detector of a name,
+/// and where masks are written.
+pub(crate) fn blanked(text: &str, has_masks: bool, written: impl Fn(&str) -> Written) -> Blanked<'_> {
     let mut places: Vec<Place> = Vec::new();
     for start in memchr::memchr_iter(b'[', text.as_bytes()) {
         let inner = start + 1;
@@ -81,22 +95,24 @@ pub(crate) fn blanked(text: &str, is_detector: impl Fn(&str) -> bool) -> Blanked
         }
         let blank = match text[inner..end].split_once(':') {
             None if &text[inner..end] == REDACTED => inner..end,
-            Some((REDACTED, name)) if is_detector(name) => inner..end,
-            Some((name, digest)) if is_digest(digest) && is_detector(name) => inner..inner + name.len(),
+            Some((REDACTED, name)) if written(name) != Written::Nothing => inner..end,
+            Some((name, digest)) if is_digest(digest) && written(name) == Written::Digest => {
+                inner..inner + name.len()
+            }
             _ => continue,
         };
         places.push(Place { whole: start..end + 1, blank });
     }
     if places.is_empty() {
-        return Blanked { text: Cow::Borrowed(text), places };
+        return Blanked { text: Cow::Borrowed(text), places, has_masks };
     }
     let mut blanked = String::with_capacity(text.len());
     for Place { blank, .. } in &places {
         blanked.push_str(&text[blanked.len()..blank.start]);
-        blanked.extend(std::iter::repeat_n('*', blank.len()));
+        blanked.extend(std::iter::repeat_n('^', blank.len()));
     }
     blanked.push_str(&text[blanked.len()..]);
-    Blanked { text: Cow::Owned(blanked), places }
+    Blanked { text: Cow::Owned(blanked), places, has_masks }
 }
 
 fn is_digest(text: &str) -> bool {
@@ -108,7 +124,7 @@ impl Blanked<'_> {
     /// of a placeholder to all of it.
     pub(crate) fn keeps(&self, hit: &mut Hit) -> bool {
         let Range { start, end } = hit.range;
-        if is_mask(&self.text[start..end]) {
+        if self.has_masks && is_mask(&self.text[start..end]) {
             return false;
         }
         let first = self.places.partition_point(|place| place.whole.end <= start);
@@ -136,17 +152,21 @@ mod tests {
     use super::*;
 
     fn blank(text: &str) -> Blanked<'_> {
-        blanked(text, |name| matches!(name, "card" | "auth-token"))
+        blanked(text, true, |name| match name {
+            "card" => Written::Digest,
+            "auth-token" => Written::Name,
+            _ => Written::Nothing,
+        })
     }
 
     #[test]
     fn the_words_of_placeholders_are_blank_and_no_others() {
         for (text, expected) in [
-            ("a [redacted:auth-token] b", "a [*******************] b"),
-            ("[redacted:card][redacted]", "[*************][********]"),
-            ("[[redacted:card]]", "[[*************]]"),
-            ("[redacted:[redacted:card]", "[redacted:[*************]"),
-            ("[card:00000000000000ff]", "[****:00000000000000ff]"),
+            ("a [redacted:auth-token] b", "a [^^^^^^^^^^^^^^^^^^^] b"),
+            ("[redacted:card][redacted]", "[^^^^^^^^^^^^^][^^^^^^^^]"),
+            ("[[redacted:card]]", "[[^^^^^^^^^^^^^]]"),
+            ("[redacted:[redacted:card]", "[redacted:[^^^^^^^^^^^^^]"),
+            ("[card:00000000000000ff]", "[^^^^:00000000000000ff]"),
         ] {
             assert_eq!(blank(text).text, expected);
         }
@@ -158,6 +178,7 @@ mod tests {
             "[card:00000000000000FF]",
             "[card:4111]",
             "[auth-token]",
+            "[auth-token:00000000000000ff]",
             "[é]",
             "[",
         ] {

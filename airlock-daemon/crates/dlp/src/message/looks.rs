@@ -1,8 +1,9 @@
 //! Further looks: a replacement may make a finding of what it touches, so that a message that changed is
 //! looked through again until nothing is found.
 
-use super::plan::{Redacted, Refused};
+use super::plan::{Plan, Redacted, Refused};
 use super::walk::{Form, Walk, one_of_all};
+use crate::action::Action;
 use crate::message::lexer::{Lexer, NotJson, Token};
 use crate::message::names::applied;
 use crate::message::rewrite::merged;
@@ -13,16 +14,18 @@ const LOOKS: usize = 4;
 impl Walk<'_> {
     /// Writes the message as it may pass, and looks through it again as it was looked through.
     pub(crate) fn finish(mut self) -> Result<Redacted, Refused> {
-        let plan = self.plan;
+        // Findings that are only reported are counted once.
+        let later = |action: &Action| if *action == Action::Report { Action::Off } else { *action };
+        let actions: Vec<Action> = self.plan.actions.iter().map(later).collect();
+        let plan = Plan { actions: &actions, ..*self.plan };
         let mut counts = Vec::new();
         let mut text = self.write(&mut counts)?;
         for round in 1..=LOOKS {
             let Some(json) = &text else { break };
-            let mut walk = Walk::new(plan, json, self.form);
+            let mut walk = Walk::new(&plan, json, self.form);
             walk.is_last = round == LOOKS;
             walk.look()?;
             walk.edits = merged(std::mem::take(&mut walk.edits));
-            walk.edits.retain(|edit| edit.with.is_some());
             if walk.is_last {
                 walk.take_out_strings()?;
             }
@@ -95,7 +98,7 @@ mod tests {
     use crate::detector::Detector;
     use crate::detectors::Detectors;
     use crate::message::rewrite::Edit;
-    use crate::{Action, Plan, Spec, account_of_text, redact};
+    use crate::{Spec, account_of_text, redact};
 
     #[test]
     fn nothing_is_found_in_what_is_left() {
@@ -198,6 +201,43 @@ mod tests {
         // By themselves they do.
         let found = redacted_by(&SHIPPED, &json!([format!("{sid} twilio auth token {digits}")]).to_string());
         assert!(!found.expect("nothing blocks").text.expect("a change").contains(digits));
+    }
+
+    #[test]
+    fn names_stay_apart_however_they_are_spelled_and_whatever_is_reported() {
+        let detectors = of(&[("badge", "AC-[0-9]{6}"), ("note", "note")]);
+        let plan = plan(&detectors, &[Action::Redact, Action::Report]);
+        for (json, expected) in [
+            (
+                r#"{"\u0061 AC-000042":1,"a [redacted:badge]":2}"#,
+                r#"{"\u0061 [redacted:badge]-2":1,"a [redacted:badge]":2}"#,
+            ),
+            (
+                r#"{"a AC-000042":1,"\u0061 AC-000043":2,"a AC-000044":3}"#,
+                r#"{"a [redacted:badge]":1,"\u0061 [redacted:badge]-2":2,"a [redacted:badge]-3":3}"#,
+            ),
+            (
+                r#"{"AC-000042 note":1,"[redacted:badge] note":2}"#,
+                r#"{"[redacted:badge] note-2":1,"[redacted:badge] note":2}"#,
+            ),
+        ] {
+            let Redacted { text, .. } = redact(&plan, json).expect("nothing blocks");
+            assert_eq!(text.as_deref(), Some(expected));
+        }
+        let reported = redact(&plan, r#"{"AC-000042 note":1}"#).expect("nothing blocks");
+        assert_eq!(reported.counts, [(0, 1), (1, 1)], "it is looked through again, and counted once");
+    }
+
+    #[test]
+    fn nothing_hides_in_what_only_looks_like_a_placeholder() {
+        let secret = r#"{"kind":"Secret","data":{"a":"[card:6768705f33313877]"}}"#;
+        let text = redacted_by(&SHIPPED, secret).expect("nothing blocks").text.expect("a change");
+        assert!(!text.contains("6768705f"), "{text}");
+        let json = json!(["password = \"k8Jh2!qPz0[card:a1b2c3d4e5f60798]\""]).to_string();
+        let result = redacted_by(&SHIPPED, &json).expect("nothing blocks").text.expect("a change");
+        assert!(!result.contains("k8Jh2"), "{result}");
+        let label = r#"{"\u005bredacted:twilio-auth-token]":"3f1c8e5b7a9d0246f8b1c3d5e7092a4c"}"#;
+        assert_eq!(redacted_by(&SHIPPED, label).expect("nothing blocks").text, None);
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Manifest {
             return Ok(());
         }
         for data in self.data {
+            rewriter.spend(data.len())?;
             let mut lexer = Lexer::new(&json[data.clone()]);
             while let Ok(Some(token)) = lexer.next() {
                 let Token::String(value) = token else { continue };

@@ -14,7 +14,9 @@ pub(crate) fn renamed(
     members: &[(Range<usize>, Vec<Edit>)],
 ) -> Result<Vec<Edit>, NotJson> {
     let mut all = Vec::new();
-    let changed: HashSet<usize> = members.iter().map(|(key, _)| key.start).collect();
+    let is_another = |(_, edits): &&(Range<usize>, Vec<Edit>)| edits.iter().any(|edit| edit.with.is_some());
+    let changed: HashSet<usize> = members.iter().filter(is_another).map(|(key, _)| key.start).collect();
+    // As their reader sees them, whatever their escapes are.
     let mut taken: HashSet<String> = HashSet::new();
     let mut lexer = Lexer::new(&json[start..]);
     let mut depth = 0;
@@ -51,15 +53,18 @@ pub(crate) fn renamed(
             continue;
         }
         let mut name = base.clone();
-        if taken.contains(&name) {
+        let read = view::json(&base).text;
+        if !taken.insert(read.clone()) {
             // Each number is tried once, so that all names together cost no more than their number.
-            let tried = numbers.entry(base.clone()).or_insert(1_usize);
-            while taken.contains(&name) {
+            let tried = numbers.entry(read.clone()).or_insert(1_usize);
+            loop {
                 *tried += 1;
-                name = format!("{base}-{tried}");
+                if taken.insert(format!("{read}-{tried}")) {
+                    break;
+                }
             }
+            name = format!("{base}-{tried}");
         }
-        taken.insert(name.clone());
         renamed.insert(before, name.clone());
         all.push(Edit { range: key, with: Some(name), found, is_partial: false });
     }

@@ -7,7 +7,7 @@ use crate::detector::Detector;
 use crate::detectors::Detectors;
 use crate::detectors::look::Look;
 use crate::hit::Hit;
-use crate::placeholder::{self, Blanked, NAMELESS};
+use crate::placeholder::{self, Blanked, NAMELESS, Written};
 use crate::spelling::blob;
 use crate::spelling::view;
 use crate::spelling::wrapped;
@@ -157,7 +157,12 @@ impl Rewriter<'_> {
 
     /// Takes the words of placeholders out of a text.
     pub(crate) fn blanked<'t>(&self, text: &'t str) -> Blanked<'t> {
-        placeholder::blanked(text, |name| self.detectors.has_name(name))
+        let has_masks = self.actions.contains(&Action::Mask);
+        placeholder::blanked(text, has_masks, |name| match self.detectors.place(name) {
+            None => Written::Nothing,
+            Some(place) if self.actions[place] == Action::Hash => Written::Digest,
+            Some(_) => Written::Name,
+        })
     }
 
     /// Finds what is long and unmistakable in a text, and cards, in all spellings.

@@ -201,6 +201,7 @@ impl Walk<'_> {
         frame.label = Label::Unread;
         let (start, renamed) = (frame.start, std::mem::take(&mut frame.renamed));
         if !renamed.is_empty() {
+            rewriter.spend(place - start)?;
             edits.extend(names::renamed(json, start, &renamed)?);
         }
         Ok(())
@@ -381,7 +382,9 @@ impl Walk<'_> {
     }
 
     fn labelled(&mut self, label: &Range<usize>, text: &str) -> Result<Vec<Edit>, Refused> {
-        let name = self.rewriter.blanked(&self.json[label.clone()]).text;
+        let name = &self.json[label.clone()];
+        let decoded = name.contains('\\').then(|| view::json(name).text);
+        let name = self.rewriter.blanked(decoded.as_deref().unwrap_or(name)).text;
         let both = format!("{} {name}: {text}", words_of(&name));
         let start = both.len() - text.len();
         let mut edits = self.rewriter.edits(&both)?;
