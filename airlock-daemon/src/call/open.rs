@@ -45,8 +45,10 @@ impl Open {
             return;
         }
         let Self { gateway, who, aim, spending, found, barred, .. } = self;
-        if let Some(spending) = spending {
-            gateway.limits.spent(*spending, bytes);
+        match spending {
+            Some(spending) if outcome == Outcome::Refused => gateway.limits.take_back(*spending),
+            Some(spending) => gateway.limits.spent(*spending, bytes),
+            None => {}
         }
         let ended = Ended { outcome, bytes, failure, found, barred: barred.as_ref() };
         record::outcome(gateway, &who.context, &who.principal, aim, &ended);

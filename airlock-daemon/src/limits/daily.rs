@@ -23,11 +23,14 @@ const SHARDS: usize = 64;
 /// Most principals of a shard. Further ones share one budget.
 const PRINCIPALS: usize = 256;
 /// Most tools of a principal. Further ones share one budget.
-const TOOLS: usize = 1_024;
-/// Most arguments that are remembered of all tools of a principal, and of all principals.
-const ARGUMENTS: [usize; 2] = [1 << 16, 1 << 22];
-/// Calls of a tool whose repetitions are counted at a time; the one that began longest ago gives way.
-const REPEATED: usize = 256;
+const TOOLS: usize = 128;
+/// Most arguments that are remembered of all tools of a principal, and of all principals. Beyond them each
+/// call counts as one with new arguments.
+const ARGUMENTS: [usize; 2] = [1 << 16, 1 << 21];
+/// Calls of a tool whose repetitions are counted at a time; further ones are counted as one.
+const REPEATED: usize = 64;
+/// The number of the arguments of those.
+const FURTHER: u64 = 0;
 /// The key of those who find no place of their own.
 const SHARED: u128 = 0;
 
@@ -59,7 +62,9 @@ struct Spent {
     calls: u32,
     bytes: u64,
     arguments: HashSet<u64>,
-    /// By the number of the arguments: when the span began, in seconds, and the calls since.
+    /// Calls with new arguments for which there was no room.
+    unremembered: u32,
+    /// By the number of the arguments: when the span ends, in seconds, and the calls within it.
     repeated: HashMap<u64, (u64, u32)>,
 }
 
@@ -70,6 +75,8 @@ pub struct Spending {
     shard: usize,
     principal: u128,
     tool: u128,
+    /// The bytes of its arguments.
+    bytes: usize,
 }
 
 impl Daily {
@@ -109,11 +116,10 @@ impl Daily {
         now: u64,
     ) -> Result<Option<Spending>, Exceeded> {
         let Some(budget) = self.of(named.0, named.1) else { return Ok(None) };
-        let counts_arguments = budget.arguments.is_some() || budget.repeats.is_some();
-        let number = counts_arguments.then(|| self.number(arguments));
         let place = shard_of(principal);
         let mut shard = self.shards[place].lock();
-        let principal = self.place(&mut shard, principal, now);
+        let has_place = shard.len() < PRINCIPALS || shard.contains_key(&principal);
+        let principal = if has_place { principal } else { SHARED };
         let account = shard.entry(principal).or_default();
         let is_full = account.tools.len() >= TOOLS && !account.tools.contains_key(&tool);
         let tool = if is_full { SHARED } else { tool };
@@ -131,11 +137,12 @@ impl Daily {
         if budget.bytes.is_some_and(|most| spent.bytes >= most.0 || bytes > most.0) {
             return used_up(Limit::BudgetBytes);
         }
-        let is_new = number.is_some_and(|number| !spent.arguments.contains(&number));
-        if let Some(most) = budget.arguments.filter(|_| is_new) {
-            let remembered = [account.arguments, self.arguments.load(Ordering::Relaxed)];
-            let is_full = remembered.iter().zip(ARGUMENTS).any(|(remembered, most)| *remembered >= most);
-            if is_full || spent.arguments.len() as u64 >= u64::from(most) {
+        let counts_arguments = budget.arguments.is_some() || budget.repeats.is_some();
+        let number = counts_arguments.then(|| self.number(arguments));
+        let new = number.filter(|number| budget.arguments.is_some() && !spent.arguments.contains(number));
+        if let Some(most) = budget.arguments.filter(|_| new.is_some()) {
+            let seen = spent.arguments.len() as u64 + u64::from(spent.unremembered);
+            if seen >= u64::from(most) {
                 return used_up(Limit::BudgetArguments);
             }
         }
@@ -145,17 +152,34 @@ impl Daily {
         }
         spent.calls = spent.calls.saturating_add(1);
         spent.bytes = bytes;
-        if let Some(number) = number.filter(|_| is_new && budget.arguments.is_some()) {
-            spent.arguments.insert(number);
-            account.arguments += 1;
-            self.arguments.fetch_add(1, Ordering::Relaxed);
+        if let Some(number) = new {
+            let remembered = [account.arguments, self.arguments.load(Ordering::Relaxed)];
+            if remembered.iter().zip(ARGUMENTS).any(|(remembered, most)| *remembered >= most) {
+                spent.unremembered = spent.unremembered.saturating_add(1);
+            } else {
+                spent.arguments.insert(number);
+                account.arguments += 1;
+                self.arguments.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        Ok(Some(Spending { shard: place, principal, tool }))
+        Ok(Some(Spending { shard: place, principal, tool, bytes: arguments.len() }))
     }
 
-    /// Counts the bytes of an answer. One that comes after midnight counts for the new day.
+    /// Takes back a call that was refused after it was counted.
+    pub(super) fn refused(&self, spending: Spending, now: u64) {
+        let Spending { shard, principal, tool, bytes } = spending;
+        let mut shard = self.shards[shard].lock();
+        let spent = shard.get_mut(&principal).and_then(|account| account.tools.get_mut(&tool));
+        if let Some(spent) = spent.filter(|spent| spent.is_of(now)) {
+            spent.calls = spent.calls.saturating_sub(1);
+            spent.bytes = spent.bytes.saturating_sub(bytes as u64);
+        }
+    }
+
+    /// Counts the bytes of an answer. One that comes after midnight counts for the new day, unless the tool
+    /// was forgotten meanwhile.
     pub(super) fn answered(&self, spending: Spending, bytes: usize, now: u64) {
-        let Spending { shard, principal, tool } = spending;
+        let Spending { shard, principal, tool, .. } = spending;
         let mut shard = self.shards[shard].lock();
         let Some(account) = shard.get_mut(&principal) else { return };
         let Some(spent) = account.tools.get_mut(&tool) else { return };
@@ -180,25 +204,14 @@ impl Daily {
         self.shards.iter().map(of).sum()
     }
 
-    /// The key under which a principal is counted.
-    fn place(&self, shard: &mut HashMap<u128, Account>, principal: u128, now: u64) -> u128 {
-        if shard.len() < PRINCIPALS || shard.contains_key(&principal) {
-            return principal;
-        }
-        self.clear(shard, now);
-        if shard.len() < PRINCIPALS { principal } else { SHARED }
-    }
-
     fn clear(&self, shard: &mut HashMap<u128, Account>, now: u64) {
         let mut gone = 0;
         shard.retain(|_, account| {
             account.tools.retain(|_, spent| {
-                let stays = spent.day >= now / DAY || spent.is_repeated(now);
-                if !stays {
-                    gone += spent.arguments.len();
-                    account.arguments -= spent.arguments.len();
-                }
-                stays
+                let forgotten = spent.begin(now);
+                gone += forgotten;
+                account.arguments -= forgotten;
+                spent.calls > 0 || spent.bytes > 0 || spent.is_repeated(now)
             });
             !account.tools.is_empty()
         });
@@ -220,14 +233,19 @@ fn shard_of(principal: u128) -> usize {
 }
 
 impl Spent {
-    /// Begins a new day, and says how many arguments are forgotten by that. A clock that goes back begins
-    /// none.
+    /// True where it counts the day of a time, or where the clock went back to the day before.
+    fn is_of(&self, now: u64) -> bool {
+        self.day.checked_sub(now / DAY).is_some_and(|ahead| ahead <= 1)
+    }
+
+    /// Begins a new day where another one has begun, and says how many arguments are forgotten by that. A
+    /// clock that was days ahead begins one as well.
     fn begin(&mut self, now: u64) -> usize {
-        if now / DAY <= self.day {
+        if self.is_of(now) {
             return 0;
         }
         let gone = std::mem::take(&mut self.arguments).len();
-        (self.day, self.calls, self.bytes) = (now / DAY, 0, 0);
+        (self.day, self.calls, self.bytes, self.unremembered) = (now / DAY, 0, 0, 0);
         gone
     }
 
@@ -237,28 +255,28 @@ impl Spent {
     /// How long to wait where there were as many as the rate allows within its span.
     fn repeat(&mut self, rate: Rate, number: u64, now: u64) -> Result<(), Duration> {
         let span = rate.per.as_secs().max(1);
-        if !self.repeated.contains_key(&number) && self.repeated.len() >= REPEATED {
-            self.repeated.retain(|_, (began, _)| now.saturating_sub(*began) < span);
-            let oldest = self.repeated.iter().min_by_key(|(_, (began, _))| *began).map(|(number, _)| *number);
-            if let Some(oldest) = oldest.filter(|_| self.repeated.len() >= REPEATED) {
-                self.repeated.remove(&oldest);
+        let is_open = |end: u64| now < end && end - now <= span;
+        let mut number = number;
+        if self.repeated.len() >= REPEATED && !self.repeated.contains_key(&number) {
+            self.repeated.retain(|_, (end, _)| is_open(*end));
+            if self.repeated.len() >= REPEATED {
+                number = FURTHER;
             }
         }
-        let (began, count) = self.repeated.entry(number).or_insert((now, 0));
-        // A clock that went back would have it wait for long.
-        if now < *began || now - *began >= span {
-            (*began, *count) = (now, 0);
+        let (end, count) = self.repeated.entry(number).or_insert((now + span, 0));
+        if !is_open(*end) {
+            (*end, *count) = (now + span, 0);
         }
         if *count >= rate.count {
-            return Err(Duration::from_secs(*began + span - now));
+            return Err(Duration::from_secs(*end - now));
         }
         *count += 1;
         Ok(())
     }
 
-    /// Answers whether a span that has begun may not be over: the longest is a day.
+    /// Answers whether a span is not over: the longest is a day.
     fn is_repeated(&self, now: u64) -> bool {
-        self.repeated.values().any(|(began, _)| now.saturating_sub(*began) < DAY)
+        self.repeated.values().any(|(end, _)| now < *end && *end - now <= DAY)
     }
 }
 
@@ -307,6 +325,10 @@ mod tests {
             "a clock goes back"
         );
         assert_eq!(met(&calls, 1, "{}", NOON + DAY / 2), None, "another day");
+        assert_eq!(met(&calls, 1, "{}", NOON - 9 * DAY), None, "a clock that was days ahead");
+        let spending = calls.call((3, 7), ("docs", "read"), "{}", NOON).expect("room").expect("a budget");
+        calls.refused(spending, NOON);
+        assert_eq!([met(&calls, 3, "{}", NOON), met(&calls, 3, "{}", NOON)], [None; 2], "it was taken back");
 
         let bytes = daily("{bytes: 10B}");
         let spending = bytes.call((1, 7), ("docs", "read"), "{}", NOON).expect("room").expect("a budget");
@@ -320,6 +342,9 @@ mod tests {
         }
         assert_eq!(met(&arguments, 1, r#"{"a":3}"#, NOON), Some((Limit::BudgetArguments, DAY / 2)));
         assert_eq!(met(&arguments, 1, r#"{"a":2}"#, NOON), None, "known ones pass");
+        arguments.arguments.store(ARGUMENTS[1], Ordering::Relaxed);
+        let passed = (0..9).filter(|n| met(&arguments, 2, &format!("[{n}]"), NOON).is_none()).count();
+        assert_eq!(passed, 2, "where there is no room, each of them is a new one");
     }
 
     #[test]
@@ -335,15 +360,14 @@ mod tests {
         ] {
             assert_eq!(met(&repeats, 1, arguments, NOON + now), expected, "{arguments} {now}");
         }
-        // One that went back to before the span.
-        assert_eq!(met(&repeats, 1, "[1]", NOON), None);
-        // Very many others in between reset those that have begun last not at all.
-        for other in 0..2 * REPEATED {
-            assert_eq!(met(&repeats, 1, &format!("[3,{other}]"), NOON + 1), None);
-        }
-        let last = format!("[3,{}]", 2 * REPEATED - 1);
-        assert_eq!(met(&repeats, 1, &last, NOON + 1), None);
-        assert_eq!(met(&repeats, 1, &last, NOON + 1), Some((Limit::BudgetRepeats, 60)));
+        // A clock that went back to before the span.
+        assert_eq!(met(&repeats, 1, "[1]", NOON - 3_600), None);
+        // All calls beyond so many at a time are counted as one.
+        let passed = (0..10 * REPEATED).filter(|n| met(&repeats, 2, &format!("[3,{n}]"), NOON).is_none());
+        assert_eq!(passed.count(), REPEATED + 2);
+        assert_eq!(met(&repeats, 2, "[3,0]", NOON), None);
+        assert_eq!(met(&repeats, 2, "[3,0]", NOON), Some((Limit::BudgetRepeats, 60)));
+        assert_eq!(met(&repeats, 2, "[4]", NOON + 60), None);
     }
 
     #[test]
@@ -363,7 +387,7 @@ mod tests {
 
     #[test]
     fn room_is_bounded_and_earlier_days_are_forgotten() {
-        let daily = daily("{calls: 1, arguments: 1}");
+        let daily = daily("{calls: 1, arguments: 1, repeats: 20/min}");
         for tool in 1..3 * TOOLS as u128 {
             let _ = daily.call((1, tool), ("docs", "read"), "{}", NOON);
         }

@@ -232,6 +232,13 @@ impl Limits {
         daily.call(keys, (upstream, tool), arguments, since_1970())
     }
 
+    /// A call that was counted is refused all the same: neither it nor its arguments count any more.
+    pub fn take_back(&self, spending: Spending) {
+        if let Some(daily) = &self.daily {
+            daily.refused(spending, since_1970());
+        }
+    }
+
     /// The answer of a call that was counted has so many bytes.
     pub fn spent(&self, spending: Spending, bytes: usize) {
         if let Some(daily) = &self.daily {

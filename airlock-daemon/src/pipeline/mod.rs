@@ -162,7 +162,8 @@ async fn check<'a>(
     let spending = limit::budget(gateway, &who.principal, upstream, shown)?;
     aim.opened(brought.task.as_deref(), asked.as_task());
     let told = (asked.event(), digested, &passed.found);
-    record::admitted(gateway, who, aim, decision.as_ref(), told, &mut wait).await?;
+    let recorded = record::admitted(gateway, who, aim, decision.as_ref(), told, &mut wait).await;
+    recorded.inspect_err(|_| spending.into_iter().for_each(|of| gateway.limits.take_back(of)))?;
 
     let own = own.map(|own| (own.noun, own.name));
     let (upstream, aim) = (upstream.map(Arc::clone), std::mem::take(aim));

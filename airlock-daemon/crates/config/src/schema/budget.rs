@@ -13,8 +13,8 @@ use crate::units::{ByteSize, Rate};
 pub struct DayBudget {
     /// Calls of one tool.
     pub calls: Option<u32>,
-    /// Bytes of arguments and results of one tool together. The call that goes beyond them is answered, and
-    /// the next one is refused.
+    /// Bytes of arguments and results of one tool together. Calls under way when they are used up are
+    /// answered, and the next one is refused. The results of tasks do not count.
     pub bytes: Option<ByteSize>,
     /// Different arguments of one tool, at most 10,000: whoever goes through a list of customers one by one
     /// meets it. Order of members, spaces and escapes make no difference.
@@ -23,7 +23,8 @@ pub struct DayBudget {
     /// is over. It stops an agent that goes round in circles.
     pub repeats: Option<Rate>,
     /// Budgets of some tools, in place of those above: `upstream/tool: {calls: 100}`, where `*` stands for
-    /// any text. Where several entries match, the least of each counts.
+    /// any text. Where several entries match, the least of each counts; of `repeats`, the one that lets fewer
+    /// through in a day.
     pub tools: BTreeMap<String, ToolBudget>,
 }
 
